@@ -1,0 +1,65 @@
+"""The command line: the Typer app, and the one place that turns failures into exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from musetalk_cli import __version__
+from musetalk_cli.commands import render
+from musetalk_cli.console import say, say_error
+from musetalk_cli.errors import MuseTalkError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="musetalk",
+    help="Lip sync from the command line: a voice and a face in, one continuous talking video out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("render")(render.render)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"musetalk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before a subcommand."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
+    # Until a run installs its own handler, Ctrl-C just ends us, without click's exit code and without a traceback.
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(EXIT_INTERRUPTED))
+    try:
+        app()
+    except MuseTalkError as error:
+        say_error(error)
+        if error.__cause__ is not None and os.environ.get("MUSETALK_TRACEBACK"):
+            raise
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output (a pager, head) has gone; there is nobody left to tell.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("MUSETALK_TRACEBACK"):
+            raise
+        say(f"musetalk: internal error: {type(error).__name__}: {error} (MUSETALK_TRACEBACK=1 shows where)")
+        sys.exit(1)

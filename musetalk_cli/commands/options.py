@@ -1,0 +1,55 @@
+"""Options that several commands share, and how they meet the configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from musetalk_cli.config import LoadedConfig
+
+AvatarOption = Annotated[str | None, typer.Option("--avatar", help="Who speaks: a built-in portrait (nora, theo).")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Lip-sync model: warp.")]
+FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
+SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches of frames made at the same time.")]
+ConfigOption = Annotated[
+    list[Path] | None, typer.Option("--config", help="YAML file with settings; later ones win.", show_default=False)
+]
+PrintConfigOption = Annotated[
+    bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
+]
+
+KEY_OF_FLAG = {
+    "avatar": "avatar",
+    "model": "model",
+    "fps": "video.fps",
+    "size": "video.size",
+    "workers": "performance.parallel_workers",
+}
+
+
+def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
+    """The configuration for a command: its files, then those of its flags that were given. Raises ConfigError."""
+    from musetalk_cli.config import load_config
+
+    given = {KEY_OF_FLAG[name]: (f"--{name}", value) for name, value in flags.items() if value is not None}
+    return load_config(files or (), given)
+
+
+def print_settings(loaded: LoadedConfig) -> None:
+    """Every setting as YAML on stdout, with where it came from."""
+    for key, value in loaded.config.model_dump().items():
+        if isinstance(value, dict):
+            typer.echo(f"{key}:")
+            for name, inner in value.items():
+                _print_setting(f"  {name}", inner, loaded.origins[f"{key}.{name}"])
+        else:
+            _print_setting(key, value, loaded.origins[key])
+
+
+def _print_setting(key: str, value: Any, origin: str) -> None:
+    typer.echo(f"{f'{key}: {json.dumps(value)}':<36}# {origin}")

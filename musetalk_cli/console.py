@@ -1,0 +1,18 @@
+"""What people read: stderr, as plain lines where it is no terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from musetalk_cli.errors import MuseTalkError
+
+
+def say(text: str) -> None:
+    """One line to the user."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
+
+
+def say_error(error: MuseTalkError) -> None:
+    """An error and what to do about it, in one line."""
+    message = f"{error} ({error.hint})" if error.hint else str(error)
+    say(f"musetalk: error: {message}")

@@ -1,0 +1,95 @@
+"""Draws a run's Snapshot on stderr: a live progress bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+from musetalk_cli.console import say
+from musetalk_cli.engine.timing import Snapshot
+
+PLAIN_INTERVAL_S = 2.0
+
+
+class Dashboard(Protocol):
+    """Shows snapshots; reads, never writes."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Called several times a second while the run goes on."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def open_dashboard(*, is_quiet: bool) -> Dashboard:
+    """The display that fits where stderr goes."""
+    if is_quiet:
+        return QuietDashboard()
+    return LiveDashboard() if sys.stderr.isatty() else PlainDashboard()
+
+
+class QuietDashboard:
+    def show(self, snapshot: Snapshot) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class PlainDashboard:
+    """One line every two seconds."""
+
+    def __init__(self) -> None:
+        self._last_at = time.perf_counter()
+
+    def show(self, snapshot: Snapshot) -> None:
+        if time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S and snapshot.num_frames:
+            self._last_at = time.perf_counter()
+            say(" · ".join([describe_progress(snapshot), describe_stages(snapshot)]))
+
+    def close(self) -> None:
+        pass
+
+
+class LiveDashboard:
+    """A bar with speed and time left, and the stages' milliseconds per frame below it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        row = Table.grid(padding=(0, 1), expand=True)
+        row.add_column(ratio=1)
+        row.add_column(no_wrap=True)
+        row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), describe_progress(snapshot))
+        stages = Text(describe_stages(snapshot), style="dim", no_wrap=True, overflow="ellipsis")
+        self._live.update(Group(row, stages))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def describe_progress(snapshot: Snapshot) -> str:
+    """``12.0 of 60.0 s · 5.1× · 9 s left``"""
+    total_s = snapshot.total_s
+    done = f"{snapshot.media_s:.1f} of {total_s:.1f} s" if total_s else f"{snapshot.media_s:.1f} s"
+    parts = [done, f"{snapshot.speed:.1f}×"]
+    if total_s and snapshot.speed:
+        parts.append(f"{max(0.0, total_s - snapshot.media_s) / snapshot.speed:.0f} s left")
+    return " · ".join(parts)
+
+
+def describe_stages(snapshot: Snapshot) -> str:
+    """``ms/frame p50 (p95): features 0.2 (0.3) …``"""
+    timings = [f"{name} {timing.p50_ms:.1f} ({timing.p95_ms:.1f})" for name, timing in snapshot.stages.items()]
+    return "ms/frame, p50 (p95): " + " · ".join(timings)

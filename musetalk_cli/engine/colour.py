@@ -1,0 +1,62 @@
+"""Colour between pictures (BGR) and video (Y'CbCr 4:2:0, BT.709, limited range)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ByteArray = NDArray[np.uint8]
+
+# Rec. ITU-R BT.709-6, items 3.2, 3.3 and 4.6 (8 bit), for full-range B, G, R in; last column is the offset.
+_KR, _KB = 0.2126, 0.0722
+_LUMA = np.array([_KB, 1.0 - _KR - _KB, _KR])
+_BGR_TO_YCBCR = np.vstack(
+    [
+        np.append(_LUMA * 219 / 255, 16),
+        np.append((np.array([1, 0, 0]) - _LUMA) / (2 * (1 - _KB)) * 224 / 255, 128),
+        np.append((np.array([0, 0, 1]) - _LUMA) / (2 * (1 - _KR)) * 224 / 255, 128),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A picture as video holds it: ``luma`` uint8 (h, w); ``chroma`` uint8 (h/2, w/2, 2) as Cb, Cr.
+
+    A chroma sample stands at the centre of its four luma samples. Width and height are even.
+    """
+
+    luma: ByteArray
+    chroma: ByteArray
+
+
+def bgr_to_planes(bgr: ByteArray) -> Planes:
+    """Convert uint8 BGR (h, w, 3), h and w even, to 4:2:0 planes."""
+    ycbcr = cv2.transform(bgr, _BGR_TO_YCBCR)
+    height, width = bgr.shape[:2]
+    chroma = cv2.resize(ycbcr[:, :, 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return Planes(np.ascontiguousarray(ycbcr[:, :, 0]), as_bytes(chroma))
+
+
+def planes_to_bgr(planes: Planes) -> ByteArray:
+    """The reverse of :func:`bgr_to_planes`, up to rounding and the chroma's half resolution."""
+    height, width = planes.luma.shape
+    chroma = cv2.resize(planes.chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    ycbcr = np.dstack([planes.luma, chroma])
+    matrix = np.linalg.inv(_BGR_TO_YCBCR[:, :3])
+    return as_bytes(cv2.transform(ycbcr, np.column_stack([matrix, -matrix @ _BGR_TO_YCBCR[:, 3]])))
+
+
+def bgr_to_ycbcr(colours: Any) -> NDArray[np.float32]:
+    """Convert BGR colours 0..255, shape (..., 3), to Y, Cb, Cr of the same shape, not rounded."""
+    bgr = np.asarray(colours, dtype=np.float32)
+    return np.asarray(bgr @ _BGR_TO_YCBCR[:, :3].T + _BGR_TO_YCBCR[:, 3], dtype=np.float32)
+
+
+def as_bytes(array: Any) -> ByteArray:
+    """The same values as a uint8 array (OpenCV's own types say less)."""
+    return np.asarray(array, dtype=np.uint8)

@@ -1,0 +1,211 @@
+"""One ffmpeg for the whole run: pictures and sound go in through two pipes, fragmented MP4 comes out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import IO, Any
+
+import numpy as np
+
+from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.fragments import FragmentCounter
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
+from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.stage import Channel, RunState, Stage
+from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.errors import EncoderError
+
+# Batches that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
+DEPTH_BATCHES = 2
+READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What ffmpeg must know: ``width`` and ``height`` in pixels (even), and the values of the configuration."""
+
+    width: int
+    height: int
+    frame_rate: Fraction
+    num_channels: int
+    preset: str
+    tune: str
+    crf: int
+    video_kbps: int | None
+    audio_kbps: int
+    keyframe_interval_s: float
+
+
+def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> list[str]:
+    """The command line: I420 pictures on stdin, 16-bit PCM on ``sound_fd``, fragmented MP4 on stdout."""
+    import ffmpeg as builder
+
+    rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
+    # ffmpeg would otherwise read seconds of raw input to find out what we tell it anyway.
+    at_once = {"probesize": 32, "analyzeduration": 0, "thread_queue_size": 64}
+    size = f"{settings.width}x{settings.height}"
+    video = builder.input("pipe:0", f="rawvideo", pix_fmt="yuv420p", s=size, framerate=rate, **at_once)
+    sound = builder.input(f"pipe:{sound_fd}", f="s16le", ar=SOUND_RATE_HZ, ac=settings.num_channels, **at_once)
+    options = {**_video_options(settings), **_sound_options(settings), **_container_options()}
+    output = builder.output(video.video, sound.audio, "pipe:1", **options)
+    quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
+    return list(builder.compile(quiet, cmd=ffmpeg))
+
+
+def _video_options(settings: EncoderSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "vcodec": "libx264",
+        "preset": settings.preset,
+        "pix_fmt": "yuv420p",
+        "g": max(1, round(settings.keyframe_interval_s * settings.frame_rate)),
+        "color_primaries": "bt709",
+        "color_trc": "bt709",
+        "colorspace": "bt709",
+        "color_range": "tv",
+        "chroma_sample_location": "center",
+    }
+    if settings.tune != "none":
+        options["tune"] = settings.tune
+    if settings.video_kbps is None:
+        return {**options, "crf": settings.crf}
+    kbps = settings.video_kbps
+    return {**options, "video_bitrate": f"{kbps}k", "maxrate": f"{kbps}k", "bufsize": f"{kbps}k"}
+
+
+def _sound_options(settings: EncoderSettings) -> dict[str, Any]:
+    return {"acodec": "aac", "ar": SOUND_RATE_HZ, "audio_bitrate": f"{settings.audio_kbps}k"}
+
+
+def _container_options() -> dict[str, Any]:
+    return {"f": "mp4", "movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": 1}
+
+
+class Encoder:
+    """Owns the ffmpeg child and the threads that feed and empty it.
+
+    Each input has its own writer, since ffmpeg reads them as its interleaving wants and a single writer would wait on
+    one pipe while ffmpeg waits for the other. ``write`` and ``finish`` come from one thread.
+    """
+
+    def __init__(self, ffmpeg: str, settings: EncoderSettings, sink: Sink, state: RunState, timer: StageTimer) -> None:
+        self.num_bytes = 0
+        self.num_frames = 0
+        self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
+        self.first_fragment_at: float | None = None  # and of the first whole fragment
+        self.is_reader_gone = False
+        self._sink = sink
+        self._state = state
+        self._timer = timer
+        self._fragments = FragmentCounter()
+        self._is_finished = False
+        sound_read_fd, sound_write_fd = os.pipe()
+        self._sound_pipe = os.fdopen(sound_write_fd, "wb", buffering=0)
+        try:
+            argv = build_ffmpeg_args(ffmpeg, settings, sound_read_fd)
+            self._process = FfmpegProcess(argv, stdin=subprocess.PIPE, pass_fds=(sound_read_fd,))
+        except BaseException:
+            self._sound_pipe.close()
+            raise
+        finally:
+            os.close(sound_read_fd)
+        widen_pipe(self._process.stdin)
+        widen_pipe(self._process.stdout)
+        state.on_abort(self._process.kill)
+        self._pictures: Channel[Sequence[ByteArray]] = Channel("pictures", DEPTH_BATCHES, state)
+        self._sounds: Channel[SoundArray] = Channel("sounds", DEPTH_BATCHES, state)
+        self.stages = [
+            Stage("encoder pictures", self._write_pictures, state),
+            Stage("encoder sound", self._write_sounds, state),
+            Stage("sink", self._read_output, state),
+        ]
+
+    def start(self) -> None:
+        for stage in self.stages:
+            stage.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def write(self, batch: FrameBatch) -> None:
+        """Queue pictures and their sound. Raises Aborted."""
+        self._sounds.put(batch.sound)
+        self._pictures.put(batch.pictures)
+
+    def finish(self) -> None:
+        """Everything has been written: let ffmpeg end the file."""
+        self._is_finished = True
+        self._pictures.finish()
+        self._sounds.finish()
+
+    def close(self) -> None:
+        """Release the child and the pipes, whatever state they are in."""
+        self._process.kill()
+        for stage in self.stages:
+            stage.join()
+        self._process.close()
+        self._sound_pipe.close()
+
+    def _write_pictures(self) -> None:
+        with self._process.stdin as pipe:
+            for pictures in self._pictures:
+                for picture in pictures:
+                    with self._timer.measure():
+                        if not _write_all(pipe, picture):
+                            return
+                    self.num_frames += 1
+
+    def _write_sounds(self) -> None:
+        with self._sound_pipe as pipe:
+            for sound in self._sounds:
+                if not _write_all(pipe, np.ascontiguousarray(sound)):
+                    return
+
+    def _read_output(self) -> None:
+        is_complete = False
+        try:
+            while data := os.read(self._process.stdout.fileno(), READ_BYTES):
+                self._sink.write(data)
+                self._note(data)
+            status = self._process.wait()
+            is_complete = status == 0 and self._is_finished
+            if not is_complete and not self._state.is_aborted:
+                raise self._explain(status)
+        except BrokenPipeError:
+            self.is_reader_gone = True
+            self._state.abort()
+        finally:
+            self._sink.close(is_complete=is_complete)
+
+    def _note(self, data: bytes) -> None:
+        now = time.perf_counter()
+        self.num_bytes += len(data)
+        self.first_byte_at = self.first_byte_at or now
+        self._fragments.feed(data)
+        if self.first_fragment_at is None and self._fragments.num_fragments:
+            self.first_fragment_at = now
+
+    def _explain(self, status: int) -> EncoderError:
+        log = self._process.log
+        said = next((line for line in log if "[error]" in line or "[fatal]" in line), log[-1] if log else "")
+        reason = f": {said.split('] ')[-1]}" if said else ""
+        hint = ""
+        if any("Unknown encoder" in line or "Unrecognized option" in line for line in log):
+            hint = "this ffmpeg lacks what is needed; set 'ffmpeg: bundled' in the configuration"
+        return EncoderError(f"ffmpeg {describe_status(status)} after {self.num_frames} frames{reason}", hint=hint)
+
+
+def _write_all(pipe: IO[bytes], array: ByteArray | SoundArray) -> bool:
+    """Write a contiguous array; False when ffmpeg has gone. Why it went, whoever reads its output finds out."""
+    view = array.data.cast("B")
+    try:
+        while view:
+            view = view[os.write(pipe.fileno(), view) :]
+    except BrokenPipeError:
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""Finding ffmpeg, and owning one ffmpeg child process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from musetalk_cli.errors import EncoderError
+
+# ffmpeg explains a failure in its last few lines; the rest is banner.
+NUM_LAST_LINES = 40
+# The largest pipe an unprivileged Linux process may ask for: a whole 768² frame in one write instead of fourteen.
+PIPE_BYTES = 1 << 20
+
+
+def find_ffmpeg(choice: str = "auto") -> str:
+    """Path of the ffmpeg to run: ``auto`` (the one on PATH, else the bundled one), ``bundled``, or a path.
+
+    Raises EncoderError when there is none.
+    """
+    if choice not in ("auto", "bundled"):
+        found = shutil.which(choice)
+        if not found:
+            raise EncoderError(f"no ffmpeg at '{choice}'", hint="set 'ffmpeg: auto' or give the path of the program")
+        return found
+    on_path = shutil.which("ffmpeg") if choice == "auto" else None
+    return on_path or _bundled_ffmpeg()
+
+
+def _bundled_ffmpeg() -> str:
+    import imageio_ffmpeg
+
+    # The package's own get_ffmpeg_exe() starts the program to try it out, which costs as much as a whole stage here.
+    folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
+    programs = [path for path in sorted(folder.glob("ffmpeg-*")) if os.access(path, os.X_OK)]
+    if not programs:
+        raise EncoderError("there is no ffmpeg on PATH, and none is bundled for this platform", hint="install ffmpeg")
+    return str(programs[0])
+
+
+class FfmpegProcess:
+    """A running ffmpeg: its pipes, and the last lines of its always drained stderr.
+
+    It runs in a session of its own, so that Ctrl-C in the terminal reaches only us and we decide what it means.
+    """
+
+    def __init__(self, argv: Sequence[str], *, stdin: int | IO[bytes], pass_fds: Sequence[int] = ()) -> None:
+        try:
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=pass_fds,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EncoderError(f"cannot start {argv[0]}: {error.strerror}") from error
+        self._lines: deque[str] = deque(maxlen=NUM_LAST_LINES)
+        self._drain = threading.Thread(target=self._drain_stderr, name="musetalk-ffmpeg-stderr", daemon=True)
+        self._drain.start()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert self._child.stdin is not None  # noqa: S101 - the caller asked for a pipe
+        return self._child.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._child.stdout is not None  # noqa: S101 - always a pipe
+        return self._child.stdout
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that ffmpeg wrote to stderr so far."""
+        return list(self._lines)
+
+    def kill(self) -> None:
+        """End it at once; whoever reads or writes its pipes comes free. Safe to call at any time."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit status (negative: the signal that ended it)."""
+        status = self._child.wait()
+        self._drain.join()
+        return status
+
+    def close(self) -> None:
+        """Kill it if it still runs, and release the pipes."""
+        self.kill()
+        self.wait()
+        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _drain_stderr(self) -> None:
+        assert self._child.stderr is not None  # noqa: S101 - always a pipe
+        for line in self._child.stderr:
+            text = line.decode("utf-8", "replace").rstrip()
+            if text:
+                self._lines.append(text)
+
+
+def describe_status(status: int) -> str:
+    """``exit status 1`` or ``was killed by SIGKILL``, for a sentence that begins with the program's name."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def widen_pipe(pipe: int | IO[bytes]) -> None:
+    """Let a pipe hold a whole frame, where the system can."""
+    import fcntl
+
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

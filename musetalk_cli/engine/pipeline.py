@@ -1,0 +1,171 @@
+"""The one place that knows the order of the stages: it builds, starts, stops and ends them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+
+from musetalk_cli.engine.blocks import BlockCutter, split_block
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.encoder import Encoder, EncoderSettings
+from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch
+from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.sources import AudioSource
+from musetalk_cli.engine.stage import Channel, RunState, Stage
+from musetalk_cli.engine.timing import Snapshot, StageTimer
+from musetalk_cli.engine.workers import WorkerPool
+from musetalk_cli.errors import SourceError
+
+STAGES = ("decode", "features", "model", "composite", "encode")
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """How the stages are set: ``block_s`` seconds a block, at most ``buffer_blocks`` blocks decoded ahead, and
+    ``num_workers`` batches of ``batch_size`` frames made at the same time."""
+
+    ffmpeg: str
+    block_s: float
+    buffer_blocks: int
+    batch_size: int
+    num_workers: int
+    frame_rate: Fraction
+    encoder: EncoderSettings
+
+
+class Pipeline:
+    """source → blocks → features → workers → compositing → encoder → sink.
+
+    The source must be open. Call ``start``, then ``wait`` until it says True, then ``close``; ``error`` is the first
+    failure. ``stop`` delivers what is in flight, ``abort`` drops it; both may be called from any thread.
+    """
+
+    def __init__(
+        self, source: AudioSource, model: LipSyncModel, sink: Sink, settings: PipelineSettings, started_at: float
+    ) -> None:
+        self._source = source
+        self._model = model
+        self._settings = settings
+        self._started_at = started_at
+        self._ended_at: float | None = None
+        self._num_frames = 0
+        self._state = RunState()
+        self._timers = {name: StageTimer() for name in STAGES}
+        self._encoder = Encoder(settings.ffmpeg, settings.encoder, sink, self._state, self._timers["encode"])
+        self._state.on_abort(source.stop)
+        self._blocks: Channel[AudioBlock] = Channel("blocks", settings.buffer_blocks, self._state)
+        self._workers = WorkerPool(self._make_faces, settings.num_workers, self._state)
+        self._stages = [
+            Stage("source", self._read_blocks, self._state),
+            Stage("features", self._make_features, self._state),
+            Stage("compositing", self._composite, self._state),
+        ]
+
+    def start(self) -> None:
+        self._encoder.start()
+        for stage in self._stages:
+            stage.start()
+
+    def stop(self) -> None:
+        """Let the source end; what has been read is delivered and the output ends properly."""
+        self._source.stop()
+
+    def abort(self) -> None:
+        """Drop what is in flight."""
+        self._state.abort()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True once every stage has ended."""
+        deadline = time.perf_counter() + timeout_s
+        is_ended = all(
+            part.join(max(0.0, deadline - time.perf_counter())) for part in (*self._stages, *self._encoder.stages)
+        )
+        if is_ended and self._ended_at is None:
+            self._ended_at = time.perf_counter()
+        return is_ended
+
+    def close(self) -> None:
+        """End whatever still runs and release it all. Safe after any ending, or before a start."""
+        if not self.wait(0):
+            self._state.abort()
+        self._workers.close()
+        self._encoder.close()
+        for stage in self._stages:
+            stage.join()
+        self._source.close()
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first failure of any stage."""
+        return self._state.error
+
+    @property
+    def is_reader_gone(self) -> bool:
+        """Whether the run ended because the reader of the output closed it."""
+        return self._encoder.is_reader_gone
+
+    @property
+    def child_pids(self) -> list[int]:
+        """Processes that belong to the run."""
+        return [self._encoder.pid]
+
+    def snapshot(self) -> Snapshot:
+        """The run's figures at this moment."""
+        elapsed_s = (self._ended_at or time.perf_counter()) - self._started_at
+        media_s = float(self._num_frames / self._settings.frame_rate)
+        return Snapshot(
+            elapsed_s=elapsed_s,
+            num_frames=self._num_frames,
+            total_s=self._source.duration_s,
+            media_s=media_s,
+            speed=media_s / elapsed_s,
+            delivered_fps=self._encoder.num_frames / elapsed_s,
+            num_bytes=self._encoder.num_bytes,
+            time_to_first_byte_s=self._since_start(self._encoder.first_byte_at),
+            time_to_first_fragment_s=self._since_start(self._encoder.first_fragment_at),
+            stages={name: timer.timing() for name, timer in self._timers.items()},
+        )
+
+    def _since_start(self, moment: float | None) -> float | None:
+        return None if moment is None else moment - self._started_at
+
+    def _read_blocks(self) -> None:
+        settings = self._settings
+        cutter = BlockCutter(settings.block_s, self._model.before_s, self._model.after_s, settings.frame_rate)
+        is_ended = False
+        while not is_ended:
+            started = time.perf_counter()
+            try:
+                sound = self._source.read()
+            except SourceError as error:
+                # What was read before the voice broke off is still delivered; the error is told at the end.
+                self._state.record("source", error)
+                sound = None
+            is_ended = sound is None
+            blocks = list(cutter.finish() if sound is None else cutter.push(sound))
+            self._timers["decode"].add(time.perf_counter() - started, sum(len(block.frames) for block in blocks))
+            for block in blocks:
+                self._blocks.put(block)
+        self._blocks.finish()
+
+    def _make_features(self) -> None:
+        for block in self._blocks:
+            with self._timers["features"].measure(len(block.frames)):
+                features = self._model.features(block)
+            for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
+                self._workers.submit(batch)
+        self._workers.finish()
+
+    def _make_faces(self, batch: FeatureBatch) -> FaceBatch:
+        with self._timers["model"].measure(len(batch.frames)):
+            return self._model.make_faces(batch)
+
+    def _composite(self) -> None:
+        for batch in self._workers.results():
+            with self._timers["composite"].measure(len(batch.frames)):
+                frames = composite(batch, self._model.resting)
+            self._encoder.write(frames)
+            self._num_frames += len(batch.frames)
+        self._encoder.finish()

@@ -1,0 +1,82 @@
+"""How long each stage takes, in numbers only; others draw them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
+ROLLING_CALLS = 200
+
+
+@dataclass(frozen=True)
+class StageTiming:
+    """One stage: milliseconds per frame of its recent calls, and the seconds it was busy in all."""
+
+    p50_ms: float
+    p95_ms: float
+    busy_s: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live."""
+
+    elapsed_s: float = 0.0
+    num_frames: int = 0
+    total_s: float | None = None
+    media_s: float = 0.0
+    speed: float = 0.0
+    delivered_fps: float = 0.0
+    num_bytes: int = 0
+    time_to_first_byte_s: float | None = None
+    time_to_first_fragment_s: float | None = None
+    stages: Mapping[str, StageTiming] = field(default_factory=dict)
+
+    def as_record(self) -> dict[str, Any]:
+        """A JSON-ready mapping with rounded figures."""
+        return _rounded(asdict(self))
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _rounded(value) if isinstance(value, dict) else _round(value) for key, value in values.items()}
+
+
+def _round(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+class StageTimer:
+    """Collects the durations of one stage's calls; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recent_ms: deque[float] = deque(maxlen=ROLLING_CALLS)
+        self._busy_s = 0.0
+
+    @contextmanager
+    def measure(self, num_frames: int = 1) -> Iterator[None]:
+        """Time the body, which makes ``num_frames`` frames."""
+        started = time.perf_counter()
+        yield
+        self.add(time.perf_counter() - started, num_frames)
+
+    def add(self, duration_s: float, num_frames: int) -> None:
+        with self._lock:
+            self._busy_s += duration_s
+            if num_frames:
+                self._recent_ms.append(duration_s * 1000 / num_frames)
+
+    def timing(self) -> StageTiming:
+        with self._lock:
+            ordered = sorted(self._recent_ms)
+            return StageTiming(_quantile(ordered, 0.5), _quantile(ordered, 0.95), self._busy_s)
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

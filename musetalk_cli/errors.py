@@ -1,0 +1,43 @@
+"""What can go wrong, and the exit code each failure ends with."""
+
+from __future__ import annotations
+
+
+class MuseTalkError(Exception):
+    """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(MuseTalkError):
+    """A configuration file, key or value that cannot be obeyed."""
+
+    exit_code = 2
+
+
+class SourceError(MuseTalkError):
+    """The voice cannot be opened, decoded or read."""
+
+
+class AvatarError(MuseTalkError):
+    """The avatar is unknown, damaged or cannot be used."""
+
+
+class ModelError(MuseTalkError):
+    """A lip-sync model is missing or its files are damaged."""
+
+
+class EncoderError(MuseTalkError):
+    """ffmpeg is missing, refused to start or stopped before its time."""
+
+
+class SinkError(MuseTalkError):
+    """The output cannot be created or written."""
+
+
+class StageError(MuseTalkError):
+    """A bug inside a stage: the original exception is its cause."""

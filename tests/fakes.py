@@ -1,0 +1,124 @@
+"""Stand-ins for the engine's parts, each as small as its interface allows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+
+from musetalk_cli.engine.colour import Planes
+from musetalk_cli.engine.compositing import planes_to_i420
+from musetalk_cli.engine.encoder import EncoderSettings
+from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, Region, SoundArray
+from musetalk_cli.engine.pipeline import PipelineSettings
+
+WIDTH, HEIGHT = 64, 48
+
+
+class FakeModel:
+    """Paints each frame's number into its region, and takes its time in an uneven way."""
+
+    before_s, after_s = 0.2, 0.1
+
+    def __init__(self, frame_rate: Fraction = Fraction(25), delay_s: float = 0.0, fails_at: int | None = None) -> None:
+        self.frame_rate = frame_rate
+        self.blocks: list[AudioBlock] = []
+        self.resting = planes_to_i420(solid(WIDTH, HEIGHT, 60))
+        self._delay_s = delay_s
+        self._fails_at = fails_at
+
+    def features(self, block: AudioBlock) -> FloatArray:
+        self.blocks.append(block)
+        return np.array([[frame] for frame in block.frames], dtype=np.float32).reshape(-1, 1)
+
+    def make_faces(self, batch: FeatureBatch) -> FaceBatch:
+        if self._fails_at is not None and self._fails_at in batch.frames:
+            raise ValueError(f"cannot make frame {self._fails_at}")
+        # The later of two neighbouring batches is the quicker, so that order is put to the test.
+        time.sleep(self._delay_s * (2 if (batch.frames.start // 8) % 2 == 0 else 1))
+        faces = tuple(solid(16, 8, 16 + int(row[0]) % 220) for row in batch.features)
+        return FaceBatch(faces, Region(24, 16, 16, 8), batch.frames, batch.sound)
+
+
+class FakeSource:
+    """Gives chunks of sound; ``error`` is raised at the end, and ``blocks_forever`` waits for ``stop``."""
+
+    num_channels = 1
+    duration_s: float | None = None
+
+    def __init__(self, chunks: list[SoundArray], error: Exception | None = None, blocks_forever: bool = False) -> None:
+        self._chunks = list(chunks)
+        self._error = error
+        self._stopped = threading.Event()
+        self._blocks_forever = blocks_forever
+        self.is_closed = False
+
+    def open(self) -> None:
+        pass
+
+    def read(self) -> SoundArray | None:
+        if self._chunks and not self._stopped.is_set():
+            return self._chunks.pop(0)
+        if self._blocks_forever:
+            self._stopped.wait(30)
+        if self._error:
+            raise self._error
+        return None
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        self.stop()
+        self.is_closed = True
+
+
+class MemorySink:
+    """Keeps the bytes, or fails with ``error`` at the first."""
+
+    name = "memory"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.data = b""
+        self.is_complete: bool | None = None
+        self._error = error
+
+    def write(self, data: bytes) -> None:
+        if self._error:
+            raise self._error
+        self.data += data
+
+    def close(self, *, is_complete: bool) -> None:
+        self.is_complete = is_complete
+
+
+def solid(width: int, height: int, luma: int) -> Planes:
+    """One grey."""
+    return Planes(
+        np.full((height, width), luma, dtype=np.uint8), np.full((height // 2, width // 2, 2), 128, dtype=np.uint8)
+    )
+
+
+def tone(duration_s: float, num_channels: int = 1, frequency_hz: float = 440.0) -> SoundArray:
+    """A sine at half of full scale, 48 kHz."""
+    times = np.arange(round(duration_s * 48_000)) / 48_000
+    wave = (16_000 * np.sin(2 * np.pi * frequency_hz * times)).astype(np.int16)
+    return np.repeat(wave[:, None], num_channels, axis=1)
+
+
+def pipeline_settings(ffmpeg: str, **changes: object) -> PipelineSettings:
+    """Settings for the fake model's small picture."""
+    rate = Fraction(25)
+    encoder = EncoderSettings(WIDTH, HEIGHT, rate, 1, "ultrafast", "zerolatency", 23, None, 64, 1.0)
+    values: dict[str, object] = {
+        "ffmpeg": ffmpeg,
+        "block_s": 2.0,
+        "buffer_blocks": 4,
+        "batch_size": 8,
+        "num_workers": 3,
+        "frame_rate": rate,
+        "encoder": encoder,
+    }
+    return PipelineSettings(**{**values, **changes})  # type: ignore[arg-type]
