@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -40,7 +39,7 @@ def open_sink(destination: str, *, overwrite: bool) -> Sink:
     if path.is_dir():
         raise SinkError(f"{destination} is a folder", hint="name a file in it, such as talk.mp4")
     if path.exists() and not path.is_file():
-        return FileSink(path, path)  # a device or a named pipe is written to as it is
+        return FileSink(path, path, is_new=False)  # a device or a named pipe is written to as it is
     if path.suffix.lower() not in SUFFIXES:
         raise SinkError(f"cannot write '{path.suffix}' files, only MP4: {destination}", hint="name it .mp4")
     if path.exists() and not overwrite:
@@ -50,7 +49,7 @@ def open_sink(destination: str, *, overwrite: bool) -> Sink:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
     # An existing file is replaced only once the new one is whole.
-    return FileSink(path, path.with_name(path.name + ".part") if path.exists() else path)
+    return FileSink(path, path.with_name(path.name + ".part") if path.exists() else path, is_new=not path.exists())
 
 
 class StdoutSink:
@@ -81,10 +80,11 @@ class FileSink:
     """A file, created with the first bytes. A video that breaks off is cut behind its last whole fragment, so that
     it plays; if there is none, nothing stays behind."""
 
-    def __init__(self, path: Path, working: Path) -> None:
+    def __init__(self, path: Path, working: Path, *, is_new: bool) -> None:
         self.name = str(path)
         self._path = path
         self._working = working
+        self._is_new = is_new
         self._fd: int | None = None
         self._fragments = FragmentCounter()
 
@@ -125,10 +125,7 @@ class FileSink:
         return str(self._working) if self._fragments.num_fragments else None
 
     def _create(self) -> int:
-        is_new = self._working == self._path and not self._path.exists()
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if is_new else os.O_TRUNC)
-        with contextlib.suppress(AttributeError):
-            flags |= os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if self._is_new else os.O_TRUNC)
         return os.open(self._working, flags, 0o666)
 
     def _explain(self, error: OSError) -> SinkError:

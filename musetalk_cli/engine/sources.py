@@ -115,7 +115,7 @@ class FileSource:
 
     def _last_error(self) -> str:
         errors = [line for line in self._process.log if "[error]" in line or "[fatal]" in line]
-        return f" ({re.sub(r'^.*?[[](error|fatal)[]] ', '', errors[0])})" if errors else ""
+        return f" ({errors[0].split('] ', 1)[-1]})" if errors else ""
 
 
 def build_decoder_args(ffmpeg: str, location: str) -> list[str]:

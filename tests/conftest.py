@@ -1,0 +1,95 @@
+"""Shared by all tests: no test leaves a thread or a child process behind, and system programs are asked for by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from tests.fakes import tone
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip where a system program is missing, with its name; in CI, which installs them all, fail."""
+    for marker in item.iter_markers("needs"):
+        missing = [name for name in marker.args if shutil.which(name) is None]
+        if missing:
+            reason = f"needs {', '.join(missing)} on PATH"
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """Every thread and child process that a test started has ended when it ends."""
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline and (set(threading.enumerate()) - threads or _children() - children):
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - threads
+    assert not _children() - children
+
+
+def _children() -> set[str]:
+    children = set()
+    for task in Path("/proc/self/task").glob("*/children") if sys.platform == "linux" else ():
+        try:
+            children |= set(task.read_text().split())
+        except OSError:
+            continue  # the thread has ended meanwhile
+    return children
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    return find_ffmpeg()
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """2.5 s that a net may take for a voice: a buzz with a syllable rhythm, then silence."""
+    times = np.arange(int(2.5 * 16_000)) / 16_000
+    buzz = np.sign(np.sin(2 * np.pi * 120 * times)) * np.clip(np.sin(2 * np.pi * 4 * times), 0, 1) * (times < 2)
+    return write_wav(tmp_path / "speech.wav", (8_000 * buzz).astype(np.int16)[:, None], 16_000)
+
+
+@pytest.fixture
+def run_cli() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run the real command line as a user would; output is bytes."""
+
+    def run(*args: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "musetalk_cli", *map(str, args)]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+def write_wav(path: Path, sound: np.ndarray, rate_hz: int = 48_000) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(sound.astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def tone_wav(tmp_path: Path) -> Callable[..., Path]:
+    """Write a tone of some seconds: ``tone_wav(2.0, num_channels=2)``."""
+
+    def write(duration_s: float, num_channels: int = 1) -> Path:
+        return write_wav(tmp_path / f"tone-{duration_s}-{num_channels}.wav", tone(duration_s, num_channels))
+
+    return write

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.blocks import BlockCutter, Decimator, split_block
+from musetalk_cli.engine.messages import AudioBlock, SoundArray
+from tests.fakes import tone
+
+
+def noise(num_samples: int, num_channels: int = 1) -> SoundArray:
+    rng = np.random.default_rng(num_samples)
+    return rng.integers(-9_000, 9_000, (num_samples, num_channels)).astype(np.int16)
+
+
+def cut(sound: SoundArray, sizes: list[int] | None = None, rate: Fraction = Fraction(25), block_s: float = 2.0):
+    cutter = BlockCutter(block_s, before_s=0.6, after_s=0.26, frame_rate=rate)
+    blocks: list[AudioBlock] = []
+    for piece in np.split(sound, np.cumsum(sizes)) if sizes else [sound]:
+        blocks += cutter.push(piece)
+    return blocks + list(cutter.finish())
+
+
+def test_every_sample_is_in_exactly_one_block() -> None:
+    sound = noise(48_000 * 7 + 123, 2)
+    blocks = cut(sound)
+    assert np.array_equal(np.concatenate([block.sound for block in blocks]), sound)
+    assert [len(block.sound) for block in blocks[:-1]] == [96_000] * 3
+    assert [block.sound_start for block in blocks] == [0, 96_000, 192_000, 288_000]
+
+
+def test_a_block_is_two_seconds_of_32000_samples_and_50_frames() -> None:
+    first = cut(noise(48_000 * 5))[0]
+    assert len(first.samples) == 32_000 + round(0.86 * 16_000)
+    assert first.frames == range(50)
+    assert first.start_s == -0.6
+
+
+def test_context_is_the_neighbours_sound() -> None:
+    sound = noise(48_000 * 6)
+    blocks = cut(sound)
+    decimator = Decimator()
+    whole = np.concatenate([decimator.push(sound), decimator.finish()])
+    padded = np.concatenate([np.zeros(9_600, np.float32), whole, np.zeros(40_000, np.float32)])
+    for block in blocks:
+        start = round(block.start_s * 16_000) + 9_600
+        assert np.array_equal(block.samples, padded[start : start + len(block.samples)])
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 3, 48_000], [777] * 300, [200_000], []])
+def test_blocks_do_not_depend_on_how_the_sound_arrives(sizes: list[int]) -> None:
+    sound = noise(48_000 * 5 + 7)
+    for block, expected in zip(cut(sound, sizes), cut(sound), strict=True):
+        assert np.array_equal(block.samples, expected.samples)
+        assert np.array_equal(block.sound, expected.sound)
+        assert block.frames == expected.frames
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001), Fraction(24), Fraction(60), Fraction(25, 2)])
+@pytest.mark.parametrize("num_samples", [1, 480, 95_999, 96_000, 96_001, 97_920, 98_400, 300_000])
+def test_the_number_of_frames_is_duration_times_rate(rate: Fraction, num_samples: int) -> None:
+    frames = [frame for block in cut(noise(num_samples), rate=rate) for frame in block.frames]
+    expected = max(1, int(Fraction(num_samples, 48_000) * rate + Fraction(1, 2)))
+    assert frames == list(range(expected))
+
+
+def test_no_sound_gives_no_block() -> None:
+    assert cut(noise(0)) == []
+
+
+def test_a_block_leaves_as_soon_as_its_look_ahead_is_there() -> None:
+    cutter = BlockCutter(2.0, before_s=0.6, after_s=0.26, frame_rate=Fraction(25))
+    # 1 ms more than the look-ahead: half the low-pass before the decimation.
+    assert not list(cutter.push(noise(96_000 + 12_480 + 40)))
+    assert len(list(cutter.push(noise(10)))) == 1
+
+
+def test_batches_carry_the_sound_of_their_frames() -> None:
+    rate = Fraction(30_000, 1001)
+    sound = noise(48_000 * 5)
+    batches = [
+        batch
+        for block in cut(sound, rate=rate)
+        for batch in split_block(block, np.zeros((len(block.frames), 5), np.float32), 8, rate)
+    ]
+    assert np.array_equal(np.concatenate([batch.sound for batch in batches]), sound)
+    position = 0
+    for batch in batches:
+        assert len(batch.features) == len(batch.frames) <= 8
+        # A frame never leaves more than one frame before its sound.
+        assert abs(position / 48_000 - float(batch.frames.start / rate)) <= float(1 / rate)
+        position += len(batch.sound)
+
+
+def test_a_rest_too_short_for_a_frame_keeps_its_sound() -> None:
+    sound = noise(96_000 + 480)
+    last = cut(sound)[-1]
+    (batch,) = split_block(last, np.zeros((0, 5), np.float32), 8, Fraction(25))
+    assert len(batch.frames) == 0
+    assert len(batch.sound) == 480
+
+
+@pytest.mark.parametrize(("frequency_hz", "gain"), [(100, 1.0), (1_000, 1.0), (6_000, 1.0), (9_000, 0.0), (12_000, 0.0)])
+def test_decimation_keeps_speech_and_folds_nothing_back(frequency_hz: float, gain: float) -> None:
+    decimator = Decimator()
+    out = np.concatenate([decimator.push(tone(1.0, 2, frequency_hz)), decimator.finish()])
+    assert len(out) == 16_000
+    level = np.abs(out[1_000:-1_000]).max() / (16_000 / 32_768)
+    assert level == pytest.approx(gain, abs=0.01 if gain else 3.2e-4)  # 3.2e-4 is 70 dB down

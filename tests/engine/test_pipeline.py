@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
+from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, pipeline_settings, tone
+from tests.media import read_pictures, read_sound
+
+
+def run(pipeline: Pipeline) -> None:
+    try:
+        pipeline.start()
+        assert any(pipeline.wait(0.1) for _ in range(200)), "the pipeline did not end"
+    finally:
+        pipeline.close()
+
+
+def build(ffmpeg: str, source: FakeSource, model: FakeModel, sink: MemorySink, **changes: object) -> Pipeline:
+    return Pipeline(source, model, sink, pipeline_settings(ffmpeg, **changes), time.perf_counter())
+
+
+def painted_numbers(pictures: np.ndarray) -> list[int]:
+    """What the fake model painted into each frame's region."""
+    return [round(float(picture[18:22, 28:36].mean())) - 16 for picture in pictures]
+
+
+def test_every_frame_in_order_and_the_whole_sound(ffmpeg: str) -> None:
+    sink, sound = MemorySink(), tone(5.3)
+    pipeline = build(ffmpeg, FakeSource(np.array_split(sound, 11)), FakeModel(delay_s=0.005), sink)
+    run(pipeline)
+    assert pipeline.error is None
+    assert sink.is_complete
+    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)
+    numbers = painted_numbers(pictures)
+    assert len(numbers) == 133  # 5.3 s × 25 = 132.5, halves up
+    assert np.abs(np.array(numbers) - np.arange(133)).max() <= 2  # what x264 leaves of it
+    heard = read_sound(ffmpeg, sink.data)[:, 0].astype(float)
+    assert len(sound) <= len(heard) <= len(sound) + 2 * 1024  # AAC rounds up to its packets, and begins with one
+    lag = 1024
+    assert np.corrcoef(heard[lag : lag + len(sound)], sound[: len(heard) - lag, 0])[0, 1] > 0.99
+
+
+def test_only_the_region_is_touched(ffmpeg: str) -> None:
+    sink = MemorySink()
+    run(build(ffmpeg, FakeSource([tone(1.0)]), FakeModel(), sink))
+    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)[:, :HEIGHT].astype(int)
+    outside = np.ones((HEIGHT, WIDTH), dtype=bool)
+    outside[12:28, 20:44] = False  # the region and a rim, since x264 does not encode it exactly
+    assert np.abs(pictures[:, outside] - 60).max() <= 2
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 7])
+def test_the_number_of_workers_changes_nothing(ffmpeg: str, num_workers: int) -> None:
+    outputs = []
+    for workers in (4, num_workers):
+        sink = MemorySink()
+        run(build(ffmpeg, FakeSource([tone(3.1)]), FakeModel(delay_s=0.003), sink, num_workers=workers))
+        outputs.append(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT))
+    assert np.array_equal(*outputs)
+
+
+@pytest.mark.parametrize("rate", [Fraction(30_000, 1001), Fraction(10), Fraction(60)])
+def test_other_frame_rates(ffmpeg: str, rate: Fraction) -> None:
+    settings = pipeline_settings(ffmpeg).encoder
+    sink = MemorySink()
+    encoder = type(settings)(**{**settings.__dict__, "frame_rate": rate})
+    run(build(ffmpeg, FakeSource([tone(4.7)]), FakeModel(rate), sink, frame_rate=rate, encoder=encoder))
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == int(Fraction(47, 10) * rate + Fraction(1, 2))
+
+
+def test_a_stage_that_breaks_is_named_and_everything_ends(ffmpeg: str) -> None:
+    pipeline = build(ffmpeg, FakeSource([tone(60.0)]), FakeModel(fails_at=100), MemorySink())
+    run(pipeline)
+    assert isinstance(pipeline.error, StageError)
+    assert "compositing" in str(pipeline.error)
+    assert "cannot make frame 100" in str(pipeline.error)
+
+
+def test_a_sink_that_refuses_ends_the_run(ffmpeg: str) -> None:
+    pipeline = build(ffmpeg, FakeSource([tone(60.0)]), FakeModel(), MemorySink(SinkError("no space left")))
+    run(pipeline)
+    assert isinstance(pipeline.error, SinkError)
+
+
+def test_a_reader_that_leaves_ends_the_run_without_an_error(ffmpeg: str) -> None:
+    pipeline = build(ffmpeg, FakeSource([tone(60.0)]), FakeModel(), MemorySink(BrokenPipeError()))
+    run(pipeline)
+    assert pipeline.error is None
+    assert pipeline.is_reader_gone
+
+
+def test_a_voice_that_breaks_off_is_delivered_up_to_there(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(2.6)], error=SourceError("broke off")), FakeModel(), sink)
+    run(pipeline)
+    assert isinstance(pipeline.error, SourceError)
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 65
+
+
+def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(3.0)], blocks_forever=True), FakeModel(), sink)
+    try:
+        pipeline.start()
+        assert not pipeline.wait(0.3)
+        pipeline.stop()
+        assert pipeline.wait(10)
+    finally:
+        pipeline.close()
+    assert sink.is_complete
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
+
+
+def test_abort_ends_at_once(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(30.0)], blocks_forever=True), FakeModel(delay_s=0.02), sink)
+    pipeline.start()
+    pipeline.wait(0.2)
+    pipeline.abort()
+    pipeline.close()
+    assert pipeline.error is None
+    assert sink.is_complete is False
+
+
+def test_an_encoder_that_is_killed_is_an_error(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(2.0)] * 30), FakeModel(delay_s=0.01), sink)
+    try:
+        pipeline.start()
+        while pipeline.snapshot().num_frames < 50:
+            assert not pipeline.wait(0.01)
+        os.kill(pipeline.child_pids[0], signal.SIGKILL)
+        assert pipeline.wait(10)
+    finally:
+        pipeline.close()
+    assert isinstance(pipeline.error, EncoderError)
+    assert "SIGKILL" in str(pipeline.error)
+    assert sink.is_complete is False
+
+
+def test_a_pipeline_that_never_started_can_be_closed(ffmpeg: str) -> None:
+    source = FakeSource([])
+    build(ffmpeg, source, FakeModel(), MemorySink()).close()
+    assert source.is_closed
+
+
+def test_memory_is_bounded_by_the_channels(ffmpeg: str) -> None:
+    model = FakeModel(delay_s=0.05)
+    pipeline = build(ffmpeg, FakeSource([tone(2.0)] * 40), model, MemorySink(), num_workers=1, buffer_blocks=2)
+    try:
+        pipeline.start()
+        pipeline.wait(0.5)
+        ahead = len(model.blocks) * 50 - pipeline.snapshot().num_frames
+        assert ahead <= 50 + 8 * 6
+    finally:
+        pipeline.abort()
+        pipeline.close()
+
+
+def test_the_snapshot_counts(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(2.0)]), FakeModel(), sink)
+    run(pipeline)
+    snapshot = pipeline.snapshot()
+    assert snapshot.num_frames == 50
+    assert snapshot.media_s == 2.0
+    assert snapshot.num_bytes == len(sink.data)
+    assert snapshot.time_to_first_byte_s is not None
+    assert 0 < snapshot.time_to_first_byte_s <= snapshot.time_to_first_fragment_s <= snapshot.elapsed_s
+    assert snapshot.stages["model"].busy_s > 0

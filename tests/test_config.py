@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+
+from musetalk_cli.config import Config, flatten, load_config
+from musetalk_cli.errors import ConfigError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "my.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_default_yaml_is_what_the_code_does() -> None:
+    content = yaml.safe_load((CONFIGS / "default.yaml").read_text())
+    assert list(flatten(content)) == list(flatten(Config().model_dump()))
+    assert load_config([CONFIGS / "default.yaml"]).config == Config()
+
+
+def test_every_key_of_default_yaml_is_explained() -> None:
+    lines = (CONFIGS / "default.yaml").read_text().splitlines()
+    keys = [line for line in lines if line.strip() and not line.startswith("#") and not line.endswith(":")]
+    assert [line for line in keys if "  # " not in line] == []
+
+
+@pytest.mark.parametrize("name", ["realtime", "quality"])
+def test_presets_change_something_and_are_valid(name: str) -> None:
+    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    config = load_config([CONFIGS / f"{name}.yaml"]).config.model_dump()
+    for section, values in content.items():
+        for key, value in values.items():
+            assert config[section][key] == value
+            assert Config().model_dump()[section][key] != value, f"{section}.{key} repeats the default"
+
+
+def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
+    first = write(tmp_path, "video: {fps: 30, size: 512}\naudio: {bitrate_kbps: 96}")
+    second = tmp_path / "second.yaml"
+    second.write_text("audio: {bitrate_kbps: 64}")
+    config, origins = load_config([first, second], {"video.fps": ("--fps", 50.0)})
+    assert (config.video.fps, config.video.size, config.audio.bitrate_kbps, config.video.crf) == (50, 512, 64, 23)
+    assert origins["video.fps"] == "--fps"
+    assert origins["video.size"] == str(first)
+    assert origins["audio.bitrate_kbps"] == str(second)
+    assert origins["video.crf"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("video: {frames: 25}", ["unknown key 'video.frames'"]),
+        ("video: {fpss: 25}", ["unknown key 'video.fpss'", "did you mean 'video.fps'"]),
+        ("fps: 25", ["unknown key 'fps'", "did you mean 'video.fps'"]),
+        ("video: {fps: .nan}", ["video.fps", "finite"]),
+        ("video: {fps: 0}", ["video.fps", "greater than or equal to 5"]),
+        ("video: {fps: fast}", ["video.fps", "'fast'"]),
+        ("video: {size: 721}", ["video.size", "even", "722"]),
+        ("video: {size: 720.5}", ["video.size"]),
+        ("video: {encoding_preset: placebo}", ["video.encoding_preset", "ultrafast"]),
+        ("audio: {target_duration: 1.99}", ["audio.target_duration", "multiple of 0.04"]),
+        ("performance: {parallel_workers: true}", ["performance.parallel_workers"]),
+        ("video: 25", ["'video' is a section"]),
+        ("- a\n- b", ["must hold keys and values"]),
+        ("video: {fps: 25", ["not valid YAML"]),
+        ("warp: {life: yes please}", ["warp.life"]),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config([path])
+    message = f"{caught.value} {caught.value.hint}"
+    assert str(path) in message
+    for word in words:
+        assert word in message
+
+
+def test_a_flag_is_blamed_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"^--fps: .*0"):
+        load_config(flags={"video.fps": ("--fps", 0.0)})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        load_config([tmp_path / "nowhere.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(25, "25"), (29.97, "30000/1001"), (23.976, "24000/1001"), (59.94, "60000/1001"), (12.5, "25/2"), (30, "30")],
+)
+def test_frame_rates_are_exact(fps: float, rate: str) -> None:
+    assert load_config(flags={"video.fps": ("--fps", fps)}).config.video.frame_rate == Fraction(rate)
