@@ -8,8 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.colour import Planes
-from musetalk_cli.engine.compositing import planes_to_i420
+from musetalk_cli.engine.colour import Planes, planes_to_i420
 from musetalk_cli.engine.encoder import EncoderSettings
 from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, Region, SoundArray
 from musetalk_cli.engine.pipeline import PipelineSettings

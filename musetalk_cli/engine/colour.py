@@ -51,6 +51,12 @@ def planes_to_bgr(planes: Planes) -> ByteArray:
     return as_bytes(cv2.transform(ycbcr, np.column_stack([matrix, -matrix @ _BGR_TO_YCBCR[:, 3]])))
 
 
+def planes_to_i420(planes: Planes) -> ByteArray:
+    """Lay a picture out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
+    blue, red = np.moveaxis(planes.chroma, 2, 0)
+    return np.concatenate([planes.luma.ravel(), blue.ravel(), red.ravel()]).reshape(-1, planes.luma.shape[1])
+
+
 def bgr_to_ycbcr(colours: Any) -> NDArray[np.float32]:
     """Convert BGR colours 0..255, shape (..., 3), to Y, Cb, Cr of the same shape, not rounded."""
     bgr = np.asarray(colours, dtype=np.float32)

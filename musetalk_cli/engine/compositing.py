@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from musetalk_cli.engine.colour import Planes
 from musetalk_cli.engine.messages import ByteArray, FaceBatch, FrameBatch, Region
-
-
-def planes_to_i420(planes: Planes) -> ByteArray:
-    """Lay a picture out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
-    height, width = planes.luma.shape
-    picture = np.empty((height * 3 // 2, width), dtype=np.uint8)
-    write_region(picture, Region(0, 0, width, height), planes)
-    return picture
 
 
 def write_region(picture: ByteArray, region: Region, planes: Planes) -> None:

@@ -114,9 +114,9 @@ class FileSink:
             os.close(fd)
         if not is_regular:
             return
-        if is_complete:
+        if is_complete and self._working != self._path:
             self._working.replace(self._path)
-        elif not self._fragments.num_fragments:
+        elif not is_complete and not self._fragments.num_fragments:
             self._working.unlink(missing_ok=True)
 
     @property

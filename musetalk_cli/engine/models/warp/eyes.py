@@ -1,0 +1,58 @@
+"""The picture with open eyes and at every painted level of its lids, ready to sample from."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.avatar.lids import Lids
+from musetalk_cli.engine.colour import ByteArray, as_bytes, bgr_to_planes
+from musetalk_cli.engine.models.warp.sampling import FILTER_REACH, Source
+
+_MARGIN_PX = 2 * FILTER_REACH
+
+
+class EyeStates:
+    """Sources per lid level; immutable."""
+
+    def __init__(self, open_eyes: Source, picture: ByteArray, size: tuple[int, int], lids: Lids | None) -> None:
+        """``open_eyes``: the picture (uint8 BGR, original size) prepared at ``size`` (width, height)."""
+        self._sources, self._levels = [open_eyes], np.zeros(1)
+        if lids is None:
+            return
+        left, top, width, height = lids.box
+        columns = _aligned_span(left, left + width, picture.shape[1], size[0])
+        rows = _aligned_span(top, top + height, picture.shape[0], size[1])
+        crop = picture[rows.start : rows.stop, columns.start : columns.stop].copy()
+        scale_x, scale_y = size[0] / picture.shape[1], size[1] / picture.shape[0]
+        target = (round(len(columns) * scale_x), round(len(rows) * scale_y))
+        corner = (round(columns.start * scale_x), round(rows.start * scale_y))
+        for patch in lids.pictures:
+            crop[top - rows.start : top - rows.start + height, left - columns.start : left - columns.start + width] = patch
+            planes = bgr_to_planes(resize_picture(crop, target))
+            self._sources.append(open_eyes.with_patch(planes, *corner, _MARGIN_PX))
+        self._levels = np.array([0.0, *lids.levels])
+
+    def at(self, closure: float) -> Source:
+        """The source whose lids are nearest to a closure 0..1."""
+        return self._sources[int(np.abs(self._levels - closure).argmin())]
+
+
+def resize_picture(picture: ByteArray, size: tuple[int, int]) -> ByteArray:
+    """Resize to ``size`` (width, height): area average when shrinking, bicubic when growing."""
+    if size == (picture.shape[1], picture.shape[0]):
+        return picture
+    how = cv2.INTER_AREA if size[1] < picture.shape[0] else cv2.INTER_CUBIC
+    return as_bytes(cv2.resize(picture, size, interpolation=how))
+
+
+def _aligned_span(start: int, stop: int, extent: int, resized: int) -> range:
+    """A span around start..stop, with a margin, whose ends fall on even pixels after extent was resized.
+
+    A crop so aligned resizes to the same pixels as the whole picture does.
+    """
+    step = extent // math.gcd(extent, resized // 2)
+    margin = math.ceil((_MARGIN_PX + 2) * extent / resized)
+    return range(max(0, (start - margin) // step * step), min(extent, -(-(stop + margin) // step) * step))

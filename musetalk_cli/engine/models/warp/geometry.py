@@ -1,0 +1,76 @@
+"""Where a mouth is: the similarity between a picture and its mouth's own axes, and smooth curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+
+FloatArray = NDArray[np.float32]
+
+# Distance between the outer eye corners, in mouth widths, of a face at rest: median over closed-mouth frames.
+_EYES_PER_MOUTH = 1.85
+
+
+@dataclass(frozen=True)
+class MouthAxes:
+    """The mouth's own axes: origin between the corners, x to the right along the mouth, y towards the chin.
+
+    One unit (``unit_px``) is about the width of the mouth at rest: the mean of the corners' distance and of what the
+    eyes' distance lets expect, so that a pursed or a laughing mouth does not change the scale by its full amount.
+    """
+
+    origin_px: FloatArray
+    x_axis: FloatArray
+    unit_px: float
+
+    @classmethod
+    def of(cls, face: Landmarks) -> MouthAxes:
+        """Axes of a face, from its mouth corners and outer eye corners."""
+        corners = face.outer_upper_lip[[0, -1]].astype(np.float64)
+        eyes = np.stack([face.left_upper_lid[0], face.right_upper_lid[-1]]).astype(np.float64)
+        mouth_span, eye_span = corners[1] - corners[0], eyes[1] - eyes[0]
+        direction = mouth_span + eye_span
+        unit = (np.hypot(*mouth_span) + np.hypot(*eye_span) / _EYES_PER_MOUTH) / 2
+        return cls(
+            corners.mean(axis=0).astype(np.float32),
+            (direction / max(np.hypot(*direction), 1e-6)).astype(np.float32),
+            max(float(unit), 1.0),
+        )
+
+    @property
+    def to_picture(self) -> FloatArray:
+        """2×3 affine matrix: mouth units to pixels."""
+        (cx, cy), (ux, uy) = self.origin_px, self.x_axis * self.unit_px
+        return np.array([[ux, -uy, cx], [uy, ux, cy]], dtype=np.float32)
+
+    @property
+    def from_picture(self) -> FloatArray:
+        """2×3 affine matrix: pixels to mouth units."""
+        (cx, cy), (ux, uy) = self.origin_px, self.x_axis / self.unit_px
+        return np.array([[ux, uy, -(ux * cx + uy * cy)], [-uy, ux, uy * cx - ux * cy]], dtype=np.float32)
+
+
+def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Apply a 2×3 affine matrix to points (..., 2)."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:
+    """Catmull-Rom curve through points (n, 2), as (num_points, 2), ends included."""
+    padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
+    position = np.linspace(0, len(points) - 1, num_points)
+    index = np.minimum(position.astype(int), len(points) - 2)
+    t = (position - index)[:, None]
+    p0, p1, p2, p3 = (padded[index + k] for k in range(4))
+    curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+    return np.asarray(curve, dtype=np.float32)
+
+
+def smoothstep(values: NDArray[np.floating], low: float, high: float) -> FloatArray:
+    """0 below ``low``, 1 above ``high``, and the cubic 3t² - 2t³ between."""
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)

@@ -1,0 +1,92 @@
+"""The two layers of skin around a mouth: where each is taken from, and which of them a point belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.models.warp.fields import COMPONENTS, TUCK, LipLines, compute_fields
+from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
+
+_INVERSE_STEPS = 4
+_SEAM_SPREAD = 0.6  # how fast the seam softens beyond the corners: pixels per pixel
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What points of the output are part of; all float32 (rows, columns).
+
+    ``upper``, ``lower``: pixels inside the upper lip's side and inside the lower's (both negative: between the lips).
+    ``softness``: of the seam, pixels. ``inward``: distance to the nearer corner of the inner mouth, mouth units
+    (negative outside).
+    """
+
+    upper: FloatArray
+    lower: FloatArray
+    softness: FloatArray
+    inward: FloatArray
+
+    def upper_share(self, least_softness: float) -> FloatArray:
+        """Share of the upper layer, 0..1."""
+        soft = np.maximum(self.softness, least_softness)
+        return np.asarray(np.clip(0.5 + (self.upper - self.lower) / (4 * soft), 0, 1), dtype=np.float32)
+
+    @property
+    def cover(self) -> FloatArray:
+        """How much of each pixel lies between the lips, 0..1."""
+        outside = np.clip(0.5 - self.upper, 0, 1) + np.clip(0.5 - self.lower, 0, 1) - 1
+        # A sliver of dark in the corners would read as a tick.
+        return np.asarray(np.maximum(outside, 0) * smoothstep(self.inward, 0.0, 0.035), dtype=np.float32)
+
+
+class MouthLayers:
+    """Displacement of both layers over a rectangular grid of nodes; immutable."""
+
+    def __init__(self, face: Landmarks, axes: MouthAxes, lips: LipLines, nodes: FloatArray, cell_px: int) -> None:
+        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the picture that ``face`` is of."""
+        self._axes, self._lips, self._cell_px = axes, lips, cell_px
+        self._origin = nodes[0, 0]
+        fields = compute_fields(face, axes, lips, transform_points(axes.from_picture, nodes))
+        to_grid = axes.to_picture[:, :2].T / np.float32(cell_px)
+        self._fields = np.ascontiguousarray(fields @ to_grid).reshape(len(COMPONENTS), -1)
+        self._shape = fields.shape[1:]
+
+    def trace(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
+        """Where the skin seen at ``targets`` (rows, columns, 2; pixels) comes from, per layer: (2, rows, columns, 2).
+
+        The fields say where a point of the picture goes; what is needed is where an output pixel comes from, so
+        ``u = -field(target + u)`` is solved by fixed-point iteration.
+        """
+        forward = (weights @ self._fields).reshape(self._shape)
+        start = (targets - self._origin) * np.float32(1 / self._cell_px)
+        traced = np.empty_like(forward)
+        for layer, field in enumerate(forward):
+            place = start
+            for _ in range(_INVERSE_STEPS):
+                place = start - cv2.remap(field, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            traced[layer] = place
+        return np.asarray(traced * np.float32(self._cell_px) + self._origin, dtype=np.float32)
+
+    def claim(self, traced: FloatArray, tuck: float) -> FloatArray:
+        """Which side each node is on, from its traced positions: the four arrays of :class:`Claims`, stacked last.
+
+        ``tuck`` 0..1: how far the lower lip is drawn in behind the upper teeth.
+        """
+        lips, unit_px = self._lips, self._axes.unit_px
+        relative = (lips.x - lips.middle) / lips.half_width
+        tucked = lips.lower + tuck * TUCK * (1 - relative**2)
+        claims = np.empty((*traced.shape[1:3], 4), dtype=np.float32)
+        units = transform_points(self._axes.from_picture, traced)
+        for layer, line, sign in ((0, lips.upper, unit_px), (1, tucked, -unit_px)):
+            x, y = units[layer, ..., 0], units[layer, ..., 1]
+            inside = (sign * (np.interp(x, lips.x, line) - y)).astype(np.float32)
+            # Edges stretched by the warp keep their width on screen.
+            slope = cv2.magnitude(*(cv2.Sobel(inside, cv2.CV_32F, dx, 1 - dx, ksize=1) for dx in (0, 1)))
+            claims[..., layer] = inside / np.maximum(slope * np.float32(0.5 / self._cell_px), np.float32(0.5))
+        inward = lips.half_width - np.abs(units[..., 0] - lips.middle).mean(axis=0)
+        claims[..., 2] = 0.5 + np.maximum(-inward, 0) * (_SEAM_SPREAD * unit_px)
+        claims[..., 3] = inward
+        return claims

@@ -1,0 +1,84 @@
+"""What keeps a still picture alive: blinks and the head's slow sway, as pure functions of a seed and the time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+_WINDOW_S = 4.0  # one blink per window, at a random time in it: intervals of about 2 to 6 s
+_MARGIN_S = 1.0  # kept free at both ends of a window, so that blinks of neighbours stay apart
+_DOUBLE_SHARE = 0.15
+_DOUBLE_DELAY_S = 0.42
+_CLOSING_S = 0.08
+_HELD_S = 0.03
+_OPENING_S = 0.15
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A small rigid motion of the head on the picture: rotation (radians, clockwise), shift in head heights."""
+
+    angle: float
+    shift_x: float
+    shift_y: float
+
+
+def lid_closure(seed: int, time_s: float) -> float:
+    """How far the lids are closed at a time, 0..1."""
+    window = math.floor(time_s / _WINDOW_S)
+    return max(
+        _closure_since(time_s - start_s, stretch)
+        for index in (window - 1, window)
+        for start_s, stretch in blinks_in_window(seed, index)
+    )
+
+
+@lru_cache(maxsize=64)
+def blinks_in_window(seed: int, index: int) -> tuple[tuple[float, float], ...]:
+    """Start (s) and time stretch of the blinks that begin in window ``index`` of 4 s; one, sometimes two."""
+    random = np.random.default_rng((seed & 0xFFFFFFFF, index & 0xFFFFFFFF, 1))
+    start_s = index * _WINDOW_S + _MARGIN_S + random.random() * (_WINDOW_S - 2 * _MARGIN_S)
+    stretch = 0.85 + 0.3 * random.random()
+    blinks = [(start_s, stretch)]
+    if random.random() < _DOUBLE_SHARE:
+        blinks.append((start_s + _DOUBLE_DELAY_S, 0.85))
+    return tuple(blinks)
+
+
+def _closure_since(elapsed_s: float, stretch: float) -> float:
+    """A blink's course: shut fast, held a moment, opened slowly (lids decelerate as they open)."""
+    t = elapsed_s / stretch
+    if t <= 0 or t >= _CLOSING_S + _HELD_S + _OPENING_S:
+        return 0.0
+    if t < _CLOSING_S:
+        return math.sin(0.5 * math.pi * t / _CLOSING_S) ** 2
+    if t < _CLOSING_S + _HELD_S:
+        return 1.0
+    return (1 - (t - _CLOSING_S - _HELD_S) / _OPENING_S) ** 1.7
+
+
+def head_pose(seed: int, time_s: float) -> Pose:
+    """The head's sway at a time: sums of slow sines whose periods share no common multiple; at rest at time 0."""
+    phases = _phases(seed)
+
+    def drift(first: int, *periods_s: float) -> float:
+        total = 0.0
+        for k, period_s in enumerate(periods_s):
+            phase = 2 * math.pi * phases[first + k]
+            total += (math.sin(2 * math.pi * time_s / period_s + phase) - math.sin(phase)) / (k + 1)
+        return total / sum(1 / (k + 1) for k in range(len(periods_s)))
+
+    ease = min(time_s / 2.0, 1.0) if time_s > 0 else 0.0
+    return Pose(
+        angle=math.radians(0.55) * drift(0, 9.7, 5.3) * ease,
+        shift_x=0.004 * drift(2, 7.9, 13.1) * ease,
+        shift_y=0.004 * drift(4, 6.1, 3.7) * ease,
+    )
+
+
+@lru_cache(maxsize=64)
+def _phases(seed: int) -> tuple[float, ...]:
+    return tuple(np.random.default_rng((seed & 0xFFFFFFFF, 2)).random(6).tolist())

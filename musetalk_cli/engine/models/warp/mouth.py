@@ -1,0 +1,138 @@
+"""Sound → mouth shape of every video frame."""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.acoustics import (
+    REACH_AHEAD_S,
+    REACH_BACK_STEPS,
+    SAMPLE_RATE_HZ,
+    STEP_S,
+    extract_steps,
+)
+from musetalk_cli.engine.models.warp.net import MouthNet, load_net
+
+FloatArray = NDArray[np.float32]
+
+# Real mouths move before their sound: measured on talking people, by one frame of 25 fps in the median.
+LEAD_S = 0.04
+# The gate looks this many steps around itself, so that the silence inside a /t/ or /k/ does not shut the mouth.
+GATE_REACH_STEPS = 4
+GATE_LEVEL_DB = (-38.0, -28.0)
+GATE_POWER_DBFS = (-76.0, -68.0)
+# A closure lasts about 60 ms: a longer frame must not call itself closed because of one anywhere inside.
+LONGEST_CLOSURE_S = 0.06
+_PROBE_S = 0.005
+
+
+class MouthReader:
+    """Reads mouth shapes from 16 kHz sound with the packaged net. Holds no state: safe to share between threads.
+
+    ``before_s`` and ``after_s`` say how much sound before its first and after its last frame an answer depends on. Given at
+    least that much (silence before the stream's start and after its end may be left out), block-wise reading gives
+    what reading the whole stream gives.
+    """
+
+    before_s: float = 3.6
+    after_s: float = 0.26
+
+    def __init__(self, net: MouthNet) -> None:
+        past, future = _needed_context_s(net)
+        if past > self.before_s or future > self.after_s:
+            raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after, more than a block's context")
+        self._net = net
+
+    @classmethod
+    def load(cls) -> MouthReader:
+        """With the weights that ship with the package. Raises ModelError when they are damaged."""
+        with files("musetalk_cli").joinpath("assets/mouth_net.npz").open("rb") as file:
+            return cls(load_net(file))
+
+    def read(
+        self, samples: FloatArray, start_s: float, frame_times_s: FloatArray, frame_s: float = 0.04
+    ) -> FloatArray:
+        """Mouth shapes float32 (frames, 5): O gap 0..1, J jaw 0..1, W width −1..1, P closure 0..1, F labiodental 0..1.
+
+        ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's start.
+        ``frame_times_s`` (frames,) are the frames' start times in the stream, ascending; ``frame_s`` is how long each is
+        shown (1 / fps). Sound outside ``samples`` counts as silence. Digital silence gives exactly 0.
+        Raises ValueError when ``start_s`` is off the 0.02 s grid or ``frame_s`` is not positive.
+        """
+        times_s = np.asarray(frame_times_s, dtype=np.float64)
+        start_step = round(start_s / STEP_S)
+        if abs(start_step * STEP_S - start_s) > 1e-6:
+            raise ValueError(f"start_s must be a multiple of {STEP_S} s, not {start_s}")
+        if frame_s <= 0.0:
+            raise ValueError(f"frame_s must be positive, not {frame_s}")
+        if len(times_s) == 0:
+            return np.zeros((0, 5), np.float32)
+        first_step = math.floor((times_s[0] + LEAD_S) / STEP_S) - 1
+        last_step = math.ceil((times_s[-1] + frame_s + LEAD_S) / STEP_S)
+        first_sample = start_step * round(STEP_S * SAMPLE_RATE_HZ)
+        steps = self.read_steps(samples, first_sample, first_step, last_step - first_step + 1)
+        return sample_frames(steps, first_step, times_s + LEAD_S, frame_s)
+
+    def read_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
+        """The net's answers float32 (num_steps, 5) for 20 ms steps of the stream, gated to zero in silence.
+
+        O is the opening the speaker aims at, closures not yet taken off. ``samples`` begins at the stream's sample
+        ``first_sample``.
+        """
+        past, future = self._net.past_steps, self._net.future_steps
+        features = extract_steps(
+            np.asarray(samples, dtype=np.float32), first_sample, first_step - past, past + num_steps + future
+        )
+        gate = _speech_gate(features.level_db, features.power_dbfs)[past : past + num_steps]
+        return np.asarray(self._net.forward(features.bands) * gate[:, None], dtype=np.float32)
+
+
+def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], frame_s: float) -> FloatArray:
+    """Steps (n, 5) → frames (m, 5): the mean over each frame, but the strongest closure inside it, then closures applied.
+
+    A mean would erase a closure shorter than the frame. Steps count as linear between their centres.
+    """
+    centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
+    probes = _probe(times_s, frame_s, frame_s)
+    columns = [np.interp(probes, centres_s, steps[:, k]).mean(axis=1) for k in range(steps.shape[1])]
+    closing = _probe(times_s, frame_s, min(frame_s, LONGEST_CLOSURE_S))
+    for k in (3, 4):
+        columns[k] = np.interp(closing, centres_s, steps[:, k]).max(axis=1)
+    gap, jaw, width, bilabial, labiodental = columns
+    gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
+    return np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
+
+
+def _probe(times_s: NDArray[np.float64], frame_s: float, span_s: float) -> NDArray[np.float64]:
+    """Times (m, k) that cover the middle ``span_s`` of each frame, at most 5 ms apart."""
+    count = max(2, math.ceil(span_s / _PROBE_S)) + 1
+    offsets = np.linspace((frame_s - span_s) / 2.0, (frame_s + span_s) / 2.0, count)
+    return times_s[:, None] + offsets[None, :]
+
+
+def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
+    """0 in silence … 1 in speech per step, from the loudest of the steps around it; soft, so rounding stays rounding."""
+    relative = _ramp(_loudest_around(level_db), *GATE_LEVEL_DB)
+    absolute = _ramp(_loudest_around(power_dbfs), *GATE_POWER_DBFS)
+    return np.asarray(relative * absolute, dtype=np.float32)
+
+
+def _loudest_around(values: FloatArray) -> FloatArray:
+    padded = np.pad(values, GATE_REACH_STEPS, mode="edge")
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * GATE_REACH_STEPS + 1).max(axis=1))
+
+
+def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
+    t = np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
+
+
+def _needed_context_s(net: MouthNet) -> tuple[float, float]:
+    """Seconds of sound before a frame's start and after its end that its mouth depends on."""
+    past_steps = net.past_steps + REACH_BACK_STEPS + 1.5
+    future_steps = net.future_steps + 1.5
+    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, future_steps * STEP_S + REACH_AHEAD_S + LEAD_S

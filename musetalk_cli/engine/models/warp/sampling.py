@@ -1,0 +1,118 @@
+"""Pictures prepared for resampling, and the coarse grid on which displacements are computed.
+
+Luma is kept at twice its size, the new samples made with the half-sample filter of HEVC (Rec. ITU-T H.265, 8.5.3.3.3.1):
+bilinear look-ups in it are as sharp as bicubic ones in the original, at a third of their time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.colour import ByteArray, Planes, as_bytes
+from musetalk_cli.engine.messages import Region
+from musetalk_cli.engine.models.warp.geometry import FloatArray
+
+_HALF_SAMPLE = np.array([-1, 4, -11, 40, 40, -11, 4, -1], dtype=np.float32) / 64
+_WHOLE_SAMPLE = np.ones(1, dtype=np.float32)
+FILTER_REACH = 4  # pixels to either side that a half sample depends on
+
+PAD = 1  # cells around a grid that enlargement needs
+Box = tuple[slice, slice]  # rows and columns
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to sample from: ``luma`` uint8 (2h, 2w), its even samples the picture's own; ``chroma`` as in Planes."""
+
+    luma: ByteArray
+    chroma: ByteArray
+
+    @classmethod
+    def of(cls, planes: Planes) -> Source:
+        """Prepare a whole picture."""
+        return cls(_double(planes.luma), planes.chroma)
+
+    def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> Source:
+        """A copy with ``patch`` at (left, top), all but its outer ``margin`` (pixels, even, at least FILTER_REACH)."""
+        luma, chroma = self.luma.copy(), self.chroma.copy()
+        fine = _double(patch.luma)[2 * margin : -2 * margin, 2 * margin : -2 * margin]
+        row, column = 2 * (top + margin), 2 * (left + margin)
+        luma[row : row + fine.shape[0], column : column + fine.shape[1]] = fine
+        coarse = patch.chroma[margin // 2 : -(margin // 2), margin // 2 : -(margin // 2)]
+        row, column = (top + margin) // 2, (left + margin) // 2
+        chroma[row : row + coarse.shape[0], column : column + coarse.shape[1]] = coarse
+        return Source(luma, chroma)
+
+    def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
+        """Look up planes; the maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and of ``chroma``."""
+        luma = cv2.remap(self.luma, luma_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        chroma = cv2.remap(self.chroma, chroma_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return Planes(as_bytes(luma), as_bytes(chroma))
+
+
+def to_luma_samples(positions: FloatArray) -> FloatArray:
+    """Pixel positions as coordinates in :attr:`Source.luma`."""
+    return positions * np.float32(2)
+
+
+def to_chroma_samples(positions: FloatArray) -> FloatArray:
+    """Pixel positions as coordinates in :attr:`Source.chroma` (a sample stands between its four pixels)."""
+    return positions * np.float32(0.5) - np.float32(0.25)
+
+
+def _double(luma: ByteArray) -> ByteArray:
+    doubled = np.empty((2 * luma.shape[0], 2 * luma.shape[1]), dtype=np.uint8)
+    doubled[::2, ::2] = luma
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        horizontal, vertical = (_HALF_SAMPLE if odd else _WHOLE_SAMPLE for odd in (column, row))
+        anchor = (3 if column else 0, 3 if row else 0)
+        doubled[row::2, column::2] = cv2.sepFilter2D(
+            luma, -1, horizontal, vertical, anchor=anchor, borderType=cv2.BORDER_REPLICATE
+        )
+    return doubled
+
+
+class Grid:
+    """Nodes in the middle of square cells over a region, with ``PAD`` more cells on every side.
+
+    ``nodes`` float32 (rows, columns, 2): their positions in pixels of the picture. ``cell_px`` is even.
+    """
+
+    def __init__(self, region: Region, cell_px: int) -> None:
+        self.region, self.cell_px = region, cell_px
+        rows, columns = (-(-extent // cell_px) + 2 * PAD for extent in (region.height, region.width))
+        start = -PAD * cell_px + (cell_px - 1) / 2
+        x = np.arange(columns, dtype=np.float32) * cell_px + (region.left + start)
+        y = np.arange(rows, dtype=np.float32) * cell_px + (region.top + start)
+        self.nodes: FloatArray = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+
+    def cells_touching(self, bounds_px: FloatArray) -> Box:
+        """Rows and columns of the nodes whose cells a rectangle (left, top, right, bottom) of the picture touches."""
+        origin = np.array(self.region[:2]) - PAD * self.cell_px
+        low = np.floor((bounds_px[:2] - origin) / self.cell_px).astype(int)
+        high = np.ceil((bounds_px[2:] - origin) / self.cell_px).astype(int)
+        rows, columns = self.nodes.shape[:2]
+        left, top = np.clip(low, 0, [columns - 1, rows - 1])
+        right, bottom = np.clip(high, [left + 1, top + 1], [columns, rows])
+        return slice(int(top), int(bottom)), slice(int(left), int(right))
+
+    def pixels_of(self, box: Box) -> Box:
+        """Rows and columns of the region's pixels under a box of nodes, less its outer ``PAD`` cells; even numbers."""
+        spans = []
+        for span, extent in zip(box, (self.region.height, self.region.width), strict=True):
+            start, stop = span.start * self.cell_px, (span.stop - 2 * PAD) * self.cell_px
+            spans.append(slice(min(start, extent), max(min(stop, extent), min(start, extent))))
+        return spans[0], spans[1]
+
+    def enlarge(self, values: FloatArray, px_per_cell: int) -> FloatArray:
+        """Values (rows, columns, n) of a box of nodes per pixel, less the outer ``PAD`` cells.
+
+        Linear, since OpenCV's cubic does not reproduce slopes: positions enlarged by it would ripple.
+        """
+        size = (values.shape[1] * px_per_cell, values.shape[0] * px_per_cell)
+        fine = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        margin = PAD * px_per_cell
+        return fine[margin : size[1] - margin, margin : size[0] - margin]

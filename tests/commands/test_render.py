@@ -1,0 +1,312 @@
+"""``musetalk render`` as a user runs it: the real command, the real ffmpeg, the built-in portrait."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media import describe, read_pictures, read_sound
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+SMALL = ("--size", "128")
+
+
+def test_a_wav_becomes_a_talking_video(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    done = run_cli("render", speech, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert lines[-1].startswith("63 frames, 2.5 s in ")
+    assert lines[-1].endswith("→ speech.mp4")
+    video = tmp_path / "speech.mp4"
+    about = describe(ffmpeg, video)
+    assert "Video: h264" in about
+    assert "yuv420p(tv, bt709" in about
+    assert "768x768" in about
+    assert "25 tbr" in about
+    assert "Audio: aac" in about
+    assert "48000 Hz, mono" in about
+    assert len(read_pictures(ffmpeg, video, 768, 768)) == 63
+
+
+def test_the_mouth_moves_with_the_voice_and_rests_without(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    calm = tmp_path / "calm.yaml"
+    calm.write_text("warp: {life: false}\nvideo: {crf: 12}")
+    assert run_cli("render", speech, "--size", "256", "--config", calm, cwd=tmp_path).returncode == 0
+    luma = read_pictures(ffmpeg, tmp_path / "speech.mp4", 256, 256)[:, :256].astype(float)
+    motion = np.abs(np.diff(luma, axis=0)).mean(axis=(1, 2))
+    assert motion[5:45].mean() > 5 * motion[56:].mean()
+
+
+def test_stdout_is_the_video_and_nothing_else(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    done = run_cli("render", "-", "-o", "-", *SMALL, input=speech.read_bytes(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout[4:8] == b"ftyp"
+    assert len(read_pictures(ffmpeg, done.stdout, 128, 128)) == 63
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_frames_are_the_same_whatever_the_number_of_workers(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    one, many = (run_cli("render", speech, "-o", "-", *SMALL, "--workers", workers) for workers in (1, 5))
+    pictures = [read_pictures(ffmpeg, done.stdout, 128, 128) for done in (one, many)]
+    assert np.array_equal(*pictures)
+
+
+def test_sound_and_picture_have_one_length(run_cli: Run, tone_wav: Callable[..., Path], ffmpeg: str) -> None:
+    done = run_cli("render", tone_wav(4.33, 2), "-o", "-", *SMALL)
+    num_pictures = len(read_pictures(ffmpeg, done.stdout, 128, 128))
+    num_samples = len(read_sound(ffmpeg, done.stdout, 2))
+    assert num_pictures == 108
+    assert abs(num_pictures / 25 - num_samples / 48_000) <= 0.04
+
+
+def test_flags_and_files_reach_the_video(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("video: {fps: 12.5, size: 96}\naudio: {bitrate_kbps: 64}")
+    done = run_cli("render", speech, "--fps", "29.97", "--config", config, "--avatar", "nora", "-q", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    about = describe(ffmpeg, tmp_path / "speech.mp4")
+    assert "96x96" in about
+    assert "29.97 tbr" in about
+    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 96, 96)) == 75
+
+
+def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    stats = tmp_path / "stats.jsonl"
+    assert run_cli("render", speech, *SMALL, "--stats", stats, cwd=tmp_path).returncode == 0
+    records = [json.loads(line) for line in stats.read_text().splitlines()]
+    assert records[-1]["event"] == "end"
+    assert records[-1]["num_frames"] == 63
+    assert set(records[-1]["stages"]) == {"decode", "features", "model", "composite", "encode"}
+
+
+def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("video: {crf: 30}")
+    done = run_cli("render", "--print-config", "--config", config, "--fps", "30")
+    rows = {line.split("#")[0].strip(): line.split("#")[1].strip() for line in done.stdout.decode().splitlines() if "#" in line}
+    assert rows["crf: 30"] == str(config)
+    assert rows["fps: 30.0"] == "--fps"
+    assert rows["size: 768"] == "default"
+
+
+def test_a_bundled_ffmpeg_will_do(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = run_cli("render", speech, *SMALL, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
+
+
+def test_an_existing_file_is_not_overwritten_unasked(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    video = tmp_path / "speech.mp4"
+    video.write_bytes(b"precious")
+    refused = run_cli("render", speech, *SMALL, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.decode().startswith("musetalk: error: speech.mp4 exists already")
+    assert video.read_bytes() == b"precious"
+    assert run_cli("render", speech, *SMALL, "--overwrite", cwd=tmp_path).returncode == 0
+    assert video.read_bytes()[4:8] == b"ftyp"
+
+
+def bad_inputs(folder: Path, speech: Path) -> None:
+    (folder / "empty.wav").touch()
+    (folder / "note.txt").write_text("words, words\n" * 99)
+    (folder / "corrupt.wav").write_bytes(speech.read_bytes()[:16] + b"\xff" * 4_000)
+    header = bytearray(speech.read_bytes()[:44])
+    header[40:44] = bytes(4)
+    (folder / "none.wav").write_bytes(header)
+    (folder / "nan.yaml").write_text("video: {fps: .nan}")
+    (folder / "unknown.yaml").write_text("video: {framerate: 25}")
+    (folder / "folder").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "words"),
+    [
+        (["missing.wav"], 1, "missing.wav does not exist"),
+        (["folder"], 1, "folder is a folder"),
+        (["empty.wav"], 1, "empty.wav is empty"),
+        (["note.txt"], 1, "note.txt"),
+        (["corrupt.wav"], 1, "corrupt.wav"),
+        (["none.wav"], 1, "none.wav holds 0 s of sound"),
+        (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
+        (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
+        (["speech.wav", "-o", "talk.avi"], 1, "only MP4"),
+        (["speech.wav", "-o", "speech.wav"], 1, "same file"),
+        (["speech.wav", "--avatar", "norra"], 1, "did you mean 'nora'"),
+        (["speech.wav", "--model", "wrap"], 2, "--model"),
+        (["speech.wav", "--fps", "0"], 2, "--fps"),
+        (["speech.wav", "--fps", "nan"], 2, "--fps"),
+        (["speech.wav", "--size", "721"], 2, "even"),
+        (["speech.wav", "--workers", "0"], 2, "--workers"),
+        (["speech.wav", "--config", "nan.yaml"], 2, "finite"),
+        (["speech.wav", "--config", "unknown.yaml"], 2, "unknown key 'video.framerate'"),
+        (["speech.wav", "--config", "missing.yaml"], 2, "missing.yaml"),
+        (["speech.wav", "--stats", "no/stats.jsonl"], 1, "no/stats.jsonl"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    run_cli: Run, speech: Path, tmp_path: Path, args: list[str], status: int, words: str
+) -> None:
+    bad_inputs(tmp_path, speech)
+    before = sorted(tmp_path.rglob("*"))
+    done = run_cli("render", *args, cwd=tmp_path)
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("musetalk: error: ")
+    assert words in line
+    assert done.returncode == status
+    assert done.stdout == b""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_video_without_sound(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
+    silent = tmp_path / "silent.mp4"
+    subprocess.run([ffmpeg, "-v", "error", "-f", "lavfi", "-i", "color=d=1:s=64x64", str(silent)], check=True)
+    done = run_cli("render", silent, "-o", tmp_path / "talk.mp4")
+    assert done.returncode == 1
+    assert b"silent.mp4 has no sound" in done.stderr
+    assert not (tmp_path / "talk.mp4").exists()
+
+
+def test_an_unwritable_folder(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    # Not even root can create a file there, so the test holds in a container too.
+    target = "/proc/talk.mp4" if sys.platform == "linux" else "/dev/talk.mp4"
+    done = run_cli("render", speech, *SMALL, "-o", target)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert target in line
+
+
+def limit_file_size() -> None:
+    """From here on the disk is full, as far as this process can tell: no file may grow beyond 20 kB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_full_disk(run_cli: Run, speech: Path, tmp_path: Path, has_old: bool) -> None:
+    video = tmp_path / "speech.mp4"
+    if has_old:
+        video.write_bytes(b"precious")
+    before = sorted(tmp_path.iterdir())
+    done = run_cli("render", speech, "--overwrite", "-q", cwd=tmp_path, preexec_fn=limit_file_size)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert "cannot write speech.mp4" in line
+    assert "free some space" in line
+    assert sorted(tmp_path.iterdir()) == before
+    assert not has_old or video.read_bytes() == b"precious"
+
+
+@pytest.fixture
+def long_wav(tone_wav: Callable[..., Path]) -> Path:
+    return tone_wav(120.0)
+
+
+def start_render(*args: object, cwd: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "musetalk_cli", "render", *map(str, args)]
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_for_bytes(path: Path, num_bytes: int) -> None:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.stat().st_size > num_bytes):
+        assert time.monotonic() < deadline, "no output appeared"
+        time.sleep(0.02)
+
+
+def test_ctrl_c_delivers_what_is_under_way(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "stopping" in said.decode()
+    assert "frames" in said.decode().splitlines()[-1]
+    assert 25 < len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000
+
+
+def test_ctrl_c_twice_drops_it_but_what_is_there_plays(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", "--workers", "1", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 10_000)
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.25)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert b"Traceback" not in said
+    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+
+
+def test_ffmpeg_killed_in_the_middle(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    for pid in encoders_of(child.pid):
+        os.kill(pid, signal.SIGKILL)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 1
+    last = said.decode().splitlines()[-1]
+    assert last.startswith("musetalk: error: ffmpeg was killed by SIGKILL after ")
+    assert "what was made so far plays: talk.mp4" in last
+    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+
+
+def encoders_of(pid: int) -> list[int]:
+    children = {int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()}
+    found = [child for child in children if b"libx264" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert found
+    return found
+
+
+def test_a_reader_that_leaves_is_a_clean_end(long_wav: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m musetalk_cli render {long_wav} -q -o - --size 128 | head -c 3000 | wc -c; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["3000", "0"]
+    assert done.stderr == ""
+
+
+@pytest.mark.needs("strace")
+def test_no_file_but_the_output_is_opened_for_writing(speech: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log" / "strace"
+    log.parent.mkdir()
+    command = [sys.executable, "-B", "-m", "musetalk_cli", "render", str(speech), *SMALL, "-o", "out/talk.mp4"]
+    (tmp_path / "out").mkdir()
+    trace = ["strace", "-f", "-qq", "-e", "trace=open,openat,creat,mkdir,mkdirat,rename,renameat2", "-o", str(log)]
+    subprocess.run([*trace, *command], check=True, cwd=tmp_path, capture_output=True)
+    writes = [line for line in log.read_text().splitlines() if is_write(line)]
+    assert len(writes) == 1
+    assert '"out/talk.mp4"' in writes[0]
+
+
+def is_write(line: str) -> bool:
+    opens_to_write = any(flag in line for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "creat(", "mkdir", "rename"))
+    return opens_to_write and '"/dev/' not in line and " = -1 " not in line
+
+
+def test_no_arguments_and_version(run_cli: Run) -> None:
+    assert b"render" in run_cli("--help").stdout
+    assert run_cli("--version").stdout.startswith(b"musetalk ")
+    missing = run_cli("render")
+    assert missing.returncode == 2
+    assert b"INPUT" in missing.stderr
+
+
+def test_stdout_on_a_terminal_is_refused(speech: Path) -> None:
+    if shutil.which("script") is None:
+        pytest.skip("needs script (util-linux) for a terminal")
+    command = f"{sys.executable} -m musetalk_cli render {speech} -o -"
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert b"standard output is a terminal" in done.stdout
