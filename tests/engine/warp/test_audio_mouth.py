@@ -212,4 +212,4 @@ def test_run_time_needs_no_torch() -> None:
 
 
 def test_lead_is_one_frame() -> None:
-    assert LEAD_S == pytest.approx(0.04)
+    assert pytest.approx(0.04) == LEAD_S

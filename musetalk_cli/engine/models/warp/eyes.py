@@ -29,8 +29,9 @@ class EyeStates:
         scale_x, scale_y = size[0] / picture.shape[1], size[1] / picture.shape[0]
         target = (round(len(columns) * scale_x), round(len(rows) * scale_y))
         corner = (round(columns.start * scale_x), round(rows.start * scale_y))
+        x, y = left - columns.start, top - rows.start
         for patch in lids.pictures:
-            crop[top - rows.start : top - rows.start + height, left - columns.start : left - columns.start + width] = patch
+            crop[y : y + height, x : x + width] = patch
             planes = bgr_to_planes(resize_picture(crop, target))
             self._sources.append(open_eyes.with_patch(planes, *corner, _MARGIN_PX))
         self._levels = np.array([0.0, *lids.levels])

@@ -47,8 +47,8 @@ class WarpFace:
         """Prepare a face.
 
         ``picture`` uint8 (h, w, 3) BGR with ``landmarks`` in its pixels; it is resized so that its height is
-        ``height_px`` (rounded to even, as the width is). ``lids``: painted eyelids for blinks. ``life``: blinks and head
-        sway on; when off, nothing outside the mouth's surroundings changes. ``seed`` chooses the blinks and the sway.
+        ``height_px`` (rounded to even, as the width is). ``lids``: painted eyelids for blinks. ``life``: blinks and
+        head sway; when off, nothing outside the mouth's surroundings changes. ``seed`` chooses blinks and sway.
         """
         size = (_even(picture.shape[1] * height_px / picture.shape[0]), _even(height_px))
         face = _scale_landmarks(landmarks, size[0] / picture.shape[1], size[1] / picture.shape[0])
@@ -104,7 +104,7 @@ class WarpFace:
         traced = self._layers.trace(weights, places)
         claims = self._layers.claim(traced, float(weights[COMPONENTS.index("labiodental")]))
         whole = targets.copy()
-        share = Claims(*np.moveaxis(claims, -1, 0)).upper_share(float(self._grid.cell_px))
+        share = Claims.unstack(claims).upper_share(float(self._grid.cell_px))
         whole[self._mouth_box] = traced[1] + (traced[0] - traced[1]) * share[..., None]
         luma_map, chroma_map = self._maps(whole)
         near = self._sharpen(luma_map, chroma_map, traced, claims)
@@ -125,11 +125,11 @@ class WarpFace:
         height, width = rows.stop - rows.start, columns.stop - columns.start
         both = np.concatenate([traced[0][self._lips_box], traced[1][self._lips_box]], axis=-1)
         fine = self._grid.enlarge(both, self._grid.cell_px)[:height, :width]
-        near = Claims(*cv2.split(self._grid.enlarge(claims[self._lips_box], self._grid.cell_px)[:height, :width]))
+        near = Claims.unstack(self._grid.enlarge(claims[self._lips_box], self._grid.cell_px)[:height, :width])
         positions = fine[..., 2:] + (fine[..., :2] - fine[..., 2:]) * near.upper_share(0.5)[..., None]
         luma_map[rows, columns] = to_luma_samples(positions)
         half = cv2.resize(positions, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
-        chroma_map[_half(rows), _half(columns)] = to_chroma_samples(half)
+        chroma_map[_half(rows), _half(columns)] = to_chroma_samples(np.asarray(half, dtype=np.float32))
         return near
 
     def _paint(self, planes: Planes, near: Claims, shape: FloatArray, unsway: FloatArray) -> None:
@@ -164,9 +164,7 @@ def _weights(shape: FloatArray) -> FloatArray:
     gap, jaw, width, press, dental = (float(value) for value in shape)
     is_open = 1 - float(smoothstep(np.float32(press), 0.4, 0.8))
     rounding, gap = max(-width, 0.0), gap * is_open
-    return np.array(
-        [gap, jaw, rounding, max(width, 0.0), press, dental * is_open, gap * rounding, 1], dtype=np.float32
-    )
+    return np.array([gap, jaw, rounding, max(width, 0.0), press, dental * is_open, gap * rounding, 1], dtype=np.float32)
 
 
 def _clean(mouth: NDArray[np.float32]) -> FloatArray:

@@ -23,8 +23,9 @@ REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 
 GAP = 0.30  # lip gap at O = 1
 _JAW = 0.27  # way of the chin at J = 1
+_APERTURE = 0.92  # width of the opening against the distance of the inner corners
 _UPPER_SHARE = 0.13  # of the gap, by raising the upper lip
-_CLOSE_UPPER_SHARE = 0.25
+_CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
 _CLOSED_GAP = 0.012  # below this a picture's lips count as closed
 _LIP_INSET = 0.018  # of an open picture's lip edge: landmarks run a little inside the teeth
 TUCK = 0.055  # of the lower lip's height that hides behind the upper teeth at F = 1
@@ -35,13 +36,14 @@ _JAW_POINTS = range(10, 27)  # of the oval, ear to ear through the chin
 class LipLines:
     """The picture's inner lip contours, in mouth units, as functions of x: float32 (n,) each, x ascending.
 
-    ``upper`` and ``lower`` are equal where the lips touch. ``half_width`` is that of the inner mouth, ``middle`` its x.
-    ``own_gap`` is the gap the picture shows, at its widest.
+    ``upper`` and ``lower`` are equal where the lips touch; ``closed`` is where they are to meet. ``half_width`` is that
+    of the inner mouth, ``middle`` its x. ``own_gap`` is the gap the picture shows, at its widest; 0 for closed lips.
     """
 
     x: FloatArray
     upper: FloatArray
     lower: FloatArray
+    closed: FloatArray
     middle: float
     half_width: float
     own_gap: float
@@ -49,32 +51,36 @@ class LipLines:
     @classmethod
     def of(cls, face: Landmarks, axes: MouthAxes) -> LipLines:
         """Measure the inner lips of a face."""
-        upper, lower = (
+        curves = [
             smooth_curve(transform_points(axes.from_picture, points))
             for points in (face.inner_upper_lip, face.inner_lower_lip)
-        )
-        left, right = (float((upper[k, 0] + lower[k, 0]) / 2) for k in (0, -1))
+        ]
+        left, right = (float((curves[0][k, 0] + curves[1][k, 0]) / 2) for k in (0, -1))
         x = np.linspace(left, right, 96, dtype=np.float32)
-        top = _as_function(upper, x)
-        bottom = np.maximum(_as_function(lower, x), top)
-        gap = float((bottom - top).max())
-        if gap < _CLOSED_GAP:
-            top = bottom = (top + bottom) / 2
-            gap = 0.0
+        upper = _as_function(curves[0], x)
+        lower = np.maximum(_as_function(curves[1], x), upper)
+        if float((lower - upper).max()) < _CLOSED_GAP:
+            upper = lower = (upper + lower) / np.float32(2)
         else:
-            inset = _LIP_INSET * smoothstep(bottom - top, 0.0, 0.04)
-            top, bottom = top - inset, bottom + inset
-            gap = float((bottom - top).max())
-        return cls(x, top, bottom, (left + right) / 2, max((right - left) / 2, 0.05), gap)
+            inset = np.float32(_LIP_INSET) * smoothstep(lower - upper, 0.0, 0.04)
+            upper, lower = upper - inset, lower + inset
+        gap = lower - upper
+        straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
+        # An open mouth's upper lip is an arch; lips that met along it would look sad.
+        settled = upper + np.float32(_CLOSE_TO_CORNERS) * (straight - upper)
+        closed = np.clip(settled, upper + np.float32(0.12) * gap, lower - np.float32(0.3) * gap)
+        half_width = max((right - left) / 2, 0.05)
+        return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
 
     @property
     def closed_middle(self) -> tuple[float, float]:
         """The middle of the seam once the lips are closed, x and y in mouth units."""
-        return self.middle, float(self.upper[len(self.x) // 2]) + _CLOSE_UPPER_SHARE * self.own_gap
+        return self.middle, float(self.closed[len(self.x) // 2])
 
-    def gap_at(self, x: FloatArray) -> FloatArray:
-        """Height of the picture's own opening at x, zero outside the mouth."""
-        return np.asarray(np.interp(x, self.x, self.lower - self.upper, 0, 0), dtype=np.float32)
+    def closing_at(self, x: FloatArray, is_lower: bool) -> FloatArray:
+        """Way of a lip at x to where the lips are to meet (y), zero outside the mouth."""
+        way = self.closed - (self.lower if is_lower else self.upper)
+        return np.asarray(np.interp(x, self.x, way, 0, 0), dtype=np.float32)
 
 
 def _as_function(curve: FloatArray, x: FloatArray) -> FloatArray:
@@ -124,17 +130,18 @@ def _control_points(own: dict[str, FloatArray], lips: LipLines, is_lower: bool) 
 
 
 def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bool) -> _Points:
-    """Motion of one lip contour. Signs: y grows towards the chin; ``down`` is +1 for the lower lip, -1 for the upper."""
+    """Motion of one lip contour, left to right (y grows towards the chin)."""
     half_width = lips.half_width if is_inner else float(np.ptp(points[:, 0]) / 2)
     side = np.clip((points[:, 0] - points[:, 0].mean()) / half_width, -1, 1)
     side[[0, -1]] = -1, 1
-    arch = (1 - side**2) ** (0.68 if is_lower else 0.6)  # a plain parabola would open into a V
+    # Lips stay together next to the corners; a plain parabola would open into a V.
+    arch = np.maximum(1 - (side / _APERTURE) ** 2, 0) ** 0.62
     bow, flank = 1 - side**2, 2.6 * np.abs(side) * (1 - side**2)
     pinch = np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
     motion = np.zeros((len(COMPONENTS), len(points), 2), dtype=np.float32)
     gap, jaw, rounded, spread, press, dental, purse, close = motion
     follows = 1.0 if is_inner else 0.93
-    own_gap = lips.gap_at(lips.middle + side * lips.half_width * 0.999)
+    close[:, 1] = lips.closing_at(lips.middle + side * lips.half_width * 0.999, is_lower) * follows
     if is_lower:
         gap[:, 1] = GAP * (1 - _UPPER_SHARE) * arch * follows
         purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
@@ -142,17 +149,15 @@ def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bo
         dental[:, 1] = bow * (-0.040 if is_inner else -0.050)
         rounded[:, 1] = 0.0 if is_inner else 0.036 * bow + 0.024 * flank
         spread[:, 1] = bow * (0.0 if is_inner else -0.012)
-        close[:, 1] = -own_gap * (1 - _CLOSE_UPPER_SHARE) * follows
     else:
         gap[:, 1] = -GAP * _UPPER_SHARE * arch * follows
         purse[:, 1] = -GAP * _UPPER_SHARE * pinch * follows
         press[:, 1] = bow * (0.005 if is_inner else 0.024)
-        dental[:, 1] = bow * (-0.026 if is_inner else -0.026)
+        dental[:, 1] = bow * -0.026
         rounded[:, 1] = 0.0 if is_inner else -0.020 * bow - 0.016 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
-        close[:, 1] = own_gap * _CLOSE_UPPER_SHARE * follows
     jaw[:, 0] = -0.07 * side
-    jaw[:, 1] = 0.10 * np.abs(side) ** 2.5
+    jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
     rounded[:, 0] = (-0.23 if is_inner else -0.20) * side
     spread[:, 0] = 0.075 * side
     spread[:, 1] -= 0.018 * side**2
@@ -253,7 +258,7 @@ def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
     mask = np.zeros(nodes.shape[:2], dtype=np.float32)
     cv2.fillPoly(mask, [np.round(on_grid * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     blurred = cv2.GaussianBlur(mask, (0, 0), max(0.1 * scale, 0.3), borderType=cv2.BORDER_REPLICATE)
-    return smoothstep(blurred, 0.5, 0.98)
+    return smoothstep(np.asarray(blurred), 0.5, 0.98)
 
 
 def _window(nodes: FloatArray) -> FloatArray:

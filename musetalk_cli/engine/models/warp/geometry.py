@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class MouthAxes:
 
 def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Apply a 2×3 affine matrix to points (..., 2)."""
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float32)
 
 
 def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:
@@ -70,7 +71,7 @@ def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:
     return np.asarray(curve, dtype=np.float32)
 
 
-def smoothstep(values: NDArray[np.floating], low: float, high: float) -> FloatArray:
+def smoothstep(values: NDArray[Any] | np.float32, low: float, high: float) -> FloatArray:
     """0 below ``low``, 1 above ``high``, and the cubic 3t² - 2t³ between."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)

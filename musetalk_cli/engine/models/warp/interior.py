@@ -51,7 +51,7 @@ class Interior:
     """Paints one face's mouth interior; immutable."""
 
     def __init__(self, seam_middle: tuple[float, float], unit_px: float, skin_luma: float) -> None:
-        """``seam_middle``: middle of the closed seam, mouth units. ``skin_luma``: typical luma of the cheeks (16..235)."""
+        """``seam_middle``: middle of the closed seam, mouth units; ``skin_luma``: typical of the cheeks, 16..235."""
         self._middle = seam_middle
         self._scale = float(np.clip(unit_px * 1.25, 24, 400))
         light = float(np.clip((skin_luma - 16) / 140, 0.35, 1.05))
@@ -162,7 +162,9 @@ def _lit(bgr: tuple[int, int, int], light: float) -> NDArray[np.float32]:
     return bgr_to_ycbcr(np.array(bgr) * light)
 
 
-def _positions(to_units: FloatArray, shape: tuple[int, ...], origin: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+def _positions(
+    to_units: FloatArray, shape: tuple[int, ...], origin: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
     """x and y in mouth units from ``origin``, for every pixel of a box (h, w)."""
     columns, rows = np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32)[:, None]
     x, y = (to_units[k, 0] * columns + to_units[k, 1] * rows + (to_units[k, 2] - origin[k]) for k in (0, 1))

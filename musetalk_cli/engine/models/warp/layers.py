@@ -10,6 +10,7 @@ import numpy as np
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.fields import COMPONENTS, TUCK, LipLines, compute_fields
 from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.sampling import look_up
 
 _INVERSE_STEPS = 4
 _SEAM_SPREAD = 0.6  # how fast the seam softens beyond the corners: pixels per pixel
@@ -28,6 +29,11 @@ class Claims:
     lower: FloatArray
     softness: FloatArray
     inward: FloatArray
+
+    @classmethod
+    def unstack(cls, stacked: FloatArray) -> Claims:
+        """From one array (rows, columns, 4), in the order above."""
+        return cls(*(np.asarray(plane, dtype=np.float32) for plane in cv2.split(stacked)))
 
     def upper_share(self, least_softness: float) -> FloatArray:
         """Share of the upper layer, 0..1."""
@@ -66,7 +72,7 @@ class MouthLayers:
         for layer, field in enumerate(forward):
             place = start
             for _ in range(_INVERSE_STEPS):
-                place = start - cv2.remap(field, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                place = start - look_up(field, place)
             traced[layer] = place
         return np.asarray(traced * np.float32(self._cell_px) + self._origin, dtype=np.float32)
 

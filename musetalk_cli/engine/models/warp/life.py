@@ -57,7 +57,7 @@ def _closure_since(elapsed_s: float, stretch: float) -> float:
         return math.sin(0.5 * math.pi * t / _CLOSING_S) ** 2
     if t < _CLOSING_S + _HELD_S:
         return 1.0
-    return (1 - (t - _CLOSING_S - _HELD_S) / _OPENING_S) ** 1.7
+    return math.pow(1 - (t - _CLOSING_S - _HELD_S) / _OPENING_S, 1.7)
 
 
 def head_pose(seed: int, time_s: float) -> Pose:
@@ -73,9 +73,9 @@ def head_pose(seed: int, time_s: float) -> Pose:
 
     ease = min(time_s / 2.0, 1.0) if time_s > 0 else 0.0
     return Pose(
-        angle=math.radians(0.55) * drift(0, 9.7, 5.3) * ease,
-        shift_x=0.004 * drift(2, 7.9, 13.1) * ease,
-        shift_y=0.004 * drift(4, 6.1, 3.7) * ease,
+        angle=math.radians(0.8) * drift(0, 9.7, 5.3) * ease,
+        shift_x=0.006 * drift(2, 7.9, 13.1) * ease,
+        shift_y=0.005 * drift(4, 6.1, 3.7) * ease,
     )
 
 

@@ -1,15 +1,17 @@
 """Pictures prepared for resampling, and the coarse grid on which displacements are computed.
 
-Luma is kept at twice its size, the new samples made with the half-sample filter of HEVC (Rec. ITU-T H.265, 8.5.3.3.3.1):
-bilinear look-ups in it are as sharp as bicubic ones in the original, at a third of their time.
+Luma is kept at twice its size, the new samples made with the half-sample filter of HEVC (Rec. ITU-T H.265, section
+8.5.3.3.3.1): bilinear look-ups in it are as sharp as bicubic ones in the original, at a third of their time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from musetalk_cli.engine.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.messages import Region
@@ -25,7 +27,7 @@ Box = tuple[slice, slice]  # rows and columns
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to sample from: ``luma`` uint8 (2h, 2w), its even samples the picture's own; ``chroma`` as in Planes."""
+    """A picture to sample from: ``luma`` uint8 (2h, 2w), even samples the picture's own; ``chroma`` as in Planes."""
 
     luma: ByteArray
     chroma: ByteArray
@@ -48,19 +50,23 @@ class Source:
 
     def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
         """Look up planes; the maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and of ``chroma``."""
-        luma = cv2.remap(self.luma, luma_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        chroma = cv2.remap(self.chroma, chroma_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return Planes(as_bytes(luma), as_bytes(chroma))
+        return Planes(as_bytes(look_up(self.luma, luma_map)), as_bytes(look_up(self.chroma, chroma_map)))
+
+
+def look_up(values: NDArray[Any], places: FloatArray) -> NDArray[Any]:
+    """Bilinear look-up of ``values`` (h, w[, n]) at x, y ``places`` (rows, columns, 2); beyond the edge, the edge."""
+    no_second_map: Any = None
+    return np.asarray(cv2.remap(values, places, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def to_luma_samples(positions: FloatArray) -> FloatArray:
     """Pixel positions as coordinates in :attr:`Source.luma`."""
-    return positions * np.float32(2)
+    return np.asarray(positions * 2, dtype=np.float32)
 
 
 def to_chroma_samples(positions: FloatArray) -> FloatArray:
     """Pixel positions as coordinates in :attr:`Source.chroma` (a sample stands between its four pixels)."""
-    return positions * np.float32(0.5) - np.float32(0.25)
+    return np.asarray(positions * 0.5 - 0.25, dtype=np.float32)
 
 
 def _double(luma: ByteArray) -> ByteArray:

@@ -1,0 +1,93 @@
+"""The training side: targets close where lips close, and the numpy net is the torch net."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.models.warp.acoustics import NUM_FEATURES
+from musetalk_cli.engine.models.warp.net import load_net
+from tools.audio_net.espeak import Phone
+from tools.audio_net.phonemes import mouth_targets
+from tools.audio_net.report import update_section
+from tools.audio_net.texts import SPELLINGS, make_text
+
+PHRASE = (
+    Phone("", 0.0, 0.3), Phone("m", 0.3, 0.4), Phone("ɑː", 0.4, 0.7), Phone("p", 0.7, 0.74), Phone("uː", 0.74, 1.0),
+    Phone("f", 1.0, 1.1), Phone("iː", 1.1, 1.4), Phone("", 1.4, 2.0),
+)  # fmt: skip
+
+
+def test_targets_say_what_the_mouth_does() -> None:
+    target = mouth_targets(PHRASE, 100)
+    gap, jaw, width, shut, bite = target.mouth.T
+    assert shut[15:19].min() > 0.9
+    assert shut[33:36].max() > 0.9
+    assert shut[24:30].max() == 0.0
+    assert gap[27] > 0.8
+    assert jaw[27] > 0.7
+    assert width[43] < -0.6
+    assert width[62] > 0.4
+    assert bite[52] > 0.9
+    assert gap[:8].max() < 0.05
+    assert gap[85:].max() < 0.05
+    assert target.vowel[27] == 2
+    assert target.closure.sum() == 2
+
+
+def test_texts_are_made_for_every_language() -> None:
+    rng = np.random.default_rng(5)
+    assert all(len(make_text(language, rng)) > 8 for language in SPELLINGS)
+
+
+def test_report_keeps_the_written_parts(tmp_path: Path) -> None:
+    document = tmp_path / "log.md"
+    update_section("one", "first", document)
+    document.write_text(document.read_text() + "\nwritten by hand\n")
+    update_section("two", "more", document)
+    update_section("one", "second", document)
+    text = document.read_text()
+    assert "second" in text
+    assert "first" not in text
+    assert "written by hand" in text
+    assert text.index("second") < text.index("more")
+
+
+def test_numpy_net_equals_torch_net(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from tools.audio_net.training import TorchMouthNet, export
+
+    torch.manual_seed(0)
+    twin = TorchMouthNet(24, torch.full((NUM_FEATURES,), 0.4), torch.full((NUM_FEATURES,), 3.0))
+    assert export(twin, tmp_path / "net.npz") < 1_000_000
+    net = load_net(io.BytesIO((tmp_path / "net.npz").read_bytes()))
+    x = np.random.default_rng(1).random((90, NUM_FEATURES)).astype(np.float32)
+    with torch.no_grad():
+        raw = twin(torch.from_numpy(x)[None])[0]
+    wanted = torch.sigmoid(raw)
+    wanted[:, 2] = torch.tanh(raw[:, 2])
+    mine = net.forward(x)
+    assert (net.past_steps, net.future_steps) == (twin.past_steps, twin.future_steps)
+    assert mine.shape == wanted.shape
+    assert np.abs(mine - wanted.numpy()).max() < 2e-3
+
+
+@pytest.mark.needs("espeak-ng")
+def test_real_synthetic_speech_is_read_well() -> None:
+    """One held-out voice, in a process of its own because espeak-ng keeps global state."""
+    code = """
+import numpy as np
+from musetalk_cli.engine.models.warp.mouth import MouthReader
+from tools.audio_net.corpus import Recipe, speak_takes
+from tools.audio_net.evaluation import read_all, target_gap
+take = next(speak_takes(Recipe("en-us", ("f4",), 1, 77, is_clean=True)))
+gap = read_all(MouthReader.load(), take.samples)[:, 0]
+r = np.corrcoef(gap, target_gap(take, len(gap)))[0, 1]
+assert r > 0.8, r
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

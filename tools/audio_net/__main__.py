@@ -1,0 +1,123 @@
+"""Train, judge and demonstrate the mouth net; run from the repository root as ``python -m tools.audio_net COMMAND``.
+
+train      make the corpus with espeak-ng, fit the net, write the packaged weights and the training log
+evaluate   hold the packaged net to its targets and print the table; recordings and clips of your own are optional
+speak      write the sample voice examples/hello.wav
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+WEIGHTS = Path("musetalk_cli/assets/mouth_net.npz")
+HELLO = Path("examples/hello.wav")
+HELLO_TEXT = "Hello! I am a portrait, and your voice moves my mouth. Maybe you want me to read a poem?"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train")
+    train.add_argument("--takes", type=int, default=26, help="takes of 24 s per language (three times as many for English)")
+    train.add_argument("--updates", type=int, default=6000)
+    train.add_argument("--workers", type=int, default=2)
+    train.add_argument("--out", type=Path, default=WEIGHTS)
+    judge = commands.add_parser("evaluate")
+    judge.add_argument("--weights", type=Path, default=WEIGHTS)
+    judge.add_argument("--workers", type=int, default=2)
+    judge.add_argument("--recording", type=Path, action="append", default=[], help="real speech, for jitter")
+    judge.add_argument("--clip", type=Path, nargs=2, action="append", default=[], metavar=("VIDEO", "TRACK.npy"),
+                       help="talking video, and its gap, jaw and width per 25 fps frame")  # fmt: skip
+    judge.add_argument("--write", action="store_true", help="also update docs/mouth-net-training.md")
+    commands.add_parser("speak")
+    args = parser.parse_args(argv)
+    # One thread per corpus worker: the matrix library's own threads would only fight over the cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    {"train": _train, "evaluate": _evaluate, "speak": _speak}[args.command](args)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from tools.audio_net.corpus import make_shards, training_recipes
+    from tools.audio_net.report import update_section
+
+    started_s = time.perf_counter()
+    recipes = training_recipes(args.takes)
+    shards = list(make_shards(recipes, args.workers))
+    minutes = sum(len(shard.features) for shard in shards) * 0.02 / 60.0
+    made_s = time.perf_counter() - started_s
+
+    import torch
+
+    from tools.audio_net.training import Plan, export, train
+
+    torch.set_num_threads(args.workers)
+    plan = Plan(num_updates=args.updates)
+    lines = [
+        f"{minutes:.0f} minutes in {sum(1 for r in recipes if r.language)} languages, made in {made_s:.0f} s on"
+        f" {args.workers} cores ({platform.machine()}); {plan.channels} channels, {plan.num_updates} updates of {plan.batch}"
+        f" crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed}, torch {torch.__version__.split('+')[0]}.",
+        "",
+        "| updates | mean loss | seconds |",
+        "|---|---|---|",
+    ]
+    print("\n".join(lines))
+
+    def log(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    net = train(shards, plan, log)
+    size_bytes = export(net, args.out)
+    num_parameters = sum(p.numel() for p in net.parameters())
+    log("")
+    log(f"{num_parameters:,} parameters, {size_bytes / 1e6:.2f} MB as float16.")
+    if args.out == WEIGHTS:
+        update_section("training log", "\n".join(lines))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from musetalk_cli.engine.models.warp.mouth import MouthReader
+    from musetalk_cli.engine.models.warp.net import load_net
+    from tools.audio_net import evaluation
+    from tools.audio_net.report import update_section
+
+    reader = MouthReader(load_net(args.weights))
+    rows = evaluation.synthetic_rows(reader, seed=9000, num_workers=args.workers)
+    rows += [evaluation.motion_row(reader, evaluation.load_sound(path), path.stem) for path in args.recording]
+    if args.clip:
+        scores = [
+            evaluation.score_clip(reader, evaluation.load_sound(video), np.load(track), video.stem)
+            for video, track in args.clip
+        ]
+        rows += evaluation.clip_rows(scores)
+    text = evaluation.table(rows)
+    print(text)
+    if args.write:
+        update_section("held-out table", text)
+
+
+def _speak(_: argparse.Namespace) -> None:
+    from tools.audio_net.espeak import SAMPLE_RATE_HZ, Synthesiser, Voice
+
+    speech = Synthesiser().speak(HELLO_TEXT, Voice("en-us", "f5", rate=150, pitch=48, pitch_range=60))
+    quiet = np.zeros(int(0.3 * SAMPLE_RATE_HZ), np.float32)
+    samples = np.concatenate([quiet, speech.samples * (0.7 / np.abs(speech.samples).max()), quiet])
+    HELLO.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(HELLO), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes((samples * 32767.0).astype("<i2").tobytes())
+    print(f"{HELLO}: {len(samples) / SAMPLE_RATE_HZ:.1f} s, {HELLO.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

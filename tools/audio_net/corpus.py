@@ -1,0 +1,177 @@
+"""The training and held-out takes: half a minute of one synthetic speaker, spoiled, with the mouth that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
+from tools.audio_net import augment
+from tools.audio_net.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
+from tools.audio_net.espeak import Phone, Synthesiser, Voice
+from tools.audio_net.phonemes import Target, mouth_targets
+from tools.audio_net.texts import TRAINING_LANGUAGES, make_text
+
+FloatArray = NDArray[np.float32]
+Rng = np.random.Generator
+
+TRAINING_VARIANTS = (
+    "", "m1", "m2", "m3", "m5", "m6", "m8", "f1", "f2", "f3", "f5", "klatt", "klatt2", "klatt4", "klatt6", "Alex", "Alicia",
+    "Andrea", "Andy", "Denis", "Diogo", "Gene", "Jacky", "Lee", "Marco", "Mario", "Michael", "adam", "anika", "antonio",
+    "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "grandma", "gustave", "iven", "iven3", "john",
+    "kaukovalta", "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob",
+    "sandro", "shelby", "steph2", "travis", "victor", "whisper", "whisperf",
+)  # fmt: skip
+HELD_OUT_VARIANTS = ("f4", "m4", "m7", "Annie", "Hugo", "klatt3", "Mike", "steph")
+
+
+@dataclass(frozen=True)
+class Take:
+    """Sound float32 (n,) at 16 kHz and its mouth targets, one row per 20 ms."""
+
+    samples: FloatArray
+    target: Target
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make: so many takes of a language by these variants, from ``seed``. ``language`` "" makes non-speech."""
+
+    language: str
+    variants: tuple[str, ...]
+    num_takes: int
+    seed: int
+    take_s: float = 24.0
+    is_clean: bool = False
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Net inputs float16 (n, 80) and targets float16 (n, 5) of consecutive takes; ``starts`` are the takes' first rows."""
+
+    features: NDArray[np.float16]
+    mouths: NDArray[np.float16]
+    starts: tuple[int, ...]
+
+
+def make_shards(recipes: Sequence[Recipe], num_workers: int) -> Iterator[Shard]:
+    """Shards in the recipes' order. Each recipe gets a fresh process: espeak-ng repeats itself only from its first call."""
+    with get_context("spawn").Pool(num_workers, maxtasksperchild=1) as pool:
+        yield from pool.imap(_make_shard, recipes, chunksize=1)
+
+
+def make_takes(recipes: Sequence[Recipe], num_workers: int) -> list[list[Take]]:
+    """The takes themselves, one list per recipe."""
+    with get_context("spawn").Pool(num_workers, maxtasksperchild=1) as pool:
+        return list(pool.imap(_make_list, recipes, chunksize=1))
+
+
+def speak_takes(recipe: Recipe) -> Iterator[Take]:
+    """The recipe's takes, in this process."""
+    rng = np.random.default_rng(recipe.seed)
+    synthesiser = Synthesiser() if recipe.language else None
+    for _ in range(recipe.num_takes):
+        if synthesiser is None:
+            yield _non_speech_take(recipe, rng)
+        else:
+            yield _speech_take(recipe, synthesiser, rng)
+
+
+def _make_shard(recipe: Recipe) -> Shard:
+    features, mouths, starts, total = [], [], [], 0
+    for take in speak_takes(recipe):
+        num_steps = len(take.target.mouth)
+        features.append(extract_steps(take.samples, 0, 0, num_steps).bands.astype(np.float16))
+        mouths.append(take.target.mouth.astype(np.float16))
+        starts.append(total)
+        total += num_steps
+    return Shard(np.concatenate(features), np.concatenate(mouths), tuple(starts))
+
+
+def _make_list(recipe: Recipe) -> list[Take]:
+    return list(speak_takes(recipe))
+
+
+def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
+    """Phrases of one speaker with gaps between them, until the take is full."""
+    variant = str(rng.choice(recipe.variants))
+    stretch = float(np.exp(rng.uniform(np.log(0.87), np.log(1.18))))
+    sounds: list[FloatArray] = []
+    phones: list[Phone] = []
+    now_s = 0.0
+    while now_s < recipe.take_s:
+        gap = _gap(recipe, rng)
+        sounds.append(gap)
+        phones.append(Phone("", now_s, now_s + len(gap) / SAMPLE_RATE_HZ))
+        now_s = phones[-1].end_s
+        voice = Voice(
+            recipe.language, variant, int(rng.uniform(105, 250)), int(rng.uniform(20, 80)), int(rng.uniform(30, 90))
+        )
+        speech = synthesiser.speak(make_text(recipe.language, rng), voice)
+        sound, ratio = augment.resample(speech.samples, SAMPLE_RATE_HZ / ESPEAK_RATE_HZ * stretch)
+        longer = ratio * ESPEAK_RATE_HZ / SAMPLE_RATE_HZ
+        sounds.append(sound * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
+        phones += [Phone(p.name, now_s + p.start_s * longer, now_s + p.end_s * longer) for p in speech.phones]
+        now_s += len(sound) / SAMPLE_RATE_HZ
+    samples = _whole_seconds(np.concatenate(sounds), 0.5)
+    phones.append(Phone("", now_s, len(samples) / SAMPLE_RATE_HZ))
+    if not recipe.is_clean:
+        samples = augment.spoil(samples, rng)
+    return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S)))
+
+
+def _whole_seconds(samples: FloatArray, tail_s: float) -> FloatArray:
+    """With at least ``tail_s`` of silence after it, up to a full second: transforms of round lengths are fast."""
+    length = -(-(len(samples) + int(tail_s * SAMPLE_RATE_HZ)) // SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ
+    return np.pad(samples, (0, length - len(samples)))
+
+
+def _gap(recipe: Recipe, rng: Rng) -> FloatArray:
+    """Between two phrases: silence, sometimes with a breath or a click in it."""
+    length = int(rng.uniform(0.1, 1.3) * SAMPLE_RATE_HZ)
+    kind = rng.random()
+    if recipe.is_clean or kind < 0.6:
+        return np.zeros(length, np.float32)
+    sound = augment.breath(length, rng) if kind < 0.85 else augment.clicks(length, rng)
+    return np.asarray(sound * rng.uniform(0.3, 1.5), dtype=np.float32)
+
+
+def _non_speech_take(recipe: Recipe, rng: Rng) -> Take:
+    """Stretches of hum, noise, music, breaths and clicks, mouth shut throughout."""
+    sounds = []
+    while sum(map(len, sounds)) < recipe.take_s * SAMPLE_RATE_HZ:
+        length = int(rng.integers(2, 17)) * 8000
+        kind = str(rng.choice(("noise", "hum", "music", "breath", "clicks", "silence", "swell")))
+        sounds.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))
+    samples = augment.equalise(_whole_seconds(np.concatenate(sounds), 0.0), rng)
+    if rng.random() < 0.5:
+        samples = augment.reverberate(samples, float(rng.uniform(0.12, 0.8)), float(rng.uniform(-3.0, 14.0)), rng)
+    num_steps = int(len(samples) / SAMPLE_RATE_HZ / STEP_S)
+    none = np.zeros(num_steps, np.int8)
+    return Take(np.clip(samples, -1.0, 1.0), Target(np.zeros((num_steps, 5), np.float32), none, none, none))
+
+
+def _non_speech(kind: str, length: int, rng: Rng) -> FloatArray:
+    if kind == "noise":
+        return augment.coloured_noise(length, float(rng.uniform(-2.0, 0.5)), rng)
+    if kind == "swell":
+        speed_hz, phase = rng.uniform(0.2, 4.0), rng.random()
+        swell = 0.5 + 0.5 * np.sin(2.0 * np.pi * (speed_hz * np.arange(length) / SAMPLE_RATE_HZ + phase))
+        return np.asarray(augment.coloured_noise(length, float(rng.uniform(-2.0, 0.5)), rng) * swell, dtype=np.float32)
+    if kind == "silence":
+        return np.asarray(augment.coloured_noise(length, -1.0, rng) * 1e-3, dtype=np.float32)
+    makers = {"hum": augment.hum, "music": augment.music, "breath": augment.breath, "clicks": augment.clicks}
+    return makers[kind](length, rng)
+
+
+def training_recipes(num_takes: int, seed: int = 100) -> list[Recipe]:
+    """``num_takes`` of every training language, three times as many of English and of non-speech."""
+    languages = [
+        Recipe(language, TRAINING_VARIANTS, num_takes * (3 if language.startswith("en") else 1), seed + i)
+        for i, language in enumerate(TRAINING_LANGUAGES)
+    ]
+    return [*languages, Recipe("", (), 3 * num_takes, seed - 1)]

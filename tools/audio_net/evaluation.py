@@ -1,0 +1,224 @@
+"""Holds the packaged net to its targets: held-out synthetic speech, non-speech, real recordings, real talking clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
+from musetalk_cli.engine.models.warp.mouth import LEAD_S, MouthReader
+from tools.audio_net import augment
+from tools.audio_net.corpus import HELD_OUT_VARIANTS, Recipe, Take, make_takes
+from tools.audio_net.texts import HELD_OUT_LANGUAGES
+
+FloatArray = NDArray[np.float32]
+
+FPS = 25
+FRAME_S = 1.0 / FPS
+SHUT_GAP = 0.12
+FAMILIAR_LANGUAGES = ("en-us", "de", "fr", "es", "ru", "ja")
+_STEPS_PER_FRAME = 2
+_LAGS = range(-6, 7)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was measured, the figure, and what it is held to."""
+
+    name: str
+    value: str
+    wanted: str
+
+    def markdown(self) -> str:
+        return f"| {self.name} | {self.value} | {self.wanted} |"
+
+
+def frame_times_s(duration_s: float) -> NDArray[np.float64]:
+    return np.arange(int(duration_s * FPS)) * FRAME_S
+
+
+def read_all(reader: MouthReader, samples: FloatArray) -> FloatArray:
+    """Mouth per 25 fps frame of a whole recording, with the lead taken back so that it lies on the sound."""
+    times_s = frame_times_s(len(samples) / SAMPLE_RATE_HZ)
+    return reader.read(samples, 0.0, times_s - LEAD_S, FRAME_S)
+
+
+def energy_gap(samples: FloatArray, num_frames: int) -> FloatArray:
+    """The method to beat: the gap is the speech level, 0 at 40 dB under the reference and 1 at it."""
+    features = extract_steps(samples, 0, 0, _STEPS_PER_FRAME * num_frames)
+    level = np.clip(features.level_db / 40.0 + 1.0, 0.0, 1.0)
+    return np.asarray(level.reshape(num_frames, _STEPS_PER_FRAME).mean(axis=1), dtype=np.float32)
+
+
+def held_out_takes(languages: Sequence[str], seed: int, num_workers: int, num_takes: int = 3) -> list[Take]:
+    """Clean takes of held-out voices."""
+    recipes = [
+        Recipe(language, HELD_OUT_VARIANTS, num_takes, seed + i, is_clean=True) for i, language in enumerate(languages)
+    ]
+    return [take for takes in make_takes(recipes, num_workers) for take in takes]
+
+
+def spoiled(take: Take, seed: int) -> Take:
+    """The take in a room (0.4 s, direct sound 6 dB above the tail) with pink noise 10 dB below the speech."""
+    rng = np.random.default_rng(seed)
+    wet = augment.reverberate(take.samples, 0.4, 6.0, rng)
+    noise = augment.coloured_noise(len(wet), -1.0, rng)
+    noisy = wet + noise * np.float32(augment.rms(wet) * 10.0 ** (-10.0 / 20.0) / augment.rms(noise))
+    return Take(np.clip(noisy, -1.0, 1.0).astype(np.float32), take.target)
+
+
+def speech_rows(reader: MouthReader, takes: Sequence[Take], label: str) -> list[Row]:
+    """Closures, vowels, correlation and lag over ``takes``."""
+    mouths = [read_all(reader, take.samples) for take in takes]
+    shut = np.concatenate([_gaps_at(m, t.target.closure == 1) for m, t in zip(mouths, takes, strict=True)])
+    vowels = np.concatenate([_middle_gaps_at(m, t.target.vowel > 0) for m, t in zip(mouths, takes, strict=True)])
+    open_a = np.concatenate([_peaks_at(m, t.target.vowel == 2) for m, t in zip(mouths, takes, strict=True)])
+    wanted = [target_gap(take, len(m)) for take, m in zip(takes, mouths, strict=True)]
+    gap, target = np.concatenate([m[:, 0] for m in mouths]), np.concatenate(wanted)
+    energy = np.concatenate([energy_gap(take.samples, len(m)) for take, m in zip(takes, mouths, strict=True)])
+    r, lag = best_lag(gap, target)
+    return [
+        Row(f"{label}: lips shut on {len(shut)} p b m", f"{np.mean(shut < SHUT_GAP):.1%}", "≥ 95 % clean, ≥ 90 % noisy"),
+        Row(f"{label}: {len(vowels)} vowel centres wrongly shut", f"{np.mean(vowels < SHUT_GAP):.1%}", "≤ 8 %"),
+        Row(f"{label}: peak gap on {len(open_a)} open a, median", f"{np.median(open_a):.2f}", "≥ 0.60"),
+        Row(f"{label}: r of gap to target (energy method)", f"{r:.3f} ({np.corrcoef(energy, target)[0, 1]:.3f})", "≥ 0.85"),
+        Row(f"{label}: lag, frames of 40 ms", f"{lag:+d}", "−1 … +1"),
+    ]
+
+
+def target_gap(take: Take, num_frames: int) -> FloatArray:
+    """The target's gap per frame, closures taken off."""
+    o, _, _, p, f = take.target.mouth[: _STEPS_PER_FRAME * num_frames].T
+    pairs = (o.reshape(-1, 2).mean(axis=1), p.reshape(-1, 2).max(axis=1), f.reshape(-1, 2).max(axis=1))
+    return np.asarray(pairs[0] * (1.0 - pairs[1]) * (1.0 - 0.75 * pairs[2]), dtype=np.float32)
+
+
+def quiet_rows(reader: MouthReader, take: Take, seed: int) -> list[Row]:
+    """Gap after speech ends, in silence, hum and steady noises, from 200 ms after its last sound."""
+    rng = np.random.default_rng(seed)
+    end = (int(np.flatnonzero(take.target.speech)[-1]) + 1) * round(STEP_S * SAMPLE_RATE_HZ)
+    speech, length = take.samples[:end], 6 * SAMPLE_RATE_HZ
+    beds = {
+        "silence": np.zeros(length, np.float32),
+        "mains hum": augment.hum(length, rng) * np.float32(0.2),
+        "white noise": augment.coloured_noise(length, 0.0, rng) * np.float32(0.1),
+        "pink noise": augment.coloured_noise(length, -1.0, rng) * np.float32(0.5),
+        "brown noise, loud": augment.coloured_noise(length, -2.0, rng),
+        "music": augment.music(length, rng) * np.float32(0.3),
+    }
+    rows = []
+    for name, bed in beds.items():
+        gap = read_all(reader, np.concatenate([speech, bed]))[:, 0]
+        after = gap[int(np.ceil((end / SAMPLE_RATE_HZ + 0.2) * FPS)) :]
+        wanted = "mean < 0.02, max < 0.1" if name != "music" else "not held to any"
+        rows.append(Row(f"gap in {name}: mean, max", f"{after.mean():.4f}, {after.max():.3f}", wanted))
+    return rows
+
+
+def motion_row(reader: MouthReader, samples: FloatArray, name: str) -> Row:
+    """Jitter (sd of the second difference ÷ sd) and share of energy above 6 Hz of the gap."""
+    gap = read_all(reader, samples)[:, 0]
+    power = np.abs(np.fft.rfft(gap - gap.mean())) ** 2
+    hz = np.fft.rfftfreq(len(gap), FRAME_S)
+    jitter = np.std(np.diff(gap, 2)) / gap.std()
+    return Row(f"{name}: jitter, energy above 6 Hz", f"{jitter:.2f}, {power[hz > 6].sum() / power[hz > 0.3].sum():.3f}", "≤ 0.70, ≤ 0.05")
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """Pearson r at the best lag (frames, positive: ours is late) of one real clip, and the mean |r| of shifted pairs."""
+
+    name: str
+    gap_r: float
+    gap_lag: int
+    energy_r: float
+    width_r: float
+    width_lag: int
+    null_r: float
+
+
+def score_clip(reader: MouthReader, samples: FloatArray, real: FloatArray, name: str) -> ClipScore:
+    """``real`` float (n, 3): gap, jaw and width per 25 fps frame, measured on the clip's picture."""
+    mine = read_all(reader, samples)
+    n = min(len(mine), len(real))
+    mine, real = mine[:n], real[:n]
+    gap_r, gap_lag = best_lag(mine[:, 0], real[:, 0])
+    width_r, width_lag = best_lag(mine[:, 2], real[:, 2])
+    energy_r, _ = best_lag(energy_gap(samples, n), real[:, 0])
+    shifts = range(n // 5, n - n // 5, max(1, n // 20))
+    null_r = float(np.mean([abs(best_lag(np.roll(mine[:, 0], s), real[:, 0])[0]) for s in shifts]))
+    return ClipScore(name, gap_r, gap_lag, energy_r, width_r, width_lag, null_r)
+
+
+def clip_rows(scores: Sequence[ClipScore]) -> list[Row]:
+    rows = [
+        Row(
+            f"{s.name}: r of gap (lag), energy method, width (lag), null",
+            f"{s.gap_r:.2f} ({s.gap_lag:+d}), {s.energy_r:.2f}, {s.width_r:.2f} ({s.width_lag:+d}), {s.null_r:.2f}",
+            "",
+        )
+        for s in scores
+    ]
+    gap, energy, width, null = (
+        float(np.mean([getattr(s, k) for s in scores])) for k in ("gap_r", "energy_r", "width_r", "null_r")
+    )
+    wanted = "gap ≥ 0.40 and ≥ energy + 0.10, width ≥ 0.40, null < 0.12"
+    return [*rows, Row("mean of clips: gap, energy method, width, null", f"{gap:.2f}, {energy:.2f}, {width:.2f}, {null:.2f}", wanted)]
+
+
+def best_lag(a: FloatArray, b: FloatArray) -> tuple[float, int]:
+    """Highest Pearson r of ``a`` against ``b`` within ±6 frames, and the lag (positive: ``a`` is late)."""
+    scores = []
+    for lag in _LAGS:
+        x, y = (a[lag:], b[: len(b) - lag]) if lag >= 0 else (a[:lag], b[-lag:])
+        flat = x.std() < 1e-6 or y.std() < 1e-6
+        scores.append((0.0 if flat else float(np.corrcoef(x, y)[0, 1]), lag))
+    return max(scores)
+
+
+def table(rows: Sequence[Row]) -> str:
+    return "\n".join(["| what | measured | held to |", "|---|---|---|", *(row.markdown() for row in rows)])
+
+
+def synthetic_rows(reader: MouthReader, seed: int, num_workers: int) -> list[Row]:
+    """Everything that needs no recording: points 1, 2 and 3 of what the model is held to."""
+    new = held_out_takes(HELD_OUT_LANGUAGES, seed, num_workers)
+    familiar = held_out_takes(FAMILIAR_LANGUAGES, seed + 100, num_workers, 2)
+    noisy = [spoiled(take, seed + i) for i, take in enumerate(new)]
+    noisy_familiar = [spoiled(take, seed + 50 + i) for i, take in enumerate(familiar)]
+    return [
+        *speech_rows(reader, familiar, "new voices, clean"),
+        *speech_rows(reader, noisy_familiar, "new voices, 10 dB noise and room"),
+        *speech_rows(reader, new, "new voices and languages, clean"),
+        *speech_rows(reader, noisy, "new voices and languages, 10 dB noise and room"),
+        *quiet_rows(reader, familiar[0], seed),
+    ]
+
+
+def load_sound(path: Path) -> FloatArray:
+    """A sound or video file as 16 kHz mono, through ffmpeg."""
+    import subprocess
+
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "f32le", "-"]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
+
+
+def _gaps_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
+    """The smallest gap within a frame of each marked step: a closure may fall between two frames."""
+    return np.array([mouth[max(0, f - 1) : f + 2, 0].min() for f in _frames(mouth, steps)], np.float32)
+
+
+def _middle_gaps_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
+    return np.array([mouth[f, 0] for f in _frames(mouth, steps)], np.float32)
+
+
+def _peaks_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
+    return np.array([mouth[max(0, f - 1) : f + 2, 0].max() for f in _frames(mouth, steps)], np.float32)
+
+
+def _frames(mouth: FloatArray, steps: NDArray[np.bool_]) -> list[int]:
+    return [int(step) // _STEPS_PER_FRAME for step in np.flatnonzero(steps) if step // _STEPS_PER_FRAME < len(mouth)]

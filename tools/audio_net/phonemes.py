@@ -1,0 +1,172 @@
+"""Phones with times → the mouth they make, 50 times a second: the targets of the training."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.acoustics import STEP_S
+from tools.audio_net.espeak import Phone
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Viseme:
+    """Aimed-at gap 0..1 and width −1..1 of a sound, and how strongly each is insisted on against the neighbours'."""
+
+    gap: float
+    width: float
+    gap_weight: float = 1.0
+    width_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Mouth per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F (O before closures), ``vowel`` int (n,), see below.
+
+    ``vowel`` is 1 at the middle step of a full vowel, 2 at that of an open "a", 0 elsewhere; ``closure`` is 1 at the middle
+    step of a bilabial; ``speech`` is 1 where any sound is spoken. They serve the evaluation only.
+    """
+
+    mouth: FloatArray
+    vowel: NDArray[np.int8]
+    closure: NDArray[np.int8]
+    speech: NDArray[np.int8]
+
+
+_VOWELS: dict[str, tuple[float, float]] = {
+    "a": (1.0, 0.25), "ɑ": (0.95, 0.1), "æ": (0.85, 0.35), "ɐ": (0.75, 0.15), "ʌ": (0.65, 0.1), "ɛ": (0.6, 0.35),
+    "e": (0.52, 0.4), "ə": (0.35, 0.0), "ɜ": (0.42, -0.2), "ɪ": (0.38, 0.35), "i": (0.37, 0.65), "o": (0.38, -0.6),
+    "ɔ": (0.55, -0.5), "ɒ": (0.68, -0.3), "u": (0.18, -0.9), "ʊ": (0.24, -0.6), "y": (0.19, -0.8), "ø": (0.38, -0.65),
+    "œ": (0.5, -0.5), "ʏ": (0.24, -0.6), "ɨ": (0.32, 0.3), "ɯ": (0.28, 0.2), "ɤ": (0.42, 0.1), "ɘ": (0.38, 0.15),
+    "ɵ": (0.32, -0.5), "ʉ": (0.2, -0.75), "ɶ": (0.8, -0.3), "ɚ": (0.36, -0.2), "ɝ": (0.42, -0.25), "ᵻ": (0.33, 0.25),
+}  # fmt: skip
+_CONSONANTS: dict[str, tuple[float, float, float, float]] = {
+    "f": (0.07, 0.1, 1.0, 0.4), "v": (0.08, 0.1, 1.0, 0.4), "ʋ": (0.12, 0.0, 0.9, 0.4), "w": (0.06, -0.95, 1.0, 1.3),
+    "ʍ": (0.06, -0.95, 1.0, 1.3), "ɥ": (0.1, -0.8, 0.9, 1.0), "ɹ": (0.25, -0.4, 0.6, 0.6), "ɻ": (0.25, -0.4, 0.6, 0.6),
+    "ʃ": (0.17, -0.55, 0.9, 0.9), "ʒ": (0.17, -0.55, 0.9, 0.9), "ʂ": (0.17, -0.4, 0.9, 0.7), "ʐ": (0.17, -0.4, 0.9, 0.7),
+    "ɕ": (0.17, 0.0, 0.9, 0.5), "ʑ": (0.17, 0.0, 0.9, 0.5), "s": (0.22, 0.25, 0.9, 0.5), "z": (0.22, 0.25, 0.9, 0.5),
+    "t": (0.26, 0.12, 0.6, 0.3), "d": (0.27, 0.12, 0.6, 0.3), "n": (0.28, 0.12, 0.6, 0.3), "l": (0.32, 0.1, 0.6, 0.3),
+    "θ": (0.22, 0.1, 0.8, 0.3), "ð": (0.24, 0.1, 0.7, 0.3), "k": (0.28, 0.0, 0.45, 0.15), "ɡ": (0.28, 0.0, 0.45, 0.15),
+    "ŋ": (0.28, 0.0, 0.45, 0.15), "x": (0.32, 0.0, 0.4, 0.15), "h": (0.35, 0.0, 0.05, 0.05), "j": (0.3, 0.45, 0.6, 0.6),
+    "r": (0.28, 0.0, 0.5, 0.2), "ɲ": (0.26, 0.25, 0.6, 0.4), "ʎ": (0.28, 0.25, 0.6, 0.4), "c": (0.26, 0.2, 0.6, 0.3),
+    "p": (0.0, -0.2, 0.7, 0.4), "b": (0.0, -0.2, 0.7, 0.4), "m": (0.0, -0.2, 0.7, 0.4), "ɸ": (0.1, -0.3, 0.9, 0.4),
+    "β": (0.1, -0.1, 0.8, 0.3), "ʔ": (0.35, 0.0, 0.05, 0.05),
+}  # fmt: skip
+_ALIASES = {
+    "ʈ": "t", "ɖ": "d", "ɗ": "d", "ɳ": "n", "ɭ": "l", "ɫ": "l", "ɬ": "s", "ɮ": "z", "g": "ɡ", "q": "k", "ɢ": "ɡ", "ɣ": "x",
+    "χ": "x", "ʁ": "x", "ʀ": "r", "ɾ": "r", "ɽ": "r", "ɦ": "h", "ħ": "h", "ʕ": "x", "ç": "x", "ʝ": "j", "ɟ": "c", "ɓ": "b",
+    "ɱ": "v", "ɴ": "ŋ", "ʦ": "s", "ʧ": "ʃ", "ʤ": "ʒ", "ʣ": "z", "ɺ": "r", "ɰ": "ŋ", "ɧ": "ʃ", "ɠ": "ɡ", "ʟ": "l", "ε": "ɛ",
+}  # fmt: skip
+_MODIFIERS = {"ʲ": "", "ʷ": "", "ʰ": "", "ʱ": "", "ˈ": "", "ˌ": "", "ˠ": "", "ˤ": "", "ʼ": "", "ᵝ": "", "˞": ""}
+
+PAUSE = Viseme(0.0, 0.0, 1.2, 0.5)
+_UNKNOWN = Viseme(0.3, 0.0, 0.3, 0.1)
+_BILABIAL, _LABIODENTAL, _OPEN_VOWELS = frozenset("pbm"), frozenset("fv"), frozenset("aɑæ")
+_VOWEL_WEIGHT, _SCHWA_WEIGHT = 1.6, 1.0
+# Rounding and spreading spread further over the neighbours than opening does.
+_GAP_REACH_S, _WIDTH_REACH_S = 0.04, 0.06
+_VOICELESS_CLOSURE_S = 0.055
+_MARGIN_S = 0.012
+_SHORT_PAUSE_S = 0.06
+_SHORTEST_VOWEL_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Piece:
+    symbol: str
+    start_s: float
+    end_s: float
+    is_long: bool
+
+
+def visemes_of(symbol: str) -> Viseme:
+    """The mouth of one IPA letter ("" for a pause); an unknown letter gets a weak, half-open one."""
+    if not symbol:
+        return PAUSE
+    symbol = _ALIASES.get(symbol, symbol)
+    if symbol in _VOWELS:
+        return Viseme(*_VOWELS[symbol], gap_weight=_SCHWA_WEIGHT if symbol == "ə" else _VOWEL_WEIGHT)
+    return Viseme(*_CONSONANTS[symbol]) if symbol in _CONSONANTS else _UNKNOWN
+
+
+def mouth_targets(phones: Sequence[Phone], num_steps: int) -> Target:
+    """Co-articulated mouth of a phone sequence: each phone pulls with weight · exp(−distance / reach)."""
+    pieces = [piece for phone in phones for piece in _split(phone)]
+    centres_s = (np.arange(num_steps) + 0.5) * STEP_S
+    gap, width = _blend(pieces, centres_s)
+    bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
+    marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
+    for piece in pieces:
+        symbol = _ALIASES.get(piece.symbol, piece.symbol)
+        if symbol in _BILABIAL:
+            start_s, end_s = _closure(symbol, piece)
+            np.maximum(bilabial, _plateau(centres_s, start_s, end_s), out=bilabial)
+            _mark(marks["closure"], (start_s + end_s) / 2.0, 1)
+        elif symbol in _LABIODENTAL:
+            np.maximum(labiodental, _plateau(centres_s, piece.start_s, piece.end_s), out=labiodental)
+        elif symbol in _VOWELS and symbol != "ə" and piece.end_s - piece.start_s > _SHORTEST_VOWEL_S:
+            _mark(marks["vowel"], (piece.start_s + piece.end_s) / 2.0, 2 if symbol in _OPEN_VOWELS else 1)
+        if piece.symbol:
+            marks["speech"][int(piece.start_s / STEP_S) : int(piece.end_s / STEP_S) + 1] = 1
+    jaw = gap * (1.0 - 0.25 * np.maximum(width, 0.0)) + 0.1 * np.maximum(-width, 0.0)
+    mouth = np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
+    return Target(mouth, **marks)
+
+
+def _split(phone: Phone) -> list[_Piece]:
+    """A phone as single IPA letters that share its time: a diphthong glides from one to the next."""
+    letters = [c for c in unicodedata.normalize("NFD", phone.name) if _is_letter(c)]
+    if not letters:
+        return [_Piece("", phone.start_s, phone.end_s, False)]
+    edges = np.linspace(phone.start_s, phone.end_s, len(letters) + 1)
+    is_long = "ː" in phone.name
+    return [_Piece(c, float(edges[i]), float(edges[i + 1]), is_long) for i, c in enumerate(letters)]
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character) in ("Ll", "Lo", "Lm") and character not in _MODIFIERS and character != "ː"
+
+
+def _blend(pieces: Sequence[_Piece], centres_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gap and width per step: the weighted mean of every piece's aim, weights falling off with distance in time."""
+    totals = np.full((4, len(centres_s)), 1e-6)
+    totals[::2] = 0.0
+    for piece in pieces:
+        viseme = visemes_of(piece.symbol)
+        if not piece.symbol and piece.end_s - piece.start_s < _SHORT_PAUSE_S:
+            continue
+        aims = ((viseme.gap, viseme.gap_weight, _GAP_REACH_S), (viseme.width, viseme.width_weight, _WIDTH_REACH_S))
+        for row, (aim, weight, reach_s) in enumerate(aims):
+            low = max(0, int((piece.start_s - 8.0 * reach_s) / STEP_S))
+            high = min(len(centres_s), int((piece.end_s + 8.0 * reach_s) / STEP_S) + 1)
+            near = centres_s[low:high]
+            distance_s = np.maximum(0.0, np.maximum(piece.start_s - near, near - piece.end_s))
+            pull = weight * np.exp(-distance_s / reach_s)
+            totals[2 * row, low:high] += pull * aim
+            totals[2 * row + 1, low:high] += pull
+    return totals[0] / totals[1], totals[2] / totals[3]
+
+
+def _closure(symbol: str, piece: _Piece) -> tuple[float, float]:
+    """When the lips are shut. The mark of /p/ is its burst, so its closure is the silence before; b and m hum through theirs."""
+    if symbol == "p":
+        return piece.start_s - _VOICELESS_CLOSURE_S, piece.start_s + _MARGIN_S / 2.0
+    return piece.start_s, max(piece.end_s - _MARGIN_S, piece.start_s + 0.02)
+
+
+def _plateau(centres_s: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.float64]:
+    """1 from ``start_s`` to ``end_s``, falling to 0 over one step on either side."""
+    distance_s = np.maximum(0.0, np.maximum(start_s - centres_s, centres_s - end_s))
+    return np.asarray(np.maximum(0.0, 1.0 - distance_s / STEP_S))
+
+
+def _mark(marks: NDArray[np.int8], time_s: float, value: int) -> None:
+    step = int(time_s / STEP_S)
+    if 0 <= step < len(marks):
+        marks[step] = value

@@ -1,0 +1,19 @@
+"""Keeps the measured parts of docs/mouth-net-training.md up to date, and leaves the written parts alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DOCUMENT = Path("docs/mouth-net-training.md")
+
+
+def update_section(name: str, text: str, document: Path = DOCUMENT) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->``; add both at the end if they are missing."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    old = document.read_text(encoding="utf-8") if document.exists() else "# How the mouth net was trained\n"
+    if begin not in old:
+        old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
+    before, rest = old.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    document.parent.mkdir(parents=True, exist_ok=True)
+    document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")

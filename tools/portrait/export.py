@@ -1,0 +1,157 @@
+"""Landmarks, blink patches and files of a painted portrait.
+
+``NAME.json`` holds, besides ``format``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``), optional art
+hints for whoever paints the inside of the mouth, all blue-green-red 0..255: ``teeth_bgr`` (tone of lit front teeth),
+``tongue_bgr``, ``cavity_bgr`` (the dark of the mouth), ``lip_bgr`` (mean colour of the lips) and ``skin_bgr`` (mean
+colour of the skin beside the mouth). Points are picture pixels, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from tools.portrait import scene
+from tools.portrait.face import lid_curves, lip_curves, outline_points
+from tools.portrait.geometry import Array, Profile, catmull_rom
+from tools.portrait.people import Person
+
+LID_LEVELS = (0.25, 0.5, 0.75, 1.0)
+FEATHER_PX = 10
+OUTER_LIP_SHARES = (-1, -0.89, -0.69, -0.44, -0.18, 0, 0.18, 0.44, 0.69, 0.89, 1)
+INNER_LIP_SHARES = (-0.93, -0.83, -0.65, -0.43, -0.21, 0, 0.21, 0.43, 0.65, 0.83, 0.93)
+LID_SHARES = (0, 0.07, 0.19, 0.33, 0.49, 0.65, 0.81, 0.93, 1)
+# Directions of the outline's points from the middle of the eyes, degrees clockwise from straight up, right half.
+OVAL_DEG = (0, 16, 31, 45, 55, 63, 74, 87, 98, 111, 123, 134, 142, 150, 157, 163, 169, 174.5, 180)
+
+
+def _lip_groups(person: Person) -> dict[str, Array]:
+    curves = lip_curves(person.lips)
+    outer = np.asarray(OUTER_LIP_SHARES, np.float32) * curves.half_width
+    inner = np.asarray(INNER_LIP_SHARES, np.float32) * curves.half_width
+    seam = np.stack([inner, curves.seam(inner)], 1)
+    return {
+        "outer_upper_lip": np.stack([outer, curves.upper(outer)], 1),
+        "outer_lower_lip": np.stack([outer, curves.lower(outer)], 1),
+        "inner_upper_lip": seam,
+        "inner_lower_lip": seam,
+    }
+
+
+def _eye_groups(person: Person) -> dict[str, Array]:
+    lids = lid_curves(person.eyes, 0.0)
+    x = lids.inner_x + np.asarray(LID_SHARES, np.float32) * (lids.outer_x - lids.inner_x)
+    mirror = np.array([-1, 1], np.float32)
+    groups = {}
+    for name, curve in (("upper", lids.upper), ("lower", lids.lower)):
+        right = np.stack([x, curve(x)], 1)
+        groups[f"right_{name}_lid"] = right
+        groups[f"left_{name}_lid"] = (right * mirror)[::-1]
+    brow = catmull_rom(person.brow.line, 5)
+    lifted = brow - np.stack([np.zeros(5), Profile(person.brow.half_thickness)(np.linspace(0, 1, 5)) * 0.6], 1)
+    groups["right_brow"] = lifted
+    groups["left_brow"] = (lifted * mirror)[::-1]
+    return groups
+
+
+def _oval(person: Person) -> Array:
+    points = outline_points(person, 2880)
+    top = person.hairline_y
+    points = points[points[:, 1] >= top]
+    arch = np.stack([np.linspace(points[:, 0][points[:, 1] < top + 2].min(), points[:, 0][points[:, 1] < top + 2].max(), 400), np.full(400, top)], 1)
+    points = np.vstack([points, arch])
+    angle = np.degrees(np.arctan2(points[:, 0], -points[:, 1])) % 360
+    degrees = np.concatenate([OVAL_DEG, 360 - np.asarray(OVAL_DEG[1:-1][::-1])])
+    nearest = [int(np.argmin(np.abs((angle - d + 180) % 360 - 180))) for d in degrees]
+    return points[nearest]
+
+
+def landmarks(person: Person) -> Landmarks:
+    """The landmarks of a portrait, from the curves that it was painted with."""
+    nose = person.nose
+    groups = {
+        **_lip_groups(person),
+        **_eye_groups(person),
+        "nose": np.array(
+            [[0, -4], [0, nose.tip_y], [0, nose.base_y + 2], [-nose.wing_x + 8, nose.base_y - 2], [nose.wing_x - 8, nose.base_y - 2]],
+            np.float32,
+        ),
+        "oval": _oval(person),
+    }
+    return Landmarks(**{name: person.pose.to_picture(np.asarray(points, np.float32)) for name, points in groups.items()})
+
+
+def lid_box(marks: Landmarks) -> tuple[int, int, int, int]:
+    """(x, y, width, height) in pixels around both eyes, with room for creases, lashes and the feathered border."""
+    points = np.vstack([marks.left_upper_lid, marks.left_lower_lid, marks.right_upper_lid, marks.right_lower_lid])
+    low, high = np.floor(points.min(0) - (34, 38)).astype(int), np.ceil(points.max(0) + (34, 36)).astype(int)
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+
+
+def _feather(width: int, height: int) -> Array:
+    x = np.minimum(np.arange(width), np.arange(width)[::-1]).astype(np.float32)
+    y = np.minimum(np.arange(height), np.arange(height)[::-1]).astype(np.float32)
+    ramp = np.clip((np.minimum(x[None, :], y[:, None]) - 1) / FEATHER_PX, 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp))[..., None]
+
+
+def paint_lids(stage: scene.Scene, picture: np.ndarray, box: Sequence[int]) -> np.ndarray:
+    """The picture's ``box`` at every lid level, stacked top to bottom, RGB uint8; on the border equal to the picture."""
+    x, y, w, h = box
+    rest = picture[y : y + h, x : x + w].astype(np.float32)
+    mix = _feather(w, h)
+    patches = [scene.finish(stage, level)[y : y + h, x : x + w] for level in LID_LEVELS]
+    return np.vstack([np.round(rest + (p.astype(np.float32) - rest) * mix).astype(np.uint8) for p in patches])
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _png(rgb: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+
+
+def _mean_bgr(picture: np.ndarray, polygon: Array) -> list[int]:
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 255)
+    return [int(round(v)) for v in cv2.mean(picture, mask)[2::-1]]
+
+
+def art_hints(picture: np.ndarray, marks: Landmarks) -> dict[str, list[int]]:
+    lip = np.vstack([marks.outer_upper_lip, marks.outer_lower_lip[::-1]])
+    beside = marks.outer_upper_lip[0] + np.array([[-34, 0], [-20, 0], [-20, 20], [-34, 20]], np.float32)
+    return {
+        "teeth_bgr": [206, 222, 230],
+        "tongue_bgr": [104, 100, 176],
+        "cavity_bgr": [26, 20, 46],
+        "lip_bgr": _mean_bgr(picture, lip),
+        "skin_bgr": _mean_bgr(picture, beside),
+    }
+
+
+def export(person: Person, folder: Path, scale: int) -> None:
+    """Paints ``person`` and writes NAME.png, NAME-lids.png and NAME.json into ``folder``, each whole or not at all."""
+    stage = scene.build(person, scale)
+    picture = scene.finish(stage)
+    marks = landmarks(person)
+    box = lid_box(marks)
+    lids = paint_lids(stage, picture, box)
+    record = {
+        "format": 1,
+        "landmarks": marks.to_mapping(),
+        "lids": {"box": list(box), "levels": list(LID_LEVELS)},
+        **art_hints(picture, marks),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"{person.name}.png", _png(picture))
+    _write(folder / f"{person.name}-lids.png", _png(lids))
+    _write(folder / f"{person.name}.json", (json.dumps(record) + "\n").encode())
