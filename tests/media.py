@@ -23,12 +23,28 @@ def read_sound(ffmpeg: str, video: Path | bytes, num_channels: int = 1) -> np.nd
 
 def describe(ffmpeg: str, video: Path) -> str:
     """What ffmpeg says of a file's streams."""
-    return subprocess.run([ffmpeg, "-hide_banner", "-i", str(video)], capture_output=True, text=True, check=False).stderr
+    return subprocess.run(
+        [ffmpeg, "-hide_banner", "-i", str(video)], capture_output=True, text=True, check=False
+    ).stderr
 
 
 def packet_times(ffmpeg: str, video: Path, stream: str) -> list[float]:
     """Presentation times in seconds of a stream's packets (``v`` or ``a``)."""
-    command = [ffmpeg, "-v", "error", "-i", str(video), "-map", f"0:{stream}", "-c", "copy", "-copyts", "-f", "framecrc", "-"]
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-i",
+        str(video),
+        "-map",
+        f"0:{stream}",
+        "-c",
+        "copy",
+        "-copyts",
+        "-f",
+        "framecrc",
+        "-",
+    ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     base = re.search(r"#tb 0: (\d+)/(\d+)", text)
     assert base

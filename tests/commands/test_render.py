@@ -40,7 +40,9 @@ def test_a_wav_becomes_a_talking_video(run_cli: Run, speech: Path, tmp_path: Pat
     assert len(read_pictures(ffmpeg, video, 768, 768)) == 63
 
 
-def test_the_mouth_moves_with_the_voice_and_rests_without(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+def test_the_mouth_moves_with_the_voice_and_rests_without(
+    run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
     calm = tmp_path / "calm.yaml"
     calm.write_text("warp: {life: false}\nvideo: {crf: 12}")
     assert run_cli("render", speech, "--size", "256", "--config", calm, cwd=tmp_path).returncode == 0
@@ -57,7 +59,9 @@ def test_stdout_is_the_video_and_nothing_else(run_cli: Run, speech: Path, tmp_pa
     assert not list(tmp_path.glob("*.mp4"))
 
 
-def test_frames_are_the_same_whatever_the_number_of_workers(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+def test_frames_are_the_same_whatever_the_number_of_workers(
+    run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
     one, many = (run_cli("render", speech, "-o", "-", *SMALL, "--workers", workers) for workers in (1, 5))
     pictures = [read_pictures(ffmpeg, done.stdout, 128, 128) for done in (one, many)]
     assert np.array_equal(*pictures)
@@ -96,7 +100,11 @@ def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> 
     config = tmp_path / "mine.yaml"
     config.write_text("video: {crf: 30}")
     done = run_cli("render", "--print-config", "--config", config, "--fps", "30")
-    rows = {line.split("#")[0].strip(): line.split("#")[1].strip() for line in done.stdout.decode().splitlines() if "#" in line}
+    rows = {
+        line.split("#")[0].strip(): line.split("#")[1].strip()
+        for line in done.stdout.decode().splitlines()
+        if "#" in line
+    }
     assert rows["crf: 30"] == str(config)
     assert rows["fps: 30.0"] == "--fps"
     assert rows["size: 768"] == "default"
@@ -264,7 +272,9 @@ def test_ffmpeg_killed_in_the_middle(long_wav: Path, tmp_path: Path, ffmpeg: str
 
 
 def encoders_of(pid: int) -> list[int]:
-    children = {int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()}
+    children = {
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    }
     found = [child for child in children if b"libx264" in Path(f"/proc/{child}/cmdline").read_bytes()]
     assert found
     return found

@@ -102,7 +102,9 @@ def test_a_rest_too_short_for_a_frame_keeps_its_sound() -> None:
     assert len(batch.sound) == 480
 
 
-@pytest.mark.parametrize(("frequency_hz", "gain"), [(100, 1.0), (1_000, 1.0), (6_000, 1.0), (9_000, 0.0), (12_000, 0.0)])
+@pytest.mark.parametrize(
+    ("frequency_hz", "gain"), [(100, 1.0), (1_000, 1.0), (6_000, 1.0), (9_000, 0.0), (12_000, 0.0)]
+)
 def test_decimation_keeps_speech_and_folds_nothing_back(frequency_hz: float, gain: float) -> None:
     decimator = Decimator()
     out = np.concatenate([decimator.push(tone(1.0, 2, frequency_hz)), decimator.finish()])

@@ -9,7 +9,9 @@ def box(kind: bytes, num_bytes: int) -> bytes:
     return (num_bytes + 8).to_bytes(4, "big") + kind + b"x" * num_bytes
 
 
-STREAM = box(b"ftyp", 20) + box(b"moov", 300) + box(b"moof", 100) + box(b"mdat", 5_000) + box(b"moof", 90) + box(b"mdat", 7)
+STREAM = (
+    box(b"ftyp", 20) + box(b"moov", 300) + box(b"moof", 100) + box(b"mdat", 5_000) + box(b"moof", 90) + box(b"mdat", 7)
+)
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 1000, len(STREAM)])

@@ -35,7 +35,9 @@ def test_a_wav_comes_through_bit_for_bit(ffmpeg: str, tone_wav: Callable[..., Pa
     assert source.duration_s == pytest.approx(1.23, abs=0.01)
 
 
-@pytest.mark.parametrize("options", [["a.mp3"], ["a.flac"], ["-c:a", "libopus", "a.ogg"], ["a.m4a"], ["-ac", "6", "a.mka"]])
+@pytest.mark.parametrize(
+    "options", [["a.mp3"], ["a.flac"], ["-c:a", "libopus", "a.ogg"], ["a.m4a"], ["-ac", "6", "a.mka"]]
+)
 def test_whatever_ffmpeg_decodes_is_a_voice(
     ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, options: list[str]
 ) -> None:
@@ -95,7 +97,9 @@ def test_what_cannot_be_read_is_explained(ffmpeg: str, tmp_path: Path, tone_wav:
         assert (tmp_path / name).name in str(caught.value)
 
 
-def test_stop_ends_a_read_that_waits(ffmpeg: str, tone_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_ends_a_read_that_waits(
+    ffmpeg: str, tone_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as reader, os.fdopen(write_fd, "wb", buffering=0) as writer:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=reader))

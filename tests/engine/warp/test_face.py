@@ -1,0 +1,193 @@
+"""The warped face: what it leaves alone, what it opens and closes, and that it never depends on who calls."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.colour import Planes, bgr_to_planes
+from musetalk_cli.engine.models.warp.face import WarpFace
+from musetalk_cli.engine.models.warp.geometry import MouthAxes
+from tests.engine.warp.drawn_face import draw_face, shut_lids
+
+REST = (0.0, 0.0, 0.0, 0.0, 0.0)
+OPEN = (1.0, 0.95, 0.1, 0.0, 0.0)
+
+
+def _shape(*values: float) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def _face(height_px: int = 320, *, life: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0) -> WarpFace:
+    picture, landmarks = draw_face(tilt_deg, own_gap)
+    return WarpFace(picture, landmarks, shut_lids(picture, landmarks), height_px=height_px, life=life, seed=7)
+
+
+def _frame(face: WarpFace, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
+    part = face.render(_shape(*shape), time_s)
+    left, top, width, height = face.region
+    luma, chroma = face.base.luma.copy(), face.base.chroma.copy()
+    luma[top : top + height, left : left + width] = part.luma
+    chroma[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] = part.chroma
+    return Planes(luma, chroma)
+
+
+def _dark_rows(face: WarpFace, shape: tuple[float, ...], landmarks: Landmarks) -> int:
+    """How many pixels along the mouth's middle, across the lips, differ from lips and skin at rest."""
+    axes = MouthAxes.of(landmarks)
+    rest, frame = _frame(face, REST).luma, _frame(face, shape).luma
+    column = round(float(axes.origin_px[0]))
+    rows = slice(
+        round(float(axes.origin_px[1] - 0.15 * axes.unit_px)), round(float(axes.origin_px[1] + 0.5 * axes.unit_px))
+    )
+    lip = float(np.median(rest[rows, column]))
+    return int((frame[rows, column] < lip - 30).sum())
+
+
+def test_at_rest_a_closed_mouth_is_the_picture() -> None:
+    picture, landmarks = draw_face()
+    face = WarpFace(picture, landmarks, None, height_px=320, life=False)
+    expected = bgr_to_planes(picture)
+    assert np.array_equal(face.base.luma, expected.luma)
+    assert np.array_equal(face.base.chroma, expected.chroma)
+
+
+@pytest.mark.parametrize("own_gap", [0.0, 0.2])
+@pytest.mark.parametrize("life", [False, True])
+def test_rest_equals_base(own_gap: float, life: bool) -> None:
+    face = _face(life=life, own_gap=own_gap)
+    frame = _frame(face, REST)
+    assert np.array_equal(frame.luma, face.base.luma)
+    assert np.array_equal(frame.chroma, face.base.chroma)
+
+
+@pytest.mark.parametrize("height_px", [64, 201, 320, 500])
+@pytest.mark.parametrize("life", [False, True])
+def test_region_is_even_and_inside(height_px: int, life: bool) -> None:
+    face = _face(height_px, life=life)
+    left, top, width, height = face.region
+    assert all(value % 2 == 0 for value in face.region)
+    assert min(left, top) >= 0
+    assert left + width <= face.base.luma.shape[1]
+    assert top + height <= face.base.luma.shape[0]
+    part = face.render(_shape(*OPEN), 1.0)
+    assert part.luma.shape == (height, width)
+    assert part.chroma.shape == (height // 2, width // 2, 2)
+    assert part.luma.dtype == part.chroma.dtype == np.uint8
+
+
+def test_motion_dies_away_before_the_region_ends() -> None:
+    face = _face(life=True)
+    for time_s in (1.0, 3.3, 8.1):
+        difference = np.abs(_frame(face, OPEN, time_s).luma.astype(int) - face.base.luma)
+        left, top, width, height = face.region
+        inner = np.zeros_like(difference, dtype=bool)
+        inner[top + 2 : top + height - 2, left + 2 : left + width - 2] = True
+        assert difference.max() > 30
+        assert difference[~inner].max() <= 4
+
+
+def test_without_life_only_the_mouth_changes() -> None:
+    face = _face(life=False)
+    assert np.array_equal(_frame(face, OPEN, 0.0).luma, _frame(face, OPEN, 5.7).luma)
+    changed = np.flatnonzero((_frame(face, OPEN).luma != face.base.luma).any(axis=1))
+    eyes_bottom = float(draw_face()[1].left_lower_lid[:, 1].max())
+    assert changed.min() > eyes_bottom
+
+
+@pytest.mark.parametrize("own_gap", [0.0, 0.2])
+def test_gap_grows_with_o(own_gap: float) -> None:
+    landmarks = draw_face(own_gap=own_gap)[1]
+    face = _face(own_gap=own_gap)
+    rows = [_dark_rows(face, (o, o, -1.0, 0.0, 0.0), landmarks) for o in np.linspace(0, 1, 6)]
+    assert rows[0] == 0
+    assert all(after >= before for before, after in pairwise(rows))
+    # A gap of 0.30 mouth widths; teeth and shading take some of it.
+    assert rows[-1] >= 0.15 * 72
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("own_gap", [0.0, 0.2])
+def test_closure_wins_over_any_gap(gap: float, own_gap: float) -> None:
+    landmarks = draw_face(own_gap=own_gap)[1]
+    face = _face(own_gap=own_gap)
+    assert _dark_rows(face, (gap, 0.3, 0.0, 1.0, 0.0), landmarks) <= 1
+
+
+def test_open_mouthed_picture_is_closed_at_rest() -> None:
+    picture, _ = draw_face(own_gap=0.2)
+    face = _face(own_gap=0.2)
+    teeth = bgr_to_planes(picture).luma[210:216, 144]
+    assert teeth.min() > 190
+    assert face.base.luma[195:240, 144].max() < 180
+
+
+def test_same_bytes_from_any_thread() -> None:
+    face = _face(life=True)
+    random = np.random.default_rng(0)
+    shapes = [(_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), k / 25) for k in range(24)]
+    expected = [face.render(*shape) for shape in shapes]
+    with ThreadPoolExecutor(4) as pool:
+        for planes, wanted in zip(pool.map(lambda shape: face.render(*shape), shapes), expected, strict=True):
+            assert planes.luma.tobytes() == wanted.luma.tobytes()
+            assert planes.chroma.tobytes() == wanted.chroma.tobytes()
+
+
+@pytest.mark.parametrize("width", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("closure", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("tilt_deg", [-20.0, 0.0, 20.0])
+def test_extreme_shapes_leave_no_hole(width: float, closure: float, tilt_deg: float) -> None:
+    face = _face(tilt_deg=tilt_deg)
+    frame = _frame(face, (1.0, 1.0, width, closure, 1.0))
+    # Video black is 16; the darkest cavity stays above it and nothing was left unwritten.
+    assert frame.luma.min() >= 16
+    assert frame.luma.max() <= 240
+    assert np.abs(frame.chroma.astype(int) - 128).max() < 70
+
+
+def test_shapes_out_of_range_are_clipped() -> None:
+    face = _face()
+    clipped = face.render(_shape(1, 1, -1, 0, 0), 0.0)
+    assert np.array_equal(face.render(_shape(3, 9, -4, -1, -1), 0.0).luma, clipped.luma)
+    broken = face.render(_shape(np.nan, np.inf, -np.inf, np.nan, 0), 0.0)
+    assert np.array_equal(broken.luma, face.render(_shape(*REST), 0.0).luma)
+
+
+def test_tiny_face_still_speaks() -> None:
+    face = _face(64)
+    assert np.abs(_frame(face, OPEN).luma.astype(int) - face.base.luma).max() > 20
+
+
+def test_tilted_face_opens_along_its_own_axis() -> None:
+    straight, tilted = _face(), _face(tilt_deg=20.0)
+    changed = [int((np.abs(_frame(f, OPEN).luma.astype(int) - f.base.luma) > 40).sum()) for f in (straight, tilted)]
+    assert changed[1] == pytest.approx(changed[0], rel=0.15)
+
+
+def test_mouth_shows_the_same_at_every_size() -> None:
+    small, large = (_frame(_face(height_px), OPEN).luma for height_px in (320, 640))
+    assert (large < 50).mean() == pytest.approx((small < 50).mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("margin", [(0, 0, 200, 200), (0, 200, 0, 0)])
+def test_pictures_of_other_aspects(margin: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = margin
+    picture, landmarks = draw_face()
+    wide = np.pad(picture, ((top, bottom), (left, right), (0, 0)), mode="edge")
+    moved = Landmarks.from_mapping({name: points + np.array([left, top]) for name, points in vars(landmarks).items()})
+    face = WarpFace(wide, moved, None, height_px=wide.shape[0], life=False)
+    alone = WarpFace(picture, landmarks, None, height_px=320, life=False)
+    mouth = _frame(face, OPEN).luma[top + 190 : top + 250, left + 100 : left + 190]
+    assert np.abs(mouth.astype(int) - _frame(alone, OPEN).luma[190:250, 100:190]).mean() < 2
+
+
+def test_blink_shows_the_painted_lids() -> None:
+    face = _face(life=True)
+    eye = np.s_[105:122, 85:110]
+    brightness = [float(_frame(face, REST, k / 25).luma[eye].mean()) for k in range(200)]
+    assert max(brightness) - min(brightness) > 10

@@ -1,0 +1,44 @@
+"""Hold the finished video to its targets and write the table of docs/lip-sync.md.
+
+    python -m tools.lip_sync --tracker tracker/bin/python [--recording SPEECH.wav …] [--clip TALKING.mp4 …]
+
+``--tracker`` is a Python with mediapipe==0.10.21 (see track.py). Recordings and clips are yours: real speech, and real
+people talking, whose own sound is rendered and whose mouths ours are held against. Needs espeak-ng, for the net's part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from musetalk_cli.engine.models.warp.mouth import MouthReader
+from tools.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
+from tools.audio_net.report import update_section
+from tools.lip_sync.pictures import Bench, clip_rows, file_rows, picture_rows, purity_rows
+
+DOCUMENT = Path("docs/lip-sync.md")
+HELLO = Path("examples/hello.wav")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracker", required=True, help="Python that has mediapipe")
+    parser.add_argument("--recording", type=Path, action="append", default=[])
+    parser.add_argument("--clip", type=Path, action="append", default=[])
+    args = parser.parse_args()
+    reader = MouthReader.load()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(args.tracker, Path(folder), reader)
+        voices = [HELLO, *args.recording]
+        rows = synthetic_rows(reader, seed=7, num_workers=2)
+        rows += [motion_row(reader, load_sound(path), path.name) for path in voices]
+        rows += [row for path in voices for row in (*picture_rows(bench, path), *file_rows(bench, path))]
+        rows += purity_rows()
+        rows += clip_rows(bench, args.clip)
+    update_section("measured", table(rows), DOCUMENT)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

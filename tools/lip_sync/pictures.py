@@ -1,0 +1,176 @@
+"""Rendered videos measured back: what was asked of the mouth against what a face tracker sees, and what must not move."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.portrait import load_portrait, portrait_names
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from musetalk_cli.engine.messages import FeatureBatch
+from musetalk_cli.engine.models.warp.model import WarpModel
+from musetalk_cli.engine.models.warp.mouth import LEAD_S, MouthReader
+from tools.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_sound
+
+FloatArray = NDArray[np.float32]
+CLOSED = 0.8  # closure from which the lips have to meet
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where videos are rendered and measured; remembers what it has made."""
+
+    tracker: str
+    folder: Path
+    reader: MouthReader
+
+    @cache  # noqa: B019 - one bench lives as long as the program
+    def render(self, sound: Path, avatar: str) -> Path:
+        video = self.folder / f"{sound.stem}-{avatar}.mp4"
+        command = [sys.executable, "-m", "musetalk_cli", "render", str(sound), "-o", str(video), "--avatar", avatar]
+        subprocess.run([*command, "-q"], check=True)
+        return video
+
+    @cache  # noqa: B019
+    def track(self, video: Path) -> FloatArray:
+        """Gap, jaw and width at 25 Hz, gaps between faces filled from both sides."""
+        out = self.folder / f"{video.stem}.npy"
+        subprocess.run([self.tracker, "tools/lip_sync/track.py", str(video), str(out)], check=True, capture_output=True)
+        rows = np.load(out)
+        found = ~np.isnan(rows[:, 0])
+        times_s = np.arange(len(rows)) / _rate_of(video)
+        grid_s = np.arange(0, times_s[-1], FRAME_S)
+        return np.stack([np.interp(grid_s, times_s[found], rows[found, k]) for k in range(3)], axis=1)
+
+    def requested(self, sound: Path) -> FloatArray:
+        """The mouth that the model asks for, (frames, 5), frame by frame as in the video."""
+        samples = load_sound(sound)
+        times_s = np.arange(round(len(samples) / 16_000 * FPS)) * FRAME_S
+        return self.reader.read(samples, 0.0, times_s, FRAME_S)
+
+
+def picture_rows(bench: Bench, sound: Path) -> list[Row]:
+    """Requested gap against the gap measured in the MP4, for every portrait."""
+    rows = []
+    for avatar in portrait_names():
+        seen, asked = bench.track(bench.render(sound, avatar)), bench.requested(sound)
+        n = min(len(seen), len(asked))
+        r, lag = best_lag(seen[:n, 0], asked[:n, 0])
+        closed = seen[:n, 0][asked[:n, 3] > CLOSED]
+        wanted = "r ≥ 0.95 at lag 0; gap < 0.01 of the eyes' distance"
+        figures = f"{r:.3f} at lag {lag:+d}; {closed.mean():.4f} (max {closed.max():.4f}, {len(closed)} frames)"
+        rows.append(Row(f"{sound.name}, {avatar}: gap asked and seen; gap while the lips are pressed", figures, wanted))
+    return rows
+
+
+def file_rows(bench: Bench, sound: Path) -> list[Row]:
+    """Lengths of picture and sound in the finished file, and the mouth's lead."""
+    video = bench.render(sound, portrait_names()[0])
+    picture_s, sound_s = (_decoded_s(video, kind) for kind in ("v", "a"))
+    expected = round(len(load_sound(sound)) / 16_000 * FPS) / FPS
+    return [
+        Row(
+            f"{sound.name}: picture, sound, expected",
+            f"{picture_s:.3f} s, {sound_s:.3f} s, {expected:.3f} s",
+            "within one frame (0.04 s)",
+        ),
+    ]
+
+
+def lead_row() -> Row:
+    return Row("mouth moves before its sound", f"{LEAD_S / FRAME_S:.0f} frame", "0 … +1 frame")
+
+
+def purity_rows() -> list[Row]:
+    """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same picture."""
+    rows = [lead_row()]
+    for avatar in portrait_names():
+        model = WarpModel(load_portrait(avatar), Fraction(FPS), 768, life=True, seed=0)
+        mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
+        pictures = [_frames(model, mouths) for _ in range(2)]
+        same = hashlib.sha256(pictures[0].tobytes()).digest() == hashlib.sha256(pictures[1].tobytes()).digest()
+        left, top, width, height = model.make_faces(_batch(mouths[:1])).region
+        outside = np.ones(model.resting.shape, dtype=bool)
+        outside[top : top + height, left : left + width] = False
+        outside[768:] = False  # the chroma planes follow the luma's region
+        changed = int((pictures[0][:, outside] != model.resting[outside]).sum())
+        rows.append(
+            Row(f"{avatar}: pixels changed outside the region; two runs equal", f"{changed}; {same}", "0; True")
+        )
+    return rows
+
+
+def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
+    """Rendered from a real clip's own sound, against the clip's own mouth, at the best lag within ± 6 frames."""
+    rows, scores = [], []
+    for index, clip in enumerate(clips, 1):
+        mine, real = bench.track(bench.render(clip, portrait_names()[0])), bench.track(clip)
+        n = min(len(mine), len(real))
+        gap, width = best_lag(mine[:n, 0], real[:n, 0]), best_lag(mine[:n, 2], real[:n, 2])
+        energy = best_lag(energy_gap(load_sound(clip), n), real[:n, 0])
+        shifts = range(n // 5, n - n // 5, max(1, n // 20))
+        null = np.mean([abs(best_lag(np.roll(mine[:n, 0], shift), real[:n, 0])[0]) for shift in shifts])
+        scores.append((gap[0], energy[0], width[0], null))
+        figures = f"{gap[0]:.2f} ({gap[1]:+d}), {energy[0]:.2f}, {width[0]:.2f} ({width[1]:+d}), {null:.2f}"
+        rows.append(
+            Row(f"real clip {index}, {n / FPS:.0f} s: gap (lag), energy method, width (lag), null", figures, "")
+        )
+    if scores:
+        mean = np.mean(scores, axis=0)
+        wanted = "gap ≥ 0.40 and ≥ energy + 0.10, width ≥ 0.40, null < 0.12"
+        rows.append(Row("mean of the clips", ", ".join(f"{value:.2f}" for value in mean), wanted))
+    return rows
+
+
+def _batch(mouths: FloatArray) -> FeatureBatch:
+    return FeatureBatch(mouths, range(len(mouths)), np.zeros((0, 1), np.int16))
+
+
+def _frames(model: WarpModel, mouths: FloatArray) -> NDArray[np.uint8]:
+    return np.stack(composite(model.make_faces(_batch(mouths)), model.resting).pictures)
+
+
+def _rate_of(video: Path) -> float:
+    told = subprocess.run(
+        [find_ffmpeg(), "-hide_banner", "-i", str(video)], capture_output=True, text=True, check=False
+    )
+    found = re.search(r"([\d.]+) tbr", told.stderr)
+    assert found, f"{video} has no picture"
+    return float(found[1])
+
+
+def _decoded_s(video: Path, kind: str) -> float:
+    """Seconds of picture (``v``) or sound (``a``) that come out of a file when it is decoded."""
+    raw = (
+        ["-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
+        if kind == "v"
+        else ["-f", "s16le", "-ac", "1", "-ar", "48000"]
+    )
+    command = [
+        find_ffmpeg(),
+        "-v",
+        "error",
+        "-i",
+        str(video),
+        "-map",
+        f"0:{kind}:0",
+        "-fps_mode",
+        "passthrough",
+        *raw,
+        "-",
+    ]
+    if kind == "a":
+        command = [part for part in command if part not in ("-fps_mode", "passthrough")]
+    num_bytes = len(subprocess.run(command, check=True, capture_output=True).stdout)
+    return num_bytes / 4 / FPS if kind == "v" else num_bytes / 2 / 48_000
