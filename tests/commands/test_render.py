@@ -281,7 +281,8 @@ def encoders_of(pid: int) -> list[int]:
 
 
 def test_a_reader_that_leaves_is_a_clean_end(long_wav: Path, tmp_path: Path) -> None:
-    command = f"{sys.executable} -m musetalk_cli render {long_wav} -q -o - --size 128 | head -c 3000 | wc -c; echo ${{PIPESTATUS[0]}}"
+    render = f"{sys.executable} -m musetalk_cli render {long_wav} -q -o - --size 128"
+    command = f"{render} | head -c 3000 | wc -c; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["3000", "0"]
     assert done.stderr == ""

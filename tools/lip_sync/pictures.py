@@ -1,9 +1,8 @@
-"""Rendered videos measured back: what was asked of the mouth against what a face tracker sees, and what must not move."""
+"""Rendered videos measured back: what was asked of the mouth against what a tracker sees, and what must not move."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,15 +42,18 @@ class Bench:
         return video
 
     @cache  # noqa: B019
-    def track(self, video: Path) -> FloatArray:
-        """Gap, jaw and width at 25 Hz, gaps between faces filled from both sides."""
+    def track(self, video: Path, *, is_ours: bool) -> FloatArray:
+        """Gap, jaw and width at 25 Hz, frames without a face filled from both sides.
+
+        Our frames are 1 / 25 s apart by construction; a clip's lie where its timestamps say.
+        """
         out = self.folder / f"{video.stem}.npy"
         subprocess.run([self.tracker, "tools/lip_sync/track.py", str(video), str(out)], check=True, capture_output=True)
         rows = np.load(out)
-        found = ~np.isnan(rows[:, 0])
-        times_s = np.arange(len(rows)) / _rate_of(video)
+        found = ~np.isnan(rows[:, 1])
+        times_s = np.arange(len(rows)) * FRAME_S if is_ours else rows[:, 0]
         grid_s = np.arange(0, times_s[-1], FRAME_S)
-        return np.stack([np.interp(grid_s, times_s[found], rows[found, k]) for k in range(3)], axis=1)
+        return np.stack([np.interp(grid_s, times_s[found], rows[found, k]) for k in (1, 2, 3)], axis=1)
 
     def requested(self, sound: Path) -> FloatArray:
         """The mouth that the model asks for, (frames, 5), frame by frame as in the video."""
@@ -64,7 +66,7 @@ def picture_rows(bench: Bench, sound: Path) -> list[Row]:
     """Requested gap against the gap measured in the MP4, for every portrait."""
     rows = []
     for avatar in portrait_names():
-        seen, asked = bench.track(bench.render(sound, avatar)), bench.requested(sound)
+        seen, asked = bench.track(bench.render(sound, avatar), is_ours=True), bench.requested(sound)
         n = min(len(seen), len(asked))
         r, lag = best_lag(seen[:n, 0], asked[:n, 0])
         closed = seen[:n, 0][asked[:n, 3] > CLOSED]
@@ -115,7 +117,8 @@ def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
     """Rendered from a real clip's own sound, against the clip's own mouth, at the best lag within ± 6 frames."""
     rows, scores = [], []
     for index, clip in enumerate(clips, 1):
-        mine, real = bench.track(bench.render(clip, portrait_names()[0])), bench.track(clip)
+        mine = bench.track(bench.render(clip, portrait_names()[0]), is_ours=True)
+        real = bench.track(clip, is_ours=False)
         n = min(len(mine), len(real))
         gap, width = best_lag(mine[:n, 0], real[:n, 0]), best_lag(mine[:n, 2], real[:n, 2])
         energy = best_lag(energy_gap(load_sound(clip), n), real[:n, 0])
@@ -141,36 +144,11 @@ def _frames(model: WarpModel, mouths: FloatArray) -> NDArray[np.uint8]:
     return np.stack(composite(model.make_faces(_batch(mouths)), model.resting).pictures)
 
 
-def _rate_of(video: Path) -> float:
-    told = subprocess.run(
-        [find_ffmpeg(), "-hide_banner", "-i", str(video)], capture_output=True, text=True, check=False
-    )
-    found = re.search(r"([\d.]+) tbr", told.stderr)
-    assert found, f"{video} has no picture"
-    return float(found[1])
-
-
 def _decoded_s(video: Path, kind: str) -> float:
     """Seconds of picture (``v``) or sound (``a``) that come out of a file when it is decoded."""
-    raw = (
-        ["-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
-        if kind == "v"
-        else ["-f", "s16le", "-ac", "1", "-ar", "48000"]
-    )
-    command = [
-        find_ffmpeg(),
-        "-v",
-        "error",
-        "-i",
-        str(video),
-        "-map",
-        f"0:{kind}:0",
-        "-fps_mode",
-        "passthrough",
-        *raw,
-        "-",
-    ]
-    if kind == "a":
-        command = [part for part in command if part not in ("-fps_mode", "passthrough")]
+    as_picture = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
+    as_sound = ["-f", "s16le", "-ac", "1", "-ar", "48000"]
+    command = [find_ffmpeg(), "-v", "error", "-i", str(video), "-map", f"0:{kind}:0"]
+    command += [*(as_picture if kind == "v" else as_sound), "-"]
     num_bytes = len(subprocess.run(command, check=True, capture_output=True).stdout)
     return num_bytes / 4 / FPS if kind == "v" else num_bytes / 2 / 48_000

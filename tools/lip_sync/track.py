@@ -3,8 +3,8 @@
     python3 -m venv tracker && tracker/bin/pip install mediapipe==0.10.21
     tracker/bin/python tools/lip_sync/track.py VIDEO OUT.npy
 
-OUT.npy is float32 (frames, 3): the inner lips' distance, nose bridge to chin, and the mouth's width, each in distances
-between the outer eye corners; NaN where no face was found.
+OUT.npy is float32 (frames, 4): the frame's time in seconds, and the inner lips' distance, nose bridge to chin, and the
+mouth's width, each in distances between the outer eye corners; NaN where no face was found.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ def track(path: str) -> np.ndarray:
         is_there, frame = video.read()
         if not is_there:
             return np.array(rows, dtype=np.float32)
+        time_s = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
         faces = mesh.process(np.ascontiguousarray(frame[:, :, ::-1])).multi_face_landmarks
-        rows.append(measure(faces[0], frame.shape) if faces else [np.nan] * 3)
+        rows.append([time_s, *(measure(faces[0], frame.shape) if faces else [np.nan] * 3)])
 
 
 def measure(face: object, shape: tuple[int, ...]) -> list[float]:
