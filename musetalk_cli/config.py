@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 class AudioConfig(Section):
     target_duration: Annotated[float, Field(ge=0.2, le=4.0)] = 2.0
-    buffer_size: Annotated[int, Field(ge=1, le=64)] = 4
+    buffer_size: Annotated[int, Field(ge=1, le=64)] = 2
     bitrate_kbps: Annotated[int, Field(ge=32, le=320)] = 128
 
     @field_validator("target_duration")

@@ -18,6 +18,9 @@ class Dashboard(Protocol):
     def show(self, snapshot: Snapshot) -> None:
         """Called several times a second while the run goes on."""
 
+    def tell(self, text: str) -> None:
+        """One line that stays."""
+
     def close(self) -> None:
         """Leave the terminal as it was."""
 
@@ -30,7 +33,12 @@ def open_dashboard(*, is_quiet: bool) -> Dashboard:
 
 
 class QuietDashboard:
+    """Nothing."""
+
     def show(self, snapshot: Snapshot) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
         pass
 
     def close(self) -> None:
@@ -46,7 +54,10 @@ class PlainDashboard:
     def show(self, snapshot: Snapshot) -> None:
         if time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S and snapshot.num_frames:
             self._last_at = time.perf_counter()
-            say(" · ".join([describe_progress(snapshot), describe_stages(snapshot)]))
+            say(f"{describe_progress(snapshot)} · {describe_stages(snapshot)}")
+
+    def tell(self, text: str) -> None:
+        say(text)
 
     def close(self) -> None:
         pass
@@ -72,8 +83,10 @@ class LiveDashboard:
         row.add_column(ratio=1)
         row.add_column(no_wrap=True)
         row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), describe_progress(snapshot))
-        stages = Text(describe_stages(snapshot), style="dim", no_wrap=True, overflow="ellipsis")
-        self._live.update(Group(row, stages))
+        self._live.update(Group(row, Text(describe_stages(snapshot), style="dim")))
+
+    def tell(self, text: str) -> None:
+        self._live.console.print(text)
 
     def close(self) -> None:
         self._live.stop()
@@ -90,6 +103,6 @@ def describe_progress(snapshot: Snapshot) -> str:
 
 
 def describe_stages(snapshot: Snapshot) -> str:
-    """``ms/frame p50 (p95): features 0.2 (0.3) …``"""
+    """``ms/frame, p50 (p95): features 0.2 (0.3) …``"""
     timings = [f"{name} {timing.p50_ms:.1f} ({timing.p95_ms:.1f})" for name, timing in snapshot.stages.items()]
     return "ms/frame, p50 (p95): " + " · ".join(timings)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from musetalk_cli.console import say
 from musetalk_cli.dashboard import Dashboard
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.timing import Snapshot
@@ -84,7 +83,7 @@ def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | No
                 interruption.obey()
                 if interruption.count and not is_told:
                     is_told = True
-                    say("stopping: finishing what is under way (Ctrl-C again drops it)")
+                    dashboard.tell("stopping: finishing what is under way (Ctrl-C again drops it)")
                 _show(pipeline.snapshot(), dashboard, stats)
     finally:
         pipeline.close()

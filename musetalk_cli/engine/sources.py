@@ -132,6 +132,11 @@ def is_url(location: str) -> bool:
 
 def check_input(location: str) -> None:
     """Raise SourceError, saying what is wrong, for an input that cannot even be opened."""
+    if location == STDIN:
+        if sys.stdin is None or sys.stdin.closed:
+            raise SourceError("standard input is closed", hint="pipe a sound into it")
+        if sys.stdin.isatty():
+            raise SourceError("standard input is a terminal", hint="pipe a sound into it: tts | musetalk render -")
     if location == STDIN or is_url(location):
         return
     path = Path(location)

@@ -306,6 +306,12 @@ def is_write(line: str) -> bool:
     return opens_to_write and '"/dev/' not in line and " = -1 " not in line
 
 
+def test_stdin_that_is_closed(run_cli: Run) -> None:
+    done = run_cli("render", "-", "-o", "talk.mp4", preexec_fn=lambda: os.close(0))
+    assert done.returncode == 1
+    assert done.stderr == b"musetalk: error: standard input is closed (pipe a sound into it)\n"
+
+
 def test_no_arguments_and_version(run_cli: Run) -> None:
     assert b"render" in run_cli("--help").stdout
     assert run_cli("--version").stdout.startswith(b"musetalk ")

@@ -102,7 +102,7 @@ def test_stop_ends_a_read_that_waits(
 ) -> None:
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as reader, os.fdopen(write_fd, "wb", buffering=0) as writer:
-        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=reader))
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=reader, closed=False, isatty=lambda: False))
         source = FileSource("-", ffmpeg)
         # More than ffmpeg buffers before its first output, and no end: it waits for more.
         feeder = threading.Thread(target=writer.write, args=(tone_wav(3.0, 2).read_bytes(),))

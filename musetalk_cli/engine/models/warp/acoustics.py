@@ -71,7 +71,7 @@ def extract_steps(samples: FloatArray, first_sample: int, first_step: int, num_s
 
 
 def _reference_db(hop_power: FloatArray) -> FloatArray:
-    """Per hop, the loudest smoothed level up to it, in dBFS; the first REFERENCE_HOPS + SMOOTH_HOPS rows are dropped."""
+    """The loudest smoothed level of the hops up to each one, in dBFS, for those that have enough before them."""
     smooth = np.lib.stride_tricks.sliding_window_view(hop_power, SMOOTH_HOPS).mean(axis=1)
     loudest = np.lib.stride_tricks.sliding_window_view(smooth, REFERENCE_HOPS).max(axis=1)
     floor = np.float32(10.0 ** (FLOOR_DBFS / 10.0))

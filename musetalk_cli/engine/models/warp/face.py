@@ -19,8 +19,8 @@ from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
 from musetalk_cli.engine.models.warp.sampling import PAD, Box, Grid, Source, to_chroma_samples, to_luma_samples
 from musetalk_cli.engine.models.warp.sway import Sway
 
-_CELL = 0.04  # of the displacement grid, mouth units
-_LIPS = (-0.72, 0.72, -0.42, 0.62)  # x and y range in which the two layers are told apart sharply, mouth units
+_CELL = 0.055  # of the displacement grid, mouth units
+_LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the two layers are told apart sharply, mouth units
 _REST = np.zeros(5, dtype=np.float32)
 
 

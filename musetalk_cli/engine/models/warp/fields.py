@@ -147,14 +147,14 @@ def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bo
         purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
         press[:, 1] = bow * (-0.005 if is_inner else -0.034)
         dental[:, 1] = bow * (-0.040 if is_inner else -0.050)
-        rounded[:, 1] = 0.0 if is_inner else 0.036 * bow + 0.024 * flank
+        rounded[:, 1] = 0.0 if is_inner else 0.034 * bow + 0.034 * flank
         spread[:, 1] = bow * (0.0 if is_inner else -0.012)
     else:
         gap[:, 1] = -GAP * _UPPER_SHARE * arch * follows
         purse[:, 1] = -GAP * _UPPER_SHARE * pinch * follows
         press[:, 1] = bow * (0.005 if is_inner else 0.024)
         dental[:, 1] = bow * -0.026
-        rounded[:, 1] = 0.0 if is_inner else -0.020 * bow - 0.016 * flank
+        rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
     jaw[:, 0] = -0.07 * side
     jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
@@ -183,6 +183,10 @@ def _skin_points(own: dict[str, FloatArray], lips: LipLines) -> _Points:
     reach_y = max(float(chin[1]) - 0.1, 0.3)
     hang = np.clip((jaw_line[:, 1] + 0.1) / reach_y, 0, 1) ** 1.3
     add(jaw_line, jaw=(-0.03 * jaw_line[:, 0] * hang, _JAW * hang), close=(0, closing * hang))
+    # A chin hides the neck as it comes down: the skin right under it gives way, a collar stays where it is.
+    under, give = jaw_line[4:13], hang[4:13]
+    add(under + np.float32([0, 0.2]), jaw=(0, 0.42 * _JAW * give), close=(0, 0.5 * closing * give))
+    add(under + np.float32([0, 0.45]))
     for share in (0.4, 0.7):
         between = (lip_bottom + share * (chin - lip_bottom))[None]
         add(

@@ -12,8 +12,18 @@ from musetalk_cli.engine.models.warp.fields import COMPONENTS, TUCK, LipLines, c
 from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.sampling import look_up
 
-_INVERSE_STEPS = 4
+_INVERSE_STEPS = 3
+_LEAST_SLOPE = 0.3
 _SEAM_SPREAD = 0.6  # how fast the seam softens beyond the corners: pixels per pixel
+
+
+def _newton_rates(field: FloatArray) -> FloatArray:
+    """1 / (1 + slope) of each component of a displacement along its own axis, per node."""
+    slopes = [
+        cv2.Sobel(field[..., k], cv2.CV_32F, 1 - k, k, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        for k in (0, 1)
+    ]
+    return np.asarray(1 / np.maximum(1 + np.stack(slopes, axis=-1), _LEAST_SLOPE), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,16 +73,19 @@ class MouthLayers:
     def trace(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
         """Where the skin seen at ``targets`` (rows, columns, 2; pixels) comes from, per layer: (2, rows, columns, 2).
 
-        The fields say where a point of the picture goes; what is needed is where an output pixel comes from, so
-        ``u = -field(target + u)`` is solved by fixed-point iteration.
+        The fields say where a point of the picture goes; what is needed is where an output pixel comes from: the root
+        of ``place + field(place) - target``, by Newton's method with the diagonal of the Jacobian alone, which also
+        settles where the skin is stretched too much for plain fixed-point iteration.
         """
         forward = (weights @ self._fields).reshape(self._shape)
         start = (targets - self._origin) * np.float32(1 / self._cell_px)
         traced = np.empty_like(forward)
         for layer, field in enumerate(forward):
-            place = start
+            steps = np.concatenate([field, _newton_rates(field)], axis=-1)
+            place = start - field
             for _ in range(_INVERSE_STEPS):
-                place = start - look_up(field, place)
+                step = look_up(steps, place)
+                place = place + step[..., 2:] * (start - place - step[..., :2])
             traced[layer] = place
         return np.asarray(traced * np.float32(self._cell_px) + self._origin, dtype=np.float32)
 

@@ -16,10 +16,14 @@ _CLOSING_S = 0.08
 _HELD_S = 0.03
 _OPENING_S = 0.15
 
+_MOST_ANGLE = math.radians(1.0)
+_MOST_SHIFT = 0.006  # face heights
+_START_S = 2.5  # the sway grows from rest, so that the first frame is the resting one
+
 
 @dataclass(frozen=True)
 class Pose:
-    """A small rigid motion of the head on the picture: rotation (radians, clockwise), shift in head heights."""
+    """A small rigid motion of the head on the picture: rotation (radians, clockwise), shift in face heights."""
 
     angle: float
     shift_x: float
@@ -64,18 +68,18 @@ def head_pose(seed: int, time_s: float) -> Pose:
     """The head's sway at a time: sums of slow sines whose periods share no common multiple; at rest at time 0."""
     phases = _phases(seed)
 
-    def drift(first: int, *periods_s: float) -> float:
-        total = 0.0
-        for k, period_s in enumerate(periods_s):
-            phase = 2 * math.pi * phases[first + k]
-            total += (math.sin(2 * math.pi * time_s / period_s + phase) - math.sin(phase)) / (k + 1)
-        return total / sum(1 / (k + 1) for k in range(len(periods_s)))
+    def drift(first: int, slow_s: float, fast_s: float) -> float:
+        slow, fast = (
+            time_s / period + phase for period, phase in ((slow_s, phases[first]), (fast_s, phases[first + 1]))
+        )
+        return (2 * math.sin(2 * math.pi * slow) + math.sin(2 * math.pi * fast)) / 3
 
-    ease = min(time_s / 2.0, 1.0) if time_s > 0 else 0.0
+    started = min(max(time_s / _START_S, 0.0), 1.0)
+    ease = started * started * (3 - 2 * started)
     return Pose(
-        angle=math.radians(0.8) * drift(0, 9.7, 5.3) * ease,
-        shift_x=0.006 * drift(2, 7.9, 13.1) * ease,
-        shift_y=0.005 * drift(4, 6.1, 3.7) * ease,
+        angle=_MOST_ANGLE * ease * drift(0, 9.7, 5.3),
+        shift_x=_MOST_SHIFT * ease * drift(2, 13.1, 7.9),
+        shift_y=_MOST_SHIFT * ease * drift(4, 6.1, 3.7),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ LEAD_S = 0.04
 GATE_REACH_STEPS = 4
 GATE_LEVEL_DB = (-38.0, -28.0)
 GATE_POWER_DBFS = (-76.0, -68.0)
+# The net's closure is a probability: from here to there the lips go from untouched to shut.
+SHUTTING = (0.2, 0.6)
 # A closure lasts about 60 ms: a longer frame must not call itself closed because of one anywhere inside.
 LONGEST_CLOSURE_S = 0.06
 _PROBE_S = 0.005
@@ -33,9 +36,9 @@ _PROBE_S = 0.005
 class MouthReader:
     """Reads mouth shapes from 16 kHz sound with the packaged net. Holds no state: safe to share between threads.
 
-    ``before_s`` and ``after_s`` say how much sound before its first and after its last frame an answer depends on. Given at
-    least that much (silence before the stream's start and after its end may be left out), block-wise reading gives
-    what reading the whole stream gives.
+    ``before_s`` and ``after_s`` say how much sound before its first and after its last frame an answer depends on.
+    Given at least that much (silence before the stream's start and after its end may be left out), block-wise reading
+    gives what reading the whole stream gives.
     """
 
     before_s: float = 3.6
@@ -44,7 +47,7 @@ class MouthReader:
     def __init__(self, net: MouthNet) -> None:
         past, future = _needed_context_s(net)
         if past > self.before_s or future > self.after_s:
-            raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after, more than a block's context")
+            raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after a block, too much context")
         self._net = net
 
     @classmethod
@@ -54,13 +57,13 @@ class MouthReader:
             return cls(load_net(file))
 
     def read(
-        self, samples: FloatArray, start_s: float, frame_times_s: FloatArray, frame_s: float = 0.04
+        self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.floating[Any]], frame_s: float = 0.04
     ) -> FloatArray:
         """Mouth shapes float32 (frames, 5): O gap 0..1, J jaw 0..1, W width −1..1, P closure 0..1, F labiodental 0..1.
 
-        ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's start.
-        ``frame_times_s`` (frames,) are the frames' start times in the stream, ascending; ``frame_s`` is how long each is
-        shown (1 / fps). Sound outside ``samples`` counts as silence. Digital silence gives exactly 0.
+        ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's
+        start. ``frame_times_s`` (frames,) are the frames' start times in the stream, ascending; ``frame_s`` is how long
+        each is shown (1 / fps). Sound outside ``samples`` counts as silence. Digital silence gives exactly 0.
         Raises ValueError when ``start_s`` is off the 0.02 s grid or ``frame_s`` is not positive.
         """
         times_s = np.asarray(frame_times_s, dtype=np.float64)
@@ -92,9 +95,9 @@ class MouthReader:
 
 
 def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], frame_s: float) -> FloatArray:
-    """Steps (n, 5) → frames (m, 5): the mean over each frame, but the strongest closure inside it, then closures applied.
+    """Steps (n, 5) → frames (m, 5): the mean over each frame, closed as far as its strongest closure says.
 
-    A mean would erase a closure shorter than the frame. Steps count as linear between their centres.
+    A mean of the closures would erase one shorter than the frame. Steps count as linear between their centres.
     """
     centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
     probes = _probe(times_s, frame_s, frame_s)
@@ -103,6 +106,7 @@ def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float6
     for k in (3, 4):
         columns[k] = np.interp(closing, centres_s, steps[:, k]).max(axis=1)
     gap, jaw, width, bilabial, labiodental = columns
+    bilabial = np.clip((bilabial - SHUTTING[0]) / (SHUTTING[1] - SHUTTING[0]), 0.0, 1.0)
     gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
     return np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
 
@@ -115,7 +119,10 @@ def _probe(times_s: NDArray[np.float64], frame_s: float, span_s: float) -> NDArr
 
 
 def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
-    """0 in silence … 1 in speech per step, from the loudest of the steps around it; soft, so rounding stays rounding."""
+    """0 in silence … 1 in speech, per step, from the loudest of the steps around it.
+
+    Soft, so that a rounding difference stays one.
+    """
     relative = _ramp(_loudest_around(level_db), *GATE_LEVEL_DB)
     absolute = _ramp(_loudest_around(power_dbfs), *GATE_POWER_DBFS)
     return np.asarray(relative * absolute, dtype=np.float32)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.colour import bgr_to_planes, bgr_to_ycbcr, planes_to_bgr, planes_to_i420
+
+# Rec. BT.709, 8 bit, limited range: (B, G, R) → (Y, Cb, Cr).
+PRIMARIES = {
+    (0, 0, 0): (16, 128, 128),
+    (255, 255, 255): (235, 128, 128),
+    (0, 0, 255): (63, 102, 240),
+    (0, 255, 0): (173, 42, 26),
+    (255, 0, 0): (32, 240, 118),
+    (128, 128, 128): (126, 128, 128),
+}
+
+
+@pytest.mark.parametrize(("bgr", "expected"), PRIMARIES.items())
+def test_known_colours(bgr: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert tuple(np.round(bgr_to_ycbcr(bgr)).astype(int)) == expected
+    planes = bgr_to_planes(np.full((4, 6, 3), bgr, np.uint8))
+    assert (planes.luma == expected[0]).all()
+    assert (planes.chroma == expected[1:]).all()
+
+
+def test_there_and_back() -> None:
+    ramp = np.linspace(20, 230, 64, dtype=np.uint8)
+    picture = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], 64), np.tile(ramp[::-1], (64, 1))], axis=2)
+    back = planes_to_bgr(bgr_to_planes(picture)).astype(int)
+    assert np.abs(back - picture)[2:-2, 2:-2].max() <= 4
+
+
+def test_ffmpeg_agrees(ffmpeg: str) -> None:
+    rng = np.random.default_rng(3)
+    picture = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, axis=0), 8, axis=1)
+    raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x64", "-i", "-"]
+    convert = [
+        "-vf",
+        "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int",
+        "-pix_fmt",
+        "yuv420p",
+    ]
+    command = [ffmpeg, "-v", "error", *raw, *convert, "-f", "rawvideo", "-"]
+    theirs = subprocess.run(command, input=picture.tobytes(), capture_output=True, check=True).stdout
+    ours = planes_to_i420(bgr_to_planes(picture)).ravel().astype(int)
+    difference = np.abs(ours - np.frombuffer(theirs, np.uint8))
+    assert difference[: 64 * 64].max() <= 1
+    # Of each square's four chroma columns and rows the inner two: at its edge every scaler blurs in its own way.
+    chroma = difference[64 * 64 :].reshape(2, 8, 4, 8, 4)
+    assert chroma[:, :, 1:3, :, 1:3].max() <= 1
+
+
+def test_i420_is_one_plane_after_the_other() -> None:
+    planes = bgr_to_planes(np.dstack([np.full((4, 8), value, np.uint8) for value in (250, 60, 10)]))
+    picture = planes_to_i420(planes)
+    assert picture.shape == (6, 8)
+    assert (picture[:4] == planes.luma).all()
+    assert (picture[4].reshape(2, 4) == planes.chroma[..., 0]).all()
+    assert (picture[5].reshape(2, 4) == planes.chroma[..., 1]).all()
