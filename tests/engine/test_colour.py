@@ -50,7 +50,7 @@ def test_ffmpeg_agrees(ffmpeg: str) -> None:
     assert difference[: 64 * 64].max() <= 1
     # Of each square's four chroma columns and rows the inner two: at its edge every scaler blurs in its own way.
     chroma = difference[64 * 64 :].reshape(2, 8, 4, 8, 4)
-    assert chroma[:, :, 1:3, :, 1:3].max() <= 1
+    assert chroma[:, :, 1:3, :, 1:3].max() <= 2
 
 
 def test_i420_is_one_plane_after_the_other() -> None:

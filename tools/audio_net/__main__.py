@@ -26,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train")
-    train.add_argument("--takes", type=int, default=26, help="takes of 24 s per language (three times as many for English)")
-    train.add_argument("--updates", type=int, default=6000)
+    train.add_argument(
+        "--takes", type=int, default=14, help="takes of 24 s per language (three times as many for English)"
+    )
+    train.add_argument("--updates", type=int, default=3500)
     train.add_argument("--workers", type=int, default=2)
     train.add_argument("--out", type=Path, default=WEIGHTS)
     judge = commands.add_parser("evaluate")
@@ -62,13 +64,14 @@ def _train(args: argparse.Namespace) -> None:
     plan = Plan(num_updates=args.updates)
     lines = [
         f"{minutes:.0f} minutes in {sum(1 for r in recipes if r.language)} languages, made in {made_s:.0f} s on"
-        f" {args.workers} cores ({platform.machine()}); {plan.channels} channels, {plan.num_updates} updates of {plan.batch}"
-        f" crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed}, torch {torch.__version__.split('+')[0]}.",
+        f" {args.workers} cores ({platform.machine()}); {plan.channels} channels, {plan.num_updates} updates of"
+        f" {plan.batch} crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed},"
+        f" torch {torch.__version__.split('+')[0]}.",
         "",
         "| updates | mean loss | seconds |",
         "|---|---|---|",
     ]
-    print("\n".join(lines))
+    print("\n".join(lines), flush=True)
 
     def log(line: str) -> None:
         print(line, flush=True)

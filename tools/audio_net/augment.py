@@ -34,7 +34,7 @@ def rms(samples: FloatArray) -> float:
 
 
 def spoil(samples: FloatArray, rng: Rng) -> FloatArray:
-    """One random chain: excitation, microphone, compression, room, background, level. Same length, float32, within ±1."""
+    """One random chain of excitation, microphone, compression, room, background and level; same length, within ±1."""
     out = samples
     if rng.random() < 0.25:
         out = blur_excitation(out, float(rng.uniform(0.3, 1.0)), rng)
@@ -48,7 +48,7 @@ def spoil(samples: FloatArray, rng: Rng) -> FloatArray:
     if rng.random() < 0.85:
         out = add_background(out, float(rng.triangular(4.0, 10.0, 45.0)), rng)
     out = out * (10.0 ** (rng.uniform(-40.0, -12.0) / 20.0) / rms(out))
-    return np.clip(out, -1.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(out, -1.0, 1.0), dtype=np.float32)
 
 
 def blur_excitation(samples: FloatArray, amount: float, rng: Rng) -> FloatArray:
@@ -83,7 +83,7 @@ def equalise(samples: FloatArray, rng: Rng) -> FloatArray:
     if rng.random() < 0.3:
         gain_db = gain_db - 36.0 * np.maximum(0.0, np.log2(np.maximum(hz, 20.0) / rng.uniform(3000.0, 7000.0)))
     spectrum *= 10.0 ** (np.clip(gain_db, -80.0, 24.0) / 20.0)
-    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    return np.asarray(np.fft.irfft(spectrum, len(samples)), dtype=np.float32)
 
 
 def reverberate(samples: FloatArray, decay_s: float, direct_db: float, rng: Rng) -> FloatArray:

@@ -1,10 +1,12 @@
-"""The training and held-out takes: half a minute of one synthetic speaker, spoiled, with the mouth that goes with it."""
+"""Training and held-out takes: half a minute of one synthetic speaker, spoiled, with the mouth that goes with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,14 @@ from tools.audio_net.texts import TRAINING_LANGUAGES, make_text
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
+T = TypeVar("T")
 
 TRAINING_VARIANTS = (
-    "", "m1", "m2", "m3", "m5", "m6", "m8", "f1", "f2", "f3", "f5", "klatt", "klatt2", "klatt4", "klatt6", "Alex", "Alicia",
-    "Andrea", "Andy", "Denis", "Diogo", "Gene", "Jacky", "Lee", "Marco", "Mario", "Michael", "adam", "anika", "antonio",
-    "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "grandma", "gustave", "iven", "iven3", "john",
-    "kaukovalta", "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob",
+    "", "m1", "m2", "m3", "m5", "m6", "m8", "f1", "f2", "f3", "f5",
+    "klatt", "klatt2", "klatt4", "klatt6", "Alex", "Alicia", "Andrea", "Andy", "Denis", "Diogo", "Gene",
+    "Jacky", "Lee", "Marco", "Mario", "Michael", "adam", "anika", "antonio", "aunty", "belinda", "benjamin",
+    "boris", "caleb", "david", "ed", "edward", "grandma", "gustave", "iven", "iven3", "john", "kaukovalta",
+    "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob",
     "sandro", "shelby", "steph2", "travis", "victor", "whisper", "whisperf",
 )  # fmt: skip
 HELD_OUT_VARIANTS = ("f4", "m4", "m7", "Annie", "Hugo", "klatt3", "Mike", "steph")
@@ -51,23 +55,34 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Shard:
-    """Net inputs float16 (n, 80) and targets float16 (n, 5) of consecutive takes; ``starts`` are the takes' first rows."""
+    """Net inputs float16 (n, 80) and targets float16 (n, 5) of consecutive takes."""
 
     features: NDArray[np.float16]
     mouths: NDArray[np.float16]
-    starts: tuple[int, ...]
 
 
 def make_shards(recipes: Sequence[Recipe], num_workers: int) -> Iterator[Shard]:
-    """Shards in the recipes' order. Each recipe gets a fresh process: espeak-ng repeats itself only from its first call."""
-    with get_context("spawn").Pool(num_workers, maxtasksperchild=1) as pool:
-        yield from pool.imap(_make_shard, recipes, chunksize=1)
+    """Shards in the recipes' order, made in parallel."""
+    return _in_fresh_processes(_make_shard, recipes, num_workers)
 
 
 def make_takes(recipes: Sequence[Recipe], num_workers: int) -> list[list[Take]]:
     """The takes themselves, one list per recipe."""
-    with get_context("spawn").Pool(num_workers, maxtasksperchild=1) as pool:
-        return list(pool.imap(_make_list, recipes, chunksize=1))
+    return list(_in_fresh_processes(_make_list, recipes, num_workers))
+
+
+def _in_fresh_processes(make: Callable[[Recipe], T], recipes: Sequence[Recipe], num_workers: int) -> Iterator[T]:
+    """Each recipe gets a process of its own: espeak-ng repeats itself only from its first call on.
+
+    An executor per recipe, because a pool of processes waits for ever on a task whose process has died.
+    """
+
+    def run(recipe: Recipe) -> T:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(make, recipe).result()
+
+    with ThreadPoolExecutor(num_workers) as threads:
+        yield from threads.map(run, recipes)
 
 
 def speak_takes(recipe: Recipe) -> Iterator[Take]:
@@ -82,14 +97,11 @@ def speak_takes(recipe: Recipe) -> Iterator[Take]:
 
 
 def _make_shard(recipe: Recipe) -> Shard:
-    features, mouths, starts, total = [], [], [], 0
+    features, mouths = [], []
     for take in speak_takes(recipe):
-        num_steps = len(take.target.mouth)
-        features.append(extract_steps(take.samples, 0, 0, num_steps).bands.astype(np.float16))
+        features.append(extract_steps(take.samples, 0, 0, len(take.target.mouth)).bands.astype(np.float16))
         mouths.append(take.target.mouth.astype(np.float16))
-        starts.append(total)
-        total += num_steps
-    return Shard(np.concatenate(features), np.concatenate(mouths), tuple(starts))
+    return Shard(np.concatenate(features), np.concatenate(mouths))
 
 
 def _make_list(recipe: Recipe) -> list[Take]:
@@ -142,8 +154,8 @@ def _gap(recipe: Recipe, rng: Rng) -> FloatArray:
 
 def _non_speech_take(recipe: Recipe, rng: Rng) -> Take:
     """Stretches of hum, noise, music, breaths and clicks, mouth shut throughout."""
-    sounds = []
-    while sum(map(len, sounds)) < recipe.take_s * SAMPLE_RATE_HZ:
+    sounds: list[FloatArray] = []
+    while sum(len(sound) for sound in sounds) < recipe.take_s * SAMPLE_RATE_HZ:
         length = int(rng.integers(2, 17)) * 8000
         kind = str(rng.choice(("noise", "hum", "music", "breath", "clicks", "silence", "swell")))
         sounds.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))

@@ -35,14 +35,15 @@ class _Event(ctypes.Structure):
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A way of speaking: espeak language and variant ("" for the plain one), words per minute, pitch, liveliness 0..100."""
+    """A way of speaking: espeak-ng language and variant ("" is the plain one), words per minute, pitch and its range.
+
+    Pitch and range run from 0 to 100, 50 being the voice's own.
+    """
 
     language: str
     variant: str = ""
@@ -104,7 +105,7 @@ class Synthesiser:
 
     def _receive(self, wav: object, num_samples: int, events: object) -> int:
         if wav and num_samples > 0:
-            self._chunks.append(np.ctypeslib.as_array(wav, (num_samples,)).copy())  # type: ignore[arg-type]
+            self._chunks.append(np.ctypeslib.as_array(wav, (num_samples,)).copy())
         index = 0
         while events and events[index].type != _EVENT_LIST_END:  # type: ignore[index]
             event = events[index]  # type: ignore[index]

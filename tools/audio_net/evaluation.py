@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class Row:
 
 
 def frame_times_s(duration_s: float) -> NDArray[np.float64]:
-    return np.arange(int(duration_s * FPS)) * FRAME_S
+    return np.arange(int(duration_s * FPS), dtype=np.float64) * FRAME_S
 
 
 def read_all(reader: MouthReader, samples: FloatArray) -> FloatArray:
@@ -75,19 +76,22 @@ def speech_rows(reader: MouthReader, takes: Sequence[Take], label: str) -> list[
     """Closures, vowels, correlation and lag over ``takes``."""
     mouths = [read_all(reader, take.samples) for take in takes]
     shut = np.concatenate([_gaps_at(m, t.target.closure == 1) for m, t in zip(mouths, takes, strict=True)])
-    vowels = np.concatenate([_middle_gaps_at(m, t.target.vowel > 0) for m, t in zip(mouths, takes, strict=True)])
     open_a = np.concatenate([_peaks_at(m, t.target.vowel == 2) for m, t in zip(mouths, takes, strict=True)])
     wanted = [target_gap(take, len(m)) for take, m in zip(takes, mouths, strict=True)]
+    vowels = np.concatenate(
+        [_vowel_gaps(m, goal, t.target.vowel > 0) for m, goal, t in zip(mouths, wanted, takes, strict=True)]
+    )
     gap, target = np.concatenate([m[:, 0] for m in mouths]), np.concatenate(wanted)
     energy = np.concatenate([energy_gap(take.samples, len(m)) for take, m in zip(takes, mouths, strict=True)])
     r, lag = best_lag(gap, target)
-    return [
-        Row(f"{label}: lips shut on {len(shut)} p b m", f"{np.mean(shut < SHUT_GAP):.1%}", "≥ 95 % clean, ≥ 90 % noisy"),
-        Row(f"{label}: {len(vowels)} vowel centres wrongly shut", f"{np.mean(vowels < SHUT_GAP):.1%}", "≤ 8 %"),
-        Row(f"{label}: peak gap on {len(open_a)} open a, median", f"{np.median(open_a):.2f}", "≥ 0.60"),
-        Row(f"{label}: r of gap to target (energy method)", f"{r:.3f} ({np.corrcoef(energy, target)[0, 1]:.3f})", "≥ 0.85"),
-        Row(f"{label}: lag, frames of 40 ms", f"{lag:+d}", "−1 … +1"),
-    ]
+    measured = {
+        f"lips shut on {len(shut)} p b m": (f"{np.mean(shut < SHUT_GAP):.1%}", "≥ 95 % clean, ≥ 90 % noisy"),
+        f"{len(vowels)} vowel centres wrongly shut": (f"{np.mean(vowels < SHUT_GAP):.1%}", "≤ 8 %"),
+        f"peak gap on {len(open_a)} open a, median": (f"{np.median(open_a):.2f}", "≥ 0.60"),
+        "r of gap to target (energy method)": (f"{r:.3f} ({np.corrcoef(energy, target)[0, 1]:.3f})", "≥ 0.85"),
+        "lag, frames of 40 ms": (f"{lag:+d}", "−1 … +1"),
+    }
+    return [Row(f"{label}: {name}", value, held_to) for name, (value, held_to) in measured.items()]
 
 
 def target_gap(take: Take, num_frames: int) -> FloatArray:
@@ -124,13 +128,13 @@ def motion_row(reader: MouthReader, samples: FloatArray, name: str) -> Row:
     gap = read_all(reader, samples)[:, 0]
     power = np.abs(np.fft.rfft(gap - gap.mean())) ** 2
     hz = np.fft.rfftfreq(len(gap), FRAME_S)
-    jitter = np.std(np.diff(gap, 2)) / gap.std()
-    return Row(f"{name}: jitter, energy above 6 Hz", f"{jitter:.2f}, {power[hz > 6].sum() / power[hz > 0.3].sum():.3f}", "≤ 0.70, ≤ 0.05")
+    jitter, fast = np.std(np.diff(gap, 2)) / gap.std(), power[hz > 6].sum() / power[hz > 0.3].sum()
+    return Row(f"{name}: jitter, energy above 6 Hz", f"{jitter:.2f}, {fast:.3f}", "≤ 0.70, ≤ 0.05")
 
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Pearson r at the best lag (frames, positive: ours is late) of one real clip, and the mean |r| of shifted pairs."""
+    """Pearson r of one real clip at the best lag (frames, positive: ours is late); mean |r| of shifted pairs."""
 
     name: str
     gap_r: float
@@ -167,7 +171,8 @@ def clip_rows(scores: Sequence[ClipScore]) -> list[Row]:
         float(np.mean([getattr(s, k) for s in scores])) for k in ("gap_r", "energy_r", "width_r", "null_r")
     )
     wanted = "gap ≥ 0.40 and ≥ energy + 0.10, width ≥ 0.40, null < 0.12"
-    return [*rows, Row("mean of clips: gap, energy method, width, null", f"{gap:.2f}, {energy:.2f}, {width:.2f}, {null:.2f}", wanted)]
+    means = f"{gap:.2f}, {energy:.2f}, {width:.2f}, {null:.2f}"
+    return [*rows, Row("mean of clips: gap, energy method, width, null", means, wanted)]
 
 
 def best_lag(a: FloatArray, b: FloatArray) -> tuple[float, int]:
@@ -201,8 +206,6 @@ def synthetic_rows(reader: MouthReader, seed: int, num_workers: int) -> list[Row
 
 def load_sound(path: Path) -> FloatArray:
     """A sound or video file as 16 kHz mono, through ffmpeg."""
-    import subprocess
-
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "f32le", "-"]
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
 
@@ -212,8 +215,9 @@ def _gaps_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
     return np.array([mouth[max(0, f - 1) : f + 2, 0].min() for f in _frames(mouth, steps)], np.float32)
 
 
-def _middle_gaps_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
-    return np.array([mouth[f, 0] for f in _frames(mouth, steps)], np.float32)
+def _vowel_gaps(mouth: FloatArray, goal: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
+    """Gaps of the frames that hold a marked step, where the target is open: beside a closure one frame holds both."""
+    return np.array([mouth[f, 0] for f in _frames(mouth, steps) if goal[f] > SHUT_GAP], np.float32)
 
 
 def _peaks_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:

@@ -29,8 +29,8 @@ class Viseme:
 class Target:
     """Mouth per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F (O before closures), ``vowel`` int (n,), see below.
 
-    ``vowel`` is 1 at the middle step of a full vowel, 2 at that of an open "a", 0 elsewhere; ``closure`` is 1 at the middle
-    step of a bilabial; ``speech`` is 1 where any sound is spoken. They serve the evaluation only.
+    ``vowel`` is 1 at the middle step of a full vowel of at least 50 ms, 2 at that of an open "a", 0 elsewhere;
+    ``closure`` is 1 at the middle step of a bilabial; ``speech`` is 1 where any sound is spoken. All for evaluation.
     """
 
     mouth: FloatArray
@@ -49,7 +49,8 @@ _VOWELS: dict[str, tuple[float, float]] = {
 _CONSONANTS: dict[str, tuple[float, float, float, float]] = {
     "f": (0.07, 0.1, 1.0, 0.4), "v": (0.08, 0.1, 1.0, 0.4), "ʋ": (0.12, 0.0, 0.9, 0.4), "w": (0.06, -0.95, 1.0, 1.3),
     "ʍ": (0.06, -0.95, 1.0, 1.3), "ɥ": (0.1, -0.8, 0.9, 1.0), "ɹ": (0.25, -0.4, 0.6, 0.6), "ɻ": (0.25, -0.4, 0.6, 0.6),
-    "ʃ": (0.17, -0.55, 0.9, 0.9), "ʒ": (0.17, -0.55, 0.9, 0.9), "ʂ": (0.17, -0.4, 0.9, 0.7), "ʐ": (0.17, -0.4, 0.9, 0.7),
+    "ʃ": (0.17, -0.55, 0.9, 0.9), "ʒ": (0.17, -0.55, 0.9, 0.9),
+    "ʂ": (0.17, -0.4, 0.9, 0.7), "ʐ": (0.17, -0.4, 0.9, 0.7),
     "ɕ": (0.17, 0.0, 0.9, 0.5), "ʑ": (0.17, 0.0, 0.9, 0.5), "s": (0.22, 0.25, 0.9, 0.5), "z": (0.22, 0.25, 0.9, 0.5),
     "t": (0.26, 0.12, 0.6, 0.3), "d": (0.27, 0.12, 0.6, 0.3), "n": (0.28, 0.12, 0.6, 0.3), "l": (0.32, 0.1, 0.6, 0.3),
     "θ": (0.22, 0.1, 0.8, 0.3), "ð": (0.24, 0.1, 0.7, 0.3), "k": (0.28, 0.0, 0.45, 0.15), "ɡ": (0.28, 0.0, 0.45, 0.15),
@@ -59,9 +60,10 @@ _CONSONANTS: dict[str, tuple[float, float, float, float]] = {
     "β": (0.1, -0.1, 0.8, 0.3), "ʔ": (0.35, 0.0, 0.05, 0.05),
 }  # fmt: skip
 _ALIASES = {
-    "ʈ": "t", "ɖ": "d", "ɗ": "d", "ɳ": "n", "ɭ": "l", "ɫ": "l", "ɬ": "s", "ɮ": "z", "g": "ɡ", "q": "k", "ɢ": "ɡ", "ɣ": "x",
-    "χ": "x", "ʁ": "x", "ʀ": "r", "ɾ": "r", "ɽ": "r", "ɦ": "h", "ħ": "h", "ʕ": "x", "ç": "x", "ʝ": "j", "ɟ": "c", "ɓ": "b",
-    "ɱ": "v", "ɴ": "ŋ", "ʦ": "s", "ʧ": "ʃ", "ʤ": "ʒ", "ʣ": "z", "ɺ": "r", "ɰ": "ŋ", "ɧ": "ʃ", "ɠ": "ɡ", "ʟ": "l", "ε": "ɛ",
+    "ʈ": "t", "ɖ": "d", "ɗ": "d", "ɳ": "n", "ɭ": "l", "ɫ": "l", "ɬ": "s", "ɮ": "z", "g": "ɡ", "q": "k", "ɢ": "ɡ",
+    "ɣ": "x", "χ": "x", "ʁ": "x", "ʀ": "r", "ɾ": "r", "ɽ": "r", "ɦ": "h", "ħ": "h", "ʕ": "x", "ç": "x", "ʝ": "j",
+    "ɟ": "c", "ɓ": "b", "ɱ": "v", "ɴ": "ŋ", "ʦ": "s", "ʧ": "ʃ", "ʤ": "ʒ", "ʣ": "z", "ɺ": "r", "ɰ": "ŋ", "ɧ": "ʃ",
+    "ɠ": "ɡ", "ʟ": "l", "ε": "ɛ",
 }  # fmt: skip
 _MODIFIERS = {"ʲ": "", "ʷ": "", "ʰ": "", "ʱ": "", "ˈ": "", "ˌ": "", "ˠ": "", "ˤ": "", "ʼ": "", "ᵝ": "", "˞": ""}
 
@@ -98,7 +100,7 @@ def visemes_of(symbol: str) -> Viseme:
 def mouth_targets(phones: Sequence[Phone], num_steps: int) -> Target:
     """Co-articulated mouth of a phone sequence: each phone pulls with weight · exp(−distance / reach)."""
     pieces = [piece for phone in phones for piece in _split(phone)]
-    centres_s = (np.arange(num_steps) + 0.5) * STEP_S
+    centres_s = (np.arange(num_steps, dtype=np.float64) + 0.5) * STEP_S
     gap, width = _blend(pieces, centres_s)
     bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
     marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
@@ -154,7 +156,7 @@ def _blend(pieces: Sequence[_Piece], centres_s: NDArray[np.float64]) -> tuple[ND
 
 
 def _closure(symbol: str, piece: _Piece) -> tuple[float, float]:
-    """When the lips are shut. The mark of /p/ is its burst, so its closure is the silence before; b and m hum through theirs."""
+    """When the lips are shut: the mark of /p/ is its burst, its closure comes before; b and m hum through theirs."""
     if symbol == "p":
         return piece.start_s - _VOICELESS_CLOSURE_S, piece.start_s + _MARGIN_S / 2.0
     return piece.start_s, max(piece.end_s - _MARGIN_S, piece.start_s + 0.02)

@@ -8,7 +8,7 @@ DOCUMENT = Path("docs/mouth-net-training.md")
 
 
 def update_section(name: str, text: str, document: Path = DOCUMENT) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->``; add both at the end if they are missing."""
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->``; add both at the end where missing."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     old = document.read_text(encoding="utf-8") if document.exists() else "# How the mouth net was trained\n"
     if begin not in old:

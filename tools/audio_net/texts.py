@@ -2,6 +2,7 @@
 
 Made-up words sound like nothing in particular, which is the point: the net has to learn sounds, not vocabulary.
 """
+# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -21,18 +22,23 @@ class Spelling:
 
 
 def _spelling(onsets: str, nuclei: str, codas: str = "_", max_syllables: int = 3) -> Spelling:
-    return Spelling(*(tuple("" if s == "_" else s for s in part.split()) for part in (onsets, nuclei, codas)), max_syllables)
+    parts = [tuple("" if s == "_" else s for s in part.split()) for part in (onsets, nuclei, codas)]
+    return Spelling(parts[0], parts[1], parts[2], max_syllables)
 
 
-_KOREAN = "가 나 다 라 마 바 사 아 자 차 카 타 파 하 거 너 더 머 버 서 고 노 도 모 보 소 포 구 누 무 부 수 푸 기 니 디 미 비 시 피 개 네 매 배 " \
+_KOREAN = (
+    "가 나 다 라 마 바 사 아 자 차 카 타 파 하 거 너 더 머 버 서 고 노 도 모 보 소 포 구 누 무 부 수 푸 기 니 디 미 비 시 피 개 네 매 배 "
     "감 난 담 람 맘 밤 삼 암 범 점 밥 집 법 곰 봄 놈 뭄 품 음 임 핌 왕 원 월 관 과 와 위 외 얼 울 올 길 날 달 말 발 살"
-_JAPANESE = "あ い う え お か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も や ゆ よ ら り る れ ろ わ " \
+)
+_JAPANESE = (
+    "あ い う え お か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も や ゆ よ ら り る れ ろ わ "
     "が ぎ ぐ げ ご ざ じ ず だ で ど ば び ぶ べ ぼ ぱ ぴ ぷ ぺ ぽ きゃ しゅ ちょ みょ ぴゃ びゅ"
+)
 
 SPELLINGS: dict[str, Spelling] = {
     "en-us": _spelling(
         "p b m f v w t d n l r s sh ch j k g h th y st br pl gr sp fr bl pr sm wh _ p b m f v",
-        "a e i o u ee oo ou ai ow aw ar er or ea oa a_e i_e oi igh".replace("_e", "y"),
+        "a e i o u ee oo ou ai ow aw ar er or ea oa ay iy oi igh",
         "_ _ _ n m t k s l p b st nd ng mp ff d sh x",
     ),
     "en-gb-x-rp": _spelling(
@@ -115,7 +121,7 @@ _OWN: dict[str, str] = {
 
 
 def make_text(language: str, rng: np.random.Generator) -> str:
-    """One or two phrases to say in ``language``: half the time real sentences where we have some, else made-up words."""
+    """One or two phrases to say in ``language``: sentences of ours for some, made-up words for all."""
     if language.startswith("en") and rng.random() < 0.65:
         return " ".join(_english_sentence(rng) for _ in range(int(rng.integers(1, 3))))
     own = _OWN.get(language)
@@ -125,7 +131,9 @@ def make_text(language: str, rng: np.random.Generator) -> str:
 
 
 def _english_sentence(rng: np.random.Generator) -> str:
-    subject, verb, thing, ending = (str(rng.choice(part.split("|"))) for part in (_SUBJECTS, _VERBS, _OBJECTS, _ENDINGS))
+    subject, verb, thing, ending = (
+        str(rng.choice(part.split("|"))) for part in (_SUBJECTS, _VERBS, _OBJECTS, _ENDINGS)
+    )
     forms = (f"{subject} {verb} {thing} {ending}", f"{ending}, {subject} {verb} {thing}", f"{subject} {verb} {thing}")
     sentence = str(rng.choice(forms))
     return sentence[0].upper() + sentence[1:] + str(rng.choice((".", ".", "!", "?")))

@@ -171,6 +171,6 @@ def _batches(
 
 
 def _jitter(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Shift each crop's level reference by a few dB: after a click or at a stream's start it is not where it should be."""
+    """Shift each crop's level reference by a few dB: after a click or at a stream's start it is off, too."""
     offset = rng.normal(0.0, 0.05, (len(x), 1, 1)).astype(np.float32)
     return np.where(x > 0.0, np.maximum(x + offset, 0.0), 0.0).astype(np.float32)

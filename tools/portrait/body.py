@@ -8,10 +8,14 @@ from tools.portrait.geometry import Array, Profile, bump, smoothstep
 from tools.portrait.people import Person
 from tools.portrait.shading import noise, to_linear
 
+# Farther out than this, clothes cover the shoulders.
+HIDDEN_FROM_X = 230.0
+
 
 def neck_mask(person: Person, x: Array, y: Array, scale: int) -> Array:
     half = Profile(person.neck)(y)
-    return np.clip((half - np.abs(x)) * scale * 0.7 + 0.5, 0, 1) * (y > person.neck[0][0])
+    shown = (y > person.neck[0][0]) & (np.abs(x) < HIDDEN_FROM_X)
+    return np.clip((half - np.abs(x)) * scale * 0.7 + 0.5, 0, 1) * shown
 
 
 def neck_relief(person: Person, x: Array, y: Array) -> Array:

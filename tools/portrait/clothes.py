@@ -9,6 +9,7 @@ import numpy as np
 from tools.portrait.geometry import Array, Profile, smoothstep
 from tools.portrait.shading import blur, noise, to_linear
 
+
 @dataclass(frozen=True)
 class Outfit:
     """A fine knit sweater with a ribbed round neck; ``collar`` is the colour of a shirt that shows above it, if any."""
@@ -39,15 +40,15 @@ def sweater(outfit: Outfit, x: Array, y: Array, scale: int, seed: int) -> tuple[
     return blur(z.astype(np.float32), 0.5 * scale), to_linear(outfit.colour) * uneven[..., None], mask
 
 
-INNER_EDGE = Profile(((0, 500), (14, 492), (44, 458), (76, 422), (98, 388), (110, 352), (118, 320)))
+INNER_EDGE = Profile(((0, 502), (14, 493), (46, 460), (82, 424), (106, 390), (118, 354), (124, 318)))
 
 
 def shirt_collar(outfit: Outfit, x: Array, y: Array, scale: int) -> tuple[Array, Array, Array]:
     """(height, colour linear RGB, mask) of an open shirt collar that rises out of the sweater's neck."""
     ax = np.abs(x)
     inner = y - INNER_EDGE(ax)
-    outer = np.minimum(166 - 0.10 * (y - 360) - ax, y - (352 + 0.25 * (ax - 112)))
-    depth = np.minimum(np.where(ax > 116, 60, inner) * 0.75, outer)
+    outer = (y - (314 + 1.15 * (ax - 124) + 0.004 * (ax - 124) ** 2)) * 0.62
+    depth = np.minimum(np.where(ax > 124, 60, inner) * 0.75, outer)
     mask = np.clip(depth * scale + 0.5, 0, 1)
     z = 40 + 9 * (1 - np.exp(-np.clip(depth, 0, None) / 4.0)) - 0.12 * ax
     leaf = (y - 436) - 1.15 * (ax - 40)

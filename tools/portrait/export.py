@@ -9,7 +9,6 @@ colour of the skin beside the mouth). Points are picture pixels, pixel centres a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,10 +61,10 @@ def _eye_groups(person: Person) -> dict[str, Array]:
 
 def _oval(person: Person) -> Array:
     points = outline_points(person, 2880)
-    top = person.hairline_y
-    points = points[points[:, 1] >= top]
-    arch = np.stack([np.linspace(points[:, 0][points[:, 1] < top + 2].min(), points[:, 0][points[:, 1] < top + 2].max(), 400), np.full(400, top)], 1)
-    points = np.vstack([points, arch])
+    points = points[points[:, 1] >= person.hairline_y]
+    brim = points[points[:, 1] < person.hairline_y + 2][:, 0]
+    top = np.stack([np.linspace(brim.min(), brim.max(), 400), np.full(400, person.hairline_y)], 1)
+    points = np.vstack([points, top])
     angle = np.degrees(np.arctan2(points[:, 0], -points[:, 1])) % 360
     degrees = np.concatenate([OVAL_DEG, 360 - np.asarray(OVAL_DEG[1:-1][::-1])])
     nearest = [int(np.argmin(np.abs((angle - d + 180) % 360 - 180))) for d in degrees]
@@ -75,23 +74,24 @@ def _oval(person: Person) -> Array:
 def landmarks(person: Person) -> Landmarks:
     """The landmarks of a portrait, from the curves that it was painted with."""
     nose = person.nose
+    wing_x, wing_y = nose.wing_x - 8, nose.base_y - 2
     groups = {
         **_lip_groups(person),
         **_eye_groups(person),
         "nose": np.array(
-            [[0, -4], [0, nose.tip_y], [0, nose.base_y + 2], [-nose.wing_x + 8, nose.base_y - 2], [nose.wing_x - 8, nose.base_y - 2]],
-            np.float32,
+            [[0, -4], [0, nose.tip_y], [0, nose.base_y + 2], [-wing_x, wing_y], [wing_x, wing_y]], np.float32
         ),
         "oval": _oval(person),
     }
-    return Landmarks(**{name: person.pose.to_picture(np.asarray(points, np.float32)) for name, points in groups.items()})
+    return Landmarks(**{name: person.pose.to_picture(points.astype(np.float32)) for name, points in groups.items()})
 
 
 def lid_box(marks: Landmarks) -> tuple[int, int, int, int]:
     """(x, y, width, height) in pixels around both eyes, with room for creases, lashes and the feathered border."""
     points = np.vstack([marks.left_upper_lid, marks.left_lower_lid, marks.right_upper_lid, marks.right_lower_lid])
-    low, high = np.floor(points.min(0) - (34, 38)).astype(int), np.ceil(points.max(0) + (34, 36)).astype(int)
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    left, top = np.floor(points.min(0)).astype(int) - np.array([34, 38])
+    right, bottom = np.ceil(points.max(0)).astype(int) + np.array([34, 36])
+    return int(left), int(top), int(right - left), int(bottom - top)
 
 
 def _feather(width: int, height: int) -> Array:
@@ -102,7 +102,7 @@ def _feather(width: int, height: int) -> Array:
 
 
 def paint_lids(stage: scene.Scene, picture: np.ndarray, box: Sequence[int]) -> np.ndarray:
-    """The picture's ``box`` at every lid level, stacked top to bottom, RGB uint8; on the border equal to the picture."""
+    """The picture's ``box`` at every lid level, stacked, RGB uint8; on the box's border as the picture."""
     x, y, w, h = box
     rest = picture[y : y + h, x : x + w].astype(np.float32)
     mix = _feather(w, h)
@@ -113,7 +113,7 @@ def paint_lids(stage: scene.Scene, picture: np.ndarray, box: Sequence[int]) -> n
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _png(rgb: np.ndarray) -> bytes:
@@ -123,7 +123,7 @@ def _png(rgb: np.ndarray) -> bytes:
 def _mean_bgr(picture: np.ndarray, polygon: Array) -> list[int]:
     mask = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 255)
-    return [int(round(v)) for v in cv2.mean(picture, mask)[2::-1]]
+    return [round(v) for v in cv2.mean(picture, mask)[2::-1]]
 
 
 def art_hints(picture: np.ndarray, marks: Landmarks) -> dict[str, list[int]]:
@@ -138,6 +138,10 @@ def art_hints(picture: np.ndarray, marks: Landmarks) -> dict[str, list[int]]:
     }
 
 
+def _rounded(marks: Landmarks) -> dict[str, list[list[float]]]:
+    return {name: [[round(x, 2), round(y, 2)] for x, y in points] for name, points in marks.to_mapping().items()}
+
+
 def export(person: Person, folder: Path, scale: int) -> None:
     """Paints ``person`` and writes NAME.png, NAME-lids.png and NAME.json into ``folder``, each whole or not at all."""
     stage = scene.build(person, scale)
@@ -147,7 +151,7 @@ def export(person: Person, folder: Path, scale: int) -> None:
     lids = paint_lids(stage, picture, box)
     record = {
         "format": 1,
-        "landmarks": marks.to_mapping(),
+        "landmarks": _rounded(marks),
         "lids": {"box": list(box), "levels": list(LID_LEVELS)},
         **art_hints(picture, marks),
     }

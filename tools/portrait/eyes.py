@@ -28,7 +28,8 @@ def _iris(eyes: Eyes, dx: Array, dy: Array, rng: np.random.Generator) -> tuple[A
     fibres = np.zeros_like(radius)
     for count in (9, 17, 29, 43, 67, 91):
         bend = rng.uniform(-0.8, 0.8)
-        fibres += np.cos(count * (angle + 0.10 * bend * np.sin(6 * radius)) + rng.uniform(0, 6.28)) * rng.uniform(0.5, 1)
+        bent = angle + 0.10 * bend * np.sin(6 * radius)
+        fibres += np.cos(count * bent + rng.uniform(0, 6.28)) * rng.uniform(0.5, 1)
     fibres = fibres / 3 * smoothstep(0.3, 0.5, radius) * smoothstep(1.0, 0.8, radius)
     mid, core, rim = to_linear(eyes.iris_mid), to_linear(eyes.iris_core), to_linear(eyes.iris_rim)
     warm = smoothstep(0.68, 0.40, radius + 0.05 * fibres)[..., None]
@@ -108,7 +109,7 @@ def lid_line(person: Person, x: Array, y: Array, scale: int, closure: float) -> 
     share = np.clip((ax - lids.inner_x) / (lids.outer_x - lids.inner_x), 0, 1)
     xc = np.clip(ax, lids.inner_x, lids.outer_x)
     upper = y - lids.upper(xc) + 0.4
-    thick = (0.9 + 1.0 * share) * (0.7 + 0.5 * person.eyes.liner)
+    thick = (0.9 + 1.0 * share * smoothstep(1.04, 0.86, share)) * (0.7 + 0.5 * person.eyes.liner)
     line = inside * np.exp(-0.5 * (upper / thick) ** 2) * (0.66 + 0.2 * person.eyes.liner)
     lower = y - lids.lower(xc) - 0.6
     low = 0.22 * (1 - closure) * inside * smoothstep(0.25, 0.8, share) * np.exp(-0.5 * (lower / 1.0) ** 2)
@@ -120,21 +121,28 @@ def draw_lashes(person: Person, layer: np.ndarray, grid: Grid, closure: float) -
     lids = lid_curves(person.eyes, closure)
     for side in (-1.0, 1.0):
         rng = np.random.default_rng(person.seed + (21 if side > 0 else 22))
-        for share in np.sort(rng.uniform(0.10, 1.0, 80)):
+        for share in np.sort(rng.uniform(0.08, 1.0, 120)):
             _lash(person, layer, grid, lids, side, float(share), rng, closure, upper=True)
         for share in np.sort(rng.uniform(0.30, 0.97, 34)):
             _lash(person, layer, grid, lids, side, float(share), rng, closure, upper=False)
 
 
 def _lash(
-    person: Person, layer: np.ndarray, grid: Grid, lids: LidCurves, side: float, share: float,
-    rng: np.random.Generator, closure: float, upper: bool,
+    person: Person,
+    layer: np.ndarray,
+    grid: Grid,
+    lids: LidCurves,
+    side: float,
+    share: float,
+    rng: np.random.Generator,
+    closure: float,
+    upper: bool,
 ) -> None:
     x0 = lids.inner_x + share * (lids.outer_x - lids.inner_x)
     y0 = float((lids.upper if upper else lids.lower)(np.float32(x0))) + (0.0 if upper else 0.8)
-    size = person.eyes.lash_length * (0.40 + 0.60 * share**1.3) * rng.uniform(0.7, 1.1) * (1 if upper else 0.36)
+    size = person.eyes.lash_length * (0.40 + 0.60 * share**1.3) * rng.uniform(0.55, 1.1) * (1 if upper else 0.36)
     cluster = np.round(share * 17) / 17
-    lean = np.radians(-24 + 92 * share + 160 * (cluster - share) + rng.normal(0, 5))
+    lean = np.radians(-30 + 104 * share + 190 * (cluster - share) + rng.normal(0, 7))
     lift = (-0.62 + 1.20 * closure) if upper else 0.75
     dip = 0.24 * (1 - 0.3 * closure) if upper else 0.0
     out = np.sin(lean)
@@ -142,7 +150,7 @@ def _lash(
     tip = (x0 + size * out * 0.92, y0 + size * (lift - 0.1))
     points = catmull_rom([(x0, y0), mid, tip], 9) * np.array([side, 1], np.float32)
     samples = grid.to_samples(person.pose.to_picture(points))
-    width = np.linspace(0.42 if upper else 0.18, 0.03, 9).astype(np.float32) * grid.scale
+    width = np.linspace(0.34 if upper else 0.16, 0.03, 9).astype(np.float32) * grid.scale
     tone = rng.uniform(0.75, 1.25)
     colour = np.array([[44, 30, 24]]) * tone if upper else np.array([[158, 116, 98]]) * tone
     draw_stroke(layer, samples, width, colour)
@@ -160,7 +168,13 @@ def draw_brows(person: Person, layer: np.ndarray, grid: Grid) -> None:
 
 
 def _brow_hair(
-    person: Person, layer: np.ndarray, grid: Grid, line: Array, thickness: Profile, side: float, rng: np.random.Generator
+    person: Person,
+    layer: np.ndarray,
+    grid: Grid,
+    line: Array,
+    thickness: Profile,
+    side: float,
+    rng: np.random.Generator,
 ) -> None:
     brow = person.brow
     share, across = float(rng.uniform(0, 1) ** 0.9), float(np.clip(rng.normal(0.1, 0.5), -1, 1))

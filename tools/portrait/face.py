@@ -51,8 +51,10 @@ def lid_curves(eyes: Eyes, closure: float) -> LidCurves:
     crease_x, crease_y = np.asarray(eyes.crease).T
     sag = closure * 3.5 * np.exp(-(((crease_x - eyes.centre_x) / 34) ** 2))
     return LidCurves(
-        float(x[0]), float(x[-1]),
-        Profile(np.stack([x, upper_now], 1)), Profile(np.stack([x, lower_now], 1)),
+        float(x[0]),
+        float(x[-1]),
+        Profile(np.stack([x, upper_now], 1)),
+        Profile(np.stack([x, lower_now], 1)),
         Profile(np.stack([crease_x, crease_y + sag], 1)),
     )
 
@@ -86,11 +88,13 @@ def _dome(person: Person, x: Array, y: Array) -> Array:
 def _nose(person: Person, x: Array, ax: Array, y: Array) -> Array:
     nose = person.nose
     ridge, width = Profile(nose.ridge)(y), Profile(nose.width)(y)
-    z = ridge * np.exp(-np.abs(x / width) ** 2.15 * 0.62)
+    z = ridge * np.exp(-(np.abs(x / width) ** 2.15) * 0.62)
     z += 6.0 * bump(x, y, 0, nose.tip_y, 12, 11)
     z += nose.wing_height * np.exp(-(bump_radius(ax, y, nose.wing_x, nose.wing_y, 14.5, 13.5, 18) ** 2.6))
     crease = bump_radius(ax, y, nose.wing_x, nose.wing_y - 1, 16.5, 15.5, 18)
-    z -= 2.4 * np.exp(-(((crease - 1) / 0.2) ** 2)) * smoothstep(24, 38, ax) * smoothstep(nose.wing_y - 16, nose.wing_y + 2, y) * smoothstep(nose.base_y + 6, nose.base_y - 8, y)
+    around = smoothstep(24, 38, ax) * smoothstep(nose.wing_y - 16, nose.wing_y + 2, y)
+    around *= smoothstep(nose.base_y + 6, nose.base_y - 8, y)
+    z -= 2.4 * np.exp(-(((crease - 1) / 0.2) ** 2)) * around
     z -= 5.0 * bump(ax, y, 15, nose.base_y - 5.5, 7, 3.2, -20)
     return z
 
@@ -143,14 +147,15 @@ def _lower_face(person: Person, x: Array, ax: Array, y: Array) -> Array:
 
 
 def _smile_fold(ax: Array, y: Array, base: float, mouth: float, corner: float) -> Array:
-    line = Profile(((base - 26, 44), (base - 4, 56), (mouth - 26, corner + 2), (mouth, corner + 15), (mouth + 26, corner + 18)))
+    beside = ((mouth - 26, corner + 2), (mouth, corner + 15), (mouth + 26, corner + 18))
+    line = Profile(((base - 26, 44), (base - 4, 56), *beside))
     fade = smoothstep(base - 26, base, y) * smoothstep(mouth + 22, mouth - 22, y)
     across = ax - line(y)
     return fade * (np.exp(-0.5 * (across / 6) ** 2) - 0.6 * np.exp(-0.5 * ((across - 16) / 12) ** 2))
 
 
 def lip_shares(curves: LipCurves, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """(upper, lower, between): share of the way border → seam in the upper lip, seam → border in the lower; 0/1 mask."""
+    """(upper, lower, within): share of the way border → seam in the upper lip, seam → border in the lower; 0/1 mask."""
     xc = np.clip(x, -curves.half_width, curves.half_width)
     top, mid, low = curves.upper(xc), curves.seam(xc), curves.lower(xc)
     upper = (y - top) / np.maximum(mid - top, 0.6)
@@ -171,7 +176,8 @@ def _lips(person: Person, x: Array, y: Array) -> Array:
     z = full * within * taper * np.where(lower < 0, rise_u, rise_l)
     z += 1.6 * bump(x, y, 0, person.lips.y - 5, 9, 6)
     seam = y - curves.seam(xc)
-    z -= (3.6 * taper + 1.0) * np.exp(-0.5 * (seam / 1.5) ** 2) * smoothstep(curves.half_width + 2, curves.half_width - 8, np.abs(x))
+    fade = smoothstep(curves.half_width + 2, curves.half_width - 8, np.abs(x))
+    z -= (3.6 * taper + 1.0) * np.exp(-0.5 * (seam / 1.5) ** 2) * fade
     border = y - curves.upper(xc)
     return z + 1.0 * taper * np.exp(-0.5 * ((border + 1.5) / 1.6) ** 2)
 

@@ -7,11 +7,12 @@ the eyes, x to the right, y down, z towards the viewer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 PICTURE_PX = 1024
 

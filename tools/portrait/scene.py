@@ -11,7 +11,7 @@ import numpy as np
 from tools.portrait import body, clothes, ears, eyes, hair, skin
 from tools.portrait.clothes import Outfit
 from tools.portrait.face import outline_fraction, relief
-from tools.portrait.geometry import PICTURE_PX, Array, Grid, bump, smoothstep
+from tools.portrait.geometry import PICTURE_PX, Array, Grid, bump
 from tools.portrait.people import Person
 from tools.portrait.shading import (
     FILL,
@@ -47,14 +47,18 @@ class Scene:
     hair_contact: Array
 
 
-def shade_skin(height: Array, mask: Array, colour: Array, lit: Array, gloss: Array, scale: int, depth: float = 1.0) -> Array:
+def shade_skin(
+    height: Array, mask: Array, colour: Array, lit: Array, gloss: Array, scale: int, depth: float = 1.0
+) -> Array:
     """sRGB 0..1 of skin: scattered light times colour, plus sheen."""
     normal = normals(blur(height, 0.55 * scale), scale)
     open_ = occlusion(height, mask, scale, depth)
     light = scatter(irradiance(normal, open_, lit), mask, scale)
     shine = 1.7 * sheen(normal, KEY, 16) + 0.8 * sheen(normal, KEY, 55) + 0.25 * sheen(normal, FILL, 20)
     warm = 1 + 0.10 * (1 - np.clip(light.mean(-1, keepdims=True), 0, 1)) * np.array([1, -0.1, -0.5], np.float32)
-    return to_srgb(colour * light * warm + (gloss * shine * open_ * lit)[..., None] * np.array([1, 0.97, 0.93], np.float32))
+    return to_srgb(
+        colour * light * warm + (gloss * shine * open_ * lit)[..., None] * np.array([1, 0.97, 0.93], np.float32)
+    )
 
 
 def paint_background(person: Person, grid: Grid) -> Array:
@@ -70,17 +74,18 @@ def _blend(picture: Array, layer: Array, mask: Array) -> Array:
     return picture * (1 - mask[..., None]) + layer * mask[..., None]
 
 
-def _dress(picture: Array, layers: tuple[Array, Array, Array], lit: Array, scale: int) -> Array:
-    """A garment over ``picture``, with its soft contact shadow on what lies below."""
+def _dress(picture: Array, layers: tuple[Array, Array, Array], lit: Array, ground: Array, scale: int) -> Array:
+    """A garment over ``picture``, with its soft contact shadow on what lies in ``ground``."""
     z, colour, cover = layers
     light = irradiance(normals(z, scale), occlusion(z, np.ones_like(z), scale), lit)
     halo = blur(cover, 5.0 * scale) * (1 - cover)
-    body = np.clip(blur(cover, 16.0 * scale) * 4 - 0.4, 0, 1)
-    shaded = picture * (1 - 0.5 * (halo * body)[..., None])
+    shaded = picture * (1 - 0.5 * (halo * ground)[..., None])
     return _blend(shaded, to_srgb(colour * light), cover)
 
 
-def _paint_body(picture: Array, person: Person, outfit: Outfit, x: Array, y: Array, scale: int, hair_shade: Array) -> Array:
+def _paint_body(
+    picture: Array, person: Person, outfit: Outfit, x: Array, y: Array, scale: int, hair_shade: Array
+) -> Array:
     rows = slice(int(np.argmax(y[:, y.shape[1] // 2] > 90)), None)
     x, y = x[rows], y[rows]
     t, limit = outline_fraction(person, x, y)
@@ -101,7 +106,8 @@ def _paint_body(picture: Array, person: Person, outfit: Outfit, x: Array, y: Arr
         *(garment(outfit, x, y, scale) for garment in garments),
         clothes.sweater(outfit, x, y, scale, person.seed),
     ):
-        picture[rows] = _dress(picture[rows], layers, lit, scale)
+        picture[rows] = _dress(picture[rows], layers, lit, mask, scale)
+        mask = np.maximum(mask, layers[2])
     return picture
 
 
@@ -111,17 +117,22 @@ def _head_window(person: Person, grid: Grid, y: Array) -> tuple[slice, slice]:
     return slice(row, row + height * grid.scale), slice(col, col + width * grid.scale)
 
 
+def _area_grid(scene: Scene, area: tuple[slice, slice], finer: int = 1) -> Grid:
+    scale, (rows, cols) = scene.grid.scale, area
+    size = (cols.stop - cols.start) // scale, (rows.stop - rows.start) // scale
+    return Grid(scale * finer, cols.start // scale, rows.start // scale, *size)
+
+
 def _fine_layer(scene: Scene, area: tuple[slice, slice], draw: Callable[[np.ndarray, Grid], None]) -> np.ndarray:
     """A layer of very thin strokes over ``area``: drawn three times finer, then averaged."""
-    scale, (rows, cols) = scene.grid.scale, area
-    left, top, right, bottom = cols.start // scale, rows.start // scale, cols.stop // scale, rows.stop // scale
-    window = Grid(3 * scale, left, top + (bottom - top) // 3, right - left, (bottom - top) // 3)
+    whole = _area_grid(scene, area, 3)
+    window = Grid(whole.scale, whole.left, whole.top + whole.height // 3, whole.width, whole.height // 3)
     layer = np.zeros((*window.shape, 4), np.uint8)
     draw(layer, window)
     small = cv2.resize(layer, None, fx=1 / 3, fy=1 / 3, interpolation=cv2.INTER_AREA)
-    whole = np.zeros((rows.stop - rows.start, cols.stop - cols.start, 4), np.uint8)
-    whole[(window.top - top) * scale :][: small.shape[0]] = small
-    return whole
+    full = np.zeros((area[0].stop - area[0].start, small.shape[1], 4), np.uint8)
+    full[(window.top - whole.top) * scene.grid.scale :][: small.shape[0]] = small
+    return full
 
 
 def paint_head(scene: Scene, picture: Array, closure: float) -> Array:
@@ -143,7 +154,15 @@ def paint_head(scene: Scene, picture: Array, closure: float) -> Array:
     face = eyes.paint_eyeballs(person, face, x, y, scale, closure)
     face = face * (1 - line) + line * np.array([0.13, 0.085, 0.07], np.float32)
     picture[area] = _blend(picture[area], face, mask)
-    picture[area] = over(picture[area], _fine_layer(scene, area, lambda layer, grid: eyes.draw_brows(person, layer, grid)), person.brow.opacity)
+    if person.stubble:
+        hairs = np.zeros((*mask.shape, 4), np.uint8)
+        skin.draw_stubble(person, hairs, _area_grid(scene, area))
+        picture[area] = over(picture[area], hairs, 0.40 * person.stubble)
+    picture[area] = over(
+        picture[area],
+        _fine_layer(scene, area, lambda layer, grid: eyes.draw_brows(person, layer, grid)),
+        person.brow.opacity,
+    )
     lashes = _fine_layer(scene, area, lambda layer, grid: eyes.draw_lashes(person, layer, grid, closure))
     picture[area] = over(picture[area], lashes, 0.9)
     return picture
@@ -168,7 +187,7 @@ def build(person: Person, scale: int) -> Scene:
     for sheet in style.front:
         hair.draw_sheet(front, sheet, tone, person.pose, grid, rng)
     cover = front[..., 3].astype(np.float32) / 255
-    moved = np.float32([[1, 0, 6 * scale], [0, 1, 8 * scale]])
+    moved = np.array([[1, 0, 6 * scale], [0, 1, 8 * scale]], np.float32)
     shade = blur(cv2.warpAffine(cover, moved, cover.shape[::-1]), 8 * scale)
     picture = _paint_body(picture, person, style.outfit, x, y, scale, shade)
     if person.ears:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.portrait.face import lid_curves, lip_curves
-from tools.portrait.geometry import Array, Profile, bump, smoothstep
+from tools.portrait.face import lid_curves, lip_curves, outline_fraction
+from tools.portrait.geometry import Array, Grid, Profile, bump, smoothstep
 from tools.portrait.people import Person
 from tools.portrait.shading import blur, noise, to_linear
+from tools.portrait.strokes import draw_stroke
 
 
 def _tint(colour: Array, amount: Array, towards: tuple[float, float, float]) -> Array:
@@ -29,20 +30,27 @@ def skin_colour(person: Person, x: Array, y: Array, scale: int, closure: float) 
     rng = np.random.default_rng(person.seed)
     colour = np.broadcast_to(to_linear(person.skin), (*x.shape, 3)).astype(np.float32)
     flush = person.flush * (
-        0.75 * bump(ax, y, 98, 72, 36, 26, -14) + 0.55 * bump(x, y, 0, 96, 20, 16) + 0.3 * bump(x, y, 0, 262, 30, 18)
+        0.75 * bump(ax, y, 98, 72, 36, 26, -14)
+        + 0.55 * bump(x, y, 0, 96, 20, 16)
+        + 0.3 * bump(x, y, 0, 262, 30, 18)
         + 0.35 * bump(ax, y, person.nose.wing_x + 6, person.nose.wing_y + 4, 12, 14)
     )
     colour = _tint(colour, flush, (1.0, 0.80, 0.78))
-    colour = _tint(colour, 0.5 * bump(x, y, 0, -130, 100, 60), (1.02, 1.02, 0.94))
+    colour = _tint(colour, 0.5 * bump(x, y, 0, -130, 100, 60), (1.01, 1.01, 0.97))
     colour = _tint(colour, 0.6 * bump(ax, y, 66, 22, 30, 9, 12) + 0.5 * bump(ax, y, 38, 2, 10, 14), (0.86, 0.80, 0.86))
     lids = lid_curves(person.eyes, closure)
     shadowed = smoothstep(4, -4, y - lids.lower(ax)) * bump(ax, y, person.eyes.centre_x, -14, 34, 13)
     colour = _tint(colour, 0.55 * shadowed, (0.86, 0.74, 0.72))
     if person.stubble:
-        colour = _stubble(person, colour, x, ax, y)
+        colour = _stubble(person, colour, x, ax, y, scale)
     mottle = noise(x.shape, 26 * scale, rng) * 0.011 + noise(x.shape, 7 * scale, rng) * 0.009
     pores = noise(x.shape, 1.6 * scale, rng) * 0.012
     colour = colour * (1 + (mottle + pores)[..., None] * np.array([0.7, 1.0, 1.1], np.float32))
+    if person.freckles:
+        spots = smoothstep(1.7, 2.7, noise(x.shape, 3.2 * scale, rng)) * 0.8
+        spots += 0.35 * smoothstep(1.8, 2.6, noise(x.shape, 4.6 * scale, rng))
+        place = np.maximum(bump(ax, y, 80, 60, 42, 22, -10), 0.8 * bump(x, y, 0, 58, 26, 26))
+        colour = _tint(colour, person.freckles * 0.30 * spots * place, (0.72, 0.55, 0.45))
     colour = _brow_shade(person, colour, ax, y)
     return _paint_features(person, colour, x, ax, y, scale)
 
@@ -63,15 +71,19 @@ def beard_area(person: Person, x: Array, ax: Array, y: Array) -> Array:
     mouth, base, corner = person.lips.y, person.nose.base_y, person.lips.half_width
     cheek = Profile(((40, mouth - 22), (corner + 4, mouth - 14), (110, mouth - 36), (146, 104), (166, 40), (182, -10)))
     area = smoothstep(-16, 16, y - cheek(ax)) * smoothstep(30, 52, ax + 2.2 * np.clip(y - mouth - 22, 0, None))
-    moustache = smoothstep(base + 2, base + 12, y) * smoothstep(corner + 12, corner - 12, ax) * smoothstep(mouth + 6, mouth - 6, y)
+    moustache = (
+        smoothstep(base + 2, base + 12, y)
+        * smoothstep(corner + 12, corner - 12, ax)
+        * smoothstep(mouth + 6, mouth - 6, y)
+    )
     moustache *= 1 - 0.55 * bump(x, y, 0, base + 14, 6, 16)
     return np.maximum(area, moustache).astype(np.float32)
 
 
-def _stubble(person: Person, colour: Array, x: Array, ax: Array, y: Array) -> Array:
+def _stubble(person: Person, colour: Array, x: Array, ax: Array, y: Array, scale: int) -> Array:
     rng = np.random.default_rng(person.seed + 8)
-    fine = noise(x.shape, 2.2, rng)
-    amount = person.stubble * beard_area(person, x, ax, y) * (0.20 + 0.20 * np.clip(fine, -0.6, 2.0))
+    fine = noise(x.shape, 1.5 * scale, rng)
+    amount = person.stubble * beard_area(person, x, ax, y) * (0.22 + 0.05 * np.clip(fine, -1.5, 2.0))
     return colour * (1 - np.clip(amount, 0, 1)[..., None] * np.array([0.86, 0.80, 0.72], np.float32))
 
 
@@ -80,11 +92,17 @@ def _paint_features(person: Person, colour: Array, x: Array, ax: Array, y: Array
     curves = lip_curves(person.lips)
     xc = np.clip(x, -curves.half_width, curves.half_width)
     seam = y - curves.seam(xc)
-    tone = to_linear(person.lips.colour) * (1 - 0.30 * smoothstep(6, -8, seam) + 0.05 * smoothstep(4, 12, seam))[..., None]
-    lines = 1 + 0.035 * np.sin(x * 0.9 + 1.5 * np.sin(x * 0.23)) * smoothstep(0, 10, np.abs(seam))
+    tone = (
+        to_linear(person.lips.colour) * (1 - 0.30 * smoothstep(6, -8, seam) + 0.05 * smoothstep(4, 12, seam))[..., None]
+    )
+    rng = np.random.default_rng(person.seed + 4)
+    grain = np.interp(x + 0.12 * seam * np.sign(x), np.arange(-80, 80, 1.1), rng.normal(0, 1, 146)[:146])
+    lines = 1 + 0.030 * grain * smoothstep(0, 9, np.abs(seam))
     colour = colour * (1 - 0.88 * lips[..., None]) + tone * lines[..., None] * 0.88 * lips[..., None]
     width = np.sqrt(np.clip(1 - (x / (curves.half_width + 1.5)) ** 2, 0, 1))
-    dark = np.exp(-0.5 * (seam / (0.55 + 0.75 * width)) ** 2) * smoothstep(curves.half_width + 2, curves.half_width - 5, np.abs(x))
+    dark = np.exp(-0.5 * (seam / (0.55 + 0.75 * width)) ** 2) * smoothstep(
+        curves.half_width + 2, curves.half_width - 5, np.abs(x)
+    )
     colour = colour * (1 - dark[..., None] * np.array([0.72, 0.86, 0.86], np.float32))
     nose = person.nose
     c, s = np.cos(np.radians(-18)), np.sin(np.radians(-18))
@@ -93,3 +111,21 @@ def _paint_features(person: Person, colour: Array, x: Array, ax: Array, y: Array
     hole = np.hypot((c * dx + s * dy) / 8.6, across / np.where(across < 0, 5.2, 3.0))
     dark = smoothstep(1.3, 0.35, hole)
     return colour * (1 - dark[..., None] * np.array([0.74, 0.88, 0.90], np.float32))
+
+
+def draw_stubble(person: Person, layer: np.ndarray, grid: Grid) -> None:
+    """Single short hairs all over the beard's area, combed down and slightly outwards."""
+    rng = np.random.default_rng(person.seed + 9)
+    spots = rng.uniform((-190, 20), (190, 320), (30000, 2)).astype(np.float32)
+    x, y = spots[:, 0], spots[:, 1]
+    share, _ = outline_fraction(person, x, y)
+    lips = lip_curves(person.lips)
+    xc = np.clip(x, -lips.half_width, lips.half_width)
+    on_lip = (y > lips.upper(xc) - 2) & (y < lips.lower(xc) + 2) & (np.abs(x) < lips.half_width)
+    grows = (rng.uniform(0, 1, len(x)) < 0.9 * beard_area(person, x, np.abs(x), y)) & (share < 0.985) & ~on_lip
+    for x0, y0 in spots[grows]:
+        size, lean = rng.uniform(1.2, 2.8), 0.006 * x0 + rng.normal(0, 0.35)
+        points = np.array([[x0, y0], [x0 + size * np.sin(lean), y0 + size * np.cos(lean)]], np.float32)
+        samples = grid.to_samples(person.pose.to_picture(points))
+        tone = np.array([[70, 50, 40]]) * rng.uniform(0.7, 1.5)
+        draw_stroke(layer, samples, np.array([0.14, 0.05]) * grid.scale, tone)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
@@ -32,11 +34,13 @@ def draw_stroke(
     joints[0], joints[-1] = 0, 1
     bounds = (joints * last).round().astype(int)
     edges = np.round(np.stack([left, right]) * (1 << _BITS)).astype(np.int32)
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         if stop > start:
             piece = np.vstack([edges[0, start : stop + 1], edges[1, start : stop + 1][::-1]])
             colour = colours[min((start + stop) // 2, len(colours) - 1)]
-            cv2.fillPoly(layer, [piece], (float(colour[0]), float(colour[1]), float(colour[2]), 255.0), cv2.LINE_AA, _BITS)
+            cv2.fillPoly(
+                layer, [piece], (float(colour[0]), float(colour[1]), float(colour[2]), 255.0), cv2.LINE_AA, _BITS
+            )
 
 
 def over(picture: Array, layer: np.ndarray, opacity: float = 1.0) -> Array:

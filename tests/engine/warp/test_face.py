@@ -105,7 +105,7 @@ def test_gap_grows_with_o(own_gap: float) -> None:
     landmarks = draw_face(own_gap=own_gap)[1]
     face = _face(own_gap=own_gap)
     rows = [_dark_rows(face, (o, o, -1.0, 0.0, 0.0), landmarks) for o in np.linspace(0, 1, 6)]
-    assert rows[0] == 0
+    assert rows[0] <= 2  # the line between lips
     assert all(after >= before for before, after in pairwise(rows))
     # A gap of 0.30 mouth widths; teeth and shading take some of it.
     assert rows[-1] >= 0.15 * 72

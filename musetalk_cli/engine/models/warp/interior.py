@@ -28,8 +28,8 @@ _TEETH_TRAVEL = 0.195  # of lower teeth and tongue at J = 1
 
 _TOOTH = (212, 223, 231)  # BGR colours in good light; the face's own light scales them
 _GUM = (92, 88, 150)
-_DEEP = (20, 15, 36)
-_CAVITY = (42, 36, 82)
+_DEEP = (24, 19, 44)
+_CAVITY = (50, 44, 96)
 _TONGUE = (84, 80, 150)
 
 

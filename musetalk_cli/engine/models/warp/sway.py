@@ -10,9 +10,9 @@ from musetalk_cli.engine.models.warp.geometry import FloatArray, smoothstep
 from musetalk_cli.engine.models.warp.life import Pose
 
 # In face heights (forehead to chin): up to where hair moves with the face, and where all motion has died away.
-_STIFF_ABOVE, _STILL_ABOVE = 0.30, 0.50  # over the forehead
-_STIFF_BESIDE, _STILL_BESIDE = 0.54, 0.74  # from the middle
-_STIFF_BELOW, _STILL_BELOW = 0.05, 0.52  # under the chin
+_STIFF_ABOVE, _STILL_ABOVE = 0.30, 0.46  # over the forehead
+_STIFF_BESIDE, _STILL_BESIDE = 0.54, 0.70  # from the middle
+_STIFF_BELOW, _STILL_BELOW = 0.05, 0.50  # under the chin
 _NECK_BELOW = 0.40
 _BORDER = 0.14
 
