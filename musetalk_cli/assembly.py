@@ -37,9 +37,13 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
 
 def build_model(config: Config) -> LipSyncModel:
     """The lip-sync model with its avatar. Raises AvatarError or ModelError."""
+    import cv2
+
     from musetalk_cli.engine.avatar.portrait import load_portrait
     from musetalk_cli.engine.models.warp.model import WarpModel
 
+    # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
+    cv2.setNumThreads(1)
     portrait = load_portrait(config.avatar)
     video, warp = config.video, config.warp
     return WarpModel(portrait, video.frame_rate, video.size, life=warp.life, seed=warp.seed)

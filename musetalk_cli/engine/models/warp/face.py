@@ -11,11 +11,13 @@ from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_planes
 from musetalk_cli.engine.messages import Region
 from musetalk_cli.engine.models.warp.eyes import EyeStates, resize_picture
-from musetalk_cli.engine.models.warp.fields import COMPONENTS, REACH, LipLines
+from musetalk_cli.engine.models.warp.fields import REACH
 from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.interior import Interior, Opening
 from musetalk_cli.engine.models.warp.layers import Claims, MouthLayers
 from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
+from musetalk_cli.engine.models.warp.lips import LipLines
+from musetalk_cli.engine.models.warp.motion import COMPONENTS
 from musetalk_cli.engine.models.warp.sampling import PAD, Box, Grid, Source, to_chroma_samples, to_luma_samples
 from musetalk_cli.engine.models.warp.sway import Sway
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +58,14 @@ class MouthAxes:
 
 def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Apply a 2×3 affine matrix to points (..., 2)."""
-    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float32)
+    flat = np.ascontiguousarray(points, dtype=np.float32).reshape(-1, 1, 2)
+    return np.asarray(cv2.transform(flat, matrix), dtype=np.float32).reshape(points.shape)
+
+
+def multiply(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Matrix product on the calling thread alone (a threaded BLAS stalls on a busy machine)."""
+    no_third_matrix: Any = None
+    return np.asarray(cv2.gemm(left, right, 1, no_third_matrix, 0), dtype=np.float32)
 
 
 def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:

@@ -22,8 +22,8 @@ _LOWER_WIDTHS = (0.095, 0.095, 0.09, 0.07, 0.055, 0.05)
 _UPPER_LENGTHS = (0.0, -0.014, -0.004, -0.018, -0.024, -0.03)  # of the edge, against the arch
 _LOWER_LENGTHS = (0.0, 0.002, -0.004, 0.008, 0.014, 0.02)
 _TEXTURE_SPAN = (-0.56, 0.56, -0.22, 0.22)  # x and y range of a row of teeth, mouth units
-_UPPER_EDGE = 0.040  # of the middle incisors, below the closed seam
-_LOWER_EDGE = 0.030
+_UPPER_EDGE = 0.030  # of the middle incisors, below the closed seam
+_LOWER_EDGE = 0.028
 _TEETH_TRAVEL = 0.195  # of lower teeth and tongue at J = 1
 
 _TOOTH = (212, 223, 231)  # BGR colours in good light; the face's own light scales them
@@ -90,7 +90,7 @@ class Interior:
         self._add_tongue(colour, x, y - 0.05 - 0.38 * travel)
         colour = self._place(colour, self._lower, to_units, _LOWER_EDGE + travel, 0.9 * (1 - 0.9 * rounding))
         # Protruded lips come down over the upper teeth and keep the light out.
-        colour = self._place(colour, self._upper, to_units, _UPPER_EDGE - 0.045 * rounding, 1.0)
+        colour = self._place(colour, self._upper, to_units, _UPPER_EDGE + 0.010 * spread - 0.035 * rounding, 1.0)
         shade = (0.34 + 0.66 * smoothstep(below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
         shade *= 0.72 + 0.28 * smoothstep(above_lower, -0.005, 0.035)
         shade *= 1 - 0.45 * smoothstep(np.abs(x), 0.22, 0.47)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.fields import COMPONENTS, TUCK, LipLines, compute_fields
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.fields import compute_fields
+from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.lips import LipLines
+from musetalk_cli.engine.models.warp.motion import COMPONENTS, TUCK
 from musetalk_cli.engine.models.warp.sampling import look_up
 
 _INVERSE_STEPS = 3
@@ -17,13 +21,13 @@ _LEAST_SLOPE = 0.3
 _SEAM_SPREAD = 0.6  # how fast the seam softens beyond the corners: pixels per pixel
 
 
-def _newton_rates(field: FloatArray) -> FloatArray:
-    """1 / (1 + slope) of each component of a displacement along its own axis, per node."""
-    slopes = [
-        cv2.Sobel(field[..., k], cv2.CV_32F, 1 - k, k, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-        for k in (0, 1)
-    ]
-    return np.asarray(1 / np.maximum(1 + np.stack(slopes, axis=-1), _LEAST_SLOPE), dtype=np.float32)
+def _newton_rates(along: Sequence[Any]) -> list[FloatArray]:
+    """1 / (1 + slope) of a displacement's x along x and its y along y (two planes), per node."""
+    rates = []
+    for k, plane in enumerate(along):
+        slope = cv2.Sobel(plane, cv2.CV_32F, 1 - k, k, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        rates.append(np.asarray(1 / np.maximum(slope + np.float32(1), np.float32(_LEAST_SLOPE)), dtype=np.float32))
+    return rates
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class MouthLayers:
         self._axes, self._lips, self._cell_px = axes, lips, cell_px
         self._origin = nodes[0, 0]
         fields = compute_fields(face, axes, lips, transform_points(axes.from_picture, nodes))
-        to_grid = axes.to_picture[:, :2].T / np.float32(cell_px)
-        self._fields = np.ascontiguousarray(fields @ to_grid).reshape(len(COMPONENTS), -1)
+        to_cells = axes.to_picture * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
+        self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
         self._shape = fields.shape[1:]
 
     def trace(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
@@ -77,16 +81,18 @@ class MouthLayers:
         of ``place + field(place) - target``, by Newton's method with the diagonal of the Jacobian alone, which also
         settles where the skin is stretched too much for plain fixed-point iteration.
         """
-        forward = (weights @ self._fields).reshape(self._shape)
+        forward = multiply(weights[None], self._fields).reshape(self._shape)
         start = (targets - self._origin) * np.float32(1 / self._cell_px)
+        start_x, start_y = cv2.split(start)
         traced = np.empty_like(forward)
         for layer, field in enumerate(forward):
-            steps = np.concatenate([field, _newton_rates(field)], axis=-1)
-            place = start - field
+            along = cv2.split(field)
+            steps = cv2.merge([*along, *_newton_rates(along)])
+            x, y = start_x - along[0], start_y - along[1]
             for _ in range(_INVERSE_STEPS):
-                step = look_up(steps, place)
-                place = place + step[..., 2:] * (start - place - step[..., :2])
-            traced[layer] = place
+                move_x, move_y, rate_x, rate_y = cv2.split(look_up(steps, cv2.merge([x, y])))
+                x, y = x + rate_x * (start_x - x - move_x), y + rate_y * (start_y - y - move_y)
+            traced[layer, ..., 0], traced[layer, ..., 1] = x, y
         return np.asarray(traced * np.float32(self._cell_px) + self._origin, dtype=np.float32)
 
     def claim(self, traced: FloatArray, tuck: float) -> FloatArray:
@@ -97,15 +103,16 @@ class MouthLayers:
         lips, unit_px = self._lips, self._axes.unit_px
         relative = (lips.x - lips.middle) / lips.half_width
         tucked = lips.lower + tuck * TUCK * (1 - relative**2)
-        claims = np.empty((*traced.shape[1:3], 4), dtype=np.float32)
-        units = transform_points(self._axes.from_picture, traced)
+        to_units = self._axes.from_picture
+        planes, away = [], np.float32(0)
         for layer, line, sign in ((0, lips.upper, unit_px), (1, tucked, -unit_px)):
-            x, y = units[layer, ..., 0], units[layer, ..., 1]
-            inside = (sign * (np.interp(x, lips.x, line) - y)).astype(np.float32)
+            x_px, y_px = cv2.split(traced[layer])
+            x, y = (row[0] * x_px + row[1] * y_px + row[2] for row in to_units)
+            inside = (np.float32(sign) * (np.interp(x, lips.x, line) - y)).astype(np.float32)
             # Edges stretched by the warp keep their width on screen.
             slope = cv2.magnitude(*(cv2.Sobel(inside, cv2.CV_32F, dx, 1 - dx, ksize=1) for dx in (0, 1)))
-            claims[..., layer] = inside / np.maximum(slope * np.float32(0.5 / self._cell_px), np.float32(0.5))
-        inward = lips.half_width - np.abs(units[..., 0] - lips.middle).mean(axis=0)
-        claims[..., 2] = 0.5 + np.maximum(-inward, 0) * (_SEAM_SPREAD * unit_px)
-        claims[..., 3] = inward
-        return claims
+            planes.append(inside / np.maximum(slope * np.float32(0.5 / self._cell_px), np.float32(0.5)))
+            away = away + np.abs(x - np.float32(lips.middle)) / 2
+        inward = np.float32(lips.half_width) - away
+        softness = np.maximum(-inward, 0) * np.float32(_SEAM_SPREAD * unit_px) + np.float32(0.5)
+        return np.asarray(cv2.merge([*planes, softness, inward]), dtype=np.float32)

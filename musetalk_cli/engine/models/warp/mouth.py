@@ -26,10 +26,9 @@ LEAD_S = 0.04
 GATE_REACH_STEPS = 4
 GATE_LEVEL_DB = (-38.0, -28.0)
 GATE_POWER_DBFS = (-76.0, -68.0)
-# The net's closure is a probability: from here to there the lips go from untouched to shut.
-SHUTTING = (0.2, 0.6)
-# A closure lasts about 60 ms: a longer frame must not call itself closed because of one anywhere inside.
-LONGEST_CLOSURE_S = 0.06
+# A frame shows the mouth of its first 40 ms at most: averaged over longer, all mouths are half open, and a frame that
+# runs past the end of its block would need more sound than a live stream has.
+LONGEST_VIEW_S = 0.04
 _PROBE_S = 0.005
 
 
@@ -42,7 +41,7 @@ class MouthReader:
     """
 
     before_s: float = 3.6
-    after_s: float = 0.26
+    after_s: float = 0.30
 
     def __init__(self, net: MouthNet) -> None:
         past, future = _needed_context_s(net)
@@ -75,10 +74,11 @@ class MouthReader:
         if len(times_s) == 0:
             return np.zeros((0, 5), np.float32)
         first_step = math.floor((times_s[0] + LEAD_S) / STEP_S) - 1
-        last_step = math.ceil((times_s[-1] + frame_s + LEAD_S) / STEP_S)
+        view_s = min(frame_s, LONGEST_VIEW_S)
+        last_step = math.ceil((times_s[-1] + view_s + LEAD_S) / STEP_S)
         first_sample = start_step * round(STEP_S * SAMPLE_RATE_HZ)
         steps = self.read_steps(samples, first_sample, first_step, last_step - first_step + 1)
-        return sample_frames(steps, first_step, times_s + LEAD_S, frame_s)
+        return sample_frames(steps, first_step, times_s + LEAD_S, view_s)
 
     def read_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
         """The net's answers float32 (num_steps, 5) for 20 ms steps of the stream, gated to zero in silence.
@@ -94,28 +94,20 @@ class MouthReader:
         return np.asarray(self._net.forward(features.bands) * gate[:, None], dtype=np.float32)
 
 
-def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], frame_s: float) -> FloatArray:
-    """Steps (n, 5) → frames (m, 5): the mean over each frame, closed as far as its strongest closure says.
+def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], view_s: float) -> FloatArray:
+    """Steps (n, 5) → frames (m, 5): the mean over each view, closed as far as its strongest closure says.
 
-    A mean of the closures would erase one shorter than the frame. Steps count as linear between their centres.
+    ``first_step`` is the stream's index of ``steps[0]``; the views begin at ``times_s`` (m,) and last ``view_s``.
+    A mean of the closures would erase one shorter than the view. Steps count as linear between their centres.
     """
     centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
-    probes = _probe(times_s, frame_s, frame_s)
-    columns = [np.interp(probes, centres_s, steps[:, k]).mean(axis=1) for k in range(steps.shape[1])]
-    closing = _probe(times_s, frame_s, min(frame_s, LONGEST_CLOSURE_S))
-    for k in (3, 4):
-        columns[k] = np.interp(closing, centres_s, steps[:, k]).max(axis=1)
-    gap, jaw, width, bilabial, labiodental = columns
-    bilabial = np.clip((bilabial - SHUTTING[0]) / (SHUTTING[1] - SHUTTING[0]), 0.0, 1.0)
+    count = max(2, math.ceil(view_s / _PROBE_S)) + 1
+    probes = times_s[:, None] + np.linspace(0.0, view_s, count)[None, :]
+    values = [np.interp(probes, centres_s, steps[:, k]) for k in range(steps.shape[1])]
+    gap, jaw, width = (value.mean(axis=1) for value in values[:3])
+    bilabial, labiodental = (value.max(axis=1) for value in values[3:])
     gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
     return np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
-
-
-def _probe(times_s: NDArray[np.float64], frame_s: float, span_s: float) -> NDArray[np.float64]:
-    """Times (m, k) that cover the middle ``span_s`` of each frame, at most 5 ms apart."""
-    count = max(2, math.ceil(span_s / _PROBE_S)) + 1
-    offsets = np.linspace((frame_s - span_s) / 2.0, (frame_s + span_s) / 2.0, count)
-    return times_s[:, None] + offsets[None, :]
 
 
 def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
@@ -139,7 +131,11 @@ def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
 
 
 def _needed_context_s(net: MouthNet) -> tuple[float, float]:
-    """Seconds of sound before a frame's start and after its end that its mouth depends on."""
+    """Seconds of sound that a block's mouths depend on before its start and after its end.
+
+    A frame may begin just before the end, and its last view lies between two step centres: one and a half steps more.
+    """
     past_steps = net.past_steps + REACH_BACK_STEPS + 1.5
     future_steps = net.future_steps + 1.5
-    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, future_steps * STEP_S + REACH_AHEAD_S + LEAD_S
+    ahead_s = future_steps * STEP_S + REACH_AHEAD_S + LEAD_S + LONGEST_VIEW_S
+    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, ahead_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,8 +58,7 @@ class SwayField:
 
     def __init__(self, nodes: FloatArray, weight: FloatArray, neck: NDArray[np.float64], height_px: float) -> None:
         """``weight`` (h, w) of the motion at ``nodes`` (h, w, 2); it turns about ``neck``, all in pixels."""
-        self._weighted = np.dstack([nodes * weight[..., None], weight]).reshape(-1, 3)
-        self._shape = nodes.shape
+        self._weighted = np.dstack([nodes * weight[..., None], weight])
         self._neck, self._height_px = neck, height_px
 
     def matrix(self, pose: Pose) -> FloatArray:
@@ -71,4 +71,4 @@ class SwayField:
 
     def offset(self, matrix: FloatArray) -> FloatArray:
         """Displacement (h, w, 2) in pixels at every node."""
-        return np.asarray(self._weighted @ matrix.T, dtype=np.float32).reshape(self._shape)
+        return np.asarray(cv2.transform(self._weighted, matrix), dtype=np.float32)

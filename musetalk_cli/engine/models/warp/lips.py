@@ -1,0 +1,71 @@
+"""The inner contours of a picture's lips, and where they meet once they are closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smooth_curve, smoothstep, transform_points
+
+_CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
+_CLOSED_GAP = 0.012  # below this a picture's lips count as closed
+_LIP_INSET = 0.018  # of an open picture's lip edge: landmarks run a little inside the teeth
+
+
+@dataclass(frozen=True)
+class LipLines:
+    """The picture's inner lip contours, in mouth units, as functions of x: float32 (n,) each, x ascending.
+
+    ``upper`` and ``lower`` are equal where the lips touch; ``closed`` is where they are to meet. ``half_width`` is that
+    of the inner mouth, ``middle`` its x. ``own_gap`` is the gap the picture shows, at its widest; 0 for closed lips.
+    """
+
+    x: FloatArray
+    upper: FloatArray
+    lower: FloatArray
+    closed: FloatArray
+    middle: float
+    half_width: float
+    own_gap: float
+
+    @classmethod
+    def of(cls, face: Landmarks, axes: MouthAxes) -> LipLines:
+        """Measure the inner lips of a face."""
+        curves = [
+            smooth_curve(transform_points(axes.from_picture, points))
+            for points in (face.inner_upper_lip, face.inner_lower_lip)
+        ]
+        left, right = (float((curves[0][k, 0] + curves[1][k, 0]) / 2) for k in (0, -1))
+        x = np.linspace(left, right, 96, dtype=np.float32)
+        upper = _as_function(curves[0], x)
+        lower = np.maximum(_as_function(curves[1], x), upper)
+        if float((lower - upper).max()) < _CLOSED_GAP:
+            upper = lower = (upper + lower) / np.float32(2)
+        else:
+            inset = np.float32(_LIP_INSET) * smoothstep(lower - upper, 0.0, 0.04)
+            upper, lower = upper - inset, lower + inset
+        gap = lower - upper
+        straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
+        # An open mouth's upper lip is an arch; lips that met along it would look sad.
+        settled = upper + np.float32(_CLOSE_TO_CORNERS) * (straight - upper)
+        closed = np.clip(settled, upper + np.float32(0.12) * gap, lower - np.float32(0.3) * gap)
+        half_width = max((right - left) / 2, 0.05)
+        return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
+
+    @property
+    def closed_middle(self) -> tuple[float, float]:
+        """The middle of the seam once the lips are closed, x and y in mouth units."""
+        return self.middle, float(self.closed[len(self.x) // 2])
+
+    def closing_at(self, x: FloatArray, is_lower: bool) -> FloatArray:
+        """Way of a lip at x to where the lips are to meet (y), zero outside the mouth."""
+        way = self.closed - (self.lower if is_lower else self.upper)
+        return np.asarray(np.interp(x, self.x, way, 0, 0), dtype=np.float32)
+
+
+def _as_function(curve: FloatArray, x: FloatArray) -> FloatArray:
+    """y over x of a curve that runs left to right (small steps back, as a turned head gives, are sorted out)."""
+    order = np.argsort(curve[:, 0], kind="stable")
+    return np.asarray(np.interp(x, curve[order, 0], curve[order, 1]), dtype=np.float32)

@@ -1,0 +1,170 @@
+"""How the face's own points move for each component of a mouth shape: lips, chin, cheeks, and what stays still.
+
+The amounts are shares of the mouth's width, set by eye on drawn and photographed faces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smooth_curve, transform_points
+from musetalk_cli.engine.models.warp.lips import LipLines
+
+# ``purse`` (gap times rounding) draws the sides of a rounded opening together, its middle unchanged. ``close`` takes
+# the picture's own lip gap away; its weight is always one.
+COMPONENTS = ("gap", "jaw", "round", "spread", "press", "labiodental", "purse", "close")
+
+GAP = 0.30  # lip gap at O = 1
+TUCK = 0.055  # of the lower lip's height that hides behind the upper teeth at F = 1
+_JAW = 0.27  # way of the chin at J = 1
+_APERTURE = 0.92  # width of the opening against the distance of the inner corners
+_UPPER_SHARE = 0.13  # of the gap, by raising the upper lip
+_JAW_CLOSES = 0.6  # of an open picture's gap, by raising the chin
+_JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
+_CHIN_LINE = slice(4, 13)  # of the jaw line: its lower part
+
+
+@dataclass(frozen=True)
+class ControlPoints:
+    """Positions float32 (n, 2) and their motion per component, float32 (8, n, 2), both in mouth units."""
+
+    position: FloatArray
+    motion: FloatArray
+
+    @classmethod
+    def moved(
+        cls, position: FloatArray, **moves: tuple[NDArray[np.floating] | float, NDArray[np.floating] | float]
+    ) -> ControlPoints:
+        """Points with the x and y motion of the named components; the other components leave them still."""
+        motion = np.zeros((len(COMPONENTS), len(position), 2), dtype=np.float32)
+        for name, (x, y) in moves.items():
+            motion[COMPONENTS.index(name), :, 0] = x
+            motion[COMPONENTS.index(name), :, 1] = y
+        return cls(np.asarray(position, dtype=np.float32), motion)
+
+    @classmethod
+    def joined(cls, parts: list[ControlPoints]) -> ControlPoints:
+        """All points of all parts."""
+        position = np.concatenate([part.position for part in parts])
+        return cls(position, np.concatenate([part.motion for part in parts], axis=1))
+
+
+def control_points(face: Landmarks, axes: MouthAxes, lips: LipLines, *, is_lower: bool) -> ControlPoints:
+    """The control points of the lower- or the upper-lip side; chin, cheeks and still points belong to both."""
+    side = "lower" if is_lower else "upper"
+    own = {name: transform_points(axes.from_picture, points) for name, points in vars(face).items()}
+    return ControlPoints.joined(
+        [
+            _lip_points(smooth_curve(own[f"inner_{side}_lip"], 21), lips, is_lower, is_inner=True),
+            _lip_points(own[f"outer_{side}_lip"], lips, is_lower, is_inner=False),
+            *_chin_points(own, lips),
+            *_cheek_points(own, lips),
+            ControlPoints.moved(own["nose"]),
+            ControlPoints.moved(_still_ring(own)),
+        ]
+    )
+
+
+def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bool) -> ControlPoints:
+    """Motion of one lip contour, left to right (y grows towards the chin)."""
+    half_width = lips.half_width if is_inner else float(np.ptp(points[:, 0]) / 2)
+    side = np.clip((points[:, 0] - points[:, 0].mean()) / half_width, -1, 1)
+    side[[0, -1]] = -1, 1
+    # Lips stay together next to the corners; a plain parabola would open into a V.
+    arch = np.maximum(1 - (side / _APERTURE) ** 2, 0) ** 0.62
+    bow, flank = 1 - side**2, 2.6 * np.abs(side) * (1 - side**2)
+    pinch = np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
+    motion = np.zeros((len(COMPONENTS), len(points), 2), dtype=np.float32)
+    gap, jaw, rounded, spread, press, dental, purse, close = motion
+    follows = 1.0 if is_inner else 0.93
+    close[:, 1] = lips.closing_at(lips.middle + side * lips.half_width * 0.999, is_lower) * follows
+    if is_lower:
+        gap[:, 1] = GAP * (1 - _UPPER_SHARE) * arch * follows
+        purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
+        press[:, 1] = bow * (-0.005 if is_inner else -0.034)
+        dental[:, 1] = bow * (-0.040 if is_inner else -0.050)
+        rounded[:, 1] = 0.0 if is_inner else 0.041 * bow + 0.025 * flank
+        spread[:, 1] = bow * (0.0 if is_inner else -0.012)
+    else:
+        gap[:, 1] = -GAP * _UPPER_SHARE * arch * follows
+        purse[:, 1] = -GAP * _UPPER_SHARE * pinch * follows
+        press[:, 1] = bow * (0.005 if is_inner else 0.024)
+        dental[:, 1] = bow * -0.026
+        rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
+        spread[:, 1] = bow * (0.0 if is_inner else 0.008)
+    jaw[:, 0] = -0.07 * side
+    jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
+    rounded[:, 0] = (-0.23 if is_inner else -0.20) * side
+    spread[:, 0] = 0.075 * side
+    spread[:, 1] -= 0.018 * side**2
+    press[:, 0] = 0.012 * side
+    return ControlPoints(points, motion)
+
+
+def _chin_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoints]:
+    """The jaw line, the chin's front, and the neck, which a chin hides as it comes down: a collar stays where it is."""
+    jaw_line, lip_bottom = own["oval"][_JAW_LINE], own["outer_lower_lip"][5]
+    chin = own["oval"][18]
+    closing = -_JAW_CLOSES * lips.own_gap
+    hang = np.clip((jaw_line[:, 1] + 0.1) / max(float(chin[1]) - 0.1, 0.3), 0, 1) ** 1.3
+    under, give = jaw_line[_CHIN_LINE], hang[_CHIN_LINE]
+    points = [
+        ControlPoints.moved(jaw_line, jaw=(-0.03 * jaw_line[:, 0] * hang, _JAW * hang), close=(0, closing * hang)),
+        ControlPoints.moved(under + np.array([0, 0.2]), jaw=(0, 0.42 * _JAW * give), close=(0, 0.5 * closing * give)),
+        ControlPoints.moved(under + np.array([0, 0.45])),
+    ]
+    for share in (0.4, 0.7):
+        points.append(
+            ControlPoints.moved(
+                (lip_bottom + share * (chin - lip_bottom))[None],
+                gap=(0, GAP * 0.55 * (1 - share)),
+                jaw=(0, _JAW * (0.35 + 0.65 * share)),
+                press=(0, -0.02 * (1 - share)),
+                labiodental=(0, -0.03 * (1 - share)),
+                close=(0, -0.65 * lips.own_gap),
+            )
+        )
+    return points
+
+
+def _cheek_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoints]:
+    """Points beside each corner of the mouth and in the fold between it and the nose."""
+    points = []
+    corners, edges = own["outer_upper_lip"][[0, -1]], own["oval"][[26, 10]]
+    for corner, edge, wing in zip(corners, edges, own["nose"][[3, 4]], strict=True):
+        outward = float(np.sign(corner[0] - lips.middle))
+        for share, level in ((0.3, 0.05), (0.65, 0.05), (0.35, 0.4)):
+            near = (1 - share) ** 1.5
+            points.append(
+                ControlPoints.moved(
+                    np.array([[corner[0] + share * (edge[0] - corner[0]), corner[1] + level]]),
+                    gap=(0, GAP * 0.12 * level),
+                    jaw=(-0.03 * near * outward, _JAW * (0.15 + 0.8 * level)),
+                    round=(-0.14 * near * outward, 0),
+                    spread=(0.055 * near * outward, -0.015 * near),
+                    close=(0, -_JAW_CLOSES * lips.own_gap * 0.5 * level),
+                )
+            )
+        points.append(
+            ControlPoints.moved(
+                (0.55 * corner + 0.45 * wing + np.array([0.1 * outward, 0]))[None],
+                jaw=(-0.01 * outward, 0.03),
+                round=(-0.06 * outward, 0),
+                spread=(0.03 * outward, -0.012),
+            )
+        )
+    return points
+
+
+def _still_ring(own: dict[str, FloatArray]) -> FloatArray:
+    """Points that never move: outside the cheeks, below the chin, and across the eyes' level."""
+    left, right, chin = own["oval"][26, 0], own["oval"][10, 0], own["oval"][18]
+    ring = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
+    ring += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]
+    ring += [[x, y] for y in (0.7, 1.3) for x in (left - 0.3, right + 0.3)]
+    ring += [[x, chin[1] + 0.65] for x in np.linspace(-1.5, 1.5, 7)]
+    return np.array(ring, dtype=np.float32)
