@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import musetalk_cli.engine.avatar.portrait as portrait_module
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.avatar.portrait import Portrait, load_portrait, portrait_names
 
-FOLDER = portrait_module._folder()
+FOLDER = Path(str(files("musetalk_cli"))) / "assets" / "portraits"
 PICTURE_PX = 1024
 MAX_PNG_BYTES = 1_600_000
 PAIRS = (

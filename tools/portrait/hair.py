@@ -41,7 +41,7 @@ class Sheet:
     wave_from: float = 0.25
     width: float = 1.0
     shade: float = 1.0
-    stray: float = 0.9
+    stray: float = 0.55
     root_fade: float = 0.03
     length_spread: float = 0.16
     flyaways: int = 0
@@ -132,7 +132,7 @@ def _grow(sheet: Sheet, num: int, rng: np.random.Generator, looseness: float = 1
     raised = rng.uniform(0, 1, sheet.num_tresses)[tress]
     depth = 0.25 * rng.uniform(0, 1, num) + 0.55 * raised + 0.20 * (1 - in_tress**2)
     hollow = np.clip(np.abs(in_tress) - 0.25, 0, 1)[:, None] * smoothstep(0.06, 0.45, s)
-    hollow = hollow + 0.18 * rng.uniform(0, 1, num)[:, None] ** 2
+    hollow = hollow + 0.14 * rng.uniform(0, 1, num)[:, None] ** 2
     back = _unit(points[:, :1] - points[:, 2:3])
     points[:, 0] += (back * rng.uniform(0, 5, (num, 1, 1)))[:, 0]
     return Strands(points.astype(np.float32), normal.astype(np.float32), depth, hollow, tress, lock)
@@ -152,8 +152,8 @@ def _colours(sheet: Sheet, tone: HairTone, strands: Strands, rng: np.random.Gene
     dark, mid, light = (to_linear(c) for c in (tone.dark, tone.mid, tone.light))
     by_lock = rng.normal(0, 1, sheet.num_tresses * sheet.locks_per_tress)[strands.lock]
     by_tress = rng.normal(0, 1, sheet.num_tresses)[strands.tress]
-    mix = 0.46 + 0.05 * by_lock + 0.06 * by_tress + rng.normal(0, 0.055, n)
-    towards_tip = (0.36 * smoothstep(0.0, 1.0, s) - 0.20) * (0.3 + 1.55 * sheet.root_shade)
+    mix = 0.46 + 0.05 * by_lock + 0.06 * by_tress + rng.normal(0, 0.045, n)
+    towards_tip = (0.29 * smoothstep(0.0, 1.0, s) - 0.17) * (0.3 + 1.55 * sheet.root_shade)
     mix = np.clip(mix[:, None] + towards_tip, 0, 1.1)[..., None]
     base = np.where(mix < 0.55, dark + (mid - dark) * mix / 0.55, mid + (light - mid) * (mix - 0.55) / 0.55)
     key = np.clip((strands.normals @ KEY.unit + 0.30) / 1.30, 0, 1)
@@ -167,7 +167,7 @@ def _colours(sheet: Sheet, tone: HairTone, strands: Strands, rng: np.random.Gene
     lit = (0.17 + 0.52 * key + 0.20 * fill + 1.5 * soft * (1 - 2 * root).clip(0, 1)) * (1 - root)
     gloss = to_linear((0.96, 0.83, 0.69))
     colour = base * lit[..., None] + (sheet.gloss * (0.23 * glint * grown + 0.22 * edge))[..., None] * gloss
-    shadow = (1 - 0.72 * sheet.relief * strands.hollow) * (0.72 + 0.28 * strands.depth[:, None])
+    shadow = (1 - 0.62 * sheet.relief * strands.hollow) * (0.72 + 0.28 * strands.depth[:, None])
     return to_srgb(colour * (shadow * sheet.shade)[..., None]) * 255
 
 
@@ -180,10 +180,11 @@ def _draw(
     pose: Pose,
     grid: Grid,
     rng: np.random.Generator,
+    longest: float = 1.0,
 ) -> None:
     num, num_locks = len(strands.points), sheet.num_tresses * sheet.locks_per_tress
     shorter = 0.45 * rng.uniform(0, 1, num_locks)[strands.lock] + 0.55 * rng.uniform(0, 1, num)
-    length = 1 - sheet.length_spread * shorter
+    length = longest * (1 - sheet.length_spread * shorter)
     s = np.linspace(0, 1, NUM_POINTS)
     body = (0.35 + 0.65 * smoothstep(0, sheet.root_fade + 1e-3, s)) * smoothstep(1.0, 0.66, s) + 0.05
     for i in np.argsort(strands.depth):
@@ -214,10 +215,11 @@ def fill_cap(layer: np.ndarray, outline: object, tone: HairTone, pose: Pose, gri
 def draw_sheet(
     layer: np.ndarray, sheet: Sheet, tone: HairTone, pose: Pose, grid: Grid, rng: np.random.Generator
 ) -> None:
-    """Draws a sheet into ``layer`` (h, w, 4) uint8: broad dark undergrowth, then strands, deep ones first."""
-    under = _grow(sheet, sheet.num_strands // 8, rng, inset=0.03)
-    shade = _colours(sheet, tone, under, rng) * 0.55
-    _draw(layer, sheet, under, shade, np.full(len(shade), sheet.under_width), pose, grid, rng)
+    """Draws a sheet into ``layer`` (h, w, 4) uint8: broad dark undergrowth if any, then strands, deep ones first."""
+    if sheet.under_width:
+        under = _grow(sheet, sheet.num_strands // 8, rng, inset=0.03)
+        shade = _colours(sheet, tone, under, rng) * 0.55
+        _draw(layer, sheet, under, shade, np.full(len(shade), sheet.under_width), pose, grid, rng, longest=0.92)
     strands = _grow(sheet, sheet.num_strands, rng)
     colours = _colours(sheet, tone, strands, rng)
     _draw(layer, sheet, strands, colours, rng.uniform(0.25, 0.60, len(colours)), pose, grid, rng)

@@ -73,11 +73,12 @@ def beard_area(person: Person, x: Array, ax: Array, y: Array) -> Array:
     area = smoothstep(-16, 16, y - cheek(ax)) * smoothstep(30, 52, ax + 2.2 * np.clip(y - mouth - 22, 0, None))
     moustache = (
         smoothstep(base + 2, base + 12, y)
-        * smoothstep(corner + 12, corner - 12, ax)
+        * smoothstep(corner + 14, corner - 24, ax)
         * smoothstep(mouth + 6, mouth - 6, y)
     )
     moustache *= 1 - 0.55 * bump(x, y, 0, base + 14, 6, 16)
-    return np.maximum(area, moustache).astype(np.float32)
+    bare = 1 - 0.75 * bump(ax, y, corner + 4, mouth - 4, 9, 9)
+    return (np.maximum(area, moustache) * bare).astype(np.float32)
 
 
 def _stubble(person: Person, colour: Array, x: Array, ax: Array, y: Array, scale: int) -> Array:

@@ -1,0 +1,30 @@
+"""Make README.md's moving picture, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
+
+    python -m tools.showcase
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+
+PICTURE = Path("docs/nora.webp")
+SHRINK = "fps=12.5,crop=iw*0.62:ih*0.72:iw*0.19:ih*0.08,scale=360:-2:flags=lanczos"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "hello.mp4"
+        render = [sys.executable, "-m", "musetalk_cli", "render", "examples/hello.wav", "-q", "-o", str(video)]
+        subprocess.run([*render, "--config", "configs/quality.yaml"], check=True)
+        webp = ["-vf", SHRINK, "-c:v", "libwebp_anim", "-loop", "0", "-quality", "60", "-compression_level", "6"]
+        subprocess.run([find_ffmpeg(), "-v", "error", "-y", "-i", str(video), "-an", *webp, str(PICTURE)], check=True)
+    print(f"{PICTURE}: {PICTURE.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
