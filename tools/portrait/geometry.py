@@ -18,7 +18,7 @@ PICTURE_PX = 1024
 
 
 def catmull_rom(points: object, num: int, closed: bool = False) -> Array:
-    """``num`` points on the centripetal-free (uniform) Catmull-Rom curve through ``points``, float32 (num, dims)."""
+    """``num`` points on the uniform Catmull-Rom curve through ``points``, float32 (num, dims)."""
     p = np.asarray(points, dtype=np.float32)
     p = np.vstack([p[-1], p, p[0], p[1]]) if closed else np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
     num_spans = len(p) - 3
