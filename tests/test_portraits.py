@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -184,10 +183,3 @@ def test_a_shut_eye_shows_neither_white_nor_pupil(portrait: Portrait, side: str)
     shut = cv2.cvtColor(portrait.lids.pictures[-1], cv2.COLOR_BGR2GRAY)[mask]
     awake = cv2.cvtColor(np.ascontiguousarray(crop(portrait.picture, portrait.lids.box)), cv2.COLOR_BGR2GRAY)[mask]
     assert shut.std() < 0.35 * awake.std()
-
-
-def test_art_hints_are_colours(portrait: Portrait) -> None:
-    description = json.loads((FOLDER / f"{portrait.name}.json").read_text(encoding="utf-8"))
-    for key in (key for key in description if key.endswith("_bgr")):
-        assert len(description[key]) == 3, key
-        assert all(0 <= value <= 255 for value in description[key]), key

@@ -42,15 +42,6 @@ def bgr_to_planes(bgr: ByteArray) -> Planes:
     return Planes(np.ascontiguousarray(ycbcr[:, :, 0]), as_bytes(chroma))
 
 
-def planes_to_bgr(planes: Planes) -> ByteArray:
-    """The reverse of :func:`bgr_to_planes`, up to rounding and the chroma's half resolution."""
-    height, width = planes.luma.shape
-    chroma = cv2.resize(planes.chroma, (width, height), interpolation=cv2.INTER_LINEAR)
-    ycbcr = np.dstack([planes.luma, chroma])
-    matrix = np.linalg.inv(_BGR_TO_YCBCR[:, :3])
-    return as_bytes(cv2.transform(ycbcr, np.column_stack([matrix, -matrix @ _BGR_TO_YCBCR[:, 3]])))
-
-
 def planes_to_i420(planes: Planes) -> ByteArray:
     """Lay a picture out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
     blue, red = np.moveaxis(planes.chroma, 2, 0)

@@ -1,9 +1,7 @@
 """Landmarks, blink patches and files of a painted portrait.
 
-``NAME.json`` holds, besides ``format``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``), optional art
-hints for whoever paints the inside of the mouth, all blue-green-red 0..255: ``teeth_bgr`` (tone of lit front teeth),
-``tongue_bgr``, ``cavity_bgr`` (the dark of the mouth), ``lip_bgr`` (mean colour of the lips) and ``skin_bgr`` (mean
-colour of the skin beside the mouth). Points are picture pixels, pixel centres at integers.
+``NAME.json`` holds ``format``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``). Points are
+picture pixels, with pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -120,24 +118,6 @@ def _png(rgb: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
 
 
-def _mean_bgr(picture: np.ndarray, polygon: Array) -> list[int]:
-    mask = np.zeros(picture.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 255)
-    return [round(v) for v in cv2.mean(picture, mask)[2::-1]]
-
-
-def art_hints(picture: np.ndarray, marks: Landmarks) -> dict[str, list[int]]:
-    lip = np.vstack([marks.outer_upper_lip, marks.outer_lower_lip[::-1]])
-    beside = marks.outer_upper_lip[0] + np.array([[-34, 0], [-20, 0], [-20, 20], [-34, 20]], np.float32)
-    return {
-        "teeth_bgr": [206, 222, 230],
-        "tongue_bgr": [104, 100, 176],
-        "cavity_bgr": [26, 20, 46],
-        "lip_bgr": _mean_bgr(picture, lip),
-        "skin_bgr": _mean_bgr(picture, beside),
-    }
-
-
 def _rounded(marks: Landmarks) -> dict[str, list[list[float]]]:
     return {name: [[round(x, 2), round(y, 2)] for x, y in points] for name, points in marks.to_mapping().items()}
 
@@ -153,7 +133,6 @@ def export(person: Person, folder: Path, scale: int) -> None:
         "format": 1,
         "landmarks": _rounded(marks),
         "lids": {"box": list(box), "levels": list(LID_LEVELS)},
-        **art_hints(picture, marks),
     }
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / f"{person.name}.png", _png(picture))
