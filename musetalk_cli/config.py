@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from musetalk_cli.errors import ConfigError
@@ -120,6 +119,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _read_file(path: Path) -> list[tuple[str, Any]]:
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -15,6 +15,8 @@ DECIMATION = SOUND_RATE_HZ // MODEL_RATE_HZ
 HALF_TAPS = 48
 CUTOFF_HZ = 7_300
 KAISER_BETA = 7.0
+# Two frames carry enough sound for the AAC encoder's first packet, without which the MP4 cannot begin.
+NUM_FIRST_FRAMES = 2
 
 
 def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:
@@ -128,12 +130,14 @@ def split_block(
     """Cut a block into batches of at most ``batch_size`` frames, each with the sound up to the next one's first frame.
 
     ``features`` float32 (len(block.frames), d). The last batch takes the rest of the block's sound; a block too short
-    to hold a frame gives one batch without any.
+    to hold a frame gives one batch without any. The stream's first batch is a small one, so that its first picture does
+    not wait for others.
     """
     first, stop = block.frames.start, block.frames.stop
+    opening = min(batch_size, NUM_FIRST_FRAMES) if block.index == 0 else batch_size
+    starts = [first, *range(first + opening, stop, batch_size)]
     cut = 0
-    for start in range(first, max(stop, first + 1), batch_size):
-        end = min(start + batch_size, stop)
+    for start, end in zip(starts, [*starts[1:], stop], strict=True):
         sound_end = len(block.sound) if end == stop else sound_at(end, frame_rate) - block.sound_start
         yield FeatureBatch(features[start - first : end - first], range(start, end), block.sound[cut:sound_end])
         cut = sound_end

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+import musetalk_cli
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.colour import ByteArray
@@ -64,7 +64,7 @@ def load_portrait(name: str) -> Portrait:
 
 
 def _folder() -> Path:
-    return Path(str(files("musetalk_cli"))) / "assets" / "portraits"
+    return Path(musetalk_cli.__file__).parent / "assets" / "portraits"
 
 
 def _read_picture(file_name: str) -> ByteArray:
