@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TypeVar
@@ -74,15 +76,22 @@ def make_takes(recipes: Sequence[Recipe], num_workers: int) -> list[list[Take]]:
 def _in_fresh_processes(make: Callable[[Recipe], T], recipes: Sequence[Recipe], num_workers: int) -> Iterator[T]:
     """Each recipe gets a process of its own: espeak-ng repeats itself only from its first call on.
 
-    An executor per recipe, because a pool of processes waits for ever on a task whose process has died.
+    An executor per recipe, because espeak-ng 1.51 now and then crashes (seen in Vietnamese), not always on one text:
+    the recipe is then tried again, and after three crashes left out with a word about it.
     """
 
-    def run(recipe: Recipe) -> T:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            return process.submit(make, recipe).result()
+    def run(recipe: Recipe) -> T | None:
+        for _ in range(3):
+            try:
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                    return process.submit(make, recipe).result()
+            except BrokenProcessPool:
+                print(f"espeak-ng crashed while speaking {recipe.language!r}", file=sys.stderr)
+        print(f"{recipe.num_takes} takes of {recipe.language!r} are left out", file=sys.stderr)
+        return None
 
     with ThreadPoolExecutor(num_workers) as threads:
-        yield from threads.map(run, recipes)
+        yield from (made for made in threads.map(run, recipes) if made is not None)
 
 
 def speak_takes(recipe: Recipe) -> Iterator[Take]:
