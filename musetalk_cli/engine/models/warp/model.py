@@ -8,7 +8,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.portrait import Portrait
 from musetalk_cli.engine.colour import planes_to_i420
-from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FloatArray, Region
+from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.engine.models.warp.face import WarpFace
 from musetalk_cli.engine.models.warp.mouth import MouthReader
 
@@ -28,7 +28,7 @@ class WarpModel:
         self.resting: ByteArray = planes_to_i420(self._face.base)
 
     def features(self, block: AudioBlock) -> FloatArray:
-        times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float32)
+        times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float64)
         return self._reader.read(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
@@ -36,4 +36,4 @@ class WarpModel:
             self._face.render(mouth, float(frame / self._frame_rate))
             for mouth, frame in zip(batch.features, batch.frames, strict=True)
         )
-        return FaceBatch(faces, Region(*self._face.region), batch.frames, batch.sound)
+        return FaceBatch(faces, self._face.region, batch.frames, batch.sound)

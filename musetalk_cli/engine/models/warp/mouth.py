@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import musetalk_cli
 from musetalk_cli.engine.models.warp.acoustics import (
     REACH_AHEAD_S,
     REACH_BACK_STEPS,
@@ -52,8 +53,7 @@ class MouthReader:
     @classmethod
     def load(cls) -> MouthReader:
         """With the weights that ship with the package. Raises ModelError when they are damaged."""
-        with files("musetalk_cli").joinpath("assets/mouth_net.npz").open("rb") as file:
-            return cls(load_net(file))
+        return cls(load_net(Path(musetalk_cli.__file__).parent / "assets" / "mouth_net.npz"))
 
     def read(
         self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.floating[Any]], frame_s: float = 0.04

@@ -81,9 +81,7 @@ def load_net(file: str | Path | IO[bytes]) -> MouthNet:
         with np.load(file, allow_pickle=False) as archive:
             return net_from_arrays({name: archive[name] for name in archive.files})
     except (OSError, KeyError, ValueError, EOFError) as error:
-        raise ModelError(
-            f"the mouth net's weights cannot be read: {error}", hint="Reinstall the package: its files are damaged."
-        ) from error
+        raise ModelError(f"the mouth net's weights cannot be read: {error}", hint="install musetalk again") from error
 
 
 def net_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> MouthNet:
