@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from typing import Annotated
 
@@ -14,8 +13,6 @@ from musetalk_cli import __version__
 from musetalk_cli.commands import render
 from musetalk_cli.console import say, say_error
 from musetalk_cli.errors import MuseTalkError
-
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="musetalk",
@@ -42,16 +39,8 @@ def _common(
     """Options that stand before a subcommand."""
 
 
-def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    # One worker per core is parallel enough: BLAS threads of its own only make them wait for each other (measured 10 ×
-    # slower on two busy cores). It has to be said before numpy is loaded.
-    for library in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        os.environ.setdefault(library, "1")
-    # No plugin of pydantic has a say in our settings, and looking for some would cost 60 ms at every start.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # Until a run installs its own handler, Ctrl-C just ends us, without click's exit code and without a traceback.
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(EXIT_INTERRUPTED))
+def run() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     try:
         app()
     except MuseTalkError as error:

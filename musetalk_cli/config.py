@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from musetalk_cli.errors import ConfigError
 
+MAX_ECHO = 60  # characters of a wrong value that are shown
+
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 Tune = Literal["zerolatency", "film", "animation", "stillimage", "none"]
 
@@ -33,7 +35,7 @@ class AudioConfig(Section):
         # 40 ms is two steps of the audio features and one frame at 25 fps: a block's edge is then never inside one.
         if abs(value / 0.04 - round(value / 0.04)) > 1e-6:
             raise ValueError("must be a multiple of 0.04 s")
-        return round(value / 0.04) * 0.04
+        return round(value, 2)
 
 
 class VideoConfig(Section):
@@ -56,8 +58,9 @@ class VideoConfig(Section):
     @property
     def frame_rate(self) -> Fraction:
         """``fps`` as an exact ratio; the NTSC rates, whichever way they are rounded, become n·1000/1001."""
+        exact = Fraction(self.fps).limit_denominator(1000)
         ntsc = Fraction(round(self.fps) * 1000, 1001)
-        return ntsc if abs(self.fps - ntsc) < 0.005 else Fraction(self.fps).limit_denominator(1000)
+        return ntsc if exact.denominator > 1 and abs(self.fps - ntsc) < 0.005 else exact
 
 
 class PerformanceConfig(Section):
@@ -121,11 +124,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _read_file(path: Path) -> list[tuple[str, Any]]:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """A key that stands twice is an error, not the last one's."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise yaml.YAMLError(f"key '{twice}' stands twice, near line {node.start_mark.line + 1}")
+            return dict(super().construct_mapping(node, deep))
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return []
@@ -140,9 +153,9 @@ def _known_items(content: dict[Any, Any], section: type[Section], path: Path, pr
             raise ConfigError(f"{path}: unknown key '{prefix}{key}'", hint=_nearest(f"{prefix}{key}"))
         kind = section.model_fields[key].annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            if not isinstance(value, dict):
+            if value is not None and not isinstance(value, dict):
                 raise ConfigError(f"{path}: '{prefix}{key}' is a section and must hold keys")
-            yield from _known_items(value, kind, path, f"{prefix}{key}.")
+            yield from _known_items(value or {}, kind, path, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -156,7 +169,9 @@ def _nearest(key: str) -> str:
 
 def _explain(key: str, error: Any) -> str:
     reason = str(error["msg"]).removeprefix("Value error, ")
-    return f"'{key}' is {error['input']!r}: {reason[:1].lower()}{reason[1:]}"
+    given = repr(error["input"])
+    given = given if len(given) <= MAX_ECHO else f"{given[:MAX_ECHO]}…"
+    return f"'{key}' is {given}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:

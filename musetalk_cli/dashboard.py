@@ -29,7 +29,8 @@ def open_dashboard(*, is_quiet: bool) -> Dashboard:
     """The display that fits where stderr goes."""
     if is_quiet:
         return QuietDashboard()
-    return LiveDashboard() if sys.stderr.isatty() else PlainDashboard()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return LiveDashboard() if is_terminal else PlainDashboard()
 
 
 class QuietDashboard:

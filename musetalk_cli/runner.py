@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from musetalk_cli.console import say
 from musetalk_cli.dashboard import Dashboard
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.timing import Snapshot
@@ -23,78 +24,104 @@ STATS_INTERVAL_S = 1.0
 class Interruption:
     """Counts Ctrl-C and SIGTERM: the first stops the run, the second aborts it."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.count = 0
+    def __init__(self, pipeline: Pipeline, dashboard: Dashboard) -> None:
         self._pipeline = pipeline
+        self._dashboard = dashboard
+        self._first = 0
+        self._count = 0
+        self._num_obeyed = 0
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as shells have it; 0 when there was none."""
+        return 128 + self._first if self._first else 0
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Handle the signals inside, and give them back afterwards."""
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Handle the signals inside, except those that we were started to ignore, and give them back afterwards."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        watched = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in watched:
+            signal.signal(number, self._receive)
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in watched.items():
                 signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
+        self._first = self._first or number
+        self._count += 1
 
     def obey(self) -> None:
         """Called from the loop, not from the handler: locks must not be taken inside a signal handler."""
-        if self.count == 1:
+        if self._num_obeyed == self._count:
+            return
+        self._num_obeyed = self._count
+        if self._count == 1:
+            self._dashboard.tell("stopping: finishing what is under way (Ctrl-C again drops it)")
             self._pipeline.stop()
-        elif self.count > 1:
+        else:
             self._pipeline.abort()
 
 
 class StatsFile:
-    """One JSON line a second, and a last one marked ``"event": "end"``."""
+    """One JSON line a second, and a last one marked ``"event": "end"``. The file is created with the first line.
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file: TextIO = path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise SinkError(f"cannot write the statistics {path}: {error.strerror}") from error
+    Raises SinkError when it cannot be, or exists and may not be replaced.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        if path.is_file() and not overwrite:
+            raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")
+        if not path.parent.is_dir() or path.is_dir():
+            raise SinkError(f"cannot write the statistics {path}", hint="name a file in a folder that is there")
+        self._path = path
+        self._file: TextIO | None = None
+        self._is_given_up = False
         self._next_at = time.perf_counter() + STATS_INTERVAL_S
 
     def note(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
+        """Write a line if it is time for one. Statistics that cannot be written are given up, not the video."""
         now = time.perf_counter()
-        if is_last or now >= self._next_at:
-            self._next_at = now + STATS_INTERVAL_S
+        if self._is_given_up or not (is_last or now >= self._next_at):
+            return
+        self._next_at = now + STATS_INTERVAL_S
+        try:
+            self._file = self._file or self._path.open("w", encoding="utf-8")
             self._file.write(json.dumps({"event": "end" if is_last else "tick", **snapshot.as_record()}) + "\n")
             self._file.flush()
+        except OSError as error:
+            say(f"musetalk: warning: no more statistics in {self._path}: {error.strerror}")
+            self._is_given_up = True
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            with suppress(OSError):  # told already
+                self._file.close()
 
 
-def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | None) -> tuple[Snapshot, bool]:
-    """Run to the end. Returns the last figures and whether the user interrupted it.
+def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | None) -> tuple[Snapshot, int]:
+    """Run to the end. Returns the last figures and the exit code: 0, or 128 + the signal that interrupted it.
 
     Raises the pipeline's first error, after everything has been released.
     """
-    interruption = Interruption(pipeline)
+    interruption = Interruption(pipeline, dashboard)
     try:
         with interruption.watching():
             pipeline.start()
-            is_told = False
             while not pipeline.wait(TICK_S):
                 interruption.obey()
-                if interruption.count and not is_told:
-                    is_told = True
-                    dashboard.tell("stopping: finishing what is under way (Ctrl-C again drops it)")
                 _show(pipeline.snapshot(), dashboard, stats)
     finally:
         pipeline.close()
         dashboard.close()
         if stats:
-            with suppress(OSError):
-                stats.note(pipeline.snapshot(), is_last=True)
+            stats.note(pipeline.snapshot(), is_last=True)
             stats.close()
     if pipeline.error:
         raise pipeline.error
-    return pipeline.snapshot(), interruption.count > 0
+    return pipeline.snapshot(), interruption.exit_code
 
 
 def _show(snapshot: Snapshot, dashboard: Dashboard, stats: StatsFile | None) -> None:

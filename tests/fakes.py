@@ -45,7 +45,7 @@ class FakeSource:
     """Gives chunks of sound; ``error`` is raised at the end, and ``blocks_forever`` waits for ``stop``."""
 
     num_channels = 1
-    duration_s: float | None = None
+    duration_s = None
 
     def __init__(self, chunks: list[SoundArray], error: Exception | None = None, blocks_forever: bool = False) -> None:
         self._chunks = list(chunks)
@@ -81,7 +81,9 @@ class MemorySink:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.data = b""
-        self.is_complete: bool | None = None
+        self.is_whole: bool | None = None
+        self.is_final: bool | None = None
+        self.where: str | None = None
         self._error = error
 
     def write(self, data: bytes) -> None:
@@ -89,8 +91,11 @@ class MemorySink:
             raise self._error
         self.data += data
 
-    def close(self, *, is_complete: bool) -> None:
-        self.is_complete = is_complete
+    def cancel(self) -> None:
+        pass
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        self.is_whole, self.is_final = is_whole, is_final
 
 
 def solid(width: int, height: int, luma: int) -> Planes:

@@ -70,6 +70,10 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("- a\n- b", ["must hold keys and values"]),
         ("video: {fps: 25", ["not valid YAML"]),
         ("warp: {life: yes please}", ["warp.life"]),
+        ("video: {fps: 25}\nvideo: {crf: 20}", ["not valid YAML", "'video' stands twice"]),
+        ("video: {crf: 2020-13-45}", ["not valid YAML"]),
+        ("[" * 3000, ["not valid YAML"]),
+        (f"avatar: {'9' * 5000}", ["not valid YAML"]),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -80,6 +84,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> 
     assert str(path) in message
     for word in words:
         assert word in message
+
+
+def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
+    assert load_config([write(tmp_path, "video:\naudio: {}\n")]).config == Config()
 
 
 def test_a_flag_is_blamed_by_its_name() -> None:
@@ -94,7 +102,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fps", "rate"),
-    [(25, "25"), (29.97, "30000/1001"), (23.976, "24000/1001"), (59.94, "60000/1001"), (12.5, "25/2"), (30, "30")],
+    [
+        (5, "5"),
+        (60, "60"),
+        (25, "25"),
+        (29.97, "30000/1001"),
+        (23.976, "24000/1001"),
+        (59.94, "60000/1001"),
+        (12.5, "25/2"),
+        (30, "30"),
+    ],
 )
 def test_frame_rates_are_exact(fps: float, rate: str) -> None:
     assert load_config(flags={"video.fps": ("--fps", fps)}).config.video.frame_rate == Fraction(rate)

@@ -52,4 +52,4 @@ def print_settings(loaded: LoadedConfig) -> None:
 
 
 def _print_setting(key: str, value: Any, origin: str) -> None:
-    typer.echo(f"{f'{key}: {json.dumps(value)}':<36}# {origin}")
+    typer.echo(f"{f'{key}: {json.dumps(value)}':<34}  # {origin}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,8 +27,6 @@ from musetalk_cli.errors import MuseTalkError, SinkError
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
     from musetalk_cli.engine.timing import Snapshot
-
-EXIT_INTERRUPTED = 130
 
 
 def render(
@@ -56,14 +56,28 @@ def render(
     if input_ is None:
         raise typer.BadParameter("give a sound file, a URL, or - for stdin", param_hint="INPUT")
     destination = output or default_output(input_)
+    settings = [("settings", path) for path in config or ()]
+    check_apart([("input", input_), ("output", destination), ("statistics", stats), *settings])
     exit_code = _render(loaded.config, input_, destination, overwrite, quiet, stats, started_at)
     raise typer.Exit(exit_code)
 
 
 def default_output(input_: str) -> str:
     """The input's name with ``.mp4``, in the current folder."""
-    stem = Path(input_.split("?")[0]).stem if input_ != "-" else "stdin"
-    return f"{stem or 'render'}.mp4"
+    if input_ == "-":
+        return "stdin.mp4"
+    name = input_.split("?")[0] if "://" in input_ else input_
+    return f"{Path(name).stem or 'render'}.mp4"
+
+
+def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
+    """Raise SinkError when one of ``files`` (what it is, its path) would be read and written, or written twice."""
+    named = [(what, Path(path)) for what, path in files if path and str(path) != "-"]
+    for index, (what, path) in enumerate(named):
+        for other, other_path in named[:index]:
+            is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()
+            if is_same and {what, other} != {"settings"}:
+                raise SinkError(f"{other} and {what} are the same file: {path}", hint="choose another name")
 
 
 def _render(
@@ -74,39 +88,26 @@ def _render(
     from musetalk_cli.engine.sinks import open_sink
     from musetalk_cli.runner import StatsFile, run_pipeline
 
-    _check_paths(input_, destination, stats)
     sink = open_sink(destination, overwrite=overwrite)
+    stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
     pipeline = build_file_pipeline(config, input_, sink, started_at)
     try:
-        stats_file = StatsFile(stats) if stats else None
-        snapshot, is_interrupted = run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file)
+        snapshot, exit_code = run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file)
     except MuseTalkError as error:
-        leftover = getattr(sink, "leftover", None)
-        if leftover:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {leftover}"]))
+        if sink.where:
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {sink.where}"]))
         raise
     finally:
         pipeline.close()
     if not quiet:
-        say(describe_result(snapshot, sink.name))
-    return EXIT_INTERRUPTED if is_interrupted else 0
+        say(describe_result(snapshot, sink.where))
+    return exit_code
 
 
-def _check_paths(input_: str, destination: str, stats: Path | None) -> None:
-    """Raise SinkError when one file would be read and written, or written twice."""
-    named = [
-        (name, Path(path))
-        for name, path in (("input", input_), ("output", destination), ("statistics", stats))
-        if path and str(path) != "-"
-    ]
-    for index, (name, path) in enumerate(named):
-        for other, other_path in named[:index]:
-            if path.resolve() == other_path.resolve():
-                raise SinkError(f"{other} and {name} are the same file: {path}", hint="choose another name")
-
-
-def describe_result(snapshot: Snapshot, where: str) -> str:
+def describe_result(snapshot: Snapshot, where: str | None) -> str:
     """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``"""
+    if where is None:
+        return "nothing was kept: the first fragment was not finished"
     size_mb = snapshot.num_bytes / 1e6
     pace = f"{snapshot.media_s:.1f} s in {snapshot.elapsed_s:.1f} s ({snapshot.speed:.1f}× real time)"
     return f"{snapshot.num_frames} frames, {pace}, {size_mb:.1f} MB → {where}"

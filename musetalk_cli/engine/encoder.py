@@ -20,8 +20,13 @@ from musetalk_cli.engine.stage import Channel, RunState, Stage
 from musetalk_cli.engine.timing import StageTimer
 from musetalk_cli.errors import EncoderError
 
-# Batches that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
+# Batches of pictures that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
 DEPTH_BATCHES = 2
+# The sound of a batch is queued before its pictures and must never keep them back: an encoder that looks ahead asks for
+# many pictures before it takes more sound. So the pictures are the bound for both, and this number is never reached.
+DEPTH_SOUNDS = 4096
+# Packets that ffmpeg itself holds per input; a packet of video is a whole picture of up to 7 MB.
+PICTURE_PACKETS, SOUND_PACKETS = 8, 64
 READ_BYTES = 1 << 16
 
 
@@ -47,10 +52,11 @@ def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> 
 
     rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
     # ffmpeg would otherwise read seconds of raw input to find out what we tell it anyway.
-    at_once = {"probesize": 32, "analyzeduration": 0, "thread_queue_size": 64}
-    size = f"{settings.width}x{settings.height}"
-    video = builder.input("pipe:0", f="rawvideo", pix_fmt="yuv420p", s=size, framerate=rate, **at_once)
-    sound = builder.input(f"pipe:{sound_fd}", f="s16le", ar=SOUND_RATE_HZ, ac=settings.num_channels, **at_once)
+    at_once = {"probesize": 32, "analyzeduration": 0}
+    shape = {"pix_fmt": "yuv420p", "s": f"{settings.width}x{settings.height}", "framerate": rate}
+    wave = {"ar": SOUND_RATE_HZ, "ac": settings.num_channels}
+    video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=PICTURE_PACKETS)
+    sound = builder.input(f"pipe:{sound_fd}", f="s16le", **wave, **at_once, thread_queue_size=SOUND_PACKETS)
     options = {**_video_options(settings), **_sound_options(settings), **_container_options()}
     output = builder.output(video.video, sound.audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
@@ -116,8 +122,9 @@ class Encoder:
         widen_pipe(self._process.stdin)
         widen_pipe(self._process.stdout)
         state.on_abort(self._process.kill)
+        state.on_abort(sink.cancel)
         self._pictures: Channel[Sequence[ByteArray]] = Channel("pictures", DEPTH_BATCHES, state)
-        self._sounds: Channel[SoundArray] = Channel("sounds", DEPTH_BATCHES, state)
+        self._sounds: Channel[SoundArray] = Channel("sounds", DEPTH_SOUNDS, state)
         self.stages = [
             Stage("encoder pictures", self._write_pictures, state),
             Stage("encoder sound", self._write_sounds, state),
@@ -127,10 +134,6 @@ class Encoder:
     def start(self) -> None:
         for stage in self.stages:
             stage.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def write(self, batch: FrameBatch) -> None:
         """Queue pictures and their sound. Raises Aborted."""
@@ -167,20 +170,21 @@ class Encoder:
                     return
 
     def _read_output(self) -> None:
-        is_complete = False
+        is_whole = False
         try:
             while data := os.read(self._process.stdout.fileno(), READ_BYTES):
                 self._sink.write(data)
                 self._note(data)
             status = self._process.wait()
-            is_complete = status == 0 and self._is_finished
-            if not is_complete and not self._state.is_aborted:
+            is_whole = status == 0 and self._is_finished
+            if not is_whole and not self._state.is_aborted:
                 raise self._explain(status)
         except BrokenPipeError:
             self.is_reader_gone = True
             self._state.abort()
         finally:
-            self._sink.close(is_complete=is_complete)
+            is_final = is_whole and not self._state.is_stopped and self._state.error is None
+            self._sink.close(is_whole=is_whole, is_final=is_final)
 
     def _note(self, data: bytes) -> None:
         now = time.perf_counter()

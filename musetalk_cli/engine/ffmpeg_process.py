@@ -15,8 +15,8 @@ from typing import IO
 
 from musetalk_cli.errors import EncoderError
 
-# ffmpeg explains a failure in its last few lines; the rest is banner.
-NUM_LAST_LINES = 40
+# ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
+NUM_LAST_LINES = 1000
 # The largest pipe an unprivileged Linux process may ask for: a whole 768² frame in one write instead of fourteen.
 PIPE_BYTES = 1 << 20
 
@@ -78,10 +78,6 @@ class FfmpegProcess:
     def stdout(self) -> IO[bytes]:
         assert self._child.stdout is not None  # noqa: S101 - always a pipe
         return self._child.stdout
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
 
     @property
     def log(self) -> list[str]:

@@ -50,7 +50,6 @@ class Pipeline:
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
-        self._num_frames = 0
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
         self._encoder = Encoder(settings.ffmpeg, settings.encoder, sink, self._state, self._timers["encode"])
@@ -70,6 +69,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Let the source end; what has been read is delivered and the output ends properly."""
+        self._state.is_stopped = True
         self._source.stop()
 
     def abort(self) -> None:
@@ -106,22 +106,16 @@ class Pipeline:
         """Whether the run ended because the reader of the output closed it."""
         return self._encoder.is_reader_gone
 
-    @property
-    def child_pids(self) -> list[int]:
-        """Processes that belong to the run."""
-        return [self._encoder.pid]
-
     def snapshot(self) -> Snapshot:
         """The run's figures at this moment."""
         elapsed_s = (self._ended_at or time.perf_counter()) - self._started_at
-        media_s = float(self._num_frames / self._settings.frame_rate)
+        media_s = float(self._encoder.num_frames / self._settings.frame_rate)
         return Snapshot(
             elapsed_s=elapsed_s,
-            num_frames=self._num_frames,
+            num_frames=self._encoder.num_frames,
             total_s=self._source.duration_s,
             media_s=media_s,
             speed=media_s / elapsed_s,
-            delivered_fps=self._encoder.num_frames / elapsed_s,
             num_bytes=self._encoder.num_bytes,
             time_to_first_byte_s=self._since_start(self._encoder.first_byte_at),
             time_to_first_fragment_s=self._since_start(self._encoder.first_fragment_at),
@@ -167,5 +161,4 @@ class Pipeline:
             with self._timers["composite"].measure(len(batch.frames)):
                 frames = composite(batch, self._model.resting)
             self._encoder.write(frames)
-            self._num_frames += len(batch.frames)
         self._encoder.finish()

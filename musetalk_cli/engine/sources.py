@@ -6,6 +6,8 @@ import re
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,7 +27,10 @@ class AudioSource(Protocol):
     """A voice: int16 PCM at 48 kHz, mono or stereo."""
 
     num_channels: int
-    duration_s: float | None  # None where nobody can know it beforehand
+
+    @property
+    def duration_s(self) -> float | None:
+        """Its length in seconds, None where nobody can know it beforehand."""
 
     def open(self) -> None:
         """Wait until sound is known to come. Raises SourceError."""
@@ -45,15 +50,21 @@ class FileSource:
 
     def __init__(self, location: str, ffmpeg: str) -> None:
         self.num_channels = 1
-        self.duration_s: float | None = None
+        self._duration_s: float | None = None
         self._name = "standard input" if location == STDIN else location
         self._is_stopped = False
         self._num_bytes = 0
         self._pending = b""
         check_input(location)
-        stdin: int | IO[bytes] = sys.stdin.buffer if location == STDIN else subprocess.DEVNULL
-        self._process = FfmpegProcess(build_decoder_args(ffmpeg, location), stdin=stdin)
+        with open_stdin(location) as stdin:
+            self._process = FfmpegProcess(build_decoder_args(ffmpeg, location), stdin=stdin)
         widen_pipe(self._process.stdout)
+
+    @property
+    def duration_s(self) -> float | None:
+        if self._duration_s is None:
+            self._duration_s = _find_duration(self._process.log)
+        return self._duration_s
 
     def open(self) -> None:
         header = self._read_exactly(WAV_HEADER_BYTES)
@@ -63,7 +74,6 @@ class FileSource:
             raise self._explain_nothing_decoded()
         self._pending = first
         self.num_channels = struct.unpack_from("<H", header, 22)[0]
-        self.duration_s = _find_duration(self._process.log)
 
     def read(self) -> SoundArray | None:
         frame_bytes = 2 * self.num_channels
@@ -115,19 +125,37 @@ class FileSource:
 
     def _last_error(self) -> str:
         errors = [line for line in self._process.log if "[error]" in line or "[fatal]" in line]
-        return f" ({errors[0].split('] ', 1)[-1]})" if errors else ""
+        return f" ({errors[0].split('] ')[-1]})" if errors else ""
 
 
 def build_decoder_args(ffmpeg: str, location: str) -> list[str]:
     """ffmpeg's arguments that turn the first audio track into 48 kHz 16-bit PCM, mono or stereo as it is."""
-    url = "pipe:0" if location == STDIN else location if is_url(location) else f"file:{location}"
+    url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
     layout = f"aformat=sample_fmts=s16:sample_rates={SOUND_RATE_HZ}:channel_layouts=mono|stereo"
-    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if location == STDIN else ["-nostdin"])
+    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if is_stream(location) else ["-nostdin"])
     return [ffmpeg, *quiet, "-i", url, "-map", "0:a:0", "-af", layout, "-fflags", "+bitexact", "-f", "wav", "pipe:1"]
 
 
 def is_url(location: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", location, re.IGNORECASE) is not None
+
+
+def is_stream(location: str) -> bool:
+    """Whether it is stdin, a named pipe or a device: something ffmpeg gets as an open file, since it may not be able to
+    open it by name (``/dev/fd/63`` is ours, not our child's)."""
+    return location == STDIN or (not is_url(location) and Path(location).exists() and not Path(location).is_file())
+
+
+@contextmanager
+def open_stdin(location: str) -> Iterator[int | IO[bytes]]:
+    """What the decoder gets as its standard input; closed on our side once it has it."""
+    if location == STDIN:
+        yield sys.stdin.buffer
+    elif is_stream(location):
+        with Path(location).open("rb", buffering=0) as stream:
+            yield stream
+    else:
+        yield subprocess.DEVNULL
 
 
 def check_input(location: str) -> None:
@@ -149,7 +177,7 @@ def check_input(location: str) -> None:
             path.open("rb").close()
         elif not path.exists():
             raise SourceError(f"{location} does not exist")
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SourceError(f"cannot read {location}: {getattr(error, 'strerror', None) or error}") from None
 
 

@@ -23,6 +23,7 @@ class RunState:
         self._lock = threading.Lock()
         self._on_abort: list[Callable[[], None]] = []
         self.is_aborted = False
+        self.is_stopped = False  # the source was told to end early
         self.error: BaseException | None = None
 
     def on_abort(self, callback: Callable[[], None]) -> None:

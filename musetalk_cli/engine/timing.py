@@ -32,7 +32,6 @@ class Snapshot:
     total_s: float | None = None
     media_s: float = 0.0
     speed: float = 0.0
-    delivered_fps: float = 0.0
     num_bytes: int = 0
     time_to_first_byte_s: float | None = None
     time_to_first_fragment_s: float | None = None

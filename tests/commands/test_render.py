@@ -298,7 +298,7 @@ def test_no_file_but_the_output_is_opened_for_writing(speech: Path, tmp_path: Pa
     subprocess.run([*trace, *command], check=True, cwd=tmp_path, capture_output=True)
     writes = [line for line in log.read_text().splitlines() if is_write(line)]
     assert len(writes) == 1
-    assert '"out/talk.mp4"' in writes[0]
+    assert '/out/talk.mp4"' in writes[0]
 
 
 def is_write(line: str) -> bool:
@@ -327,3 +327,118 @@ def test_stdout_on_a_terminal_is_refused(speech: Path) -> None:
     done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert b"standard output is a terminal" in done.stdout
+
+
+PRESETS = Path(__file__).parent.parent.parent / "configs"
+
+
+@pytest.mark.parametrize("choice", ["auto", "bundled"])
+@pytest.mark.parametrize("fps", ["5", "10", "29.97"])
+def test_an_encoder_that_looks_ahead_gets_its_pictures(
+    run_cli: Run, tone_wav: Callable[..., Path], tmp_path: Path, ffmpeg: str, choice: str, fps: str
+) -> None:
+    config = tmp_path / "slow.yaml"
+    config.write_text(f"ffmpeg: {choice}\nvideo: {{encoding_tune: none, encoding_preset: slow, batch_size: 1}}")
+    options = ("--config", PRESETS / "quality.yaml", "--config", config, "--fps", fps, "--size", "64", "-q")
+    done = run_cli("render", tone_wav(15.0), *options, "-o", "-")
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(read_pictures(ffmpeg, done.stdout, 64, 64)) == round(15 * float(fps))
+
+
+def test_an_interrupted_video_does_not_replace_an_older_one(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    old = tmp_path / "talk.mp4"
+    old.write_bytes(b"precious")
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", "--overwrite", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.part1.mp4", 2_000)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.decode().splitlines()[-1].endswith("→ talk.part1.mp4")
+    assert old.read_bytes() == b"precious"
+    assert len(read_pictures(ffmpeg, tmp_path / "talk.part1.mp4", 128, 128)) > 0
+
+
+def test_sigterm_ends_properly_with_its_own_code(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert child.returncode == 143
+    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+
+
+@pytest.mark.parametrize("delay_s", [0.03, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: float, number: signal.Signals) -> None:
+    read_fd, write_fd = os.pipe()  # a voice that never comes
+    command = [sys.executable, "-m", "musetalk_cli", "render", "-", "-o", "talk.mp4"]
+    child = subprocess.Popen(command, cwd=tmp_path, stdin=read_fd, stderr=subprocess.PIPE, start_new_session=True)
+    os.close(read_fd)
+    time.sleep(delay_s)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    os.close(write_fd)
+    # Python itself may not have come as far as our handlers yet.
+    assert child.returncode in (128 + number, -number)
+    assert b"Traceback" not in said or child.returncode == -number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_is_stuck_can_be_left(long_wav: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "talk.mp4")
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
+    time.sleep(2)
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.4)
+    child.communicate(timeout=10)
+    assert child.returncode == 130
+
+
+@pytest.mark.parametrize("fd", [0, 1, 2])
+def test_a_closed_standard_stream_does_no_harm(
+    run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str, fd: int
+) -> None:
+    done = run_cli("render", speech, *SMALL, cwd=tmp_path, preexec_fn=lambda: os.close(fd))
+    assert done.returncode == 0
+    assert done.stdout == b""
+    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
+
+
+def test_messages_never_enter_the_video(run_cli: Run, tmp_path: Path) -> None:
+    done = run_cli("render", "missing.wav", "-o", "-", cwd=tmp_path, preexec_fn=lambda: os.close(2))
+    assert done.returncode == 1
+    assert done.stdout == b""
+
+
+def test_stdout_that_is_closed(run_cli: Run, speech: Path) -> None:
+    done = run_cli("render", speech, "-o", "-", preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert b"standard output is closed" in done.stderr
+
+
+def test_a_voice_through_a_file_descriptor(run_cli: Run, speech: Path, ffmpeg: str) -> None:
+    for name in ("/dev/stdin", "/dev/fd/0"):
+        done = run_cli("render", name, "-o", "-", *SMALL, input=speech.read_bytes())
+        assert done.returncode == 0, done.stderr.decode()
+        assert len(read_pictures(ffmpeg, done.stdout, 128, 128)) == 63
+
+
+@pytest.mark.parametrize("stats", ["speech.wav", "notes.txt", "mine.yaml"])
+def test_statistics_replace_nothing_unasked(run_cli: Run, speech: Path, tmp_path: Path, stats: str) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    (tmp_path / "mine.yaml").write_text("video: {crf: 30}")
+    before = (tmp_path / stats).read_bytes()
+    done = run_cli("render", speech, *SMALL, "--config", "mine.yaml", "--stats", stats, cwd=tmp_path)
+    assert done.returncode == 1
+    assert (tmp_path / stats).read_bytes() == before
+    assert not (tmp_path / "speech.mp4").exists()
+
+
+def test_statistics_that_cannot_be_written_do_not_cost_the_video(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    done = run_cli("render", speech, *SMALL, "--stats", "/dev/full", cwd=tmp_path)
+    assert done.returncode == 0
+    assert b"no more statistics" in done.stderr
+    assert (tmp_path / "speech.mp4").exists()

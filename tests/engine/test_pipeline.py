@@ -36,7 +36,7 @@ def test_every_frame_in_order_and_the_whole_sound(ffmpeg: str) -> None:
     pipeline = build(ffmpeg, FakeSource(np.array_split(sound, 11)), FakeModel(delay_s=0.005), sink)
     run(pipeline)
     assert pipeline.error is None
-    assert sink.is_complete
+    assert sink.is_final
     pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)
     numbers = painted_numbers(pictures)
     assert len(numbers) == 133  # 5.3 s × 25 = 132.5, halves up
@@ -101,6 +101,7 @@ def test_a_voice_that_breaks_off_is_delivered_up_to_there(ffmpeg: str) -> None:
     pipeline = build(ffmpeg, FakeSource([tone(2.6)], error=SourceError("broke off")), FakeModel(), sink)
     run(pipeline)
     assert isinstance(pipeline.error, SourceError)
+    assert (sink.is_whole, sink.is_final) == (True, False)
     assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 65
 
 
@@ -114,7 +115,8 @@ def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
         assert pipeline.wait(10)
     finally:
         pipeline.close()
-    assert sink.is_complete
+    assert sink.is_whole
+    assert not sink.is_final, "an older file must stay"
     assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
 
 
@@ -126,7 +128,7 @@ def test_abort_ends_at_once(ffmpeg: str) -> None:
     pipeline.abort()
     pipeline.close()
     assert pipeline.error is None
-    assert sink.is_complete is False
+    assert sink.is_whole is False
 
 
 def test_an_encoder_that_is_killed_is_an_error(ffmpeg: str) -> None:
@@ -136,13 +138,13 @@ def test_an_encoder_that_is_killed_is_an_error(ffmpeg: str) -> None:
         pipeline.start()
         while pipeline.snapshot().num_frames < 50:
             assert not pipeline.wait(0.01)
-        os.kill(pipeline.child_pids[0], signal.SIGKILL)
+        os.kill(pipeline._encoder._process._child.pid, signal.SIGKILL)
         assert pipeline.wait(10)
     finally:
         pipeline.close()
     assert isinstance(pipeline.error, EncoderError)
     assert "SIGKILL" in str(pipeline.error)
-    assert sink.is_complete is False
+    assert sink.is_whole is False
 
 
 def test_a_pipeline_that_never_started_can_be_closed(ffmpeg: str) -> None:

@@ -2,56 +2,84 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.sinks import open_sink
+from musetalk_cli.engine.sinks import Sink, open_sink
+from musetalk_cli.engine.stage import Aborted
 from musetalk_cli.errors import SinkError
 from tests.engine.test_fragments import STREAM
+
+
+def end(sink: Sink, *, is_whole: bool = True, is_final: bool = True) -> None:
+    sink.close(is_whole=is_whole, is_final=is_final)
 
 
 def test_nothing_is_created_before_the_first_bytes(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     assert list(tmp_path.iterdir()) == []
-    sink.close(is_complete=False)
+    end(sink, is_whole=False)
     assert list(tmp_path.iterdir()) == []
+    assert sink.where is None
 
 
 def test_a_whole_video_is_kept_as_it_is(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     sink.write(STREAM + b"tail")
-    sink.close(is_complete=True)
+    end(sink)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM + b"tail"
+    assert sink.where == str(tmp_path / "a.mp4")
 
 
 def test_a_broken_off_video_ends_behind_its_last_whole_fragment(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     sink.write(STREAM + b"\0\0")
-    sink.close(is_complete=False)
+    end(sink, is_whole=False, is_final=False)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM
 
 
 def test_what_cannot_be_played_does_not_stay(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     sink.write(STREAM[:400])
-    sink.close(is_complete=False)
+    end(sink, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_file_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+def test_an_older_file_is_replaced_only_by_a_finished_one(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
+    path.chmod(0o640)
     broken = open_sink(str(path), overwrite=True)
     broken.write(STREAM[:400])
-    broken.close(is_complete=False)
-    assert path.read_bytes() == b"old"
-    whole = open_sink(str(path), overwrite=True)
-    whole.write(STREAM)
-    assert path.read_bytes() == b"old"
-    whole.close(is_complete=True)
-    assert path.read_bytes() == STREAM
+    end(broken, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == [path]
+    interrupted = open_sink(str(path), overwrite=True)
+    interrupted.write(STREAM)
+    end(interrupted, is_final=False)
+    assert path.read_bytes() == b"old"
+    assert interrupted.where == str(tmp_path / "a.part1.mp4")
+    finished = open_sink(str(path), overwrite=True)
+    finished.write(STREAM)
+    assert path.read_bytes() == b"old"
+    end(finished)
+    assert path.read_bytes() == (tmp_path / "a.part1.mp4").read_bytes() == STREAM
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "a.part1.mp4"]
+
+
+def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
+    target, link, dangling = tmp_path / "target.mp4", tmp_path / "link.mp4", tmp_path / "dangling.mp4"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "new.mp4")
+    for path in (link, dangling):
+        sink = open_sink(str(path), overwrite=True)
+        sink.write(STREAM)
+        end(sink)
+        assert path.is_symlink()
+    assert target.read_bytes() == (tmp_path / "new.mp4").read_bytes() == STREAM
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
@@ -59,8 +87,16 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     (tmp_path / "a.mp4").write_bytes(b"somebody else's")
     with pytest.raises(SinkError):
         sink.write(STREAM)
-    sink.close(is_complete=False)
+    end(sink, is_whole=False, is_final=False)
     assert (tmp_path / "a.mp4").read_bytes() == b"somebody else's"
+
+
+def test_odd_names_are_errors_with_words(tmp_path: Path) -> None:
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    for name in ("x" * 300 + ".mp4", "loop.mp4", "nul\0.mp4"):
+        with pytest.raises(SinkError, match=r"cannot write|no permission|exists"):
+            sink = open_sink(str(tmp_path / name), overwrite=True)
+            sink.write(STREAM)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +117,7 @@ def test_a_full_disk_is_said_in_words() -> None:
     with pytest.raises(SinkError, match="no space left") as caught:
         sink.write(b"x")
     assert "free some space" in caught.value.hint
-    sink.close(is_complete=False)
+    end(sink, is_whole=False)
 
 
 def test_a_named_pipe_is_written_as_it_is(tmp_path: Path) -> None:
@@ -90,7 +126,23 @@ def test_a_named_pipe_is_written_as_it_is(tmp_path: Path) -> None:
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     sink = open_sink(str(path), overwrite=False)
     sink.write(STREAM)
-    sink.close(is_complete=True)
+    end(sink)
     assert os.read(reader, 1 << 16) == STREAM
     os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("has_reader", [True, False])
+def test_a_pipe_that_nobody_empties_can_be_left(tmp_path: Path, has_reader: bool) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if has_reader else None
+    sink = open_sink(str(path), overwrite=False)
+    timer = threading.Timer(0.3, sink.cancel)
+    timer.start()
+    with pytest.raises(Aborted):
+        sink.write(b"x" * (1 << 20))
+    timer.join()
+    end(sink, is_whole=False)
+    if reader is not None:
+        os.close(reader)
