@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from musetalk_cli.config import Config
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 
 if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.portrait import PortraitDescription
     from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.models.base import LipSyncModel
-    from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
     from musetalk_cli.engine.sinks import Sink
-    from musetalk_cli.engine.sources import AudioSource
 
 
 def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: float) -> Pipeline:
@@ -21,21 +22,31 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
 
     Raises MuseTalkError for whatever is wrong with the input, the avatar or ffmpeg.
     """
+    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
     from musetalk_cli.engine.sources import FileSource
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
-    # Decoding starts in its own process while we load the avatar; only then do we ask whether it found any sound.
-    source = FileSource(location, ffmpeg)
-    try:
-        model = build_model(config)
+    with ExitStack() as failing:
+        # Both ffmpegs start in processes of their own while we load what we need, the decoder first: only its output
+        # says how many channels there are.
+        source = FileSource(location, ffmpeg)
+        failing.callback(source.close)
+
+        from musetalk_cli.engine.avatar.portrait import describe_portrait
+        from musetalk_cli.engine.encoder import EncoderProcess
+        from musetalk_cli.engine.pipeline import Pipeline
+
+        portrait = describe_portrait(config.avatar)
         source.open()
-        return _connect(config, ffmpeg, source, model, sink, started_at)
-    except BaseException:
-        source.close()
-        raise
+        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))
+        failing.callback(encoder.close)
+        model = build_model(config, portrait)
+        pipeline = Pipeline(source, model, encoder, sink, _pipeline_settings(config), started_at)
+        failing.pop_all()
+        return pipeline
 
 
-def build_model(config: Config) -> LipSyncModel:
+def build_model(config: Config, portrait: PortraitDescription) -> LipSyncModel:
     """The lip-sync model with its avatar. Raises AvatarError or ModelError."""
     import cv2
 
@@ -44,32 +55,33 @@ def build_model(config: Config) -> LipSyncModel:
 
     # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
     cv2.setNumThreads(1)
-    portrait = load_portrait(config.avatar)
     video, warp = config.video, config.warp
-    return WarpModel(portrait, video.frame_rate, video.size, life=warp.life, seed=warp.seed)
+    return WarpModel(load_portrait(portrait), video.frame_rate, video.size, life=warp.life, seed=warp.seed)
 
 
-def _connect(
-    config: Config, ffmpeg: str, source: AudioSource, model: LipSyncModel, sink: Sink, started_at: float
-) -> Pipeline:
-    from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+def count_workers(wanted: int) -> int:
+    """``wanted``, but no more than the cores that we may use: more threads than cores slow a CPU model down."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(wanted, cores)
 
-    settings = PipelineSettings(
-        ffmpeg=ffmpeg,
+
+def _pipeline_settings(config: Config) -> PipelineSettings:
+    from musetalk_cli.engine.pipeline import PipelineSettings
+
+    return PipelineSettings(
         block_s=config.audio.target_duration,
         buffer_blocks=config.audio.buffer_size,
         batch_size=config.video.batch_size,
-        num_workers=config.performance.parallel_workers,
+        num_workers=count_workers(config.performance.parallel_workers),
         frame_rate=config.video.frame_rate,
-        encoder=_encoder_settings(config, model, source.num_channels),
     )
-    return Pipeline(source, model, sink, settings, started_at)
 
 
-def _encoder_settings(config: Config, model: LipSyncModel, num_channels: int) -> EncoderSettings:
+def _encoder_settings(config: Config, portrait: PortraitDescription, num_channels: int) -> EncoderSettings:
+    from musetalk_cli.engine.colour import even_size
     from musetalk_cli.engine.encoder import EncoderSettings
 
-    height, width = model.resting.shape[0] * 2 // 3, model.resting.shape[1]
+    width, height = even_size(portrait.width, portrait.height, config.video.size)
     return EncoderSettings(
         width=width,
         height=height,

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from musetalk_cli.engine.colour import Planes, planes_to_i420
-from musetalk_cli.engine.encoder import EncoderSettings
+from musetalk_cli.engine.encoder import EncoderProcess, EncoderSettings
 from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, Region, SoundArray
 from musetalk_cli.engine.pipeline import PipelineSettings
 
@@ -112,17 +112,20 @@ def tone(duration_s: float, num_channels: int = 1, frequency_hz: float = 440.0) 
     return np.repeat(wave[:, None], num_channels, axis=1)
 
 
-def pipeline_settings(ffmpeg: str, **changes: object) -> PipelineSettings:
-    """Settings for the fake model's small picture."""
-    rate = Fraction(25)
-    encoder = EncoderSettings(WIDTH, HEIGHT, rate, 1, "ultrafast", "zerolatency", 23, None, 64, 1.0)
+def encoder_process(ffmpeg: str, rate: Fraction = Fraction(25)) -> EncoderProcess:
+    """An encoder for the fake model's small picture."""
+    return EncoderProcess(
+        ffmpeg, EncoderSettings(WIDTH, HEIGHT, rate, 1, "ultrafast", "zerolatency", 23, None, 64, 1.0)
+    )
+
+
+def pipeline_settings(**changes: object) -> PipelineSettings:
+    """Settings for the fake model."""
     values: dict[str, object] = {
-        "ffmpeg": ffmpeg,
         "block_s": 2.0,
         "buffer_blocks": 4,
         "batch_size": 8,
         "num_workers": 3,
-        "frame_rate": rate,
-        "encoder": encoder,
+        "frame_rate": Fraction(25),
     }
     return PipelineSettings(**{**values, **changes})  # type: ignore[arg-type]

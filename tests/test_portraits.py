@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
-from musetalk_cli.engine.avatar.portrait import Portrait, load_portrait, portrait_names
+from musetalk_cli.engine.avatar.portrait import Portrait, describe_portrait, load_portrait, portrait_names
 
 FOLDER = Path(str(files("musetalk_cli"))) / "assets" / "portraits"
 PICTURE_PX = 1024
@@ -26,7 +26,7 @@ PAIRS = (
 
 @pytest.fixture(scope="module", params=portrait_names())
 def portrait(request: pytest.FixtureRequest) -> Portrait:
-    return load_portrait(request.param)
+    return load_portrait(describe_portrait(request.param))
 
 
 def eye_distance(marks: Landmarks) -> float:

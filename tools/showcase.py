@@ -1,6 +1,6 @@
 """Make README.md's moving picture, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
 
-    python -m tools.showcase
+python -m tools.showcase
 """
 
 from __future__ import annotations

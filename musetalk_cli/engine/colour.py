@@ -34,6 +34,11 @@ class Planes:
     chroma: ByteArray
 
 
+def even_size(width: int, height: int, height_px: int) -> tuple[int, int]:
+    """Width and height of a picture scaled to ``height_px``, both even, as 4:2:0 planes must be."""
+    return max(2, 2 * round(width * height_px / height / 2)), max(2, 2 * round(height_px / 2))
+
+
 def bgr_to_planes(bgr: ByteArray) -> Planes:
     """Convert uint8 BGR (h, w, 3), h and w even, to 4:2:0 planes."""
     ycbcr = cv2.transform(bgr, _BGR_TO_YCBCR)

@@ -91,14 +91,39 @@ def _container_options() -> dict[str, Any]:
     return {"f": "mp4", "movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": 1}
 
 
+class EncoderProcess(FfmpegProcess):
+    """ffmpeg as the encoder, with a pipe for pictures (``stdin``) and one for ``sound``.
+
+    It starts at once, so that it is ready when the first picture is.
+    """
+
+    def __init__(self, ffmpeg: str, settings: EncoderSettings) -> None:
+        sound_read_fd, sound_write_fd = os.pipe()
+        self.sound: IO[bytes] = os.fdopen(sound_write_fd, "wb", buffering=0)
+        try:
+            argv = build_ffmpeg_args(ffmpeg, settings, sound_read_fd)
+            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=(sound_read_fd,))
+        except BaseException:
+            self.sound.close()
+            raise
+        finally:
+            os.close(sound_read_fd)
+        widen_pipe(self.stdin)
+        widen_pipe(self.stdout)
+
+    def close(self) -> None:
+        super().close()
+        self.sound.close()
+
+
 class Encoder:
-    """Owns the ffmpeg child and the threads that feed and empty it.
+    """Owns an encoder process and the threads that feed and empty it.
 
     Each input has its own writer, since ffmpeg reads them as its interleaving wants and a single writer would wait on
     one pipe while ffmpeg waits for the other. ``write`` and ``finish`` come from one thread.
     """
 
-    def __init__(self, ffmpeg: str, settings: EncoderSettings, sink: Sink, state: RunState, timer: StageTimer) -> None:
+    def __init__(self, process: EncoderProcess, sink: Sink, state: RunState, timer: StageTimer) -> None:
         self.num_bytes = 0
         self.num_frames = 0
         self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
@@ -109,19 +134,8 @@ class Encoder:
         self._timer = timer
         self._fragments = FragmentCounter()
         self._is_finished = False
-        sound_read_fd, sound_write_fd = os.pipe()
-        self._sound_pipe = os.fdopen(sound_write_fd, "wb", buffering=0)
-        try:
-            argv = build_ffmpeg_args(ffmpeg, settings, sound_read_fd)
-            self._process = FfmpegProcess(argv, stdin=subprocess.PIPE, pass_fds=(sound_read_fd,))
-        except BaseException:
-            self._sound_pipe.close()
-            raise
-        finally:
-            os.close(sound_read_fd)
-        widen_pipe(self._process.stdin)
-        widen_pipe(self._process.stdout)
-        state.on_abort(self._process.kill)
+        self._process = process
+        state.on_abort(process.kill)
         state.on_abort(sink.cancel)
         self._pictures: Channel[Sequence[ByteArray]] = Channel("pictures", DEPTH_BATCHES, state)
         self._sounds: Channel[SoundArray] = Channel("sounds", DEPTH_SOUNDS, state)
@@ -152,7 +166,6 @@ class Encoder:
         for stage in self.stages:
             stage.join()
         self._process.close()
-        self._sound_pipe.close()
 
     def _write_pictures(self) -> None:
         with self._process.stdin as pipe:
@@ -164,7 +177,7 @@ class Encoder:
                     self.num_frames += 1
 
     def _write_sounds(self) -> None:
-        with self._sound_pipe as pipe:
+        with self._process.sound as pipe:
             for sound in self._sounds:
                 if not _write_all(pipe, np.ascontiguousarray(sound)):
                     return

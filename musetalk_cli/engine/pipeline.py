@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from musetalk_cli.engine.blocks import BlockCutter, split_block
 from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.encoder import Encoder, EncoderSettings
+from musetalk_cli.engine.encoder import Encoder, EncoderProcess
 from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.sinks import Sink
@@ -26,24 +26,29 @@ class PipelineSettings:
     """How the stages are set: ``block_s`` seconds a block, at most ``buffer_blocks`` blocks decoded ahead, and
     ``num_workers`` batches of ``batch_size`` frames made at the same time."""
 
-    ffmpeg: str
     block_s: float
     buffer_blocks: int
     batch_size: int
     num_workers: int
     frame_rate: Fraction
-    encoder: EncoderSettings
 
 
 class Pipeline:
     """source → blocks → features → workers → compositing → encoder → sink.
 
-    The source must be open. Call ``start``, then ``wait`` until it says True, then ``close``; ``error`` is the first
-    failure. ``stop`` delivers what is in flight, ``abort`` drops it; both may be called from any thread.
+    The source must be open; the pipeline owns it and the encoder's process from then on. Call ``start``, then ``wait``
+    until it says True, then ``close``; ``error`` is the first failure. ``stop`` delivers what is in flight, ``abort``
+    drops it; both may be called from any thread.
     """
 
     def __init__(
-        self, source: AudioSource, model: LipSyncModel, sink: Sink, settings: PipelineSettings, started_at: float
+        self,
+        source: AudioSource,
+        model: LipSyncModel,
+        encoder: EncoderProcess,
+        sink: Sink,
+        settings: PipelineSettings,
+        started_at: float,
     ) -> None:
         self._source = source
         self._model = model
@@ -52,7 +57,7 @@ class Pipeline:
         self._ended_at: float | None = None
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
-        self._encoder = Encoder(settings.ffmpeg, settings.encoder, sink, self._state, self._timers["encode"])
+        self._encoder = Encoder(encoder, sink, self._state, self._timers["encode"])
         self._state.on_abort(source.stop)
         self._blocks: Channel[AudioBlock] = Channel("blocks", settings.buffer_blocks, self._state)
         self._workers = WorkerPool(self._make_faces, settings.num_workers, self._state)

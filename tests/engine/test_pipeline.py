@@ -10,7 +10,7 @@ import pytest
 
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
-from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, pipeline_settings, tone
+from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, encoder_process, pipeline_settings, tone
 from tests.media import read_pictures, read_sound
 
 
@@ -23,7 +23,9 @@ def run(pipeline: Pipeline) -> None:
 
 
 def build(ffmpeg: str, source: FakeSource, model: FakeModel, sink: MemorySink, **changes: object) -> Pipeline:
-    return Pipeline(source, model, sink, pipeline_settings(ffmpeg, **changes), time.perf_counter())
+    encoder = encoder_process(ffmpeg, model.frame_rate)
+    settings = pipeline_settings(frame_rate=model.frame_rate, **changes)
+    return Pipeline(source, model, encoder, sink, settings, time.perf_counter())
 
 
 def painted_numbers(pictures: np.ndarray) -> list[int]:
@@ -68,10 +70,8 @@ def test_the_number_of_workers_changes_nothing(ffmpeg: str, num_workers: int) ->
 
 @pytest.mark.parametrize("rate", [Fraction(30_000, 1001), Fraction(10), Fraction(60)])
 def test_other_frame_rates(ffmpeg: str, rate: Fraction) -> None:
-    settings = pipeline_settings(ffmpeg).encoder
     sink = MemorySink()
-    encoder = type(settings)(**{**settings.__dict__, "frame_rate": rate})
-    run(build(ffmpeg, FakeSource([tone(4.7)]), FakeModel(rate), sink, frame_rate=rate, encoder=encoder))
+    run(build(ffmpeg, FakeSource([tone(4.7)]), FakeModel(rate), sink))
     assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == int(Fraction(47, 10) * rate + Fraction(1, 2))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.portrait import load_portrait, portrait_names
+from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait, portrait_names
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.messages import FeatureBatch
@@ -98,7 +98,7 @@ def purity_rows() -> list[Row]:
     """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same picture."""
     rows = [lead_row()]
     for avatar in portrait_names():
-        model = WarpModel(load_portrait(avatar), Fraction(FPS), 768, life=True, seed=0)
+        model = WarpModel(load_portrait(describe_portrait(avatar)), Fraction(FPS), 768, life=True, seed=0)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
         pictures = [_frames(model, mouths) for _ in range(2)]
         same = hashlib.sha256(pictures[0].tobytes()).digest() == hashlib.sha256(pictures[1].tobytes()).digest()

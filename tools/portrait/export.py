@@ -1,6 +1,6 @@
 """Landmarks, blink patches and files of a painted portrait.
 
-``NAME.json`` holds ``format``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``). Points are
+``NAME.json`` holds ``format``, ``size``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``). Points are
 picture pixels, with pixel centres at integers.
 """
 
@@ -131,6 +131,7 @@ def export(person: Person, folder: Path, scale: int) -> None:
     lids = paint_lids(stage, picture, box)
     record = {
         "format": 1,
+        "size": [picture.shape[1], picture.shape[0]],
         "landmarks": _rounded(marks),
         "lids": {"box": list(box), "levels": list(LID_LEVELS)},
     }

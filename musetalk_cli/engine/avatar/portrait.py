@@ -43,24 +43,42 @@ def check_portrait_name(name: str) -> None:
         raise AvatarError(f"there is no avatar '{name}'", hint=hint)
 
 
-def load_portrait(name: str) -> Portrait:
-    """Read a built-in portrait. Raises AvatarError when the name is unknown or its files are damaged."""
+@dataclass(frozen=True)
+class PortraitDescription:
+    """What is known of a portrait before its pictures are read; ``width`` and ``height`` in pixels."""
+
+    name: str
+    width: int
+    height: int
+    landmarks: Landmarks
+    lid_box: tuple[int, int, int, int]
+    lid_levels: tuple[float, ...]
+
+
+def describe_portrait(name: str) -> PortraitDescription:
+    """Read a built-in portrait's JSON. Raises AvatarError when the name is unknown or the file is damaged."""
     check_portrait_name(name)
     try:
-        description = json.loads(_folder().joinpath(f"{name}.json").read_text(encoding="utf-8"))
-        if description["format"] != FORMAT:
-            raise AvatarError(f"portrait '{name}' has format {description['format']}, not {FORMAT}")
-        lids = description["lids"]
-        strip = _read_picture(f"{name}-lids.png")
-        pictures = np.stack(np.split(strip, len(lids["levels"])))
-        return Portrait(
-            name,
-            _read_picture(f"{name}.png"),
-            Landmarks.from_mapping(description["landmarks"]),
-            Lids(tuple(lids["box"]), tuple(lids["levels"]), pictures),
-        )
+        record = json.loads(_folder().joinpath(f"{name}.json").read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise AvatarError(f"portrait '{name}' has format {record['format']}, not {FORMAT}")
+        landmarks, lids = Landmarks.from_mapping(record["landmarks"]), record["lids"]
+        width, height = (int(value) for value in record["size"])
+        return PortraitDescription(name, width, height, landmarks, tuple(lids["box"]), tuple(lids["levels"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise AvatarError(f"portrait '{name}' is damaged: {error}", hint="install musetalk again") from error
+
+
+def load_portrait(description: PortraitDescription) -> Portrait:
+    """Read a portrait's pictures. Raises AvatarError when they are damaged or are not what was described."""
+    name, levels = description.name, description.lid_levels
+    picture, strip = _read_picture(f"{name}.png"), _read_picture(f"{name}-lids.png")
+    if picture.shape != (description.height, description.width, 3) or len(strip) % max(1, len(levels)):
+        raise AvatarError(
+            f"the pictures of portrait '{name}' are not what {name}.json says", hint="install musetalk again"
+        )
+    lids = Lids(description.lid_box, levels, np.stack(np.split(strip, len(levels))))
+    return Portrait(name, picture, description.landmarks, lids)
 
 
 def _folder() -> Path:

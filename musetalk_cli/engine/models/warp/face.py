@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_planes
+from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_planes, even_size
 from musetalk_cli.engine.messages import Region
 from musetalk_cli.engine.models.warp.eyes import EyeStates, resize_picture
 from musetalk_cli.engine.models.warp.fields import REACH
@@ -52,7 +52,7 @@ class WarpFace:
         ``height_px`` (rounded to even, as the width is). ``lids``: painted eyelids for blinks. ``life``: blinks and
         head sway; when off, nothing outside the mouth's surroundings changes. ``seed`` chooses blinks and sway.
         """
-        size = (_even(picture.shape[1] * height_px / picture.shape[0]), _even(height_px))
+        size = even_size(picture.shape[1], picture.shape[0], height_px)
         face = _scale_landmarks(landmarks, size[0] / picture.shape[1], size[1] / picture.shape[0])
         planes = bgr_to_planes(resize_picture(picture, size))
         self._seed = seed
@@ -230,7 +230,3 @@ def _within(inner: slice, outer: slice) -> slice:
 
 def _half(span: slice) -> slice:
     return slice(span.start // 2, span.stop // 2)
-
-
-def _even(value: float) -> int:
-    return max(2, 2 * round(value / 2))
