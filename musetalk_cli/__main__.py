@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line and exit."""
+    # What is loaded at the start stays. Looking through it for garbage again and again takes 50 of the 850 ms to the
+    # first byte; a run switches it on again.
+    gc.disable()
     _open_missing_streams()
     _end_quietly_on_signals()
     _set_up_libraries()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from musetalk_cli.console import say
 from musetalk_cli.engine.timing import Snapshot
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 PLAIN_INTERVAL_S = 2.0
 
@@ -67,12 +71,15 @@ class PlainDashboard:
 class LiveDashboard:
     """A bar with speed and time left, and the stages' milliseconds per frame below it."""
 
-    def __init__(self) -> None:
+    @cached_property
+    def _live(self) -> Live:
+        """Started when there is something to show: rich is loaded while the first frames are made."""
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
-        self._live.start()
+        live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        live.start()
+        return live
 
     def show(self, snapshot: Snapshot) -> None:
         from rich.console import Group

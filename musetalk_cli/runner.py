@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import time
@@ -110,6 +111,7 @@ def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | No
     try:
         with interruption.watching():
             pipeline.start()
+            gc.enable()  # see __main__.py
             while not pipeline.wait(TICK_S):
                 interruption.obey()
                 _show(pipeline.snapshot(), dashboard, stats)

@@ -15,7 +15,7 @@ AvatarOption = Annotated[str | None, typer.Option("--avatar", help="Who speaks: 
 ModelOption = Annotated[str | None, typer.Option("--model", help="Lip-sync model: warp.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches of frames made at once, at most one per core.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches made at once, at most one per core.")]
 ConfigOption = Annotated[
     list[Path] | None, typer.Option("--config", help="YAML file with settings; later ones win.", show_default=False)
 ]

@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train")
     train.add_argument(
-        "--takes", type=int, default=14, help="takes of 24 s per language (three times as many for English)"
+        "--takes", type=int, default=24, help="takes of 24 s per language (three times as many for English)"
     )
-    train.add_argument("--updates", type=int, default=3500)
+    train.add_argument("--updates", type=int, default=6500)
     train.add_argument("--workers", type=int, default=2)
     train.add_argument("--out", type=Path, default=WEIGHTS)
     judge = commands.add_parser("evaluate")

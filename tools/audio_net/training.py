@@ -24,14 +24,14 @@ ENTRY_TAPS = (-2, -1, 0, 1, 2)
 BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 2), (-8, 0, 2), (-16, -8, 0))
 
 # A closure is short and rare, and the eye notices a missed one first.
-CLOSURE_WEIGHTS = (3.0, 2.0)
+CLOSURE_WEIGHTS = (4.0, 2.5)
 
 
 @dataclass(frozen=True)
 class Plan:
     """How to train: net width, number of optimiser steps, crops per step and their length in 20 ms steps, peak rate."""
 
-    channels: int = 96
+    channels: int = 128
     num_updates: int = 6000
     batch: int = 24
     crop_steps: int = 192

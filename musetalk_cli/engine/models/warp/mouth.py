@@ -30,6 +30,9 @@ GATE_POWER_DBFS = (-76.0, -68.0)
 # A frame shows the mouth of its first 40 ms at most: averaged over longer, all mouths are half open, and a frame that
 # runs past the end of its block would need more sound than a live stream has.
 LONGEST_VIEW_S = 0.04
+# The net answers for every 20 ms by itself. A share of each neighbour takes the flicker out of O, J, W, P and F; more of
+# it in the closures would leave lips apart.
+NEIGHBOUR_SHARE = np.array([0.25, 0.25, 0.25, 0.1, 0.1], dtype=np.float32)
 _PROBE_S = 0.005
 
 
@@ -42,7 +45,7 @@ class MouthReader:
     """
 
     before_s: float = 3.6
-    after_s: float = 0.30
+    after_s: float = 0.32
 
     def __init__(self, net: MouthNet) -> None:
         past, future = _needed_context_s(net)
@@ -81,17 +84,22 @@ class MouthReader:
         return sample_frames(steps, first_step, times_s + LEAD_S, view_s)
 
     def read_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
-        """The net's answers float32 (num_steps, 5) for 20 ms steps of the stream, gated to zero in silence.
+        """The net's answers float32 (num_steps, 5) for 20 ms steps of the stream, smoothed, and zero in silence.
 
         O is the opening the speaker aims at, closures not yet taken off. ``samples`` begins at the stream's sample
         ``first_sample``.
         """
-        past, future = self._net.past_steps, self._net.future_steps
+        past, future = self._net.past_steps + 1, self._net.future_steps + 1  # one more for the smoothing
         features = extract_steps(
             np.asarray(samples, dtype=np.float32), first_sample, first_step - past, past + num_steps + future
         )
         gate = _speech_gate(features.level_db, features.power_dbfs)[past : past + num_steps]
-        return np.asarray(self._net.forward(features.bands) * gate[:, None], dtype=np.float32)
+        return np.asarray(_smooth(self._net.forward(features.bands)) * gate[:, None], dtype=np.float32)
+
+
+def _smooth(steps: FloatArray) -> FloatArray:
+    """Steps (n + 2, 5) → (n, 5): each with its neighbours' shares."""
+    return steps[1:-1] + NEIGHBOUR_SHARE * (steps[:-2] + steps[2:] - 2.0 * steps[1:-1])
 
 
 def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], view_s: float) -> FloatArray:
@@ -133,9 +141,9 @@ def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
 def _needed_context_s(net: MouthNet) -> tuple[float, float]:
     """Seconds of sound that a block's mouths depend on before its start and after its end.
 
-    A frame may begin just before the end, and its last view lies between two step centres: one and a half steps more.
+    A frame may begin just before the end, and its last view lies between two smoothed step centres: 2.5 steps more.
     """
-    past_steps = net.past_steps + REACH_BACK_STEPS + 1.5
-    future_steps = net.future_steps + 1.5
+    past_steps = net.past_steps + REACH_BACK_STEPS + 2.5
+    future_steps = net.future_steps + 2.5
     ahead_s = future_steps * STEP_S + REACH_AHEAD_S + LEAD_S + LONGEST_VIEW_S
     return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, ahead_s
