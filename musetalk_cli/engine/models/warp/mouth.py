@@ -30,8 +30,8 @@ GATE_POWER_DBFS = (-76.0, -68.0)
 # A frame shows the mouth of its first 40 ms at most: averaged over longer, all mouths are half open, and a frame that
 # runs past the end of its block would need more sound than a live stream has.
 LONGEST_VIEW_S = 0.04
-# The net answers for every 20 ms by itself. A share of each neighbour takes the flicker out of O, J, W, P and F; more of
-# it in the closures would leave lips apart.
+# The net answers for every 20 ms by itself. A share of each neighbour takes the flicker out of O, J, W, P and F; more
+# of it in the closures would leave lips apart.
 NEIGHBOUR_SHARE = np.array([0.25, 0.25, 0.25, 0.1, 0.1], dtype=np.float32)
 _PROBE_S = 0.005
 
