@@ -23,7 +23,7 @@ from typing import Any
 
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.fragments import FragmentCounter
-from tools.audio_net.report import update_section
+from tools.report import update_section
 
 DOCUMENT = Path("docs/performance.md")
 CASES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -320,9 +319,8 @@ def test_no_arguments_and_version(run_cli: Run) -> None:
     assert b"INPUT" in missing.stderr
 
 
+@pytest.mark.needs("script")
 def test_stdout_on_a_terminal_is_refused(speech: Path) -> None:
-    if shutil.which("script") is None:
-        pytest.skip("needs script (util-linux) for a terminal")
     command = f"{sys.executable} -m musetalk_cli render {speech} -o -"
     done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1

@@ -19,6 +19,7 @@ import numpy as np
 
 WEIGHTS = Path("musetalk_cli/assets/mouth_net.npz")
 HELLO = Path("examples/hello.wav")
+DOCUMENT = Path("docs/mouth-net-training.md")
 HELLO_TEXT = "Hello! I am a portrait, and your voice moves my mouth. Maybe you want me to read a poem?"
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from tools.audio_net.corpus import make_shards, training_recipes
-    from tools.audio_net.report import update_section
+    from tools.report import update_section
 
     started_s = time.perf_counter()
     recipes = training_recipes(args.takes)
@@ -83,14 +84,14 @@ def _train(args: argparse.Namespace) -> None:
     log("")
     log(f"{num_parameters:,} parameters, {size_bytes / 1e6:.2f} MB as float16.")
     if args.out == WEIGHTS:
-        update_section("training log", "\n".join(lines))
+        update_section("training log", "\n".join(lines), DOCUMENT)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     from musetalk_cli.engine.models.warp.mouth import MouthReader
     from musetalk_cli.engine.models.warp.net import load_net
     from tools.audio_net import evaluation
-    from tools.audio_net.report import update_section
+    from tools.report import update_section
 
     reader = MouthReader(load_net(args.weights))
     rows = evaluation.synthetic_rows(reader, seed=9000, num_workers=args.workers)
@@ -104,7 +105,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     text = evaluation.table(rows)
     print(text)
     if args.write:
-        update_section("held-out table", text)
+        update_section("held-out table", text, DOCUMENT)
 
 
 def _speak(_: argparse.Namespace) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from musetalk_cli.engine.models.warp.mouth import MouthReader
 from tools.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
-from tools.audio_net.report import update_section
 from tools.lip_sync.pictures import Bench, clip_rows, file_rows, picture_rows, purity_rows
+from tools.report import update_section
 
 DOCUMENT = Path("docs/lip-sync.md")
 HELLO = Path("examples/hello.wav")

@@ -14,8 +14,8 @@ from musetalk_cli.engine.models.warp.acoustics import NUM_FEATURES
 from musetalk_cli.engine.models.warp.net import load_net
 from tools.audio_net.espeak import Phone
 from tools.audio_net.phonemes import mouth_targets
-from tools.audio_net.report import update_section
 from tools.audio_net.texts import SPELLINGS, make_text
+from tools.report import update_section
 
 PHRASE = (
     Phone("", 0.0, 0.3), Phone("m", 0.3, 0.4), Phone("ɑː", 0.4, 0.7), Phone("p", 0.7, 0.74), Phone("uː", 0.74, 1.0),

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 FORMAT = 1
 OUTPUTS = ("O", "J", "W", "P", "F")

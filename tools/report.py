@@ -1,16 +1,14 @@
-"""Keeps the measured parts of docs/mouth-net-training.md up to date, and leaves the written parts alone."""
+"""Keeps the measured parts of a document up to date, and leaves its written parts alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-DOCUMENT = Path("docs/mouth-net-training.md")
 
-
-def update_section(name: str, text: str, document: Path = DOCUMENT) -> None:
+def update_section(name: str, text: str, document: Path) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->``; add both at the end where missing."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    old = document.read_text(encoding="utf-8") if document.exists() else "# How the mouth net was trained\n"
+    old = document.read_text(encoding="utf-8") if document.exists() else ""
     if begin not in old:
         old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
     before, rest = old.split(begin, 1)
