@@ -50,7 +50,7 @@ def _set_up_libraries() -> None:
     # slower on two busy cores). It has to be said before numpy is loaded.
     for library in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(library, "1")
-    # No plugin of pydantic has a say in our settings, and looking for some would cost 60 ms at every start.
+    # No plugin of pydantic has a say in our settings, and looking for some would cost 60 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 

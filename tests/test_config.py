@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_default_yaml_is_what_the_code_does() -> None:
     content = yaml.safe_load((CONFIGS / "default.yaml").read_text())
-    assert list(flatten(content)) == list(flatten(Config().model_dump()))
+    assert list(flatten(content)) == list(flatten(asdict(Config())))
     assert load_config([CONFIGS / "default.yaml"]).config == Config()
 
 
@@ -33,11 +34,11 @@ def test_every_key_of_default_yaml_is_explained() -> None:
 @pytest.mark.parametrize("name", ["realtime", "quality"])
 def test_presets_change_something_and_are_valid(name: str) -> None:
     content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    config = load_config([CONFIGS / f"{name}.yaml"]).config.model_dump()
+    config = asdict(load_config([CONFIGS / f"{name}.yaml"]).config)
     for section, values in content.items():
         for key, value in values.items():
             assert config[section][key] == value
-            assert Config().model_dump()[section][key] != value, f"{section}.{key} repeats the default"
+            assert asdict(Config())[section][key] != value, f"{section}.{key} repeats the default"
 
 
 def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:

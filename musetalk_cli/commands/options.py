@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
 
 def print_settings(loaded: LoadedConfig) -> None:
     """Every setting as YAML on stdout, with where it came from."""
-    for key, value in loaded.config.model_dump().items():
+    for key, value in asdict(loaded.config).items():
         if isinstance(value, dict):
             typer.echo(f"{key}:")
             for name, inner in value.items():
