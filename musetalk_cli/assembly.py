@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from musetalk_cli.config import Config
@@ -27,8 +28,8 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
-        # Both ffmpegs start in processes of their own while we load what we need, the decoder first: only its output
-        # says how many channels there are.
+        # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
+        # has to know how many channels are decoded, while the avatar is made ready.
         source = FileSource(location, ffmpeg)
         failing.callback(source.close)
 
@@ -36,6 +37,7 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         from musetalk_cli.engine.encoder import EncoderProcess
         from musetalk_cli.engine.pipeline import Pipeline
 
+        import_module("musetalk_cli.engine.models.warp.model")
         portrait = describe_portrait(config.avatar)
         source.open()
         encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))

@@ -6,14 +6,11 @@ sixth of a second to load, a fifth of the time to the first byte, so it is loade
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
-
-from annotated_types import Interval, MinLen
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_type_hints
 
 from musetalk_cli.errors import ConfigError
 
@@ -26,6 +23,17 @@ MAX_ECHO = 60  # characters of a wrong value that are shown
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 Tune = Literal["zerolatency", "film", "animation", "stillimage", "none"]
 Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Range:
+    """An annotation: a number from ``least`` to ``most``, both included."""
+
+    least: float
+    most: float
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cast("CoreSchema", {**handler(source), "ge": self.least, "le": self.most})
 
 
 @dataclass(frozen=True)
@@ -53,23 +61,29 @@ def _be_even(pixels: int) -> int:
     return pixels
 
 
+def _be_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
 @dataclass(frozen=True)
 class AudioConfig:
-    target_duration: Annotated[float, Interval(ge=0.2, le=4.0), Check(_fall_on_model_steps)] = 2.0
-    buffer_size: Annotated[int, Interval(ge=1, le=64)] = 2
-    bitrate_kbps: Annotated[int, Interval(ge=32, le=320)] = 128
+    target_duration: Annotated[float, Range(0.2, 4.0), Check(_fall_on_model_steps)] = 2.0
+    buffer_size: Annotated[int, Range(1, 64)] = 2
+    bitrate_kbps: Annotated[int, Range(32, 320)] = 128
 
 
 @dataclass(frozen=True)
 class VideoConfig:
-    fps: Annotated[float, Interval(ge=5, le=60)] = 25
-    size: Annotated[int, Interval(ge=64, le=2160), Check(_be_even)] = 768
-    batch_size: Annotated[int, Interval(ge=1, le=64)] = 8
+    fps: Annotated[float, Range(5, 60)] = 25
+    size: Annotated[int, Range(64, 2160), Check(_be_even)] = 768
+    batch_size: Annotated[int, Range(1, 64)] = 8
     encoding_preset: Preset = "ultrafast"
     encoding_tune: Tune = "zerolatency"
-    crf: Annotated[int, Interval(ge=0, le=51)] = 23
-    bitrate_kbps: Annotated[int, Interval(ge=100, le=100_000)] | None = None
-    keyframe_interval_s: Annotated[float, Interval(ge=0.2, le=10)] = 1.0
+    crf: Annotated[int, Range(0, 51)] = 23
+    bitrate_kbps: Annotated[int, Range(100, 100_000)] | None = None
+    keyframe_interval_s: Annotated[float, Range(0.2, 10)] = 1.0
 
     @property
     def frame_rate(self) -> Fraction:
@@ -81,22 +95,22 @@ class VideoConfig:
 
 @dataclass(frozen=True)
 class PerformanceConfig:
-    parallel_workers: Annotated[int, Interval(ge=1, le=64)] = 4
+    parallel_workers: Annotated[int, Range(1, 64)] = 4
 
 
 @dataclass(frozen=True)
 class WarpConfig:
     life: bool = True
-    seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
-    avatar: Annotated[str, MinLen(1)] = "nora"
+    avatar: Annotated[str, Check(_be_something)] = "nora"
     model: Literal["warp"] = "warp"
-    ffmpeg: Annotated[str, MinLen(1)] = "auto"
+    ffmpeg: Annotated[str, Check(_be_something)] = "auto"
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
@@ -207,6 +221,8 @@ def _known_items(content: dict[Any, Any], section: type, path: Path, prefix: str
 
 
 def _nearest(key: str) -> str:
+    import difflib
+
     known = list(flatten(asdict(Config())))
     same_name = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
     near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from musetalk_cli.console import say
-from musetalk_cli.dashboard import Dashboard
-from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.timing import Snapshot
 from musetalk_cli.errors import SinkError
+
+if TYPE_CHECKING:
+    from musetalk_cli.dashboard import Dashboard
+    from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.timing import Snapshot
 
 TICK_S = 0.1
 STATS_INTERVAL_S = 1.0
