@@ -13,6 +13,7 @@ from musetalk_cli.engine.avatar.detection import INPUT_PX, FaceBox, Tile, decode
 from musetalk_cli.engine.avatar.face_models import FaceModels
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -21,7 +22,6 @@ REGION_SCALE = 1.5
 LEAST_SCORE = 0.5
 # A tile shows much that looks a little like a face.
 LEAST_TILE_SCORE = 0.6
-LEAST_PRESENCE = 0.5
 # The first look is centred on a rough box; each further one on the last mesh.
 NUM_LOOKS = 3
 
@@ -90,9 +90,10 @@ class FaceFinder:
             mesh = self.mesh(picture, region_of_points(mesh.points))
         return mesh
 
-    def find(self, picture: ByteArray) -> list[Mesh]:
-        """Every face of a still picture, largest first, each mesh settled; none that the mesh net does not confirm."""
-        meshes = [self.settle(picture, region_of_box(face)) for face in self.detect(picture)]
+    def find(self, picture: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
+        """Every face of a picture, largest first, each mesh settled; none that the mesh net does not confirm."""
+        boxes = self.detect(picture, thoroughly=thoroughly)
+        meshes = [self.settle(picture, region_of_box(box)) for box in boxes]
         return [mesh for mesh in meshes if mesh.presence >= LEAST_PRESENCE]
 
     def _detect_in(self, picture: ByteArray, tile: Tile, least_score: float) -> list[FaceBox]:
@@ -150,23 +151,26 @@ def _show(picture: ByteArray, tile: Tile) -> ByteArray:
 
 
 def _crop_to_picture(region: FaceRegion) -> NDArray[np.float64]:
-    """2 × 3 map from the mesh net's coordinates (0..192 over the square) to pixels of the picture."""
+    """2 × 3 map from the mesh net's coordinates to the picture's; pixel centres are at integers in both.
+
+    MediaPipe reads the net so too, and a picture and its mirror image agree with it to a quarter of the net's pixel.
+    """
     cos, sin = np.cos(region.angle), np.sin(region.angle)
     turn = np.array([[cos, -sin], [sin, cos]]) * region.side / MESH_INPUT_PX
-    centre = np.array([region.x, region.y]) - turn @ np.full(2, MESH_INPUT_PX / 2)
+    centre = np.array([region.x, region.y]) - turn @ np.full(2, (MESH_INPUT_PX - 1) / 2)
     return np.column_stack([turn, centre])
 
 
 def _cut_out(picture: ByteArray, region: FaceRegion, to_picture: NDArray[np.float64]) -> ByteArray:
     """The region at the mesh net's size, averaged where it shrinks: aliasing would make the points jitter."""
     factor = max(1, round(region.side / MESH_INPUT_PX))
-    finer = to_picture.copy()
-    finer[:, :2] /= factor
-    # From the net's edges to pixel centres.
-    finer[:, 2] += finer[:, :2] @ (0.5, 0.5)
+    turn = to_picture[:, :2] / factor
+    first = to_picture[:, 2] - turn @ np.full(2, (factor - 1) / 2)
     side = MESH_INPUT_PX * factor
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(picture, finer, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    crop = cv2.warpAffine(
+        picture, np.column_stack([turn, first]), (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT
+    )
     if factor > 1:
         crop = cv2.resize(crop, (MESH_INPUT_PX, MESH_INPUT_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
