@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames
+from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_picture
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
+from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.colour import even_size
 from musetalk_cli.errors import AvatarError
 
@@ -64,14 +66,42 @@ class Avatar:
             return self
         factors = np.array([width / self.width, height / self.height], dtype=np.float32)
         points = None if self.points is None else scale_points(self.points, factors)
-        faces: Sequence[Landmarks] = tuple(_scale_landmarks(face, factors) for face in self.landmarks)
-        return replace(
-            self, frames=ResizedFrames(self.frames, width, height), landmarks=faces, lids=None, points=points
+        faces: Sequence[Landmarks] = (
+            tuple(_scale_landmarks(face, factors) for face in self.landmarks)
+            if points is None
+            else MeshLandmarks(points)
         )
+        frames: AvatarFrames = (
+            StillFrames(resize_picture(self.frames.picture(), width, height))
+            if self.is_still
+            else ResizedFrames(self.frames, width, height)
+        )
+        return replace(self, frames=frames, landmarks=faces, lids=None, points=points)
 
     def close(self) -> None:
         """Release its frames."""
         self.frames.close()
+
+
+class MeshLandmarks(Sequence[Landmarks]):
+    """The landmarks of every frame, taken from meshes float32 (n, 468, 2) when asked for."""
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self._points = points
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @overload
+    def __getitem__(self, index: int) -> Landmarks: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> MeshLandmarks: ...
+
+    def __getitem__(self, index: int | slice) -> Landmarks | MeshLandmarks:
+        if isinstance(index, slice):
+            return MeshLandmarks(self._points[index])
+        return landmarks_of(self._points[index])
 
 
 def scale_points(points: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:

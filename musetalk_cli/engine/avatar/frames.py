@@ -73,7 +73,7 @@ class ResizedFrames:
         return [resize_i420(picture, self.width, self.height) for picture in self._frames.read(indices)]
 
     def picture(self, index: int = 0) -> ByteArray:
-        return _resize(self._frames.picture(index), self.width, self.height)
+        return resize_picture(self._frames.picture(index), self.width, self.height)
 
     def close(self) -> None:
         self._frames.close()
@@ -83,11 +83,16 @@ def resize_i420(picture: ByteArray, width: int, height: int) -> ByteArray:
     """Resize a planar I420 picture, uint8 (h · 3/2, w), to an even width and height."""
     rows, columns = picture.shape[0] * 2 // 3, picture.shape[1]
     chroma = picture[rows:].reshape(2, rows // 2, columns // 2)
-    planes = [_resize(picture[:rows], width, height), *(_resize(plane, width // 2, height // 2) for plane in chroma)]
+    planes = [
+        resize_picture(picture[:rows], width, height),
+        *(resize_picture(plane, width // 2, height // 2) for plane in chroma),
+    ]
     return np.concatenate([plane.ravel() for plane in planes]).reshape(-1, width)
 
 
-def _resize(picture: ByteArray, width: int, height: int) -> ByteArray:
-    """Area average when shrinking, bicubic when growing."""
+def resize_picture(picture: ByteArray, width: int, height: int) -> ByteArray:
+    """Resize one or more channels: area average when shrinking, bicubic when growing."""
+    if (width, height) == (picture.shape[1], picture.shape[0]):
+        return picture
     how = cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_CUBIC
     return as_bytes(cv2.resize(picture, (width, height), interpolation=how))
