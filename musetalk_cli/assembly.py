@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.config import Config
 
 if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.avatar.portrait import PortraitDescription
     from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.models.base import LipSyncModel
@@ -40,23 +41,38 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         source.open()
         encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))
         failing.callback(encoder.close)
-        model = build_model(config, portrait)
-        pipeline = Pipeline(source, model, encoder, sink, _pipeline_settings(config), started_at)
+        avatar, height_px = open_avatar(portrait), config.video.size
+        model = build_model(config, avatar, height_px)
+        pipeline = Pipeline(
+            source, model, avatar.resized(height_px), encoder, sink, _pipeline_settings(config), started_at
+        )
         failing.pop_all()
         return pipeline
 
 
-def build_model(config: Config, portrait: PortraitDescription) -> LipSyncModel:
-    """The lip-sync model with its avatar. Raises AvatarError or ModelError."""
+def open_avatar(portrait: PortraitDescription) -> Avatar:
+    """A built-in portrait as an avatar. Raises AvatarError."""
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.avatar.frames import StillFrames
+    from musetalk_cli.engine.avatar.portrait import load_portrait
+
+    loaded = load_portrait(portrait)
+    return Avatar(loaded.name, StillFrames(loaded.picture), None, (loaded.landmarks,), loaded.lids)
+
+
+def build_model(config: Config, avatar: Avatar, height_px: int) -> LipSyncModel:
+    """The lip-sync model bound to an avatar in its own size, for a video of ``height_px``.
+
+    Raises AvatarError or ModelError.
+    """
     import cv2
 
-    from musetalk_cli.engine.avatar.portrait import load_portrait
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
     cv2.setNumThreads(1)
     video, warp = config.video, config.warp
-    return WarpModel(load_portrait(portrait), video.frame_rate, video.size, life=warp.life, seed=warp.seed)
+    return WarpModel(avatar, video.frame_rate, height_px, life=warp.life, seed=warp.seed)
 
 
 def count_workers(wanted: int) -> int:

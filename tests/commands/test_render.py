@@ -92,7 +92,7 @@ def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> Non
     records = [json.loads(line) for line in stats.read_text().splitlines()]
     assert records[-1]["event"] == "end"
     assert records[-1]["num_frames"] == 63
-    assert set(records[-1]["stages"]) == {"decode", "features", "model", "composite", "encode"}
+    assert set(records[-1]["stages"]) == {"decode", "features", "avatar", "model", "composite", "encode"}
 
 
 def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> None:
