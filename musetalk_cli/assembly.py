@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from musetalk_cli.config import Config
 
 if TYPE_CHECKING:
+    from musetalk_cli.avatar_library import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.portrait import PortraitDescription
     from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
@@ -33,31 +33,22 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         source = FileSource(location, ffmpeg)
         failing.callback(source.close)
 
-        from musetalk_cli.engine.avatar.portrait import describe_portrait
+        from musetalk_cli.avatar_library import choose_avatar
         from musetalk_cli.engine.encoder import EncoderProcess
         from musetalk_cli.engine.pipeline import Pipeline
 
-        portrait = describe_portrait(config.avatar)
+        chosen = choose_avatar(config)
         source.open()
-        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))
+        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, chosen, source.num_channels))
         failing.callback(encoder.close)
-        avatar, height_px = open_avatar(portrait), config.video.size
-        model = build_model(config, avatar, height_px)
+        avatar = chosen.load()
+        failing.callback(avatar.close)
+        model = build_model(config, avatar, chosen.height_px)
         pipeline = Pipeline(
-            source, model, avatar.resized(height_px), encoder, sink, _pipeline_settings(config), started_at
+            source, model, avatar.resized(chosen.height_px), encoder, sink, _pipeline_settings(config), started_at
         )
         failing.pop_all()
         return pipeline
-
-
-def open_avatar(portrait: PortraitDescription) -> Avatar:
-    """A built-in portrait as an avatar. Raises AvatarError."""
-    from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.frames import StillFrames
-    from musetalk_cli.engine.avatar.portrait import load_portrait
-
-    loaded = load_portrait(portrait)
-    return Avatar(loaded.name, StillFrames(loaded.picture), None, (loaded.landmarks,), loaded.lids)
 
 
 def build_model(config: Config, avatar: Avatar, height_px: int) -> LipSyncModel:
@@ -93,11 +84,11 @@ def _pipeline_settings(config: Config) -> PipelineSettings:
     )
 
 
-def _encoder_settings(config: Config, portrait: PortraitDescription, num_channels: int) -> EncoderSettings:
+def _encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int) -> EncoderSettings:
     from musetalk_cli.engine.colour import even_size
     from musetalk_cli.engine.encoder import EncoderSettings
 
-    width, height = even_size(portrait.width, portrait.height, config.video.size)
+    width, height = even_size(chosen.width, chosen.height, chosen.height_px)
     return EncoderSettings(
         width=width,
         height=height,

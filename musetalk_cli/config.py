@@ -40,7 +40,7 @@ class AudioConfig(Section):
 
 class VideoConfig(Section):
     fps: Annotated[float, Field(ge=5, le=60)] = 25
-    size: Annotated[int, Field(ge=64, le=2160)] = 768
+    size: Annotated[int, Field(ge=64, le=2160)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=64)] = 8
     encoding_preset: Preset = "ultrafast"
     encoding_tune: Tune = "zerolatency"
@@ -50,8 +50,8 @@ class VideoConfig(Section):
 
     @field_validator("size")
     @classmethod
-    def _is_even(cls, value: int) -> int:
-        if value % 2:
+    def _is_even(cls, value: int | None) -> int | None:
+        if value is not None and value % 2:
             raise ValueError(f"must be even (4:2:0 video); try {value + 1}")
         return value
 
@@ -76,6 +76,8 @@ class Config(Section):
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
     avatar: Annotated[str, Field(min_length=1)] = "nora"
+    avatar_dir: Annotated[str, Field(min_length=1)] | None = None
+    face_models: Annotated[str, Field(min_length=1)] | None = None
     model: Literal["warp"] = "warp"
     ffmpeg: Annotated[str, Field(min_length=1)] = "auto"
     audio: AudioConfig = AudioConfig()

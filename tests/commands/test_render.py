@@ -106,7 +106,7 @@ def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> 
     }
     assert rows["crf: 30"] == str(config)
     assert rows["fps: 30.0"] == "--fps"
-    assert rows["size: 768"] == "default"
+    assert rows["size: null"] == "default"
 
 
 def test_a_bundled_ffmpeg_will_do(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.assembly import open_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.messages import FeatureBatch
@@ -100,7 +99,7 @@ def purity_rows() -> list[Row]:
     """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same picture."""
     rows = [lead_row()]
     for avatar in portrait_names():
-        person = open_avatar(describe_portrait(avatar))
+        person = open_portrait(describe_portrait(avatar))
         model, shown = WarpModel(person, Fraction(FPS), 768, life=True, seed=0), person.resized(768)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
         pictures = [_frames(model, shown, mouths) for _ in range(2)]
