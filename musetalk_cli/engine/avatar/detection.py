@@ -25,8 +25,12 @@ MERGE_IOU = 0.3
 SAME_FACE_INSIDE = 0.6
 SMALLEST_FACE = 0.05
 # The narrowest face that is found for certain, as a share of what the net is shown.
-NET_REACH = 0.12
+NET_REACH = 0.16
+# Faces up to this share of a tile are whole in at least one; the level above must reach larger ones.
 TILE_OVERLAP = 0.3
+LARGEST_RATIO = TILE_OVERLAP / NET_REACH
+# No tile needs more pixels than this: twice what the net is shown.
+TILE_PX = 2 * INPUT_PX
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ class FaceBox:
     @property
     def area(self) -> float:
         return self.box[2] * self.box[3]
+
+    def scaled(self, scale: float) -> FaceBox:
+        """The same face in a picture that is ``scale`` times as large; pixel centres are at integers in both."""
+        left, top, width, height = self.box
+        points = ((self.key_points + 0.5) * scale - 0.5).astype(np.float32)
+        corner = (left + 0.5) * scale - 0.5, (top + 0.5) * scale - 0.5
+        return FaceBox(self.score, (*corner, width * scale, height * scale), points)
+
+    def moved(self, to_picture: NDArray[np.floating]) -> FaceBox:
+        """The same face after a similarity, 2 × 3; the box stays upright around the same centre."""
+        left, top, width, height = self.box
+        scale = float(np.hypot(*to_picture[:, 0]))
+        x, y = to_picture[:, :2] @ (left + width / 2, top + height / 2) + to_picture[:, 2]
+        points = (self.key_points @ to_picture[:, :2].T + to_picture[:, 2]).astype(np.float32)
+        width, height = width * scale, height * scale
+        return FaceBox(self.score, (float(x) - width / 2, float(y) - height / 2, width, height), points)
 
 
 @dataclass(frozen=True)
@@ -123,12 +143,18 @@ def _box(values: NDArray[np.floating]) -> tuple[float, float, float, float]:
 
 def tiles(width: int, height: int) -> Iterator[list[Tile]]:
     """Levels of ever smaller tiles over a picture, the first one the whole picture, the last for the smallest faces."""
-    side = max(width, height)
-    yield [Tile((width - side) // 2, (height - side) // 2, side)]
-    smallest = max(INPUT_PX, round(SMALLEST_FACE * width / NET_REACH))
-    while side > smallest:
-        side = max(side // 2, smallest)
+    whole = max(width, height)
+    yield [Tile((width - whole) // 2, (height - whole) // 2, whole)]
+    span = whole / max(INPUT_PX, SMALLEST_FACE * width / NET_REACH)
+    num_levels = int(np.ceil(np.log(max(span, 1)) / np.log(LARGEST_RATIO) - 1e-9))
+    for level in range(1, num_levels + 1):
+        side = round(whole / span ** (level / num_levels))
         yield [Tile(left, top, side) for top, left in product(_steps(height, side), _steps(width, side))]
+
+
+def needed_scale(width: int) -> float:
+    """How much a picture may be shrunk, at most 1, before its smallest faces are searched."""
+    return min(1.0, TILE_PX * NET_REACH / (SMALLEST_FACE * width))
 
 
 def _steps(length: int, side: int) -> list[int]:

@@ -17,8 +17,8 @@ LEAST_EYES_PX = 12.0
 # The net was made for faces that show both eyes: of a full profile it says 50° to 55° and puts the hidden half
 # somewhere, and the far outline is off well before that.
 LARGEST_YAW_DEG = 40.0
-# How far the chin may lie beyond the edge, in distances between the eyes: a tight picture is no reason to refuse.
-CHIN_BEYOND_EDGE = 0.25
+# How far the chin may lie beyond the edge, in distances between the eyes. The net draws a missing chin too near.
+CHIN_BEYOND_EDGE = 0.04
 FOREHEAD = 10
 # Left and right points that lie at the same depth in a face seen from the front.
 LEVEL_PAIRS = ((33, 263), (234, 454), (127, 356), (61, 291))
