@@ -17,6 +17,8 @@ from musetalk_cli.engine.models.warp.motion import COMPONENTS, ControlPoints, li
 from musetalk_cli.engine.models.warp.pose import MouthPose
 
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
+# From the edge inwards, mouth units: more than a cell of the grid stays unmoved, so that no seam shows there.
+_FADE = (0.075, 0.28)
 
 
 def compute_fields(pose: MouthPose, closing: Closing, nodes: FloatArray) -> FloatArray:
@@ -79,6 +81,5 @@ def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
 def _window(nodes: FloatArray) -> FloatArray:
     left, right, top, bottom = REACH
     x, y = nodes[..., 0], nodes[..., 1]
-    margin = 0.25
     inner = np.minimum.reduce([x - left, right - x, y - top, bottom - y])
-    return smoothstep(inner, 0.02, margin)
+    return smoothstep(inner, *_FADE)

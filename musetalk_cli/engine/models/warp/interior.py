@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_ycbcr
 from musetalk_cli.engine.models.warp.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.light import FaceLight
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars on the turn of
 # the arch (8.5, 6.5, 7.5 and 7 mm on a mouth 50 mm wide, foreshortened).
@@ -30,8 +31,7 @@ _TEETH_TRAVEL = 0.195  # of lower teeth and tongue at J = 1
 _ARCH_DEPTH = 1.1  # of the dental arch, mouth units per square of the distance from its middle
 _LEAST_YAW = 0.02  # tangent
 
-_TOOTH = (212, 223, 231)  # BGR colours in good light; the face's own light scales them
-_GUM = (92, 88, 150)
+_GUM = (92, 88, 150)  # BGR colours in good light; the face's own light scales them
 _DEEP = (24, 19, 44)
 _CAVITY = (50, 44, 96)
 _TONGUE = (84, 80, 150)
@@ -66,11 +66,11 @@ class Opening:
 class Interior:
     """Paints one face's mouth interior; immutable."""
 
-    def __init__(self, unit_px: float, skin_luma: float) -> None:
-        """``unit_px``: width of the mouth; ``skin_luma``: typical of the cheeks, 16..235."""
+    def __init__(self, unit_px: float, face_light: FaceLight) -> None:
+        """``unit_px``: width of the mouth."""
         self._scale = float(np.clip(unit_px * 1.25, 24, 400))
-        light = float(np.clip((skin_luma - 16) / 140, 0.35, 1.05))
-        self._tooth = _lit(_TOOTH, min(light * 0.98, 1.0))
+        light = float(np.clip((face_light.skin_luma - 16) / 140, 0.35, 1.05))
+        self._tooth = face_light.tooth
         self._gum, self._tongue = _lit(_GUM, light), _lit(_TONGUE, light * 0.9)
         self._deep, self._cavity = _lit(_DEEP, 0.5 + 0.5 * light), _lit(_CAVITY, light)
         self._upper = self._draw_teeth(is_upper=True)
@@ -107,6 +107,8 @@ class Interior:
         # Protruded lips come down over the upper teeth and keep the light out.
         colour = self._lay(colour, self._upper, x, y - (_UPPER_EDGE + 0.010 * spread - 0.035 * rounding), 1.0)
         shade = (0.34 + 0.66 * smoothstep(place.below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
+        # Little light falls in between lips that are hardly apart.
+        shade *= 0.55 + 0.45 * smoothstep(place.below_upper + place.above_lower, 0.0, 0.15)
         shade *= 0.72 + 0.28 * smoothstep(place.above_lower, -0.005, 0.035)
         shade *= 1 - 0.45 * smoothstep(np.abs(x), 0.22, 0.47)
         colour[..., 0] = 16 + (colour[..., 0] - 16) * shade

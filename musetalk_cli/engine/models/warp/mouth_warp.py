@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.colour import ByteArray, Planes
 from musetalk_cli.engine.models.warp.fields import REACH
 from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
@@ -128,15 +127,6 @@ def clean_shape(mouth: NDArray[np.float32]) -> FloatArray:
     """A mouth shape with values out of range clipped, and those that are not finite at zero."""
     shape = np.nan_to_num(np.asarray(mouth, dtype=np.float32), nan=0, posinf=0, neginf=0)
     return np.clip(shape, [0, 0, -1, 0, 0], 1).astype(np.float32)
-
-
-def skin_luma(luma: ByteArray, face: Landmarks) -> float:
-    """Typical luma of the cheeks: the median along lines from the mouth's corners to the eyes' outer corners."""
-    ends = ((face.outer_upper_lip[0], face.left_upper_lid[0]), (face.outer_upper_lip[-1], face.right_upper_lid[-1]))
-    steps = np.linspace(0.2, 0.7, 24)[:, None]
-    points = np.concatenate([start + (stop - start) * steps for start, stop in ends]).round().astype(int)
-    x, y = np.clip(points, 0, [luma.shape[1] - 1, luma.shape[0] - 1]).T
-    return float(np.median(luma[y, x]))
 
 
 def cell_px(unit_px: float) -> int:

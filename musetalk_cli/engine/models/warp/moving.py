@@ -12,14 +12,15 @@ from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.messages import Face, Region
 from musetalk_cli.engine.models.warp.interior import Interior
-from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px, skin_luma
+from musetalk_cli.engine.models.warp.light import FaceLight
+from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
 from musetalk_cli.engine.models.warp.sampling import Grid, Source, region_around
 from musetalk_cli.engine.models.warp.track import MouthTrack
 
 # Prepared frames that are kept: a cycle comes back to them at its turns, and a video slower than the output repeats
 # each. One takes about 0.4 MB.
 KEPT_FRAMES = 32
-_LIGHT_SAMPLES = 3  # frames from which the face's light is taken
+_LIGHT_SAMPLES, _LIGHT_STEP = 3, 4  # frames from which the face's light is taken, and one in how many of the open ones
 
 _UNMOVED = np.eye(2, 3, dtype=np.float32)
 
@@ -39,13 +40,21 @@ class MovingFace:
         )
         # One size of cell for the whole video: another one would show as a flicker where the face's size crosses it.
         self._cell_px = cell_px(unit_px)
-        samples = sorted({round(index) for index in np.linspace(0, count - 1, _LIGHT_SAMPLES)})
-        lumas = [
-            skin_luma(picture[: avatar.height], avatar.landmarks[index])
-            for index, picture in zip(samples, avatar.frames.read(samples), strict=True)
-        ]
-        self._interior = Interior(unit_px, float(np.median(lumas)))
+        self._interior = Interior(unit_px, self._look_at_light(avatar))
         self._prepare = lru_cache(maxsize=KEPT_FRAMES)(self._prepare_frame)
+
+    def _look_at_light(self, avatar: Avatar) -> FaceLight:
+        """From some frames of the whole video, and from some that show the most between the lips."""
+        count = avatar.frames.num_frames
+        evenly = np.linspace(0, count - 1, _LIGHT_SAMPLES).round().astype(int)
+        open_first = np.argsort(-self._track.gaps, kind="stable")[: _LIGHT_SAMPLES * _LIGHT_STEP : _LIGHT_STEP]
+        samples = sorted({int(index) for index in (*evenly, *open_first)})
+        whole = Region(0, 0, *self._size)
+        pictures = avatar.frames.read(samples)
+        seen = [
+            (_crop(picture, whole), avatar.landmarks[index]) for index, picture in zip(samples, pictures, strict=True)
+        ]
+        return FaceLight.of(seen)
 
     def render(self, mouth: NDArray[np.float32], index: int, picture: ByteArray) -> Face:
         """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``, whose I420 ``picture`` is

@@ -14,7 +14,8 @@ from musetalk_cli.engine.models.warp.blink import make_lids
 from musetalk_cli.engine.models.warp.eyes import EyeStates
 from musetalk_cli.engine.models.warp.interior import Interior
 from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
-from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px, skin_luma
+from musetalk_cli.engine.models.warp.light import FaceLight
+from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
 from musetalk_cli.engine.models.warp.pose import MouthPose
 from musetalk_cli.engine.models.warp.sampling import Grid, Source, region_around
 from musetalk_cli.engine.models.warp.sway import Sway
@@ -58,7 +59,7 @@ class StillFace:
         self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size)
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
         self._sway = sway.on(self._grid.nodes) if sway else None
-        self._mouth = MouthWarp(pose, self._grid, Interior(pose.axes.unit_px, skin_luma(planes.luma, face)))
+        self._mouth = MouthWarp(pose, self._grid, Interior(pose.axes.unit_px, FaceLight.of([(planes, face)])))
 
     def render(self, mouth: NDArray[np.float32], time_s: float) -> Face:
         """The face for a mouth shape (O, J, W, P, F; float32 (5,)) at a time: mouth, blink and sway.

@@ -29,7 +29,10 @@ ComplexArray = NDArray[np.complex128]
 
 
 class MouthTrack:
-    """The poses of all frames of a video; immutable."""
+    """The poses of all frames of a video; immutable.
+
+    ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths.
+    """
 
     def __init__(self, faces: Sequence[Landmarks], frame_rate: float) -> None:
         """``faces``: the landmarks of each frame in pixels, smoothed; ``frame_rate``: frames per second."""
@@ -39,7 +42,8 @@ class MouthTrack:
         seen = (points - origin[:, None]) / turn[:, None]
         moving = _moving_points()
         slow = np.empty((len(faces), len(moving)), dtype=np.complex128)
-        weights = np.exp(-_gaps(seen) / _SHUT_GAP) + _LEAST_WEIGHT
+        self.gaps = _gaps(seen)
+        weights = np.exp(-self.gaps / _SHUT_GAP) + _LEAST_WEIGHT
         for shot in _shots(points):
             slow[shot] = _average(seen[shot][:, moving], weights[shot], _SLOW_S * frame_rate)
         self._rest = points.copy()
