@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from musetalk_cli.config import Config
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.portrait import PortraitDescription
+    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
@@ -33,32 +34,38 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         source = FileSource(location, ffmpeg)
         failing.callback(source.close)
 
-        from musetalk_cli.engine.avatar.portrait import describe_portrait
+        from musetalk_cli.avatar_library import choose_avatar
         from musetalk_cli.engine.encoder import EncoderProcess
         from musetalk_cli.engine.pipeline import Pipeline
 
         import_module("musetalk_cli.engine.models.warp.model")
-        portrait = describe_portrait(config.avatar)
+        chosen = choose_avatar(config)
         source.open()
-        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))
+        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, chosen, source.num_channels))
         failing.callback(encoder.close)
-        model = build_model(config, portrait)
-        pipeline = Pipeline(source, model, encoder, sink, _pipeline_settings(config), started_at)
+        avatar = chosen.load()
+        failing.callback(avatar.close)
+        model = build_model(config, avatar, chosen.height_px)
+        pipeline = Pipeline(
+            source, model, avatar.resized(chosen.height_px), encoder, sink, _pipeline_settings(config), started_at
+        )
         failing.pop_all()
         return pipeline
 
 
-def build_model(config: Config, portrait: PortraitDescription) -> LipSyncModel:
-    """The lip-sync model with its avatar. Raises AvatarError or ModelError."""
+def build_model(config: Config, avatar: Avatar, height_px: int) -> LipSyncModel:
+    """The lip-sync model bound to an avatar in its own size, for a video of ``height_px``.
+
+    Raises AvatarError or ModelError.
+    """
     import cv2
 
-    from musetalk_cli.engine.avatar.portrait import load_portrait
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
     cv2.setNumThreads(1)
     video, warp = config.video, config.warp
-    return WarpModel(load_portrait(portrait), video.frame_rate, video.size, life=warp.life, seed=warp.seed)
+    return WarpModel(avatar, video.frame_rate, height_px, life=warp.life, seed=warp.seed)
 
 
 def count_workers(wanted: int) -> int:
@@ -79,11 +86,11 @@ def _pipeline_settings(config: Config) -> PipelineSettings:
     )
 
 
-def _encoder_settings(config: Config, portrait: PortraitDescription, num_channels: int) -> EncoderSettings:
+def _encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int) -> EncoderSettings:
     from musetalk_cli.engine.colour import even_size
     from musetalk_cli.engine.encoder import EncoderSettings
 
-    width, height = even_size(portrait.width, portrait.height, config.video.size)
+    width, height = even_size(chosen.width, chosen.height, chosen.height_px)
     return EncoderSettings(
         width=width,
         height=height,

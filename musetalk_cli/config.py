@@ -77,7 +77,7 @@ class AudioConfig:
 @dataclass(frozen=True)
 class VideoConfig:
     fps: Annotated[float, Range(5, 60)] = 25
-    size: Annotated[int, Range(64, 2160), Check(_be_even)] = 768
+    size: Annotated[int, Range(64, 2160), Check(_be_even)] | None = None
     batch_size: Annotated[int, Range(1, 64)] = 8
     encoding_preset: Preset = "ultrafast"
     encoding_tune: Tune = "zerolatency"
@@ -109,6 +109,8 @@ class Config:
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
     avatar: Annotated[str, Check(_be_something)] = "nora"
+    avatar_dir: Annotated[str, Check(_be_something)] | None = None
+    face_models: Annotated[str, Check(_be_something)] | None = None
     model: Literal["warp"] = "warp"
     ffmpeg: Annotated[str, Check(_be_something)] = "auto"
     audio: AudioConfig = AudioConfig()

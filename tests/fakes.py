@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
 from musetalk_cli.engine.colour import Planes, planes_to_i420
 from musetalk_cli.engine.encoder import EncoderProcess, EncoderSettings
-from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, Region, SoundArray
+from musetalk_cli.engine.messages import (
+    AudioBlock,
+    ByteArray,
+    Face,
+    FaceBatch,
+    FeatureBatch,
+    FloatArray,
+    Region,
+    SoundArray,
+)
 from musetalk_cli.engine.pipeline import PipelineSettings
 
 WIDTH, HEIGHT = 64, 48
@@ -24,7 +36,6 @@ class FakeModel:
     def __init__(self, frame_rate: Fraction = Fraction(25), delay_s: float = 0.0, fails_at: int | None = None) -> None:
         self.frame_rate = frame_rate
         self.blocks: list[AudioBlock] = []
-        self.resting = planes_to_i420(solid(WIDTH, HEIGHT, 60))
         self._delay_s = delay_s
         self._fails_at = fails_at
 
@@ -37,8 +48,38 @@ class FakeModel:
             raise ValueError(f"cannot make frame {self._fails_at}")
         # The later of two neighbouring batches is the quicker, so that order is put to the test.
         time.sleep(self._delay_s * (2 if (batch.frames.start // 8) % 2 == 0 else 1))
-        faces = tuple(solid(16, 8, 16 + int(row[0]) % 220) for row in batch.features)
-        return FaceBatch(faces, Region(24, 16, 16, 8), batch.frames, batch.sound)
+        region = Region(24, 16, 16, 8)
+        faces = tuple(Face(region, solid(16, 8, 16 + int(row[0]) % 220)) for row in batch.features)
+        return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+
+
+class FakeFrames:
+    """Grey frames, each a little brighter than the one before."""
+
+    width, height = WIDTH, HEIGHT
+
+    def __init__(self, num_frames: int = 1, step: int = 0) -> None:
+        self.num_frames = num_frames
+        self.asked: list[int] = []
+        self.is_closed = False
+        self._step = step
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        self.asked.extend(indices)
+        return [planes_to_i420(solid(WIDTH, HEIGHT, 60 + self._step * index)) for index in indices]
+
+    def picture(self, index: int = 0) -> ByteArray:
+        return np.full((HEIGHT, WIDTH, 3), 60, dtype=np.uint8)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def fake_avatar(frames: FakeFrames | None = None, frame_rate: Fraction | None = None) -> Avatar:
+    """An avatar without a face worth the name."""
+    frames = frames or FakeFrames()
+    face = Landmarks(**{name: np.zeros((count, 2), dtype=np.float32) for name, count in NUM_POINTS.items()})
+    return Avatar("fake", frames, frame_rate, (face,) * frames.num_frames)
 
 
 class FakeSource:

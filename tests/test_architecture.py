@@ -120,10 +120,11 @@ def test_help_loads_nothing_heavy() -> None:
 def test_the_default_path_loads_neither_torch_nor_a_face_detector() -> None:
     loaded = loaded_by(
         "from musetalk_cli.assembly import build_model\n"
-        "from musetalk_cli.engine.avatar.portrait import describe_portrait\n"
+        "from musetalk_cli.avatar_library import choose_avatar\n"
         "from musetalk_cli.config import Config\n"
         "import musetalk_cli.engine.pipeline, musetalk_cli.engine.sources, musetalk_cli.runner\n"
-        "build_model(Config(), describe_portrait('nora'))"
+        "chosen = choose_avatar(Config())\n"
+        "build_model(Config(), chosen.load(), chosen.height_px)"
     )
     assert "cv2" in loaded
     assert not loaded & {"torch", "mediapipe", "onnxruntime", "scipy", "sounddevice"}

@@ -48,7 +48,7 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         rows.append(row(ONE_CORE, args.speech, [], args.runs))
     header = "| case | speed | first bytes, s | first fragment, s | CPU, ms/frame | "
-    header += "decode · features · model · composite · encode, ms/frame busy |\n|---|---|---|---|---|---|"
+    header += "decode · features · avatar · model · composite · encode, ms/frame busy |\n|---|---|---|---|---|---|"
     text = f"{machine}\n\n" + "\n".join([header, *rows])
     update_section("render speed", text, DOCUMENT)
     print(text)

@@ -12,7 +12,16 @@ import typer
 if TYPE_CHECKING:
     from musetalk_cli.config import LoadedConfig
 
-AvatarOption = Annotated[str | None, typer.Option("--avatar", help="Who speaks: a built-in portrait (nora, theo).")]
+AvatarOption = Annotated[
+    str | None,
+    typer.Option("--avatar", help="Who speaks: built in (nora, theo), prepared, or a picture or video of a face."),
+]
+AvatarDirOption = Annotated[
+    str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
+]
+FaceModelsOption = Annotated[
+    str | None, typer.Option("--face-models", help="Folder with the two face nets.", show_default=False)
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Lip-sync model: warp.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
@@ -26,6 +35,8 @@ PrintConfigOption = Annotated[
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
+    "avatar_dir": "avatar_dir",
+    "face_models": "face_models",
     "model": "model",
     "fps": "video.fps",
     "size": "video.size",
@@ -37,7 +48,9 @@ def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
     """The configuration for a command: its files, then those of its flags that were given. Raises ConfigError."""
     from musetalk_cli.config import load_config
 
-    given = {KEY_OF_FLAG[name]: (f"--{name}", value) for name, value in flags.items() if value is not None}
+    given = {
+        KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
+    }
     return load_config(files or (), given)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.commands.options import (
+    AvatarDirOption,
     AvatarOption,
     ConfigOption,
     FpsOption,
@@ -38,6 +39,7 @@ def render(
         str | None, typer.Option("-o", "--output", help="MP4 to write, - for stdout. [default: INPUT's name + .mp4]")
     ] = None,
     avatar: AvatarOption = None,
+    avatar_dir: AvatarDirOption = None,
     model: ModelOption = None,
     fps: FpsOption = None,
     size: SizeOption = None,
@@ -50,7 +52,9 @@ def render(
 ) -> None:
     """Make a video of an avatar that says what INPUT says."""
     started_at = time.perf_counter()
-    loaded = load_settings(config, avatar=avatar, model=model, fps=fps, size=size, workers=workers)
+    loaded = load_settings(
+        config, avatar=avatar, avatar_dir=avatar_dir, model=model, fps=fps, size=size, workers=workers
+    )
     if print_config:
         return print_settings(loaded)
     if input_ is None:

@@ -53,6 +53,16 @@ def planes_to_i420(planes: Planes) -> ByteArray:
     return np.concatenate([planes.luma.ravel(), blue.ravel(), red.ravel()]).reshape(-1, planes.luma.shape[1])
 
 
+def i420_to_bgr(picture: ByteArray) -> ByteArray:
+    """Convert planar I420, uint8 (h · 3/2, w), to BGR (h, w, 3), its chroma interpolated."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    blue, red = picture[height:].reshape(2, height // 2, width // 2)
+    chroma = cv2.resize(cv2.merge([blue, red]), (width, height), interpolation=cv2.INTER_LINEAR)
+    back = np.linalg.inv(_BGR_TO_YCBCR[:, :3])
+    offset = -back @ _BGR_TO_YCBCR[:, 3:]
+    return as_bytes(cv2.transform(cv2.merge([picture[:height], chroma]), np.hstack([back, offset])))
+
+
 def bgr_to_ycbcr(colours: Any) -> NDArray[np.float32]:
     """Convert BGR colours 0..255, shape (..., 3), to Y, Cb, Cr of the same shape, not rounded."""
     bgr = np.asarray(colours, dtype=np.float32)

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+
 from musetalk_cli.engine.colour import Planes
-from musetalk_cli.engine.messages import ByteArray, FaceBatch, FrameBatch, Region
+from musetalk_cli.engine.messages import ByteArray, Face, FaceBatch, FrameBatch, Region
 
 
-def write_region(picture: ByteArray, region: Region, planes: Planes) -> None:
-    """Replace a region of an I420 picture in place."""
+def composite(batch: FaceBatch) -> FrameBatch:
+    """Put each face of a batch into its picture, in place; everything outside its region stays as it was."""
+    for face, picture in zip(batch.faces, batch.pictures, strict=True):
+        write_face(picture, face)
+    return FrameBatch(batch.pictures, batch.sound)
+
+
+def write_face(picture: ByteArray, face: Face) -> None:
+    """Replace the face's region of an I420 picture in place, or blend it in where the face has a mask."""
+    luma, blue, red = _region_views(picture, face.region)
+    planes: Planes = face.planes
+    sources = (planes.luma, planes.chroma[:, :, 0], planes.chroma[:, :, 1])
+    if face.mask is None:
+        for target, source in zip((luma, blue, red), sources, strict=True):
+            target[:] = source
+        return
+    half = cv2.resize(face.mask, (blue.shape[1], blue.shape[0]), interpolation=cv2.INTER_AREA)
+    for target, source, mask in zip((luma, blue, red), sources, (face.mask, half, half), strict=True):
+        target[:] = _blend(target, source, np.asarray(mask, dtype=np.uint16))
+
+
+def _region_views(picture: ByteArray, region: Region) -> tuple[ByteArray, ByteArray, ByteArray]:
+    """The region's part of each plane."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     left, top, region_width, region_height = region
-    picture[top : top + region_height, left : left + region_width] = planes.luma
     chroma = picture[height:].reshape(2, height // 2, width // 2)
     rows = slice(top // 2, (top + region_height) // 2)
     columns = slice(left // 2, (left + region_width) // 2)
-    chroma[0, rows, columns] = planes.chroma[:, :, 0]
-    chroma[1, rows, columns] = planes.chroma[:, :, 1]
+    luma = picture[top : top + region_height, left : left + region_width]
+    return luma, chroma[0, rows, columns], chroma[1, rows, columns]
 
 
-def composite(batch: FaceBatch, resting: ByteArray) -> FrameBatch:
-    """Put each face of a batch into a copy of the avatar's resting picture (I420)."""
-    pictures = []
-    for face in batch.faces:
-        picture = resting.copy()
-        write_region(picture, batch.region, face)
-        pictures.append(picture)
-    return FrameBatch(tuple(pictures), batch.sound)
+def _blend(under: ByteArray, over: ByteArray, mask: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> ByteArray:
+    """``over`` by mask / 255 and ``under`` by the rest, to the nearest level: exact for 0 and 255."""
+    return ((under * (255 - mask) + over * mask + 127) // 255).astype(np.uint8)

@@ -50,19 +50,39 @@ class AudioBlock:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """``features`` float32 (len(frames), d) for the frames that share one call of the model, and their ``sound``."""
+    """What a model needs for the frames that share one call.
+
+    ``features`` float32 (len(frames), d); ``sound`` as in AudioBlock. ``avatar_frames``: which frame of the avatar each
+    output frame shows, and ``pictures``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
+    that only the compositing writes into. Both are empty until the avatar's frames have been read.
+    """
 
     features: FloatArray
     frames: range
     sound: SoundArray
+    avatar_frames: tuple[int, ...] = ()
+    pictures: tuple[ByteArray, ...] = ()
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a model changes in one avatar frame: ``planes`` that take the place of its ``region``.
+
+    ``mask`` uint8 (region.height, region.width): how much of every pixel is the face's, 255 for all of it; None where
+    that is so everywhere.
+    """
+
+    region: Region
+    planes: Planes
+    mask: ByteArray | None = None
 
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """One finished face per frame: the planes that replace the avatar frame's ``region``."""
+    """One finished face per frame, and the avatar's ``pictures`` that they go into, as in FeatureBatch."""
 
-    faces: tuple[Planes, ...]
-    region: Region
+    faces: tuple[Face, ...]
+    pictures: tuple[ByteArray, ...]
     frames: range
     sound: SoundArray
 

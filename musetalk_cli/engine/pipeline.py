@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.cycle import avatar_frame
 from musetalk_cli.engine.blocks import BlockCutter, split_block
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder, EncoderProcess
@@ -18,7 +20,7 @@ from musetalk_cli.engine.timing import Snapshot, StageTimer
 from musetalk_cli.engine.workers import WorkerPool
 from musetalk_cli.errors import SourceError
 
-STAGES = ("decode", "features", "model", "composite", "encode")
+STAGES = ("decode", "features", "avatar", "model", "composite", "encode")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class PipelineSettings:
 class Pipeline:
     """source → blocks → features → workers → compositing → encoder → sink.
 
-    The source must be open; the pipeline owns it and the encoder's process from then on. Call ``start``, then ``wait``
+    The source must be open; the pipeline owns it, the avatar (in the output's size) and the encoder's process from then
+    on. Call ``start``, then ``wait``
     until it says True, then ``close``; ``error`` is the first failure. ``stop`` delivers what is in flight, ``abort``
     drops it; both may be called from any thread.
     """
@@ -45,6 +48,7 @@ class Pipeline:
         self,
         source: AudioSource,
         model: LipSyncModel,
+        avatar: Avatar,
         encoder: EncoderProcess,
         sink: Sink,
         settings: PipelineSettings,
@@ -52,6 +56,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._model = model
+        self._avatar = avatar
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
@@ -99,6 +104,7 @@ class Pipeline:
         self._encoder.close()
         for stage in self._stages:
             stage.join()
+        self._avatar.close()
         self._source.close()
 
     @property
@@ -154,8 +160,18 @@ class Pipeline:
             with self._timers["features"].measure(len(block.frames)):
                 features = self._model.features(block)
             for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
-                self._workers.submit(batch)
+                self._workers.submit(self._with_pictures(batch))
         self._workers.finish()
+
+    def _with_pictures(self, batch: FeatureBatch) -> FeatureBatch:
+        """Add the avatar frames that a batch shows: here, where one thread takes them in the order of the cycle."""
+        avatar, rate = self._avatar, self._settings.frame_rate
+        indices = tuple(
+            avatar_frame(frame, rate, avatar.frame_rate, avatar.frames.num_frames) for frame in batch.frames
+        )
+        with self._timers["avatar"].measure(len(indices)):
+            pictures = tuple(avatar.frames.read(indices))
+        return replace(batch, avatar_frames=indices, pictures=pictures)
 
     def _make_faces(self, batch: FeatureBatch) -> FaceBatch:
         with self._timers["model"].measure(len(batch.frames)):
@@ -164,6 +180,6 @@ class Pipeline:
     def _composite(self) -> None:
         for batch in self._workers.results():
             with self._timers["composite"].measure(len(batch.frames)):
-                frames = composite(batch, self._model.resting)
+                frames = composite(batch)
             self._encoder.write(frames)
         self._encoder.finish()

@@ -92,7 +92,7 @@ def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> Non
     records = [json.loads(line) for line in stats.read_text().splitlines()]
     assert records[-1]["event"] == "end"
     assert records[-1]["num_frames"] == 63
-    assert set(records[-1]["stages"]) == {"decode", "features", "model", "composite", "encode"}
+    assert set(records[-1]["stages"]) == {"decode", "features", "avatar", "model", "composite", "encode"}
 
 
 def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> 
     }
     assert rows["crf: 30"] == str(config)
     assert rows["fps: 30.0"] == "--fps"
-    assert rows["size: 768"] == "default"
+    assert rows["size: null"] == "default"
 
 
 def test_a_bundled_ffmpeg_will_do(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:

@@ -8,9 +8,21 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
-from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, encoder_process, pipeline_settings, tone
+from tests.fakes import (
+    HEIGHT,
+    WIDTH,
+    FakeFrames,
+    FakeModel,
+    FakeSource,
+    MemorySink,
+    encoder_process,
+    fake_avatar,
+    pipeline_settings,
+    tone,
+)
 from tests.media import read_pictures, read_sound
 
 
@@ -22,10 +34,17 @@ def run(pipeline: Pipeline) -> None:
         pipeline.close()
 
 
-def build(ffmpeg: str, source: FakeSource, model: FakeModel, sink: MemorySink, **changes: object) -> Pipeline:
+def build(
+    ffmpeg: str,
+    source: FakeSource,
+    model: FakeModel,
+    sink: MemorySink,
+    avatar: Avatar | None = None,
+    **changes: object,
+) -> Pipeline:
     encoder = encoder_process(ffmpeg, model.frame_rate)
     settings = pipeline_settings(frame_rate=model.frame_rate, **changes)
-    return Pipeline(source, model, encoder, sink, settings, time.perf_counter())
+    return Pipeline(source, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
 
 
 def painted_numbers(pictures: np.ndarray) -> list[int]:
@@ -56,6 +75,27 @@ def test_only_the_region_is_touched(ffmpeg: str) -> None:
     outside = np.ones((HEIGHT, WIDTH), dtype=bool)
     outside[12:28, 20:44] = False  # the region and a rim, since x264 does not encode it exactly
     assert np.abs(pictures[:, outside] - 60).max() <= 2
+
+
+def test_a_moving_avatar_goes_forward_and_back_across_blocks(ffmpeg: str) -> None:
+    sink, frames = MemorySink(), FakeFrames(num_frames=40, step=4)
+    avatar = fake_avatar(frames, Fraction(25))
+    run(build(ffmpeg, FakeSource([tone(5.0)]), FakeModel(delay_s=0.002), sink, avatar))
+    there, back = list(range(40)), list(range(38, 0, -1))
+    expected = (there + back + there + back)[:125]
+    assert frames.asked == expected
+    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)
+    shown = pictures[:, 36:44, 4:20].mean(axis=(1, 2))
+    assert np.abs(shown - (60 + 4 * np.array(expected))).max() <= 2
+    assert np.abs(np.array(painted_numbers(pictures)) - np.arange(125)).max() <= 2
+    assert frames.is_closed
+
+
+def test_an_avatar_at_another_rate_keeps_its_own_pace(ffmpeg: str) -> None:
+    frames = FakeFrames(num_frames=1000)
+    avatar = fake_avatar(frames, Fraction(50))
+    run(build(ffmpeg, FakeSource([tone(3.0)]), FakeModel(), MemorySink(), avatar))
+    assert frames.asked == list(range(0, 150, 2))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 7])

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait, portrait_names
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.messages import FeatureBatch
@@ -98,15 +99,17 @@ def purity_rows() -> list[Row]:
     """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same picture."""
     rows = [lead_row()]
     for avatar in portrait_names():
-        model = WarpModel(load_portrait(describe_portrait(avatar)), Fraction(FPS), 768, life=True, seed=0)
+        person = open_portrait(describe_portrait(avatar))
+        model, shown = WarpModel(person, Fraction(FPS), 768, life=True, seed=0), person.resized(768)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
-        pictures = [_frames(model, mouths) for _ in range(2)]
+        pictures = [_frames(model, shown, mouths) for _ in range(2)]
         same = hashlib.sha256(pictures[0].tobytes()).digest() == hashlib.sha256(pictures[1].tobytes()).digest()
-        left, top, width, height = model.make_faces(_batch(mouths[:1])).region
-        outside = np.ones(model.resting.shape, dtype=bool)
+        left, top, width, height = model.make_faces(_batch(shown, mouths[:1])).faces[0].region
+        resting = shown.frames.read([0])[0]
+        outside = np.ones(resting.shape, dtype=bool)
         outside[top : top + height, left : left + width] = False
         outside[768:] = False  # the chroma planes follow the luma's region
-        changed = int((pictures[0][:, outside] != model.resting[outside]).sum())
+        changed = int((pictures[0][:, outside] != resting[outside]).sum())
         rows.append(
             Row(f"{avatar}: pixels changed outside the region; two runs equal", f"{changed}; {same}", "0; True")
         )
@@ -136,12 +139,15 @@ def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
     return rows
 
 
-def _batch(mouths: FloatArray) -> FeatureBatch:
-    return FeatureBatch(mouths, range(len(mouths)), np.zeros((0, 1), np.int16))
+def _batch(avatar: Avatar, mouths: FloatArray) -> FeatureBatch:
+    """Features for the first frames of a still avatar."""
+    shown = (0,) * len(mouths)
+    pictures = tuple(avatar.frames.read(shown))
+    return FeatureBatch(mouths, range(len(mouths)), np.zeros((0, 1), np.int16), shown, pictures)
 
 
-def _frames(model: WarpModel, mouths: FloatArray) -> NDArray[np.uint8]:
-    return np.stack(composite(model.make_faces(_batch(mouths)), model.resting).pictures)
+def _frames(model: WarpModel, avatar: Avatar, mouths: FloatArray) -> NDArray[np.uint8]:
+    return np.stack(composite(model.make_faces(_batch(avatar, mouths))).pictures)
 
 
 def _decoded_s(video: Path, kind: str) -> float:

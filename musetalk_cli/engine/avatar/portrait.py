@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 import musetalk_cli
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.colour import ByteArray
@@ -79,6 +81,12 @@ def load_portrait(description: PortraitDescription) -> Portrait:
         )
     lids = Lids(description.lid_box, levels, np.stack(np.split(strip, len(levels))))
     return Portrait(name, picture, description.landmarks, lids)
+
+
+def open_portrait(description: PortraitDescription) -> Avatar:
+    """A portrait as an avatar: a still with painted lids. Raises AvatarError."""
+    portrait = load_portrait(description)
+    return Avatar(portrait.name, StillFrames(portrait.picture), None, (portrait.landmarks,), portrait.lids)
 
 
 def _folder() -> Path:

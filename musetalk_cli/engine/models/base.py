@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
 
 
 class LipSyncModel(Protocol):
     """A model bound to one avatar, one frame rate and one output size.
 
-    ``features`` is called block after block by one thread; ``make_faces`` by several at once, so it keeps no state.
+    ``features`` is called block after block by one thread; ``make_faces`` by several at once and in any order, so that
+    a face depends on nothing but its frame: the features, its number, and the avatar frame it goes into.
     """
 
     before_s: float  # context in front of a block, a multiple of 20 ms
     after_s: float  # look-ahead behind it, likewise
 
-    @property
-    def resting(self) -> ByteArray:
-        """The avatar's own picture, planar I420, uint8 (height · 3/2, width)."""
-
     def features(self, block: AudioBlock) -> FloatArray:
         """What the sound says for each frame of a block: float32 (len(block.frames), d)."""
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        """A face for every frame of a batch."""
+        """A face for every frame of a batch, whose pictures are passed on as they are, not written into."""

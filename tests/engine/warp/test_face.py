@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.frames import resize_picture
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.colour import Planes, bgr_to_planes
-from musetalk_cli.engine.models.warp.face import WarpFace
+from musetalk_cli.engine.avatar.lids import Lids
+from musetalk_cli.engine.colour import Planes, bgr_to_planes, even_size, planes_to_i420
+from musetalk_cli.engine.compositing import write_face
 from musetalk_cli.engine.models.warp.geometry import MouthAxes
+from musetalk_cli.engine.models.warp.still import StillFace
 from tests.engine.warp.drawn_face import draw_face, shut_lids
 
 REST = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -23,21 +27,40 @@ def _shape(*values: float) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
-def _face(height_px: int = 320, *, life: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0) -> WarpFace:
+@dataclass(frozen=True)
+class Sitter:
+    """A face and the avatar's own picture, ``planes``, that it goes into."""
+
+    face: StillFace
+    planes: Planes
+
+    @classmethod
+    def of(
+        cls, picture: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, life: bool
+    ) -> Sitter:
+        size = even_size(picture.shape[1], picture.shape[0], height_px)
+        face = StillFace(picture, landmarks, lids, height_px=height_px, life=life, seed=7)
+        return cls(face, bgr_to_planes(resize_picture(picture, *size)))
+
+    @property
+    def base(self) -> Planes:
+        return _frame(self, REST)
+
+
+def _face(height_px: int = 320, *, life: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0) -> Sitter:
     picture, landmarks = draw_face(tilt_deg, own_gap)
-    return WarpFace(picture, landmarks, shut_lids(picture, landmarks), height_px=height_px, life=life, seed=7)
+    return Sitter.of(picture, landmarks, shut_lids(picture, landmarks), height_px, life=life)
 
 
-def _frame(face: WarpFace, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
-    part = face.render(_shape(*shape), time_s)
-    left, top, width, height = face.region
-    luma, chroma = face.base.luma.copy(), face.base.chroma.copy()
-    luma[top : top + height, left : left + width] = part.luma
-    chroma[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] = part.chroma
-    return Planes(luma, chroma)
+def _frame(sitter: Sitter, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
+    picture = planes_to_i420(sitter.planes)
+    write_face(picture, sitter.face.render(_shape(*shape), time_s))
+    height, width = sitter.planes.luma.shape
+    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    return Planes(picture[:height], np.moveaxis(chroma, 0, 2))
 
 
-def _dark_rows(face: WarpFace, shape: tuple[float, ...], landmarks: Landmarks) -> int:
+def _dark_rows(face: Sitter, shape: tuple[float, ...], landmarks: Landmarks) -> int:
     """How many pixels along the mouth's middle, across the lips, differ from lips and skin at rest."""
     axes = MouthAxes.of(landmarks)
     rest, frame = _frame(face, REST).luma, _frame(face, shape).luma
@@ -51,31 +74,22 @@ def _dark_rows(face: WarpFace, shape: tuple[float, ...], landmarks: Landmarks) -
 
 def test_at_rest_a_closed_mouth_is_the_picture() -> None:
     picture, landmarks = draw_face()
-    face = WarpFace(picture, landmarks, None, height_px=320, life=False)
+    face = Sitter.of(picture, landmarks, None, 320, life=False)
     expected = bgr_to_planes(picture)
     assert np.array_equal(face.base.luma, expected.luma)
     assert np.array_equal(face.base.chroma, expected.chroma)
-
-
-@pytest.mark.parametrize("own_gap", [0.0, 0.2])
-@pytest.mark.parametrize("life", [False, True])
-def test_rest_equals_base(own_gap: float, life: bool) -> None:
-    face = _face(life=life, own_gap=own_gap)
-    frame = _frame(face, REST)
-    assert np.array_equal(frame.luma, face.base.luma)
-    assert np.array_equal(frame.chroma, face.base.chroma)
 
 
 @pytest.mark.parametrize("height_px", [64, 201, 320, 500])
 @pytest.mark.parametrize("life", [False, True])
 def test_region_is_even_and_inside(height_px: int, life: bool) -> None:
     face = _face(height_px, life=life)
-    left, top, width, height = face.region
-    assert all(value % 2 == 0 for value in face.region)
+    left, top, width, height = face.face.region
+    assert all(value % 2 == 0 for value in face.face.region)
     assert min(left, top) >= 0
     assert left + width <= face.base.luma.shape[1]
     assert top + height <= face.base.luma.shape[0]
-    part = face.render(_shape(*OPEN), 1.0)
+    part = face.face.render(_shape(*OPEN), 1.0).planes
     assert part.luma.shape == (height, width)
     assert part.chroma.shape == (height // 2, width // 2, 2)
     assert part.luma.dtype == part.chroma.dtype == np.uint8
@@ -85,7 +99,7 @@ def test_motion_dies_away_before_the_region_ends() -> None:
     face = _face(life=True)
     for time_s in (1.0, 3.3, 8.1):
         difference = np.abs(_frame(face, OPEN, time_s).luma.astype(int) - face.base.luma)
-        left, top, width, height = face.region
+        left, top, width, height = face.face.region
         inner = np.zeros_like(difference, dtype=bool)
         inner[top + 2 : top + height - 2, left + 2 : left + width - 2] = True
         assert difference.max() > 30
@@ -128,14 +142,14 @@ def test_open_mouthed_picture_is_closed_at_rest() -> None:
 
 
 def test_same_bytes_from_any_thread() -> None:
-    face = _face(life=True)
+    face = _face(life=True).face
     random = np.random.default_rng(0)
     shapes = [(_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), k / 25) for k in range(24)]
     expected = [face.render(*shape) for shape in shapes]
     with ThreadPoolExecutor(4) as pool:
-        for planes, wanted in zip(pool.map(lambda shape: face.render(*shape), shapes), expected, strict=True):
-            assert planes.luma.tobytes() == wanted.luma.tobytes()
-            assert planes.chroma.tobytes() == wanted.chroma.tobytes()
+        for made, wanted in zip(pool.map(lambda shape: face.render(*shape), shapes), expected, strict=True):
+            assert made.planes.luma.tobytes() == wanted.planes.luma.tobytes()
+            assert made.planes.chroma.tobytes() == wanted.planes.chroma.tobytes()
 
 
 @pytest.mark.parametrize("width", [-1.0, 0.0, 1.0])
@@ -152,10 +166,9 @@ def test_extreme_shapes_leave_no_hole(width: float, closure: float, tilt_deg: fl
 
 def test_shapes_out_of_range_are_clipped() -> None:
     face = _face()
-    clipped = face.render(_shape(1, 1, -1, 0, 0), 0.0)
-    assert np.array_equal(face.render(_shape(3, 9, -4, -1, -1), 0.0).luma, clipped.luma)
-    broken = face.render(_shape(np.nan, np.inf, -np.inf, np.nan, 0), 0.0)
-    assert np.array_equal(broken.luma, face.render(_shape(*REST), 0.0).luma)
+    clipped = _frame(face, (1, 1, -1, 0, 0))
+    assert np.array_equal(_frame(face, (3, 9, -4, -1, -1)).luma, clipped.luma)
+    assert np.array_equal(_frame(face, (np.nan, np.inf, -np.inf, np.nan, 0)).luma, face.base.luma)
 
 
 def test_tiny_face_still_speaks() -> None:
@@ -180,8 +193,8 @@ def test_pictures_of_other_aspects(margin: tuple[int, int, int, int]) -> None:
     picture, landmarks = draw_face()
     wide = np.pad(picture, ((top, bottom), (left, right), (0, 0)), mode="edge")
     moved = Landmarks.from_mapping({name: points + np.array([left, top]) for name, points in vars(landmarks).items()})
-    face = WarpFace(wide, moved, None, height_px=wide.shape[0], life=False)
-    alone = WarpFace(picture, landmarks, None, height_px=320, life=False)
+    face = Sitter.of(wide, moved, None, wide.shape[0], life=False)
+    alone = Sitter.of(picture, landmarks, None, 320, life=False)
     mouth = _frame(face, OPEN).luma[top + 190 : top + 250, left + 100 : left + 190]
     assert np.abs(mouth.astype(int) - _frame(alone, OPEN).luma[190:250, 100:190]).mean() < 2
 

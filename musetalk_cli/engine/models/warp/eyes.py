@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
+from musetalk_cli.engine.avatar.frames import resize_picture
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray, as_bytes, bgr_to_planes
+from musetalk_cli.engine.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.models.warp.sampling import FILTER_REACH, Source
 
 _MARGIN_PX = 2 * FILTER_REACH
@@ -32,21 +32,13 @@ class EyeStates:
         x, y = left - columns.start, top - rows.start
         for patch in lids.pictures:
             crop[y : y + height, x : x + width] = patch
-            planes = bgr_to_planes(resize_picture(crop, target))
+            planes = bgr_to_planes(resize_picture(crop, *target))
             self._sources.append(open_eyes.with_patch(planes, *corner, _MARGIN_PX))
         self._levels = np.array([0.0, *lids.levels])
 
     def at(self, closure: float) -> Source:
         """The source whose lids are nearest to a closure 0..1."""
         return self._sources[int(np.abs(self._levels - closure).argmin())]
-
-
-def resize_picture(picture: ByteArray, size: tuple[int, int]) -> ByteArray:
-    """Resize to ``size`` (width, height): area average when shrinking, bicubic when growing."""
-    if size == (picture.shape[1], picture.shape[0]):
-        return picture
-    how = cv2.INTER_AREA if size[1] < picture.shape[0] else cv2.INTER_CUBIC
-    return as_bytes(cv2.resize(picture, size, interpolation=how))
 
 
 def _aligned_span(start: int, stop: int, extent: int, resized: int) -> range:

@@ -11,30 +11,38 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.lips import LipLines
-from musetalk_cli.engine.models.warp.motion import COMPONENTS, ControlPoints, control_points
+from musetalk_cli.engine.models.warp.geometry import FloatArray, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.lips import Closing
+from musetalk_cli.engine.models.warp.motion import COMPONENTS, ControlPoints, lip_points, shared_points
+from musetalk_cli.engine.models.warp.pose import MouthPose
 
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
+# From the edge inwards, mouth units: more than a cell of the grid stays unmoved, so that no seam shows there.
+_FADE = (0.075, 0.28)
 
 
-def compute_fields(face: Landmarks, axes: MouthAxes, lips: LipLines, nodes: FloatArray) -> FloatArray:
+def compute_fields(pose: MouthPose, closing: Closing, nodes: FloatArray) -> FloatArray:
     """Forward displacement of the skin at ``nodes`` (h, w, 2), mouth units, for every layer and component.
 
     Returns float32 (8, 2, h, w, 2): component, layer (upper, lower), node, and x and y displacement in mouth units, for
     a component's full weight. All fields fall to zero at the edge of ``REACH``.
     """
-    layers = [control_points(face, axes, lips, is_lower=is_lower) for is_lower in (False, True)]
-    fields = np.stack([_interpolate(points, nodes) for points in layers], axis=1)
+    shared = shared_points(pose, closing)
+    basis = _kernel(nodes.reshape(-1, 2), shared.position)
+    layers = [lip_points(pose, closing, is_lower=is_lower) for is_lower in (False, True)]
+    fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
     is_of_lips = np.array([name not in ("jaw", "close") for name in COMPONENTS])
-    window[is_of_lips] *= _inside_face(transform_points(axes.from_picture, face.oval), nodes)
+    window[is_of_lips] *= _inside_face(transform_points(pose.axes.from_picture, pose.face.oval), nodes)
     return np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
 
 
-def _interpolate(points: ControlPoints, nodes: FloatArray) -> FloatArray:
-    """Thin-plate splines through the points' motion, evaluated at nodes (h, w, 2): (8, h, w, 2)."""
+def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:
+    """Thin-plate splines through the points' motion, evaluated at nodes (h, w, 2): (8, h, w, 2).
+
+    ``basis`` (h · w, n): the kernel between the nodes and the shared points, which serves both layers.
+    """
+    points = ControlPoints.joined([shared, own])
     position = points.position.astype(np.float64)
     count = len(position)
     system = np.zeros((count + 3, count + 3))
@@ -47,8 +55,8 @@ def _interpolate(points: ControlPoints, nodes: FloatArray) -> FloatArray:
     _, solved = cv2.solve(system, np.vstack([motion, np.zeros((3, motion.shape[1]))]), flags=cv2.DECOMP_LU)
     weights = np.asarray(solved, dtype=np.float32)
     flat = nodes.reshape(-1, 2)
-    basis = np.column_stack([_kernel(flat, points.position), np.ones(len(flat), dtype=np.float32), flat])
-    values = multiply(basis, weights).reshape(*nodes.shape[:2], -1, 2)
+    whole = np.column_stack([basis, _kernel(flat, own.position), np.ones(len(flat), dtype=np.float32), flat])
+    values = multiply(whole, weights).reshape(*nodes.shape[:2], -1, 2)
     return np.ascontiguousarray(values.transpose(2, 0, 1, 3))
 
 
@@ -73,6 +81,5 @@ def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
 def _window(nodes: FloatArray) -> FloatArray:
     left, right, top, bottom = REACH
     x, y = nodes[..., 0], nodes[..., 1]
-    margin = 0.25
     inner = np.minimum.reduce([x - left, right - x, y - top, bottom - y])
-    return smoothstep(inner, 0.02, margin)
+    return smoothstep(inner, *_FADE)

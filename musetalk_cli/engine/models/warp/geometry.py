@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.landmarks import Landmarks
 FloatArray = NDArray[np.float32]
 
 # Distance between the outer eye corners, in mouth widths, of a face at rest: median over closed-mouth frames.
-_EYES_PER_MOUTH = 1.85
+EYES_PER_MOUTH = 1.85
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MouthAxes:
         eyes = np.stack([face.left_upper_lid[0], face.right_upper_lid[-1]]).astype(np.float64)
         mouth_span, eye_span = corners[1] - corners[0], eyes[1] - eyes[0]
         direction = mouth_span + eye_span
-        unit = (np.hypot(*mouth_span) + np.hypot(*eye_span) / _EYES_PER_MOUTH) / 2
+        unit = (np.hypot(*mouth_span) + np.hypot(*eye_span) / EYES_PER_MOUTH) / 2
         return cls(
             corners.mean(axis=0).astype(np.float32),
             (direction / max(np.hypot(*direction), 1e-6)).astype(np.float32),

@@ -7,6 +7,7 @@ small textures and only placed, shaded and clipped per frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_ycbcr
 from musetalk_cli.engine.models.warp.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.light import FaceLight
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars on the turn of
 # the arch (8.5, 6.5, 7.5 and 7 mm on a mouth 50 mm wide, foreshortened).
@@ -26,11 +28,25 @@ _UPPER_EDGE = 0.030  # of the middle incisors, below the closed seam
 _LOWER_EDGE = 0.028
 _TEETH_TRAVEL = 0.195  # of lower teeth and tongue at J = 1
 
-_TOOTH = (212, 223, 231)  # BGR colours in good light; the face's own light scales them
-_GUM = (92, 88, 150)
+_ARCH_DEPTH = 1.1  # of the dental arch, mouth units per square of the distance from its middle
+_LEAST_YAW = 0.02  # tangent
+
+_GUM = (92, 88, 150)  # BGR colours in good light; the face's own light scales them
 _DEEP = (24, 19, 44)
 _CAVITY = (50, 44, 96)
 _TONGUE = (84, 80, 150)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the teeth stand in a picture.
+
+    ``middle``: x and y of the closed seam's middle in mouth units. ``yaw``: the tangent of the angle by which the head
+    is turned to the picture's right.
+    """
+
+    middle: tuple[float, float]
+    yaw: float
 
 
 @dataclass(frozen=True)
@@ -50,18 +66,17 @@ class Opening:
 class Interior:
     """Paints one face's mouth interior; immutable."""
 
-    def __init__(self, seam_middle: tuple[float, float], unit_px: float, skin_luma: float) -> None:
-        """``seam_middle``: middle of the closed seam, mouth units; ``skin_luma``: typical of the cheeks, 16..235."""
-        self._middle = seam_middle
+    def __init__(self, unit_px: float, face_light: FaceLight) -> None:
+        """``unit_px``: width of the mouth."""
         self._scale = float(np.clip(unit_px * 1.25, 24, 400))
-        light = float(np.clip((skin_luma - 16) / 140, 0.35, 1.05))
-        self._tooth = _lit(_TOOTH, min(light * 0.98, 1.0))
+        light = float(np.clip((face_light.skin_luma - 16) / 140, 0.35, 1.05))
+        self._tooth = face_light.tooth
         self._gum, self._tongue = _lit(_GUM, light), _lit(_TONGUE, light * 0.9)
         self._deep, self._cavity = _lit(_DEEP, 0.5 + 0.5 * light), _lit(_CAVITY, light)
         self._upper = self._draw_teeth(is_upper=True)
         self._lower = self._draw_teeth(is_upper=False)
 
-    def paint(self, planes: Planes, opening: Opening, jaw: float, width: float) -> None:
+    def paint(self, planes: Planes, opening: Opening, setting: Setting, jaw: float, width: float) -> None:
         """Paint over ``planes`` (in place; same box as ``opening``). ``jaw`` 0..1, ``width`` -1..1."""
         rows, columns = _support(opening.cover)
         if rows.stop <= rows.start or columns.stop <= columns.start:
@@ -69,7 +84,9 @@ class Interior:
         inside = (rows, columns)
         matrix = opening.to_units.copy()
         matrix[:, 2] += matrix[:, :2] @ np.array([columns.start, rows.start], dtype=np.float32)
-        colour = self._compose(matrix, opening.below_upper[inside], opening.above_lower[inside], jaw, width)
+        x, y = _positions(matrix, opening.cover[inside].shape, setting.middle)
+        place = _Place(_unturned(x, setting.yaw), y, opening.below_upper[inside], opening.above_lower[inside])
+        colour = self._compose(place, jaw, width)
         cover = opening.cover[inside]
         _blend(planes.luma[inside], colour[..., 0], cover)
         half = (cover.shape[1] // 2, cover.shape[0] // 2)
@@ -78,21 +95,21 @@ class Interior:
         chroma = planes.chroma[rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
         np.copyto(chroma, np.clip(chroma * (1 - cover_half[..., None]) + weighted + 0.5, 0, 255).astype(np.uint8))
 
-    def _compose(
-        self, to_units: FloatArray, below_upper: FloatArray, above_lower: FloatArray, jaw: float, width: float
-    ) -> FloatArray:
+    def _compose(self, place: _Place, jaw: float, width: float) -> FloatArray:
         """Colour (h, w, 3) as Y, Cb, Cr of the whole interior, before it is clipped by the lips."""
-        x, y = _positions(to_units, below_upper.shape, self._middle)
+        x, y = place.x, place.y
         rounding, spread = max(-width, 0.0), max(width, 0.0)
         # The first tenth of the jaw's way parts the lips alone: "s" keeps its teeth together.
         travel = _TEETH_TRAVEL * max(jaw - 0.1, 0.0) / 0.9 * (1 - 0.35 * spread)
         colour = self._deep + (self._cavity - self._deep) * smoothstep(y, 0.0, 0.22 + travel)[..., None]
         self._add_tongue(colour, x, y - 0.05 - 0.38 * travel)
-        colour = self._place(colour, self._lower, to_units, _LOWER_EDGE + travel, 0.9 * (1 - 0.9 * rounding))
+        colour = self._lay(colour, self._lower, x, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding))
         # Protruded lips come down over the upper teeth and keep the light out.
-        colour = self._place(colour, self._upper, to_units, _UPPER_EDGE + 0.010 * spread - 0.035 * rounding, 1.0)
-        shade = (0.34 + 0.66 * smoothstep(below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
-        shade *= 0.72 + 0.28 * smoothstep(above_lower, -0.005, 0.035)
+        colour = self._lay(colour, self._upper, x, y - (_UPPER_EDGE + 0.010 * spread - 0.035 * rounding), 1.0)
+        shade = (0.34 + 0.66 * smoothstep(place.below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
+        # Little light falls in between lips that are hardly apart.
+        shade *= 0.55 + 0.45 * smoothstep(place.below_upper + place.above_lower, 0.0, 0.15)
+        shade *= 0.72 + 0.28 * smoothstep(place.above_lower, -0.005, 0.035)
         shade *= 1 - 0.45 * smoothstep(np.abs(x), 0.22, 0.47)
         colour[..., 0] = 16 + (colour[..., 0] - 16) * shade
         colour[..., 1:] = 128 + (colour[..., 1:] - 128) * (0.5 + 0.5 * shade[..., None])
@@ -109,22 +126,14 @@ class Interior:
         colour[..., 0] += (luma - colour[..., 0]) * cover
         colour[..., 1:] += (self._tongue[1:] - colour[..., 1:]) * cover[..., None]
 
-    def _place(
-        self, colour: FloatArray, texture: ByteArray, to_units: FloatArray, edge: float, strength: float
+    def _lay(
+        self, colour: FloatArray, texture: ByteArray, x: FloatArray, below_edge: FloatArray, strength: float
     ) -> FloatArray:
-        """Lay a row of teeth over the colours, its edge ``edge`` below the seam."""
-        to_texture = to_units.copy()
-        to_texture[0, 2] -= self._middle[0] + _TEXTURE_SPAN[0]
-        to_texture[1, 2] -= self._middle[1] + edge + _TEXTURE_SPAN[2]
-        to_texture *= self._scale
-        to_texture[:, 2] -= 0.5
-        placed = cv2.warpAffine(
-            texture,
-            to_texture,
-            (colour.shape[1], colour.shape[0]),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-        ).astype(np.float32)
+        """Lay a row of teeth over the colours, ``below_edge`` (h, w) under its middle's edge."""
+        place = cv2.merge([x - np.float32(_TEXTURE_SPAN[0]), below_edge - np.float32(_TEXTURE_SPAN[2])])
+        place = place * np.float32(self._scale) - np.float32(0.5)
+        no_second_map: Any = None
+        placed = np.asarray(cv2.remap(texture, place, no_second_map, cv2.INTER_LINEAR), dtype=np.float32)
         cover = placed[..., 3:] * (strength / 255)
         return np.asarray(colour + (placed[..., :3] - colour) * cover, dtype=np.float32)
 
@@ -156,6 +165,29 @@ class Interior:
         colour[..., 1:] = self._tooth[1:] + (1 - light[..., None]) * np.array([-4.0, 4.0])
         colour += (self._gum - colour) * gum
         return np.clip(np.dstack([colour, cover * 255]) + 0.5, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the pixels of a box (h, w) lie: ``x`` on the dental arch from its middle, ``y`` below the closed seam, and
+    the distances to the lips, all in mouth units."""
+
+    x: FloatArray
+    y: FloatArray
+    below_upper: FloatArray
+    above_lower: FloatArray
+
+
+def _unturned(x: FloatArray, yaw: float) -> FloatArray:
+    """Where on the dental arch, seen from the front, lies what a head turned by ``yaw`` (tangent) shows at x.
+
+    The arch is a parabola of depth ``_ARCH_DEPTH`` x². The axes shrink with the turn as the mouth does, so x stays as
+    it is in the middle, and is x - depth · tan(yaw) further out.
+    """
+    if abs(yaw) < _LEAST_YAW:
+        return x
+    slant = np.float32(_ARCH_DEPTH * yaw)
+    return np.asarray(2 * x / (1 + np.sqrt(np.maximum(1 - 4 * slant * x, np.float32(0.05)))), dtype=np.float32)
 
 
 def _lit(bgr: tuple[int, int, int], light: float) -> NDArray[np.float32]:

@@ -9,11 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.fields import compute_fields
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.lips import LipLines
+from musetalk_cli.engine.models.warp.geometry import FloatArray, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.lips import Closing
 from musetalk_cli.engine.models.warp.motion import COMPONENTS, TUCK
+from musetalk_cli.engine.models.warp.pose import MouthPose
 from musetalk_cli.engine.models.warp.sampling import look_up
 
 _INVERSE_STEPS = 3
@@ -65,11 +65,12 @@ class Claims:
 class MouthLayers:
     """Displacement of both layers over a rectangular grid of nodes; immutable."""
 
-    def __init__(self, face: Landmarks, axes: MouthAxes, lips: LipLines, nodes: FloatArray, cell_px: int) -> None:
-        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the picture that ``face`` is of."""
-        self._axes, self._lips, self._cell_px = axes, lips, cell_px
+    def __init__(self, pose: MouthPose, closing: Closing, nodes: FloatArray, cell_px: int) -> None:
+        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the picture that ``pose`` is of."""
+        axes = pose.axes
+        self._axes, self._lips, self._cell_px = axes, closing.own, cell_px
         self._origin = nodes[0, 0]
-        fields = compute_fields(face, axes, lips, transform_points(axes.from_picture, nodes))
+        fields = compute_fields(pose, closing, transform_points(axes.from_picture, nodes))
         to_cells = axes.to_picture * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
         self._shape = fields.shape[1:]

@@ -10,7 +10,7 @@ from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smooth_curve, smoothstep, transform_points
 
 _CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
-_CLOSED_GAP = 0.012  # below this a picture's lips count as closed
+_CLOSED_GAP = (0.006, 0.016)  # up to the first a picture's lips count as closed, from the second as seen
 _LIP_INSET = 0.018  # of an open picture's lip edge: landmarks run a little inside the teeth
 
 
@@ -41,11 +41,10 @@ class LipLines:
         x = np.linspace(left, right, 96, dtype=np.float32)
         upper = _as_function(curves[0], x)
         lower = np.maximum(_as_function(curves[1], x), upper)
-        if float((lower - upper).max()) < _CLOSED_GAP:
-            upper = lower = (upper + lower) / np.float32(2)
-        else:
-            inset = np.float32(_LIP_INSET) * smoothstep(lower - upper, 0.0, 0.04)
-            upper, lower = upper - inset, lower + inset
+        # Nothing may jump where a video's lips part, so what counts as a gap sets in smoothly.
+        apart = (lower - upper) / 2 * smoothstep((lower - upper).max(), *_CLOSED_GAP)
+        inset = np.float32(_LIP_INSET) * smoothstep(2 * apart, 0.0, 0.04)
+        upper, lower = (upper + lower) / 2 - apart - inset, (upper + lower) / 2 + apart + inset
         gap = lower - upper
         straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
         # An open mouth's upper lip is an arch; lips that met along it would look sad.
@@ -54,15 +53,42 @@ class LipLines:
         half_width = max((right - left) / 2, 0.05)
         return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
 
-    @property
-    def closed_middle(self) -> tuple[float, float]:
-        """The middle of the seam once the lips are closed, x and y in mouth units."""
-        return self.middle, float(self.closed[len(self.x) // 2])
+    def along(self, line: FloatArray, side: FloatArray) -> FloatArray:
+        """Points (n, 2) on one of the contours, ``side`` (n,) from -1 in the left corner to 1 in the right one."""
+        x = self.middle + side * self.half_width
+        return np.column_stack([x, np.interp(x, self.x, line)]).astype(np.float32)
 
-    def closing_at(self, x: FloatArray, is_lower: bool) -> FloatArray:
-        """Way of a lip at x to where the lips are to meet (y), zero outside the mouth."""
-        way = self.closed - (self.lower if is_lower else self.upper)
-        return np.asarray(np.interp(x, self.x, way, 0, 0), dtype=np.float32)
+
+@dataclass(frozen=True)
+class Closing:
+    """The way from the mouth that a picture shows (``own``) to one that is shut (``rest.closed``), in mouth units."""
+
+    own: LipLines
+    rest: LipLines
+
+    @classmethod
+    def of(cls, face: Landmarks, rest: Landmarks, axes: MouthAxes) -> Closing:
+        """Measure a face's lips, and those of the same head at rest (the same object, when nothing is known of it)."""
+        own = LipLines.of(face, axes)
+        return cls(own, own if rest is face else LipLines.of(rest, axes))
+
+    @property
+    def seam_middle(self) -> tuple[float, float]:
+        """The middle of the seam once the lips are closed, x and y in mouth units."""
+        x, y = self.rest.along(self.rest.closed, np.zeros(1, dtype=np.float32))[0]
+        return float(x), float(y)
+
+    def inner(self, side: FloatArray, is_lower: bool) -> FloatArray:
+        """Way (n, 2) of an inner contour's points, from corner (-1) to corner (1)."""
+        line = self.own.lower if is_lower else self.own.upper
+        way = self.rest.along(self.rest.closed, side) - self.own.along(line, side)
+        return np.asarray(way, dtype=np.float32)
+
+    def outer(self, side: FloatArray, is_lower: bool) -> FloatArray:
+        """Way (n,) in y that the lips at rest still have to go, the same for an outer contour's points."""
+        line = self.rest.lower if is_lower else self.rest.upper
+        x = side * self.rest.half_width + self.rest.middle
+        return np.asarray(np.interp(x, self.rest.x, self.rest.closed - line), dtype=np.float32)
 
 
 def _as_function(curve: FloatArray, x: FloatArray) -> FloatArray:

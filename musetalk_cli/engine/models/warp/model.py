@@ -6,11 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.avatar.portrait import Portrait
-from musetalk_cli.engine.colour import planes_to_i420
-from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FloatArray
-from musetalk_cli.engine.models.warp.face import WarpFace
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.engine.models.warp.mouth import MouthReader
+from musetalk_cli.engine.models.warp.moving import MovingFace
+from musetalk_cli.engine.models.warp.still import StillFace
 
 
 class WarpModel:
@@ -19,21 +19,30 @@ class WarpModel:
     before_s = MouthReader.before_s
     after_s = MouthReader.after_s
 
-    def __init__(self, portrait: Portrait, frame_rate: Fraction, height_px: int, *, life: bool, seed: int) -> None:
+    def __init__(self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, life: bool, seed: int) -> None:
+        """``avatar`` in its own size; faces are made for its frames resized to ``height_px``.
+
+        ``life`` (blinks and sway, chosen by ``seed``) is for stills: a video has its own. Raises AvatarError or
+        ModelError.
+        """
         self._frame_rate = frame_rate
         self._reader = MouthReader.load()
-        self._face = WarpFace(
-            portrait.picture, portrait.landmarks, portrait.lids, height_px=height_px, life=life, seed=seed
-        )
-        self.resting: ByteArray = planes_to_i420(self._face.base)
+        self._face: StillFace | MovingFace
+        if avatar.is_still:
+            picture, face = avatar.frames.picture(), avatar.landmarks[0]
+            self._face = StillFace(picture, face, avatar.lids, height_px=height_px, life=life, seed=seed)
+        else:
+            self._face = MovingFace(avatar.resized(height_px))
 
     def features(self, block: AudioBlock) -> FloatArray:
         times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float64)
         return self._reader.read(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        faces = tuple(
-            self._face.render(mouth, float(frame / self._frame_rate))
-            for mouth, frame in zip(batch.features, batch.frames, strict=True)
-        )
-        return FaceBatch(faces, self._face.region, batch.frames, batch.sound)
+        faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
+        return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+
+    def _make_face(self, batch: FeatureBatch, row: int) -> Face:
+        if isinstance(self._face, StillFace):
+            return self._face.render(batch.features[row], float(batch.frames[row] / self._frame_rate))
+        return self._face.render(batch.features[row], batch.avatar_frames[row], batch.pictures[row])

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smooth_curve, transform_points
-from musetalk_cli.engine.models.warp.lips import LipLines
+from musetalk_cli.engine.models.warp.geometry import FloatArray, smooth_curve, transform_points
+from musetalk_cli.engine.models.warp.lips import Closing
+from musetalk_cli.engine.models.warp.pose import MouthPose
 
 # ``purse`` (gap times rounding) draws the sides of a rounded opening together, its middle unchanged. ``close`` takes
-# the picture's own lip gap away; its weight is always one.
+# away what the picture's own mouth does, its lip gap above all; its weight is always one.
 COMPONENTS = ("gap", "jaw", "round", "spread", "press", "labiodental", "purse", "close")
 
 GAP = 0.30  # lip gap at O = 1
@@ -26,6 +26,8 @@ _UPPER_SHARE = 0.13  # of the gap, by raising the upper lip
 _JAW_CLOSES = 0.6  # of an open picture's gap, by raising the chin
 _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
 _CHIN_LINE = slice(4, 13)  # of the jaw line: its lower part
+_CHIN = slice(16, 21)  # of the oval: the chin's edge
+_LEAST_RISE, _MOST_RISE = 0.03, 0.06  # of the chin while the lips are shut; more than this is not speech
 
 
 @dataclass(frozen=True)
@@ -53,26 +55,53 @@ class ControlPoints:
         return cls(position, np.concatenate([part.motion for part in parts], axis=1))
 
 
-def control_points(face: Landmarks, axes: MouthAxes, lips: LipLines, *, is_lower: bool) -> ControlPoints:
-    """The control points of the lower- or the upper-lip side; chin, cheeks and still points belong to both."""
+def lip_points(pose: MouthPose, closing: Closing, *, is_lower: bool) -> ControlPoints:
+    """The control points of the lower or the upper lip."""
     side = "lower" if is_lower else "upper"
-    own = {name: transform_points(axes.from_picture, points) for name, points in vars(face).items()}
+    own, rest = (
+        transform_points(pose.axes.from_picture, getattr(face, f"outer_{side}_lip")) for face in (pose.face, pose.rest)
+    )
+    inner = transform_points(pose.axes.from_picture, getattr(pose.face, f"inner_{side}_lip"))
     return ControlPoints.joined(
         [
-            _lip_points(smooth_curve(own[f"inner_{side}_lip"], 21), lips, is_lower, is_inner=True),
-            _lip_points(own[f"outer_{side}_lip"], lips, is_lower, is_inner=False),
-            *_chin_points(own, lips),
-            *_cheek_points(own, lips),
+            _contour_points(smooth_curve(inner, 21), None, closing, is_lower),
+            _contour_points(own, rest - own, closing, is_lower),
+        ]
+    )
+
+
+def shared_points(pose: MouthPose, closing: Closing) -> ControlPoints:
+    """The control points of both sides: chin, cheeks, and what stays still."""
+    own = {name: transform_points(pose.axes.from_picture, points) for name, points in vars(pose.face).items()}
+    chin = transform_points(pose.axes.from_picture, pose.rest.oval[_CHIN])
+    rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), closing)
+    return ControlPoints.joined(
+        [
+            *_chin_points(own, closing, rise),
+            *_cheek_points(own, closing, rise),
             ControlPoints.moved(own["nose"]),
             ControlPoints.moved(_still_ring(own)),
         ]
     )
 
 
-def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bool) -> ControlPoints:
-    """Motion of one lip contour, left to right (y grows towards the chin)."""
-    half_width = lips.half_width if is_inner else float(np.ptp(points[:, 0]) / 2)
-    side = np.clip((points[:, 0] - points[:, 0].mean()) / half_width, -1, 1)
+def _chin_rise(to_rest: float, closing: Closing) -> float:
+    """Way of the chin (y) to a shut mouth, given its way to rest, which faulty landmarks may overstate."""
+    most = _LEAST_RISE + closing.own.own_gap
+    return float(np.clip(to_rest, -most, _MOST_RISE)) - _JAW_CLOSES * closing.rest.own_gap
+
+
+def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Closing, is_lower: bool) -> ControlPoints:
+    """Motion of one lip contour, left to right (y grows towards the chin).
+
+    ``to_rest`` (n, 2): an outer contour's way to where it is at rest; None for an inner one.
+    """
+    is_inner = to_rest is None
+    left, right = float(points[0, 0]), float(points[-1, 0])
+    middle, half_width = (left + right) / 2, max((right - left) / 2, 0.05)
+    if is_inner:
+        middle, half_width = closing.own.middle, closing.own.half_width
+    side = np.clip((points[:, 0] - middle) / half_width, -1, 1)
     side[[0, -1]] = -1, 1
     # Lips stay together next to the corners; a plain parabola would open into a V.
     arch = np.maximum(1 - (side / _APERTURE) ** 2, 0) ** 0.62
@@ -81,7 +110,11 @@ def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bo
     motion = np.zeros((len(COMPONENTS), len(points), 2), dtype=np.float32)
     gap, jaw, rounded, spread, press, dental, purse, close = motion
     follows = 1.0 if is_inner else 0.93
-    close[:, 1] = lips.closing_at(lips.middle + side * lips.half_width * 0.999, is_lower) * follows
+    if to_rest is None:
+        close[:] = closing.inner(side, is_lower)
+    else:
+        close[:] = to_rest
+        close[:, 1] += closing.outer(side, is_lower) * follows
     if is_lower:
         gap[:, 1] = GAP * (1 - _UPPER_SHARE) * arch * follows
         purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
@@ -105,16 +138,16 @@ def _lip_points(points: FloatArray, lips: LipLines, is_lower: bool, is_inner: bo
     return ControlPoints(points, motion)
 
 
-def _chin_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoints]:
+def _chin_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> list[ControlPoints]:
     """The jaw line, the chin's front, and the neck, which a chin hides as it comes down: a collar stays where it is."""
     jaw_line, lip_bottom = own["oval"][_JAW_LINE], own["outer_lower_lip"][5]
     chin = own["oval"][18]
-    closing = -_JAW_CLOSES * lips.own_gap
+    lip_rise = float(closing.inner(np.zeros(1, dtype=np.float32), is_lower=True)[0, 1])
     hang = np.clip((jaw_line[:, 1] + 0.1) / max(float(chin[1]) - 0.1, 0.3), 0, 1) ** 1.3
     under, give = jaw_line[_CHIN_LINE], hang[_CHIN_LINE]
     points = [
-        ControlPoints.moved(jaw_line, jaw=(-0.03 * jaw_line[:, 0] * hang, _JAW * hang), close=(0, closing * hang)),
-        ControlPoints.moved(under + np.array([0, 0.2]), jaw=(0, 0.42 * _JAW * give), close=(0, 0.5 * closing * give)),
+        ControlPoints.moved(jaw_line, jaw=(-0.03 * jaw_line[:, 0] * hang, _JAW * hang), close=(0, rise * hang)),
+        ControlPoints.moved(under + np.array([0, 0.2]), jaw=(0, 0.42 * _JAW * give), close=(0, 0.5 * rise * give)),
         ControlPoints.moved(under + np.array([0, 0.45])),
     ]
     for share in (0.4, 0.7):
@@ -125,18 +158,19 @@ def _chin_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoin
                 jaw=(0, _JAW * (0.35 + 0.65 * share)),
                 press=(0, -0.02 * (1 - share)),
                 labiodental=(0, -0.03 * (1 - share)),
-                close=(0, -0.65 * lips.own_gap),
+                close=(0, lip_rise + share * (rise - lip_rise)),
             )
         )
     return points
 
 
-def _cheek_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoints]:
+def _cheek_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> list[ControlPoints]:
     """Points beside each corner of the mouth and in the fold between it and the nose."""
     points = []
     corners, edges = own["outer_upper_lip"][[0, -1]], own["oval"][[26, 10]]
-    for corner, edge, wing in zip(corners, edges, own["nose"][[3, 4]], strict=True):
-        outward = float(np.sign(corner[0] - lips.middle))
+    corner_ways = closing.inner(np.array([-1, 1], dtype=np.float32), is_lower=True)
+    for corner, edge, wing, way in zip(corners, edges, own["nose"][[3, 4]], corner_ways, strict=True):
+        outward = float(np.sign(corner[0] - closing.own.middle))
         for share, level in ((0.3, 0.05), (0.65, 0.05), (0.35, 0.4)):
             near = (1 - share) ** 1.5
             points.append(
@@ -146,7 +180,7 @@ def _cheek_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoi
                     jaw=(-0.03 * near * outward, _JAW * (0.15 + 0.8 * level)),
                     round=(-0.14 * near * outward, 0),
                     spread=(0.055 * near * outward, -0.015 * near),
-                    close=(0, -_JAW_CLOSES * lips.own_gap * 0.5 * level),
+                    close=(near * way[0], near * way[1] + 0.5 * level * rise),
                 )
             )
         points.append(
@@ -155,6 +189,7 @@ def _cheek_points(own: dict[str, FloatArray], lips: LipLines) -> list[ControlPoi
                 jaw=(-0.01 * outward, 0.03),
                 round=(-0.06 * outward, 0),
                 spread=(0.03 * outward, -0.012),
+                close=(0.4 * way[0], 0.4 * way[1]),
             )
         )
     return points

@@ -81,6 +81,20 @@ def _double(luma: ByteArray) -> ByteArray:
     return doubled
 
 
+def bounds_of(points: FloatArray) -> FloatArray:
+    """Left, top, right, bottom of points (n, 2)."""
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
+    """The even rectangle of a picture of ``size`` (width, height) that holds all bounds (left, top, right, bottom)."""
+    every = np.array(bounds_px)
+    low = np.clip(np.floor(every[:, :2].min(axis=0) / 2) * 2, 0, np.array(size) - 2)
+    high = np.clip(np.ceil(every[:, 2:].max(axis=0) / 2) * 2, low + 2, size)
+    left, top, right, bottom = (int(value) for value in (*low, *high))
+    return Region(left, top, right - left, bottom - top)
+
+
 class Grid:
     """Nodes in the middle of square cells over a region, with ``PAD`` more cells on every side.
 
@@ -112,6 +126,13 @@ class Grid:
             start, stop = span.start * self.cell_px, (span.stop - 2 * PAD) * self.cell_px
             spans.append(slice(min(start, extent), max(min(stop, extent), min(start, extent))))
         return spans[0], spans[1]
+
+    def maps(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sampling maps of the whole region, for luma and chroma, from the pixel positions of all nodes."""
+        height, width, cell = self.region.height, self.region.width, self.cell_px
+        luma = self.enlarge(to_luma_samples(positions), cell)[:height, :width]
+        chroma = self.enlarge(to_chroma_samples(positions), cell // 2)[: height // 2, : width // 2]
+        return luma, chroma
 
     def enlarge(self, values: FloatArray, px_per_cell: int) -> FloatArray:
         """Values (rows, columns, n) of a box of nodes per pixel, less the outer ``PAD`` cells.

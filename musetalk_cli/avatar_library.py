@@ -1,0 +1,201 @@
+"""Which avatar is meant, and making it where it is not made yet: between the settings and the engine."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.config import Config
+from musetalk_cli.errors import AvatarError
+from musetalk_cli.folders import avatars_folder, cache_folder
+from musetalk_cli.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.avatar.preparation import PreparationSettings, Prepared
+
+# Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
+STILL_HEIGHT_PX = 768
+MAX_GAPS_TOLD = 4
+
+
+@dataclass(frozen=True)
+class ChosenAvatar:
+    """An avatar that is known but not loaded: ``height_px`` is the video's height, its width follows from ``width`` and
+    ``height``, which are the avatar's own. ``load`` raises AvatarError."""
+
+    width: int
+    height: int
+    height_px: int
+    load: Callable[[], Avatar]
+
+
+def choose_avatar(config: Config) -> ChosenAvatar:
+    """Find the avatar that ``config.avatar`` names: built in, prepared, an avatar's folder, a picture or a video.
+
+    A picture or video is prepared first and kept in the cache. Raises AvatarError when there is none, or it cannot be
+    prepared.
+    """
+    from musetalk_cli.engine.avatar.portrait import portrait_names
+
+    if config.avatar in portrait_names():
+        from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
+
+        portrait = describe_portrait(config.avatar)
+        height_px = config.video.size or STILL_HEIGHT_PX
+        return ChosenAvatar(portrait.width, portrait.height, height_px, lambda: open_portrait(portrait))
+
+    from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder, read_record
+
+    folder = _find_folder(config)
+    record = read_record(folder)
+    own_px = record.height if record.frame_rate is not None else min(record.height, STILL_HEIGHT_PX)
+    return ChosenAvatar(record.width, record.height, config.video.size or own_px, lambda: open_avatar_folder(folder))
+
+
+def _find_folder(config: Config) -> Path:
+    """The folder of an avatar that is not built in; it is made when a picture or a video was named."""
+    from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
+    from musetalk_cli.engine.avatar.library import explain_unknown
+
+    library, location = avatars_folder(config.avatar_dir), Path(config.avatar)
+    if location.name == config.avatar and is_avatar_folder(library / location):
+        return library / location
+    if is_avatar_folder(location):
+        return location
+    if not location.exists():
+        raise explain_unknown(config.avatar, library)
+    return _prepare_on_the_fly(config, location)
+
+
+def _prepare_on_the_fly(config: Config, source: Path) -> Path:
+    from musetalk_cli.engine.avatar.avatar_files import read_record
+    from musetalk_cli.engine.avatar.intake import check_source
+    from musetalk_cli.engine.avatar.library import cached_name
+    from musetalk_cli.engine.avatar.preparation import PreparationSettings
+
+    check_source(source)
+    settings = PreparationSettings(frame_rate=config.video.frame_rate)
+    display = ProgressDisplay(is_quiet=False)
+    try:
+        sha256 = _hash(source, display)
+        folder = cache_folder() / "avatars" / cached_name(source, sha256, settings.as_parameters())
+        try:
+            read_record(folder)
+        except AvatarError:
+            display.tell(f"preparing {source} as an avatar; it is kept in {folder.parent}")
+            prepared = _prepare(config, source, folder, settings, sha256, display)
+            tell_what_was_found(prepared, folder, display.tell)
+    finally:
+        display.close()
+    return folder
+
+
+def prepare_named(
+    config: Config, source: Path, name: str, settings: PreparationSettings, *, force: bool, display: ProgressDisplay
+) -> tuple[Path, Prepared | None]:
+    """Prepare ``source`` as the avatar ``name``; returns its folder, and None where it was up to date already.
+
+    An avatar of the same input with other settings is built again, and ``display`` is told which they are. Raises
+    AvatarError, also when the name is taken by another input's avatar and ``force`` is not given.
+    """
+    from musetalk_cli.engine.avatar.intake import check_source
+    from musetalk_cli.engine.avatar.library import check_avatar_name
+
+    check_avatar_name(name)
+    check_source(source)
+    folder = avatars_folder(config.avatar_dir) / name
+    sha256 = _hash(source, display)
+    if folder.exists() and not force and _is_up_to_date(folder, name, sha256, settings, display):
+        return folder, None
+    if folder.exists():
+        _check_is_avatar(folder)
+    return folder, _prepare(config, source, folder, settings, sha256, display)
+
+
+def _is_up_to_date(
+    folder: Path, name: str, sha256: str, settings: PreparationSettings, display: ProgressDisplay
+) -> bool:
+    from musetalk_cli.engine.avatar.avatar_files import read_record
+    from musetalk_cli.engine.avatar.library import changes_since
+
+    _check_is_avatar(folder)
+    record = read_record(folder)
+    if record.source_sha256 != sha256:
+        raise AvatarError(
+            f"avatar '{name}' exists already, made from another input ({record.source_name})",
+            hint="choose another --name, or replace it with --force",
+        )
+    changes = changes_since(record, settings.as_parameters())
+    if changes:
+        display.tell(f"avatar '{name}' was made with other settings and is built again: {'; '.join(changes)}")
+    return not changes
+
+
+def _check_is_avatar(folder: Path) -> None:
+    from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
+
+    if not is_avatar_folder(folder):
+        raise AvatarError(f"{folder} exists and is no avatar", hint="choose another --name; it is not touched")
+
+
+def _hash(source: Path, display: ProgressDisplay) -> str:
+    from musetalk_cli.engine.avatar.intake import hash_source
+    from musetalk_cli.engine.avatar.preparation import Progress
+
+    return hash_source(source, lambda done, total: display(Progress("hash", done >> 20, total >> 20)))
+
+
+def _prepare(
+    config: Config,
+    source: Path,
+    folder: Path,
+    settings: PreparationSettings,
+    sha256: str,
+    display: ProgressDisplay,
+) -> Prepared:
+    import cv2
+
+    from musetalk_cli.engine.avatar.face_models import find_face_models
+    from musetalk_cli.engine.avatar.faces import FaceFinder
+    from musetalk_cli.engine.avatar.preparation import prepare_avatar
+    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+
+    gc.enable()  # see __main__.py
+    cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
+    given = Path(config.face_models).expanduser() if config.face_models else None
+    finder = FaceFinder(find_face_models(given, cache_folder() / "face-models", display.tell))
+    return prepare_avatar(
+        source,
+        folder,
+        settings,
+        finder,
+        find_ffmpeg(config.ffmpeg),
+        source_sha256=sha256,
+        is_replacing=True,
+        report=display,
+    )
+
+
+def tell_what_was_found(prepared: Prepared, folder: Path, tell: Callable[[str], None]) -> None:
+    """Say in whole lines what a person should know of a preparation that went well."""
+    from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
+
+    record = prepared.record
+    if prepared.num_faces > 1:
+        face = record.parameters["face"]
+        which = "the largest was taken" if face is None else f"face {face} was taken"
+        tell(f"{prepared.num_faces} faces were seen; {which}. --face N chooses: {folder / LISTING_FILE} numbers them")
+    if record.num_missing and record.frame_rate:
+        rate = float(record.frame_rate)
+        times = [f"{first / rate:.2f}–{(last + 1) / rate:.2f} s ({why.value})" for first, last, why in prepared.gaps]
+        more = f" and {len(times) - MAX_GAPS_TOLD} more" if len(times) > MAX_GAPS_TOLD else ""
+        tell(
+            f"{record.num_missing} of {record.num_frames} frames have no usable face and take their neighbours': "
+            f"{', '.join(times[:MAX_GAPS_TOLD])}{more}"
+        )
+    if prepared.complaint:
+        tell(f"the video could not be read to its end: {prepared.complaint}")

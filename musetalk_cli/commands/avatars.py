@@ -1,0 +1,89 @@
+"""``musetalk avatars``: what avatars there are, and what they are ready for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from musetalk_cli.commands.options import AvatarDirOption, ConfigOption, load_settings
+from musetalk_cli.console import say
+from musetalk_cli.folders import avatars_folder, cache_folder
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.library import Listed
+
+
+def avatars(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List the avatars: built in and prepared."""
+    settings = load_settings(config, avatar_dir=avatar_dir).config
+
+    from musetalk_cli.engine.avatar.library import list_avatars
+    from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+
+    library = avatars_folder(settings.avatar_dir)
+    portraits = [describe_portrait(name) for name in portrait_names()]
+    rows = [
+        {"name": p.name, "kind": "built in", "width": p.width, "height": p.height, "frames": 1, "models": ["warp"]}
+        for p in portraits
+    ]
+    rows += [describe(listed) for listed in list_avatars(library)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    for line in table(rows):
+        typer.echo(line)
+    say(f"prepared avatars are in {library}")
+    cached = list_avatars(cache_folder() / "avatars")
+    if cached:
+        size = sum(listed.num_bytes for listed in cached) / 1e6
+        say(f"{len(cached)} made on the fly, {size:.0f} MB, are in {cache_folder() / 'avatars'} and may be deleted")
+
+
+def describe(listed: Listed) -> dict[str, Any]:
+    """An avatar as ``--json`` gives it; a damaged one has a ``problem`` and no models."""
+    from musetalk_cli.engine.avatar.parts import has_latents
+
+    row: dict[str, Any] = {"name": listed.folder.name, "folder": str(listed.folder), "bytes": listed.num_bytes}
+    record = listed.record
+    if record is None:
+        return {**row, "kind": "damaged", "problem": listed.problem, "models": []}
+    rate = record.frame_rate
+    return {
+        **row,
+        "kind": "still" if rate is None else "video",
+        "width": record.width,
+        "height": record.height,
+        "frames": record.num_frames,
+        "fps": None if rate is None else float(rate),
+        "missing": record.num_missing,
+        "source": record.source_name,
+        "models": ["warp", *(["musetalk"] if has_latents(listed.folder) else [])],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Aligned columns: name, kind, size, frames, models, disk; of a damaged avatar, its problem."""
+    cells = [["NAME", "KIND", "SIZE", "FRAMES", "READY FOR", "DISK"]]
+    for row in rows:
+        disk = f"{row['bytes'] / 1e6:.1f} MB" if "bytes" in row else ""
+        if "problem" in row:
+            cells.append([row["name"], row["kind"], row["problem"], "", "", disk])
+            continue
+        frames = f"{row['frames']} ({row['frames'] / row['fps']:.1f} s)" if row.get("fps") else "1"
+        size = f"{row['width']} × {row['height']}"
+        cells.append([row["name"], row["kind"], size, frames, ", ".join(row["models"]), disk])
+    fitting = [[cell for index, cell in enumerate(line) if index != 2 or line[1] != "damaged"] for line in cells]
+    num_columns = len(cells[0])
+    widths = [max(len(line[column]) for line in fitting if len(line) == num_columns) for column in range(num_columns)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        if line[1] != "damaged"
+        else f"{line[0].ljust(widths[0])}  {line[1].ljust(widths[1])}  {line[2]}"
+        for line in cells
+    ]

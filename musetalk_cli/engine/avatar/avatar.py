@@ -1,0 +1,113 @@
+"""The prepared person: pictures of a face, and where the face is in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_picture
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.lids import Lids
+from musetalk_cli.engine.avatar.mesh import landmarks_of
+from musetalk_cli.engine.colour import even_size
+from musetalk_cli.errors import AvatarError
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """Pictures of one person and the landmarks of each.
+
+    ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
+    pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
+    a drawn portrait, which has ``lids`` painted for its blinks instead. Raises AvatarError when the parts do not fit.
+    """
+
+    name: str
+    frames: AvatarFrames
+    frame_rate: Fraction | None
+    landmarks: Sequence[Landmarks]
+    lids: Lids | None = None
+    points: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        count = self.frames.num_frames
+        if len(self.landmarks) != count or (self.frame_rate is None and count != 1):
+            raise AvatarError(f"avatar '{self.name}' has {count} frames and {len(self.landmarks)} faces")
+        if self.points is not None and self.points.shape != (count, 468, 2):
+            raise AvatarError(f"avatar '{self.name}' has {count} frames and face points of shape {self.points.shape}")
+
+    @property
+    def width(self) -> int:
+        """Of every frame, in pixels, even."""
+        return self.frames.width
+
+    @property
+    def height(self) -> int:
+        """Of every frame, in pixels, even."""
+        return self.frames.height
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is one picture, which may be given a life of its own."""
+        return self.frame_rate is None
+
+    def resized(self, height_px: int) -> Avatar:
+        """The same person at another height (rounded to even, as the width is); its frames are resized when read.
+
+        Painted lids stay behind: a drawn portrait is resized by whoever paints it.
+        """
+        width, height = even_size(self.width, self.height, height_px)
+        if (width, height) == (self.width, self.height):
+            return self
+        factors = np.array([width / self.width, height / self.height], dtype=np.float32)
+        points = None if self.points is None else scale_points(self.points, factors)
+        faces: Sequence[Landmarks] = (
+            tuple(_scale_landmarks(face, factors) for face in self.landmarks)
+            if points is None
+            else MeshLandmarks(points)
+        )
+        frames: AvatarFrames = (
+            StillFrames(resize_picture(self.frames.picture(), width, height))
+            if self.is_still
+            else ResizedFrames(self.frames, width, height)
+        )
+        return replace(self, frames=frames, landmarks=faces, lids=None, points=points)
+
+    def close(self) -> None:
+        """Release its frames."""
+        self.frames.close()
+
+
+class MeshLandmarks(Sequence[Landmarks]):
+    """The landmarks of every frame, taken from meshes float32 (n, 468, 2) when asked for."""
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self._points = points
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @overload
+    def __getitem__(self, index: int) -> Landmarks: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> MeshLandmarks: ...
+
+    def __getitem__(self, index: int | slice) -> Landmarks | MeshLandmarks:
+        if isinstance(index, slice):
+            return MeshLandmarks(self._points[index])
+        return landmarks_of(self._points[index])
+
+
+def scale_points(points: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points (..., 2) after their picture was resized by ``factors`` (x, y); pixel centres are at integers."""
+    return np.asarray((points + 0.5) * factors - 0.5, dtype=np.float32)
+
+
+def _scale_landmarks(face: Landmarks, factors: NDArray[np.float32]) -> Landmarks:
+    return Landmarks(**{name: scale_points(points, factors) for name, points in vars(face).items()})

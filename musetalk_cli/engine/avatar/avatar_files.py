@@ -1,0 +1,186 @@
+"""A prepared avatar on disk: what stands in its folder, written whole or not at all, checked when opened.
+
+docs/formats.md describes the format for others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
+from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
+from musetalk_cli.engine.avatar.store import StoredFrames
+from musetalk_cli.engine.colour import as_bytes
+from musetalk_cli.errors import AvatarError
+
+FORMAT = 1
+RECORD_FILE = "avatar.json"
+FACES_FILE = "faces.npz"
+FRAMES_FILE = "frames.jpegs"
+PICTURE_FILE = "picture.png"
+LISTING_FILE = "faces.png"
+PARTS_FILE = "face_parts.npz"
+MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
+
+_AGAIN = "prepare it again with musetalk prepare-avatar --force"
+
+
+@dataclass(frozen=True)
+class AvatarRecord:
+    """What avatar.json says.
+
+    ``frame_rate`` is None for a still. ``source_name`` and ``source_sha256`` are of the picture, video or folder it was
+    made from; ``parameters`` are the settings it was made with, values as JSON has them. ``num_missing`` frames had no
+    usable face of their own. ``files``: for every file its length, and its SHA-256 unless it has checksums inside.
+    """
+
+    width: int
+    height: int
+    num_frames: int
+    frame_rate: Fraction | None
+    source_name: str
+    source_sha256: str
+    parameters: Mapping[str, Any]
+    num_missing: int
+    files: Mapping[str, Mapping[str, Any]]
+
+    def to_json(self) -> str:
+        """The text of avatar.json, its own checksum included."""
+        content = {"format": FORMAT, **asdict(self)}
+        content["frame_rate"] = None if self.frame_rate is None else str(self.frame_rate)
+        return json.dumps({**content, "sha256": _digest(content)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> AvatarRecord:
+        """The reverse. Raises AvatarError, naming the avatar, for what is damaged, changed or from a newer version."""
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise _other_format(name, content["format"])
+            if content.pop("sha256") != _digest(content):
+                raise AvatarError(f"avatar '{name}' is damaged: {RECORD_FILE} was changed", hint=_AGAIN)
+            del content["format"]
+            rate = content.pop("frame_rate")
+            return cls(**content, frame_rate=None if rate is None else Fraction(rate))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ZeroDivisionError) as error:
+            raise AvatarError(f"avatar '{name}' is damaged: {RECORD_FILE} cannot be read", hint=_AGAIN) from error
+
+
+def _other_format(name: str, found: object) -> AvatarError:
+    if isinstance(found, int) and found > FORMAT:
+        hint = "update musetalk, or prepare the avatar again"
+        return AvatarError(f"avatar '{name}' was made by a newer musetalk (format {found}, not {FORMAT})", hint=hint)
+    return AvatarError(f"avatar '{name}' has the unknown format {found!r}, not {FORMAT}", hint=_AGAIN)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_avatar_folder(folder: Path) -> bool:
+    """Whether a folder holds a prepared avatar, whole or damaged."""
+    return (folder / RECORD_FILE).is_file()
+
+
+def read_record(folder: Path) -> AvatarRecord:
+    """What an avatar's avatar.json says. Raises AvatarError."""
+    path = folder / RECORD_FILE
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise AvatarError(f"avatar '{folder.name}' is damaged: {RECORD_FILE} is too long", hint=_AGAIN)
+        return AvatarRecord.from_json(path.read_text(encoding="utf-8"), folder.name)
+    except UnicodeDecodeError as error:
+        raise AvatarError(f"avatar '{folder.name}' is damaged: {RECORD_FILE} is not text", hint=_AGAIN) from error
+    except OSError as error:
+        raise AvatarError(f"cannot read the avatar {folder}: {error.strerror}") from error
+
+
+def open_avatar_folder(folder: Path) -> Avatar:
+    """Open a prepared avatar; its frames are read when asked for.
+
+    Raises AvatarError when a file is missing, has another length or checksum than avatar.json says, or does not fit.
+    """
+    record = read_record(folder)
+    arrays = read_arrays(folder, record, FACES_FILE)
+    try:
+        points, size = arrays["points"], (record.width, record.height)
+        if points.dtype != np.float32 or not np.isfinite(points).all() or points.shape != (record.num_frames, 468, 2):
+            raise ValueError("points")
+        frames: AvatarFrames
+        if record.frame_rate is None:
+            frames = _read_still(folder, record)
+        else:
+            if len(arrays["checksums"]) != record.num_frames or len(arrays["offsets"]) != record.num_frames + 1:
+                raise ValueError("offsets")
+            if arrays["offsets"][0] or (np.diff(arrays["offsets"]) <= 0).any():
+                raise ValueError("offsets")
+            frames = StoredFrames(folder / FRAMES_FILE, *size, arrays["offsets"], arrays["checksums"])
+    except (KeyError, ValueError, IndexError) as error:
+        raise AvatarError(f"avatar '{folder.name}' is damaged: {FACES_FILE} does not fit", hint=_AGAIN) from error
+    if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
+        frames.close()
+        raise AvatarError(f"avatar '{folder.name}' is damaged: its pictures do not fit {RECORD_FILE}", hint=_AGAIN)
+    return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points)
+
+
+def read_arrays(folder: Path, record: AvatarRecord, file_name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz file of an avatar, after its checksum was compared. Raises AvatarError."""
+    path = folder / file_name
+    data = _read_checked(path, record)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # Stored as they are, arrays cannot unfold into more than the file holds.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("compressed arrays")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise AvatarError(f"{path} is damaged: {error}", hint=_AGAIN) from error
+
+
+def _read_checked(path: Path, record: AvatarRecord) -> bytes:
+    known = record.files.get(path.name)
+    if known is None:
+        raise AvatarError(f"avatar '{path.parent.name}' is damaged: {RECORD_FILE} lacks {path.name}", hint=_AGAIN)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AvatarError(f"cannot read {path}: {error.strerror}", hint=_AGAIN) from error
+    if len(data) != known.get("bytes") or hashlib.sha256(data).hexdigest() != known.get("sha256"):
+        raise AvatarError(f"{path} is damaged: it is not what was written", hint=_AGAIN)
+    return data
+
+
+def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
+    data = _read_checked(folder / PICTURE_FILE, record)
+    # The size stands in the PNG's first chunk; a picture that would unfold into something else is not decoded.
+    if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
+        raise AvatarError(f"{folder / PICTURE_FILE} is not the picture that {RECORD_FILE} describes", hint=_AGAIN)
+    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise AvatarError(f"{folder / PICTURE_FILE} is not a picture", hint=_AGAIN)
+    return StillFrames(as_bytes(picture))
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Length of every file in a new avatar, and the SHA-256 of those without checksums inside."""
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.iterdir()):
+        files[path.name] = {"bytes": path.stat().st_size}
+        if path.name != FRAMES_FILE:
+            files[path.name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return files

@@ -1,0 +1,27 @@
+"""Which avatar frame serves which output frame: forward, then back, without end."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+
+def cycle_index(step: int, num_frames: int) -> int:
+    """The avatar frame at a step of the cycle 0, 1 … n-1, n-2 … 1, 0, 1 …: neither turn shows its frame twice.
+
+    ``step`` counts from the stream's start and never restarts, so a block goes on where the one before it ended.
+    """
+    period = max(1, 2 * num_frames - 2)
+    place = step % period
+    return place if place < num_frames else period - place
+
+
+def avatar_frame(frame: int, frame_rate: Fraction, avatar_rate: Fraction | None, num_frames: int) -> int:
+    """The avatar frame shown at output frame ``frame`` (``frame_rate`` per second).
+
+    The avatar's own frames pass at ``avatar_rate`` per second, None for a still; of two equally near, the later one is
+    taken. The arithmetic is exact, so no drift builds up however long the stream is.
+    """
+    if avatar_rate is None:
+        return 0
+    step = frame * avatar_rate / frame_rate + Fraction(1, 2)
+    return cycle_index(step.numerator // step.denominator, num_frames)

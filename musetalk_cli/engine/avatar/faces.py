@@ -1,0 +1,259 @@
+"""Faces in a picture: where they are, and the 468 points of each. OpenCV runs both nets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.detection import (
+    INPUT_PX,
+    FaceBox,
+    Tile,
+    decode,
+    is_cut_by_tile,
+    merge,
+    needed_scale,
+    tiles,
+)
+from musetalk_cli.engine.avatar.face_models import FaceModels
+from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.plausibility import LEAST_PRESENCE
+from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.errors import AvatarError
+
+MESH_INPUT_PX = 192
+REGION_SCALE = 1.5
+LEAST_SCORE = 0.5
+# The first look is centred on a rough box; each further one on the last mesh.
+NUM_LOOKS = 3
+# The net's answer depends on how the face is framed by about 0.8 % of the eyes' distance; the mean over these framings
+# (scale, shift across and down in sides, turn in radians) by half of that.
+FRAMINGS = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.94, 0.02, 0.0, 0.05),
+    (1.06, -0.02, 0.0, -0.05),
+    (0.97, 0.0, 0.02, -0.08),
+    (1.03, 0.0, -0.02, 0.08),
+)
+# The detector is surest of upright faces; below this it is asked about the other quarter turns too.
+SURELY_UPRIGHT = 0.9
+UPRIGHT_VIEW = 2.2
+QUARTER_TURNS = (0.0, np.pi, np.pi / 2, -np.pi / 2)
+# A larger crop is shrunk before it is turned: four times the net's size leaves nothing to see between.
+MOST_SHRINKING = 4
+
+
+@dataclass(frozen=True)
+class FaceRegion:
+    """The square that the mesh net looks at: centre, ``side`` in pixels, ``angle`` in radians, clockwise on screen."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    def reframed(self, scale: float, across: float, down: float, turn: float) -> FaceRegion:
+        """The same square made larger, shifted by shares of its side, and turned."""
+        x, y = self.x + across * self.side, self.y + down * self.side
+        return FaceRegion(x, y, self.side * scale, self.angle + turn)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """``points`` float32 (468, 3): x, y in pixels of the picture, z in pixels away from the viewer.
+
+    ``presence``: 0..1, how sure the net is that the region holds a face.
+    """
+
+    points: FloatArray
+    presence: float
+
+
+class FaceFinder:
+    """Both nets, loaded. For one thread at a time. Raises AvatarError when a file cannot be read as a net."""
+
+    def __init__(self, models: FaceModels) -> None:
+        self._detector = _load(models.detector, ("classificators", "regressors"))
+        self._mesh = _load(models.mesh, ("conv2d_31", "conv2d_21"))
+
+    def detect(self, picture: ByteArray, *, thoroughly: bool = True) -> list[FaceBox]:
+        """Likely faces of a BGR picture uint8 (h, w, 3), largest first; ``find`` keeps those that are some.
+
+        ``thoroughly`` also searches tiles, down to faces of 5 % of the picture's width.
+        """
+        scale = needed_scale(picture.shape[1])
+        small = picture if scale == 1 else _shrink(picture, scale)
+        height, width = small.shape[:2]
+        found: list[FaceBox] = []
+        for squares in islice(tiles(width, height), None if thoroughly else 1):
+            for tile in squares:
+                boxes = self._detect_in(_show(small, tile), tile)
+                found += [box for box in boxes if not is_cut_by_tile(box, tile, width, height)]
+        return [box.scaled(picture.shape[1] / width) for box in merge(found)]
+
+    def mesh(self, picture: ByteArray, region: FaceRegion) -> Mesh:
+        """The 468 points of the face in one region of a BGR picture."""
+        to_picture = _crop_to_picture(region, MESH_INPUT_PX)
+        blob = cv2.dnn.blobFromImage(_cut_out(picture, to_picture, MESH_INPUT_PX), 1 / 255, swapRB=True)
+        self._mesh.setInput(blob)
+        presence, values = self._mesh.forward(("conv2d_31", "conv2d_21"))
+        points = values.reshape(NUM_MESH_POINTS, 3).astype(np.float64)
+        plane = points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]
+        depth = points[:, 2:] * region.side / MESH_INPUT_PX
+        score = 1 / (1 + float(np.exp(-presence.ravel()[0])))
+        return Mesh(np.concatenate([plane, depth], axis=1).astype(np.float32), score)
+
+    def find(self, picture: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
+        """Every face of a picture, largest first: those that both nets agree on, each looked at until it is settled."""
+        boxes = (self._upright(picture, box) for box in self.detect(picture, thoroughly=thoroughly))
+        meshes = (self._settle(picture, region_of_box(box)) for box in boxes if box is not None)
+        found: list[Mesh] = []
+        for mesh in meshes:
+            is_new = not any(_is_same_face(mesh, other) for other in found)
+            if mesh.presence >= LEAST_PRESENCE and is_new:
+                found.append(mesh)
+        return found
+
+    def _settle(self, picture: ByteArray, region: FaceRegion) -> Mesh:
+        """Look again where the last look found the face, then at slightly different framings, for their mean."""
+        mesh = self.mesh(picture, region)
+        for _ in range(NUM_LOOKS - 1):
+            if mesh.presence < LEAST_PRESENCE:
+                return mesh
+            mesh = self.mesh(picture, region_of_points(mesh.points))
+        settled = region_of_points(mesh.points)
+        looks = [self.mesh(picture, settled.reframed(*framing)) for framing in FRAMINGS]
+        mean = np.mean([look.points for look in looks], axis=0)
+        return Mesh(mean.astype(np.float32), float(np.median([look.presence for look in looks])))
+
+    def _upright(self, picture: ByteArray, face: FaceBox) -> FaceBox | None:
+        """The face as seen with its eyes level, whichever way up it is; None when no closer look confirms it.
+
+        The detector sees upside-down faces but mistakes chins for foreheads, and the mesh net believes it.
+        """
+        left, top, width, height = face.box
+        best: FaceBox | None = None
+        for turn in QUARTER_TURNS:
+            angle = _angle(*face.key_points[:2]) + turn
+            region = FaceRegion(left + width / 2, top + height / 2, UPRIGHT_VIEW * max(width, height), angle)
+            to_picture = _crop_to_picture(region, INPUT_PX)
+            boxes = merge(self._detect_in(_cut_out(picture, to_picture, INPUT_PX), Tile(0, 0, INPUT_PX)))
+            seen = max(boxes, key=lambda box: box.score, default=None)
+            if seen is not None and (best is None or seen.score > best.score):
+                best = seen.moved(to_picture)
+            if best is not None and best.score >= SURELY_UPRIGHT:
+                break
+        return best
+
+    def _detect_in(self, shown: ByteArray, tile: Tile) -> list[FaceBox]:
+        """Boxes in a tile, given the 128 × 128 pixels that show it."""
+        self._detector.setInput(cv2.dnn.blobFromImage(shown, 1 / 127.5, mean=(127.5,) * 3, swapRB=True))
+        scores, offsets = self._detector.forward(("classificators", "regressors"))
+        flat = np.asarray(scores, np.float32).ravel()
+        return decode(flat, np.asarray(offsets, np.float32).reshape(len(flat), -1), tile, LEAST_SCORE)
+
+
+def region_of_box(face: FaceBox) -> FaceRegion:
+    """The square of 1.5 boxes around a detected face, turned so that its eyes are level."""
+    left, top, width, height = face.box
+    side = REGION_SCALE * max(width, height)
+    return FaceRegion(left + width / 2, top + height / 2, side, _angle(*face.key_points[:2]))
+
+
+def region_of_points(points: NDArray[np.floating]) -> FaceRegion:
+    """The same around a known mesh (468, 2 or 3): for the next frame, or for a second look."""
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    x, y = (low + high) / 2
+    left_eye, right_eye = (points[index, :2] for index in OUTER_EYE_CORNERS)
+    return FaceRegion(float(x), float(y), REGION_SCALE * float((high - low).max()), _angle(left_eye, right_eye))
+
+
+def _is_same_face(one: Mesh, other: Mesh) -> bool:
+    """Whether two boxes have led to one face: the middles are nearer than the larger mesh's half width."""
+    regions = [region_of_points(mesh.points) for mesh in (one, other)]
+    away = np.hypot(regions[0].x - regions[1].x, regions[0].y - regions[1].y)
+    return bool(away < max(region.side for region in regions) / REGION_SCALE / 2)
+
+
+def _angle(left_eye: NDArray[np.floating], right_eye: NDArray[np.floating]) -> float:
+    across, down = right_eye - left_eye
+    return float(np.arctan2(down, across))
+
+
+def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
+    try:
+        # OpenCV 5's new engine drops one of two outputs.
+        classic = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
+        extra = {} if classic is None else {"engine": classic}
+        net = cv2.dnn.readNetFromTFLite(str(path), **extra)
+    except cv2.error as error:
+        raise AvatarError(f"{path} cannot be read as a net: {error.err}") from error
+    if not set(outputs) <= set(net.getUnconnectedOutLayersNames()):
+        raise AvatarError(f"{path} is another net than the one expected")
+    return net
+
+
+def _show(picture: ByteArray, tile: Tile) -> ByteArray:
+    """The tile at the detector's size; what lies outside the picture is black."""
+    height, width = picture.shape[:2]
+    left, top = max(tile.left, 0), max(tile.top, 0)
+    right, bottom = min(tile.left + tile.side, width), min(tile.top + tile.side, height)
+    scale = INPUT_PX / tile.side
+    x, y = (round((start - corner) * scale) for start, corner in ((left, tile.left), (top, tile.top)))
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    shown = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+    small = cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    shown[y : y + size[1], x : x + size[0]] = small
+    return shown
+
+
+def _shrink(picture: ByteArray, scale: float) -> ByteArray:
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _crop_to_picture(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
+    """2 × 3 map from a region's crop, ``crop_px`` a side, to the picture; pixel centres are at integers in both.
+
+    MediaPipe reads the mesh net so too, and a picture and its mirror image agree with it to a quarter of such a pixel.
+    """
+    cos, sin = np.cos(region.angle), np.sin(region.angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) * region.side / crop_px
+    first = np.array([region.x, region.y]) - turn @ np.full(2, (crop_px - 1) / 2)
+    return np.column_stack([turn, first])
+
+
+def _cut_out(picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int) -> ByteArray:
+    """A region's crop, averaged where it shrinks: aliasing would make the points jitter."""
+    shrinking = float(np.hypot(*to_picture[:, 0]))
+    if shrinking > MOST_SHRINKING:
+        picture, to_picture = _surroundings(picture, to_picture, crop_px, MOST_SHRINKING / shrinking)
+        shrinking = MOST_SHRINKING
+    factor = max(1, round(shrinking))
+    turn = to_picture[:, :2] / factor
+    first = to_picture[:, 2] - turn @ np.full(2, (factor - 1) / 2)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(picture, np.column_stack([turn, first]), (crop_px * factor,) * 2, flags=flags)
+    if factor > 1:
+        crop = cv2.resize(crop, (crop_px, crop_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(crop, np.uint8)
+
+
+def _surroundings(
+    picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int, scale: float
+) -> tuple[ByteArray, NDArray[np.float64]]:
+    """A smaller picture of what lies around a crop, and the crop's map to it."""
+    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_picture[:, :2].T + to_picture[:, 2]
+    size = np.array(picture.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=0)), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low + 1, size).astype(int)
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    small = _shrink(part, scale)
+    ratio = np.array(small.shape[1::-1]) / part.shape[1::-1]
+    return small, np.column_stack([to_picture[:, :2] * ratio[:, None], (to_picture[:, 2] - low + 0.5) * ratio - 0.5])

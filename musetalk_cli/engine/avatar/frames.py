@@ -1,0 +1,98 @@
+"""Where an avatar's pictures come from, one by one and in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.colour import ByteArray, as_bytes, bgr_to_planes, planes_to_i420
+
+
+class AvatarFrames(Protocol):
+    """The pictures of an avatar, all ``width`` × ``height`` pixels, both even."""
+
+    width: int
+    height: int
+    num_frames: int
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        """The frames with these indices, in this order: planar I420, uint8 (height · 3/2, width), each a fresh array
+        that the caller may write into. The same index always gives the same bytes, whatever was read before. Several
+        threads may call it at once.
+
+        Raises AvatarError when a frame cannot be read, IndexError when there is none of this index.
+        """
+
+    def picture(self, index: int = 0) -> ByteArray:
+        """A frame as uint8 BGR (height, width, 3); of a still, its exact pixels."""
+
+    def close(self) -> None:
+        """Release files and processes; reading afterwards is an error."""
+
+
+class StillFrames:
+    """One picture, held in memory: uint8 BGR (h, w, 3) of any size; I420 leaves out an odd last row or column."""
+
+    num_frames = 1
+
+    def __init__(self, picture: ByteArray) -> None:
+        self.height, self.width = (size - size % 2 for size in picture.shape[:2])
+        self._picture = picture
+        self._i420 = planes_to_i420(bgr_to_planes(picture[: self.height, : self.width]))
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        check_indices(indices, self.num_frames)
+        return [self._i420.copy() for _ in indices]
+
+    def picture(self, index: int = 0) -> ByteArray:
+        check_indices([index], self.num_frames)
+        return self._picture
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def check_indices(indices: Sequence[int], num_frames: int) -> None:
+    """Raise IndexError for an index outside 0 … num_frames - 1."""
+    for index in indices:
+        if not 0 <= index < num_frames:
+            raise IndexError(f"frame {index} of {num_frames}")
+
+
+class ResizedFrames:
+    """Another avatar's frames, each resized as it is read; ``width`` and ``height`` even."""
+
+    def __init__(self, frames: AvatarFrames, width: int, height: int) -> None:
+        self.width, self.height, self.num_frames = width, height, frames.num_frames
+        self._frames = frames
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        return [resize_i420(picture, self.width, self.height) for picture in self._frames.read(indices)]
+
+    def picture(self, index: int = 0) -> ByteArray:
+        return resize_picture(self._frames.picture(index), self.width, self.height)
+
+    def close(self) -> None:
+        self._frames.close()
+
+
+def resize_i420(picture: ByteArray, width: int, height: int) -> ByteArray:
+    """Resize a planar I420 picture, uint8 (h · 3/2, w), to an even width and height."""
+    rows, columns = picture.shape[0] * 2 // 3, picture.shape[1]
+    chroma = picture[rows:].reshape(2, rows // 2, columns // 2)
+    planes = [
+        resize_picture(picture[:rows], width, height),
+        *(resize_picture(plane, width // 2, height // 2) for plane in chroma),
+    ]
+    return np.concatenate([plane.ravel() for plane in planes]).reshape(-1, width)
+
+
+def resize_picture(picture: ByteArray, width: int, height: int) -> ByteArray:
+    """Resize one or more channels: area average when shrinking, bicubic when growing."""
+    if (width, height) == (picture.shape[1], picture.shape[0]):
+        return picture
+    how = cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_CUBIC
+    return as_bytes(cv2.resize(picture, (width, height), interpolation=how))

@@ -1,0 +1,120 @@
+"""What an avatar is made from: one picture, a video, or a folder of pictures, all read as frames one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from musetalk_cli.engine.avatar.frames import resize_picture
+from musetalk_cli.engine.avatar.pictures import list_pictures, looks_like_picture, read_picture, shrink_picture
+from musetalk_cli.engine.avatar.video import Cut, VideoFile
+from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, planes_to_i420
+from musetalk_cli.errors import AvatarError
+
+HASH_BYTES = 1 << 20
+# Where the shapes of two pictures differ by more than this, they were not taken for one clip.
+MAX_SHAPE_DIFFERENCE = 0.02
+
+
+class FrameSource(Protocol):
+    """Frames as planar I420, uint8 (height · 3/2, width), all of one even size; iterate once, then close.
+
+    ``num_frames``: how many are expected, None where nobody can know. ``complaint``, after the last frame: why there
+    were not more, empty when all is well.
+    """
+
+    num_frames: int | None
+    complaint: str
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        """Yield the frames. Raises AvatarError."""
+
+    def close(self) -> None:
+        """Release everything; an iteration under way ends."""
+
+
+class PictureFolder:
+    """A folder's pictures by name, each a frame; pictures of another size than the first are resized to it."""
+
+    complaint = ""
+
+    def __init__(self, folder: Path, cut: Cut) -> None:
+        rate = cut.frame_rate
+        paths = list_pictures(folder)[round(cut.start_s * rate) :]
+        self._paths = paths if cut.max_seconds is None else paths[: max(1, round(cut.max_seconds * rate))]
+        if not self._paths:
+            raise AvatarError(f"{folder} has no picture after {cut.start_s:g} s", hint="give a smaller --start")
+        self._height_px = cut.height_px
+        self.num_frames: int | None = len(self._paths)
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        size = None
+        for path in self._paths:
+            picture = read_still(path, self._height_px)
+            height, width = picture.shape[:2]
+            size = size or (width, height)
+            if abs(width * size[1] / (height * size[0]) - 1) > MAX_SHAPE_DIFFERENCE:
+                raise AvatarError(
+                    f"{path} is {width} × {height} pixels, but the pictures before it are {size[0]} × {size[1]}",
+                    hint="the pictures of a folder are the frames of one clip, all of one shape",
+                )
+            yield planes_to_i420(bgr_to_planes(resize_picture(picture, *size)))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def read_still(source: Path, height_px: int | None) -> ByteArray:
+    """A picture, or a folder's only one, as BGR, no higher than ``height_px``. Raises AvatarError."""
+    picture = read_picture(list_pictures(source)[0] if source.is_dir() else source)
+    return picture if height_px is None else shrink_picture(picture, height_px)
+
+
+def is_still(source: Path) -> bool:
+    """Whether ``source`` is one picture. Raises AvatarError when it cannot be read."""
+    if source.is_dir():
+        return len(list_pictures(source)) == 1
+    try:
+        with source.open("rb") as file:
+            return looks_like_picture(file.read(32))
+    except OSError as error:
+        raise AvatarError(f"cannot read {source}: {error.strerror}") from error
+
+
+def open_frames(source: Path, ffmpeg: str, cut: Cut) -> FrameSource:
+    """The frames of a video or of a folder of pictures. Raises AvatarError."""
+    return PictureFolder(source, cut) if source.is_dir() else VideoFile(source, ffmpeg, cut)
+
+
+def check_source(source: Path) -> None:
+    """Raise AvatarError, saying what is wrong, for something that cannot even be opened."""
+    try:
+        if not source.exists():
+            hint = "download it first" if "://" in str(source) or ":/" in str(source) else ""
+            raise AvatarError(f"{source} does not exist", hint=hint)
+        if source.is_dir():
+            return
+        if not source.is_file():
+            raise AvatarError(f"{source} is no file", hint="an avatar is made from a file that can be read twice")
+        if source.stat().st_size == 0:
+            raise AvatarError(f"{source} is empty")
+        source.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise AvatarError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def hash_source(source: Path, report: Callable[[int, int], None]) -> str:
+    """SHA-256 of a file, or of a folder's pictures with their names; ``report`` gets bytes read and bytes in all."""
+    paths = list_pictures(source) if source.is_dir() else [source]
+    digest, done, total = hashlib.sha256(), 0, sum(path.stat().st_size for path in paths)
+    for path in paths:
+        if source.is_dir():
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+        with path.open("rb") as file:
+            while data := file.read(HASH_BYTES):
+                digest.update(data)
+                done += len(data)
+                report(done, total)
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""A folder of avatars: their names, what is in it, and whether one still is what would be made today."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, is_avatar_folder, read_record
+from musetalk_cli.engine.avatar.portrait import portrait_names
+from musetalk_cli.errors import AvatarError, MuseTalkError
+
+MAX_NAME = 64  # characters
+_NAME = re.compile(r"\w(?:[\w .-]*\w)?")
+
+
+def check_avatar_name(name: str) -> None:
+    """Raise AvatarError, saying why, for a name that an avatar cannot have."""
+    hint = f"use letters, digits, spaces and . _ - inside, at most {MAX_NAME}"
+    if not name:
+        raise AvatarError("an avatar's name cannot be empty", hint=hint)
+    if name in portrait_names():
+        raise AvatarError(f"'{name}' is a built-in avatar", hint="choose another name")
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise AvatarError(f"'{name}' cannot be an avatar's name", hint=hint)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An avatar in a library: its record, or why that cannot be read."""
+
+    folder: Path
+    record: AvatarRecord | None
+    problem: str = ""
+
+    @property
+    def num_bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+
+
+def list_avatars(library: Path) -> list[Listed]:
+    """Every avatar in a folder, by name, damaged ones included. Raises AvatarError when it cannot be looked into."""
+    try:
+        folders = sorted(path for path in library.iterdir() if not path.name.startswith(".") and is_avatar_folder(path))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise AvatarError(f"cannot read the avatars in {library}: {error.strerror}") from error
+    return [_look_at(folder) for folder in folders]
+
+
+def _look_at(folder: Path) -> Listed:
+    try:
+        return Listed(folder, read_record(folder))
+    except MuseTalkError as error:
+        return Listed(folder, None, str(error))
+
+
+def explain_unknown(wanted: str, library: Path) -> AvatarError:
+    """What to say of an avatar that is neither a name nor a file, with the nearest name there is."""
+    names = [*portrait_names(), *(listed.folder.name for listed in list_avatars(library))]
+    if "/" in wanted or Path(wanted).suffix:
+        return AvatarError(f"there is no avatar and no file '{wanted}'", hint="musetalk avatars lists the names")
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}; or give a picture or a video"
+    return AvatarError(f"there is no avatar '{wanted}'", hint=hint)
+
+
+def changes_since(record: AvatarRecord, parameters: Mapping[str, Any]) -> list[str]:
+    """Which settings an avatar was made with that are others today: ``max_seconds: 5 → all``, sorted by name."""
+    names = sorted({*record.parameters, *parameters})
+    return [
+        f"{name}: {_show(record.parameters.get(name))} → {_show(parameters.get(name))}"
+        for name in names
+        if record.parameters.get(name) != parameters.get(name)
+    ]
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def cached_name(source: Path, source_sha256: str, parameters: Mapping[str, Any]) -> str:
+    """The name of an avatar that was made on the fly: another input or another setting gives another name."""
+    key = json.dumps([source_sha256, dict(parameters)], sort_keys=True)
+    stem = re.sub(r"[^\w-]+", "-", source.stem)[: MAX_NAME // 2].strip("-") or "avatar"
+    return f"{stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

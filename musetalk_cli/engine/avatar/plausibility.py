@@ -1,0 +1,86 @@
+"""Whether a mesh is a face that an avatar can be made of, and what is wrong when it is not."""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.mesh import CHIN, LIDS, LIPS, NOSE, OUTER_EYE_CORNERS
+
+LEAST_PRESENCE = 0.5
+# Below this the mouth is some ten pixels wide, and there is nothing in it to see.
+LEAST_EYES_PX = 12.0
+# The net was made for faces that show both eyes: of a full profile it says 50° to 55° and puts the hidden half
+# somewhere, and the far outline is off well before that.
+LARGEST_YAW_DEG = 40.0
+# How far the chin may lie beyond the edge, in distances between the eyes. The net draws a missing chin too near.
+CHIN_BEYOND_EDGE = 0.04
+FOREHEAD = 10
+# Left and right points that lie at the same depth in a face seen from the front.
+LEVEL_PAIRS = ((33, 263), (234, 454), (127, 356), (61, 291))
+# From the eyes to the mouth in distances between the outer eye corners: about 0.9 in people.
+EYES_TO_MOUTH = (0.45, 1.8)
+
+
+class Trouble(str, Enum):
+    """Why a frame's face cannot be used; the value completes "… in frame 12"."""
+
+    NONE = ""
+    NO_FACE = "no face"
+    CUT_OFF = "face cut off by the edge"
+    PROFILE = "face turned too far"
+    TOO_SMALL = "face too small"
+    IMPLAUSIBLE = "unsure face"
+
+
+def trouble_of(points: FloatArray, presence: float, width: int, height: int) -> Trouble:
+    """Judge a mesh ``points`` (468, 3) in a picture of ``width`` × ``height`` pixels."""
+    if presence < LEAST_PRESENCE or not _is_face_like(points):
+        return Trouble.IMPLAUSIBLE
+    if abs(yaw_deg(points)) > LARGEST_YAW_DEG:
+        return Trouble.PROFILE
+    if eyes_px(points) < LEAST_EYES_PX:
+        return Trouble.TOO_SMALL
+    return Trouble.CUT_OFF if _is_cut_off(points, width, height) else Trouble.NONE
+
+
+def eyes_px(points: NDArray[np.floating]) -> float:
+    """Distance between the outer corners of the eyes."""
+    left, right = (points[index, :2] for index in OUTER_EYE_CORNERS)
+    return float(np.linalg.norm(right - left))
+
+
+def yaw_deg(points: NDArray[np.floating]) -> float:
+    """How far a mesh (468, 3) is turned, positive when it looks towards the picture's right.
+
+    Taken from the net's own depth, so it is an estimate: right to a few degrees up to 30°, too small beyond.
+    """
+    across = np.mean([points[right] - points[left] for left, right in LEVEL_PAIRS], axis=0)
+    return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
+
+
+def _is_face_like(points: FloatArray) -> bool:
+    """Forehead, eyes, nose, mouth and chin follow on each other, at distances that faces have."""
+    plane = points[:, :2].astype(np.float64)
+    left, right = plane[list(OUTER_EYE_CORNERS)]
+    eyes = np.linalg.norm(right - left)
+    if not np.isfinite(plane).all() or eyes < 1:
+        return False
+    across = (right - left) / eyes
+    down = np.array([-across[1], across[0]])
+    parts = [plane[FOREHEAD], (left + right) / 2, plane[NOSE[1]], plane[list(LIPS)].mean(axis=0), plane[CHIN]]
+    heights = [float(part @ down) for part in parts]
+    is_ordered = all(above < below for above, below in pairwise(heights))
+    straight_eyes = eyes / np.cos(np.radians(np.clip(yaw_deg(points), -75, 75)))
+    return is_ordered and EYES_TO_MOUTH[0] < (heights[3] - heights[1]) / straight_eyes < EYES_TO_MOUTH[1]
+
+
+def _is_cut_off(points: FloatArray, width: int, height: int) -> bool:
+    plane, limit = points[:, :2], np.array([width - 1, height - 1])
+    needed = plane[[*LIPS, *LIDS, *NOSE]]
+    beyond = max(float((plane[CHIN] - limit).max()), float(-plane[CHIN].min()))
+    return bool((needed < 0).any() or (needed > limit).any() or beyond > CHIN_BEYOND_EDGE * eyes_px(points))

@@ -1,0 +1,248 @@
+"""From a picture or a video of a face to an avatar: the frames pass once, and are never all in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.avatar.avatar_files import (
+    FACES_FILE,
+    FRAMES_FILE,
+    LISTING_FILE,
+    PARTS_FILE,
+    PICTURE_FILE,
+    RECORD_FILE,
+    AvatarRecord,
+    describe_files,
+)
+from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX, face_boxes
+from musetalk_cli.engine.avatar.drawing import draw_faces
+from musetalk_cli.engine.avatar.faces import FaceFinder
+from musetalk_cli.engine.avatar.intake import FrameSource, is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.masks import face_masks
+from musetalk_cli.engine.avatar.pictures import encode_png
+from musetalk_cli.engine.avatar.plausibility import Trouble
+from musetalk_cli.engine.avatar.smoothing import smooth_track
+from musetalk_cli.engine.avatar.store import JPEG_QUALITY, FrameWriter
+from musetalk_cli.engine.avatar.tracking import FaceTrack, track_face
+from musetalk_cli.engine.avatar.video import Cut
+from musetalk_cli.engine.avatar.whole_folder import create_folder
+from musetalk_cli.engine.colour import ByteArray, as_bytes, i420_to_bgr
+from musetalk_cli.errors import AvatarError
+
+# Raised when the same input would come out differently: avatars made before are then rebuilt.
+METHOD = 1
+LEAST_FOUND_SHARE = 0.5
+LEAST_SIDE_PX = 64
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How an avatar is made.
+
+    ``frame_rate``: frames a second that a video is resampled to. ``start_s``, ``max_seconds``: the part of it that is
+    used (None: to the end). ``height_px``: scaled down to this height if it is higher. ``face``: which one, 1 the
+    largest; None the largest. ``bbox_shift``: pixels by which MuseTalk's box moves down.
+    """
+
+    frame_rate: Fraction = Fraction(25)
+    start_s: float = 0.0
+    max_seconds: float | None = None
+    height_px: int | None = None
+    face: int | None = None
+    bbox_shift: int = 0
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
+        own = {**asdict(self), "frame_rate": str(self.frame_rate)}
+        return {**own, "extra_margin_px": EXTRA_MARGIN_PX, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
+
+
+class Progress(NamedTuple):
+    """``stage`` is what is being done; ``done`` of ``total`` steps of it are finished, ``total`` None where unknown."""
+
+    stage: str
+    done: int
+    total: int | None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of an input: the ``record`` of the avatar, and what a person should know about it.
+
+    ``gaps``: runs of frames without a usable face, first and last frame and why. ``num_faces``: the most seen at once.
+    ``complaint``: why the video ended before its time, or empty.
+    """
+
+    record: AvatarRecord
+    gaps: tuple[tuple[int, int, Trouble], ...]
+    num_faces: int
+    complaint: str
+
+
+def prepare_avatar(
+    source: Path,
+    target: Path,
+    settings: PreparationSettings,
+    finder: FaceFinder,
+    ffmpeg: str,
+    *,
+    source_sha256: str,
+    is_replacing: bool,
+    report: Report,
+) -> Prepared:
+    """Make the avatar folder ``target`` from a picture, a video or a folder of pictures.
+
+    Nothing is left behind when it fails or is interrupted. Raises AvatarError when the input cannot be decoded, fewer
+    than half of its frames have a usable face, the folder cannot be written, or exists and is not to be replaced.
+    """
+    cut = Cut(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
+    with create_folder(target, is_replacing=is_replacing) as folder:
+        clip = _take_still(source, folder, settings, finder) if is_still(source) else None
+        clip = clip or _take_video(source, folder, cut, settings, finder, ffmpeg, report)
+        check_track(clip.track, source, settings.frame_rate, is_still=clip.frame_rate is None)
+        report(Progress("smooth", 0, 1))
+        points = smooth_track(clip.track, settings.frame_rate).points
+        np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
+        _write_parts(folder, points, clip.size, settings, report)
+        if clip.track.num_faces > 1:
+            listing = draw_faces(clip.first, [mesh.points for mesh in finder.find(clip.first)])
+            folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
+        record = AvatarRecord(
+            width=clip.size[0],
+            height=clip.size[1],
+            num_frames=len(points),
+            frame_rate=clip.frame_rate,
+            source_name=source.name,
+            source_sha256=source_sha256,
+            parameters=settings.as_parameters(),
+            num_missing=int((~clip.track.is_found).sum()),
+            files=describe_files(folder),
+        )
+        folder.joinpath(RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+        return Prepared(record, tuple(clip.track.gaps()), clip.track.num_faces, clip.complaint)
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """Frames that have been written: their size (width, height), the face in them, and the arrays that find them."""
+
+    size: tuple[int, int]
+    frame_rate: Fraction | None
+    track: FaceTrack
+    index: dict[str, Any]
+    first: ByteArray
+    complaint: str = ""
+
+
+def _take_still(source: Path, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
+    return _write_still(read_still(source, settings.height_px), folder, settings, finder)
+
+
+def _write_still(picture: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
+    height, width = picture.shape[:2]
+    _check_size(width, height)
+    track = track_face([picture], finder, face=settings.face)
+    folder.joinpath(PICTURE_FILE).write_bytes(encode_png(picture))
+    return _Clip((width, height), None, track, {}, picture)
+
+
+def _take_video(
+    source: Path,
+    folder: Path,
+    cut: Cut,
+    settings: PreparationSettings,
+    finder: FaceFinder,
+    ffmpeg: str,
+    report: Report,
+) -> _Clip:
+    """Decode, follow the face and store, each frame once; of a video that is one frame long, a still."""
+    path = folder / FRAMES_FILE
+    with closing(open_frames(source, ffmpeg, cut)) as frames:
+        tap = _Tap(frames, report)
+        with FrameWriter(path) as writer:
+            track = track_face(tap.pictures(writer), finder, face=settings.face)
+        complaint = frames.complaint
+    if tap.last is None or tap.first is None:
+        raise AvatarError(f"{source} holds no frame that can be decoded", hint=complaint)
+    if tap.num_frames == 1:
+        path.unlink()
+        return _write_still(i420_to_bgr(tap.last), folder, settings, finder)
+    size = (tap.last.shape[1], tap.last.shape[0] * 2 // 3)
+    index = {"offsets": writer.offsets, "checksums": writer.checksums}
+    return _Clip(size, cut.frame_rate, track, index, tap.first, complaint)
+
+
+class _Tap:
+    """Lets the tracker see the frames as they pass to the writer. ``first``: the first, BGR; ``last``: planar I420."""
+
+    def __init__(self, frames: FrameSource, report: Report) -> None:
+        self._frames, self._report = frames, report
+        self.num_frames = 0
+        self.first: ByteArray | None = None
+        self.last: ByteArray | None = None
+
+    def pictures(self, writer: FrameWriter) -> Iterator[ByteArray]:
+        """Yield each frame as BGR, after it was given to the writer."""
+        for picture in self._frames:
+            if self.last is None:
+                _check_size(picture.shape[1], picture.shape[0] * 2 // 3)
+            writer.write(picture)
+            self.last = picture
+            # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
+            seen = as_bytes(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420))
+            self.first = seen if self.first is None else self.first
+            yield seen
+            self.num_frames += 1
+            self._report(Progress("frames", self.num_frames, self._frames.num_frames))
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < LEAST_SIDE_PX:
+        raise AvatarError(
+            f"the picture is only {width} × {height} pixels", hint=f"both sides must have {LEAST_SIDE_PX} at least"
+        )
+
+
+def _write_parts(
+    folder: Path, points: FloatArray, size: tuple[int, int], settings: PreparationSettings, report: Report
+) -> None:
+    """Store what the MuseTalk network needs of every frame: boxes int32 (n, 4), masks uint8 (n, 64, 64)."""
+    boxes = face_boxes(points, size, bbox_shift=settings.bbox_shift)
+    masks = face_masks(points, boxes, lambda done: report(Progress("masks", done, len(points))))
+    np.savez(folder / PARTS_FILE, boxes=boxes, masks=masks)
+
+
+def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_still: bool) -> None:
+    """Raise AvatarError, with the figure and the most frequent reason, when too few frames have a usable face."""
+    count, found = len(track.is_found), int(track.is_found.sum())
+    if found and track.found_share >= LEAST_FOUND_SHARE:
+        return
+    reasons = Counter(trouble for trouble in track.trouble if trouble is not Trouble.NONE)
+    reason = reasons.most_common(1)[0][0]
+    hint = _HINTS.get(reason, "")
+    if is_still:
+        raise AvatarError(f"{source}: {reason.value}", hint=hint)
+    share = f"only {found} of {count} frames ({100 * track.found_share:.0f} %) have a usable face"
+    raise AvatarError(f"{source}: {share}; most often: {reason.value}", hint=hint)
+
+
+_HINTS = {
+    Trouble.NO_FACE: "it must show a face from the front, lit and sharp",
+    Trouble.CUT_OFF: "the whole face must be in the picture, chin and forehead included",
+    Trouble.PROFILE: "the face must look at the camera, not aside",
+    Trouble.TOO_SMALL: "crop the picture so that the face is larger",
+    Trouble.IMPLAUSIBLE: "it must show a face from the front, lit and sharp",
+}

@@ -1,0 +1,150 @@
+"""An avatar's pictures on disk: one file of JPEGs that are read one by one, in any order, without decoding others."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.frames import check_indices
+from musetalk_cli.engine.colour import ByteArray, as_bytes, i420_to_bgr
+from musetalk_cli.errors import AvatarError
+
+# Chosen by measurement (docs/performance.md): 52 dB on clean video; grainy video costs twice the bytes.
+JPEG_QUALITY = 90
+# Pictures that wait for the one thread that compresses: enough that neither side waits for the other's slow frame.
+MAX_WAITING_FRAMES = 4
+
+
+def i420_to_sheet(picture: ByteArray) -> ByteArray:
+    """Planar I420 uint8 (h · 3/2, w) as the sheet that is stored: the same shape, luma above, Cb and Cr side by side.
+
+    In I420 two rows of a chroma plane share a row of the array; side by side each plane is a picture that compresses.
+    """
+    rows, columns = picture.shape[0] * 2 // 3, picture.shape[1]
+    sheet = np.empty_like(picture)
+    sheet[:rows] = picture[:rows]
+    blue, red = picture[rows:].reshape(2, rows // 2, columns // 2)
+    sheet[rows:, : columns // 2], sheet[rows:, columns // 2 :] = blue, red
+    return sheet
+
+
+def sheet_to_i420(sheet: ByteArray) -> ByteArray:
+    """The reverse of :func:`i420_to_sheet`, in place."""
+    rows, columns = sheet.shape[0] * 2 // 3, sheet.shape[1]
+    both = sheet[rows:].reshape(rows // 2, 2, columns // 2)
+    sheet[rows:] = np.moveaxis(both, 1, 0).reshape(rows // 2, columns)
+    return sheet
+
+
+class FrameWriter:
+    """Compresses pictures on a thread of its own and appends them to a file, in the order of ``write``.
+
+    Use it as a context: leaving it waits for the thread and closes the file. After that ``offsets`` int64 (n + 1,) are
+    the bytes at which each picture starts (the last: where the file ends), ``checksums`` uint32 (n,) their CRC-32.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="musetalk-frames")
+        self._waiting: deque[Future[tuple[int, int]]] = deque()
+        self._offsets, self._checksums = [0], list[int]()
+
+    def __enter__(self) -> FrameWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=kind is not None)
+        self._file.close()
+        if kind is None:
+            self._collect(0)
+
+    def write(self, picture: ByteArray) -> None:
+        """Append a planar I420 picture, which must not change afterwards. Raises OSError of an earlier one."""
+        self._waiting.append(self._executor.submit(self._append, picture))
+        self._collect(MAX_WAITING_FRAMES)
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        return np.array(self._offsets, dtype=np.int64)
+
+    @property
+    def checksums(self) -> NDArray[np.uint32]:
+        return np.array(self._checksums, dtype=np.uint32)
+
+    def _append(self, picture: ByteArray) -> tuple[int, int]:
+        data = encode_frame(picture)
+        self._file.write(data)
+        return len(data), zlib.crc32(data)
+
+    def _collect(self, num_left: int) -> None:
+        while len(self._waiting) > num_left:
+            num_bytes, checksum = self._waiting.popleft().result()
+            self._offsets.append(self._offsets[-1] + num_bytes)
+            self._checksums.append(checksum)
+
+
+def encode_frame(picture: ByteArray) -> bytes:
+    """One planar I420 picture as a greyscale JPEG of its sheet."""
+    is_done, data = cv2.imencode(".jpg", i420_to_sheet(picture), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not is_done:
+        raise AvatarError(f"a frame of {picture.shape[1]} × {picture.shape[0] * 2 // 3} pixels cannot be stored")
+    return data.tobytes()
+
+
+class StoredFrames:
+    """AvatarFrames from a file that :class:`FrameWriter` wrote; read with pread, so that the memory stays small and
+    several threads may read at once."""
+
+    def __init__(
+        self, path: Path, width: int, height: int, offsets: NDArray[np.int64], checksums: NDArray[np.uint32]
+    ) -> None:
+        """Raises AvatarError when the file cannot be opened or has another length than ``offsets`` say."""
+        self.width, self.height, self.num_frames = width, height, len(checksums)
+        self._path, self._offsets, self._checksums = path, offsets, checksums
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise AvatarError(f"cannot read {path}: {error.strerror}") from error
+        size = os.fstat(self._file.fileno()).st_size
+        if size != offsets[-1]:
+            self._file.close()
+            raise AvatarError(f"{path} is damaged: it has {size} bytes, not {offsets[-1]}", hint="prepare it again")
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        check_indices(indices, self.num_frames)
+        return [self._read_one(index) for index in indices]
+
+    def picture(self, index: int = 0) -> ByteArray:
+        return i420_to_bgr(self.read([index])[0])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read_one(self, index: int) -> ByteArray:
+        start, stop = (int(value) for value in self._offsets[index : index + 2])
+        data = os.pread(self._file.fileno(), stop - start, start)
+        if zlib.crc32(data) != self._checksums[index]:
+            raise AvatarError(f"{self._path} is damaged: frame {index} is not what it was", hint="prepare it again")
+        sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+        if sheet is None or sheet.shape != (self.height * 3 // 2, self.width):
+            raise AvatarError(f"{self._path} is damaged: frame {index} is not a picture of its size")
+        return sheet_to_i420(as_bytes(sheet))
+
+
+def write_frames(path: Path, pictures: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Store planar I420 pictures in a file; returns offsets and checksums as :class:`StoredFrames` wants them."""
+    with FrameWriter(path) as writer:
+        for picture in pictures:
+            writer.write(picture)
+    return writer.offsets, writer.checksums

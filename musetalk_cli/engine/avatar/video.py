@@ -1,0 +1,189 @@
+"""Video frames from anything ffmpeg reads, one by one: upright, at the avatar's rate and size, as BT.709 planes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from musetalk_cli.engine.avatar.pictures import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
+from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.errors import AvatarError
+
+# Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.
+MAX_FRAMES_AHEAD = 3
+# Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
+HD_HEIGHT_PX = 720
+
+_FRAME = b"FRAME\n"
+_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_SIZE = re.compile(r", (\d+)x(\d+)")
+_MATRIX = re.compile(r"bt709|bt470|smpte|bt2020|fcc|ycgco|gbr|rgb")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which part of a video is wanted, at what rate and height: from ``start_s``, at most ``max_seconds``, at most
+    ``height_px`` high (None: as it is)."""
+
+    frame_rate: Fraction
+    start_s: float = 0.0
+    max_seconds: float | None = None
+    height_px: int | None = None
+
+
+class VideoFile:
+    """A video's frames as planar I420, uint8 (height · 3/2, width), BT.709, limited range; iterate once, then close.
+
+    ``width`` and ``height`` are of the frames, even; ``num_frames`` is how many are expected, None where the file
+    does not say its length. Raises AvatarError when there is no picture in it; one that breaks off ends early, and
+    then ``complaint`` says why.
+    """
+
+    width: int
+    height: int
+    complaint: str = ""
+
+    def __init__(self, path: Path, ffmpeg: str, cut: Cut) -> None:
+        log = probe(path, ffmpeg)
+        self._path, self._cut = path, cut
+        self.num_frames = _expected_frames(log, cut)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="musetalk-video")
+        self._process = FfmpegProcess(build_frames_args(ffmpeg, path, cut, log), stdin=subprocess.DEVNULL)
+        try:
+            widen_pipe(self._process.stdout)
+            self.width, self.height = self._read_size()
+            self._first = self._read_frame()
+            if self._first is None:
+                raise self._explain_no_frames()
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        waiting: deque[Future[ByteArray | None]] = deque()
+        if self._first is not None:
+            yield self._first
+            self._first = None
+        while True:
+            while len(waiting) < MAX_FRAMES_AHEAD:
+                waiting.append(self._executor.submit(self._read_frame))
+            picture = waiting.popleft().result()
+            if picture is None:
+                break
+            yield picture
+        self.complaint = self._last_error()
+
+    def close(self) -> None:
+        self._process.kill()  # a read that waits comes free
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._process.close()
+
+    def _read_size(self) -> tuple[int, int]:
+        header = bytearray()
+        while not header.endswith(b"\n"):
+            byte = self._process.stdout.read(1)
+            if not byte:
+                self._process.wait()
+                raise self._explain_no_frames()
+            header += byte
+        found = re.search(rb" W(\d+) H(\d+) ", header)
+        if not header.startswith(b"YUV4MPEG2 ") or not found:
+            raise AvatarError(f"{self._path}: ffmpeg gave no frames")
+        return int(found[1]), int(found[2])
+
+    def _read_frame(self) -> ByteArray | None:
+        header = bytearray(len(_FRAME))
+        picture = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
+        if self._fill(memoryview(header)) and header == _FRAME and self._fill(memoryview(picture.data).cast("B")):
+            return picture
+        self._process.wait()
+        return None
+
+    def _fill(self, rest: memoryview) -> bool:
+        """Read as many bytes as there is room for; False where the stream ends before."""
+        while len(rest):
+            count = self._process.stdout.readinto(rest)  # type: ignore[attr-defined]
+            if not count:
+                return False
+            rest = rest[count:]
+        return True
+
+    def _explain_no_frames(self) -> AvatarError:
+        if self._cut.start_s and not self._last_error():
+            return AvatarError(
+                f"{self._path} has no frame after {self._cut.start_s:g} s", hint="give a smaller --start"
+            )
+        reason = self._last_error() or "it holds no frame"
+        return AvatarError(f"{self._path} cannot be decoded: {reason}", hint="does it play elsewhere?")
+
+    def _last_error(self) -> str:
+        return _find_error(self._process.log)
+
+
+def probe(path: Path, ffmpeg: str) -> list[str]:
+    """What ffmpeg says of a video file, in lines. Raises AvatarError when it is none, or its pictures are too large."""
+    argv = [ffmpeg, *_QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    log = done.stderr.decode("utf-8", "replace").splitlines()
+    if done.returncode < 0:
+        raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
+    if not any("Input #0" in line for line in log):
+        raise AvatarError(f"{path} is neither a picture nor a video that ffmpeg reads", hint=_find_error(log))
+    videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
+    if not videos:
+        raise AvatarError(f"{path} has no pictures in it", hint="an avatar is made from a picture or a video of a face")
+    if any("Invalid image size" in line or "Picture size" in line for line in log):
+        raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
+    return log
+
+
+def build_frames_args(ffmpeg: str, path: Path, cut: Cut, log: list[str]) -> list[str]:
+    """ffmpeg's arguments that turn a file's first video track into Y4M at the wanted rate and size."""
+    start = ["-ss", f"{cut.start_s:.6f}"] if cut.start_s else []
+    length = ["-t", f"{cut.max_seconds:.6f}"] if cut.max_seconds else []
+    source = ["-max_pixels", str(MAX_PIXELS), *start, "-i", f"file:{path}", *length, "-map", "0:V:0"]
+    return [ffmpeg, *_QUIET, *source, "-vf", _filters(cut, log), "-f", "yuv4mpegpipe", "pipe:1"]
+
+
+_QUIET = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "level+info"]
+
+
+def _filters(cut: Cut, log: list[str]) -> str:
+    height_px = min(cut.height_px or MAX_HEIGHT_PX, MAX_HEIGHT_PX)
+    # Square pixels, no larger than wanted; an odd row or column is cut off rather than everything resampled by a hair.
+    factor = f"min(1,min({height_px}/ih,{MAX_WIDTH_PX}/(iw*sar)))"
+    size = f"w='2*max(1,round(iw*sar*{factor}/2))':h='2*max(1,round(ih*{factor}/2))'"
+    matrix = ":in_color_matrix=bt709" if _is_untagged_hd(log) else ""
+    return (
+        f"fps={cut.frame_rate},crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0,"
+        f"scale={size}:flags=bicubic+accurate_rnd{matrix}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p"
+    )
+
+
+def _is_untagged_hd(log: list[str]) -> bool:
+    line = next((line.split(": Video:", 1)[1] for line in log if ": Video:" in line), "")
+    size = _SIZE.search(line)
+    return size is not None and not _MATRIX.search(line) and min(int(size[1]), int(size[2])) >= HD_HEIGHT_PX
+
+
+def _expected_frames(log: list[str], cut: Cut) -> int | None:
+    found = next((found for found in map(_DURATION.search, log) if found), None)
+    if found is None:
+        return None
+    hours, minutes, seconds = found.groups()
+    rest_s = max(0.0, int(hours) * 3600 + int(minutes) * 60 + float(seconds) - cut.start_s)
+    return max(1, round(min(rest_s, cut.max_seconds or rest_s) * cut.frame_rate))
+
+
+def _find_error(log: list[str]) -> str:
+    errors = [line for line in log if "[error]" in line or "[fatal]" in line]
+    return errors[0].split("] ")[-1] if errors else ""

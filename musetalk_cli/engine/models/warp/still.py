@@ -1,0 +1,86 @@
+"""A picture that talks: its mouth in motion, its lids blinking, its head swaying."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.frames import resize_picture
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.lids import Lids
+from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, even_size
+from musetalk_cli.engine.messages import Face, Region
+from musetalk_cli.engine.models.warp.blink import make_lids
+from musetalk_cli.engine.models.warp.eyes import EyeStates
+from musetalk_cli.engine.models.warp.interior import Interior
+from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
+from musetalk_cli.engine.models.warp.light import FaceLight
+from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.pose import MouthPose
+from musetalk_cli.engine.models.warp.sampling import Grid, Source, region_around
+from musetalk_cli.engine.models.warp.sway import Sway
+
+
+class StillFace:
+    """Renders a still avatar's face. Immutable after construction; :meth:`render` is pure and thread-safe.
+
+    ``region``: the even-aligned rectangle that changes.
+    """
+
+    region: Region
+
+    def __init__(
+        self,
+        picture: ByteArray,
+        landmarks: Landmarks,
+        lids: Lids | None,
+        *,
+        height_px: int,
+        life: bool,
+        seed: int = 0,
+    ) -> None:
+        """Prepare a face.
+
+        ``picture`` uint8 (h, w, 3) BGR with ``landmarks`` in its pixels; it is resized so that its height is
+        ``height_px`` (rounded to even, as the width is). ``lids``: painted eyelids for blinks; without them they are
+        made from the picture's own skin. ``life``: blinks and head sway; when off, nothing outside the mouth's
+        surroundings changes. ``seed`` chooses blinks and sway.
+        """
+        size = even_size(picture.shape[1], picture.shape[0], height_px)
+        face = _scale_landmarks(landmarks, size[0] / picture.shape[1], size[1] / picture.shape[0])
+        planes = bgr_to_planes(resize_picture(picture, *size))
+        self._seed = seed
+        if life and lids is None:
+            lids = make_lids(picture, landmarks)
+        self._eyes = EyeStates(Source.of(planes), picture, size, lids if life else None)
+        pose = MouthPose.of_still(face)
+        sway = Sway(face, size) if life else None
+        mouth_px = reach_px(pose.axes)
+        self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size)
+        self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
+        self._sway = sway.on(self._grid.nodes) if sway else None
+        self._mouth = MouthWarp(pose, self._grid, Interior(pose.axes.unit_px, FaceLight.of([(planes, face)])))
+
+    def render(self, mouth: NDArray[np.float32], time_s: float) -> Face:
+        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) at a time: mouth, blink and sway.
+
+        Values outside their ranges are clipped; not finite ones count as zero.
+        """
+        shape = clean_shape(mouth)
+        motion, targets, closure = np.zeros((2, 3), dtype=np.float32), self._grid.nodes, 0.0
+        if self._sway is not None:
+            motion = self._sway.matrix(head_pose(self._seed, time_s))
+            targets = targets + self._sway.offset(motion)
+            closure = lid_closure(self._seed, time_s)
+        source = self._eyes.at(closure)
+        if not shape.any() and self._mouth.is_at_rest:
+            return Face(self.region, source.sample(*self._grid.maps(targets)))
+        unsway = np.eye(2, 3, dtype=np.float32) + motion
+        return Face(self.region, self._mouth.render(shape, source, targets, unsway))
+
+
+def _scale_landmarks(face: Landmarks, factor_x: float, factor_y: float) -> Landmarks:
+    factors = np.array([factor_x, factor_y])
+    return Landmarks.from_mapping(
+        {name: (np.asarray(points) + 0.5) * factors - 0.5 for name, points in vars(face).items()}
+    )

@@ -1,0 +1,63 @@
+"""The contact sheet of a prepared avatar, with its mouth as the warp model would show it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.errors import SinkError
+from musetalk_cli.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.colour import ByteArray
+    from musetalk_cli.engine.models.warp.model import WarpModel
+
+NUM_ROWS = 4  # frames of a video that are shown, spread evenly over it
+OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
+
+
+def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
+    """Draw the avatar in ``folder`` as a PNG. Raises AvatarError, or SinkError when it cannot be written."""
+    from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
+    from musetalk_cli.engine.avatar.drawing import SheetRow, draw_sheet
+    from musetalk_cli.engine.avatar.parts import load_face_parts
+    from musetalk_cli.engine.avatar.pictures import encode_png
+    from musetalk_cli.engine.avatar.preparation import Progress
+    from musetalk_cli.engine.models.warp.model import WarpModel
+
+    avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
+    try:
+        model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, life=False, seed=0)
+        count = avatar.frames.num_frames
+        chosen = sorted({round(row * (count - 1) / (NUM_ROWS - 1)) for row in range(NUM_ROWS)})
+        rows: list[SheetRow] = []
+        for index in chosen:
+            display(Progress("preview", len(rows), len(chosen)))
+            label = "still" if avatar.frame_rate is None else f"{float(index / avatar.frame_rate):.2f} s"
+            mouths = _show_mouths(avatar, model, index)
+            picture, face = avatar.frames.picture(index), avatar.landmarks[index]
+            rows.append(SheetRow(label, picture, face, parts.boxes[index], parts.masks[index], mouths))
+        data = encode_png(draw_sheet(rows))
+    finally:
+        avatar.close()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SinkError(f"cannot write the preview {path}: {error.strerror}") from error
+
+
+def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray]:
+    """One frame of the avatar, BGR, with the mouth closed, half open and open."""
+    import numpy as np
+
+    from musetalk_cli.engine.colour import i420_to_bgr
+    from musetalk_cli.engine.compositing import composite
+    from musetalk_cli.engine.messages import FeatureBatch
+
+    mouths = np.array([(gap, gap, 0, 0, 0) for gap in OPENINGS], dtype=np.float32)
+    silence, times = np.zeros((0, 1), dtype=np.int16), len(OPENINGS)
+    pictures = tuple(avatar.frames.read([index] * times))
+    batch = FeatureBatch(mouths, range(times), silence, (index,) * times, pictures)
+    return [i420_to_bgr(picture) for picture in composite(model.make_faces(batch)).pictures]

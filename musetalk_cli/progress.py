@@ -1,0 +1,90 @@
+"""Shows how a preparation gets on, on stderr: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from musetalk_cli.console import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from musetalk_cli.engine.avatar.preparation import Progress
+
+PLAIN_INTERVAL_S = 2.0
+LABELS = {
+    "hash": "reading the input",
+    "frames": "following the face",
+    "smooth": "smoothing",
+    "masks": "masks",
+    "preview": "preview",
+}
+
+
+class ProgressDisplay:
+    """Call it with every Progress; ``tell`` gives a line that stays; ``close`` leaves the terminal as it was."""
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_quiet = is_quiet
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._stage = ""
+        self._task: TaskID | None = None
+        self._started_at = self._last_at = time.perf_counter()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._is_quiet:
+            return
+        if progress.stage != self._stage:
+            self._stage, self._started_at = progress.stage, time.perf_counter()
+        if self._is_terminal:
+            self._draw(progress)
+        elif time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S:
+            self._last_at = time.perf_counter()
+            say(describe(progress, time.perf_counter() - self._started_at))
+
+    def tell(self, text: str) -> None:
+        """One line that stays."""
+        if self._is_quiet:
+            return
+        if self._task is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
+
+    @cached_property
+    def _bar(self) -> Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        return Bar(*columns, console=Console(stderr=True), transient=True)
+
+    def _draw(self, progress: Progress) -> None:
+        label = LABELS[progress.stage]
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task(label, total=progress.total)
+        elif self._bar.tasks[0].description != label:
+            self._bar.reset(self._task, description=label, total=progress.total)
+        self._bar.update(self._task, completed=progress.done, total=progress.total)
+
+
+def describe(progress: Progress, elapsed_s: float) -> str:
+    """``following the face: 120 of 500 (24 %), 8 s left``"""
+    label = LABELS[progress.stage]
+    if not progress.total:
+        return f"{label}: {progress.done}"
+    text = f"{label}: {progress.done} of {progress.total} ({100 * progress.done / progress.total:.0f} %)"
+    if progress.done:
+        text += f", {elapsed_s * (progress.total - progress.done) / progress.done:.0f} s left"
+    return text

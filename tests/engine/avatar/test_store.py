@@ -1,0 +1,102 @@
+"""Stored frames: what comes back, in which order, and what happens when the file is damaged."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
+from musetalk_cli.engine.avatar.store import FrameWriter, StoredFrames, i420_to_sheet, sheet_to_i420, write_frames
+from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
+from musetalk_cli.errors import AvatarError
+
+WIDTH, HEIGHT = 320, 256
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[ByteArray]:
+    """Crops that wander over a portrait, as video frames."""
+    portrait = load_portrait(describe_portrait("nora")).picture
+    crops = [portrait[300 + 4 * n : 300 + 4 * n + HEIGHT, 300 + 2 * n : 300 + 2 * n + WIDTH] for n in range(12)]
+    return [planes_to_i420(bgr_to_planes(np.ascontiguousarray(crop))) for crop in crops]
+
+
+@pytest.fixture
+def stored(tmp_path: Path, pictures: list[ByteArray]) -> StoredFrames:
+    return StoredFrames(tmp_path / "frames", WIDTH, HEIGHT, *write_frames(tmp_path / "frames", pictures))
+
+
+def psnr(one: ByteArray, other: ByteArray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
+
+
+def test_frames_come_back_nearly_as_they_were(stored: StoredFrames, pictures: list[ByteArray]) -> None:
+    for picture, read in zip(pictures, stored.read(range(12)), strict=True):
+        assert psnr(picture, read) > 42
+    stored.close()
+
+
+def test_any_order_gives_the_same_bytes(stored: StoredFrames) -> None:
+    forward = stored.read(range(12))
+    order = np.random.default_rng(1).permutation(np.repeat(np.arange(12), 3)).tolist()
+    with ThreadPoolExecutor(4) as threads:
+        for index, (picture,) in zip(order, threads.map(lambda n: stored.read([n]), order), strict=True):
+            np.testing.assert_array_equal(picture, forward[index])
+    stored.close()
+
+
+def test_what_is_read_may_be_written_into(stored: StoredFrames) -> None:
+    first, again = stored.read([3, 3])
+    first[:] = 0
+    assert again.any()
+    np.testing.assert_array_equal(stored.read([3])[0], again)
+    stored.close()
+
+
+def test_a_sheet_is_the_picture_in_another_order(pictures: list[ByteArray]) -> None:
+    sheet = i420_to_sheet(pictures[0])
+    assert sorted(sheet.ravel()) == sorted(pictures[0].ravel())
+    np.testing.assert_array_equal(sheet_to_i420(sheet), pictures[0])
+
+
+def test_colours_survive_the_way_to_bgr() -> None:
+    colours = np.array([[[200, 30, 40], [20, 180, 90]], [[10, 60, 220], [128, 128, 128]]], dtype=np.uint8)
+    picture = np.repeat(np.repeat(colours, 32, axis=0), 32, axis=1)
+    back = i420_to_bgr(planes_to_i420(bgr_to_planes(picture)))
+    centres = back[16::32, 16::32].astype(int)
+    assert np.abs(centres - colours).max() <= 2
+
+
+def test_a_shorter_file_is_refused(stored: StoredFrames, tmp_path: Path) -> None:
+    stored.close()
+    path = tmp_path / "frames"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(AvatarError, match="damaged"):
+        StoredFrames(path, WIDTH, HEIGHT, stored._offsets, stored._checksums)
+
+
+def test_a_changed_byte_is_noticed(stored: StoredFrames, tmp_path: Path) -> None:
+    path = tmp_path / "frames"
+    data = bytearray(path.read_bytes())
+    data[stored._offsets[5] + 700] ^= 1
+    path.write_bytes(data)
+    stored.read([4, 6])
+    with pytest.raises(AvatarError, match="frame 5"):
+        stored.read([5])
+    stored.close()
+
+
+def test_a_writer_that_fails_leaves_no_thread(tmp_path: Path, pictures: list[ByteArray]) -> None:
+    with pytest.raises(ZeroDivisionError), FrameWriter(tmp_path / "frames") as writer:
+        for picture in pictures:
+            writer.write(picture)
+        raise ZeroDivisionError
+
+
+def test_there_is_no_frame_beyond_the_last(stored: StoredFrames) -> None:
+    with pytest.raises(IndexError, match="frame 12 of 12"):
+        stored.read([12])
+    stored.close()

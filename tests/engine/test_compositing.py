@@ -1,0 +1,65 @@
+"""Faces put into frames: replaced or blended, and nothing else touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.colour import Planes, planes_to_i420
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.messages import Face, FaceBatch, Region
+
+WIDTH, HEIGHT = 40, 32
+REGION = Region(8, 4, 16, 12)
+
+
+def noise(width: int, height: int, seed: int) -> Planes:
+    random = np.random.default_rng(seed)
+    return Planes(
+        random.integers(0, 256, (height, width), dtype=np.uint8),
+        random.integers(0, 256, (height // 2, width // 2, 2), dtype=np.uint8),
+    )
+
+
+def planes_of(picture: NDArray[np.uint8]) -> Planes:
+    chroma = picture[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
+    return Planes(picture[:HEIGHT], np.moveaxis(chroma, 0, 2))
+
+
+def put(*faces: Face) -> list[Planes]:
+    pictures = tuple(planes_to_i420(noise(WIDTH, HEIGHT, seed)) for seed in range(len(faces)))
+    made = composite(FaceBatch(faces, pictures, range(len(faces)), np.zeros((4, 1), np.int16)))
+    assert made.sound.shape == (4, 1)
+    return [planes_of(picture) for picture in made.pictures]
+
+
+def test_a_face_replaces_its_region_and_nothing_else() -> None:
+    other = Region(20, 18, 6, 10)
+    faces = [Face(REGION, noise(16, 12, 7)), Face(other, noise(6, 10, 8))]
+    for seed, (face, shown) in enumerate(zip(faces, put(*faces), strict=True)):
+        left, top, width, height = face.region
+        expected = noise(WIDTH, HEIGHT, seed)
+        expected.luma[top : top + height, left : left + width] = face.planes.luma
+        half = np.s_[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
+        expected.chroma[half] = face.planes.chroma
+        assert np.array_equal(shown.luma, expected.luma)
+        assert np.array_equal(shown.chroma, expected.chroma)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_full_mask_replaces_and_an_empty_one_keeps_every_bit(level: int) -> None:
+    face = Face(REGION, noise(16, 12, 7), np.full((12, 16), level, dtype=np.uint8))
+    shown, kept = put(face)[0], noise(WIDTH, HEIGHT, 0)
+    own = (face.planes.luma, face.planes.chroma)
+    luma, chroma = own if level else (kept.luma[4:16, 8:24], kept.chroma[2:8, 4:12])
+    assert np.array_equal(shown.luma[4:16, 8:24], luma)
+    assert np.array_equal(shown.chroma[2:8, 4:12], chroma)
+
+
+def test_a_mask_blends_to_the_nearest_level() -> None:
+    mask = np.random.default_rng(3).integers(0, 256, (12, 16), dtype=np.uint8)
+    face = Face(REGION, noise(16, 12, 7), mask)
+    shown, under = put(face)[0].luma[4:16, 8:24], noise(WIDTH, HEIGHT, 0).luma[4:16, 8:24]
+    exact = under + (face.planes.luma.astype(float) - under) * mask / 255
+    assert np.abs(shown - exact).max() <= 0.5 + 1e-9

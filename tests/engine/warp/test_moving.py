@@ -1,0 +1,157 @@
+"""A video under the warp model: its own mouth is gone, ours follows the head, and the rest stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.compositing import write_face
+from musetalk_cli.engine.models.warp.geometry import transform_points
+from musetalk_cli.engine.models.warp.moving import MovingFace
+from musetalk_cli.engine.models.warp.pose import MouthPose
+from musetalk_cli.engine.models.warp.track import MouthTrack
+from tests.engine.warp.moving_face import gap_at, talking_avatar
+
+REST = np.zeros(5, dtype=np.float32)
+OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0], dtype=np.float32)
+TEETH = 200  # luma, from which on a pixel is taken for the drawn face's own bright mouth
+
+
+def shown(avatar: Avatar, face: MovingFace, index: int, mouth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    picture = avatar.frames.read([index])[0]
+    before = picture.copy()
+    made = face.render(mouth, index, picture)
+    assert np.array_equal(picture, before), "the model wrote into the avatar's picture"
+    write_face(picture, made)
+    return picture[: avatar.height]
+
+
+def between_lips(avatar: Avatar, index: int, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma along the mouth's middle, from nose to chin, straightened by the frame's own pose."""
+    pose = MouthPose.of_still(avatar.landmarks[index])
+    line = np.column_stack([np.zeros(90), np.linspace(-0.2, 0.45, 90)]).astype(np.float32)
+    x, y = transform_points(pose.axes.to_picture, line).round().astype(int).T
+    return luma[y, x]
+
+
+def test_silence_shuts_a_mouth_that_talks() -> None:
+    avatar = talking_avatar()
+    face = MovingFace(avatar)
+    for index in range(avatar.frames.num_frames):
+        own = between_lips(avatar, index, avatar.frames.read([index])[0][: avatar.height])
+        if gap_at(index) > 0.05:
+            assert own.max() > TEETH, "the drawn mouth should be open here"
+        assert between_lips(avatar, index, shown(avatar, face, index, REST)).max() < TEETH, index
+
+
+def test_the_gap_does_not_depend_on_the_videos_own_mouth() -> None:
+    avatars = talking_avatar(), talking_avatar(is_talking=False)
+    dark = []
+    for avatar in avatars:
+        face = MovingFace(avatar)
+        lines = [between_lips(avatar, index, shown(avatar, face, index, OPEN)) for index in range(30)]
+        dark.append(np.array([(line < 70).sum() for line in lines]))
+    assert dark[1].min() >= 10
+    assert np.abs(dark[0] - dark[1]).max() <= 4
+
+
+def test_outside_its_region_a_frame_is_the_stored_one_bit_for_bit() -> None:
+    avatar = talking_avatar(12)
+    face = MovingFace(avatar)
+    for index in range(12):
+        stored = avatar.frames.read([index])[0]
+        made = stored.copy()
+        region = face.render(OPEN, index, stored).region
+        write_face(made, face.render(OPEN, index, stored))
+        assert all(value % 2 == 0 for value in region)
+        luma, chroma = (
+            np.zeros((avatar.height, avatar.width), bool),
+            np.zeros((avatar.height // 2, avatar.width // 2), bool),
+        )
+        left, top, width, height = region
+        luma[top : top + height, left : left + width] = True
+        chroma[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] = True
+        inside = np.concatenate([luma.ravel(), chroma.ravel(), chroma.ravel()]).reshape(stored.shape)
+        assert np.array_equal(made[~inside], stored[~inside])
+        assert not np.array_equal(made[inside], stored[inside])
+
+
+def test_motion_has_died_away_where_the_region_ends() -> None:
+    avatar = talking_avatar(12)
+    face = MovingFace(avatar)
+    for index in range(12):
+        stored = avatar.frames.read([index])[0]
+        made = face.render(OPEN, index, stored)
+        left, top, width, height = made.region
+        own = stored[top : top + height, left : left + width]
+        rim = np.zeros(own.shape, dtype=bool)
+        rim[0] = True
+        if left > 0:
+            rim[:, 0] = True
+        if left + width < avatar.width:
+            rim[:, -1] = True
+        assert np.array_equal(made.planes.luma[rim], own[rim])
+
+
+def test_a_head_held_still_gives_still_pictures() -> None:
+    """Landmark noise of a twentieth of a pixel must not be seen; a talking mouth must leave no trace in silence."""
+    random = np.random.default_rng(5)
+    avatar = talking_avatar(20, is_talking=False, has_motion=False)
+    noisy = [
+        Landmarks(
+            **{
+                name: points + random.normal(0, 0.05, points.shape).astype(np.float32)
+                for name, points in vars(face).items()
+            }
+        )
+        for face in avatar.landmarks
+    ]
+    for mouth in (REST, OPEN):
+        face = MovingFace(replace(avatar, landmarks=tuple(noisy)))
+        frames = np.stack([shown(avatar, face, index, mouth) for index in range(20)]).astype(int)
+        assert np.abs(np.diff(frames, axis=0)).mean() < 0.05
+        assert np.percentile(np.abs(np.diff(frames, axis=0)), 99.5) <= 6
+
+
+def test_every_frame_depends_on_itself_alone() -> None:
+    avatar = talking_avatar(12)
+    forward, backward = MovingFace(avatar), MovingFace(avatar)
+    there = [shown(avatar, forward, index, OPEN) for index in range(12)]
+    back = [shown(avatar, backward, index, OPEN) for index in reversed(range(12))][::-1]
+    assert np.array_equal(there, back)
+
+
+@pytest.mark.parametrize("height_px", [160, 240, 480])
+def test_other_sizes(height_px: int) -> None:
+    avatar = talking_avatar(5).resized(height_px)
+    face = MovingFace(avatar)
+    difference = np.abs(shown(avatar, face, 2, OPEN).astype(int) - avatar.frames.read([2])[0][:height_px])
+    assert difference.max() > 40
+
+
+def test_a_new_shot_knows_nothing_of_the_one_before() -> None:
+    first, second = talking_avatar(20), talking_avatar(20, is_talking=False, has_motion=False)
+    away = [
+        Landmarks(**{name: points + np.float32(90) for name, points in vars(face).items()}) for face in second.landmarks
+    ]
+    alone, together = MouthTrack(away, 25.0), MouthTrack([*first.landmarks, *away], 25.0)
+    for index in (0, 7, 19):
+        expected, found = alone.pose(index), together.pose(20 + index)
+        assert np.allclose(found.rest.oval, expected.rest.oval, atol=0.05)
+        assert np.allclose(found.axes.origin_px, expected.axes.origin_px, atol=0.05)
+
+
+def test_the_axes_follow_the_head_and_not_the_mouth() -> None:
+    avatar = talking_avatar(40)
+    track = MouthTrack(avatar.landmarks, 25.0)
+    calm = MouthTrack(talking_avatar(40, is_talking=False).landmarks, 25.0)
+    for index in range(40):
+        ours, wanted = track.pose(index).axes, calm.pose(index).axes
+        assert np.hypot(*(ours.origin_px - wanted.origin_px)) < 0.02 * wanted.unit_px
+        assert ours.unit_px == pytest.approx(wanted.unit_px, rel=0.01)
+        assert float(ours.x_axis @ wanted.x_axis) > 0.9999
