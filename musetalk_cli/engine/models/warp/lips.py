@@ -78,6 +78,12 @@ class Closing:
         x, y = self.rest.along(self.rest.closed, np.zeros(1, dtype=np.float32))[0]
         return float(x), float(y)
 
+    @property
+    def hang(self) -> float:
+        """How far the lower lip at rest hangs below where the lips are to meet, in the middle."""
+        middle = len(self.rest.x) // 2
+        return float(self.rest.lower[middle] - self.rest.closed[middle])
+
     def inner(self, side: FloatArray, is_lower: bool) -> FloatArray:
         """Way (n, 2) of an inner contour's points, from corner (-1) to corner (1)."""
         line = self.own.lower if is_lower else self.own.upper

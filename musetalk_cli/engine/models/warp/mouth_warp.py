@@ -40,7 +40,7 @@ class MouthWarp:
         """``pose`` in pixels of the picture that ``grid`` lies on."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
         self._closing = Closing.of(pose.face, pose.rest, pose.axes)
-        self._setting = Setting(self._closing.seam_middle, pose.yaw)
+        self._setting = Setting(self._closing.seam_middle, self._closing.hang, pose.yaw)
         self.is_at_rest = pose.rest is pose.face and not self._closing.own.own_gap
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
         margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
