@@ -39,7 +39,8 @@ class ProgressDisplay:
         if self._is_quiet:
             return
         if progress.stage != self._stage:
-            self._stage, self._started_at = progress.stage, time.perf_counter()
+            self._stage = progress.stage
+            self._started_at = self._last_at = time.perf_counter()
         if self._is_terminal:
             self._draw(progress)
         elif time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S:

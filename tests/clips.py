@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,12 @@ from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
 from musetalk_cli.engine.colour import ByteArray, as_bytes
 
 
+@lru_cache
 def portrait_picture(height_px: int = 256, name: str = "nora") -> ByteArray:
-    """A portrait as BGR, square."""
-    return as_bytes(cv2.resize(load_portrait(describe_portrait(name)).picture, (height_px, height_px)))
+    """A portrait as BGR, square. It is shared: nobody may write into it."""
+    picture = as_bytes(cv2.resize(load_portrait(describe_portrait(name)).picture, (height_px, height_px)))
+    picture.flags.writeable = False
+    return picture
 
 
 def moved_portrait(frame: int, height_px: int = 256, name: str = "nora") -> ByteArray:
@@ -36,4 +40,13 @@ def write_clip(ffmpeg: str, path: Path, pictures: Sequence[ByteArray], rate: str
     chosen = list(options) or ["-vf", matrix, *tagged]
     command = [ffmpeg, "-v", "error", "-y", *raw, *chosen, str(path)]
     subprocess.run(command, input=b"".join(p.tobytes() for p in pictures), check=True, capture_output=True)
+    return path
+
+
+def write_long_clip(ffmpeg: str, path: Path, picture: ByteArray, num_frames: int) -> Path:
+    """Encode one BGR picture so many times, without handing it over as often."""
+    once = write_clip(ffmpeg, path.with_suffix(".mkv"), [picture])
+    options = ["-frames:v", str(num_frames), "-r", "25", "-preset", "ultrafast"]
+    command = [ffmpeg, "-v", "error", "-y", "-stream_loop", "-1", "-i", str(once), *options, str(path)]
+    subprocess.run(command, check=True, capture_output=True)
     return path

@@ -15,7 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.face_models import FaceModels, find_face_models
+from musetalk_cli.engine.avatar.faces import FaceFinder
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from musetalk_cli.errors import AvatarError
+from musetalk_cli.folders import cache_folder
 from tests.fakes import tone
 
 
@@ -55,6 +59,23 @@ def _children() -> set[str]:
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
     return find_ffmpeg()
+
+
+@pytest.fixture(scope="session")
+def face_models() -> FaceModels:
+    """The two face nets: what is in the cache, else fetched once. Without them and a network, skip; in CI, fail."""
+    try:
+        return find_face_models(None, cache_folder() / "face-models", lambda line: None)
+    except AvatarError as error:
+        reason = f"needs the face models: {error}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def finder(face_models: FaceModels) -> FaceFinder:
+    return FaceFinder(face_models)
 
 
 @pytest.fixture

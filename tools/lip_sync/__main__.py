@@ -1,9 +1,11 @@
 """Hold the finished video to its targets and write the table of docs/lip-sync.md.
 
     python -m tools.lip_sync --tracker tracker/bin/python [--recording SPEECH.wav …] [--clip TALKING.mp4 …]
+                             [--still PHOTO.png …] [--video PERSON.mp4 …]
 
 ``--tracker`` is a Python with mediapipe==0.10.21 (see track.py). Recordings and clips are yours: real speech, and real
-people talking, whose own sound is rendered and whose mouths ours are held against. Needs espeak-ng, for the net's part.
+people talking, whose own sound is rendered and whose mouths ours are held against. Stills and videos are pictures of
+real people that are made avatars and measured as the portraits are. Needs espeak-ng, for the net's part.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.models.warp.mouth import MouthReader
 from tools.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
-from tools.lip_sync.pictures import Bench, clip_rows, file_rows, picture_rows, purity_rows
+from tools.lip_sync.pictures import Bench, avatar_rows, clip_rows, file_rows, picture_rows, purity_rows
 from tools.report import update_section
 
 DOCUMENT = Path("docs/lip-sync.md")
@@ -26,6 +28,8 @@ def main() -> None:
     parser.add_argument("--tracker", required=True, help="Python that has mediapipe")
     parser.add_argument("--recording", type=Path, action="append", default=[])
     parser.add_argument("--clip", type=Path, action="append", default=[])
+    parser.add_argument("--still", type=Path, action="append", default=[])
+    parser.add_argument("--video", type=Path, action="append", default=[])
     args = parser.parse_args()
     reader = MouthReader.load()
     with tempfile.TemporaryDirectory() as folder:
@@ -34,6 +38,8 @@ def main() -> None:
         rows = synthetic_rows(reader, seed=7, num_workers=2)
         rows += [motion_row(reader, load_sound(path), path.name) for path in voices]
         rows += [row for path in voices for row in (*picture_rows(bench, path), *file_rows(bench, path))]
+        rows += [row for path in args.still for row in avatar_rows(bench, voices[-1], path, is_moving=False)]
+        rows += [row for path in args.video for row in avatar_rows(bench, voices[-1], path, is_moving=True)]
         rows += purity_rows()
         rows += clip_rows(bench, args.clip)
     update_section("measured", table(rows), DOCUMENT)

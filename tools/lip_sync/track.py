@@ -1,15 +1,17 @@
-"""Measures a mouth in a video with MediaPipe's face mesh; a script of its own, since MediaPipe wants an older numpy.
+"""Measures a face in a video with MediaPipe's face mesh; a script of its own, since MediaPipe wants an older numpy.
 
     python3 -m venv tracker && tracker/bin/pip install mediapipe==0.10.21
-    tracker/bin/python tools/lip_sync/track.py VIDEO OUT.npy
+    tracker/bin/python tools/lip_sync/track.py VIDEO OUT.npy [--points]
 
 OUT.npy is float32 (frames, 4): the frame's time in seconds, and the inner lips' distance, nose bridge to chin, and the
-mouth's width, each in distances between the outer eye corners; NaN where no face was found.
+mouth's width, each in distances between the outer eye corners; NaN where no face was found. With ``--points`` it is
+float32 (frames, 468, 2) instead: the points of the plain mesh, which looks no closer at lips and eyes, in pixels.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import cv2
 import mediapipe
@@ -18,23 +20,38 @@ import numpy as np
 EYES, MEASURED = (33, 263), ((13, 14), (168, 152), (61, 291))
 
 
-def track(path: str) -> np.ndarray:
-    mesh = mediapipe.solutions.face_mesh.FaceMesh(max_num_faces=1, refine_landmarks=True)
-    video, rows = cv2.VideoCapture(path), []
+def faces(path: str, *, is_refined: bool) -> Iterator[tuple[float, np.ndarray | None]]:
+    """Each frame's time in seconds, and the points of its face (n, 2) in pixels where there is one."""
+    mesh = mediapipe.solutions.face_mesh.FaceMesh(max_num_faces=1, refine_landmarks=is_refined)
+    video = cv2.VideoCapture(path)
     while True:
         is_there, frame = video.read()
         if not is_there:
-            return np.array(rows, dtype=np.float32)
+            return
         time_s = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        faces = mesh.process(np.ascontiguousarray(frame[:, :, ::-1])).multi_face_landmarks
-        rows.append([time_s, *(measure(faces[0], frame.shape) if faces else [np.nan] * 3)])
+        found = mesh.process(np.ascontiguousarray(frame[:, :, ::-1])).multi_face_landmarks
+        height, width = frame.shape[:2]
+        yield time_s, np.array([[p.x * width, p.y * height] for p in found[0].landmark]) if found else None
 
 
-def measure(face: object, shape: tuple[int, ...]) -> list[float]:
-    points = np.array([[point.x * shape[1], point.y * shape[0]] for point in face.landmark])
+def track(path: str) -> np.ndarray:
+    rows = [
+        [time_s, *(measure(points) if points is not None else [np.nan] * 3)]
+        for time_s, points in faces(path, is_refined=True)
+    ]
+    return np.array(rows, dtype=np.float32)
+
+
+def track_points(path: str) -> np.ndarray:
+    missing = np.full((468, 2), np.nan)
+    rows = [missing if points is None else points for _, points in faces(path, is_refined=False)]
+    return np.array(rows, dtype=np.float32)
+
+
+def measure(points: np.ndarray) -> list[float]:
     eyes = np.linalg.norm(np.subtract(*points[list(EYES)]))
     return [float(np.linalg.norm(points[a] - points[b]) / eyes) for a, b in MEASURED]
 
 
 if __name__ == "__main__":
-    np.save(sys.argv[2], track(sys.argv[1]))
+    np.save(sys.argv[2], (track_points if "--points" in sys.argv[3:] else track)(sys.argv[1]))

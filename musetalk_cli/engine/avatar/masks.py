@@ -26,7 +26,7 @@ _UPPER_SHARE = 0.5  # of the crop's height: what lies above stays as it is
 # A quarter of the parsing's resolution: the mask is blurred over 50 of its pixels afterwards.
 _WORK_PX = 128
 _SCALE = _WORK_PX / _PARSED_PX
-_SUBPIXEL_BITS = 4
+_SUBPIXEL_BITS = 8
 
 
 def face_mask(face: Landmarks, box: NDArray[np.int32]) -> ByteArray:

@@ -16,6 +16,7 @@ from musetalk_cli.errors import AvatarError
 
 # A picture of this size unpacks into 384 MB. Cameras stay below it; a small file that claims more is a trap or a map.
 MAX_PIXELS = 128_000_000
+MIN_SIDE_PX = 64
 MAX_FILE_BYTES = 256 << 20
 # No video that we can make is higher, and encoders stop at 4096 columns.
 MAX_HEIGHT_PX, MAX_WIDTH_PX = 2160, 4096
@@ -42,7 +43,7 @@ def read_picture(path: Path) -> ByteArray:
     """A picture as uint8 BGR (h, w, 3), both sides even, upright, transparent parts white.
 
     It is scaled down to fit into MAX_WIDTH_PX × MAX_HEIGHT_PX. Raises AvatarError when it cannot be read or decoded, or
-    would unpack into more than MAX_PIXELS.
+    would unpack into more than MAX_PIXELS, or a side has less than MIN_SIDE_PX.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -53,6 +54,11 @@ def read_picture(path: Path) -> ByteArray:
     header = read_header(data)
     if header is None:  # nothing is unpacked whose size is not known beforehand
         raise AvatarError(f"{path} is not a picture that can be read", hint=f"it must be {FORMATS}, and whole")
+    if min(header.width, header.height) < MIN_SIDE_PX:
+        raise AvatarError(
+            f"{path} has only {header.width} × {header.height} pixels",
+            hint=f"both sides must have {MIN_SIDE_PX} at least",
+        )
     if header.width * header.height > MAX_PIXELS:
         raise AvatarError(
             f"{path} has {header.width} × {header.height} pixels, more than {MAX_PIXELS // 1_000_000} million",

@@ -29,7 +29,7 @@ from musetalk_cli.engine.avatar.faces import FaceFinder
 from musetalk_cli.engine.avatar.intake import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.masks import face_masks
-from musetalk_cli.engine.avatar.pictures import encode_png
+from musetalk_cli.engine.avatar.pictures import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.plausibility import Trouble
 from musetalk_cli.engine.avatar.smoothing import smooth_track
 from musetalk_cli.engine.avatar.store import JPEG_QUALITY, FrameWriter
@@ -42,7 +42,6 @@ from musetalk_cli.errors import AvatarError
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
 METHOD = 1
 LEAST_FOUND_SHARE = 0.5
-LEAST_SIDE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -210,10 +209,9 @@ class _Tap:
 
 
 def _check_size(width: int, height: int) -> None:
-    if min(width, height) < LEAST_SIDE_PX:
-        raise AvatarError(
-            f"the picture is only {width} × {height} pixels", hint=f"both sides must have {LEAST_SIDE_PX} at least"
-        )
+    if min(width, height) < MIN_SIDE_PX:
+        hint = f"both sides must have {MIN_SIDE_PX} at least"
+        raise AvatarError(f"its frames have only {width} × {height} pixels", hint=hint)
 
 
 def _write_parts(

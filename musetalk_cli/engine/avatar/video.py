@@ -23,6 +23,7 @@ MAX_FRAMES_AHEAD = 3
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
 HD_HEIGHT_PX = 720
 
+_WANTED = "an avatar is made from a picture or a video of a face"
 _FRAME = b"FRAME\n"
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _SIZE = re.compile(r", (\d+)x(\d+)")
@@ -136,11 +137,14 @@ def probe(path: Path, ffmpeg: str) -> list[str]:
     log = done.stderr.decode("utf-8", "replace").splitlines()
     if done.returncode < 0:
         raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
-    if not any("Input #0" in line for line in log):
-        raise AvatarError(f"{path} is neither a picture nor a video that ffmpeg reads", hint=_find_error(log))
+    # ffmpeg would draw a text file's letters.
+    if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
+        reason = _find_error(log).removeprefix(f"file:{path}: ")
+        why = f": {reason}" if reason else ""
+        raise AvatarError(f"{path} is neither a picture nor a video that ffmpeg reads{why}", hint=_WANTED)
     videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
     if not videos:
-        raise AvatarError(f"{path} has no pictures in it", hint="an avatar is made from a picture or a video of a face")
+        raise AvatarError(f"{path} has no pictures in it", hint=_WANTED)
     if any("Invalid image size" in line or "Picture size" in line for line in log):
         raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
     return log

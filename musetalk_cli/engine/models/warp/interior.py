@@ -25,6 +25,8 @@ _UPPER_LENGTHS = (0.0, -0.014, -0.004, -0.018, -0.024, -0.03)  # of the edge, ag
 _LOWER_LENGTHS = (0.0, 0.002, -0.004, 0.008, 0.014, 0.02)
 _TEXTURE_SPAN = (-0.56, 0.56, -0.22, 0.22)  # x and y range of a row of teeth, mouth units
 _UPPER_EDGE = 0.030  # of the middle incisors, below the closed seam
+_SMILE_SHOWS = 0.75  # a lip that smiles bares the teeth: their edge is about where the smile's lower lip is
+_MOST_UPPER_EDGE = 0.085
 _LOWER_EDGE = 0.028
 _TEETH_TRAVEL = 0.195  # of lower teeth and tongue at J = 1
 
@@ -41,11 +43,12 @@ _TONGUE = (84, 80, 150)
 class Setting:
     """How the teeth stand in a picture.
 
-    ``middle``: x and y of the closed seam's middle in mouth units. ``yaw``: the tangent of the angle by which the head
-    is turned to the picture's right.
+    ``middle``: x and y of the closed seam's middle, and ``smile``: how far below it the picture's own lower lip hangs,
+    in mouth units. ``yaw``: the tangent of the angle by which the head is turned to the picture's right.
     """
 
     middle: tuple[float, float]
+    smile: float
     yaw: float
 
 
@@ -86,7 +89,8 @@ class Interior:
         matrix[:, 2] += matrix[:, :2] @ np.array([columns.start, rows.start], dtype=np.float32)
         x, y = _positions(matrix, opening.cover[inside].shape, setting.middle)
         place = _Place(_unturned(x, setting.yaw), y, opening.below_upper[inside], opening.above_lower[inside])
-        colour = self._compose(place, jaw, width)
+        edge = float(np.clip(_SMILE_SHOWS * setting.smile, _UPPER_EDGE, _MOST_UPPER_EDGE))
+        colour = self._compose(place, edge, jaw, width)
         cover = opening.cover[inside]
         _blend(planes.luma[inside], colour[..., 0], cover)
         half = (cover.shape[1] // 2, cover.shape[0] // 2)
@@ -95,8 +99,11 @@ class Interior:
         chroma = planes.chroma[rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
         np.copyto(chroma, np.clip(chroma * (1 - cover_half[..., None]) + weighted + 0.5, 0, 255).astype(np.uint8))
 
-    def _compose(self, place: _Place, jaw: float, width: float) -> FloatArray:
-        """Colour (h, w, 3) as Y, Cb, Cr of the whole interior, before it is clipped by the lips."""
+    def _compose(self, place: _Place, edge: float, jaw: float, width: float) -> FloatArray:
+        """Colour (h, w, 3) as Y, Cb, Cr of the whole interior, before it is clipped by the lips.
+
+        ``edge``: of the upper incisors, below the closed seam.
+        """
         x, y = place.x, place.y
         rounding, spread = max(-width, 0.0), max(width, 0.0)
         # The first tenth of the jaw's way parts the lips alone: "s" keeps its teeth together.
@@ -105,10 +112,10 @@ class Interior:
         self._add_tongue(colour, x, y - 0.05 - 0.38 * travel)
         colour = self._lay(colour, self._lower, x, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding))
         # Protruded lips come down over the upper teeth and keep the light out.
-        colour = self._lay(colour, self._upper, x, y - (_UPPER_EDGE + 0.010 * spread - 0.035 * rounding), 1.0)
+        colour = self._lay(colour, self._upper, x, y - (edge + 0.010 * spread - 0.035 * rounding), 1.0)
         shade = (0.34 + 0.66 * smoothstep(place.below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
         # Little light falls in between lips that are hardly apart.
-        shade *= 0.55 + 0.45 * smoothstep(place.below_upper + place.above_lower, 0.0, 0.15)
+        shade *= 0.7 + 0.3 * smoothstep(place.below_upper + place.above_lower, 0.0, 0.15)
         shade *= 0.72 + 0.28 * smoothstep(place.above_lower, -0.005, 0.035)
         shade *= 1 - 0.45 * smoothstep(np.abs(x), 0.22, 0.47)
         colour[..., 0] = 16 + (colour[..., 0] - 16) * shade

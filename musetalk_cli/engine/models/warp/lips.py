@@ -11,6 +11,7 @@ from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoo
 
 _CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
 _CLOSED_GAP = (0.006, 0.016)  # up to the first a picture's lips count as closed, from the second as seen
+_CORNER_INSET = 0.035  # of the corners of one that is wide open: the dark reaches further than landmarks do
 _LIP_INSET = 0.018  # of an open picture's lip edge: landmarks run a little inside the teeth
 
 
@@ -41,6 +42,9 @@ class LipLines:
         x = np.linspace(left, right, 96, dtype=np.float32)
         upper = _as_function(curves[0], x)
         lower = np.maximum(_as_function(curves[1], x), upper)
+        wider = _CORNER_INSET * float(smoothstep((lower - upper).max(), 0.08, 0.3))
+        left, right = left - wider, right + wider
+        x = np.linspace(left, right, 96, dtype=np.float32)
         # Nothing may jump where a video's lips part, so what counts as a gap sets in smoothly.
         apart = (lower - upper) / 2 * smoothstep((lower - upper).max(), *_CLOSED_GAP)
         inset = np.float32(_LIP_INSET) * smoothstep(2 * apart, 0.0, 0.04)
@@ -77,6 +81,12 @@ class Closing:
         """The middle of the seam once the lips are closed, x and y in mouth units."""
         x, y = self.rest.along(self.rest.closed, np.zeros(1, dtype=np.float32))[0]
         return float(x), float(y)
+
+    @property
+    def hang(self) -> float:
+        """How far the lower lip at rest hangs below where the lips are to meet, in the middle."""
+        middle = len(self.rest.x) // 2
+        return float(self.rest.lower[middle] - self.rest.closed[middle])
 
     def inner(self, side: FloatArray, is_lower: bool) -> FloatArray:
         """Way (n, 2) of an inner contour's points, from corner (-1) to corner (1)."""

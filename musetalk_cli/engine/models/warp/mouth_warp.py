@@ -27,7 +27,8 @@ from musetalk_cli.engine.models.warp.sampling import (
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the two layers are told apart sharply, mouth units
 
-_RIM = 0.045  # of an open picture's lips, which landmarks do not tell well from teeth and shadow, mouth units
+# By a picture's own gap: how deep its lips' rim is mixed with teeth and shadow that landmarks do not tell from them.
+_RIM = ((0.0, 0.1, 0.35), (0.0, 0.045, 0.08))  # gap and depth, mouth units
 
 
 class MouthWarp:
@@ -40,7 +41,7 @@ class MouthWarp:
         """``pose`` in pixels of the picture that ``grid`` lies on."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
         self._closing = Closing.of(pose.face, pose.rest, pose.axes)
-        self._setting = Setting(self._closing.seam_middle, pose.yaw)
+        self._setting = Setting(self._closing.seam_middle, self._closing.hang, pose.yaw)
         self.is_at_rest = pose.rest is pose.face and not self._closing.own.own_gap
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
         margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
@@ -90,10 +91,10 @@ class MouthWarp:
         own_gap = self._closing.own.own_gap
         if own_gap:
             # Beyond a lip's edge its colour goes on: what is shown there is the edge, not the picture's own teeth.
-            rim = np.float32(_RIM * self._axes.unit_px) * smoothstep(np.float32(own_gap), 0.0, 0.1)
+            depth = float(np.interp(own_gap, *_RIM)) * self._axes.unit_px
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
-            upper = upper + np.minimum(near.upper - rim, np.float32(0))[..., None] * down
-            lower = lower - np.minimum(near.lower - rim, np.float32(0))[..., None] * down
+            upper = upper + np.minimum(near.upper - depth, np.float32(0))[..., None] * down
+            lower = lower - np.minimum(near.lower - depth, np.float32(0))[..., None] * down
         return upper, lower
 
     def _put(self, maps: tuple[FloatArray, FloatArray], positions: FloatArray) -> None:

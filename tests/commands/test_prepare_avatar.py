@@ -1,0 +1,297 @@
+"""``musetalk prepare-avatar`` and ``musetalk avatars`` as a user runs them, with the real nets and the real ffmpeg."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
+from musetalk_cli.engine.avatar.face_models import FaceModels
+from musetalk_cli.engine.avatar.parts import load_face_parts
+from musetalk_cli.engine.avatar.portrait import describe_portrait
+from musetalk_cli.engine.colour import ByteArray
+from tests.clips import moved_portrait, portrait_picture, write_clip, write_long_clip
+from tests.conftest import write_wav
+from tests.engine.avatar.test_pictures import png_bomb
+from tests.media import read_pictures
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+SIDE = 256
+
+
+@pytest.fixture
+def home(tmp_path: Path, face_models: FaceModels, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A musetalk home of the test's own; the face nets are there already."""
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MUSETALK_FACE_MODELS", str(face_models.mesh.parent))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def clip(tmp_path: Path, ffmpeg: str) -> Path:
+    return write_clip(ffmpeg, tmp_path / "talk.mp4", [moved_portrait(n, SIDE) for n in range(20)])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return save(tmp_path / "me.png", portrait_picture(SIDE))
+
+
+def save(path: Path, picture: ByteArray) -> Path:
+    assert cv2.imwrite(str(path), picture)
+    return path
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode()
+
+
+def test_a_video_becomes_an_avatar_that_render_uses(
+    run_cli: Run, home: Path, clip: Path, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    done = run_cli("prepare-avatar", clip, "--name", "anna")
+    assert done.returncode == 0, said(done)
+    assert done.stdout == b""
+    folder = home / "avatars" / "anna"
+    assert said(done).splitlines()[-1].startswith("20 frames of 256 × 256, 0.8 s at 25 fps")
+    record = read_record(folder)
+    assert (record.num_frames, record.num_missing, record.source_name) == (20, 0, "talk.mp4")
+    assert load_face_parts(folder).masks.max() == 255
+    done = run_cli("render", speech, "--avatar", "anna", "-o", "out.mp4", cwd=tmp_path)
+    assert done.returncode == 0, said(done)
+    assert len(read_pictures(ffmpeg, tmp_path / "out.mp4", SIDE, SIDE)) == 63
+
+
+def test_landmarks_are_where_the_portrait_has_them(run_cli: Run, home: Path, photo: Path) -> None:
+    assert run_cli("prepare-avatar", photo).returncode == 0
+    avatar = open_avatar_folder(home / "avatars" / "me")
+    drawn = describe_portrait("nora")
+    factor = SIDE / drawn.height
+    eyes = np.linalg.norm(drawn.landmarks.left_upper_lid[0] - drawn.landmarks.right_upper_lid[-1]) * factor
+    for name in ("outer_upper_lip", "outer_lower_lip"):
+        expected = (getattr(drawn.landmarks, name) + 0.5) * factor - 0.5
+        away = np.linalg.norm(getattr(avatar.landmarks[0], name) - expected, axis=1).mean()
+        assert away / eyes < 0.06, name
+    avatar.close()
+
+
+def test_a_picture_given_to_render_is_prepared_once(
+    run_cli: Run, home: Path, photo: Path, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    for attempt in range(2):
+        done = run_cli("render", speech, "--avatar", "me.png", "-o", f"{attempt}.mp4", cwd=tmp_path)
+        assert done.returncode == 0, said(done)
+        assert ("preparing me.png" in said(done)) == (attempt == 0)
+        assert len(read_pictures(ffmpeg, tmp_path / f"{attempt}.mp4", SIDE, SIDE)) == 63
+    (cached,) = (home / "cache" / "avatars").iterdir()
+    photo.write_bytes(save(tmp_path / "other.png", portrait_picture(SIDE, "theo")).read_bytes())
+    done = run_cli("render", speech, "--avatar", "me.png", "-o", "2.mp4", cwd=tmp_path)
+    assert "preparing me.png" in said(done)
+    done = run_cli("render", speech, "--avatar", cached, "-o", "3.mp4", cwd=tmp_path)
+    assert done.returncode == 0, said(done)
+
+
+def test_an_avatar_that_does_not_exist_is_said_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
+    assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
+    assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))
+
+
+def test_another_time_it_is_up_to_date_or_says_what_changed(run_cli: Run, home: Path, clip: Path, photo: Path) -> None:
+    assert run_cli("prepare-avatar", clip, "--name", "anna").returncode == 0
+    before = (home / "avatars" / "anna" / "avatar.json").stat().st_mtime_ns
+    assert "up to date" in said(run_cli("prepare-avatar", clip, "--name", "anna"))
+    assert (home / "avatars" / "anna" / "avatar.json").stat().st_mtime_ns == before
+    done = run_cli("prepare-avatar", clip, "--name", "anna", "--max-seconds", "0.4", "--bbox-shift", "2")
+    assert "built again: bbox_shift: 0 → 2; max_seconds: none → 0.4" in said(done)
+    assert read_record(home / "avatars" / "anna").num_frames == 10
+    done = run_cli("prepare-avatar", photo, "--name", "anna")
+    assert done.returncode == 1
+    assert "exists already, made from another input (talk.mp4)" in said(done)
+    assert read_record(home / "avatars" / "anna").num_frames == 10
+    assert run_cli("prepare-avatar", photo, "--name", "anna", "--force").returncode == 0
+    assert read_record(home / "avatars" / "anna").num_frames == 1
+    assert [path.name for path in (home / "avatars").iterdir()] == ["anna"]
+
+
+def test_a_folder_that_is_no_avatar_is_never_replaced(run_cli: Run, photo: Path, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "thesis").mkdir(parents=True)
+    (tmp_path / "mine" / "thesis" / "text").touch()
+    done = run_cli("prepare-avatar", photo, "--name", "thesis", "--avatar-dir", tmp_path / "mine", "--force")
+    assert done.returncode == 1
+    assert "is no avatar" in said(done)
+    assert (tmp_path / "mine" / "thesis" / "text").exists()
+
+
+def beside(*pictures: ByteArray) -> ByteArray:
+    height = max(len(picture) for picture in pictures)
+    padded = [np.pad(p, ((0, height - len(p)), (8, 8), (0, 0)), constant_values=200) for p in pictures]
+    return np.concatenate(padded, axis=1)
+
+
+def test_of_two_faces_the_larger_is_taken_and_both_are_listed(run_cli: Run, home: Path, tmp_path: Path) -> None:
+    both = beside(portrait_picture(200), portrait_picture(320, "theo"))
+    path = save(tmp_path / "both.png", both)
+    done = run_cli("prepare-avatar", path)
+    assert done.returncode == 0, said(done)
+    assert "2 faces were seen; the largest was taken" in said(done)
+    folder = home / "avatars" / "both"
+    assert (folder / LISTING_FILE).is_file()
+    largest = open_avatar_folder(folder)
+    assert largest.landmarks[0].nose[1, 0] > 216
+    largest.close()
+    assert run_cli("prepare-avatar", path, "--face", "2").returncode == 0
+    smaller = open_avatar_folder(folder)
+    assert smaller.landmarks[0].nose[1, 0] < 216
+    smaller.close()
+    done = run_cli("prepare-avatar", path, "--name", "third", "--face", "3")
+    assert "face 3 was asked for; at most 2 faces can be seen" in said(done)
+
+
+def test_frames_without_a_face_are_named_by_time(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:
+    pictures = [moved_portrait(n, SIDE) for n in range(20)]
+    pictures[5:9] = [np.zeros_like(pictures[0])] * 4
+    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "gap.mp4", pictures))
+    assert done.returncode == 0, said(done)
+    assert "4 of 20 frames have no usable face and take their neighbours': 0.20–0.36 s (no face)" in said(done)
+
+
+def test_a_video_of_one_frame_is_a_still(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:
+    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "one.mp4", [portrait_picture(SIDE)]))
+    assert said(done).splitlines()[-1].startswith("a still of 256 × 256"), said(done)
+
+
+def test_a_folder_of_pictures_is_an_avatar_too(run_cli: Run, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for n in range(12):
+        save(tmp_path / "shots" / f"{n}.jpg", moved_portrait(n, SIDE))
+    done = run_cli("prepare-avatar", tmp_path / "shots", "--size", "128")
+    assert "12 frames of 128 × 128, 0.5 s at 25 fps" in said(done), said(done)
+
+
+BAD: dict[str, tuple[Callable[[Path, str], object], str]] = {
+    "noise.png": (
+        lambda path, _: save(path, np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)),
+        "no face",
+    ),
+    "cut.png": (lambda path, _: save(path, np.ascontiguousarray(portrait_picture(400)[:230])), "face"),
+    "tiny.png": (lambda path, _: save(path, np.pad(portrait_picture(64), ((500,) * 2, (900,) * 2, (0, 0)))), "face"),
+    "black.mp4": (
+        lambda path, ffmpeg: write_clip(ffmpeg, path, [np.zeros((128, 128, 3), dtype=np.uint8)] * 8),
+        "only 0 of 8 frames (0 %) have a usable face",
+    ),
+    "rare.mp4": (
+        lambda path, ffmpeg: write_clip(
+            ffmpeg, path, [portrait_picture(SIDE)] * 4 + [np.zeros((SIDE, SIDE, 3), dtype=np.uint8)] * 6
+        ),
+        "only 4 of 10 frames (40 %) have a usable face",
+    ),
+    "text.txt": (lambda path, _: path.write_text("hello\n" * 99), "neither a picture nor a video"),
+    "text.png": (lambda path, _: path.write_text("hello\n" * 99), "cannot be decoded"),
+    "empty.mp4": (lambda path, _: path.touch(), "is empty"),
+    "sound.wav": (lambda path, _: write_wav(path, np.zeros((4800, 1))), "has no pictures in it"),
+    "bomb.png": (lambda path, _: path.write_bytes(png_bomb(20_000, 20_000)), "20000 × 20000 pixels"),
+    "dot.png": (lambda path, _: save(path, np.zeros((1, 1, 3), dtype=np.uint8)), "has only 1 × 1 pixels"),
+    "folder": (lambda path, _: path.mkdir(), "no picture in the folder"),
+    "missing.mp4": (lambda path, _: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_in_one_line(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str, name: str) -> None:
+    make, message = BAD[name]
+    make(tmp_path / name, ffmpeg)
+    done = run_cli("prepare-avatar", tmp_path / name, "--name", "x", "--quiet")
+    assert done.returncode == 1
+    assert done.stdout == b""
+    (line,) = said(done).splitlines()
+    assert line.startswith("musetalk: error: ")
+    assert message in line
+    assert not list((home / "avatars").glob("*")) and not list((home / "avatars").glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "nora", ".hidden"])
+def test_a_bad_name_is_refused(run_cli: Run, home: Path, photo: Path, name: str) -> None:
+    done = run_cli("prepare-avatar", photo, f"--name={name}")
+    assert done.returncode == 1
+    assert said(done).startswith("musetalk: error: ")
+    assert not home.exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(run_cli: Run, home: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_cli("prepare-avatar", photo, "--avatar-dir", tmp_path / "file")
+    assert done.returncode == 1
+    assert "cannot write avatars to" in said(done)
+
+
+def test_the_preview_is_a_picture_and_replaces_nothing_unasked(
+    run_cli: Run, home: Path, clip: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    assert run_cli("prepare-avatar", clip, "--preview", sheet).returncode == 0
+    picture = cv2.imread(str(sheet))
+    assert picture is not None
+    assert picture.shape[0] > 4 * 320 and picture.shape[1] > 6 * 300
+    before = sheet.read_bytes()
+    done = run_cli("prepare-avatar", clip, "--preview", sheet)
+    assert done.returncode == 1
+    assert "exists already" in said(done)
+    assert sheet.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_half_avatar(home: Path, tmp_path: Path, ffmpeg: str, number: signal.Signals) -> None:
+    long = write_long_clip(ffmpeg, tmp_path / "long.mp4", portrait_picture(SIDE), 1000)
+    command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(long), "--name", "anna"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    library, deadline = home / "avatars", time.monotonic() + 30
+    while not [path for path in library.glob(".anna*/frames.jpegs") if path.stat().st_size] and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(number)
+    _, words = child.communicate(timeout=30)
+    assert child.returncode == 128 + number, words.decode()
+    assert b"Traceback" not in words
+    assert list(library.iterdir()) == []
+
+
+def peak_bytes(num_frames: int, tmp_path: Path, ffmpeg: str) -> int:
+    """How much memory preparing a video of so many frames takes at its peak."""
+    path = write_long_clip(ffmpeg, tmp_path / f"{num_frames}.mp4", portrait_picture(512), num_frames)
+    command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(path), "--quiet"]
+    child = subprocess.Popen(command)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_a_longer_video_takes_no_more_memory(home: Path, tmp_path: Path, ffmpeg: str) -> None:
+    short, long = peak_bytes(20, tmp_path, ffmpeg), peak_bytes(140, tmp_path, ffmpeg)
+    assert long - short < 25_000_000, "120 frames more are 47 MB as planes, 94 MB as pictures"
+
+
+def test_avatars_are_listed(run_cli: Run, home: Path, photo: Path) -> None:
+    assert run_cli("prepare-avatar", photo, "--name", "me").returncode == 0
+    assert run_cli("prepare-avatar", photo, "--name", "broken").returncode == 0
+    (home / "avatars" / "broken" / "avatar.json").write_text("{}")
+    done = run_cli("avatars")
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "nora", "theo", "broken", "me"]
+    assert "256 × 256" in lines[-1]
+    assert str(home / "avatars") in said(done)
+    rows = {row["name"]: row for row in json.loads(run_cli("avatars", "--json").stdout)}
+    assert (rows["me"]["kind"], rows["me"]["frames"], rows["me"]["models"]) == ("still", 1, ["warp"])
+    assert rows["broken"]["models"] == []
+    assert "damaged" in rows["broken"]["problem"]

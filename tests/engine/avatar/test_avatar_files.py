@@ -1,0 +1,290 @@
+"""Prepared avatars on disk: what is written is what is read, whole or refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.avatar.avatar_files import (
+    FACES_FILE,
+    FRAMES_FILE,
+    PARTS_FILE,
+    PICTURE_FILE,
+    RECORD_FILE,
+    AvatarRecord,
+    describe_files,
+    open_avatar_folder,
+    read_record,
+)
+from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
+from musetalk_cli.engine.avatar.parts import has_latents, load_face_parts, load_latents, store_latents
+from musetalk_cli.engine.avatar.pictures import encode_png
+from musetalk_cli.engine.avatar.preparation import PreparationSettings
+from musetalk_cli.engine.avatar.store import write_frames
+from musetalk_cli.engine.avatar.whole_folder import create_folder
+from musetalk_cli.engine.colour import bgr_to_planes, planes_to_i420
+from musetalk_cli.errors import AvatarError
+from tests.clips import moved_portrait
+
+NUM_FRAMES, SIDE = 5, 128
+VAE = "0123456789abcdef" * 4
+
+
+def write_avatar(folder: Path, num_frames: int = NUM_FRAMES) -> Path:
+    """An avatar of a moving portrait; its face points are made up."""
+    folder.mkdir()
+    pictures = [moved_portrait(n, SIDE) for n in range(num_frames)]
+    points = np.random.default_rng(0).uniform(20, 100, (num_frames, 468, 2)).astype(np.float32)
+    index: dict[str, np.ndarray] = {}
+    if num_frames > 1:
+        frames = (planes_to_i420(bgr_to_planes(picture)) for picture in pictures)
+        index["offsets"], index["checksums"] = write_frames(folder / FRAMES_FILE, frames)
+    else:
+        (folder / PICTURE_FILE).write_bytes(encode_png(pictures[0]))
+    np.savez(folder / FACES_FILE, points=points, is_found=np.ones(num_frames, bool), **index)
+    boxes = np.tile(np.array([20, 20, 100, 110], np.int32), (num_frames, 1))
+    np.savez(folder / PARTS_FILE, boxes=boxes, masks=np.zeros((num_frames, 64, 64), np.uint8))
+    rewrite_record(folder, num_frames)
+    return folder
+
+
+def rewrite_record(folder: Path, num_frames: int = NUM_FRAMES) -> None:
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    record = AvatarRecord(
+        width=SIDE,
+        height=SIDE,
+        num_frames=num_frames,
+        frame_rate=Fraction(25) if num_frames > 1 else None,
+        source_name="talk.mp4",
+        source_sha256="ab" * 32,
+        parameters=PreparationSettings().as_parameters(),
+        num_missing=0,
+        files=describe_files(folder),
+    )
+    (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_avatar(tmp_path / "anna")
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    avatar = open_avatar_folder(folder)
+    assert (avatar.name, avatar.width, avatar.height, avatar.frame_rate) == ("anna", SIDE, SIDE, 25)
+    assert len(avatar.landmarks) == avatar.frames.num_frames == NUM_FRAMES
+    assert avatar.points is not None
+    np.testing.assert_array_equal(avatar.landmarks[3].nose[0], avatar.points[3, 168])
+    assert len(avatar.frames.read(range(NUM_FRAMES))) == NUM_FRAMES
+    avatar.close()
+
+
+def test_a_still_keeps_its_pixels(tmp_path: Path) -> None:
+    avatar = open_avatar_folder(write_avatar(tmp_path / "still", num_frames=1))
+    assert avatar.is_still
+    np.testing.assert_array_equal(avatar.frames.picture(), moved_portrait(0, SIDE))
+    avatar.close()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("name", [FACES_FILE, FRAMES_FILE, RECORD_FILE])
+def test_harm_is_noticed(folder: Path, name: str, harm: Callable[[Path], None]) -> None:
+    harm(folder / name)
+    with pytest.raises(AvatarError, match=r"damaged|cannot read|frame \d"):
+        avatar = open_avatar_folder(folder)
+        try:
+            avatar.frames.read(range(NUM_FRAMES))
+        finally:
+            avatar.close()
+
+
+def test_a_changed_record_is_noticed(folder: Path) -> None:
+    path = folder / RECORD_FILE
+    path.write_text(path.read_text().replace('"width": 128', '"width": 126'))
+    with pytest.raises(AvatarError, match="was changed"):
+        read_record(folder)
+
+
+@pytest.mark.parametrize(("version", "said"), [(2, "newer musetalk"), (0, "unknown format"), ("x", "unknown format")])
+def test_another_format_is_refused(folder: Path, version: object, said: str) -> None:
+    content = json.loads((folder / RECORD_FILE).read_text())
+    (folder / RECORD_FILE).write_text(json.dumps({**content, "format": version}))
+    with pytest.raises(AvatarError, match=said):
+        open_avatar_folder(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 1}', "[" * 100_000, '{"format": 1, "sha256": 3}'])
+def test_what_is_no_record_is_refused(folder: Path, text: str) -> None:
+    (folder / RECORD_FILE).write_text(text)
+    with pytest.raises(AvatarError, match="damaged"):
+        read_record(folder)
+
+
+def test_arrays_that_could_unfold_are_refused(folder: Path) -> None:
+    with np.load(folder / FACES_FILE) as arrays:
+        np.savez_compressed(folder / FACES_FILE, **dict(arrays))
+    rewrite_record(folder)
+    with pytest.raises(AvatarError, match="compressed"):
+        open_avatar_folder(folder)
+
+
+def test_a_pickle_is_not_opened(folder: Path) -> None:
+    np.savez(folder / FACES_FILE, points=np.array([{"not": "numbers"}], dtype=object))
+    rewrite_record(folder)
+    with pytest.raises(AvatarError, match="damaged"):
+        open_avatar_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"points": np.zeros((4, 468, 2), np.float32)},
+        {"points": np.full((5, 468, 2), np.nan, np.float32)},
+        {"points": np.zeros((5, 468, 2), np.float64)},
+        {"offsets": np.array([0, 9, 5, 7, 8, 10])},
+        {"checksums": np.zeros(4, np.uint32)},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    with np.load(folder / FACES_FILE) as whole:
+        np.savez(folder / FACES_FILE, **{**dict(whole), **arrays})
+    rewrite_record(folder)
+    with pytest.raises(AvatarError, match="damaged"):
+        open_avatar_folder(folder)
+
+
+def test_parts_and_latents_belong_to_their_frames(folder: Path) -> None:
+    assert load_face_parts(folder).boxes.shape == (NUM_FRAMES, 4)
+    assert load_latents(folder, VAE) is None
+    assert not has_latents(folder)
+    latents = np.random.default_rng(0).normal(size=(NUM_FRAMES, 8, 32, 32)).astype(np.float16)
+    store_latents(folder, VAE, latents)
+    np.testing.assert_array_equal(load_latents(folder, VAE), latents)
+    assert load_latents(folder, "f" * 64) is None
+    assert has_latents(folder)
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == set()
+    with pytest.raises(AvatarError, match="must be float16"):
+        store_latents(folder, VAE, latents[:2])
+    open_avatar_folder(folder).close()
+
+
+def test_damaged_parts_are_refused(folder: Path) -> None:
+    flip(folder / PARTS_FILE)
+    with pytest.raises(AvatarError, match="damaged"):
+        load_face_parts(folder)
+
+
+def test_no_array_is_compressed(folder: Path) -> None:
+    for name in (FACES_FILE, PARTS_FILE):
+        with zipfile.ZipFile(folder / name) as archive:
+            assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_changed_parameters_are_named(folder: Path) -> None:
+    record = read_record(folder)
+    assert changes_since(record, PreparationSettings().as_parameters()) == []
+    changed = PreparationSettings(max_seconds=5.0, bbox_shift=3).as_parameters()
+    assert changes_since(record, changed) == ["bbox_shift: 0 → 3", "max_seconds: none → 5.0"]
+
+
+def test_a_library_lists_whole_and_damaged_avatars(folder: Path) -> None:
+    write_avatar(folder.parent / "berta", num_frames=1)
+    flip(folder.parent / "berta" / RECORD_FILE)
+    (folder.parent / "other").mkdir()
+    anna, berta = list_avatars(folder.parent)
+    assert anna.record is not None
+    assert anna.num_bytes > 1000
+    assert berta.record is None
+    assert "damaged" in berta.problem
+    assert list_avatars(folder.parent / "nowhere") == []
+
+
+@pytest.mark.parametrize("name", ["anna", "Anna B", "jörg-2", "王_1", "a", "v1.5"])
+def test_good_names(name: str) -> None:
+    check_avatar_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/", "nora", ".hid", "-x", "x ", "a\0b", "a\nb", "x" * 65, "~"])
+def test_bad_names(name: str) -> None:
+    with pytest.raises(AvatarError):
+        check_avatar_name(name)
+
+
+def test_a_cached_avatar_is_found_by_content_and_settings() -> None:
+    settings = PreparationSettings().as_parameters()
+    name = cached_name(Path("my face!.JPG"), "ab", settings)
+    assert re.fullmatch(r"my-face-[0-9a-f]{16}", name)
+    assert name == cached_name(Path("elsewhere/my face!.jpg"), "ab", settings)
+    assert name != cached_name(Path("my face!.JPG"), "ac", settings)
+    assert name != cached_name(Path("my face!.JPG"), "ab", PreparationSettings(face=2).as_parameters())
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "anna"
+    with pytest.raises(ZeroDivisionError), create_folder(target, is_replacing=False) as part:
+        (part / "file").write_text("half")
+        raise ZeroDivisionError
+    assert list(target.parent.iterdir()) == []
+    with create_folder(target, is_replacing=False) as part:
+        (part / "file").write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["anna"]
+    with pytest.raises(AvatarError, match="exists already"), create_folder(target, is_replacing=False):
+        pass
+    with create_folder(target, is_replacing=True) as part:
+        (part / "file").write_text("newer")
+        assert (target / "file").read_text() == "whole"
+    assert (target / "file").read_text() == "newer"
+    assert [path.name for path in target.parent.iterdir()] == ["anna"]
+
+
+def test_what_a_killed_run_left_is_removed_but_not_a_running_ones(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib\n"
+        "from musetalk_cli.engine.avatar.whole_folder import create_folder\n"
+        "with create_folder(pathlib.Path(sys.argv[1]), is_replacing=False) as part:\n"
+        "    (part / 'file').write_text('half')\n"
+        "    print(part, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, tmp_path / "anna"], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    part = Path(child.stdout.readline().strip())
+    with create_folder(tmp_path / "anna", is_replacing=False):
+        assert part.is_dir(), "another run is still at it"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    deadline = time.monotonic() + 5
+    while part.exists() and time.monotonic() < deadline:
+        with create_folder(tmp_path / "anna", is_replacing=True):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["anna"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(AvatarError, match="cannot write avatars"), create_folder(tmp_path / "anna", is_replacing=False):
+        pass

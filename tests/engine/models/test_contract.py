@@ -1,0 +1,109 @@
+"""What every lip-sync model owes the pipeline, whichever it is and whatever avatar it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.cycle import avatar_frame
+from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.models.warp.model import WarpModel
+from tests.engine.warp.drawn_face import draw_face, shut_lids
+from tests.engine.warp.moving_face import talking_avatar
+from tests.fakes import FakeModel, fake_avatar
+
+RATE = Fraction(25)
+NUM_FRAMES = 14
+Subject = tuple[LipSyncModel, Avatar]
+
+
+def warp_of(avatar: Avatar, height_px: int, *, life: bool = False) -> Subject:
+    return WarpModel(avatar, RATE, height_px, life=life, seed=3), avatar.resized(height_px)
+
+
+def still(*, has_lids: bool) -> Avatar:
+    picture, face = draw_face(own_gap=0.0 if has_lids else 0.1)
+    return Avatar("still", StillFrames(picture), None, (face,), shut_lids(picture, face) if has_lids else None)
+
+
+SUBJECTS: dict[str, Callable[[], Subject]] = {
+    "fake": lambda: (FakeModel(RATE), fake_avatar()),
+    "warp, drawn still": lambda: warp_of(still(has_lids=True), 240, life=True),
+    "warp, photo": lambda: warp_of(still(has_lids=False), 320, life=True),
+    "warp, video": lambda: warp_of(talking_avatar(9), 320),
+    "warp, smaller video": lambda: warp_of(talking_avatar(9), 200),
+}
+
+
+@pytest.fixture(scope="module", params=list(SUBJECTS))
+def subject(request: pytest.FixtureRequest) -> Subject:
+    return SUBJECTS[request.param]()
+
+
+def features_of(model: LipSyncModel) -> FloatArray:
+    length = round((model.before_s + 2.0 + model.after_s) * 16_000)
+    samples = np.random.default_rng(0).normal(0, 0.1, length).astype(np.float32)
+    sound = np.zeros((96_000, 1), np.int16)
+    return model.features(AudioBlock(0, samples, -model.before_s, sound, 0, range(50)))
+
+
+def batch_of(subject: Subject, frames: range) -> FeatureBatch:
+    model, avatar = subject
+    shown = tuple(avatar_frame(frame, RATE, avatar.frame_rate, avatar.frames.num_frames) for frame in frames)
+    sound = np.zeros((8, 1), np.int16)
+    features = features_of(model)[frames.start : frames.stop]
+    return FeatureBatch(features, frames, sound, shown, tuple(avatar.frames.read(shown)))
+
+
+def bytes_of(batch: FaceBatch) -> list[tuple[object, bytes, bytes]]:
+    return [(face.region, face.planes.luma.tobytes(), face.planes.chroma.tobytes()) for face in batch.faces]
+
+
+def test_features_come_one_row_a_frame(subject: Subject) -> None:
+    features = features_of(subject[0])
+    assert features.dtype == np.float32
+    assert features.shape[0] == 50
+    assert np.isfinite(features).all()
+
+
+def test_a_face_for_every_frame_in_its_own_region(subject: Subject) -> None:
+    batch = batch_of(subject, range(NUM_FRAMES))
+    made = subject[0].make_faces(batch)
+    assert len(made.faces) == NUM_FRAMES
+    assert made.frames == batch.frames
+    assert made.sound is batch.sound
+    rows, width = batch.pictures[0].shape
+    for face in made.faces:
+        left, top, region_width, region_height = face.region
+        assert all(value % 2 == 0 for value in face.region)
+        assert left >= 0 <= top
+        assert left + region_width <= width
+        assert top + region_height <= rows * 2 // 3
+        assert face.planes.luma.shape == (region_height, region_width)
+        assert face.planes.chroma.shape == (region_height // 2, region_width // 2, 2)
+        assert face.planes.luma.dtype == face.planes.chroma.dtype == np.uint8
+        assert face.mask is None or face.mask.shape == face.planes.luma.shape
+
+
+def test_the_avatars_pictures_are_passed_on_and_not_written_into(subject: Subject) -> None:
+    batch = batch_of(subject, range(NUM_FRAMES))
+    before = [picture.copy() for picture in batch.pictures]
+    made = subject[0].make_faces(batch)
+    assert all(ours is theirs for ours, theirs in zip(made.pictures, batch.pictures, strict=True))
+    assert all(np.array_equal(old, new) for old, new in zip(before, made.pictures, strict=True))
+
+
+def test_faces_depend_neither_on_the_batch_nor_on_the_thread(subject: Subject) -> None:
+    model = subject[0]
+    whole = bytes_of(model.make_faces(batch_of(subject, range(NUM_FRAMES))))
+    batches = [batch_of(subject, range(start, min(start + 3, NUM_FRAMES))) for start in range(0, NUM_FRAMES, 3)]
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(model.make_faces, reversed(batches)))
+    assert [face for part in reversed(parts) for face in bytes_of(part)] == whole
