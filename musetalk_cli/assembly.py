@@ -38,10 +38,10 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
 
         portrait = describe_portrait(config.avatar)
         source.open()
-        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, portrait, source.num_channels))
+        encoder = EncoderProcess(ffmpeg, encoder_settings(config, portrait, source.num_channels))
         failing.callback(encoder.close)
         model = build_model(config, portrait)
-        pipeline = Pipeline(source, model, encoder, sink, _pipeline_settings(config), started_at)
+        pipeline = Pipeline(source, model, encoder, sink, pipeline_settings(config), started_at)
         failing.pop_all()
         return pipeline
 
@@ -65,7 +65,8 @@ def count_workers(wanted: int) -> int:
     return min(wanted, cores)
 
 
-def _pipeline_settings(config: Config) -> PipelineSettings:
+def pipeline_settings(config: Config) -> PipelineSettings:
+    """How the stages are set."""
     from musetalk_cli.engine.pipeline import PipelineSettings
 
     return PipelineSettings(
@@ -77,7 +78,15 @@ def _pipeline_settings(config: Config) -> PipelineSettings:
     )
 
 
-def _encoder_settings(config: Config, portrait: PortraitDescription, num_channels: int) -> EncoderSettings:
+def encoder_settings(
+    config: Config,
+    portrait: PortraitDescription,
+    num_channels: int,
+    *,
+    codec: str = "libx264",
+    fragment_s: float | None = None,
+) -> EncoderSettings:
+    """What ffmpeg must know for this avatar and these settings."""
     from musetalk_cli.engine.colour import even_size
     from musetalk_cli.engine.encoder import EncoderSettings
 
@@ -93,4 +102,6 @@ def _encoder_settings(config: Config, portrait: PortraitDescription, num_channel
         video_kbps=config.video.bitrate_kbps,
         audio_kbps=config.audio.bitrate_kbps,
         keyframe_interval_s=config.video.keyframe_interval_s,
+        codec=codec,
+        fragment_s=fragment_s,
     )

@@ -47,6 +47,7 @@ class VideoConfig(Section):
     crf: Annotated[int, Field(ge=0, le=51)] = 23
     bitrate_kbps: Annotated[int, Field(ge=100, le=100_000)] | None = None
     keyframe_interval_s: Annotated[float, Field(ge=0.2, le=10)] = 1.0
+    generation_speed_multiplier: Annotated[float, Field(ge=1.01, le=8)] = 1.1
 
     @field_validator("size")
     @classmethod
@@ -65,6 +66,16 @@ class VideoConfig(Section):
 
 class PerformanceConfig(Section):
     parallel_workers: Annotated[int, Field(ge=1, le=64)] = 4
+    video_send_interval: Annotated[float, Field(ge=0.5, le=1.98)] = 1.8
+
+
+class StreamConfig(Section):
+    buffer_s: Annotated[float, Field(ge=0, le=30)] = 2.0
+    when_slow: Literal["hold", "idle", "skip"] = "hold"
+    late_after_s: Annotated[float, Field(ge=0.1, le=5)] = 0.5
+    encoder: Literal["auto", "x264", "nvenc", "videotoolbox"] = "auto"
+    on_source_loss: Literal["retry", "stop"] = "retry"
+    on_sink_loss: Literal["retry", "stop"] = "retry"
 
 
 class WarpConfig(Section):
@@ -81,6 +92,7 @@ class Config(Section):
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
+    stream: StreamConfig = StreamConfig()
     warp: WarpConfig = WarpConfig()
 
 

@@ -40,6 +40,9 @@ class FakeModel:
         faces = tuple(solid(16, 8, 16 + int(row[0]) % 220) for row in batch.features)
         return FaceBatch(faces, Region(24, 16, 16, 8), batch.frames, batch.sound)
 
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        return FaceBatch((solid(16, 8, 16),) * len(batch.frames), Region(24, 16, 16, 8), batch.frames, batch.sound)
+
 
 class FakeSource:
     """Gives chunks of sound; ``error`` is raised at the end, and ``blocks_forever`` waits for ``stop``."""

@@ -68,6 +68,14 @@ class FaceBatch:
 
 
 @dataclass(frozen=True)
+class HeldBatch:
+    """Frames for which no face is made: they repeat the picture before them. Their ``sound`` goes out as it is."""
+
+    frames: range
+    sound: SoundArray
+
+
+@dataclass(frozen=True)
 class FrameBatch:
     """``pictures``: one uint8 (height · 3/2, width) per frame, planar I420; ``sound`` int16 (n, channels), 48 kHz."""
 

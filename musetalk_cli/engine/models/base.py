@@ -25,3 +25,6 @@ class LipSyncModel(Protocol):
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch."""
+
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        """The avatar's own frames in place of a batch that cannot be made in time: quick, and with a closed mouth."""

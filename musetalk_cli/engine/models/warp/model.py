@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -37,3 +38,6 @@ class WarpModel:
             for mouth, frame in zip(batch.features, batch.frames, strict=True)
         )
         return FaceBatch(faces, self._face.region, batch.frames, batch.sound)
+
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
