@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from musetalk_cli.console import own_stderr
 from musetalk_cli.dashboard import Dashboard, QuietDashboard
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.timing import Snapshot
@@ -19,6 +20,11 @@ def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, i
 
     Raises the pipeline's first error, after everything has been released.
     """
+    with own_stderr():
+        return _run(pipeline, stats, notices, is_quiet)
+
+
+def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
     dashboard = _open_dashboard(is_quiet)
     keys = Keys()
 
