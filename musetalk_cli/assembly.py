@@ -41,13 +41,13 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         import_module("musetalk_cli.engine.models.warp.model")
         chosen = choose_avatar(config)
         source.open()
-        encoder = EncoderProcess(ffmpeg, _encoder_settings(config, chosen, source.num_channels))
+        encoder = EncoderProcess(ffmpeg, encoder_settings(config, chosen, source.num_channels))
         failing.callback(encoder.close)
         avatar = chosen.load()
         failing.callback(avatar.close)
         model = build_model(config, avatar, chosen.height_px)
         pipeline = Pipeline(
-            source, model, avatar.resized(chosen.height_px), encoder, sink, _pipeline_settings(config), started_at
+            source, model, avatar.resized(chosen.height_px), encoder, sink, pipeline_settings(config), started_at
         )
         failing.pop_all()
         return pipeline
@@ -74,7 +74,8 @@ def count_workers(wanted: int) -> int:
     return min(wanted, cores)
 
 
-def _pipeline_settings(config: Config) -> PipelineSettings:
+def pipeline_settings(config: Config) -> PipelineSettings:
+    """How the stages are set."""
     from musetalk_cli.engine.pipeline import PipelineSettings
 
     return PipelineSettings(
@@ -86,7 +87,15 @@ def _pipeline_settings(config: Config) -> PipelineSettings:
     )
 
 
-def _encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int) -> EncoderSettings:
+def encoder_settings(
+    config: Config,
+    chosen: ChosenAvatar,
+    num_channels: int,
+    *,
+    codec: str = "libx264",
+    fragment_s: float | None = None,
+) -> EncoderSettings:
+    """What ffmpeg must know for this avatar and these settings."""
     from musetalk_cli.engine.colour import even_size
     from musetalk_cli.engine.encoder import EncoderSettings
 
@@ -102,4 +111,6 @@ def _encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int) -
         video_kbps=config.video.bitrate_kbps,
         audio_kbps=config.audio.bitrate_kbps,
         keyframe_interval_s=config.video.keyframe_interval_s,
+        codec=codec,
+        fragment_s=fragment_s,
     )

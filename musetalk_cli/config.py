@@ -84,6 +84,7 @@ class VideoConfig:
     crf: Annotated[int, Range(0, 51)] = 23
     bitrate_kbps: Annotated[int, Range(100, 100_000)] | None = None
     keyframe_interval_s: Annotated[float, Range(0.2, 10)] = 1.0
+    generation_speed_multiplier: Annotated[float, Range(1.01, 8)] = 1.1
 
     @property
     def frame_rate(self) -> Fraction:
@@ -96,6 +97,17 @@ class VideoConfig:
 @dataclass(frozen=True)
 class PerformanceConfig:
     parallel_workers: Annotated[int, Range(1, 64)] = 4
+    video_send_interval: Annotated[float, Range(0.5, 1.98)] = 1.8
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    buffer_s: Annotated[float, Range(0, 30)] = 2.0
+    when_slow: Literal["hold", "idle", "skip"] = "hold"
+    late_after_s: Annotated[float, Range(0.1, 5)] = 0.5
+    encoder: Literal["auto", "x264", "nvenc", "videotoolbox"] = "auto"
+    on_source_loss: Literal["retry", "stop"] = "retry"
+    on_sink_loss: Literal["retry", "stop"] = "retry"
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,7 @@ class Config:
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
+    stream: StreamConfig = StreamConfig()
     warp: WarpConfig = WarpConfig()
 
 

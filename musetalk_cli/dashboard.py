@@ -11,6 +11,7 @@ from musetalk_cli.console import say
 from musetalk_cli.engine.timing import Snapshot
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
 PLAIN_INTERVAL_S = 2.0
@@ -56,9 +57,15 @@ class PlainDashboard:
     def __init__(self) -> None:
         self._last_at = time.perf_counter()
 
-    def show(self, snapshot: Snapshot) -> None:
-        if time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S and snapshot.num_frames:
+    def is_time(self) -> bool:
+        """Whether the next line is due."""
+        is_due = time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S
+        if is_due:
             self._last_at = time.perf_counter()
+        return is_due
+
+    def show(self, snapshot: Snapshot) -> None:
+        if snapshot.num_frames and self.is_time():
             say(f"{describe_progress(snapshot)} · {describe_stages(snapshot)}")
 
     def tell(self, text: str) -> None:
@@ -91,7 +98,16 @@ class LiveDashboard:
         row.add_column(ratio=1)
         row.add_column(no_wrap=True)
         row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), describe_progress(snapshot))
-        self._live.update(Group(row, Text(describe_stages(snapshot), style="dim")))
+        self.draw(Group(row, Text(describe_stages(snapshot), style="dim")))
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._live.console.width
+
+    def draw(self, view: RenderableType) -> None:
+        """Show this in place of what was shown before."""
+        self._live.update(view)
 
     def tell(self, text: str) -> None:
         self._live.console.print(text)

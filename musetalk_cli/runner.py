@@ -6,7 +6,7 @@ import gc
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -104,8 +104,11 @@ class StatsFile:
                 self._file.close()
 
 
-def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | None) -> tuple[Snapshot, int]:
+def run_pipeline(
+    pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | None, on_tick: Callable[[], None] = lambda: None
+) -> tuple[Snapshot, int]:
     """Run to the end. Returns the last figures and the exit code: 0, or 128 + the signal that interrupted it.
+    ``on_tick`` is called several times a second meanwhile, on this thread.
 
     Raises the pipeline's first error, after everything has been released.
     """
@@ -116,6 +119,7 @@ def run_pipeline(pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | No
             gc.enable()  # see __main__.py
             while not pipeline.wait(TICK_S):
                 interruption.obey()
+                on_tick()
                 _show(pipeline.snapshot(), dashboard, stats)
     finally:
         pipeline.close()

@@ -52,6 +52,9 @@ class FakeModel:
         faces = tuple(Face(region, solid(16, 8, 16 + int(row[0]) % 220)) for row in batch.features)
         return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
 
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+
 
 class FakeFrames:
     """Grey frames, each a little brighter than the one before."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from musetalk_cli.errors import SinkError
 
 if TYPE_CHECKING:
     from musetalk_cli.config import LoadedConfig
@@ -41,6 +45,11 @@ KEY_OF_FLAG = {
     "fps": "video.fps",
     "size": "video.size",
     "workers": "performance.parallel_workers",
+    "block": "audio.target_duration",
+    "encoder": "stream.encoder",
+    "when_slow": "stream.when_slow",
+    "on_source_loss": "stream.on_source_loss",
+    "on_sink_loss": "stream.on_sink_loss",
 }
 
 
@@ -67,3 +76,13 @@ def print_settings(loaded: LoadedConfig) -> None:
 
 def _print_setting(key: str, value: Any, origin: str) -> None:
     typer.echo(f"{f'{key}: {json.dumps(value)}':<34}  # {origin}")
+
+
+def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
+    """Raise SinkError when one of ``files`` (what it is, its path) would be read and written, or written twice."""
+    named = [(what, Path(path)) for what, path in files if path and str(path) != "-"]
+    for index, (what, path) in enumerate(named):
+        for other, other_path in named[:index]:
+            is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()
+            if is_same and {what, other} != {"settings"}:
+                raise SinkError(f"{other} and {what} are the same file: {path}", hint="choose another name")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,11 +17,12 @@ from musetalk_cli.commands.options import (
     PrintConfigOption,
     SizeOption,
     WorkersOption,
+    check_apart,
     load_settings,
     print_settings,
 )
 from musetalk_cli.console import say
-from musetalk_cli.errors import MuseTalkError, SinkError
+from musetalk_cli.errors import MuseTalkError
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
@@ -72,16 +71,6 @@ def default_output(input_: str) -> str:
         return "stdin.mp4"
     name = input_.split("?")[0] if "://" in input_ else input_
     return f"{Path(name).stem or 'render'}.mp4"
-
-
-def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
-    """Raise SinkError when one of ``files`` (what it is, its path) would be read and written, or written twice."""
-    named = [(what, Path(path)) for what, path in files if path and str(path) != "-"]
-    for index, (what, path) in enumerate(named):
-        for other, other_path in named[:index]:
-            is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()
-            if is_same and {what, other} != {"settings"}:
-                raise SinkError(f"{other} and {what} are the same file: {path}", hint="choose another name")
 
 
 def _render(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import groupby
 
 import numpy as np
 
@@ -122,6 +123,27 @@ class BlockCutter:
         self._sound = self._sound[self._block * DECIMATION :]
         self._index += 1
         return block
+
+
+def split_runs(
+    batch: FeatureBatch, wanted: Sequence[bool], frame_rate: Fraction
+) -> Iterator[tuple[FeatureBatch, bool]]:
+    """Cut a batch into runs of frames that are all wanted, or all not; each with its own part of the sound."""
+    start, cut, origin = 0, 0, sound_at(batch.frames.start, frame_rate)
+    for is_wanted, run in groupby(wanted):
+        end = start + len(list(run))
+        sound_end = sound_at(batch.frames.start + end, frame_rate) - origin if end < len(wanted) else len(batch.sound)
+        yield (
+            FeatureBatch(
+                batch.features[start:end],
+                batch.frames[start:end],
+                batch.sound[cut:sound_end],
+                batch.avatar_frames[start:end],
+                batch.pictures[start:end],
+            ),
+            is_wanted,
+        )
+        start, cut = end, sound_end
 
 
 def split_block(

@@ -11,7 +11,7 @@ from musetalk_cli.engine.messages import ByteArray, Face, FaceBatch, FrameBatch,
 
 def composite(batch: FaceBatch) -> FrameBatch:
     """Put each face of a batch into its picture, in place; everything outside its region stays as it was."""
-    for face, picture in zip(batch.faces, batch.pictures, strict=True):
+    for face, picture in zip(batch.faces, batch.pictures if batch.faces else (), strict=True):
         write_face(picture, face)
     return FrameBatch(batch.pictures, batch.sound)
 

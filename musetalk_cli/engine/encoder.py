@@ -32,7 +32,11 @@ READ_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What ffmpeg must know: ``width`` and ``height`` in pixels (even), and the values of the configuration."""
+    """What ffmpeg must know: ``width`` and ``height`` in pixels (even), and the values of the configuration.
+
+    ``codec`` is ffmpeg's name of the video encoder. ``fragment_s``: a fragment of the MP4 leaves at least this often,
+    and not only with each keyframe; for live streams, in which nothing may wait.
+    """
 
     width: int
     height: int
@@ -44,6 +48,8 @@ class EncoderSettings:
     video_kbps: int | None
     audio_kbps: int
     keyframe_interval_s: float
+    codec: str = "libx264"
+    fragment_s: float | None = None
 
 
 def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> list[str]:
@@ -57,16 +63,17 @@ def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> 
     wave = {"ar": SOUND_RATE_HZ, "ac": settings.num_channels}
     video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=PICTURE_PACKETS)
     sound = builder.input(f"pipe:{sound_fd}", f="s16le", **wave, **at_once, thread_queue_size=SOUND_PACKETS)
-    options = {**_video_options(settings), **_sound_options(settings), **_container_options()}
+    options = {**video_options(settings), **_sound_options(settings), **_container_options(settings)}
     output = builder.output(video.video, sound.audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
     return list(builder.compile(quiet, cmd=ffmpeg))
 
 
-def _video_options(settings: EncoderSettings) -> dict[str, Any]:
+def video_options(settings: EncoderSettings) -> dict[str, Any]:
+    """ffmpeg's options for the video encoder: H.264, 4:2:0, BT.709."""
     options: dict[str, Any] = {
-        "vcodec": "libx264",
-        "preset": settings.preset,
+        "vcodec": settings.codec,
+        **_speed_options(settings),
         "pix_fmt": "yuv420p",
         "g": max(1, round(settings.keyframe_interval_s * settings.frame_rate)),
         "color_primaries": "bt709",
@@ -75,20 +82,40 @@ def _video_options(settings: EncoderSettings) -> dict[str, Any]:
         "color_range": "tv",
         "chroma_sample_location": "center",
     }
-    if settings.tune != "none":
-        options["tune"] = settings.tune
     if settings.video_kbps is None:
-        return {**options, "crf": settings.crf}
+        return {**options, **_quality_options(settings)}
     kbps = settings.video_kbps
     return {**options, "video_bitrate": f"{kbps}k", "maxrate": f"{kbps}k", "bufsize": f"{kbps}k"}
+
+
+def _speed_options(settings: EncoderSettings) -> dict[str, Any]:
+    """How each encoder is told to be quick, and to hold no picture back."""
+    if settings.codec == "h264_nvenc":
+        return {"preset": "p2", "tune": "ull", "zerolatency": 1, "delay": 0, "bf": 0, "forced-idr": 1}
+    if settings.codec == "h264_videotoolbox":
+        return {"realtime": 1, "bf": 0}
+    tune = {} if settings.tune == "none" else {"tune": settings.tune}
+    return {"preset": settings.preset, **tune}
+
+
+def _quality_options(settings: EncoderSettings) -> dict[str, Any]:
+    """Constant quality, on each encoder's own scale."""
+    if settings.codec == "h264_nvenc":
+        return {"rc": "vbr", "cq": settings.crf, "video_bitrate": 0}
+    if settings.codec == "h264_videotoolbox":
+        return {"q:v": max(1, round(100 - settings.crf * 100 / 51))}
+    return {"crf": settings.crf}
 
 
 def _sound_options(settings: EncoderSettings) -> dict[str, Any]:
     return {"acodec": "aac", "ar": SOUND_RATE_HZ, "audio_bitrate": f"{settings.audio_kbps}k"}
 
 
-def _container_options() -> dict[str, Any]:
-    return {"f": "mp4", "movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": 1}
+def _container_options(settings: EncoderSettings) -> dict[str, Any]:
+    options = {"f": "mp4", "movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": 1}
+    # Half a frame, so that every frame ends a fragment; frag_every_frame writes double times with AAC (measured).
+    pieces = {"frag_duration": round(settings.fragment_s * 1e6)} if settings.fragment_s else {}
+    return {**options, **pieces}
 
 
 class EncoderProcess(FfmpegProcess):

@@ -84,6 +84,10 @@ class FfmpegProcess:
         """The last lines that ffmpeg wrote to stderr so far."""
         return list(self._lines)
 
+    @property
+    def is_running(self) -> bool:
+        return self._child.poll() is None
+
     def kill(self) -> None:
         """End it at once; whoever reads or writes its pipes comes free. Safe to call at any time."""
         with contextlib.suppress(ProcessLookupError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 BOX_HEADER_BYTES = 8
+NO_KEYFRAME = 0x10000  # sample_is_non_sync_sample
 
 
 class FragmentCounter:
@@ -47,3 +51,102 @@ class FragmentCounter:
         if self._left == 0 and self._kind == b"mdat":
             self.num_fragments += 1
             self.playable_bytes = self._position
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a fragmented MP4 that must not be torn apart: the header, or one fragment (``num_pictures`` of them).
+
+    ``is_keyframe``: a player can begin here, given the header.
+    """
+
+    data: bytes
+    is_header: bool
+    is_keyframe: bool
+    num_pictures: int
+
+
+class FragmentSplitter:
+    """Cuts a stream of bytes into Pieces, each as soon as its last byte is there (ISO/IEC 14496-12, 8.8)."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._boxes = bytearray()  # whole boxes of the piece that is being put together
+        self._moof = b""
+        self._video_track: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        self._data += data
+        while len(self._data) >= BOX_HEADER_BYTES:
+            size = max(BOX_HEADER_BYTES, int.from_bytes(self._data[:4], "big"))
+            if len(self._data) < size:
+                return
+            box = bytes(self._data[:size])
+            del self._data[:size]
+            self._boxes += box
+            yield from self._take_box(box[4:8], box[BOX_HEADER_BYTES:])
+
+    def _take_box(self, kind: bytes, body: bytes) -> Iterator[Piece]:
+        if kind == b"moov":
+            self._video_track = _find_video_track(body)
+            yield self._finish(is_header=True, is_keyframe=False, num_pictures=0)
+        elif kind == b"moof":
+            self._moof = body
+        elif kind == b"mdat":
+            num_pictures, is_keyframe = _read_pictures(self._moof, self._video_track)
+            yield self._finish(is_header=False, is_keyframe=is_keyframe, num_pictures=num_pictures)
+        elif kind == b"mfra":
+            yield self._finish(is_header=False, is_keyframe=False, num_pictures=0)
+
+    def _finish(self, *, is_header: bool, is_keyframe: bool, num_pictures: int) -> Piece:
+        data = bytes(self._boxes)
+        self._boxes.clear()
+        return Piece(data, is_header, is_keyframe, num_pictures)
+
+
+def _boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + BOX_HEADER_BYTES <= len(body):
+        size = max(BOX_HEADER_BYTES, int.from_bytes(body[at : at + 4], "big"))
+        yield body[at + 4 : at + 8], body[at + BOX_HEADER_BYTES : at + size]
+        at += size
+
+
+def _find(body: bytes, *path: bytes) -> bytes:
+    """The body of the first box under a path of names, empty when there is none."""
+    for name in path:
+        body = next((inner for kind, inner in _boxes_in(body) if kind == name), b"")
+    return body
+
+
+def _find_video_track(moov: bytes) -> int | None:
+    for kind, track in _boxes_in(moov):
+        if kind == b"trak" and _find(track, b"mdia", b"hdlr")[8:12] == b"vide":
+            header = _find(track, b"tkhd")
+            at = 20 if header[:1] == b"\1" else 12
+            return int.from_bytes(header[at : at + 4], "big")
+    return None
+
+
+def _read_pictures(moof: bytes, video_track: int | None) -> tuple[int, bool]:
+    """How many pictures a fragment holds, and whether the first is a keyframe."""
+    for kind, traf in _boxes_in(moof):
+        header, run = _find(traf, b"tfhd"), _find(traf, b"trun")
+        if kind != b"traf" or int.from_bytes(header[4:8], "big") != video_track or not run:
+            continue
+        num_pictures = int.from_bytes(run[4:8], "big")
+        return num_pictures, num_pictures > 0 and not _first_flags(header, run) & NO_KEYFRAME
+    return 0, False
+
+
+def _first_flags(header: bytes, run: bytes) -> int:
+    """The flags of a run's first sample: its own, the run's, or the track's default (8.8.7, 8.8.8)."""
+    header_flags, run_flags = (int.from_bytes(box[1:4], "big") for box in (header, run))
+    at = 8 + 4 * bool(run_flags & 0x1)
+    if run_flags & 0x4:
+        return int.from_bytes(run[at : at + 4], "big")
+    if run_flags & 0x400:
+        at += 4 * (bool(run_flags & 0x100) + bool(run_flags & 0x200))
+        return int.from_bytes(run[at : at + 4], "big")
+    at = 8 + 8 * bool(header_flags & 0x1) + 4 * sum(bool(header_flags & bit) for bit in (0x2, 0x8, 0x10))
+    return int.from_bytes(header[at : at + 4], "big") if header_flags & 0x20 else NO_KEYFRAME

@@ -79,9 +79,22 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """One finished face per frame, and the avatar's ``pictures`` that they go into, as in FeatureBatch."""
+    """One finished face per frame, and the avatar's ``pictures`` that they go into, as in FeatureBatch.
+
+    Without any faces, the pictures are shown as they are.
+    """
 
     faces: tuple[Face, ...]
+    pictures: tuple[ByteArray, ...]
+    frames: range
+    sound: SoundArray
+
+
+@dataclass(frozen=True)
+class HeldBatch:
+    """Frames for which no face is made: they repeat the picture before them, or, where a stream begins so, show the
+    avatar's own ``pictures``. Their ``sound`` goes out as it is."""
+
     pictures: tuple[ByteArray, ...]
     frames: range
     sound: SoundArray

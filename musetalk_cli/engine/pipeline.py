@@ -8,10 +8,11 @@ from fractions import Fraction
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
-from musetalk_cli.engine.blocks import BlockCutter, split_block
+from musetalk_cli.engine.blocks import BlockCutter, split_block, split_runs
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder, EncoderProcess
-from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch
+from musetalk_cli.engine.live import Pace
+from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.sinks import Sink
 from musetalk_cli.engine.sources import AudioSource
@@ -39,9 +40,9 @@ class Pipeline:
     """source → blocks → features → workers → compositing → encoder → sink.
 
     The source must be open; the pipeline owns it, the avatar (in the output's size) and the encoder's process from then
-    on. Call ``start``, then ``wait``
-    until it says True, then ``close``; ``error`` is the first failure. ``stop`` delivers what is in flight, ``abort``
-    drops it; both may be called from any thread.
+    on. Call ``start``, then ``wait`` until it says True, then ``close``; ``error`` is the first failure. ``stop``
+    delivers what is in flight, ``abort`` drops it; both may be called from any thread. ``pace`` says how it runs
+    against a clock, by default not at all.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Pipeline:
         sink: Sink,
         settings: PipelineSettings,
         started_at: float,
+        pace: Pace | None = None,
     ) -> None:
         self._source = source
         self._model = model
@@ -60,10 +62,13 @@ class Pipeline:
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
+        self._pace = pace or Pace()
+        self._last_picture: ByteArray | None = None
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
         self._encoder = Encoder(encoder, sink, self._state, self._timers["encode"])
         self._state.on_abort(source.stop)
+        self._state.on_abort(self._pace.open_gates)
         self._blocks: Channel[AudioBlock] = Channel("blocks", settings.buffer_blocks, self._state)
         self._workers = WorkerPool(self._make_faces, settings.num_workers, self._state)
         self._stages = [
@@ -81,6 +86,11 @@ class Pipeline:
         """Let the source end; what has been read is delivered and the output ends properly."""
         self._state.is_stopped = True
         self._source.stop()
+        self._pace.open_gates()
+
+    def toggle_mute(self) -> bool:
+        """Make the voice silent, or heard again; whether it is silent now. Only a live stream can."""
+        return self._pace.toggle_mute()
 
     def abort(self) -> None:
         """Drop what is in flight."""
@@ -131,6 +141,7 @@ class Pipeline:
             time_to_first_byte_s=self._since_start(self._encoder.first_byte_at),
             time_to_first_fragment_s=self._since_start(self._encoder.first_fragment_at),
             stages={name: timer.timing() for name, timer in self._timers.items()},
+            live=self._pace.figures(),
         )
 
     def _since_start(self, moment: float | None) -> float | None:
@@ -149,9 +160,10 @@ class Pipeline:
                 self._state.record("source", error)
                 sound = None
             is_ended = sound is None
-            blocks = list(cutter.finish() if sound is None else cutter.push(sound))
+            blocks = list(cutter.finish() if sound is None else cutter.push(self._pace.hear(sound)))
             self._timers["decode"].add(time.perf_counter() - started, sum(len(block.frames) for block in blocks))
             for block in blocks:
+                self._pace.note_block(block.frames)
                 self._blocks.put(block)
         self._blocks.finish()
 
@@ -159,6 +171,7 @@ class Pipeline:
         for block in self._blocks:
             with self._timers["features"].measure(len(block.frames)):
                 features = self._model.features(block)
+            self._pace.note_step("features", block.frames)
             for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
                 self._workers.submit(self._with_pictures(batch))
         self._workers.finish()
@@ -173,13 +186,45 @@ class Pipeline:
             pictures = tuple(avatar.frames.read(indices))
         return replace(batch, avatar_frames=indices, pictures=pictures)
 
-    def _make_faces(self, batch: FeatureBatch) -> FaceBatch:
+    def _make_faces(self, batch: FeatureBatch) -> list[FaceBatch | HeldBatch]:
+        wanted = self._pace.choose(batch.frames)
+        if wanted is None or all(wanted):
+            return [self._make_face(batch)]
+        return [
+            self._make_face(part) if is_wanted else self._leave_out(part)
+            for part, is_wanted in split_runs(batch, wanted, self._settings.frame_rate)
+        ]
+
+    def _make_face(self, batch: FeatureBatch) -> FaceBatch:
         with self._timers["model"].measure(len(batch.frames)):
             return self._model.make_faces(batch)
 
+    def _leave_out(self, batch: FeatureBatch) -> FaceBatch | HeldBatch:
+        return (
+            self._model.make_idle(batch)
+            if self._pace.shows_idle
+            else HeldBatch(batch.pictures, batch.frames, batch.sound)
+        )
+
     def _composite(self) -> None:
-        for batch in self._workers.results():
-            with self._timers["composite"].measure(len(batch.frames)):
-                frames = composite(batch)
-            self._encoder.write(frames)
+        for batches in self._workers.results():
+            for batch in batches:
+                self._pace.note_step("model", batch.frames)
+                with self._timers["composite"].measure(len(batch.frames)):
+                    frames = self._finish_frames(batch)
+                self._pace.wait_for_turn(batch.frames)
+                self._pace.note_step("composite", batch.frames)
+                self._encoder.write(frames)
+                self._pace.note_written(len(frames.pictures), len(frames.sound))
         self._encoder.finish()
+
+    def _finish_frames(self, batch: FaceBatch | HeldBatch) -> FrameBatch:
+        if isinstance(batch, FaceBatch):
+            frames = composite(batch)
+        elif self._last_picture is None:
+            frames = FrameBatch(batch.pictures, batch.sound)
+        else:
+            frames = FrameBatch((self._last_picture,) * len(batch.frames), batch.sound)
+        if frames.pictures:
+            self._last_picture = frames.pictures[-1]
+        return frames

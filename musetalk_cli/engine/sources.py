@@ -48,8 +48,8 @@ class AudioSource(Protocol):
 class FileSource:
     """Decodes a file, a URL or standard input (``-``) with ffmpeg; the process starts at once, to be ready early."""
 
-    def __init__(self, location: str, ffmpeg: str) -> None:
-        self.num_channels = 1
+    def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
+        self.num_channels = 2 if is_live and location == STDIN else 1
         self._duration_s: float | None = None
         self._name = "standard input" if location == STDIN else location
         self._is_stopped = False
@@ -57,7 +57,7 @@ class FileSource:
         self._pending = b""
         check_input(location)
         with open_stdin(location) as stdin:
-            self._process = FfmpegProcess(build_decoder_args(ffmpeg, location), stdin=stdin)
+            self._process = FfmpegProcess(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
         widen_pipe(self._process.stdout)
 
     @property
@@ -128,12 +128,21 @@ class FileSource:
         return f" ({errors[0].split('] ')[-1]})" if errors else ""
 
 
-def build_decoder_args(ffmpeg: str, location: str) -> list[str]:
-    """ffmpeg's arguments that turn the first audio track into 48 kHz 16-bit PCM, mono or stereo as it is."""
+def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> list[str]:
+    """ffmpeg's arguments that turn the first audio track into 48 kHz 16-bit PCM, mono or stereo as it is.
+
+    ``is_live``: every packet is handed on at once, a lost web server is called again, and standard input becomes
+    stereo whatever it is, so that a stream can begin before its first bytes are there.
+    """
     url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
-    layout = f"aformat=sample_fmts=s16:sample_rates={SOUND_RATE_HZ}:channel_layouts=mono|stereo"
+    layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
+    layout = f"aformat=sample_fmts=s16:sample_rates={SOUND_RATE_HZ}:channel_layouts={layouts}"
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if is_stream(location) else ["-nostdin"])
-    return [ffmpeg, *quiet, "-i", url, "-map", "0:a:0", "-af", layout, "-fflags", "+bitexact", "-f", "wav", "pipe:1"]
+    calls_again = is_live and url.lower().startswith(("http://", "https://"))
+    patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
+    at_once = ["-flush_packets", "1"] if is_live else []
+    output = ["-map", "0:a:0", "-af", layout, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
+    return [ffmpeg, *quiet, *patient, "-i", url, *output]
 
 
 def is_url(location: str) -> bool:

@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.live import LiveFigures
 
 # The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
 ROLLING_CALLS = 200
@@ -36,17 +39,19 @@ class Snapshot:
     time_to_first_byte_s: float | None = None
     time_to_first_fragment_s: float | None = None
     stages: Mapping[str, StageTiming] = field(default_factory=dict)
+    live: LiveFigures | None = None
 
     def as_record(self) -> dict[str, Any]:
         """A JSON-ready mapping with rounded figures."""
-        return _rounded(asdict(self))
+        record: dict[str, Any] = _rounded(asdict(self))
+        return record
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: _rounded(value) if isinstance(value, dict) else _round(value) for key, value in values.items()}
-
-
-def _round(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items() if inner is not None or key != "live"}
+    if isinstance(value, (tuple, list)):
+        return [_rounded(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -22,3 +22,7 @@ class LipSyncModel(Protocol):
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch, whose pictures are passed on as they are, not written into."""
+
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        """The avatar's own frames in place of a batch that cannot be made in time: quickly, and with a closed mouth
+        where that is as quick."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -41,6 +42,11 @@ class WarpModel:
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
         return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        if isinstance(self._face, MovingFace):  # whose closed mouth takes as long as any other
+            return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+        return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
         if isinstance(self._face, StillFace):

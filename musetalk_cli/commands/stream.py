@@ -1,0 +1,142 @@
+"""``musetalk stream``: a live voice → one continuous video of an avatar that says it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musetalk_cli.commands.options import (
+    AvatarOption,
+    ConfigOption,
+    FpsOption,
+    ModelOption,
+    PrintConfigOption,
+    SizeOption,
+    WorkersOption,
+    check_apart,
+    load_settings,
+    print_settings,
+)
+from musetalk_cli.console import say
+from musetalk_cli.errors import MuseTalkError
+
+if TYPE_CHECKING:
+    from musetalk_cli.config import Config
+    from musetalk_cli.live_assembly import LiveInput
+
+FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
+
+
+def stream(
+    mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
+    device: Annotated[str | None, typer.Option("--device", help="Which one: its number or a part of its name.")] = None,
+    input_: Annotated[
+        str | None, typer.Option("-i", "--input", help="A file, a URL, or - for stdin, at its own pace.")
+    ] = None,
+    sample_format: Annotated[str | None, typer.Option("--format", help=f"Stdin holds raw samples: {FORMATS}.")] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", help="Samples per second, of raw samples or the microphone.")
+    ] = None,
+    channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw samples.")] = 1,
+    output: Annotated[
+        list[str] | None,
+        typer.Option("-o", "--output", help="- (default), x.mp4, rtmp://, udp://, srt://, folder/; may be repeated."),
+    ] = None,
+    block: Annotated[float | None, typer.Option("--block", help="Seconds of sound in one block, 0.2 to 4.")] = None,
+    no_pace: Annotated[bool, typer.Option("--no-pace", help="As fast as it goes, not at the voice's pace.")] = False,
+    duration: Annotated[float | None, typer.Option("--duration", min=0.1, help="Stop after this many seconds.")] = None,
+    when_slow: Annotated[str | None, typer.Option("--when-slow", help="hold, idle or skip.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="auto, x264, nvenc or videotoolbox.")] = None,
+    on_source_loss: Annotated[str | None, typer.Option("--on-source-loss", help="retry or stop.")] = None,
+    on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="retry or stop.")] = None,
+    avatar: AvatarOption = None,
+    model: ModelOption = None,
+    fps: FpsOption = None,
+    size: SizeOption = None,
+    workers: WorkersOption = None,
+    config: ConfigOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    stats: Annotated[Path | None, typer.Option("--stats", help="Write JSON lines of timings to this file.")] = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Make a live video of an avatar that says what a microphone, a pipe, a URL or a file says."""
+    started_at = time.perf_counter()
+    loaded = load_settings(
+        config,
+        avatar=avatar,
+        model=model,
+        fps=fps,
+        size=size,
+        workers=workers,
+        block=block,
+        encoder=encoder,
+        when_slow=when_slow,
+        on_source_loss=on_source_loss,
+        on_sink_loss=on_sink_loss,
+    )
+    if print_config:
+        return print_settings(loaded)
+    request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
+    exit_code = _stream(loaded.config, request, output or ["-"], overwrite, quiet, stats, started_at)
+    raise typer.Exit(exit_code)
+
+
+def _describe_input(
+    mic: bool,
+    device: str | None,
+    input_: str | None,
+    sample_format: str | None,
+    rate: int | None,
+    channels: int,
+    is_paced: bool,
+    duration: float | None,
+) -> LiveInput:
+    from musetalk_cli.live_assembly import LiveInput
+
+    if mic == (input_ is not None):
+        raise typer.BadParameter("give one of --mic and --input", param_hint="--mic, --input")
+    if device is not None and not mic:
+        raise typer.BadParameter("belongs to --mic", param_hint="--device")
+    if sample_format is not None and (input_ != "-" or sample_format not in FORMATS.split(", ")):
+        raise typer.BadParameter(f"belongs to --input -, and is one of {FORMATS}", param_hint="--format")
+    if rate is not None and not (4_000 <= rate <= 384_000 and (mic or sample_format)):
+        raise typer.BadParameter("4000 to 384000, for --mic or raw samples (--format)", param_hint="--rate")
+    if mic and not is_paced:
+        raise typer.BadParameter("a microphone has a pace of its own", param_hint="--no-pace")
+    return LiveInput(input_, device, sample_format, rate, channels, is_paced, duration)
+
+
+def _stream(
+    config: Config,
+    input_: LiveInput,
+    outputs: list[str],
+    overwrite: bool,
+    quiet: bool,
+    stats: Path | None,
+    started_at: float,
+) -> int:
+    from musetalk_cli.live_assembly import build_live_pipeline, open_targets
+    from musetalk_cli.live_run import run_live
+    from musetalk_cli.notices import Notices
+    from musetalk_cli.runner import StatsFile
+
+    check_apart([("input", input_.location), *(("output", output) for output in outputs), ("statistics", stats)])
+    notices = Notices()
+    fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)
+    stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
+    pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
+    try:
+        summary, exit_code = run_live(pipeline, stats_file, notices, is_quiet=quiet)
+    except MuseTalkError as error:
+        if fan_out.where:
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {fan_out.where}"]))
+        raise
+    finally:
+        pipeline.close()
+    if not quiet:
+        say(f"{summary} → {fan_out.where or 'nothing was kept'}")
+    return exit_code

@@ -1,0 +1,60 @@
+"""Which video encoder to use: the ones in hardware only when they really encode."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from musetalk_cli.engine.encoder import EncoderSettings, video_options
+from musetalk_cli.errors import EncoderError
+
+EncoderChoice = Literal["auto", "x264", "nvenc", "videotoolbox"]
+CODECS = {"x264": "libx264", "nvenc": "h264_nvenc", "videotoolbox": "h264_videotoolbox"}
+PROBE_TIMEOUT_S = 10.0
+
+
+def choose_codec(ffmpeg: str, choice: EncoderChoice) -> str:
+    """ffmpeg's name of the encoder. ``auto`` takes the machine's own if it works, else x264.
+
+    Raises EncoderError when a named one does not work here.
+    """
+    if choice == "x264":
+        return CODECS[choice]
+    if choice == "auto":
+        likely = _guess()
+        return CODECS[likely] if likely and probe_codec(ffmpeg, CODECS[likely]) is None else CODECS["x264"]
+    problem = probe_codec(ffmpeg, CODECS[choice])
+    if problem is not None:
+        raise EncoderError(f"the encoder {choice} does not work here: {problem}", hint="--encoder auto takes what does")
+    return CODECS[choice]
+
+
+def probe_codec(ffmpeg: str, codec: str) -> str | None:
+    """Encode a few pictures with it: None when that works, else what ffmpeg says. Being listed means nothing."""
+    import ffmpeg as builder
+
+    settings = EncoderSettings(256, 256, Fraction(25), 1, "ultrafast", "zerolatency", 23, None, 64, 1.0, codec)
+    pictures = builder.input("color=c=gray:s=256x256:r=25:d=0.2", f="lavfi")
+    output = builder.output(pictures, "-", f="null", **video_options(settings))
+    quiet = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error")
+    try:
+        done = subprocess.run(
+            builder.compile(quiet, cmd=ffmpeg), capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].split("] ")[-1] if lines else f"ffmpeg ended with exit status {done.returncode}"
+
+
+def _guess() -> Literal["nvenc", "videotoolbox"] | None:
+    """The hardware encoder that could be there: a probe costs a quarter of a second, and most machines need none."""
+    if sys.platform == "darwin":
+        return "videotoolbox"
+    has_nvidia = Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()  # the latter under WSL
+    return "nvenc" if has_nvidia else None

@@ -1,0 +1,97 @@
+"""One encoded stream to several destinations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from musetalk_cli.engine.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.targets import LocalTarget, Target, TargetHealth
+from musetalk_cli.errors import MuseTalkError, SinkError
+
+SinkLossPolicy = Literal["retry", "stop"]
+
+
+class FanOut:
+    """A Sink that hands every fragment to all its targets; none of them can hold up another.
+
+    ``waits``: a single target that is slow is waited for, and ``on_wait`` told how long, instead of dropping pictures
+    for it; only for a source that can be kept waiting itself. ``on_pictures`` is told how many pictures have left.
+    """
+
+    name = "the targets"
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        on_loss: SinkLossPolicy,
+        tell: Callable[[str], None],
+        *,
+        waits: bool = False,
+    ) -> None:
+        self.targets = list(targets)
+        self.on_pictures: Callable[[int], None] = lambda num_pictures: None
+        self.on_wait: Callable[[float], None] = lambda duration_s: None
+        self._on_loss = on_loss
+        self._tell = tell
+        self._waits = waits and len(targets) == 1
+        self._splitter = FragmentSplitter()
+        self._told: set[str] = set()
+
+    def write(self, data: bytes) -> None:
+        for piece in self._splitter.feed(data):
+            self._send(piece)
+        self._check()
+
+    def cancel(self) -> None:
+        for target in self.targets:
+            target.cancel()
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        for target in self.targets:
+            target.ring.finish()
+        for target in self.targets:
+            target.close(is_whole=is_whole, is_final=is_final)
+        error = next((target.error for target in self.targets if isinstance(target.error, MuseTalkError)), None)
+        if error and is_whole:
+            raise error
+
+    def health(self) -> list[TargetHealth]:
+        return [target.health() for target in self.targets]
+
+    @property
+    def where(self) -> str | None:
+        """The local targets that can be played, and the names of the others."""
+        places = [target.where if isinstance(target, LocalTarget) else target.name for target in self.targets]
+        return ", ".join(filter(None, places)) or None
+
+    def _send(self, piece: Piece) -> None:
+        for target in self.targets:
+            if piece.is_header:
+                target.begin(piece)
+                continue
+            if self._waits and (waited_s := target.ring.wait_for_room()):
+                self.on_wait(waited_s)
+            target.ring.put(piece)
+        self.on_pictures(piece.num_pictures)
+
+    def _check(self) -> None:
+        """Raise once nobody is left to send to, or somebody is lost and nobody may be."""
+        lost = [target for target in self.targets if target.is_hopeless]
+        if len(lost) == len(self.targets):
+            self._raise(lost[0])
+        if self._on_loss == "stop":
+            for target in self.targets:
+                if target.has_failed or target.error:
+                    self._raise(target)
+        for target in lost:
+            if target.is_over and target.name not in self._told:
+                self._told.add(target.name)
+                self._tell(f"{target.name} is gone: {_reason(target)}")
+
+    def _raise(self, target: Target) -> None:
+        raise target.error or SinkError(f"{target.name} is lost")
+
+
+def _reason(target: Target) -> str:
+    return "its reader has closed it" if isinstance(target.error, BrokenPipeError) else str(target.error)

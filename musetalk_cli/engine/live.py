@@ -1,0 +1,157 @@
+"""What a pipeline asks and tells while it runs against a clock; for a file that is rendered, nothing of it happens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from musetalk_cli.engine.latency import LatencyFigures, LatencyLog
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.overload import Overload, OverloadCounts
+from musetalk_cli.engine.pacing import Credit
+from musetalk_cli.engine.targets import TargetHealth
+
+SILENCE_PEAK = 33  # of 32768: −60 dBFS
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """A live stream at one moment. ``buffer_s``: read but not yet sent; ``lead_s``: sent ahead of the clock (negative:
+    late); ``skew_ms``: pictures handed to the encoder, less sound; ``silence_share`` of all sound, 0..1."""
+
+    latency: LatencyFigures
+    buffer_s: float
+    lead_s: float
+    counts: OverloadCounts
+    silence_share: float
+    skew_ms: float
+    num_overruns: int
+    num_filled_s: float
+    is_muted: bool
+    targets: Sequence[TargetHealth] = field(default_factory=tuple)
+
+
+class Pace:
+    """No clock: everything as fast as it goes, all faces made."""
+
+    def hear(self, sound: SoundArray) -> SoundArray:
+        """Sound that has just been read, int16 (n, channels), and what to do as if it had been heard."""
+        return sound
+
+    def note_block(self, frames: range) -> None:
+        """A block is whole."""
+
+    def note_step(self, step: str, frames: range) -> None:
+        """A step of ``latency.STEPS`` is done with these frames."""
+
+    def choose(self, frames: range) -> list[bool] | None:
+        """Which frames to make a face for; None for all."""
+        return None
+
+    @property
+    def shows_idle(self) -> bool:
+        """Whether frames without a face show the idle avatar, or repeat the last picture."""
+        return False
+
+    def wait_for_turn(self, frames: range) -> None:
+        """Return when these frames may leave."""
+
+    def note_written(self, num_pictures: int, num_samples: int) -> None:
+        """These went to the encoder."""
+
+    def open_gates(self) -> None:
+        """Hold nothing back any more; may be called from any thread."""
+
+    def toggle_mute(self) -> bool:
+        """Make the source silent, or heard again; whether it is silent now."""
+        return False
+
+    def figures(self) -> LiveFigures | None:
+        return None
+
+
+class LivePace(Pace):
+    """Against a clock, with its credit, its policy for an overload, and its latency."""
+
+    def __init__(self, credit: Credit, overload: Overload, frame_rate: Fraction) -> None:
+        self.latency = LatencyLog(frame_rate)
+        self.health: Callable[[], Sequence[TargetHealth]] = tuple
+        self.count_overruns: Callable[[], int] = lambda: 0
+        self.count_filled: Callable[[], int] = lambda: 0
+        self._credit = credit
+        self._overload = overload
+        self._frame_rate = frame_rate
+        self._opened = threading.Event()
+        self._is_muted = False
+        self._num_read = self._num_silent = 0
+        self._num_written = self._num_written_samples = 0
+        self._num_out = 0
+
+    def hear(self, sound: SoundArray) -> SoundArray:
+        self.latency.arrive(len(sound))
+        sound = np.zeros_like(sound) if self._is_muted else sound
+        self._num_read += len(sound)
+        if len(sound) and np.abs(sound.astype(np.int32)).max() < SILENCE_PEAK:
+            self._num_silent += len(sound)
+        return sound
+
+    def note_block(self, frames: range) -> None:
+        self.latency.cut(frames)
+
+    def note_step(self, step: str, frames: range) -> None:
+        self.latency.mark(step, frames)
+
+    def choose(self, frames: range) -> list[bool] | None:
+        if self._opened.is_set():
+            return None
+        return self._overload.choose(len(frames), self._credit.lag_s(self._time_s(frames.start)))
+
+    @property
+    def shows_idle(self) -> bool:
+        return self._overload.policy == "idle"
+
+    def wait_for_turn(self, frames: range) -> None:
+        while not self._opened.is_set():
+            wait_s = self._credit.release_wait_s(self._time_s(frames.start)) if len(frames) else 0.0
+            if not wait_s:
+                return
+            self._opened.wait(wait_s)
+
+    def note_written(self, num_pictures: int, num_samples: int) -> None:
+        self._num_written += num_pictures
+        self._num_written_samples += num_samples
+
+    def note_out(self, num_pictures: int) -> None:
+        """The bytes of these pictures have left the encoder."""
+        self._num_out += num_pictures
+        self.latency.leave(num_pictures)
+
+    def open_gates(self) -> None:
+        self._opened.set()
+
+    def toggle_mute(self) -> bool:
+        self._is_muted = not self._is_muted
+        return self._is_muted
+
+    def figures(self) -> LiveFigures:
+        out_s = self._time_s(self._num_out)
+        sound_s = self._num_written_samples / SOUND_RATE_HZ
+        return LiveFigures(
+            latency=self.latency.figures(),
+            buffer_s=max(0.0, self._num_read / SOUND_RATE_HZ - out_s),
+            lead_s=-self._credit.lag_s(out_s),
+            counts=self._overload.counts,
+            silence_share=self._num_silent / max(1, self._num_read),
+            skew_ms=1000 * (self._time_s(self._num_written) - sound_s),
+            num_overruns=self.count_overruns(),
+            num_filled_s=self.count_filled() / SOUND_RATE_HZ,
+            is_muted=self._is_muted,
+            targets=tuple(self.health()),
+        )
+
+    def _time_s(self, frame: int) -> float:
+        return float(frame / self._frame_rate)

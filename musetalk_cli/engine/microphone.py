@@ -1,0 +1,249 @@
+"""The microphone, through PortAudio: which one, its sound, and what happens when it is pulled out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.resampling import Resampler
+from musetalk_cli.errors import SourceError
+
+SourceLossPolicy = Literal["retry", "stop"]
+
+CALLBACK_S = 0.02
+BUFFER_S = 2.0  # sound that may wait for us; more than that means we stand still, and the newest is dropped and counted
+SILENT_DEVICE_S = 2.0  # a device that says nothing for this long is gone, whatever PortAudio believes
+RETRY_S = 1.0
+NO_MICROPHONE_HINT = "plug one in, and see: musetalk devices"
+
+
+@dataclass(frozen=True)
+class InputDevice:
+    """One microphone as PortAudio lists it."""
+
+    index: int
+    name: str
+    host: str
+    num_channels: int
+    rate_hz: int
+    is_default: bool
+
+
+def list_devices() -> list[InputDevice]:
+    """All inputs. Raises SourceError when PortAudio is missing."""
+    sound = _load_portaudio()
+    hosts = [host["name"] for host in sound.query_hostapis()]
+    default = sound.default.device[0]
+    return [
+        InputDevice(
+            index=index,
+            name=device["name"],
+            host=hosts[device["hostapi"]],
+            num_channels=device["max_input_channels"],
+            rate_hz=round(device["default_samplerate"]),
+            is_default=index == default,
+        )
+        for index, device in enumerate(sound.query_devices())
+        if device["max_input_channels"] > 0
+    ]
+
+
+def choose_device(wanted: str | None, devices: list[InputDevice]) -> InputDevice:
+    """The device with an index, an exact name or a part of one, or the default. Raises SourceError."""
+    if not devices:
+        raise SourceError("there is no microphone", hint=NO_MICROPHONE_HINT)
+    if wanted is None:
+        return next((device for device in devices if device.is_default), devices[0])
+    exact = [device for device in devices if wanted in (str(device.index), device.name)]
+    matching = exact or [device for device in devices if wanted.lower() in device.name.lower()]
+    if not matching:
+        raise SourceError(f"no microphone is called '{wanted}'", hint=f"there are: {_name_all(devices)}")
+    if len(matching) > 1 and not exact:
+        raise SourceError(f"'{wanted}' fits {len(matching)} microphones", hint=f"say which: {_name_all(matching)}")
+    return matching[0]
+
+
+def _name_all(devices: list[InputDevice]) -> str:
+    return ", ".join(f"{device.index} {device.name}" for device in devices)
+
+
+class MicrophoneSource:
+    """AudioSource of a microphone, mono. When it goes away, silence comes instead and it is looked for, or, with
+    ``on_loss`` "stop", the stream ends with a SourceError. ``tell`` gets one sentence at each change.
+
+    ``open`` raises SourceError when there is no PortAudio, no such microphone, or it cannot be used.
+    """
+
+    num_channels = 1
+    duration_s = None
+
+    def __init__(
+        self, wanted: str | None, rate_hz: int | None, on_loss: SourceLossPolicy, tell: Callable[[str], None]
+    ) -> None:
+        self._wanted, self._wanted_rate_hz, self._on_loss, self._tell = wanted, rate_hz, on_loss, tell
+        self.name = "the microphone"
+        self.num_overruns = 0
+        self._stream: Any = None
+        self._pieces: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._is_stopped = self._is_lost = False
+        self._heard_at = self._silent_since = 0.0
+        self._num_silent = 0
+        self._search: threading.Thread | None = None
+        self._resampler: Resampler | None = None
+
+    def open(self) -> None:
+        self._start()
+
+    def read(self) -> SoundArray | None:
+        while not self._is_stopped:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._pieces) or self._is_lost or self._is_stopped, CALLBACK_S)
+                data, is_lost = b"".join(self._pieces), self._is_lost
+                self._pieces.clear()
+            if data:
+                sound = self._convert(np.frombuffer(data, np.int16)[:, None])
+                if len(sound):
+                    return sound
+            elif is_lost or time.monotonic() - self._heard_at > SILENT_DEVICE_S:
+                silence = self._outlast_loss()
+                if len(silence):
+                    return silence
+        return None
+
+    def _convert(self, sound: SoundArray) -> SoundArray:
+        if self._resampler is None:
+            return sound
+        return self._resampler.push(sound.astype(np.float32) / np.float32(32768))
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self.stop()
+        if self._search is not None:
+            self._search.join()
+        self._end_stream()
+
+    def _start(self) -> None:
+        sound = _load_portaudio()
+        device = choose_device(self._wanted, list_devices())
+        rate_hz = self._choose_rate(sound, device)
+        self._resampler = None if rate_hz == SOUND_RATE_HZ else Resampler(rate_hz, 1)
+        try:
+            with _quiet_stderr():
+                self._stream = sound.RawInputStream(
+                    samplerate=rate_hz,
+                    channels=1,
+                    dtype="int16",
+                    device=device.index,
+                    blocksize=round(rate_hz * CALLBACK_S),
+                    latency="low",
+                    callback=self._receive,
+                    finished_callback=self._lose,
+                )
+                self._is_lost, self._heard_at = False, time.monotonic()
+                self._stream.start()
+        except sound.PortAudioError as error:
+            self._end_stream()
+            raise SourceError(f"cannot use microphone '{device.name}': {error}", hint=NO_MICROPHONE_HINT) from None
+        self.name = device.name
+        self._rate_hz = rate_hz
+
+    def _choose_rate(self, sound: Any, device: InputDevice) -> int:
+        """The wanted rate, or ours, or where the device refuses that, its own."""
+        if self._wanted_rate_hz:
+            return self._wanted_rate_hz
+        try:
+            with _quiet_stderr():
+                sound.check_input_settings(device=device.index, channels=1, dtype="int16", samplerate=SOUND_RATE_HZ)
+        except sound.PortAudioError:
+            return device.rate_hz
+        return SOUND_RATE_HZ
+
+    def _receive(self, data: Any, num_frames: int, times: Any, status: Any) -> None:
+        """PortAudio's callback: keep the samples and go."""
+        with self._changed:
+            self._heard_at = time.monotonic()
+            if status.input_overflow or len(self._pieces) * CALLBACK_S > BUFFER_S:
+                self.num_overruns += 1
+            if len(self._pieces) * CALLBACK_S <= BUFFER_S:
+                self._pieces.append(bytes(data))
+            self._changed.notify_all()
+
+    def _lose(self) -> None:
+        """PortAudio's finished callback: no exception tells of a device that is gone, only this."""
+        with self._changed:
+            self._is_lost = True
+            self._changed.notify_all()
+
+    def _outlast_loss(self) -> SoundArray:
+        """The silence that is due since the microphone went, while it is being looked for."""
+        now = time.monotonic()
+        if self._search is None or not self._search.is_alive():
+            if self._on_loss == "stop":
+                raise SourceError(f"microphone '{self.name}' is gone", hint="--on-source-loss retry waits for it")
+            self._tell(f"microphone '{self.name}' is gone: silence until it is back")
+            self._is_lost, self._silent_since, self._num_silent = True, now, 0
+            self._search = threading.Thread(target=self._find_again, name="musetalk-microphone", daemon=True)
+            self._search.start()
+        due = int((now - self._silent_since) * SOUND_RATE_HZ) - self._num_silent
+        self._num_silent += due
+        if due < SOUND_RATE_HZ * CALLBACK_S:
+            time.sleep(CALLBACK_S / 2)
+        return np.zeros((due, 1), dtype=np.int16)
+
+    def _find_again(self) -> None:
+        """Try to open it again, until it works or the run ends. PortAudio sees new devices only after a restart."""
+        sound = _load_portaudio()
+        while not self._is_stopped:
+            self._end_stream()
+            with contextlib.suppress(SourceError, sound.PortAudioError):
+                with _quiet_stderr():
+                    sound._terminate()
+                    sound._initialize()
+                self._start()
+                self._tell(f"microphone '{self.name}' is back")
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_stopped, RETRY_S)
+
+    def _end_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with _quiet_stderr():
+                stream.close(ignore_errors=True)
+
+
+def _load_portaudio() -> Any:
+    try:
+        with _quiet_stderr():
+            import sounddevice
+    except OSError:
+        hint = "install it: apt install libportaudio2, or dnf install portaudio, or brew install portaudio"
+        raise SourceError("PortAudio, which microphones need, is not installed", hint=hint) from None
+    return sounddevice
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """ALSA and PortAudio write straight to file descriptor 2, dozens of lines on a machine without a sound card."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,98 @@
+"""Raw samples on standard input, as a speech synthesiser or a recorder writes them."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.messages import FloatArray, SoundArray
+from musetalk_cli.engine.resampling import Resampler
+from musetalk_cli.errors import SourceError
+
+READ_BYTES = 1 << 14
+RATES_HZ = (4_000, 384_000)
+
+
+def _integers(kind: str) -> Callable[[bytes], FloatArray]:
+    scale = np.float32(2.0 ** (8 * np.dtype(kind).itemsize - 1))
+    return lambda data: np.frombuffer(data, kind).astype(np.float32) / scale
+
+
+def _floats(kind: str) -> Callable[[bytes], FloatArray]:
+    return lambda data: np.clip(np.nan_to_num(np.frombuffer(data, kind)), -1, 1).astype(np.float32)
+
+
+def _unsigned(data: bytes) -> FloatArray:
+    return (np.frombuffer(data, np.uint8).astype(np.float32) - 128.0) / 128.0
+
+
+def _packed_24(data: bytes) -> FloatArray:
+    parts: NDArray[np.int32] = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
+    values = (parts[:, 0] << 8) | (parts[:, 1] << 16) | (parts[:, 2] << 24)
+    return np.asarray(values / 2147483648.0, dtype=np.float32)
+
+
+# Name → bytes of a sample, and how to read it; the names are ffmpeg's.
+FORMATS: dict[str, tuple[int, Callable[[bytes], FloatArray]]] = {
+    "u8": (1, _unsigned),
+    "s16le": (2, _integers("<i2")),
+    "s16be": (2, _integers(">i2")),
+    "s24le": (3, _packed_24),
+    "s32le": (4, _integers("<i4")),
+    "f32le": (4, _floats("<f4")),
+    "f64le": (8, _floats("<f8")),
+}
+
+
+class RawSource:
+    """AudioSource of raw PCM on standard input: a sample format, its rate in Hz and 1 or 2 interleaved channels.
+
+    Raises SourceError when standard input is closed or a terminal.
+    """
+
+    duration_s = None
+
+    def __init__(self, sample_format: str, rate_hz: int, num_channels: int) -> None:
+        if sys.stdin is None or sys.stdin.closed:
+            raise SourceError("standard input is closed", hint="pipe raw samples into it")
+        if sys.stdin.isatty():
+            raise SourceError("standard input is a terminal", hint="pipe raw samples into it: tts | musetalk stream …")
+        self.num_channels = num_channels
+        width, self._decode = FORMATS[sample_format]
+        self._frame_bytes = width * num_channels
+        self._resampler = Resampler(rate_hz, num_channels)
+        self._fd = sys.stdin.fileno()
+        self._wake_read, self._wake_write = os.pipe()
+        self._rest = b""
+
+    def open(self) -> None:
+        """Nothing to wait for: raw samples have no header."""
+
+    def read(self) -> SoundArray | None:
+        while True:
+            if self._wake_read in select.select([self._fd, self._wake_read], [], [])[0]:
+                return None
+            data = os.read(self._fd, READ_BYTES)
+            if not data:
+                return None
+            data = self._rest + data
+            whole = len(data) - len(data) % self._frame_bytes
+            self._rest = data[whole:]
+            sound = self._resampler.push(self._decode(data[:whole]).reshape(-1, self.num_channels))
+            if len(sound):
+                return sound
+
+    def stop(self) -> None:
+        if self._wake_write >= 0:
+            os.write(self._wake_write, b".")
+
+    def close(self) -> None:
+        if self._wake_write >= 0:
+            os.close(self._wake_write)
+            os.close(self._wake_read)
+            self._wake_write = -1

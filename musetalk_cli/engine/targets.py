@@ -1,0 +1,232 @@
+"""One destination of a live stream, with a thread and a bounded ring of its own, so that it can stall nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from musetalk_cli.engine.fragments import Piece
+from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.stage import Aborted
+from musetalk_cli.errors import MuseTalkError
+
+TargetState = Literal["waiting", "live", "behind", "retrying", "gone", "ended"]
+# Pictures that wait for a slow target: some seconds, as long as a network's hiccup. Beyond that its oldest go.
+RING_PICTURES = 150
+# A destination on this machine that takes nothing for this long when the stream has ended is left.
+CLOSE_S = 5.0
+
+
+@dataclass(frozen=True)
+class TargetHealth:
+    """How a destination is doing: its state, bytes taken, pictures dropped for it alone, and times it was restarted."""
+
+    name: str
+    state: TargetState
+    num_bytes: int
+    num_dropped: int
+    num_restarts: int
+
+
+class Ring:
+    """Pieces that wait for one target. When it is full, the oldest whole groups of pictures are dropped; what comes out
+    after a gap begins with a keyframe."""
+
+    def __init__(self, max_pictures: int = RING_PICTURES) -> None:
+        self.num_dropped = 0
+        self._max_pictures = max_pictures
+        self._pieces: deque[Piece] = deque()
+        self._num_pictures = 0
+        self._needs_keyframe = True
+        self._is_finished = self._is_cancelled = False
+        self._changed = threading.Condition()
+
+    def put(self, piece: Piece) -> None:
+        """Add a fragment; never waits."""
+        with self._changed:
+            if self._needs_keyframe and not piece.is_keyframe:
+                self.num_dropped += piece.num_pictures
+                return
+            self._needs_keyframe = False
+            self._pieces.append(piece)
+            self._num_pictures += piece.num_pictures
+            if self._num_pictures > self._max_pictures:
+                self._drop_oldest()
+            self._changed.notify_all()
+
+    def wait_for_room(self) -> float:
+        """Wait until ``put`` would drop nothing, or the ring is closed; the seconds that took."""
+        started = time.monotonic()
+        with self._changed:
+            if self._has_room():
+                return 0.0
+            self._changed.wait_for(self._has_room)
+        return time.monotonic() - started
+
+    def take(self) -> Piece | None:
+        """The next piece, waiting for one; None when the stream has ended, or the ring was cancelled."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pieces or self._is_finished or self._is_cancelled)
+            if self._is_cancelled or not self._pieces:
+                return None
+            piece = self._pieces.popleft()
+            self._num_pictures -= piece.num_pictures
+            self._changed.notify_all()
+            return piece
+
+    def skip_to_newest(self) -> None:
+        """Keep the last group of pictures only, for a target that begins anew."""
+        with self._changed:
+            keyframes = [index for index, piece in enumerate(self._pieces) if piece.is_keyframe]
+            self._drop(keyframes[-1] if keyframes else len(self._pieces))
+            self._needs_keyframe = not keyframes
+
+    def pause(self, duration_s: float) -> None:
+        """Wait, but no longer than the ring lives."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_finished or self._is_cancelled, duration_s)
+
+    def finish(self) -> None:
+        with self._changed:
+            self._is_finished = True
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        with self._changed:
+            self._is_cancelled = True
+            self._changed.notify_all()
+
+    @property
+    def is_closing(self) -> bool:
+        return self._is_finished or self._is_cancelled
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled
+
+    @property
+    def num_pictures(self) -> int:
+        return self._num_pictures
+
+    def _has_room(self) -> bool:
+        return self._num_pictures < self._max_pictures or self._is_cancelled
+
+    def _drop_oldest(self) -> None:
+        later = [index for index, piece in enumerate(self._pieces) if index and piece.is_keyframe]
+        self._needs_keyframe = not later
+        self._drop(later[0] if later else len(self._pieces))
+
+    def _drop(self, num_pieces: int) -> None:
+        for _ in range(num_pieces):
+            num_pictures = self._pieces.popleft().num_pictures
+            self.num_dropped += num_pictures
+            self._num_pictures -= num_pictures
+
+
+class Target:
+    """A thread that carries pieces from its ring to a destination; ``_deliver`` is what subclasses do there."""
+
+    def __init__(self, name: str, tell: Callable[[str], None]) -> None:
+        self.name = name
+        self.ring = Ring()
+        self.error: BaseException | None = None
+        self.has_failed = False
+        self._tell = tell
+        self._state: TargetState = "waiting"
+        self._num_bytes = 0
+        self._num_restarts = 0
+        self._moved_at = time.monotonic()
+        self._header = b""
+        self._thread = threading.Thread(target=self._run, name=f"musetalk-target-{name}", daemon=True)
+
+    def begin(self, header: Piece) -> None:
+        """The stream's header is known: start."""
+        self._header = header.data
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will reach it."""
+        return self._state in ("gone", "ended")
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Gone for good, or never reached."""
+        return self._state == "gone" or (self.has_failed and not self._num_bytes)
+
+    def health(self) -> TargetHealth:
+        is_behind = self._state == "live" and self.ring.num_pictures > RING_PICTURES // 2
+        state = "behind" if is_behind else self._state
+        return TargetHealth(self.name, state, self._num_bytes, self.ring.num_dropped, self._num_restarts)
+
+    def cancel(self) -> None:
+        """Drop what waits; may be called from any thread."""
+        self.ring.cancel()
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        """Let what waits go out, unless the run was aborted, and end the thread."""
+        if not is_whole:
+            self.cancel()
+        self.ring.finish()
+        self._moved_at = time.monotonic()
+        while self._thread.ident is not None and self._thread.is_alive():
+            self._thread.join(0.1)
+            if time.monotonic() - self._moved_at > CLOSE_S:
+                self.cancel()
+
+    def _run(self) -> None:
+        try:
+            self._deliver()
+            if self._state != "gone":
+                self._state = "ended"
+        except Aborted:
+            self._state = "ended"
+        except BaseException as error:  # it belongs to whoever owns the fan-out
+            self.error = error
+            self._state = "gone"
+            self.ring.cancel()
+
+    def _deliver(self) -> None:
+        raise NotImplementedError
+
+    def _note(self, num_bytes: int) -> None:
+        self._num_bytes += num_bytes
+        self._moved_at = time.monotonic()
+        self._state = "live"
+
+
+class LocalTarget(Target):
+    """Standard output, a pipe or a file: an MP4 as it is. What is gone here cannot be opened again."""
+
+    def __init__(self, sink: Sink, tell: Callable[[str], None]) -> None:
+        super().__init__(sink.name, tell)
+        self._sink = sink
+
+    @property
+    def where(self) -> str | None:
+        return self._sink.where
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._sink.cancel()
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        super().close(is_whole=is_whole, is_final=is_final)
+        is_complete = is_whole and self.error is None
+        try:
+            self._sink.close(is_whole=is_complete, is_final=is_final and is_complete)
+        except MuseTalkError as error:
+            self.error = self.error or error
+
+    def _deliver(self) -> None:
+        self._write(self._header)
+        while (piece := self.ring.take()) is not None:
+            self._write(piece.data)
+
+    def _write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self._note(len(data))

@@ -1,0 +1,55 @@
+"""Single keys from the terminal while a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+from typing import Any
+
+
+class Keys:
+    """Reads keys without waiting for them. Where there is no terminal to read from, or it is not ours (a job in the
+    background), there are none. ``close`` leaves the terminal as it was."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        self._saved: Any = None
+        with contextlib.suppress(OSError, ImportError, ValueError):
+            self._open()
+
+    def read(self) -> str:
+        """The keys that were pressed since the last call."""
+        if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
+            return ""
+        with contextlib.suppress(OSError):
+            return os.read(self._fd, 64).decode("utf-8", "ignore")
+        return ""
+
+    def close(self) -> None:
+        if self._fd is None:
+            return
+        import termios
+
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+        os.close(self._fd)
+        self._fd = None
+
+    def _open(self) -> None:
+        import termios
+        import tty
+
+        if sys.stderr is None or not sys.stderr.isatty():
+            return
+        fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+        try:
+            if os.tcgetpgrp(fd) != os.getpgrp():
+                raise OSError("in the background")
+            self._saved = termios.tcgetattr(fd)
+            tty.setcbreak(fd, termios.TCSANOW)
+        except (OSError, termios.error):
+            os.close(fd)
+            return
+        self._fd = fd

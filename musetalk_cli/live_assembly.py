@@ -1,0 +1,170 @@
+"""From settings and a request to the pipeline of a live stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.config import Config
+from musetalk_cli.errors import SinkError
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.fan_out import FanOut
+    from musetalk_cli.engine.live import Pace
+    from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+    from musetalk_cli.engine.sources import AudioSource
+    from musetalk_cli.engine.targets import Target
+
+STDIN = "-"
+# Half a frame at 25 fps: every picture and its sound leave as a fragment of their own.
+FRAGMENT_S = 0.02
+# The block that ``video_send_interval`` is told for, seconds.
+SEND_BLOCK_S = 2.0
+# Beyond a block and its look-ahead: what the way from 48 to 16 kHz keeps back, and one piece of the feed.
+HEAD_MARGIN_S = 0.05
+DEFAULT_RATE_HZ = 24_000  # raw samples: what most speech synthesisers write
+
+
+@dataclass(frozen=True)
+class LiveInput:
+    """Where the voice of a stream comes from: a microphone (``location`` None), or a file, URL or stdin, which with a
+    ``sample_format`` holds raw samples."""
+
+    location: str | None
+    device: str | None = None
+    sample_format: str | None = None
+    rate_hz: int | None = None
+    num_channels: int = 1
+    is_paced: bool = True
+    duration_s: float | None = None
+
+    @property
+    def is_microphone(self) -> bool:
+        return self.location is None
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it may say nothing for a while without having ended."""
+        return self.location is not None and (self.location == STDIN or "://" in self.location)
+
+
+def open_targets(
+    config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Callable[[str], None]
+) -> FanOut:
+    """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
+    from musetalk_cli.engine.fan_out import FanOut
+    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.engine.remux import RemuxTarget, parse_destination
+    from musetalk_cli.engine.sinks import open_sink
+    from musetalk_cli.engine.targets import LocalTarget
+
+    ffmpeg = find_ffmpeg(config.ffmpeg)
+    targets: list[Target] = []
+    for output in outputs:
+        destination = parse_destination(output, overwrite=overwrite)
+        if destination:
+            targets.append(RemuxTarget(destination, ffmpeg, tell))
+        else:
+            targets.append(LocalTarget(open_sink(output, overwrite=overwrite), tell))
+    if len(set(outputs)) < len(outputs):
+        raise SinkError("one output is named twice", hint="name each target once")
+    return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)
+
+
+def build_live_pipeline(
+    config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Callable[[str], None]
+) -> Pipeline:
+    """A pipeline from a live source to ``fan_out``, ready to start. ``started_at`` is when the command began, by
+    ``time.perf_counter()``.
+
+    Raises MuseTalkError for whatever is wrong with the input, the avatar or ffmpeg.
+    """
+    from musetalk_cli.avatar_library import choose_avatar
+    from musetalk_cli.engine.encoder import EncoderProcess
+    from musetalk_cli.engine.encoder_choice import choose_codec
+    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.engine.pipeline import Pipeline
+
+    ffmpeg = find_ffmpeg(config.ffmpeg)
+    with ExitStack() as failing:
+        source = _make_source(config, input_, ffmpeg, tell)
+        failing.callback(source.close)
+        chosen = choose_avatar(config)
+        codec = choose_codec(ffmpeg, config.stream.encoder)
+        if not (input_.is_microphone or input_.location == STDIN):
+            source.open()  # only its first bytes say how many channels it has
+        settings = encoder_settings(config, chosen, source.num_channels, codec=codec, fragment_s=FRAGMENT_S)
+        encoder = EncoderProcess(ffmpeg, settings)
+        failing.callback(encoder.close)
+        avatar = chosen.load()
+        failing.callback(avatar.close)
+        model = build_model(config, avatar, chosen.height_px)
+        if input_.is_microphone or (input_.location == STDIN and not input_.is_paced):
+            source.open()  # as late as possible: what it says while we still load would only be late
+        feed, pace = _put_on_clock(config, input_, source, model, fan_out)
+        failing.callback(feed.close)
+        shown = avatar.resized(chosen.height_px)
+        pipeline = Pipeline(feed, model, shown, encoder, fan_out, _settings(config), started_at, pace)
+        if input_.is_paced:
+            feed.open()
+        failing.pop_all()
+        return pipeline
+
+
+def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[[str], None]) -> AudioSource:
+    from musetalk_cli.engine.microphone import MicrophoneSource
+    from musetalk_cli.engine.raw_sound import RawSource
+    from musetalk_cli.engine.sources import FileSource
+
+    source: AudioSource
+    if input_.location is None:
+        source = MicrophoneSource(input_.device, input_.rate_hz, config.stream.on_source_loss, tell)
+    elif input_.sample_format:
+        source = RawSource(input_.sample_format, input_.rate_hz or DEFAULT_RATE_HZ, input_.num_channels)
+    else:
+        source = FileSource(input_.location, ffmpeg, is_live=True)
+    return source
+
+
+def _put_on_clock(
+    config: Config, input_: LiveInput, source: AudioSource, model: LipSyncModel, fan_out: FanOut
+) -> tuple[AudioSource, Pace | None]:
+    """The source as the pipeline reads it, and the pace that goes with it; neither has a clock without ``is_paced``."""
+    from musetalk_cli.engine.live import LivePace
+    from musetalk_cli.engine.live_feed import Limited, LiveFeed
+    from musetalk_cli.engine.overload import Overload
+    from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
+
+    if not input_.is_paced:
+        return (source if input_.duration_s is None else Limited(source, input_.duration_s)), None
+    settings = PaceSettings(
+        head_s=config.audio.target_duration + model.after_s + HEAD_MARGIN_S,
+        lead_s=config.stream.buffer_s,
+        generation_speed=config.video.generation_speed_multiplier,
+        fill_rate=SEND_BLOCK_S / config.performance.video_send_interval,
+        can_run_ahead=not input_.is_microphone,
+    )
+    credit = Credit(StreamClock(), settings)
+    opens_late = input_.location == STDIN
+    feed = LiveFeed(source, credit, fills_gaps=input_.pauses, opens_late=opens_late)
+    overload = Overload(config.stream.when_slow, config.stream.late_after_s)
+    pace = LivePace(credit, overload, config.video.frame_rate)
+    pace.health = fan_out.health
+    pace.count_filled = lambda: feed.num_filled
+    pace.count_overruns = lambda: getattr(source, "num_overruns", 0)
+    fan_out.on_pictures = pace.note_out
+    fan_out.on_wait = credit.clock.pause
+    return (feed if input_.duration_s is None else Limited(feed, input_.duration_s)), pace
+
+
+def _settings(config: Config) -> PipelineSettings:
+    """As for a file, with batches that give every worker a part of even a short block."""
+    settings = pipeline_settings(config)
+    num_frames = ceil(settings.block_s * settings.frame_rate)
+    share = max(1, ceil(num_frames / settings.num_workers))
+    return replace(settings, batch_size=min(settings.batch_size, share))

@@ -1,0 +1,78 @@
+"""Drives a live stream from the main thread: its display, its keys, and how it is summed up."""
+
+from __future__ import annotations
+
+import sys
+
+from musetalk_cli.console import own_stderr
+from musetalk_cli.dashboard import Dashboard, QuietDashboard
+from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.engine.timing import Snapshot
+from musetalk_cli.keys import Keys
+from musetalk_cli.notices import Notices
+from musetalk_cli.runner import StatsFile, run_pipeline
+from musetalk_cli.stream_view import LiveStreamDashboard, PlainStreamDashboard
+from musetalk_cli.usage import UsageMeter
+
+
+def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, is_quiet: bool) -> tuple[str, int]:
+    """Run to the end. Returns a summary and the exit code: 0, or 128 + the signal that interrupted it.
+
+    Raises the pipeline's first error, after everything has been released.
+    """
+    with own_stderr():
+        return _run(pipeline, stats, notices, is_quiet)
+
+
+def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
+    dashboard = _open_dashboard(is_quiet)
+    keys = Keys()
+
+    def tick() -> None:
+        for text in notices.take():
+            dashboard.tell(text)
+        for key in keys.read():
+            _obey(key, pipeline, dashboard)
+
+    try:
+        snapshot, exit_code = run_pipeline(pipeline, dashboard, stats, tick)
+    finally:
+        keys.close()
+        for text in notices.take():
+            dashboard.tell(text)
+    return describe_run(snapshot), exit_code
+
+
+def _open_dashboard(is_quiet: bool) -> Dashboard:
+    if is_quiet:
+        return QuietDashboard()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return LiveStreamDashboard(UsageMeter()) if is_terminal else PlainStreamDashboard(UsageMeter())
+
+
+def _obey(key: str, pipeline: Pipeline, dashboard: Dashboard) -> None:
+    if key in "qQ":
+        dashboard.tell("stopping: finishing what is under way")
+        pipeline.stop()
+    elif key in "mM":
+        dashboard.tell("muted" if pipeline.toggle_mute() else "heard again")
+
+
+def describe_run(snapshot: Snapshot) -> str:
+    """``1500 frames, 60.0 s, latency 2.61 s (p95 3.40), 0 held, 4.1 MB``"""
+    parts = [f"{snapshot.num_frames} frames", f"{snapshot.media_s:.1f} s"]
+    if live := snapshot.live:
+        counts = live.counts
+        parts.append(f"latency {live.latency.run_p50_s:.2f} s (p95 {live.latency.run_p95_s:.2f})")
+        parts += [
+            f"{number} frames {word}"
+            for number, word in (
+                (counts.num_held, "held"),
+                (counts.num_idle, "idle for lack of time"),
+                (counts.num_skipped, "skipped"),
+            )
+            if number
+        ]
+        if live.num_overruns:
+            parts.append(f"{live.num_overruns} overruns of the microphone")
+    return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"])

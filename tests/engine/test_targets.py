@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.engine.fan_out import FanOut
+from musetalk_cli.engine.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.remux import RemuxTarget, build_remux_args, parse_destination
+from musetalk_cli.engine.targets import LocalTarget, Ring, Target
+from musetalk_cli.errors import SinkError
+from tests.media import read_pictures
+
+
+def piece(number: int, *, is_keyframe: bool = False) -> Piece:
+    return Piece(b"%d " % number, is_header=False, is_keyframe=is_keyframe, num_pictures=1)
+
+
+def taken(ring: Ring) -> list[int]:
+    ring.finish()
+    numbers = []
+    while (found := ring.take()) is not None:
+        numbers.append(int(found.data))
+    return numbers
+
+
+def test_a_full_ring_drops_the_oldest_groups_and_begins_with_a_keyframe() -> None:
+    ring = Ring(max_pictures=20)
+    for number in range(45):
+        ring.put(piece(number, is_keyframe=number % 8 == 0))
+    assert taken(ring) == list(range(32, 45))
+    assert ring.num_dropped == 32
+
+
+def test_a_group_larger_than_the_ring_is_dropped_until_the_next_keyframe() -> None:
+    ring = Ring(max_pictures=5)
+    for number in range(12):
+        ring.put(piece(number, is_keyframe=number in (0, 10)))
+    assert taken(ring) == [10, 11]
+    assert ring.num_dropped == 10
+
+
+def test_nothing_comes_before_the_first_keyframe() -> None:
+    ring = Ring()
+    for number in range(4):
+        ring.put(piece(number, is_keyframe=number == 2))
+    assert taken(ring) == [2, 3]
+
+
+def test_a_target_that_begins_anew_gets_the_newest_group() -> None:
+    ring = Ring()
+    for number in range(30):
+        ring.put(piece(number, is_keyframe=number % 10 == 0))
+    ring.skip_to_newest()
+    assert taken(ring) == list(range(20, 30))
+
+
+def test_a_ring_that_is_waited_for_drops_nothing() -> None:
+    ring, got = Ring(max_pictures=4), []
+
+    def drain() -> None:
+        while (found := ring.take()) is not None:
+            time.sleep(0.002)
+            got.append(int(found.data))
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    waited_s = 0.0
+    for number in range(40):
+        waited_s += ring.wait_for_room()
+        ring.put(piece(number, is_keyframe=number == 0))
+    ring.finish()
+    reader.join()
+    assert got == list(range(40))
+    assert ring.num_dropped == 0
+    assert waited_s > 0
+
+
+class Collector:
+    """A Sink that keeps the bytes; ``gate`` closed, it is frozen; with an error it breaks."""
+
+    def __init__(self, name: str, error: BaseException | None = None) -> None:
+        self.name = name
+        self.where: str | None = None
+        self.data = b""
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_whole: bool | None = None
+        self._error = error
+
+    def write(self, data: bytes) -> None:
+        self.gate.wait(20)
+        if self._error and self.data:
+            raise self._error
+        self.data += data
+
+    def cancel(self) -> None:
+        self.gate.set()
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        self.is_whole = is_whole
+        self.where = self.name if is_whole else None
+
+
+@pytest.fixture(scope="module")
+def stream(ffmpeg: str) -> bytes:
+    """12 s of a fragmented MP4 as the live encoder writes it."""
+    inputs = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=12", "-f", "lavfi", "-i", "sine=d=12:r=48000"]
+    video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]
+    flags = ["-frag_duration", "20000", "-movflags", "frag_keyframe+empty_moov+default_base_moof"]
+    command = [ffmpeg, "-v", "error", *inputs, *video, "-c:a", "aac", *flags, "-f", "mp4", "pipe:1"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def local(*sinks: Collector) -> list[Target]:
+    return [LocalTarget(sink, lambda text: None) for sink in sinks]
+
+
+def send(fan_out: FanOut, data: bytes, step: int = 4_000) -> None:
+    for start in range(0, len(data), step):
+        fan_out.write(data[start : start + step])
+        time.sleep(0.001)
+
+
+def test_the_splitter_finds_every_picture_and_every_keyframe(stream: bytes) -> None:
+    splitter = FragmentSplitter()
+    pieces = [found for start in range(0, len(stream), 777) for found in splitter.feed(stream[start : start + 777])]
+    assert b"".join(found.data for found in pieces) == stream
+    assert [found.is_header for found in pieces].count(True) == 1
+    assert sum(found.num_pictures for found in pieces) == 300
+    assert sum(found.is_keyframe for found in pieces) == 12
+
+
+def test_all_targets_get_every_byte(stream: bytes) -> None:
+    sinks = [Collector("a"), Collector("b")]
+    counted: list[int] = []
+    fan_out = FanOut(local(*sinks), "retry", lambda text: None)
+    fan_out.on_pictures = counted.append
+    send(fan_out, stream)
+    fan_out.close(is_whole=True, is_final=True)
+    assert [sink.data == stream for sink in sinks] == [True, True]
+    assert sum(counted) == 300
+    assert fan_out.where == "a, b"
+
+
+def test_a_frozen_target_holds_up_nobody_and_goes_on_at_a_keyframe(stream: bytes, ffmpeg: str) -> None:
+    quick, frozen = Collector("quick"), Collector("frozen")
+    fan_out = FanOut(local(quick, frozen), "retry", lambda text: None)
+    cut = len(stream) // 6
+    send(fan_out, stream[:cut])
+    frozen.gate.clear()
+    send(fan_out, stream[cut : 5 * cut])
+    assert len(quick.data) > len(stream) // 2
+    frozen.gate.set()
+    send(fan_out, stream[5 * cut :])
+    fan_out.close(is_whole=True, is_final=True)
+    assert quick.data == stream
+    health = {target.name: target for target in fan_out.health()}
+    assert health["frozen"].num_dropped > 0
+    assert health["quick"].num_dropped == 0
+    assert len(read_pictures(ffmpeg, frozen.data, 64, 64)) == 300 - health["frozen"].num_dropped
+
+
+def test_a_target_that_dies_leaves_the_others_alone(stream: bytes) -> None:
+    told: list[str] = []
+    good, bad = Collector("good"), Collector("bad", SinkError("no space left"))
+    fan_out = FanOut(local(good, bad), "retry", told.append)
+    send(fan_out, stream)
+    with pytest.raises(SinkError, match="no space left"):
+        fan_out.close(is_whole=True, is_final=True)
+    assert good.data == stream
+    assert (good.is_whole, bad.is_whole) == (True, False)
+    assert told == ["bad is gone: no space left"]
+
+
+def test_the_last_reader_that_goes_ends_it(stream: bytes) -> None:
+    fan_out = FanOut(local(Collector("player", BrokenPipeError())), "retry", lambda text: None)
+    with pytest.raises(BrokenPipeError):
+        send(fan_out, stream)
+    fan_out.close(is_whole=False, is_final=False)
+
+
+def test_stop_on_loss(stream: bytes) -> None:
+    fan_out = FanOut(local(Collector("good"), Collector("bad", SinkError("gone"))), "stop", lambda text: None)
+    with pytest.raises(SinkError, match="gone"):
+        send(fan_out, stream)
+    fan_out.close(is_whole=False, is_final=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("udp://127.0.0.1", "lacks a port"),
+        ("srt://host", "lacks a port"),
+        ("udp://host:notaport", "lacks a port"),
+        ("rtmp://", "names no host"),
+        ("ftp://host/x", "cannot stream to 'ftp://'"),
+        ("no/such/deep/", "there is no folder"),
+    ],
+)
+def test_addresses_that_cannot_work(text: str, words: str) -> None:
+    with pytest.raises(SinkError, match=words):
+        parse_destination(text, overwrite=False)
+
+
+def test_addresses_that_can(tmp_path: Path) -> None:
+    assert parse_destination("-", overwrite=False) is None
+    assert parse_destination("talk.mp4", overwrite=False) is None
+    rtmp = parse_destination("rtmp://host/live/secret", overwrite=False)
+    assert rtmp
+    assert rtmp.name == "rtmp://host/live/…", "a stream key is a password"
+    assert rtmp.url == "rtmp://host/live/secret"
+    srt = parse_destination("srt://host:9000?passphrase=secret", overwrite=False)
+    assert srt
+    assert srt.name == "srt://host:9000"
+    assert srt.url.endswith("?passphrase=secret&pkt_size=1316")
+    hls = parse_destination(f"{tmp_path}/-x:y/", overwrite=False)
+    assert hls
+    assert build_remux_args("ffmpeg", hls)[-1] == f"file:{tmp_path}/-x:y/index.m3u8"
+    (tmp_path / "index.m3u8").touch()
+    with pytest.raises(SinkError, match="exists already"):
+        parse_destination(str(tmp_path), overwrite=False)
+
+
+def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
+    send(fan_out, stream)
+    fan_out.close(is_whole=True, is_final=True)
+    playlist = (tmp_path / "live" / "index.m3u8").read_text()
+    assert playlist.count(".m4s") >= 5
+    assert {path.suffix for path in (tmp_path / "live").iterdir()} == {".m3u8", ".mp4", ".m4s"}
+    assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
+
+
+def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg: str) -> None:
+    destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
+    assert destination
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None)
+    with pytest.raises(SinkError, match="refused") as caught:
+        for start in range(0, len(stream), 1_000):
+            fan_out.write(stream[start : start + 1_000])
+            time.sleep(0.05)
+    assert "key" not in str(caught.value)
+    fan_out.close(is_whole=False, is_final=False)
