@@ -37,8 +37,8 @@ class SilenceSettings:
     speech, as mouths do, until ``hangover_s`` after it; ``fade_s`` is how long each cross-fade takes.
     """
 
-    threshold_dbfs: float = -60.0
-    range_db: float = 36.0
+    threshold_dbfs: float = -52.0
+    range_db: float = 30.0
     noise_margin_db: float = 8.0
     noise_ceiling_dbfs: float = -42.0
     shortest_s: float = 0.03
