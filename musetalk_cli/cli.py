@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import __version__
-from musetalk_cli.commands import render
+from musetalk_cli.commands import models, render
 from musetalk_cli.console import say, say_error
 from musetalk_cli.errors import MuseTalkError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("render")(render.render)
+app.add_typer(models.app, name="models")
 
 
 def _show_version(is_wanted: bool) -> None:
