@@ -94,7 +94,7 @@ class BlockCutter:
         self._sound = sound if self._sound is None else np.concatenate([self._sound, sound])
         self._mono = np.concatenate([self._mono, self._decimator.push(sound)])
         while len(self._mono) >= self._before + self._block + self._after:
-            yield self._cut(frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate))
+            yield self._cut(frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate), None)
 
     def finish(self) -> Iterator[AudioBlock]:
         """Yield what is left, the last block padded."""
@@ -105,9 +105,9 @@ class BlockCutter:
             self._mono = np.concatenate([self._mono, np.zeros(max(0, missing), np.float32)])
             is_last = len(self._sound) <= self._block * DECIMATION
             whole = frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate)
-            yield self._cut(total if is_last else whole)
+            yield self._cut(total if is_last else whole, self._num_sound)
 
-    def _cut(self, end_frame: int) -> AudioBlock:
+    def _cut(self, end_frame: int, sound_end: int | None) -> AudioBlock:
         assert self._sound is not None  # noqa: S101 - only called when there is sound
         start = self._index * self._block
         first_frame = frame_at(Fraction(start, MODEL_RATE_HZ), self._frame_rate)
@@ -118,6 +118,7 @@ class BlockCutter:
             sound=self._sound[: self._block * DECIMATION],
             sound_start=start * DECIMATION,
             frames=range(first_frame, end_frame),
+            sound_end=sound_end,
         )
         self._mono = self._mono[self._block :]
         self._sound = self._sound[self._block * DECIMATION :]

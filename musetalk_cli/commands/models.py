@@ -1,0 +1,150 @@
+"""``musetalk models``: the neural models' weights – what is here, getting, converting and checking them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musetalk_cli.console import say
+from musetalk_cli.errors import ModelError
+from musetalk_cli.transfers import TransferDisplay
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
+    from musetalk_cli.engine.weights.store import WeightStore
+    from musetalk_cli.engine.weights.verification import Verdict
+
+app = typer.Typer(help="The neural models' weights: list, download, import, convert, verify.", no_args_is_help=True)
+
+NAMES = "Which weights: musetalk-1.5, musetalk-1.0, face-parsing."
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=NAMES, show_default=False)]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """What is here, what is missing, and how large it is."""
+    from musetalk_cli.engine.weights.download import size_text
+    from musetalk_cli.engine.weights.inventory import describe_all
+
+    described = describe_all(_store())
+    if as_json:
+        typer.echo(json.dumps(described, indent=2))
+    for one in () if as_json else described:
+        rest = f", {size_text(one['download_bytes'])} to download" if one["download_bytes"] else ""
+        typer.echo(f"{one['name']:<14}{one['state']:<10}{size_text(one['num_bytes'])}{rest}   {one['title']}")
+        for part in one["parts"]:
+            typer.echo(f"  {part['title']:<14}{part['state']:<10}{part['path'] or part['wanted']}")
+
+
+@app.command()
+def download(
+    names: NamesArgument = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without being asked.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Get weights (musetalk-1.5 if none are named) from the Hugging Face hub; an interrupted download is taken up."""
+    from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
+    from musetalk_cli.engine.weights.inventory import wanted_files
+
+    store, weight_sets = _store(), _sets(names or ["musetalk-1.5"])
+    files = wanted_files(weight_sets, store)
+    if files:
+        num_bytes = count_missing_bytes(files, store.models)
+        check_space(store.models, num_bytes, "the download")
+        _agree(files, f"{size_text(num_bytes)} to fetch into {store.models}", is_agreed=yes)
+    with TransferDisplay(is_quiet=quiet) as display:
+        for file in files:
+            fetch(file, store.models, display)
+        display.say(f"{', '.join(each.name for each in weight_sets)}: all there")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Upstream's models folder, or the one around it.")],
+    is_copy: Annotated[bool, typer.Option("--convert", help="Keep a converted copy; DIR itself is not used.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Use weights that are already on this computer, where they are."""
+    from musetalk_cli.engine.weights.convert import convert_verified
+    from musetalk_cli.engine.weights.imports import check_folder, find_models_folder
+
+    store, found = _store(), find_models_folder(folder)
+    with TransferDisplay(is_quiet=quiet) as display:
+        verdicts = check_folder(found, display)
+        _report(verdicts, is_quiet=quiet)
+        if not is_copy:
+            store.refer_to(found)
+        for verdict in verdicts if is_copy else ():
+            display.say(f"{verdict.part.title}: {convert_verified(verdict, store.models)}")
+
+
+@app.command()
+def convert(
+    names: NamesArgument = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Delete the downloaded originals afterwards.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write weights (all that are here, if none are named) as fp16 safetensors: half the disk, a faster start."""
+    from musetalk_cli.engine.weights.convert import convert as convert_part
+    from musetalk_cli.engine.weights.inventory import originals
+
+    store, weight_sets = _store(), _sets(names)
+    for weight_set in weight_sets if names else ():
+        store.require(weight_set)
+    with TransferDisplay(is_quiet=quiet) as display:
+        for part, path in originals(weight_sets, store):
+            display.say(f"{part.title}: {convert_part(part, path, store.find_settings(part), store.models)}")
+            if replace and path.is_relative_to(store.models):
+                path.unlink()
+
+
+@app.command()
+def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
+    """Check weights (all that are here, if none are named): are they whole, the published ones, and do they fit."""
+    from musetalk_cli.engine.weights.verification import verify as verify_part
+
+    store = _store()
+    parts = list(dict.fromkeys(part for each in _sets(names) for part in each.parts if names or store.find(part)))
+    if not parts:
+        raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
+    with TransferDisplay(is_quiet=quiet) as display:
+        verdicts = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
+    _report(verdicts, is_quiet=quiet)
+
+
+def _store() -> WeightStore:
+    from musetalk_cli.engine.weights.store import WeightStore, home_folder
+
+    return WeightStore(home_folder())
+
+
+def _sets(names: Sequence[str] | None) -> list[WeightSet]:
+    from musetalk_cli.engine.weights.registry import WEIGHT_SETS, get_weight_set
+
+    return [get_weight_set(name) for name in names] if names else list(WEIGHT_SETS)
+
+
+def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool) -> None:
+    """Show the licences; go on only if the user agrees."""
+    from musetalk_cli.engine.weights.inventory import list_licences
+
+    for line in ("These files are others' work, under their licences:", *list_licences(files), what):
+        say(line)
+    if not is_agreed and not sys.stdin.isatty():
+        raise ModelError("nobody can be asked whether these licences are agreed to", hint="--yes agrees to them")
+    if not is_agreed:
+        typer.confirm("Go on?", err=True, abort=True)
+
+
+def _report(verdicts: Sequence[Verdict], *, is_quiet: bool) -> None:
+    """A line for each file on stdout; raise ModelError for the first that no model can use."""
+    for verdict in verdicts if not is_quiet else ():
+        typer.echo(f"{verdict.part.title:<13}{verdict.standing:<11}{verdict.path or ''}\n{'':<13}{verdict.note}")
+    for bad in (verdict for verdict in verdicts if not verdict.is_good):
+        raise ModelError(bad.note, hint=bad.hint)

@@ -1,0 +1,44 @@
+"""Where the nets run, and in what numbers."""
+
+from __future__ import annotations
+
+import torch
+
+from musetalk_cli.engine.models.musetalk.loading import Precision
+from musetalk_cli.errors import ModelError
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def choose_precision(device: str = "auto", precision: str = "auto") -> Precision:
+    """``device``: auto, cpu, mps, cuda or cuda:N; ``precision``: auto, fp16, bf16 or fp32.
+
+    auto takes a CUDA device before Apple's, and that before the CPU; half precision on the first two, full on the CPU,
+    which is slower in half. Raises ModelError for a device that is not there.
+    """
+    chosen = torch.device(_find_device() if device == "auto" else device)
+    _check(chosen)
+    dtype = DTYPES["fp32" if chosen.type == "cpu" else "fp16"] if precision == "auto" else DTYPES[precision]
+    if chosen.type == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
+        raise ModelError(f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint="use --precision fp16")
+    return Precision(chosen, dtype)
+
+
+def _find_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check(device: torch.device) -> None:
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            built = torch.version.cuda
+            why = "nvidia-smi should show one" if built else "this PyTorch was built without CUDA, see pytorch.org"
+            raise ModelError(f"there is no CUDA device for '{device}'", hint=f"{why}; --device cpu works, but slowly")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise ModelError(
+                f"there is no device '{device}': {torch.cuda.device_count()} CUDA device(s) are numbered from 0"
+            )
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("there is no Apple GPU for 'mps'", hint="--device cpu works, but slowly")

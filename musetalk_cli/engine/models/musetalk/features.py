@@ -1,0 +1,146 @@
+"""Which sound each frame hears, and how: the features of MuseTalk, the same for a file and for a live stream.
+
+A frame hears ten steps of Whisper's encoder (20 ms each), all five levels of each: four steps before its own, its own
+two at 25 frames per second, four after. Whisper hears windows of 30 s and is not causal, so *which* window a step is
+taken from matters. Two schemes:
+
+``AnchoredFeatures`` is used for files and streams alike. The windows stand at fixed places of the stream, every 10 s;
+a block is heard at its true place in the latest window that begins early enough, with the real sound before it and
+silence for what has not been heard yet. Its features depend on the block alone, so cutting the input differently
+changes nothing, not even a bit.
+
+``UpstreamFeatures`` does what the official scripts do: windows of 30 s side by side, each heard whole, that is with up
+to 30 s of the future, and its frame windows. For comparison with pictures made by them.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FloatArray
+
+STEP_HZ = 50
+STEPS_PER_FRAME = 10
+STEPS_BEFORE = 4
+SAMPLES_PER_STEP = MODEL_RATE_HZ // STEP_HZ
+
+StepArray = NDArray[np.int64]
+
+
+class Listener(Protocol):
+    """Whisper, with everything around it."""
+
+    window_s: int
+    step_dim: int  # levels · dim
+    clamps_ends: bool
+
+    def listen(self, samples: FloatArray) -> FloatArray:
+        """At most ``window_s`` of sound, 16 kHz, what is missing taken as not heard → (steps, levels, dim)."""
+
+
+def frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
+    """The ten steps that each frame hears, (len(frames), 10); negative ones lie in front of the stream.
+
+    The frame's own first step is the one in which it begins. At 25 frames per second this is upstream's rule; below,
+    upstream shifts the window to the past by up to 120 ms, which is not followed.
+    """
+    first = [math.floor(frame * STEP_HZ / frame_rate) - STEPS_BEFORE for frame in frames]
+    return np.array(first, np.int64).reshape(-1, 1) + np.arange(STEPS_PER_FRAME)
+
+
+def upstream_frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
+    """The same by upstream's rule, with its whole-numbered rate and its floating-point rounding."""
+    rate = int(frame_rate)
+    steps_per_frame = STEP_HZ / rate
+    before = 2 * math.ceil(steps_per_frame)
+    first = [math.floor(frame * steps_per_frame) - before for frame in frames]
+    return np.array(first, np.int64).reshape(-1, 1) + np.arange(STEPS_PER_FRAME)
+
+
+def gather(levels: FloatArray, first_step: int, steps: StepArray, num_steps: int | None, *, clamps: bool) -> FloatArray:
+    """Pick the steps of every frame: (frames, 10 · levels · dim), step by step, in each all levels.
+
+    ``levels`` (n, levels, dim) begins with the stream's step ``first_step``; ``num_steps`` is the stream's length where
+    it is known. Steps outside the stream are zero (MuseTalk 1.5) or, with ``clamps``, the nearest inside (1.0).
+    """
+    end = first_step + len(levels) if num_steps is None else num_steps
+    inside = np.clip(steps, 0, max(0, end - 1))
+    picked = levels[inside - first_step]
+    if not clamps:
+        picked[(steps < 0) | (steps >= end)] = 0.0
+    return picked.reshape(len(steps), -1)
+
+
+def count_steps(block: AudioBlock) -> int | None:
+    """Whole steps in the stream, where its end is known."""
+    return None if block.sound_end is None else block.sound_end * STEP_HZ // SOUND_RATE_HZ
+
+
+def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
+    """What is there of the stream from ``start_s`` to ``stop_s``: as far as the block reaches, without its padding."""
+    first = round(block.start_s * MODEL_RATE_HZ)
+    end = first + len(block.samples)
+    if block.sound_end is not None:
+        end = min(end, -(-block.sound_end * MODEL_RATE_HZ // SOUND_RATE_HZ))
+    return block.samples[start_s * MODEL_RATE_HZ - first : min(stop_s * MODEL_RATE_HZ, end) - first]
+
+
+class AnchoredFeatures:
+    """See above. ``features`` is a pure function of the block."""
+
+    slide_s = 10
+    # The last step of a block's last frame begins at most four steps behind it, and a step hears 32.5 ms further.
+    after_s = 0.12
+
+    def __init__(self, listener: Listener, frame_rate: Fraction) -> None:
+        self._listener = listener
+        self._frame_rate = frame_rate
+        self.before_s = float(listener.window_s)
+
+    def features(self, block: AudioBlock) -> FloatArray:
+        """float32 (len(block.frames), 10 · levels · dim)."""
+        start_s = self._window_start_s(round(block.start_s * MODEL_RATE_HZ) + len(block.samples))
+        levels = self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))
+        steps = frame_steps(block.frames, self._frame_rate)
+        return gather(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._listener.clamps_ends)
+
+    def _window_start_s(self, end: int) -> int:
+        """The first multiple of ten seconds from which 30 s reach to sample ``end``."""
+        late_s = Fraction(end, MODEL_RATE_HZ) - self._listener.window_s
+        return self.slide_s * max(0, math.ceil(late_s / self.slide_s))
+
+
+class UpstreamFeatures:
+    """See above. Blocks come in order; each window is heard once."""
+
+    def __init__(self, listener: Listener, frame_rate: Fraction) -> None:
+        self._listener = listener
+        self._frame_rate = frame_rate
+        self._windows: dict[int, FloatArray] = {}
+        # A block may need the whole window in front of its own, less its own first step, and the whole one behind.
+        self.before_s = listener.window_s + 0.4
+        self.after_s = listener.window_s + 0.12
+
+    def features(self, block: AudioBlock) -> FloatArray:
+        """float32 (len(block.frames), 10 · levels · dim)."""
+        if not block.frames:
+            return np.zeros((0, STEPS_PER_FRAME * self._listener.step_dim), np.float32)
+        steps = upstream_frame_steps(block.frames, self._frame_rate)
+        num_steps = count_steps(block)
+        size = self._listener.window_s * STEP_HZ
+        last = int(steps.max()) if num_steps is None else max(0, min(int(steps.max()), num_steps - 1))
+        indices = range(max(0, min(int(steps.min()), last)) // size, last // size + 1)
+        self._windows = {index: self._window(block, index) for index in indices}
+        levels = np.concatenate([self._windows[index] for index in indices])
+        return gather(levels, indices.start * size, steps, num_steps, clamps=self._listener.clamps_ends)
+
+    def _window(self, block: AudioBlock, index: int) -> FloatArray:
+        if index in self._windows:
+            return self._windows[index]
+        start_s = index * self._listener.window_s
+        return self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))

@@ -1,0 +1,96 @@
+"""What can be worked out once instead of per frame, on the weights themselves; the results differ by rounding only.
+
+Every function takes an official state dict and returns a new one; tensors that do not change are shared, so folding a
+memory-mapped file reads little of it. Sums are made in at least float32, whatever the weights are kept in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from musetalk_cli.engine.models.musetalk.unet import UNet
+from musetalk_cli.engine.models.musetalk.vae import SCALE
+
+State = Mapping[str, Tensor]
+
+
+def fold_unet(state: State, net: UNet, vae: State) -> dict[str, Tensor]:
+    """An official UNet's weights → those of ``net``, a folded one on any device (only its layout is looked at).
+
+    - The time embedding at timestep 0 is a constant of every resnet: it moves into conv1's bias.
+    - All cross-attentions' keys and values become one product.
+    - 1 / 0.18215 and the VAE's ``post_quant_conv`` move into conv_out. They may not move into the decoder's conv_in,
+      whose zero padding would then stand for something else.
+    """
+    folded = dict(state)
+    time = _time_embedding(folded)
+    for name in [name for name in state if name.endswith("time_emb_proj.weight")]:
+        resnet = name.removesuffix("time_emb_proj.weight")
+        shift = _wide(folded.pop(name)) @ time + _wide(folded.pop(f"{resnet}time_emb_proj.bias"))
+        folded[f"{resnet}conv1.bias"] = _wide(folded[f"{resnet}conv1.bias"]) + shift
+    names = {module: name for name, module in net.named_modules()}
+    parts = []
+    for transformer in net.transformers():
+        attention = names[transformer.layer.attn2]
+        parts += [folded.pop(f"{attention}.to_k.weight"), folded.pop(f"{attention}.to_v.weight")]
+    folded["sound_projection.weight"] = torch.cat(parts)
+    mix, shift = _wide(vae["post_quant_conv.weight"]).flatten(1), _wide(vae["post_quant_conv.bias"])
+    weight, bias = _wide(folded["conv_out.weight"]), _wide(folded["conv_out.bias"])
+    folded["conv_out.weight"] = torch.einsum("ab,bchw->achw", mix, weight) / SCALE
+    folded["conv_out.bias"] = mix @ bias / SCALE + shift
+    return folded
+
+
+def fold_decoder(state: State) -> dict[str, Tensor]:
+    """An official VAE decoder's weights → those of a folded one.
+
+    - ``post_quant_conv`` is the UNet's now.
+    - The attention's values and output make one projection: there is one head, and its weights sum to one.
+    - Nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
+    """
+    folded = {name: tensor for name, tensor in state.items() if not name.startswith("post_quant_conv.")}
+    for name in [name for name in state if name.endswith("to_out.0.weight")]:
+        attention = name.removesuffix("to_out.0.weight")
+        out, shift = _wide(folded.pop(name)), _wide(folded.pop(f"{attention}to_out.0.bias"))
+        folded[f"{attention}to_v.weight"] = out @ _wide(folded[f"{attention}to_v.weight"])
+        folded[f"{attention}to_v.bias"] = out @ _wide(folded[f"{attention}to_v.bias"]) + shift
+    for name in [name for name in state if ".upsamplers." in name]:
+        tensor = folded[name]
+        folded[name] = split_phases(tensor) if name.endswith("weight") else tensor.repeat(4)
+    return folded
+
+
+def split_phases(weight: Tensor) -> Tensor:
+    """A 3 × 3 convolution behind a nearest ×2 upsampling, (out, in, 3, 3) → that of PhaseUpsample, (4 out, in, 2, 2).
+
+    An even output row sees source rows i − 1, i, i, an odd one i, i, i + 1: the weights of equal rows are summed.
+    """
+    wide = _wide(weight)
+    rows = (_merge(wide, 2, is_odd=False), _merge(wide, 2, is_odd=True))
+    return torch.cat([_merge(row, 3, is_odd=is_odd) for row in rows for is_odd in (False, True)])
+
+
+def _merge(weight: Tensor, axis: int, *, is_odd: bool) -> Tensor:
+    first, second, third = torch.split(weight, 1, dim=axis)
+    pair = (first + second, third) if is_odd else (first, second + third)
+    return torch.cat(pair, dim=axis)
+
+
+def _time_embedding(state: dict[str, Tensor]) -> Tensor:
+    """Take the time embedding out of ``state``; SiLU of its value at timestep 0, (time_dim,)."""
+    linear = {part: _wide(state.pop(f"time_embedding.{part}")) for part in _TIME_PARTS}
+    code = torch.zeros_like(linear["linear_1.weight"][0])
+    code[: len(code) // 2] = 1.0
+    hidden = functional.silu(linear["linear_1.weight"] @ code + linear["linear_1.bias"])
+    return functional.silu(linear["linear_2.weight"] @ hidden + linear["linear_2.bias"])
+
+
+_TIME_PARTS = ("linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -1,0 +1,95 @@
+"""What the UNet and the VAE are built from; parameter names are those of the official files.
+
+Pictures are (B, C, H, W) and stay in channels_last throughout: mixing layouts makes every convolution reorder its
+weights anew.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ResnetBlock(nn.Module):
+    """x + conv2(SiLU(GN(conv1(SiLU(GN x)) + time))), He et al. 2016 in the pre-activation form of diffusion nets.
+
+    ``time_dim`` is the width of the time embedding; None where it is folded into conv1's bias or where there is none.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, num_groups: int, eps: float, time_dim: int | None = None) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(num_groups, in_dim, eps)
+        self.conv1 = nn.Conv2d(in_dim, out_dim, 3, padding=1)
+        self.time_emb_proj = nn.Linear(time_dim, out_dim) if time_dim else None
+        self.norm2 = nn.GroupNorm(num_groups, out_dim, eps)
+        self.conv2 = nn.Conv2d(out_dim, out_dim, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(in_dim, out_dim, 1) if in_dim != out_dim else None
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """``x`` (B, in, H, W), ``time`` (time_dim,) after its SiLU → (B, out, H, W)."""
+        hidden = self.conv1(functional.silu(self.norm1(x)))
+        if self.time_emb_proj is not None:
+            hidden = hidden + self.time_emb_proj(time)[:, None, None]
+        hidden = self.conv2(functional.silu(self.norm2(hidden)))
+        out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+        return out
+
+
+class Downsample(nn.Module):
+    """Halves height and width. The UNet pads all sides by one, the VAE only right and bottom."""
+
+    def __init__(self, dim: int, *, is_symmetric: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, stride=2, padding=1 if is_symmetric else 0)
+        self._is_symmetric = is_symmetric
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = x if self._is_symmetric else functional.pad(x, (0, 1, 0, 1))
+        y: Tensor = self.conv(padded)
+        return y
+
+
+class Upsample(nn.Module):
+    """Doubles height and width (nearest), then a 3 × 3 convolution."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return y
+
+
+class PhaseUpsample(nn.Module):
+    """The same as Upsample with 4/9 of its products: every output pixel sees only 2 × 2 different inputs.
+
+    One 2 × 2 convolution makes the four phases (even and odd rows and columns) side by side, and they are interleaved.
+    Its weights come from ``folding.split_phases``.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, 4 * dim, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, dim, height, width = x.shape
+        phases = self.conv(x)
+        y = x.new_empty(batch, dim, 2 * height, 2 * width).to(memory_format=torch.channels_last)
+        for phase in range(4):
+            row, column = divmod(phase, 2)
+            part = phases[:, phase * dim : (phase + 1) * dim, row : row + height, column : column + width]
+            y[:, :, row::2, column::2] = part
+        return y
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H·W, C): no copy in channels_last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_picture(tokens: Tensor, like: Tensor) -> Tensor:
+    """(B, H·W, C) → (B, C, H, W) in channels_last; H and W are ``like``'s."""
+    batch, dim, height, width = like.shape
+    return tokens.reshape(batch, height, width, dim).permute(0, 3, 1, 2)

@@ -1,0 +1,124 @@
+"""The official files: where they lie, what their tensors are called there, and the sizes their settings ask for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from musetalk_cli.engine.models.musetalk.unet import UNetConfig
+from musetalk_cli.engine.models.musetalk.vae import VaeConfig
+from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
+from musetalk_cli.errors import ModelError
+
+State = Mapping[str, Tensor]
+Value = TypeVar("Value")
+
+# The VAE's attention in files older than diffusers 0.18.
+_LEGACY_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+# openai-whisper's names → transformers'.
+_OPENAI_NAMES = (
+    (r"^positional_embedding$", "embed_positions.weight"),
+    (r"^ln_post\.", "layer_norm."),
+    (r"^blocks\.", "layers."),
+    (r"\.attn_ln\.", ".self_attn_layer_norm."),
+    (r"\.attn\.(query|key|value|out)\.", lambda m: f".self_attn.{m[1][0] if m[1] != 'out' else 'out'}_proj."),
+    (r"\.mlp_ln\.", ".final_layer_norm."),
+    (r"\.mlp\.0\.", ".fc1."),
+    (r"\.mlp\.2\.", ".fc2."),
+)
+
+
+def name_vae(state: State) -> dict[str, Tensor]:
+    """A VAE's tensors under today's names; attention kept as 1 × 1 convolutions becomes linear."""
+    named = {}
+    for name, tensor in state.items():
+        head, dot, rest = name.partition(".mid_block.attentions.0.")
+        if dot:
+            part, _, kind = rest.rpartition(".")
+            name = f"{head}{dot}{_LEGACY_ATTENTION.get(part, part)}.{kind}"
+            tensor = tensor.flatten(1) if tensor.ndim == 4 else tensor
+        named[name] = tensor
+    return named
+
+
+def name_whisper(state: State) -> dict[str, Tensor]:
+    """The encoder's tensors out of a Whisper file of openai's or transformers' making, without their prefix."""
+    prefix = "model.encoder." if any(name.startswith("model.encoder.") for name in state) else "encoder."
+    named = {}
+    for name, tensor in state.items():
+        if name.startswith(prefix):
+            name = name.removeprefix(prefix)
+            for pattern, new in _OPENAI_NAMES:
+                name = re.sub(pattern, new, name)
+            named[name] = tensor
+    return named
+
+
+def pick(state: State, *prefixes: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with one of ``prefixes``."""
+    return {name: tensor for name, tensor in state.items() if name.startswith(prefixes)}
+
+
+def read_unet_config(path: Path) -> UNetConfig:
+    """``musetalk.json`` as diffusers wrote it. Raises ModelError."""
+    values = _read_json(path)
+    kinds = _get(values, "down_block_types", list, path)
+    return UNetConfig(
+        in_channels=_get(values, "in_channels", int, path),
+        out_channels=_get(values, "out_channels", int, path),
+        dims=tuple(_get(values, "block_out_channels", list, path)),
+        has_sound=tuple(kind == "CrossAttnDownBlock2D" for kind in kinds),
+        num_resnets=_get(values, "layers_per_block", int, path),
+        num_heads=_get(values, "attention_head_dim", int, path),
+        audio_dim=_get(values, "cross_attention_dim", int, path),
+        num_groups=_get(values, "norm_num_groups", int, path),
+    )
+
+
+def read_vae_config(path: Path) -> VaeConfig:
+    """The VAE's ``config.json``. Raises ModelError."""
+    values = _read_json(path)
+    return VaeConfig(
+        dims=tuple(_get(values, "block_out_channels", list, path)),
+        num_resnets=_get(values, "layers_per_block", int, path),
+        latent_channels=_get(values, "latent_channels", int, path),
+        num_groups=_get(values, "norm_num_groups", int, path),
+    )
+
+
+def read_whisper_config(path: Path) -> WhisperConfig:
+    """Whisper's ``config.json`` in transformers' layout. Raises ModelError."""
+    values = _read_json(path)
+    return WhisperConfig(
+        num_mels=_get(values, "num_mel_bins", int, path),
+        num_steps=_get(values, "max_source_positions", int, path),
+        dim=_get(values, "d_model", int, path),
+        num_layers=_get(values, "encoder_layers", int, path),
+        num_heads=_get(values, "encoder_attention_heads", int, path),
+        hidden_dim=_get(values, "encoder_ffn_dim", int, path),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}", hint="delete it and download it again") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds no settings", hint="delete it and download it again")
+    return values
+
+
+def _get(values: dict[str, Any], key: str, kind: type[Value], path: Path) -> Value:
+    value = values.get(key)
+    if not isinstance(value, kind):
+        raise ModelError(f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}")
+    return value

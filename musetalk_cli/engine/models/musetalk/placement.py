@@ -1,0 +1,70 @@
+"""Where a painted face goes in an avatar frame, and how much of it shows there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from musetalk_cli.engine.colour import Planes, as_bytes, bgr_to_planes
+from musetalk_cli.engine.messages import ByteArray, Region
+from musetalk_cli.engine.models.musetalk.blend import Box, resize_face
+
+NOTHING = Region(0, 0, 2, 2)
+
+
+class PlacedFace(NamedTuple):
+    """``planes`` of the region's size, and ``mask`` uint8 (height, width): 255 where only the face shows."""
+
+    region: Region
+    planes: Planes
+    mask: ByteArray
+
+
+class Placement:
+    """One avatar frame, ready to take faces.
+
+    ``region`` is the smallest rectangle of whole chroma samples that holds all of the box where the mask is not zero.
+    ``mask`` uint8 of any size is stretched over the box, which lies inside the frame.
+    """
+
+    def __init__(self, box: Box, mask: ByteArray) -> None:
+        self._box = box
+        stretched = as_bytes(cv2.resize(mask, (box.width, box.height), interpolation=cv2.INTER_LINEAR))
+        rows, columns = (np.flatnonzero(stretched.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            self.region, self._mask = NOTHING, np.zeros((2, 2), np.uint8)
+            return
+        top, bottom = _even(box.top + int(rows[0]), box.top + int(rows[-1]) + 1)
+        left, right = _even(box.left + int(columns[0]), box.left + int(columns[-1]) + 1)
+        self.region = Region(left, top, right - left, bottom - top)
+        self._mask = self._cut(stretched, cv2.BORDER_CONSTANT)
+
+    def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
+        """A painted face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
+        if self.region is NOTHING:
+            return nothing()
+        # Edge pixels are repeated: beyond the box the mask is zero, but chroma samples are shared across its edge.
+        part = self._cut(resize_face(face, self._box.width, self._box.height), cv2.BORDER_REPLICATE)
+        mask = self._mask if weight == 1.0 else as_bytes(np.rint(self._mask * np.float32(weight)))
+        return PlacedFace(self.region, bgr_to_planes(part), mask)
+
+    def _cut(self, picture: ByteArray, border: int) -> ByteArray:
+        """The region's part of a picture of the box's size, which the region may leave by one pixel."""
+        box, region = self._box, self.region
+        left, top = region.left - box.left, region.top - box.top
+        right, bottom = left + region.width, top + region.height
+        inside = picture[max(0, top) : min(box.height, bottom), max(0, left) : min(box.width, right)]
+        over = (max(0, -top), max(0, bottom - box.height), max(0, -left), max(0, right - box.width))
+        return as_bytes(cv2.copyMakeBorder(inside, *over, border)) if any(over) else inside
+
+
+def nothing() -> PlacedFace:
+    """What leaves the avatar's frame as it is."""
+    black = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1, 2), np.uint8))
+    return PlacedFace(NOTHING, black, np.zeros((2, 2), np.uint8))
+
+
+def _even(low: int, high: int) -> tuple[int, int]:
+    return low - low % 2, high + high % 2

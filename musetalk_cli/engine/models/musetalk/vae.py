@@ -1,0 +1,186 @@
+"""The VAE between pictures and latents: Stable Diffusion's, as fine-tuned in sd-vae-ft-mse (Rombach et al. 2022).
+
+Parameter names are those of diffusers' AutoencoderKL. The encoder serves preparation, the decoder every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from musetalk_cli.engine.models.musetalk.attention import attend
+from musetalk_cli.engine.models.musetalk.layers import (
+    Downsample,
+    PhaseUpsample,
+    ResnetBlock,
+    Upsample,
+    to_picture,
+    to_tokens,
+)
+
+EPS = 1e-6
+SCALE = 0.18215  # latents are kept × this, so that their spread is about 1
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder: see folding.py."""
+
+    dims: tuple[int, ...] = (128, 256, 512, 512)
+    num_resnets: int = 2
+    latent_channels: int = 4
+    num_groups: int = 32
+    is_folded: bool = False
+
+
+class PictureAttention(nn.Module):
+    """One head over all pixels. Folded, the output projection is part of the values'."""
+
+    def __init__(self, dim: int, num_groups: int, *, is_folded: bool) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(num_groups, dim, EPS)
+        self.to_q = nn.Linear(dim, dim)
+        self.to_k = nn.Linear(dim, dim)
+        self.to_v = nn.Linear(dim, dim)
+        self.to_out = nn.ModuleList([] if is_folded else [nn.Linear(dim, dim)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = to_tokens(self.group_norm(x))
+        attended = attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), num_heads=1)
+        for project in self.to_out:
+            attended = project(attended)
+        return x + to_picture(attended, x)
+
+
+class MidBlock(nn.Module):
+    def __init__(self, config: VaeConfig, *, is_folded: bool) -> None:
+        super().__init__()
+        dim = config.dims[-1]
+        self.resnets = nn.ModuleList(ResnetBlock(dim, dim, config.num_groups, EPS) for _ in range(2))
+        self.attentions = nn.ModuleList([PictureAttention(dim, config.num_groups, is_folded=is_folded)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.resnets[1](self.attentions[0](self.resnets[0](x)))
+        return y
+
+
+class Level(nn.Module):
+    """Some resnets, then a change of size."""
+
+    def __init__(self, config: VaeConfig, in_dim: int, dim: int, count: int) -> None:
+        super().__init__()
+        in_dims = [in_dim] + [dim] * (count - 1)
+        self.resnets = nn.ModuleList(ResnetBlock(each, dim, config.num_groups, EPS) for each in in_dims)
+        self.downsamplers = nn.ModuleList()
+        self.upsamplers = nn.ModuleList()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (*self.resnets, *self.downsamplers, *self.upsamplers):
+            x = layer(x)
+        return x
+
+
+class EncoderNet(nn.Module):
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        dims = config.dims
+        self.conv_in = nn.Conv2d(3, dims[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList()
+        for index, (in_dim, dim) in enumerate(zip([dims[0], *dims], dims, strict=False)):
+            level = Level(config, in_dim, dim, config.num_resnets)
+            if index < len(dims) - 1:
+                level.downsamplers.append(Downsample(dim, is_symmetric=False))
+            self.down_blocks.append(level)
+        self.mid_block = MidBlock(config, is_folded=False)
+        self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[-1], EPS)
+        self.conv_out = nn.Conv2d(dims[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = self.conv_in(pictures)
+        for level in self.down_blocks:
+            x = level(x)
+        moments: Tensor = self.conv_out(functional.silu(self.conv_norm_out(self.mid_block(x))))
+        return moments
+
+
+class DecoderNet(nn.Module):
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        dims = config.dims[::-1]
+        self.conv_in = nn.Conv2d(config.latent_channels, dims[0], 3, padding=1)
+        self.mid_block = MidBlock(config, is_folded=config.is_folded)
+        self.up_blocks = nn.ModuleList()
+        for index, (in_dim, dim) in enumerate(zip([dims[0], *dims], dims, strict=False)):
+            level = Level(config, in_dim, dim, config.num_resnets + 1)
+            if index < len(dims) - 1:
+                level.upsamplers.append(PhaseUpsample(dim) if config.is_folded else Upsample(dim))
+            self.up_blocks.append(level)
+        self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[-1], EPS)
+        self.conv_out = nn.Conv2d(dims[-1], 3, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.mid_block(self.conv_in(latents))
+        for level in self.up_blocks:
+            x = level(x)
+        pictures: Tensor = self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return pictures
+
+
+class VaeEncoder(nn.Module):
+    """Pictures (B, 3, H, W) RGB in ±1 → latents (B, 4, H/8, W/8) × 0.18215."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.encoder = EncoderNet(config)
+        moments = 2 * config.latent_channels
+        self.quant_conv = nn.Conv2d(moments, moments, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The distribution's mode, as in training; upstream draws an unseeded sample here."""
+        moments = self.quant_conv(self.encoder(pictures.contiguous(memory_format=torch.channels_last)))
+        mean: Tensor = moments.chunk(2, dim=1)[0]
+        return mean * SCALE
+
+
+class VaeDecoder(nn.Module):
+    """Latents (B, 4, h, w) → pictures (B, 3, 8 h, 8 w), RGB, about ±1.
+
+    Unfolded it takes latents × 0.18215; folded, those that a folded UNet gives.
+    """
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.decoder = DecoderNet(config)
+        latent = config.latent_channels
+        self.post_quant_conv = None if config.is_folded else nn.Conv2d(latent, latent, 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        if self.post_quant_conv is not None:
+            latents = self.post_quant_conv(latents / SCALE)
+        pictures: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
+        return pictures
+
+
+def masked_and_reference(pictures: Tensor) -> Tensor:
+    """What preparation encodes: (B, 3, H, W) RGB in 0..1 → (2 B, 3, H, W) in ±1, masked ones first.
+
+    The lower half of a masked picture is black, that is −1: the mask is laid on before the values are spread.
+    """
+    masked = pictures.clone()
+    masked[:, :, pictures.shape[2] // 2 :] = 0.0
+    return torch.cat([masked, pictures]) * 2.0 - 1.0
+
+
+def encode_avatar(encoder: VaeEncoder, pictures: Tensor) -> Tensor:
+    """The UNet's picture input: (B, 3, 256, 256) RGB in 0..1 → (B, 8, 32, 32), masked latents first."""
+    masked, reference = encoder(masked_and_reference(pictures)).chunk(2)
+    return torch.cat([masked, reference], dim=1)
+
+
+def to_bgr(pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in ±1 → uint8 (B, H, W, 3) BGR, rounded and clipped where the pictures are."""
+    levels = pictures.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.flip(1).permute(0, 2, 3, 1).contiguous()

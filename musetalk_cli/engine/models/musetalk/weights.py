@@ -1,0 +1,145 @@
+"""Reading weight files and putting them into nets: nothing in a file is ever executed, and what is wrong is named."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from musetalk_cli.errors import ModelError
+
+State = Mapping[str, Tensor]
+Net = TypeVar("Net", bound=nn.Module)
+
+AGAIN = "delete it and download it again"
+MAX_SHOWN = 3  # names in an error
+# What PyTorch's restricted reader says when a pickle asks for more than tensors.
+_SIGNS_OF_CODE = ("GLOBAL", "reduce for unrecognized", "nsupported class", "Can only")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a PyTorch file that holds nothing else, mapped, not read.
+
+    Raises ModelError that says what is wrong: missing, empty, a web page, cut short, or with code in it.
+    """
+    _check_is_weights(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if isinstance(content, dict):
+        for inner in ("model_state_dict", "state_dict"):
+            content = content.get(inner, content)
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path} holds a {type(content).__name__} instead of named tensors", hint=AGAIN)
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def check_state(state: State, net: nn.Module, path: Path, what: str) -> None:
+    """Raise ModelError unless ``state`` has exactly the names and shapes of ``net``, maybe on the meta device."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    missing = [name for name in wanted if name not in state]
+    unknown = [name for name in state if name not in wanted]
+    wrong = [
+        f"{name} is {_shape(state[name].shape)}, must be {_shape(shape)}"
+        for name, shape in wanted.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    faults = [
+        f"{len(missing)} of {len(wanted)} tensors are missing ({_some(missing)})" if missing else "",
+        f"{len(unknown)} are unknown ({_some(unknown)})" if unknown else "",
+        f"{len(wrong)} have another shape ({_some(wrong)})" if wrong else "",
+    ]
+    if any(faults):
+        raise ModelError(
+            f"{path} does not hold {what}: {'; '.join(filter(None, faults))}",
+            hint="is it another model's file, or does its settings file belong to another one?",
+        )
+
+
+def place(net: Net, state: State, device: torch.device, dtype: torch.dtype) -> Net:
+    """Put ``state`` into ``net`` (on the meta device), tensor by tensor in its final precision, ready for inference.
+
+    Never more than one tensor exists in the file's precision and in another place than the file.
+    Raises ModelError when the device's memory is not enough.
+    """
+    try:
+        placed = {name: _to(tensor, device, dtype) for name, tensor in state.items()}
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            f"not enough memory on {device} for the model", hint="close other programs, or choose another --device"
+        ) from None
+    net.load_state_dict(placed, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    # Always a copy: a net must not depend on a file that may be replaced while it runs.
+    return tensor.to(device, dtype, copy=True).contiguous(memory_format=layout)
+
+
+def _check_is_weights(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    if size == 0:
+        raise ModelError(f"{path} is empty", hint=AGAIN)
+    if head.lstrip().startswith(b"<"):
+        raise ModelError(f"{path} is a web page, not weights: its download went wrong", hint=AGAIN)
+    if head.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{path} is a pointer of Git LFS, not the weights themselves", hint="run: git lfs pull")
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise ModelError(f"reading {path} needs safetensors", hint="pip install 'musetalk[neural]'") from None
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {error}", hint=AGAIN) from None
+
+
+def _read_pickle(path: Path) -> Any:
+    is_zip = zipfile.is_zipfile(path)
+    with path.open("rb") as file:
+        is_cut = file.read(2) == b"PK" and not is_zip
+    if is_cut:
+        raise ModelError(f"{path} is cut short ({_size(path)}): its table of contents is missing", hint=AGAIN)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about unusual pickles, which are either read or refused
+            # Files from before PyTorch 1.6 are no archives, and cannot be mapped.
+            return torch.load(path, map_location="cpu", mmap=is_zip, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if any(words in str(error) for words in _SIGNS_OF_CODE):
+            raise ModelError(
+                f"{path} holds code or objects beside tensors and was not opened, for they could do anything",
+                hint="get the file from its official place",
+            ) from None
+        raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=AGAIN) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, struct.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {reason}", hint=AGAIN) from None
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size:,} bytes"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "a number"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MAX_SHOWN]) + (", …" if len(names) > MAX_SHOWN else "")

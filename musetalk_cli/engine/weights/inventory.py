@@ -1,0 +1,89 @@
+"""What is here and what is missing, by a quick look that reads no tensors and needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from musetalk_cli.engine.weights.download import count_fetched_bytes
+from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, WeightFile, WeightSet
+from musetalk_cli.engine.weights.store import WeightStore
+from musetalk_cli.engine.weights.verification import is_likely_whole, read_source
+
+
+def describe_all(store: WeightStore) -> list[dict[str, Any]]:
+    """Every set of weights with its parts, ready for JSON.
+
+    ``state`` of a set: ready, partial or missing; of a part: present, doubtful (not the size it should have), begun (an
+    interrupted download) or missing. ``num_bytes`` is what is on this computer, ``download_bytes`` what is still to be
+    fetched.
+    """
+    return [_describe_set(weight_set, store) for weight_set in WEIGHT_SETS]
+
+
+def wanted_files(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[WeightFile]:
+    """What a download still has to fetch, each file once, small ones first."""
+    files: dict[WeightFile, None] = {}
+    for part in (part for weight_set in weight_sets for part in weight_set.parts):
+        path = store.find(part)
+        if path is None or not is_likely_whole(part, path):
+            files[part.file] = None
+        if part.settings is not None and store.find_settings(part) is None:
+            files[part.settings] = None
+    return sorted((file for file in files if not _is_there(file, store)), key=lambda file: file.num_bytes)
+
+
+def list_licences(files: Sequence[WeightFile]) -> list[str]:
+    """One line per repository: what it is called and what it says of its use."""
+    return list(dict.fromkeys(f"{file.repository.name}: {file.repository.licence}" for file in files))
+
+
+def _is_there(file: WeightFile, store: WeightStore) -> bool:
+    path = store.models / file.path
+    return path.is_file() and path.stat().st_size == file.num_bytes
+
+
+def _describe_set(weight_set: WeightSet, store: WeightStore) -> dict[str, Any]:
+    parts = [_describe_part(part, store) for part in weight_set.parts]
+    found = {part["state"] for part in parts}
+    state = "ready" if found == {"present"} else "missing" if found == {"missing"} else "partial"
+    return {
+        "name": weight_set.name,
+        "title": weight_set.title,
+        "state": state,
+        "num_bytes": sum(part["num_bytes"] for part in parts),
+        "download_bytes": sum(part["download_bytes"] for part in parts),
+        "licences": list_licences(weight_set.files),
+        "parts": parts,
+    }
+
+
+def _describe_part(part: Part, store: WeightStore) -> dict[str, Any]:
+    path, fetched = store.find(part), count_fetched_bytes(part.file, store.models)
+    state = _state(part, store)
+    settings = part.settings.num_bytes if part.settings is not None and store.find_settings(part) is None else 0
+    return {
+        "title": part.title,
+        "state": state,
+        "path": str(path) if path else None,
+        "wanted": str(store.models / part.file.path),
+        "num_bytes": path.stat().st_size if path else fetched,
+        "download_bytes": 0 if path else part.file.num_bytes - fetched + settings,
+        "converted_from": read_source(path) if path else None,
+    }
+
+
+def _state(part: Part, store: WeightStore) -> str:
+    path = store.find(part)
+    if path is not None:
+        return "present" if is_likely_whole(part, path) else "doubtful"
+    return "begun" if count_fetched_bytes(part.file, store.models) else "missing"
+
+
+def originals(weight_sets: Sequence[WeightSet], store: WeightStore) -> Iterator[tuple[Part, Path]]:
+    """The parts that a conversion would change, each once, and the files that they are in."""
+    for part in dict.fromkeys(part for weight_set in weight_sets for part in weight_set.parts):
+        path = store.find(part)
+        if path is not None and path != store.models / part.converted and read_source(path) is None:
+            yield part, path

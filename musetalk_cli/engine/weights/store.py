@@ -1,0 +1,90 @@
+"""Where weights lie on this computer: our own models folder, and folders of upstream's that were imported in place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from musetalk_cli.engine.weights.registry import Part, PartKind, WeightSet
+from musetalk_cli.errors import ModelError
+
+HOME_VARIABLE = "MUSETALK_HOME"
+IMPORTS = "imported.json"
+STAGING = ".download"
+
+
+def home_folder() -> Path:
+    """What we keep for the user: the folder named by MUSETALK_HOME, else the system's place for such data."""
+    import platformdirs
+
+    named = os.environ.get(HOME_VARIABLE)
+    return Path(named).expanduser() if named else platformdirs.user_data_path("musetalk", appauthor=False)
+
+
+class WeightStore:
+    """The weights under a home folder. Nothing is created before something is written."""
+
+    def __init__(self, home: Path) -> None:
+        self.models = home / "models"
+
+    def imported(self) -> list[Path]:
+        """Folders that are used in place. Raises ModelError when the list of them is damaged."""
+        path = self.models / IMPORTS
+        try:
+            folders = json.loads(path.read_text(encoding="utf-8"))["folders"]
+            return [Path(folder) for folder in folders]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"cannot read the list of imported folders, {path}: {error}", hint="delete it and import them again"
+            ) from None
+
+    def refer_to(self, folder: Path) -> None:
+        """Use an upstream ``models`` folder in place from now on. Raises ModelError when that cannot be noted."""
+        folders = [str(each) for each in self.imported()]
+        if str(folder) not in folders:
+            write_whole(self.models / IMPORTS, json.dumps({"folders": [*folders, str(folder)]}, indent=2) + "\n")
+
+    def find(self, part: Part) -> Path | None:
+        """The file to use for a part, ours before imported ones."""
+        return find_in([self.models, *self.imported()], part)
+
+    def find_settings(self, part: Part) -> Path | None:
+        """The file with a part's sizes: it lies beside the weights."""
+        weights = self.find(part)
+        if weights is None or part.settings is None:
+            return None
+        path = weights.parent / Path(part.settings.name).name
+        return path if path.is_file() else None
+
+    def require(self, weight_set: WeightSet) -> dict[PartKind, Path]:
+        """Every part's file. Raises ModelError that names what is missing and the command that gets it."""
+        found = {part.kind: self.find(part) for part in weight_set.parts}
+        missing = [part.title for part in weight_set.parts if found[part.kind] is None]
+        if missing:
+            raise ModelError(
+                f"the weights of {weight_set.title} are not all here: {', '.join(missing)} missing in {self.models}",
+                hint=f"musetalk models download {weight_set.name}, or musetalk models import DIR if you have them",
+            )
+        return {kind: path for kind, path in found.items() if path is not None}
+
+
+def find_in(folders: Sequence[Path], part: Part) -> Path | None:
+    """The first of a part's paths that exists in one of ``folders``, earlier folders first."""
+    paths = (folder / path for folder in folders for path in part.paths)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or not at all. Raises ModelError."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise ModelError(f"cannot write {path}: {error.strerror}") from None

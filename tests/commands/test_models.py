@@ -1,0 +1,315 @@
+"""``musetalk models`` as a user runs it, against a hub on this computer, with small models in the official layout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+for library in ("torch", "safetensors", "huggingface_hub"):
+    pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
+from tests.engine.musetalk.official_files import write_models  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS  # noqa: E402
+from tests.hub_server import Hub, serve_hub  # noqa: E402
+from tests.small_models import hub_files, write_registry  # noqa: E402
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+UNET = "musetalkV15/unet.pth"
+
+# Every command is a process of its own, and some load torch.
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small models as upstream publishes large ones, and ``registry.json``, which says what they are."""
+    folder = tmp_path_factory.mktemp("published")
+    write_models(folder, CONFIGS)
+    write_registry(folder, folder / "registry.json")
+    return folder
+
+
+@pytest.fixture
+def hub(published: Path) -> Iterator[Hub]:
+    with serve_hub(hub_files(published)) as server:
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def environment(hub: Hub, home: Path, tmp_path: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "MUSETALK_HOME": str(home),
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "NO_PROXY": "*",
+    }
+
+
+@pytest.fixture
+def command(published: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.small_models", str(published / "registry.json"), "models"]
+
+
+@pytest.fixture
+def models(command: list[str], environment: dict[str, str]) -> Run:
+    """``models("list", "--json")``; nobody is at the keyboard."""
+
+    def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+        options = {"env": environment, "stdin": subprocess.DEVNULL, **options}
+        line = [*command, *map(str, args)]
+        return subprocess.run(line, capture_output=True, text=True, timeout=200, check=False, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+def fails(done: subprocess.CompletedProcess[str], *wanted: str) -> None:
+    """It ended with 1 and one line that holds every word of ``wanted``."""
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1, done.stderr
+    assert last.startswith("musetalk: error: ")
+    assert "Traceback" not in done.stderr
+    assert [word for word in wanted if word not in last] == [], last
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def states(models: Run) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in json.loads(models("list", "--json").stdout)}
+
+
+def test_a_download_brings_what_verify_calls_official(models: Run, hub: Hub, home: Path, published: Path) -> None:
+    assert states(models) == {"musetalk-1.5": "missing", "musetalk-1.0": "missing", "face-parsing": "missing"}
+    assert not home.exists()
+    done = models("download", "musetalk-1.5", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "TMElyralab/MuseTalk: " in done.stderr
+    wanted = {UNET, "musetalkV15/musetalk.json", "sd-vae/config.json", "sd-vae/diffusion_pytorch_model.bin"}
+    wanted |= {"whisper/config.json", "whisper/pytorch_model.bin"}
+    assert files_in(home / "models") == wanted
+    assert all((home / "models" / name).read_bytes() == (published / name).read_bytes() for name in wanted)
+    assert states(models) == {"musetalk-1.5": "ready", "musetalk-1.0": "partial", "face-parsing": "missing"}
+
+    verified = models("verify", "musetalk-1.5")
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.count("official") == 3
+
+    hub.bytes_sent.clear()
+    assert models("download", "musetalk-1.5").returncode == 0
+    assert not hub.bytes_sent
+
+
+def test_nothing_is_fetched_before_the_licences_are_agreed_to(models: Run, hub: Hub, home: Path) -> None:
+    fails(models("download"), "licences", "--yes")
+    assert not hub.bytes_sent
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_download_goes_on_where_it_was(
+    models: Run, command: list[str], environment: dict[str, str], hub: Hub, home: Path, published: Path, number: int
+) -> None:
+    size = (published / UNET).stat().st_size
+    hub.hang_after = size // 2
+    with subprocess.Popen([*command, "download", "-y", "-q"], env=environment, stderr=subprocess.PIPE) as process:
+        assert hub.is_hanging.wait(20)
+        wait_until_half_is_there(home, size // 4)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGINT)
+    assert not (home / "models" / UNET).exists()
+    assert states(models)["musetalk-1.5"] == "partial"
+
+    hub.hang_after = None
+    hub.is_released.set()
+    assert models("download", "-y").returncode == 0
+    assert (home / "models" / UNET).read_bytes() == (published / UNET).read_bytes()
+    assert len(hub.ranges) == 1
+    start = int(hub.ranges[0].removeprefix("bytes=").rstrip("-"))
+    assert size // 4 <= start < size
+    assert not (home / "models" / ".download").exists()
+
+
+def wait_until_half_is_there(home: Path, num_bytes: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError, StopIteration):
+            if next((home / "models" / ".download").glob("*unet.pth*")).stat().st_size >= num_bytes:
+                return
+        time.sleep(0.02)
+    pytest.fail("the half file does not grow")
+
+
+def test_a_cut_connection_is_taken_up_by_itself(models: Run, hub: Hub, home: Path, published: Path) -> None:
+    hub.cut_after = (published / UNET).stat().st_size // 2
+    done = models("download", "-y")
+    assert done.returncode == 0, done.stderr
+    assert (home / "models" / UNET).read_bytes() == (published / UNET).read_bytes()
+    assert len(hub.ranges) == 1
+
+
+def test_no_token_of_the_users_goes_anywhere(models: Run, hub: Hub, environment: dict[str, str]) -> None:
+    assert models("download", "-y", env={**environment, "HF_TOKEN": "hf_secret"}).returncode == 0
+    assert hub.tokens == []
+
+
+def test_a_portals_page_is_not_taken_for_weights(models: Run, hub: Hub, home: Path) -> None:
+    hub.page = b"<!DOCTYPE html><title>Please log in</title>"
+    fails(models("download", "-y"), "43 bytes", "HF_ENDPOINT")
+    assert not files_in(home / "models") - {name for name in files_in(home / "models") if name.startswith(".download")}
+
+
+def test_another_file_of_the_same_size_is_thrown_away(
+    models: Run, hub: Hub, home: Path, published: Path, tmp_path: Path
+) -> None:
+    changed = bytearray((published / UNET).read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (tmp_path / "musetalkV15").mkdir()
+    (tmp_path / UNET).write_bytes(changed)
+    (tmp_path / "musetalkV15" / "musetalk.json").write_bytes((published / "musetalkV15/musetalk.json").read_bytes())
+    hub.files = {key: tmp_path if "MuseTalk" in key[0] else folder for key, folder in hub.files.items()}
+    fails(models("download", "-y"), UNET, "sha256")
+    assert not [name for name in files_in(home / "models") if "unet" in name]
+
+
+def test_a_hub_without_the_file_is_named(models: Run, hub: Hub) -> None:
+    hub.files = {}
+    fails(models("download", "-y"), hub.url, "does not have", "config.json")
+
+
+def test_no_network_is_said_in_one_line(models: Run, environment: dict[str, str]) -> None:
+    unreachable = {**environment, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    fails(models("download", "-y", env=unreachable), "127.0.0.1:9", "models import")
+    fails(models("download", "-y", env={**environment, "HF_HUB_OFFLINE": "1"}), "HF_HUB_OFFLINE")
+
+
+def test_a_full_disk_keeps_what_came(models: Run, home: Path, published: Path, hub: Hub) -> None:
+    size = (published / UNET).stat().st_size
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    fails(models("download", "-y", preexec_fn=limit), "cannot write", UNET)
+    assert models("download", "-y").returncode == 0
+    assert hub.ranges
+
+
+def test_what_a_user_put_there_is_not_overwritten(models: Run, home: Path) -> None:
+    own = home / "models" / UNET
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    fails(models("download", "-y"), str(own), "move it away")
+    assert own.read_bytes() == b"mine"
+
+
+def test_two_downloads_do_not_write_into_one_file(
+    models: Run, command: list[str], environment: dict[str, str], hub: Hub
+) -> None:
+    hub.hang_after = 1 << 16
+    with subprocess.Popen([*command, "download", "-y", "-q"], env=environment, stderr=subprocess.PIPE) as process:
+        assert hub.is_hanging.wait(20)
+        fails(models("download", "-y"), "another process")
+        hub.is_released.set()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published: Path) -> None:
+    before = files_in(published)
+    done = models("import", published)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("official") == 4
+    assert files_in(published) == before
+    assert files_in(home) == {"models/imported.json"}
+    assert states(models)["musetalk-1.0"] == "ready"
+    assert models("download", "musetalk-1.0").returncode == 0  # nothing to fetch, nothing to agree to
+
+
+def test_folders_that_hold_no_weights_are_refused(models: Run, tmp_path: Path, published: Path, home: Path) -> None:
+    fails(models("import", tmp_path / "nowhere"), "no folder")
+    (tmp_path / "empty").mkdir()
+    fails(models("import", tmp_path / "empty"), "no weights in", UNET)
+    (tmp_path / "around").mkdir()
+    (tmp_path / "around" / "models").symlink_to(published)
+    done = models("import", tmp_path / "around", "-q")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((home / "models" / "imported.json").read_text()) == {"folders": [str(published)]}
+
+
+def test_a_damaged_folder_is_not_imported(models: Run, tmp_path: Path, published: Path, home: Path) -> None:
+    (tmp_path / "musetalkV15").mkdir()
+    (tmp_path / UNET).write_bytes((published / UNET).read_bytes()[:-1000])
+    fails(models("import", tmp_path), "unet.pth", "cut short")
+    assert not home.exists()
+
+
+def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home: Path, hub: Hub) -> None:
+    assert models("download", "-y", "-q").returncode == 0
+    folder = home / "models"
+    originals = {path: path.stat().st_size for path in folder.rglob("*") if path.suffix in (".pth", ".bin")}
+    done = models("convert", "musetalk-1.5", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert not any(path.exists() for path in originals)
+    written = {path.name: path.stat().st_size for path in folder.rglob("*.safetensors")}
+    assert set(written) == {"unet.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors"}
+    assert sum(written.values()) < 0.55 * sum(originals.values())
+    assert states(models)["musetalk-1.5"] == "ready"
+    verified = models("verify", "musetalk-1.5")
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.count("converted") == 3
+    hub.bytes_sent.clear()
+    assert models("download").returncode == 0
+    assert not hub.bytes_sent
+
+    import torch
+
+    from musetalk_cli.engine.models.musetalk.loading import Precision, find_files, load_nets
+
+    nets = load_nets(find_files(folder, "1.5"), Precision(torch.device("cpu"), torch.float32))
+    assert nets.version == "1.5"
+
+
+def test_an_imported_folder_is_converted_into_ours_and_left_alone(models: Run, home: Path, published: Path) -> None:
+    before = files_in(published)
+    assert models("import", published, "--convert").returncode == 0
+    assert files_in(published) == before
+    assert states(models)["musetalk-1.0"] == states(models)["musetalk-1.5"] == "ready"
+    assert not (home / "models" / "imported.json").exists()
+    assert (home / "models" / "whisper" / "config.json").exists()
+
+
+def test_a_conversion_without_room_leaves_nothing(models: Run, home: Path, published: Path) -> None:
+    WeightStore(home).refer_to(published)
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    fails(models("convert", "musetalk-1.5", preexec_fn=limit), "cannot write")
+    assert files_in(home) == {"models/imported.json"}
+
+
+def test_names_that_are_wrong_get_the_nearest(models: Run) -> None:
+    fails(models("download", "musetalk15", "-y"), "did you mean 'musetalk-1.5'?")
+    fails(models("convert", "musetalk-1.5"), "missing", "musetalk models download musetalk-1.5")
+    fails(models("verify"), "no weights")

@@ -1,0 +1,186 @@
+"""Which steps each frame hears: exact by index, the same for every cut of the stream, and upstream's on request."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.blocks import BlockCutter
+from musetalk_cli.engine.messages import AudioBlock
+from musetalk_cli.engine.models.musetalk.features import (
+    AnchoredFeatures,
+    UpstreamFeatures,
+    frame_steps,
+    gather,
+    upstream_frame_steps,
+)
+
+FPS_25 = Fraction(25)
+STEP = 320
+
+
+class IndexListener:
+    """Hears nothing but where it is: step n of a window is the value of its first sample, so sound says its place."""
+
+    window_s = 30
+    step_dim = 2
+    clamps_ends = False
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def listen(self, samples: np.ndarray) -> np.ndarray:
+        assert 0 < len(samples) <= 480_000
+        self.num_calls += 1
+        places = np.full(1500, -1.0, np.float32)
+        heard = samples[::STEP]
+        places[: len(heard)] = heard
+        return np.stack([places, places + 0.5], axis=1)[:, :, None]
+
+
+def blocks_of(num_steps: float, before_s: float, after_s: float, block_s: float = 2.0, rate: Fraction = FPS_25):
+    """Blocks whose 16 kHz samples hold the number of the step they lie in, plus one."""
+    cutter = BlockCutter(block_s, before_s, after_s, rate)
+    total = round(num_steps * STEP * 3)
+    sound = np.zeros((total, 1), np.int16)
+    for block in [*cutter.push(sound), *cutter.finish()]:
+        first = round(block.start_s * 16_000)
+        numbers = (np.arange(first, first + len(block.samples)) // STEP + 1).astype(np.float32)
+        numbers[numbers < 1] = 0
+        yield AudioBlock(
+            block.index, numbers, block.start_s, block.sound, block.sound_start, block.frames, block.sound_end
+        )
+
+
+def heard_steps(scheme, num_steps: float, rate: Fraction = FPS_25, block_s: float = 2.0) -> np.ndarray:
+    """The numbers of the steps that each frame hears, (frames, 10), −1 for zeros."""
+    parts = [
+        scheme.features(block).reshape(len(block.frames), 10, 2)[:, :, 0]
+        for block in blocks_of(num_steps, scheme.before_s, scheme.after_s, block_s, rate)
+    ]
+    return np.concatenate(parts).astype(int) - 1
+
+
+def upstream_by_hand(num_steps: int, fps: float, num_frames: int) -> np.ndarray:
+    """Upstream's slicing, step by step, as described: pads with zeros, then cuts ten for each frame."""
+    pad = math.ceil(50 / int(fps))
+    padded = [-1] * (2 * pad) + list(range(num_steps)) + [-1] * (6 * pad)
+    starts = [math.floor(frame * (50 / int(fps))) for frame in range(num_frames)]
+    return np.array([padded[start : start + 10] for start in starts])
+
+
+@pytest.mark.parametrize("num_steps", [400, 3700])
+def test_at_25_fps_both_schemes_hear_upstreams_steps(num_steps: int) -> None:
+    wanted = upstream_by_hand(num_steps, 25, num_steps // 2)
+    for scheme in (AnchoredFeatures, UpstreamFeatures):
+        np.testing.assert_array_equal(heard_steps(scheme(IndexListener(), FPS_25), num_steps), wanted)
+
+
+@pytest.mark.parametrize("fps", [12, 15, 20, 24, 25, 30, 29.97, 48])
+def test_the_upstream_scheme_follows_its_rule_at_other_rates(fps: float) -> None:
+    rate = Fraction(30_000, 1001) if fps == 29.97 else Fraction(fps)
+    mine = heard_steps(UpstreamFeatures(IndexListener(), rate), 1900, rate)
+    # Where it runs slow against the sound (29 for 29.97), upstream itself stops before the last frames.
+    num_frames = min(len(mine), 1900 * int(rate) // 50)
+    np.testing.assert_array_equal(mine[:num_frames], upstream_by_hand(1900, fps, num_frames))
+
+
+@pytest.mark.parametrize("rate", [Fraction(5), Fraction(12), Fraction(24), Fraction(30_000, 1001), Fraction(60)])
+def test_at_any_rate_a_frame_hears_what_is_around_its_beginning(rate: Fraction) -> None:
+    num_steps = 2000
+    heard = heard_steps(AnchoredFeatures(IndexListener(), rate), num_steps, rate)
+    assert len(heard) == round(num_steps * rate / 50)
+    for frame, steps in enumerate(heard):
+        own = math.floor(frame * 50 / rate)
+        wanted = [step if 0 <= step < num_steps else -1 for step in range(own - 4, own + 6)]
+        assert steps.tolist() == wanted
+
+
+@pytest.mark.parametrize("num_steps", [0.5, 1, 4, 99.7, 100, 103.2, 1501, 1499.99])
+@pytest.mark.parametrize("scheme", [AnchoredFeatures, UpstreamFeatures])
+def test_streams_of_any_length_end_in_zeros(scheme, num_steps: float) -> None:
+    heard = heard_steps(scheme(IndexListener(), FPS_25), num_steps)
+    whole = math.floor(num_steps + 1e-9)
+    assert len(heard) == max(1, math.floor(num_steps / 2 + 0.5))
+    for frame, steps in enumerate(heard):
+        assert steps.tolist() == [n if 0 <= n < whole else -1 for n in range(2 * frame - 4, 2 * frame + 6)]
+
+
+def test_the_first_version_repeats_its_ends() -> None:
+    levels = np.arange(20, dtype=np.float32).reshape(10, 2, 1)
+    steps = frame_steps(range(5), FPS_25)
+    clamped = gather(levels, 0, steps, 10, clamps=True).reshape(5, 10, 2)[:, :, 0] / 2
+    np.testing.assert_array_equal(clamped[0], [0, 0, 0, 0, 0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(clamped[4], [4, 5, 6, 7, 8, 9, 9, 9, 9, 9])
+
+
+def test_tokens_are_step_by_step_and_in_each_all_levels() -> None:
+    levels = np.arange(30, dtype=np.float32).reshape(15, 2, 1)
+    row = gather(levels, 0, frame_steps(range(2, 3), FPS_25), None, clamps=False)
+    np.testing.assert_array_equal(row[0], np.arange(20))
+
+
+@pytest.mark.parametrize("block_s", [0.2, 0.52, 2.0, 4.0])
+def test_every_step_has_past_and_comes_from_inside_its_window(block_s: float) -> None:
+    """Whatever the block's length; the listener fails for more sound than a window, the places show the rest."""
+    rate = Fraction(30)
+    heard = heard_steps(AnchoredFeatures(IndexListener(), rate), 3300, rate, block_s)
+    own = [math.floor(frame * 50 / rate) for frame in range(len(heard))]
+    np.testing.assert_array_equal(heard[20:-20, 4], own[20:-20])
+
+
+def test_the_window_slides_by_ten_seconds_and_keeps_its_past() -> None:
+    lengths = []
+
+    class Measuring(IndexListener):
+        def listen(self, samples: np.ndarray) -> np.ndarray:
+            lengths.append(len(samples) / 16_000)
+            return super().listen(samples)
+
+    heard_steps(AnchoredFeatures(Measuring(), FPS_25), 50 * 100)
+    assert lengths[:14] == pytest.approx([2 * n + 2.12 for n in range(13)] + [28.12])
+    assert min(lengths[14:]) == 20.0  # the last one, which ends with the stream
+    assert max(lengths) <= 30.0
+
+
+def test_the_upstream_scheme_hears_each_window_once() -> None:
+    listener = IndexListener()
+    heard_steps(UpstreamFeatures(listener, FPS_25), 50 * 70)
+    assert listener.num_calls == 3
+
+
+def test_the_steps_of_upstream_shift_early_below_25_fps_and_ours_do_not() -> None:
+    rate = Fraction(12)
+    assert upstream_frame_steps(range(6, 7), rate)[0].tolist() == list(range(25 - 10, 25))
+    assert frame_steps(range(6, 7), rate)[0].tolist() == list(range(25 - 4, 25 + 6))
+
+
+@pytest.mark.parametrize("is_original", [False, True])
+def test_a_stream_cut_at_random_has_the_features_of_the_file(is_original: bool) -> None:
+    """Bit for bit: the same hash for any chunking of the input, through the real encoder."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    from musetalk_cli.engine.models.musetalk.listening import WhisperListener
+    from musetalk_cli.engine.models.musetalk.loading import random_nets
+    from tests.engine.musetalk.small import CONFIGS, CPU
+
+    rng = np.random.default_rng(7)
+    sound = rng.integers(-9000, 9000, (48_000 * 33, 1)).astype(np.int16)
+    listener = WhisperListener(random_nets("1.5", CPU, 1, CONFIGS).whisper, is_original=is_original)
+    hashes = set()
+    for chunks in ([len(sound)], rng.integers(1, 200_000, 60), rng.integers(1, 9_000, 400)):
+        scheme = AnchoredFeatures(listener, FPS_25)
+        cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, FPS_25)
+        parts, at = [], 0
+        for size in [*chunks, len(sound)]:
+            parts += [scheme.features(block) for block in cutter.push(sound[at : at + size])]
+            at = min(len(sound), at + size)
+        parts += [scheme.features(block) for block in cutter.finish()]
+        features = np.concatenate(parts)
+        assert features.shape == (825, 10 * listener.step_dim)
+        assert np.isfinite(features).all()
+        hashes.add(hashlib.sha256(features.tobytes()).hexdigest())
+    assert len(hashes) == 1

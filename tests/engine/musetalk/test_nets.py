@@ -1,0 +1,202 @@
+"""The nets against diffusers and transformers, filled with the same values, and the folded nets against the plain ones.
+
+The libraries are only asked here and by ``python -m tools.parity``; the model itself does not need them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet, split_phases  # noqa: E402
+from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample  # noqa: E402
+from musetalk_cli.engine.models.musetalk.layouts import pick  # noqa: E402
+from musetalk_cli.engine.models.musetalk.loading import build, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters  # noqa: E402
+from musetalk_cli.engine.models.musetalk.positions import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.random_weights import random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig  # noqa: E402
+from musetalk_cli.engine.models.musetalk.vae import (  # noqa: E402
+    SCALE,
+    VaeConfig,
+    VaeDecoder,
+    VaeEncoder,
+    encode_avatar,
+    to_bgr,
+)
+from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
+
+# Importing diffusers and transformers alone takes many seconds.
+pytestmark = pytest.mark.timeout(240)
+
+UNET, VAE, WHISPER = CONFIGS.unet, CONFIGS.vae, CONFIGS.whisper
+LATENTS, TOKENS = noise(2, 8, 32, 32), noise(2, 50, UNET.audio_dim, seed=1)
+
+
+def filled(kind, config, state=None):
+    net = build(kind, config)
+    net.load_state_dict(state or random_state(net, seed=3), assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def vae_state():
+    return random_state(build(VaeEncoder, VAE), 3) | random_state(build(VaeDecoder, VAE), 3)
+
+
+def widened(state):
+    return {name: tensor.double() for name, tensor in state.items()}
+
+
+def test_the_unet_is_diffusers() -> None:
+    pytest.importorskip("diffusers", reason="needs diffusers to compare with")
+    from tools.parity import references
+
+    net = filled(UNet, UNET)
+    reference = references.unet(UNET, dict(net.state_dict()))
+    wanted = reference(LATENTS, torch.tensor([0]), TOKENS).sample
+    assert relative_error(net(LATENTS, TOKENS), wanted) < 1e-5
+
+
+def test_the_vae_is_diffusers() -> None:
+    pytest.importorskip("diffusers", reason="needs diffusers to compare with")
+    from tools.parity import references
+
+    state = vae_state()
+    reference = references.vae(VAE, state)
+    encoder = filled(VaeEncoder, VAE, pick(state, "encoder.", "quant_conv."))
+    decoder = filled(VaeDecoder, VAE, pick(state, "decoder.", "post_quant_conv."))
+    pictures = noise(1, 3, 64, 64).clamp(-1, 1)
+    wanted = reference.encode(pictures).latent_dist.mode() * SCALE
+    assert relative_error(encoder(pictures), wanted) < 1e-5
+    latents = LATENTS[:, :4]
+    assert relative_error(decoder(latents), reference.decode(latents / SCALE).sample) < 1e-5
+
+
+def test_every_level_of_whisper_is_transformers() -> None:
+    pytest.importorskip("transformers", reason="needs transformers to compare with")
+    from tools.parity import references
+
+    net = filled(WhisperEncoder, WHISPER)
+    mel = noise(1, 80, 3000)
+    reference = references.whisper(WHISPER, dict(net.state_dict()))
+    wanted = torch.stack(reference(mel, output_hidden_states=True).hidden_states, dim=2)
+    assert wanted.shape == (1, 1500, 5, WHISPER.dim)
+    assert relative_error(net(mel), wanted) < 1e-5
+
+
+def test_without_the_final_norm_only_the_last_level_differs() -> None:
+    net = filled(WhisperEncoder, WHISPER)
+    plain, normed = net(noise(1, 80, 400), has_final_norm=False), net(noise(1, 80, 400))
+    assert torch.equal(plain[:, :, :-1], normed[:, :, :-1])
+    assert torch.allclose(net.layer_norm(plain[:, :, -1]), normed[:, :, -1])
+
+
+@pytest.mark.parametrize("num_samples", [400, 16_000, 123_457, 480_000])
+def test_the_log_mel_is_transformers(num_samples: int) -> None:
+    pytest.importorskip("transformers", reason="needs transformers to compare with")
+    from tools.parity import references
+
+    samples = 0.1 * noise(num_samples)
+    padded = torch.nn.functional.pad(samples, (0, 480_000 - num_samples))
+    mine = log_mel(padded, mel_filters(80))
+    wanted = references.log_mel(samples, window_s=30, num_mels=80)
+    assert mine.shape == wanted.shape == (80, 3000)
+    assert relative_error(mine, wanted) < 1e-5
+
+
+def test_silence_has_the_known_log_mel() -> None:
+    assert torch.equal(log_mel(torch.zeros(16_000), mel_filters(80)), torch.full((80, 100), -1.5))
+
+
+def test_the_position_code_has_the_known_values() -> None:
+    code = position_code(50, 384)
+    assert torch.allclose(code[1, :4], torch.tensor([0.841471, 0.540302, 0.815251, 0.579108]), atol=1e-6)
+    assert torch.equal(code[0], torch.tensor([0.0, 1.0]).repeat(192))
+
+
+def test_the_official_sizes_have_the_official_numbers_of_tensors() -> None:
+    counts = {}
+    for kind, config in ((UNet, UNetConfig()), (VaeEncoder, VaeConfig()), (VaeDecoder, VaeConfig())):
+        counts[kind] = [tensor.numel() for tensor in build(kind, config).state_dict().values()]
+    assert (len(counts[UNet]), sum(counts[UNet])) == (686, 849_947_844)
+    vae = counts[VaeEncoder] + counts[VaeDecoder]
+    assert (len(vae), sum(vae)) == (248, 83_653_863)
+    whisper = [tensor.numel() for tensor in build(WhisperEncoder, WhisperConfig()).state_dict().values()]
+    assert (len(whisper), sum(whisper)) == (67, 8_208_384)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_folded_nets_are_the_plain_ones(dtype: torch.dtype) -> None:
+    """In double precision the folds are exact to 1e-12, so that nothing but rounding differs in any other."""
+    is_wide = dtype == torch.float64
+    unet_state = random_state(build(UNet, UNET), 3)
+    states = (unet_state, vae_state())
+    unet_state, vae = (widened(state) if is_wide else state for state in states)
+    decoder_state = pick(vae, "decoder.", "post_quant_conv.")
+    folded_unet = build(UNet, dataclasses.replace(UNET, is_folded=True))
+    folded_unet = filled_as(folded_unet, fold_unet(unet_state, folded_unet, vae))
+    folded_decoder = filled_as(build(VaeDecoder, dataclasses.replace(VAE, is_folded=True)), fold_decoder(decoder_state))
+    plain_unet = filled_as(build(UNet, UNET), unet_state)
+    plain_decoder = filled_as(build(VaeDecoder, VAE), decoder_state)
+    latents, tokens = LATENTS.to(dtype), TOKENS.to(dtype)
+    error = relative_error(folded_decoder(folded_unet(latents, tokens)), plain_decoder(plain_unet(latents, tokens)))
+    assert error < (1e-12 if is_wide else 1e-4)
+
+
+def filled_as(net, state):
+    net.load_state_dict(state, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def test_folding_leaves_the_official_state_as_it_is() -> None:
+    state = random_state(build(UNet, UNET), 3)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    fold_unet(state, build(UNet, dataclasses.replace(UNET, is_folded=True)), vae_state())
+    assert state.keys() == before.keys()
+    assert all(torch.equal(state[name], before[name]) for name in state)
+
+
+def test_four_phases_are_an_upsampling_up_to_the_border() -> None:
+    plain, phases = (kind(6).double().requires_grad_(False) for kind in (Upsample, PhaseUpsample))
+    phases.conv.weight.data = split_phases(plain.conv.weight.data)
+    phases.conv.bias.data = plain.conv.bias.data.repeat(4)
+    x = noise(2, 6, 5, 7).double()
+    assert relative_error(phases(x), plain(x)) < 1e-14
+
+
+def test_the_parts_that_may_be_kept_give_the_same_as_the_whole() -> None:
+    """One avatar frame with two sounds: what was seen of it is made once, what each sound says too."""
+    net = random_nets("1.5", CPU, seed=5, configs=CONFIGS).unet
+    wanted = net(LATENTS[:1].expand(2, -1, -1, -1), TOKENS)
+    entry, looked = net.look(LATENTS[:1])
+    for index in range(2):
+        alone = net.predict(entry, looked, net.listen(TOKENS[index : index + 1]))
+        assert relative_error(alone, wanted[index : index + 1]) < 1e-5
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (random_nets("1.5", CPU, seed, CONFIGS).unet.state_dict() for seed in (5, 5, 6))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_avatar_is_encoded_masked_and_whole() -> None:
+    encoder = filled(VaeEncoder, VAE)
+    pictures = noise(1, 3, 64, 64).clamp(-1, 1) / 2 + 0.5
+    latents = encode_avatar(encoder, pictures)
+    half = pictures * 2 - 1
+    assert relative_error(latents[:, 4:], encoder(half)) < 1e-4
+    half[:, :, 32:] = -1
+    assert relative_error(latents[:, :4], encoder(half)) < 1e-4
+
+
+def test_pictures_become_bytes_rounded_clipped_and_blue_first() -> None:
+    picture = torch.tensor([-1.5, 0.5 / 127.5, 1.0])[:, None, None].expand(3, 2, 1)[None]
+    bgr = to_bgr(picture)
+    assert bgr.shape == (1, 2, 1, 3)
+    assert bgr[0, 0, 0].tolist() == [255, 128, 0]
+    assert bgr.is_contiguous()

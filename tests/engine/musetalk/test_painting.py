@@ -1,0 +1,114 @@
+"""Calls of the nets: batches, precision, devices, memory that runs out."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.models.musetalk.blend import Box  # noqa: E402
+from musetalk_cli.engine.models.musetalk.devices import choose_precision  # noqa: E402
+from musetalk_cli.engine.models.musetalk.loading import Nets, random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.painting import FaceEncoder, FacePainter, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.positions import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.vae import encode_avatar, to_bgr  # noqa: E402
+from musetalk_cli.errors import ModelError  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
+
+DIM = CONFIGS.unet.audio_dim
+
+
+@pytest.fixture(scope="module")
+def nets() -> Nets:
+    return random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    return noise(3, 50 * DIM, seed=4).numpy()
+
+
+@pytest.fixture
+def latents() -> torch.Tensor:
+    return noise(3, 8, 32, 32, seed=5)
+
+
+class Scarce(torch.nn.Module):
+    """A decoder on a device whose memory holds ``room`` faces."""
+
+    def __init__(self, decoder: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self._decoder, self._room = decoder, room
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(latents))
+        if len(latents) > self._room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._decoder(latents)
+
+
+def test_a_painter_adds_positions_and_gives_bytes(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
+    faces = FacePainter(nets).paint(latents, features)
+    tokens = torch.from_numpy(features).reshape(3, 50, DIM) + position_code(50, DIM)
+    assert faces.dtype == np.uint8
+    np.testing.assert_array_equal(faces, to_bgr(nets.decoder(nets.unet(latents, tokens))).numpy())
+    assert faces.std() > 10
+
+
+def test_no_frames_make_no_faces(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
+    assert FacePainter(nets).paint(latents[:0], features[:0]).shape == (0, 256, 256, 3)
+
+
+def test_the_batch_is_halved_when_memory_runs_out(
+    nets: Nets, features: np.ndarray, latents: torch.Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    scarce = Scarce(nets.decoder, room=1)
+    painter = FacePainter(Nets(nets.version, nets.unet, scarce, nets.whisper))
+    with caplog.at_level(logging.WARNING):
+        faces = painter.paint(latents, features)
+        again = painter.paint(latents, features)
+    assert scarce.sizes == [3, 1, 1, 1, 1, 1, 1]
+    assert len(caplog.records) == 1
+    whole = FacePainter(nets).paint(latents, features)
+    assert np.abs(faces.astype(int) - whole).max() <= 1
+    np.testing.assert_array_equal(faces, again)
+
+
+def test_no_memory_at_all_is_an_error(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
+    painter = FacePainter(Nets(nets.version, nets.unet, Scarce(nets.decoder, room=0), nets.whisper))
+    with pytest.raises(ModelError, match="to make a single face"):
+        painter.paint(latents, features)
+
+
+def test_crops_are_encoded_red_first_and_in_order() -> None:
+    net = random_encoder(CPU, seed=2, configs=CONFIGS)
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(2)]
+    latents = FaceEncoder(net).encode(crops)
+    pictures = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2) / 255
+    assert latents.shape == (2, 8, 32, 32)
+    assert torch.allclose(latents, encode_avatar(net, pictures), atol=1e-4)
+
+
+def test_the_crop_is_the_box_stretched_to_a_square() -> None:
+    picture = np.zeros((300, 400, 3), np.uint8)
+    picture[50:200, 100:180] = (10, 200, 30)
+    crop = crop_face(picture, Box(100, 50, 180, 200))
+    assert crop.shape == (256, 256, 3)
+    assert (crop == (10, 200, 30)).all()
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert choose_precision("cpu").dtype == torch.float32
+    assert choose_precision("cpu", "bf16").dtype == torch.bfloat16
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="no CUDA device") as caught:
+            choose_precision("cuda")
+        assert "--device cpu" in caught.value.hint
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ModelError, match="no Apple GPU"):
+            choose_precision("mps")

@@ -1,0 +1,97 @@
+"""Print the parity table, one line after the other: ``python -m tools.parity [--small] [--write] VOICE.wav``.
+
+Every net is compared at its full size with weights by lot, one at a time; 12 GB of memory are enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+
+from musetalk_cli.engine.models.musetalk.loading import NetConfigs
+from tools.parity import comparisons
+from tools.parity.comparisons import Line
+from tools.report import update_section
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
+PARTS = ("whisper", "schemes", "blend", "vae", "unet", "folds")
+HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__)
+    parser.add_argument("voice", type=Path, help="speech, WAV, 16 kHz mono")
+    parser.add_argument("--small", action="store_true", help="the tests' small nets")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="some of the comparisons")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    lines = []
+    print(HEAD)
+    for line in run(args.small, read_voice(args.voice), args.only):
+        lines.append(line)
+        print(describe(line), flush=True)
+    text = f"{describe_run(args.small)}\n\n{HEAD}\n" + "\n".join(map(describe, lines))
+    print(f"\n{describe_run(args.small)}")
+    if args.write:
+        update_section("parity", text, DOCUMENT)
+    sys.exit(0 if all(line.is_kept for line in lines) else 1)
+
+
+def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[Line]:
+    configs = NetConfigs()
+    if is_small:
+        from tests.engine.musetalk.small import CONFIGS
+
+        configs = CONFIGS
+    comparing: dict[str, Callable[[], Iterator[Line]]] = {
+        "whisper": lambda: comparisons.compare_whisper(configs, voice),
+        "schemes": lambda: comparisons.compare_schemes(configs, voice),
+        "blend": comparisons.compare_blend,
+        "vae": lambda: comparisons.compare_vae(configs),
+        "unet": lambda: comparisons.compare_unet(configs),
+        "folds": lambda: comparisons.compare_folds(configs, (torch.float32, torch.bfloat16, torch.float16)),
+    }
+    for part in parts:
+        yield from comparing[part]()
+
+
+def describe(line: Line) -> str:
+    limit = "" if line.limit is None else f"≤ {line.limit:g}"
+    mark = "" if line.is_kept else " **missed**"
+    return f"| {line.what} | {line.against} | {line.error:.2g} | {line.unit} | {limit}{mark} |"
+
+
+def describe_run(is_small: bool) -> str:
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return (
+        f"{date.today()}, {'small' if is_small else 'full-size'} nets with random weights, {platform.machine()} CPU, "
+        f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}; "
+        f"{time.process_time():.0f} s of CPU, {peak_gb:.1f} GB at most."
+    )
+
+
+def read_voice(path: Path) -> torch.Tensor:
+    """float32 (n,) in ±1."""
+    with wave.open(str(path)) as file:
+        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (16_000, 1, 2):
+            sys.exit(f"{path} must be 16 kHz, mono, 16 bit")
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return torch.from_numpy(samples.astype(np.float32) / 32768)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Every comparison of the parity table: what is held against what, and how far they are apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from musetalk_cli.engine.blocks import BlockCutter
+from musetalk_cli.engine.models.musetalk.blend import Box, JawBlend, crop_box
+from musetalk_cli.engine.models.musetalk.features import AnchoredFeatures, UpstreamFeatures
+from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet
+from musetalk_cli.engine.models.musetalk.layouts import pick
+from musetalk_cli.engine.models.musetalk.listening import WhisperListener
+from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, build
+from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters
+from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic
+from musetalk_cli.engine.models.musetalk.positions import position_code
+from musetalk_cli.engine.models.musetalk.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.unet import UNet
+from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.weights import place
+from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
+from tools.parity import references
+
+SEED = 20
+CPU = Precision(torch.device("cpu"), torch.float32)
+State = dict[str, Tensor]
+
+
+class Line(NamedTuple):
+    """One line of the table; ``limit`` is what it must not exceed, None where it is only told."""
+
+    what: str
+    against: str
+    error: float
+    unit: str
+    limit: float | None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.limit is None or self.error <= self.limit
+
+
+def relative_error(mine: Tensor, wanted: Tensor) -> float:
+    """Largest difference ÷ largest value."""
+    return float((mine - wanted).abs().max() / wanted.abs().max())
+
+
+def noise(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def filled(kind: Callable[[Any], Any], config: Any, state: State) -> Any:
+    """A net that shares its values with ``state``: at full size there is no room for two."""
+    net = build(kind, config)
+    net.load_state_dict(state, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def drawn(kind: Callable[[Any], Any], config: Any) -> State:
+    return random_state(build(kind, config), SEED)
+
+
+@torch.inference_mode()
+def compare_unet(configs: NetConfigs) -> Iterator[Line]:
+    state = drawn(UNet, configs.unet)
+    latents, tokens = _inputs(configs, 2)
+    mine = filled(UNet, configs.unet, state)(latents, tokens)
+    wanted = references.unet(configs.unet, state)(latents, torch.tensor([0]), tokens).sample
+    yield Line("UNet, fp32", "diffusers UNet2DConditionModel", relative_error(mine, wanted), "relative", 1e-5)
+
+
+@torch.inference_mode()
+def compare_vae(configs: NetConfigs) -> Iterator[Line]:
+    state = drawn(VaeEncoder, configs.vae) | drawn(VaeDecoder, configs.vae)
+    reference = references.vae(configs.vae, state)
+    pictures = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
+    encoder = filled(VaeEncoder, configs.vae, pick(state, "encoder.", "quant_conv."))
+    error = relative_error(encoder(pictures), reference.encode(pictures).latent_dist.mode() * SCALE)
+    yield Line("VAE encoder, fp32", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
+    decoder = filled(VaeDecoder, configs.vae, pick(state, "decoder.", "post_quant_conv."))
+    latents = noise(1, 4, 32, 32, seed=4)
+    error = relative_error(decoder(latents), reference.decode(latents / SCALE).sample)
+    yield Line("VAE decoder, fp32", "diffusers AutoencoderKL", error, "relative", 1e-5)
+
+
+@torch.inference_mode()
+def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
+    samples = voice[: 30 * 16_000]
+    padded = torch.nn.functional.pad(samples, (0, 480_000 - len(samples)))
+    mel = log_mel(padded, mel_filters(configs.whisper.num_mels))
+    wanted_mel = references.log_mel(samples, window_s=30, num_mels=configs.whisper.num_mels)
+    error = relative_error(mel, wanted_mel)
+    yield Line("log-mel of speech", "transformers WhisperFeatureExtractor", error, "relative", 1e-5)
+    state = drawn(WhisperEncoder, configs.whisper)
+    reference = references.whisper(configs.whisper, state)(mel[None], output_hidden_states=True)
+    levels = filled(WhisperEncoder, configs.whisper, state)(mel[None])
+    error = relative_error(levels, torch.stack(reference.hidden_states, dim=2))
+    yield Line("Whisper, all five levels, fp32", "transformers WhisperEncoder", error, "relative", 1e-5)
+
+
+@torch.inference_mode()
+def compare_folds(configs: NetConfigs, dtypes: tuple[torch.dtype, ...]) -> Iterator[Line]:
+    """Plain nets in fp32, then the folded ones in every precision on the same two faces."""
+    unet_state = drawn(UNet, configs.unet)
+    vae = drawn(VaeDecoder, configs.vae)
+    latents, tokens = _inputs(configs, 2)
+    plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
+    folded_unet = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
+    unet_state = fold_unet(unet_state, folded_unet, vae)
+    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."))
+    # Random weights give pictures of any spread; a real face fills the range.
+    gain = float(0.5 / plain.std())
+    for dtype in dtypes:
+        unet = place(build(UNet, folded_unet.config), unet_state, CPU.device, dtype)
+        config = dataclasses.replace(configs.vae, is_folded=True)
+        decoder = place(build(VaeDecoder, config), decoder_state, CPU.device, dtype)
+        mine = decoder(unet(latents.to(dtype), tokens.to(dtype))).float()
+        if dtype == torch.float32:
+            yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
+            entry, looked = unet.look(latents[:1])
+            kept = unet.predict(entry, looked, unet.listen(tokens[:1]))
+            error = relative_error(kept, unet(latents, tokens)[:1])
+            yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
+        levels = (to_bgr(mine * gain).float() - to_bgr(plain * gain).float()).abs()
+        name = str(dtype).removeprefix("torch.")
+        limit = 1.0 if dtype == torch.float16 else None
+        yield Line(
+            f"pictures, folded, {name}", "plain ones in fp32", float(levels.mean()), "levels of 255, mean", limit
+        )
+        yield Line(f"pictures, folded, {name}", "plain ones in fp32", float(levels.max()), "levels of 255, most", None)
+
+
+def compare_blend() -> Iterator[Line]:
+    from PIL import Image
+
+    rng = np.random.default_rng(SEED)
+    frame = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    face = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    box = Box(430, 160, 811, 600)
+    crop = crop_box(box)
+    mask = rng.integers(0, 256, (crop.height, crop.width), dtype=np.uint8)
+    blend = JawBlend(frame, box, crop, mask)
+    mine = frame.copy()
+    mine[blend.region.top : blend.region.bottom, blend.region.left : blend.region.right] = blend.blend(face)
+    body = Image.fromarray(frame)
+    large = body.crop(tuple(crop))
+    resized = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
+    large.paste(Image.fromarray(resized), (box.left - crop.left, box.top - crop.top))
+    body.paste(large, (crop.left, crop.top), Image.fromarray(mask))
+    error = np.abs(mine.astype(int) - np.array(body)).max()
+    yield Line("jaw blend, 1280 × 720", "Pillow's crop, paste and paste", float(error), "levels of 255, most", 0.0)
+    wanted = np.array(Image.fromarray(mask).resize((512, 512)))
+    error = np.abs(resize_bicubic(mask, 512, 512).astype(int) - wanted).max()
+    yield Line("mask resized", "Pillow's bicubic", float(error), "levels of 255, most", 0.0)
+
+
+def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
+    """Anchored features against upstream's whole windows: how far apart, and how smooth each is at its joints.
+
+    ``voice`` should last 45 s or more. Positions are Whisper's own; the other weights are by lot and attend to
+    everything alike, where trained ones attend to what is near, so the differences are upper bounds.
+    """
+    state = drawn(WhisperEncoder, configs.whisper)
+    state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
+    net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
+    listener = WhisperListener(net, is_original=False)
+    sound = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
+    ours, theirs = (_features(kind, listener, sound) for kind in (AnchoredFeatures, UpstreamFeatures))
+    differences = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    for what, frames in (
+        ("2 s of the window heard", slice(0, 50)),
+        ("14 s of it heard", slice(300, 350)),
+        ("28 s of it heard", slice(650, 690)),
+        ("window moved by 10 s, so other positions", slice(700, None)),
+    ):
+        error = float(differences[frames].mean())
+        yield Line(f"features, {what}", "upstream's whole window", error, "relative, mean", None)
+    for who, features in (("ours", ours), ("upstream's", theirs)):
+        yield from _measure_joints(who, features)
+
+
+def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:
+    """How much features change from frame to frame at a joint, ÷ the same elsewhere."""
+    changes = np.linalg.norm(np.diff(features, axis=0), axis=1)
+    frames = np.arange(1, len(features))
+    is_slide = (frames >= 700) & ((frames - 700) % 250 == 0) if who == "ours" else frames % 750 == 0
+    is_joint = (frames % 50 == 0) & ~is_slide
+    usual = changes[~(is_joint | is_slide)].mean()
+    for what, chosen in (("2 s joints", is_joint), ("where the window moves", is_slide)):
+        yield Line(f"change from frame to frame, {who}", what, float(changes[chosen].mean() / usual), "× usual", None)
+
+
+def _whisper_positions(num_steps: int, dim: int) -> Tensor:
+    """Sines, then cosines, as in Whisper's checkpoints."""
+    rates = np.exp(-np.log(10_000) / (dim // 2 - 1) * np.arange(dim // 2))
+    angles = np.arange(num_steps)[:, None] * rates
+    return torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32))
+
+
+def _features(scheme_of: Any, listener: WhisperListener, sound: np.ndarray) -> np.ndarray:
+    rate = Fraction(25)
+    scheme = scheme_of(listener, rate)
+    cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, rate)
+    return np.concatenate([scheme.features(block) for block in [*cutter.push(sound), *cutter.finish()]])
+
+
+def _inputs(configs: NetConfigs, count: int) -> tuple[Tensor, Tensor]:
+    tokens = noise(count, 50, configs.unet.audio_dim, seed=2) + position_code(50, configs.unet.audio_dim)
+    return noise(count, configs.unet.in_channels, 32, 32, seed=1), tokens
