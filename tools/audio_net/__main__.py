@@ -28,8 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train")
     train.add_argument(
-        "--takes", type=int, default=24, help="takes of 24 s per language (three times as many for English)"
+        "--takes", type=int, default=40, help="takes of 24 s per language (three times as many for English)"
     )
+    train.add_argument("--versions", type=int, default=3, help="ways in which each take is spoiled")
     train.add_argument("--updates", type=int, default=6500)
     train.add_argument("--workers", type=int, default=2)
     train.add_argument("--out", type=Path, default=WEIGHTS)
@@ -52,7 +53,7 @@ def _train(args: argparse.Namespace) -> None:
     from tools.report import update_section
 
     started_s = time.perf_counter()
-    recipes = training_recipes(args.takes)
+    recipes = training_recipes(args.takes, args.versions)
     shards = list(make_shards(recipes, args.workers))
     minutes = sum(len(shard.features) for shard in shards) * 0.02 / 60.0
     made_s = time.perf_counter() - started_s
@@ -64,9 +65,9 @@ def _train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.workers)
     plan = Plan(num_updates=args.updates)
     lines = [
-        f"{minutes:.0f} minutes in {sum(1 for r in recipes if r.language)} languages, made in {made_s:.0f} s on"
-        f" {args.workers} cores ({platform.machine()}); {plan.channels} channels, {plan.num_updates} updates of"
-        f" {plan.batch} crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed},"
+        f"{minutes:.0f} minutes in {sum(1 for r in recipes if r.language)} languages, every take in {args.versions}"
+        f" versions, made in {made_s:.0f} s on {args.workers} cores ({platform.machine()}); {plan.channels} channels,"
+        f" {plan.num_updates} updates of {plan.batch} crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed},"
         f" torch {torch.__version__.split('+')[0]}.",
         "",
         "| updates | mean loss | seconds |",

@@ -43,10 +43,10 @@ def spoil(samples: FloatArray, rng: Rng) -> FloatArray:
     if rng.random() < 0.25:
         drive = rng.uniform(1.0, 6.0) / max(rms(out) * 4.0, 1e-6)
         out = np.tanh(out * drive).astype(np.float32)
-    if rng.random() < 0.6:
+    if rng.random() < 0.7:
         out = reverberate(out, float(rng.uniform(0.12, 0.8)), float(rng.uniform(0.0, 14.0)), rng)
     if rng.random() < 0.85:
-        out = add_background(out, float(rng.triangular(4.0, 9.0, 36.0)), rng)
+        out = add_background(out, float(rng.triangular(3.0, 9.0, 32.0)), rng)
     out = out * (10.0 ** (rng.uniform(-40.0, -12.0) / 20.0) / rms(out))
     return np.asarray(np.clip(out, -1.0, 1.0), dtype=np.float32)
 
@@ -100,7 +100,7 @@ def reverberate(samples: FloatArray, decay_s: float, direct_db: float, rng: Rng)
 
 def add_background(samples: FloatArray, snr_db: float, rng: Rng) -> FloatArray:
     """Add steady noise, hum, soft music or a far crowd at ``snr_db`` below the speech."""
-    kind = rng.choice(("noise", "noise", "noise", "hum", "music", "crowd"))
+    kind = rng.choice(("noise", "noise", "noise", "noise", "hum", "music", "crowd"))
     if kind == "noise":
         bed = coloured_noise(len(samples), float(rng.uniform(-2.0, 0.5)), rng)
     elif kind == "hum":

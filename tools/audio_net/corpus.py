@@ -32,6 +32,7 @@ TRAINING_VARIANTS = (
     "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob",
     "sandro", "shelby", "steph2", "travis", "victor", "whisper", "whisperf",
 )  # fmt: skip
+CLOSURE, VOWEL = 1, 2
 HELD_OUT_VARIANTS = ("f4", "m4", "m7", "Annie", "Hugo", "klatt3", "Mike", "steph")
 
 
@@ -45,7 +46,10 @@ class Take:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make: so many takes of a language by these variants, from ``seed``. ``language`` "" makes non-speech."""
+    """What to make: so many takes of a language by these variants, from ``seed``. ``language`` "" makes non-speech.
+
+    Every spoken take is spoiled in ``num_versions`` ways, which costs less than speaking anew.
+    """
 
     language: str
     variants: tuple[str, ...]
@@ -53,14 +57,19 @@ class Recipe:
     seed: int
     take_s: float = 24.0
     is_clean: bool = False
+    num_versions: int = 1
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Net inputs float16 (n, 80) and targets float16 (n, 5) of consecutive takes."""
+    """Net inputs float16 (n, 80), targets float16 (n, 5) and events int8 (n,) of consecutive takes.
+
+    ``events`` is CLOSURE at the middle step of a bilabial, VOWEL at that of a full vowel, 0 elsewhere.
+    """
 
     features: NDArray[np.float16]
     mouths: NDArray[np.float16]
+    events: NDArray[np.int8]
 
 
 def make_shards(recipes: Sequence[Recipe], num_workers: int) -> Iterator[Shard]:
@@ -102,15 +111,19 @@ def speak_takes(recipe: Recipe) -> Iterator[Take]:
         if synthesiser is None:
             yield _non_speech_take(recipe, rng)
         else:
-            yield _speech_take(recipe, synthesiser, rng)
+            spoken = _speech_take(recipe, synthesiser, rng)
+            for _ in range(recipe.num_versions):
+                yield spoken if recipe.is_clean else Take(augment.spoil(spoken.samples, rng), spoken.target)
 
 
 def _make_shard(recipe: Recipe) -> Shard:
-    features, mouths = [], []
+    features, mouths, events = [], [], []
     for take in speak_takes(recipe):
         features.append(extract_steps(take.samples, 0, 0, len(take.target.mouth)).bands.astype(np.float16))
         mouths.append(take.target.mouth.astype(np.float16))
-    return Shard(np.concatenate(features), np.concatenate(mouths))
+        vowels = np.where(take.target.vowel > 0, VOWEL, 0)
+        events.append(np.where(take.target.closure == 1, CLOSURE, vowels).astype(np.int8))
+    return Shard(np.concatenate(features), np.concatenate(mouths), np.concatenate(events))
 
 
 def _make_list(recipe: Recipe) -> list[Take]:
@@ -118,7 +131,7 @@ def _make_list(recipe: Recipe) -> list[Take]:
 
 
 def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
-    """Phrases of one speaker with gaps between them, until the take is full."""
+    """Phrases of one speaker with gaps between them, until the take is full; not spoiled yet."""
     variant = str(rng.choice(recipe.variants))
     stretch = float(np.exp(rng.uniform(np.log(0.87), np.log(1.18))))
     sounds: list[FloatArray] = []
@@ -140,8 +153,6 @@ def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
         now_s += len(sound) / SAMPLE_RATE_HZ
     samples = _whole_seconds(np.concatenate(sounds), 0.5)
     phones.append(Phone("", now_s, len(samples) / SAMPLE_RATE_HZ))
-    if not recipe.is_clean:
-        samples = augment.spoil(samples, rng)
     return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S)))
 
 
@@ -189,10 +200,19 @@ def _non_speech(kind: str, length: int, rng: Rng) -> FloatArray:
     return makers[kind](length, rng)
 
 
-def training_recipes(num_takes: int, seed: int = 100) -> list[Recipe]:
-    """``num_takes`` of every training language, three times as many of English and of non-speech."""
+def training_recipes(num_takes: int, num_versions: int, seed: int = 100) -> list[Recipe]:
+    """``num_takes`` of every training language, three times as many of English, and a tenth of it all non-speech.
+
+    Each take comes in ``num_versions`` spoiled ways.
+    """
     languages = [
-        Recipe(language, TRAINING_VARIANTS, num_takes * (3 if language.startswith("en") else 1), seed + i)
+        Recipe(
+            language,
+            TRAINING_VARIANTS,
+            num_takes * (3 if language.startswith("en") else 1),
+            seed + i,
+            num_versions=num_versions,
+        )
         for i, language in enumerate(TRAINING_LANGUAGES)
     ]
-    return [*languages, Recipe("", (), 3 * num_takes, seed - 1)]
+    return [*languages, Recipe("", (), 3 * num_takes * num_versions, seed - 1)]

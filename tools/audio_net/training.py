@@ -13,18 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from musetalk_cli.engine.models.warp.acoustics import NUM_FEATURES
+from musetalk_cli.engine.models.warp.acoustics import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
+from musetalk_cli.engine.models.warp.mouth import NEIGHBOUR_SHARE
 from musetalk_cli.engine.models.warp.net import FORMAT, OUTPUTS
-from tools.audio_net.corpus import Shard
+from tools.audio_net.corpus import CLOSURE, VOWEL, Shard
 
 Log = Callable[[str], None]
 
-# One taps tuple per block, in 20 ms steps. The look-ahead adds up to 9 steps with the entry's 2: a live stream pays it.
+# One taps tuple per block, in 20 ms steps. With the entry's 2 the look-ahead is 13 steps: a live stream pays it.
 ENTRY_TAPS = (-2, -1, 0, 1, 2)
-BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 2), (-8, 0, 2), (-16, -8, 0))
+BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 4), (-8, 0, 4), (-16, -8, 0), (-32, -16, 0))
 
 # A closure is short and rare, and the eye notices a missed one first.
 CLOSURE_WEIGHTS = (4.0, 2.5)
+# Gaps that a closure is to stay under and a vowel above, and the share of what is missing in the loss.
+_SHUT_GAP, _SHUT_WEIGHT = 0.06, 0.3
+_OPEN_GAP, _OPEN_WEIGHT = 0.18, 0.6
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ class Plan:
     """How to train: net width, number of optimiser steps, crops per step and their length in 20 ms steps, peak rate."""
 
     channels: int = 128
-    num_updates: int = 6000
-    batch: int = 24
-    crop_steps: int = 192
+    num_updates: int = 6500
+    batch: int = 16
+    crop_steps: int = 288
     learning_rate: float = 2e-3
     seed: int = 1
 
@@ -92,6 +96,7 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
     rng = np.random.default_rng(plan.seed)
     features = np.concatenate([shard.features for shard in shards])
     mouths = np.concatenate([shard.mouths for shard in shards])
+    events = np.concatenate([shard.events for shard in shards])
     sample = features[:: max(1, len(features) // 100_000)].astype(np.float32)
     net = TorchMouthNet(
         plan.channels, torch.from_numpy(sample.mean(axis=0)), torch.from_numpy(1.0 / (sample.std(axis=0) + 1e-3))
@@ -99,8 +104,9 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan.num_updates))
     started_s, running = time.perf_counter(), 0.0
-    for update, (x, y) in enumerate(_batches(features, mouths, net, plan, rng), start=1):
-        loss = mouth_loss(net(x), y)
+    batches = _batches((features, mouths, events), net, plan, rng)
+    for update, (x, y, marks) in enumerate(batches, start=1):
+        loss = mouth_loss(net(x), y, marks)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -113,22 +119,43 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
     return net
 
 
-def mouth_loss(raw: Tensor, target: Tensor) -> Tensor:
-    """Squared error of gap, jaw, width and of the gap after closures; cross-entropy of the closures."""
-    gap, jaw, width = torch.sigmoid(raw[..., 0]), torch.sigmoid(raw[..., 1]), torch.tanh(raw[..., 2])
-    shut, bite = torch.sigmoid(raw[..., 3]), torch.sigmoid(raw[..., 4])
-    final = gap * (1.0 - shut) * (1.0 - 0.75 * bite)
-    wanted = target[..., 0] * (1.0 - target[..., 3]) * (1.0 - 0.75 * target[..., 4])
+def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
+    """Squared error of gap, jaw, width and of the gap that a frame shows; cross-entropy of closures; missed events.
+
+    ``raw`` and ``target`` (batch, n, 5), ``events`` int8 (batch, n).
+    """
+    mouth = torch.cat([torch.sigmoid(raw[..., :2]), torch.tanh(raw[..., 2:3]), torch.sigmoid(raw[..., 3:])], dim=2)
+    gap_error, jaw_error, width_error = (mouth[..., :3] - target[..., :3]).square().mean(dim=(0, 1))
     entropy = nn.functional.binary_cross_entropy_with_logits(
         raw[..., 3:], target[..., 3:], pos_weight=raw.new_tensor(CLOSURE_WEIGHTS)
     )
-    error = (
-        (gap - target[..., 0]).square().mean()
-        + 0.7 * (jaw - target[..., 1]).square().mean()
-        + 0.7 * (width - target[..., 2]).square().mean()
-        + 1.5 * (final - wanted).square().mean()
-    )
-    return error + 0.2 * entropy
+    share = raw.new_tensor(NEIGHBOUR_SHARE)
+    smooth = mouth[:, 1:-1] + share * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
+    shown, wanted = _shown_gap(smooth), _shown_gap(target[:, 1:-1])
+    error = gap_error + 0.7 * jaw_error + 0.7 * width_error + 1.5 * (shown - wanted).square().mean()
+    return error + 0.2 * entropy + _missed(shown, wanted, events)
+
+
+def _shown_gap(mouth: Tensor) -> Tensor:
+    """(batch, n, 5) → (batch, n − 1): what a 40 ms frame shows that lies over steps k and k + 1."""
+    first, second = mouth[:, :-1], mouth[:, 1:]
+    shut, bite = torch.maximum(first[..., 3], second[..., 3]), torch.maximum(first[..., 4], second[..., 4])
+    return (first[..., 0] + second[..., 0]) / 2.0 * (1.0 - shut) * (1.0 - 0.75 * bite)
+
+
+def _missed(shown: Tensor, wanted: Tensor, events: Tensor) -> Tensor:
+    """How far closures stay open in the frames around their middle, and vowels shut in those that hold theirs.
+
+    ``shown[:, k]`` lies over steps k + 1 and k + 2 of ``events``.
+    """
+    lowest = -nn.functional.max_pool1d(-shown, 4, 1)
+    is_closure = events[:, 3:-3] == CLOSURE
+    open_by = torch.relu(lowest - _SHUT_GAP) * is_closure
+    at_vowel = -nn.functional.max_pool1d(-shown, 2, 1)
+    is_vowel = (events[:, 2:-2] == VOWEL) & (-nn.functional.max_pool1d(-wanted, 2, 1) > 2.0 * _SHUT_GAP)
+    shut_by = torch.relu(_OPEN_GAP - at_vowel) * is_vowel
+    closures, vowels = is_closure.sum().clamp(min=1), is_vowel.sum().clamp(min=1)
+    return _SHUT_WEIGHT * open_by.sum() / closures + _OPEN_WEIGHT * shut_by.sum() / vowels
 
 
 def export(net: TorchMouthNet, path: Path) -> int:
@@ -159,18 +186,25 @@ def _rate(step: int, num_updates: int) -> float:
 
 
 def _batches(
-    features: NDArray[np.float16], mouths: NDArray[np.float16], net: TorchMouthNet, plan: Plan, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+    corpus: tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.int8]],
+    net: TorchMouthNet,
+    plan: Plan,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Random crops; one may run across two takes, which the net should bear anyway."""
+    features, mouths, events = corpus
     past, length = net.past_steps, net.past_steps + plan.crop_steps + net.future_steps
     for _ in range(plan.num_updates):
         starts = rng.integers(0, len(features) - length, plan.batch)
         x = np.stack([features[s : s + length] for s in starts]).astype(np.float32)
         y = np.stack([mouths[s + past : s + past + plan.crop_steps] for s in starts]).astype(np.float32)
-        yield torch.from_numpy(_jitter(x, rng)), torch.from_numpy(y)
+        marks = np.stack([events[s + past : s + past + plan.crop_steps] for s in starts])
+        yield torch.from_numpy(_jitter(x, rng)), torch.from_numpy(y), torch.from_numpy(marks)
 
 
 def _jitter(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Shift each crop's level reference by a few dB: after a click or at a stream's start it is off, too."""
-    offset = rng.normal(0.0, 0.05, (len(x), 1, 1)).astype(np.float32)
+    """Shift each crop's level reference by a few dB and bend its spectrum: one more microphone, for next to nothing."""
+    waves = np.cos(np.pi * np.arange(4)[:, None] * (np.arange(NUM_BANDS) + 0.5) / NUM_BANDS)
+    offset = (rng.normal(0.0, 0.05, (len(x), 4)) / np.arange(1, 5)) @ waves
+    offset = np.tile(offset, HOPS_PER_STEP)[:, None].astype(np.float32)
     return np.where(x > 0.0, np.maximum(x + offset, 0.0), 0.0).astype(np.float32)

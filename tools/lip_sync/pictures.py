@@ -26,7 +26,7 @@ from tools.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, 
 
 FloatArray = NDArray[np.float32]
 SILENCE_S = 10
-CLOSED = 0.8  # closure from which the lips have to meet
+CLOSED = 0.8**2  # what a frame's P says from a closure of 0.8 on, where the lips have to meet
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,42 @@ def test_numpy_net_equals_torch_net(tmp_path: Path) -> None:
     assert np.abs(mine - wanted.numpy()).max() < 2e-3
 
 
+def test_loss_counts_missed_closures_and_shut_vowels() -> None:
+    torch = pytest.importorskip("torch")
+    from tools.audio_net.corpus import CLOSURE, VOWEL
+    from tools.audio_net.training import mouth_loss
+
+    target = torch.zeros(1, 40, 5)
+    target[..., 0], target[0, 18:22, 3] = 0.6, 1.0
+    events = torch.zeros(1, 40, dtype=torch.int8)
+    events[0, 20], events[0, 30] = CLOSURE, VOWEL
+    right = torch.where(target > 0.5, 6.0, -6.0)
+    right[..., 0], right[..., 2] = torch.logit(torch.tensor(0.6)), 0.0
+    missed, shut = right.clone(), right.clone()
+    missed[0, 18:22, 3], shut[0, 28:33, 3] = -6.0, 6.0
+    nothing = torch.zeros_like(events)
+
+    def share(raw: torch.Tensor) -> float:
+        return float(mouth_loss(raw, target, events) - mouth_loss(raw, target, nothing))
+
+    assert share(right) < 0.01
+    assert share(missed) > 0.1
+    assert share(shut) > 0.05
+
+
+@pytest.mark.needs("espeak-ng")
+def test_takes_come_in_versions_that_differ_in_sound_alone() -> None:
+    """In a process of its own because espeak-ng keeps global state."""
+    code = """
+import numpy as np
+from tools.audio_net.corpus import Recipe, speak_takes
+one, two = speak_takes(Recipe("en-us", ("f1",), 1, 7, take_s=3.0, num_versions=2))
+assert len(one.samples) == len(two.samples) and not np.array_equal(one.samples, two.samples)
+np.testing.assert_array_equal(one.target.mouth, two.target.mouth)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.needs("espeak-ng")
 def test_real_synthetic_speech_is_read_well() -> None:
     """One held-out voice, in a process of its own because espeak-ng keeps global state."""

@@ -126,13 +126,12 @@ def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Clo
         gap[:, 1] = -GAP * _UPPER_SHARE * arch * follows
         purse[:, 1] = -GAP * _UPPER_SHARE * pinch * follows
         press[:, 1] = bow * (0.005 if is_inner else 0.024)
-        dental[:, 1] = bow * -0.026
+        dental[:, 1] = bow * -0.014
         rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
-    jaw[:, 0] = -0.07 * side
     jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
     rounded[:, 0] = (-0.23 if is_inner else -0.20) * side
-    spread[:, 0] = 0.075 * side
+    spread[:, 0] = 0.11 * side
     spread[:, 1] -= 0.018 * side**2
     press[:, 0] = 0.012 * side
     return ControlPoints(points, motion)
@@ -177,18 +176,18 @@ def _cheek_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> 
                 ControlPoints.moved(
                     np.array([[corner[0] + share * (edge[0] - corner[0]), corner[1] + level]]),
                     gap=(0, GAP * 0.12 * level),
-                    jaw=(-0.03 * near * outward, _JAW * (0.15 + 0.8 * level)),
+                    jaw=(0, _JAW * (0.15 + 0.8 * level)),
                     round=(-0.14 * near * outward, 0),
-                    spread=(0.055 * near * outward, -0.015 * near),
+                    spread=(0.08 * near * outward, -0.018 * near),
                     close=(near * way[0], near * way[1] + 0.5 * level * rise),
                 )
             )
         points.append(
             ControlPoints.moved(
                 (0.55 * corner + 0.45 * wing + np.array([0.1 * outward, 0]))[None],
-                jaw=(-0.01 * outward, 0.03),
+                jaw=(0, 0.03),
                 round=(-0.06 * outward, 0),
-                spread=(0.03 * outward, -0.012),
+                spread=(0.04 * outward, -0.015),
                 close=(0.4 * way[0], 0.4 * way[1]),
             )
         )

@@ -31,8 +31,8 @@ GATE_POWER_DBFS = (-76.0, -68.0)
 # runs past the end of its block would need more sound than a live stream has.
 LONGEST_VIEW_S = 0.04
 # The net answers for every 20 ms by itself. A share of each neighbour takes the flicker out of O, J, W, P and F; more
-# of it in the closures would leave lips apart.
-NEIGHBOUR_SHARE = np.array([0.25, 0.25, 0.25, 0.1, 0.1], dtype=np.float32)
+# of it in the closures would leave lips apart. (The net was trained with 0.25 and 0.1.)
+NEIGHBOUR_SHARE = np.array([0.33, 0.33, 0.33, 0.22, 0.22], dtype=np.float32)
 _PROBE_S = 0.005
 
 
@@ -44,8 +44,8 @@ class MouthReader:
     gives what reading the whole stream gives.
     """
 
-    before_s: float = 3.6
-    after_s: float = 0.32
+    before_s: float = 4.0
+    after_s: float = 0.40
 
     def __init__(self, net: MouthNet) -> None:
         past, future = _needed_context_s(net)
@@ -61,11 +61,12 @@ class MouthReader:
     def read(
         self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.floating[Any]], frame_s: float = 0.04
     ) -> FloatArray:
-        """Mouth shapes float32 (frames, 5): O gap 0..1, J jaw 0..1, W width −1..1, P closure 0..1, F labiodental 0..1.
+        """Mouth shapes float32 (frames, 5): O gap, J jaw, P pressed lips, F labiodental, all 0..1; W width −1..1.
 
-        ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's
-        start. ``frame_times_s`` (frames,) are the frames' start times in the stream, ascending; ``frame_s`` is how long
-        each is shown (1 / fps). Sound outside ``samples`` counts as silence. Digital silence gives exactly 0.
+        Columns are in the order O, J, W, P, F. ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a
+        multiple of 0.02) after the stream's start. ``frame_times_s`` (frames,) are the frames' start times in the
+        stream, ascending; ``frame_s`` is how long each is shown (1 / fps). Sound outside ``samples`` counts as silence.
+        Digital silence gives exactly 0.
         Raises ValueError when ``start_s`` is off the 0.02 s grid or ``frame_s`` is not positive.
         """
         times_s = np.asarray(frame_times_s, dtype=np.float64)
@@ -106,7 +107,8 @@ def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float6
     """Steps (n, 5) → frames (m, 5): the mean over each view, closed as far as its strongest closure says.
 
     ``first_step`` is the stream's index of ``steps[0]``; the views begin at ``times_s`` (m,) and last ``view_s``.
-    A mean of the closures would erase one shorter than the view. Steps count as linear between their centres.
+    A mean of the closures would erase one shorter than the view. Steps count as linear between their centres. P comes
+    out squared: what lips do at half a closure is in the gap already, and only a sure one presses them together.
     """
     centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
     count = max(2, math.ceil(view_s / _PROBE_S)) + 1
@@ -115,7 +117,7 @@ def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float6
     gap, jaw, width = (value.mean(axis=1) for value in values[:3])
     bilabial, labiodental = (value.max(axis=1) for value in values[3:])
     gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
-    return np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
+    return np.stack([gap, jaw, width, bilabial**2, labiodental], axis=1).astype(np.float32)
 
 
 def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
