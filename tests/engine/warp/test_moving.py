@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.compositing import write_face
 from musetalk_cli.engine.models.warp.geometry import transform_points
 from musetalk_cli.engine.models.warp.lips import Closing
@@ -165,3 +166,12 @@ def test_the_splines_stay_below_the_size_from_which_solvers_start_threads() -> N
     shared = len(shared_points(pose, closing).position)
     for is_lower in (False, True):
         assert shared + len(lip_points(pose, closing, is_lower=is_lower).position) + 3 < 100
+
+
+def test_the_mesh_says_the_same_as_the_landmarks_taken_from_it() -> None:
+    mesh = np.random.default_rng(2).uniform(0, 300, (12, 468, 2)).astype(np.float32)
+    faces = [landmarks_of(points) for points in mesh]
+    slow, quick = MouthTrack(faces, 25.0), MouthTrack(faces, 25.0, mesh)
+    for index in range(12):
+        for name, points in vars(slow.pose(index).rest).items():
+            assert np.array_equal(points, getattr(quick.pose(index).rest, name)), name
