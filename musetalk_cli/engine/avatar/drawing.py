@@ -58,7 +58,7 @@ def _draw_row(row: SheetRow) -> ByteArray:
     boxed = _draw_landmarks(row.picture, row.face)
     whole = _fit(boxed.copy())
     left, top, right, bottom = row.box.tolist()
-    thickness = max(1, round(row.picture.shape[0] / 400))
+    thickness = _line_px(row.face)
     cv2.rectangle(boxed, (left, top), (right, bottom), _YELLOW, thickness, cv2.LINE_AA)
     cells = [
         whole,
@@ -76,11 +76,16 @@ def _band(parts: Sequence[ByteArray]) -> ByteArray:
 
 def _draw_landmarks(picture: ByteArray, face: Landmarks) -> ByteArray:
     canvas = picture.copy()
-    thickness = max(1, round(picture.shape[0] / 400))
+    thickness = _line_px(face)
     for name, points in vars(face).items():
         line = np.round(points).astype(np.int32)[:, None]
         cv2.polylines(canvas, [line], name in _CLOSED, _GREEN, thickness, cv2.LINE_AA)
     return as_bytes(canvas)
+
+
+def _line_px(face: Landmarks) -> int:
+    """Width of the lines on a face: fine enough to see what they follow."""
+    return max(1, round(_square_around(face)[2] / 250))
 
 
 def _draw_mask(picture: ByteArray, box: NDArray[np.int32], mask: ByteArray) -> ByteArray:

@@ -45,8 +45,8 @@ FRAMINGS = (
 SURELY_UPRIGHT = 0.9
 UPRIGHT_VIEW = 2.2
 QUARTER_TURNS = (0.0, np.pi, np.pi / 2, -np.pi / 2)
-# A larger crop is shrunk before it is turned: four times the net's size leaves nothing to see between.
-MOST_SHRINKING = 4
+# A crop that is to become much smaller is shrunk by a whole number first, which is quick, and by this at the end.
+LEAST_SHRINKING = 1.5
 
 
 @dataclass(frozen=True)
@@ -231,11 +231,10 @@ def _crop_to_picture(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
 
 def _cut_out(picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int) -> ByteArray:
     """A region's crop, averaged where it shrinks: aliasing would make the points jitter."""
-    shrinking = float(np.hypot(*to_picture[:, 0]))
-    if shrinking > MOST_SHRINKING:
-        picture, to_picture = _surroundings(picture, to_picture, crop_px, MOST_SHRINKING / shrinking)
-        shrinking = MOST_SHRINKING
-    factor = max(1, round(shrinking))
+    times = int(np.hypot(*to_picture[:, 0]) / LEAST_SHRINKING)
+    if times > 1:
+        picture, to_picture = _surroundings(picture, to_picture, crop_px, times)
+    factor = max(1, round(float(np.hypot(*to_picture[:, 0]))))
     turn = to_picture[:, :2] / factor
     first = to_picture[:, 2] - turn @ np.full(2, (factor - 1) / 2)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -246,14 +245,21 @@ def _cut_out(picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int) 
 
 
 def _surroundings(
-    picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int, scale: float
+    picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int, times: int
 ) -> tuple[ByteArray, NDArray[np.float64]]:
-    """A smaller picture of what lies around a crop, and the crop's map to it."""
+    """What lies around a crop, a whole number of times smaller, and the crop's map to it."""
     corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_picture[:, :2].T + to_picture[:, 2]
     size = np.array(picture.shape[1::-1])
-    low = np.clip(np.floor(corners.min(axis=0)), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low + 1, size).astype(int)
+    low = np.clip(np.floor(corners.min(axis=0)) - times, 0, size - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + times, low + 1, size).astype(int)
     part = picture[low[1] : high[1], low[0] : high[0]]
-    small = _shrink(part, scale)
-    ratio = np.array(small.shape[1::-1]) / part.shape[1::-1]
-    return small, np.column_stack([to_picture[:, :2] * ratio[:, None], (to_picture[:, 2] - low + 0.5) * ratio - 0.5])
+    whole = np.maximum((high - low) // times, 1) * times
+    # Rows and columns that are left over are repeated, for the smaller picture to have whole pixels.
+    left_over = np.maximum(whole - (high - low), 0)
+    if left_over.any():
+        part = np.pad(part, ((0, left_over[1]), (0, left_over[0]), (0, 0)), mode="edge")
+    part = part[: whole[1], : whole[0]]
+    small = cv2.resize(part, tuple(int(side) for side in whole // times), interpolation=cv2.INTER_AREA)
+    to_small = np.column_stack([to_picture[:, :2], to_picture[:, 2] - low + 0.5]) / times
+    to_small[:, 2] -= 0.5
+    return np.asarray(small, np.uint8), to_small

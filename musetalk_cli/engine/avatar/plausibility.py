@@ -57,7 +57,7 @@ def eyes_px(points: NDArray[np.floating]) -> float:
 def yaw_deg(points: NDArray[np.floating]) -> float:
     """How far a mesh (468, 3) is turned, positive when it looks towards the picture's right.
 
-    Taken from the net's own depth, so it is an estimate: right to a few degrees up to 30°, too small beyond.
+    Taken from the net's own depth, so it is an estimate, and too small for large angles.
     """
     across = np.mean([points[right] - points[left] for left, right in LEVEL_PAIRS], axis=0)
     return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))

@@ -15,8 +15,8 @@ import pytest
 from musetalk_cli.engine.avatar.pictures import list_pictures, looks_like_picture, read_header, read_picture
 from musetalk_cli.errors import AvatarError
 
-CORNERS = np.zeros((60, 100, 3), dtype=np.uint8)
-CORNERS[:30, :50] = (0, 0, 250)  # red, top left
+CORNERS = np.zeros((80, 120, 3), dtype=np.uint8)
+CORNERS[:40, :60] = (0, 0, 250)  # red, top left
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -45,20 +45,20 @@ def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     cv2.imwrite(str(path), CORNERS)
     header = read_header(path.read_bytes())
     assert header is not None
-    assert header[:2] == (100, 60)
+    assert header[:2] == (120, 80)
     assert looks_like_picture(path.read_bytes()[:32])
     read = read_picture(path)
-    for y, x in ((10, 10), (10, 90), (50, 10), (50, 90)):
+    for y, x in ((10, 10), (10, 110), (70, 10), (70, 110)):
         np.testing.assert_allclose(read[y, x], CORNERS[y, x], atol=6)
 
 
-@pytest.mark.parametrize(("orientation", "red"), [(1, (15, 25)), (3, (45, 75)), (6, (25, 45)), (8, (75, 15))])
+@pytest.mark.parametrize(("orientation", "red"), [(1, (20, 30)), (3, (60, 90)), (6, (30, 60)), (8, (90, 20))])
 def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path, orientation: int, red: tuple[int, int]) -> None:
     jpeg = cv2.imencode(".jpg", CORNERS)[1].tobytes()
     path = tmp_path / "held.jpg"
     path.write_bytes(with_orientation(jpeg, orientation))
     picture = read_picture(path)
-    assert picture.shape[:2] == ((60, 100) if orientation < 5 else (100, 60))
+    assert picture.shape[:2] == ((80, 120) if orientation < 5 else (120, 80))
     assert picture[red][2] > 200
 
 

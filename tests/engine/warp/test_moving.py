@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.compositing import write_face
 from musetalk_cli.engine.models.warp.geometry import transform_points
+from musetalk_cli.engine.models.warp.lips import Closing
+from musetalk_cli.engine.models.warp.motion import lip_points, shared_points
 from musetalk_cli.engine.models.warp.moving import MovingFace
 from musetalk_cli.engine.models.warp.pose import MouthPose
 from musetalk_cli.engine.models.warp.track import MouthTrack
@@ -155,3 +158,20 @@ def test_the_axes_follow_the_head_and_not_the_mouth() -> None:
         assert np.hypot(*(ours.origin_px - wanted.origin_px)) < 0.02 * wanted.unit_px
         assert ours.unit_px == pytest.approx(wanted.unit_px, rel=0.01)
         assert float(ours.x_axis @ wanted.x_axis) > 0.9999
+
+
+def test_the_splines_stay_below_the_size_from_which_solvers_start_threads() -> None:
+    pose = MouthTrack(talking_avatar(3).landmarks, 25.0).pose(1)
+    closing = Closing.of(pose.face, pose.rest, pose.axes)
+    shared = len(shared_points(pose, closing).position)
+    for is_lower in (False, True):
+        assert shared + len(lip_points(pose, closing, is_lower=is_lower).position) + 3 < 100
+
+
+def test_the_mesh_says_the_same_as_the_landmarks_taken_from_it() -> None:
+    mesh = np.random.default_rng(2).uniform(0, 300, (12, 468, 2)).astype(np.float32)
+    faces = [landmarks_of(points) for points in mesh]
+    slow, quick = MouthTrack(faces, 25.0), MouthTrack(faces, 25.0, mesh)
+    for index in range(12):
+        for name, points in vars(slow.pose(index).rest).items():
+            assert np.array_equal(points, getattr(quick.pose(index).rest, name)), name

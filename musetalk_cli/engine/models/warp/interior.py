@@ -7,7 +7,6 @@ small textures and only placed, shaded and clipped per frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -105,14 +104,15 @@ class Interior:
         ``edge``: of the upper incisors, below the closed seam.
         """
         x, y = place.x, place.y
+        across = (x - np.float32(_TEXTURE_SPAN[0])) * np.float32(self._scale) - np.float32(0.5)
         rounding, spread = max(-width, 0.0), max(width, 0.0)
         # The first tenth of the jaw's way parts the lips alone: "s" keeps its teeth together.
         travel = _TEETH_TRAVEL * max(jaw - 0.1, 0.0) / 0.9 * (1 - 0.35 * spread)
         colour = self._deep + (self._cavity - self._deep) * smoothstep(y, 0.0, 0.22 + travel)[..., None]
         self._add_tongue(colour, x, y - 0.05 - 0.38 * travel)
-        colour = self._lay(colour, self._lower, x, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding))
+        colour = self._lay(colour, self._lower, across, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding))
         # Protruded lips come down over the upper teeth and keep the light out.
-        colour = self._lay(colour, self._upper, x, y - (edge + 0.010 * spread - 0.035 * rounding), 1.0)
+        colour = self._lay(colour, self._upper, across, y - (edge + 0.010 * spread - 0.035 * rounding), 1.0)
         shade = (0.34 + 0.66 * smoothstep(place.below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
         # Little light falls in between lips that are hardly apart.
         shade *= 0.7 + 0.3 * smoothstep(place.below_upper + place.above_lower, 0.0, 0.15)
@@ -134,13 +134,15 @@ class Interior:
         colour[..., 1:] += (self._tongue[1:] - colour[..., 1:]) * cover[..., None]
 
     def _lay(
-        self, colour: FloatArray, texture: ByteArray, x: FloatArray, below_edge: FloatArray, strength: float
+        self, colour: FloatArray, texture: ByteArray, across: FloatArray, below_edge: FloatArray, strength: float
     ) -> FloatArray:
-        """Lay a row of teeth over the colours, ``below_edge`` (h, w) under its middle's edge."""
-        place = cv2.merge([x - np.float32(_TEXTURE_SPAN[0]), below_edge - np.float32(_TEXTURE_SPAN[2])])
-        place = place * np.float32(self._scale) - np.float32(0.5)
-        no_second_map: Any = None
-        placed = np.asarray(cv2.remap(texture, place, no_second_map, cv2.INTER_LINEAR), dtype=np.float32)
+        """Lay a row of teeth over the colours.
+
+        ``across`` (h, w): the texture's column of every pixel; ``below_edge`` (h, w): how far it lies under the middle
+        tooth's edge, mouth units.
+        """
+        down = (below_edge - np.float32(_TEXTURE_SPAN[2])) * np.float32(self._scale) - np.float32(0.5)
+        placed = np.asarray(cv2.remap(texture, across, down, cv2.INTER_LINEAR), dtype=np.float32)
         cover = placed[..., 3:] * (strength / 255)
         return np.asarray(colour + (placed[..., :3] - colour) * cover, dtype=np.float32)
 

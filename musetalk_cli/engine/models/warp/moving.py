@@ -20,7 +20,7 @@ from musetalk_cli.engine.models.warp.track import MouthTrack
 # Prepared frames that are kept: a cycle comes back to them at its turns, and a video slower than the output repeats
 # each. One takes about 0.4 MB.
 KEPT_FRAMES = 32
-_LIGHT_SAMPLES, _LIGHT_STEP = 3, 4  # frames from which the face's light is taken, and one in how many of the open ones
+_LIGHT_SAMPLES, _LIGHT_STEP = 2, 4  # frames from which the face's light is taken, and one in how many of the open ones
 
 _UNMOVED = np.eye(2, 3, dtype=np.float32)
 
@@ -33,14 +33,10 @@ class MovingFace:
         if avatar.frame_rate is None:
             raise ValueError(f"avatar '{avatar.name}' is a still")
         self._size = (avatar.width, avatar.height)
-        self._track = MouthTrack(avatar.landmarks, float(avatar.frame_rate))
-        count = avatar.frames.num_frames
-        unit_px = float(
-            np.median([self._track.pose(index).axes.unit_px for index in range(0, count, 1 + count // 100)])
-        )
+        self._track = MouthTrack(avatar.landmarks, float(avatar.frame_rate), avatar.points)
         # One size of cell for the whole video: another one would show as a flicker where the face's size crosses it.
-        self._cell_px = cell_px(unit_px)
-        self._interior = Interior(unit_px, self._look_at_light(avatar))
+        self._cell_px = cell_px(self._track.unit_px)
+        self._interior = Interior(self._track.unit_px, self._look_at_light(avatar))
         self._prepare = lru_cache(maxsize=KEPT_FRAMES)(self._prepare_frame)
 
     def _look_at_light(self, avatar: Avatar) -> FaceLight:

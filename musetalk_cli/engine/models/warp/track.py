@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
+from musetalk_cli.engine.avatar.mesh import GROUPS
 from musetalk_cli.engine.models.warp.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
 from musetalk_cli.engine.models.warp.pose import MouthPose
 
@@ -34,10 +35,13 @@ class MouthTrack:
     ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths.
     """
 
-    def __init__(self, faces: Sequence[Landmarks], frame_rate: float) -> None:
-        """``faces``: the landmarks of each frame in pixels, smoothed; ``frame_rate``: frames per second."""
+    def __init__(self, faces: Sequence[Landmarks], frame_rate: float, mesh: FloatArray | None = None) -> None:
+        """``faces``: the landmarks of each frame in pixels, smoothed; ``frame_rate``: frames per second.
+
+        ``mesh`` float32 (n, 468, 2): where the landmarks were taken from, when it is at hand; it is quicker to read.
+        """
         self._faces = faces
-        points = _as_complex(faces)
+        points = _as_complex(_stack(faces) if mesh is None else mesh[:, _mesh_indices()])
         turn, origin = _follow_head(points)
         seen = (points - origin[:, None]) / turn[:, None]
         moving = _moving_points()
@@ -54,6 +58,11 @@ class MouthTrack:
 
     def __len__(self) -> int:
         return len(self._faces)
+
+    @property
+    def unit_px(self) -> float:
+        """Typical width of the mouth, pixels."""
+        return max(float(np.median(np.abs(self._turn))), 1.0)
 
     def pose(self, index: int) -> MouthPose:
         """The pose in one frame."""
@@ -134,10 +143,19 @@ def _offset(group: str) -> int:
     return sum(NUM_POINTS[name] for name in names[: names.index(group)])
 
 
-def _as_complex(faces: Sequence[Landmarks]) -> ComplexArray:
-    """All points of all faces as x + iy, (n, 131)."""
-    rows = np.stack([np.concatenate([getattr(face, name) for name in NUM_POINTS]) for face in faces])
-    return rows[..., 0].astype(np.float64) + 1j * rows[..., 1]
+def _stack(faces: Sequence[Landmarks]) -> FloatArray:
+    """All points of all faces, (n, 131, 2)."""
+    return np.stack([np.concatenate([getattr(face, name) for name in NUM_POINTS]) for face in faces])
+
+
+def _mesh_indices() -> list[int]:
+    """Which points of the mesh the landmarks are, in their order."""
+    return [index for name in NUM_POINTS for index in GROUPS[name]]
+
+
+def _as_complex(points: FloatArray) -> ComplexArray:
+    """Points (..., 2) as x + iy."""
+    return points[..., 0].astype(np.float64) + 1j * points[..., 1]
 
 
 def _as_landmarks(points: ComplexArray) -> Landmarks:

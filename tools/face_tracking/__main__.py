@@ -1,0 +1,59 @@
+"""Hold the points of faces against MediaPipe's and against the truth, and write the table of docs/avatars.md.
+
+    python -m tools.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--picture PHOTO.png …]
+
+``--tracker`` is a Python with mediapipe==0.10.21 (see tools/lip_sync/track.py). Clips and pictures are yours. The two
+face nets come from where ``prepare-avatar`` takes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+
+from musetalk_cli.engine.avatar.face_models import find_face_models
+from musetalk_cli.engine.avatar.faces import FaceFinder
+from musetalk_cli.folders import cache_folder
+from tools.face_tracking.measuring import (
+    Row,
+    clip_rows,
+    cost_rows,
+    film_rows,
+    framing_rows,
+    picture_rows,
+    portrait_rows,
+    small_face_rows,
+)
+from tools.report import update_section
+
+DOCUMENT = Path("docs/avatars.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracker", required=True, help="Python that has mediapipe")
+    parser.add_argument("--clip", type=Path, action="append", default=[])
+    parser.add_argument("--picture", type=Path, action="append", default=[])
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    models = find_face_models(None, cache_folder() / "face-models", lambda line: print(line, file=sys.stderr))
+    finder = FaceFinder(models)
+    with tempfile.TemporaryDirectory() as folder:
+        rows: list[Row] = []
+        for clip in args.clip:
+            rows += clip_rows(clip, clip.name, finder, args.tracker, Path(folder))
+        rows += film_rows(finder, Path(folder))
+        rows += portrait_rows(finder) + framing_rows(finder) + small_face_rows(finder)
+        rows += picture_rows(args.picture, finder) + cost_rows(finder)
+    lines = [f"| {row.name} | {row.value} | {row.unit} |" for row in rows]
+    table = "\n".join(["| what | measured | unit |", "|---|---|---|", *lines])
+    update_section("faces", table, DOCUMENT)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
