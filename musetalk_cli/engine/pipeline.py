@@ -163,6 +163,10 @@ class Pipeline:
 
     def _make_features(self) -> None:
         for block in self._blocks:
+            if self._pace.leaves_out(block.frames):
+                self._pace.note_step("features", block.frames)
+                self._workers.submit(HeldBatch(block.frames, block.sound))
+                continue
             with self._timers["features"].measure(len(block.frames)):
                 features = self._model.features(block)
             self._pace.note_step("features", block.frames)
@@ -170,7 +174,9 @@ class Pipeline:
                 self._workers.submit(batch)
         self._workers.finish()
 
-    def _make_faces(self, batch: FeatureBatch) -> list[FaceBatch | HeldBatch]:
+    def _make_faces(self, batch: FeatureBatch | HeldBatch) -> list[FaceBatch | HeldBatch]:
+        if isinstance(batch, HeldBatch):
+            return [batch]
         wanted = self._pace.choose(batch.frames)
         if wanted is None or all(wanted):
             return [self._make_face(batch)]

@@ -69,6 +69,23 @@ def test_a_slow_model_costs_faces_and_nothing_else(ffmpeg: str, policy: Overload
     assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99, "all of the sound, in its place"
 
 
+def test_hearing_that_is_too_slow_costs_blocks_and_no_sound(ffmpeg: str) -> None:
+    class SlowHearing(FakeModel):
+        def features(self, block):  # type: ignore[no-untyped-def]
+            time.sleep(2 * BLOCK_S)
+            return super().features(block)
+
+    pipeline, sink, most_inside_s = run_live(ffmpeg, SlowHearing(), "hold", 6.0)
+    live = pipeline.snapshot().live
+    assert live
+    assert live.counts.num_held > 40
+    assert abs(live.skew_ms) < 20
+    assert most_inside_s < 6 * BLOCK_S + 4 * LATE_S + 2 * BLOCK_S
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
+    heard = read_sound(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
+    assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99
+
+
 def test_a_quick_model_leaves_out_nothing(ffmpeg: str) -> None:
     pipeline, sink, _ = run_live(ffmpeg, FakeModel(), "hold", 2.0)
     live = pipeline.snapshot().live

@@ -21,7 +21,10 @@ class LipSyncModel(Protocol):
         """The avatar's own picture, planar I420, uint8 (height · 3/2, width)."""
 
     def features(self, block: AudioBlock) -> FloatArray:
-        """What the sound says for each frame of a block: float32 (len(block.frames), d)."""
+        """What the sound says for each frame of a block: float32 (len(block.frames), d).
+
+        A live stream that is far behind leaves blocks out, so nothing may be taken over from the block before.
+        """
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch."""
