@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from musetalk_cli.console import say
 from musetalk_cli.dashboard import LiveDashboard, PlainDashboard
 from musetalk_cli.engine.live import LiveFigures
+from musetalk_cli.engine.targets import TargetHealth
 from musetalk_cli.engine.timing import Snapshot
 from musetalk_cli.usage import Usage, UsageMeter
 
@@ -19,7 +20,6 @@ BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 240  # values of the sparkline, two a second
 HISTORY_EVERY = 5  # of the ten looks a second
 STATE_STYLES = {"live": "green", "waiting": "yellow", "behind": "yellow", "retrying": "red", "gone": "red"}
-STEP_WORDS = {"capture": "waiting for the block"}
 
 
 class PlainStreamDashboard(PlainDashboard):
@@ -58,7 +58,7 @@ def describe_line(snapshot: Snapshot, usage: Usage) -> str:
             f"latency {live.latency.now_p50_s:.2f} s (p95 {live.latency.now_p95_s:.2f})",
             f"buffer {live.buffer_s:.1f} s",
             f"{_left_out(live)}",
-            f"skew {live.skew_ms:+.0f} ms",
+            f"skew {round(live.skew_ms):+d} ms",
             *[f"{target.name} {_describe_target(target)}" for target in live.targets],
         ]
     return " · ".join([*parts, f"CPU {usage.cpu_percent:.0f} %", f"RAM {usage.rss_mb:.0f} MB"])
@@ -72,9 +72,9 @@ def build_view(snapshot: Snapshot, usage: Usage, latencies: Sequence[float], wid
     lines: list[RenderableType] = [_head(snapshot, usage, width)]
     if snapshot.live:
         lines.append(_latency_row(snapshot.live, latencies, width))
-        lines.append(_state_row(snapshot, snapshot.live, width))
+        lines.append(_state_row(snapshot.live, width))
         lines.append(_stage_table(snapshot, snapshot.live, width))
-        lines += [_target_row(target, width) for target in snapshot.live.targets]
+        lines += [_target_row(target) for target in snapshot.live.targets]
     else:
         lines.append(Text(f"{snapshot.speed:.1f}× real time", style="dim"))
     lines.append(Text("q stops · m mutes", style="dim"))
@@ -122,14 +122,15 @@ def _latency_row(live: LiveFigures, latencies: Sequence[float], width: int) -> R
     return text
 
 
-def _state_row(snapshot: Snapshot, live: LiveFigures, width: int) -> RenderableType:
+def _state_row(live: LiveFigures, width: int) -> RenderableType:
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("stream   ", style="dim")
-    text.append(f"buffer {live.buffer_s:.1f} s · lead {live.lead_s:+.1f} s · ")
+    text.append(f"buffer {live.buffer_s:.1f} s · ")
+    text.append(f"lead {live.lead_s:+.1f} s · " if width >= 100 else "")
     text.append(_left_out(live), style="yellow" if _num_left_out(live) else "")
-    text.append(f" · skew {live.skew_ms:+.0f} ms · silence {100 * live.silence_share:.0f} %")
+    text.append(f" · skew {round(live.skew_ms):+d} ms · silence {100 * live.silence_share:.0f} %")
     if live.num_overruns:
         text.append(f" · {live.num_overruns} overruns", style="yellow")
     if width >= 120 and live.num_filled_s:
@@ -149,8 +150,7 @@ def _stage_table(snapshot: Snapshot, live: LiveFigures, width: int) -> Any:
     table.add_row("[dim]step[/]", *names)
     table.add_row("[dim]ms p50[/]", *(f"{p50:.0f}" for p50, _ in live.latency.steps.values()))
     table.add_row("[dim]p95[/]", *(f"{p95:.0f}" for _, p95 in live.latency.steps.values()))
-    costs = {"capture": "decode"}
-    timings = [snapshot.stages.get(costs.get(name, name)) for name in live.latency.steps]
+    timings = [snapshot.stages.get("decode" if name == "capture" else name) for name in live.latency.steps]
     if width >= 100 and live.latency.steps:
         table.add_row("[dim]work, ms/frame[/]", *(f"{timing.p50_ms:.1f}" if timing else "" for timing in timings))
     return table
@@ -164,7 +164,7 @@ def find_bottleneck(snapshot: Snapshot) -> str | None:
     return max(working, key=lambda name: working[name], default=None)
 
 
-def _target_row(target: Any, width: int) -> RenderableType:
+def _target_row(target: TargetHealth) -> RenderableType:
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ellipsis")
@@ -178,7 +178,7 @@ def _target_row(target: Any, width: int) -> RenderableType:
     return text
 
 
-def _describe_target(target: Any) -> str:
+def _describe_target(target: TargetHealth) -> str:
     dropped = f" ({target.num_dropped} dropped)" if target.num_dropped else ""
     return f"{target.state}{dropped}"
 

@@ -52,6 +52,10 @@ class Pace:
         """Which frames to make a face for; None for all."""
         return None
 
+    def leaves_out(self, frames: range) -> bool:
+        """Whether a block with these frames is so late that not even its features are worth making."""
+        return False
+
     @property
     def shows_idle(self) -> bool:
         """Whether frames without a face show the idle avatar, or repeat the last picture."""
@@ -109,6 +113,11 @@ class LivePace(Pace):
         if self._opened.is_set():
             return None
         return self._overload.choose(len(frames), self._credit.lag_s(self._time_s(frames.start)))
+
+    def leaves_out(self, frames: range) -> bool:
+        if self._opened.is_set() or not len(frames):
+            return False
+        return self._overload.leave_out(len(frames), self._credit.lag_s(self._time_s(frames.stop)))
 
     @property
     def shows_idle(self) -> bool:

@@ -53,6 +53,14 @@ class Overload:
             self._count(wanted.count(False))
             return wanted
 
+    def leave_out(self, num_frames: int, lag_s: float) -> bool:
+        """Whether to leave out a whole block before anything is done for it: only far beyond the tolerance, when even
+        hearing is too slow. ``lag_s``: of its last frame."""
+        with self._lock:
+            is_hopeless = lag_s > 2 * self._tolerance_s
+            self._count(num_frames * is_hopeless)
+            return is_hopeless
+
     def _choose(self, num_frames: int, lag_s: float) -> list[bool]:
         return [lag_s <= self._tolerance_s] * num_frames
 

@@ -169,6 +169,10 @@ class Pipeline:
 
     def _make_features(self) -> None:
         for block in self._blocks:
+            if self._pace.leaves_out(block.frames):
+                self._pace.note_step("features", block.frames)
+                self._workers.submit(self._hold(block))
+                continue
             with self._timers["features"].measure(len(block.frames)):
                 features = self._model.features(block)
             self._pace.note_step("features", block.frames)
@@ -178,15 +182,23 @@ class Pipeline:
 
     def _with_pictures(self, batch: FeatureBatch) -> FeatureBatch:
         """Add the avatar frames that a batch shows: here, where one thread takes them in the order of the cycle."""
-        avatar, rate = self._avatar, self._settings.frame_rate
-        indices = tuple(
-            avatar_frame(frame, rate, avatar.frame_rate, avatar.frames.num_frames) for frame in batch.frames
-        )
+        indices = self._avatar_frames(batch.frames)
         with self._timers["avatar"].measure(len(indices)):
-            pictures = tuple(avatar.frames.read(indices))
+            pictures = tuple(self._avatar.frames.read(indices))
         return replace(batch, avatar_frames=indices, pictures=pictures)
 
-    def _make_faces(self, batch: FeatureBatch) -> list[FaceBatch | HeldBatch]:
+    def _hold(self, block: AudioBlock) -> HeldBatch:
+        """A block for which nothing is made, with one picture in case that there is none before it."""
+        pictures = self._avatar.frames.read(self._avatar_frames(block.frames[:1]))
+        return HeldBatch(tuple(pictures) * len(block.frames), block.frames, block.sound)
+
+    def _avatar_frames(self, frames: range) -> tuple[int, ...]:
+        avatar, rate = self._avatar, self._settings.frame_rate
+        return tuple(avatar_frame(frame, rate, avatar.frame_rate, avatar.frames.num_frames) for frame in frames)
+
+    def _make_faces(self, batch: FeatureBatch | HeldBatch) -> list[FaceBatch | HeldBatch]:
+        if isinstance(batch, HeldBatch):
+            return [batch]
         wanted = self._pace.choose(batch.frames)
         if wanted is None or all(wanted):
             return [self._make_face(batch)]
@@ -200,11 +212,9 @@ class Pipeline:
             return self._model.make_faces(batch)
 
     def _leave_out(self, batch: FeatureBatch) -> FaceBatch | HeldBatch:
-        return (
-            self._model.make_idle(batch)
-            if self._pace.shows_idle
-            else HeldBatch(batch.pictures, batch.frames, batch.sound)
-        )
+        if self._pace.shows_idle:
+            return self._model.make_idle(batch)
+        return HeldBatch(batch.pictures, batch.frames, batch.sound)
 
     def _composite(self) -> None:
         for batches in self._workers.results():

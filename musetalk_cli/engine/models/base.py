@@ -18,7 +18,10 @@ class LipSyncModel(Protocol):
     after_s: float  # look-ahead behind it, likewise
 
     def features(self, block: AudioBlock) -> FloatArray:
-        """What the sound says for each frame of a block: float32 (len(block.frames), d)."""
+        """What the sound says for each frame of a block: float32 (len(block.frames), d).
+
+        A live stream that is far behind leaves blocks out, so nothing may be taken over from the block before.
+        """
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch, whose pictures are passed on as they are, not written into."""

@@ -1,0 +1,120 @@
+"""A pipeline on a clock: slow models, each policy, and what is delivered anyway."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from musetalk_cli.engine.latency import LatencyLog
+from musetalk_cli.engine.live import LivePace
+from musetalk_cli.engine.live_feed import LiveFeed
+from musetalk_cli.engine.overload import Overload, OverloadPolicy
+from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.pipeline import Pipeline
+from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, encoder_process, pipeline_settings, tone
+from tests.media import read_pictures, read_sound
+
+BLOCK_S = 0.4
+LATE_S = 0.3
+
+
+class SlowModel(FakeModel):
+    """Takes as long for every frame as 1 / 0.6 frames last; its idle face costs nothing."""
+
+    def make_faces(self, batch):  # type: ignore[no-untyped-def]
+        time.sleep(len(batch.frames) * 0.04 / 0.6)
+        return super().make_faces(batch)
+
+
+def run_live(
+    ffmpeg: str, model: FakeModel, policy: OverloadPolicy, duration_s: float
+) -> tuple[Pipeline, MemorySink, float]:
+    """A live pipeline to its end; also the most stream seconds that were ever inside it."""
+    sink = MemorySink()
+    settings = PaceSettings(BLOCK_S + model.after_s + 0.05, 0.5, 1.1, 1.11, can_run_ahead=True)
+    credit = Credit(StreamClock(), settings)
+    feed = LiveFeed(FakeSource(np.array_split(tone(duration_s), 20)), credit, fills_gaps=False)
+    pace = LivePace(credit, Overload(policy, LATE_S), Fraction(25))
+    encoder = encoder_process(ffmpeg)
+    small = pipeline_settings(block_s=BLOCK_S, batch_size=2, num_workers=1, buffer_blocks=2)
+    pipeline = Pipeline(feed, model, encoder, sink, small, time.perf_counter(), pace)
+    feed.open()
+    most_inside_s = 0.0
+    try:
+        pipeline.start()
+        while not pipeline.wait(0.05):
+            read_s = pace.figures().buffer_s  # nobody tells this pace what has left
+            most_inside_s = max(most_inside_s, read_s - pipeline.snapshot().num_frames / 25)
+    finally:
+        pipeline.close()
+    return pipeline, sink, most_inside_s
+
+
+@pytest.mark.parametrize("policy", ["hold", "idle", "skip"])
+def test_a_slow_model_costs_faces_and_nothing_else(ffmpeg: str, policy: OverloadPolicy) -> None:
+    pipeline, sink, most_inside_s = run_live(ffmpeg, SlowModel(), policy, 6.0)
+    assert pipeline.error is None
+    live = pipeline.snapshot().live
+    assert live
+    counts = {"hold": live.counts.num_held, "idle": live.counts.num_idle, "skip": live.counts.num_skipped}
+    assert [name for name, number in counts.items() if number] == [policy]
+    assert 20 < counts[policy] < 110
+    assert abs(live.skew_ms) < 20
+    assert most_inside_s < 6 * BLOCK_S + 2 * LATE_S, "blocks and batches in its channels, however slow"
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
+    heard = read_sound(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
+    assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99, "all of the sound, in its place"
+
+
+def test_hearing_that_is_too_slow_costs_blocks_and_no_sound(ffmpeg: str) -> None:
+    class SlowHearing(FakeModel):
+        def features(self, block):  # type: ignore[no-untyped-def]
+            time.sleep(2 * BLOCK_S)
+            return super().features(block)
+
+    pipeline, sink, most_inside_s = run_live(ffmpeg, SlowHearing(), "hold", 6.0)
+    live = pipeline.snapshot().live
+    assert live
+    assert live.counts.num_held > 40
+    assert abs(live.skew_ms) < 20
+    assert most_inside_s < 6 * BLOCK_S + 4 * LATE_S + 2 * BLOCK_S
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
+    heard = read_sound(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
+    assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99
+
+
+def test_a_quick_model_leaves_out_nothing(ffmpeg: str) -> None:
+    pipeline, sink, _ = run_live(ffmpeg, FakeModel(), "hold", 2.0)
+    live = pipeline.snapshot().live
+    assert live
+    assert (live.counts.num_held, live.counts.num_idle, live.counts.num_skipped) == (0, 0, 0)
+    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 50
+
+
+def test_the_latency_of_each_step_adds_up() -> None:
+    now_s = 0.0
+    log = LatencyLog(Fraction(25), lambda: now_s)
+    for block in range(3):
+        for _ in range(50):
+            now_s += 0.04
+            log.arrive(1920)
+        frames = range(50 * block, 50 * block + 50)
+        log.cut(frames)
+        for step, took_s in (("features", 0.01), ("model", 0.1), ("composite", 0.002)):
+            now_s += took_s
+            log.mark(step, frames)
+        now_s += 0.05
+        for _ in range(50):
+            log.leave(1)
+        now_s -= 0.162
+    figures = log.figures()
+    assert figures.steps["features"] == pytest.approx((10, 10))
+    assert figures.steps["model"] == pytest.approx((100, 100))
+    assert figures.steps["composite"] == pytest.approx((2, 2))
+    assert figures.steps["encode"] == pytest.approx((50, 50))
+    assert figures.now_p50_s == pytest.approx(0.98 + 0.162, abs=0.03), "half a block, and the rest"
+    assert figures.now_p95_s == pytest.approx(1.88 + 0.162, abs=0.05)
+    assert figures.run_p50_s == pytest.approx(figures.now_p50_s, abs=0.03)

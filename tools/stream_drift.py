@@ -1,0 +1,128 @@
+"""Stream half an hour, look for drift and growth, and write what was found into docs/streaming.md.
+
+    python -m tools.stream_drift SPEECH.wav [--minutes 30] [--real-time]
+
+The speech is repeated and streamed into a file, without pace unless ``--real-time`` is given. Sync is measured in the
+finished file: the rhythm of the moving picture against the rhythm of the sound, in its first and its last two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from tools.render_speed import describe_machine
+from tools.report import update_section
+from tools.stream_latency import DOCUMENT, RATE_HZ, decode
+from tools.stream_overload import write_wav
+
+FPS = 25
+SIZE = 96
+PART_S = 120
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--real-time", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_wav(folder / "speech.wav", decode(args.speech, args.minutes * 60))
+        seen = run(folder, args.real_time)
+        end = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+        video = folder / "out.mp4"
+        lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, args.minutes * 60 - PART_S)]
+        num_pictures, sound_s = count(video)
+    fifth = max(1, len(seen) // 5)
+    early, late = np.median(seen[fifth : 2 * fifth], axis=0), np.median(seen[-fifth:], axis=0)
+    pace = "in real time" if args.real_time else "as fast as it goes"
+    about = f"{args.minutes:.0f} minutes of speech at {SIZE}², {pace}, in {end['elapsed_s']:.0f} s."
+    text = f"""{describe_machine()} {about}
+
+| what | early | at the end |
+|---|---|---|
+| picture against sound, by their rhythms, ms | {lags_ms[0]:+.0f} | {lags_ms[1]:+.0f} |
+| resident memory, MB | {early[0]:.1f} | {late[0]:.1f} |
+| threads | {early[1]:.0f} | {late[1]:.0f} |
+| open files | {early[2]:.0f} | {late[2]:.0f} |
+
+{num_pictures} pictures are {num_pictures / FPS:.3f} s, the sound is {sound_s:.3f} s.
+"""
+    update_section("stream drift", text, DOCUMENT)
+    print(text)
+
+
+def run(folder: Path, is_real_time: bool) -> np.ndarray:
+    """Memory (MB), threads and files of the command, float (n, 3), sampled every half second."""
+    options = ["-i", str(folder / "speech.wav"), "-o", str(folder / "out.mp4"), "--size", str(SIZE), "-q"]
+    options += ["--stats", str(folder / "stats.jsonl"), *([] if is_real_time else ["--no-pace"])]
+    child = subprocess.Popen([sys.executable, "-m", "musetalk_cli", "stream", *options])
+    process = Path(f"/proc/{child.pid}")
+    seen: list[tuple[float, int, int]] = []
+    while True:
+        try:
+            assert child.wait(0.5) == 0, "the stream failed"
+            return np.array(seen, dtype=float)
+        except subprocess.TimeoutExpired:
+            memory_mb = int((process / "statm").read_text().split()[1]) * 4096 / 1e6
+            counts = [sum(1 for _ in (process / kind).iterdir()) for kind in ("task", "fd")]
+            seen.append((memory_mb, counts[0], counts[1]))
+
+
+def measure_lag_ms(video: Path, start_s: float) -> float:
+    """How much later the picture moves than the sound is heard, from the correlation of both rhythms."""
+    at = ["-ss", str(max(0.0, start_s)), "-t", str(PART_S)]
+    base = [find_ffmpeg(), "-v", "error", *at, "-i", str(video)]
+    raw = subprocess.run(
+        [*base, "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"], capture_output=True, check=True
+    ).stdout
+    pictures = np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE)[:, SIZE // 2 :].astype(np.float32)
+    sound = subprocess.run(
+        [*base, "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"], capture_output=True, check=True
+    ).stdout
+    samples = np.frombuffer(sound, "<i2").astype(np.float32)
+    step = RATE_HZ // FPS
+    loudness = np.log1p(np.abs(samples[: len(samples) // step * step]).reshape(-1, step).mean(axis=1))
+    openness = pictures.std(axis=(1, 2))
+    length = min(len(loudness), len(openness))
+    return 1000 / FPS * best_lag(openness[:length], loudness[:length])
+
+
+def best_lag(later: np.ndarray, earlier: np.ndarray, most: int = 12) -> float:
+    """Frames by which ``later`` follows ``earlier``: the top of a parabola through the best correlation."""
+    both = [(series - series.mean()) / series.std() for series in (later, earlier)]
+    alike = np.abs(
+        [
+            float(np.mean(both[0][most + lag : len(later) - most + lag] * both[1][most:-most]))
+            for lag in range(-most, most + 1)
+        ]
+    )
+    top = int(np.clip(np.argmax(alike), 1, 2 * most - 1))
+    left, middle, right = alike[top - 1 : top + 2]
+    return top - most + 0.5 * float(left - right) / float(left - 2 * middle + right)
+
+
+def count(video: Path) -> tuple[int, float]:
+    """Pictures of a video, and seconds of its sound without the packet that AAC begins with."""
+    base = [find_ffmpeg(), "-v", "error", "-i", str(video)]
+    stats = subprocess.run(
+        [*base, "-map", "0:v", "-c", "copy", "-f", "framecrc", "pipe:1"], capture_output=True, check=True
+    )
+    rows = [line for line in stats.stdout.splitlines() if not line.startswith(b"#")]
+    sound = subprocess.run(
+        [*base, "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"], capture_output=True, check=True
+    )
+    return len(rows), (len(sound.stdout) / 2 - 1024) / RATE_HZ
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Measure the latency of ``musetalk stream`` from outside and write the table of docs/streaming.md.
+
+    python -m tools.stream_latency SPEECH.wav [--seconds 30]
+
+Once the avatar idles, the speech is written to stdin in real time. A frame's latency is the time from writing
+the sample it begins with to reading the last byte of its fragment from the command's stdout; the steps are what the
+command itself says in its statistics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from musetalk_cli.engine.fragments import FragmentSplitter
+from tools.render_speed import describe_machine
+from tools.report import update_section
+
+DOCUMENT = Path("docs/streaming.md")
+BLOCKS_S = (0.2, 0.4, 1.0, 2.0)
+RATE_HZ, STEP_S = 48_000, 0.02
+STEPS = ("capture", "features", "model", "composite", "encode")
+SETTLED_S = 5.0  # what came before belongs to the start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--note", default="", help="a sentence to stand under the table")
+    args = parser.parse_args()
+    sound = decode(args.speech, args.seconds)
+    rows = [row(block_s, sound) for block_s in BLOCKS_S]
+    header = "| block, s | latency p50, s | p95, s | first byte, s | " + " | ".join(STEPS) + " | held |\n"
+    header += "|---|---|---|---|" + "---|" * (len(STEPS) + 1)
+    words = "Steps: p50 / p95 of each one's share, ms. *First byte* is counted from the command's start."
+    text = "\n\n".join(filter(None, [describe_machine(), "\n".join([header, *rows]), words, args.note]))
+    update_section("stream latency", text, DOCUMENT)
+    print(text)
+
+
+def row(block_s: float, sound: np.ndarray) -> str:
+    latencies_s, first_byte_s, end = measure(block_s, sound)
+    steps = " | ".join("{:.0f} / {:.0f}".format(*end["live"]["latency"]["steps"][name]) for name in STEPS)
+    p50_s, p95_s = np.quantile(latencies_s, [0.5, 0.95])
+    held = end["live"]["counts"]["num_held"]
+    return f"| {block_s} | {p50_s:.2f} | {p95_s:.2f} | {first_byte_s:.2f} | {steps} | {held} |"
+
+
+def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[str, Any]]:
+    """Latency of each frame in seconds, seconds to the first byte, and the last record of the statistics."""
+    with tempfile.TemporaryDirectory() as folder:
+        stats = Path(folder) / "stats.jsonl"
+        options = ["--input", "-", "--format", "s16le", "--rate", str(RATE_HZ), "--block", str(block_s), "-q"]
+        command = [sys.executable, "-m", "musetalk_cli", "stream", *options, "--stats", str(stats)]
+        started = time.perf_counter()
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        said_at: list[float] = []
+        is_idle = threading.Event()
+        speaker = threading.Thread(target=speak, args=(child, sound, said_at, is_idle))
+        speaker.start()
+        left_at = listen(child, is_idle)
+        speaker.join()
+        assert child.wait() == 0, "the stream failed"
+        records = [json.loads(line) for line in stats.read_text().splitlines()]
+    # The silence before the first word; more than that, and frames would not match samples.
+    filled_s = [record["live"]["num_filled_s"] for record in records]
+    assert filled_s[-1] - filled_s[len(filled_s) // 3] < 0.01, "the speech was interrupted"
+    steps = ((np.arange(len(left_at)) / 25 - filled_s[-1]) / STEP_S).astype(int)
+    is_settled = (steps >= SETTLED_S / STEP_S) & (steps < len(said_at))
+    latencies_s = np.array(left_at)[is_settled] - np.array(said_at)[steps[is_settled]]
+    return latencies_s, left_at[0] - started, records[-1]
+
+
+def speak(child: subprocess.Popen[bytes], sound: np.ndarray, said_at: list[float], is_idle: threading.Event) -> None:
+    """Write the sound in real time, and note when each step of it was written."""
+    assert child.stdin
+    is_idle.wait()
+    step = round(STEP_S * RATE_HZ)
+    started = time.perf_counter()
+    for index in range(0, len(sound) - step, step):
+        time.sleep(max(0.0, started + index / RATE_HZ - time.perf_counter()))
+        child.stdin.write(sound[index : index + step].tobytes())
+        child.stdin.flush()
+        said_at.append(time.perf_counter())
+    child.stdin.close()
+
+
+def listen(child: subprocess.Popen[bytes], is_idle: threading.Event) -> list[float]:
+    """When the last byte of each picture's fragment was read."""
+    assert child.stdout
+    splitter, left_at = FragmentSplitter(), []
+    while data := os.read(child.stdout.fileno(), 1 << 16):
+        now = time.perf_counter()
+        is_idle.set()
+        for piece in splitter.feed(data):
+            left_at += [now] * piece.num_pictures
+    return left_at
+
+
+def decode(path: Path, seconds: float) -> np.ndarray:
+    """``seconds`` of a sound, repeated where it is shorter, int16 (n,) at 48 kHz mono."""
+    command = [find_ffmpeg(), "-v", "error", "-i", str(path), "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"]
+    sound = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<i2")
+    return np.resize(sound, int(seconds * RATE_HZ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Slow the warp model to a share of real time and write what each policy makes of it into docs/streaming.md.
+
+    python -m tools.stream_overload SPEECH.wav [--seconds 30] [--speed 0.6]
+
+The real command runs with the real model, which afterwards sleeps until it has been as slow as wanted; what it writes
+is decoded again, and its sound compared with the speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from tools.render_speed import describe_machine
+from tools.report import update_section
+from tools.stream_latency import DOCUMENT, RATE_HZ, decode
+
+SLOWED = """
+import sys, threading, time
+from musetalk_cli.engine.models.warp.model import WarpModel
+make, turn, speed = WarpModel.make_faces, threading.Lock(), float(sys.argv.pop(1))
+def make_slowly(self, batch):
+    with turn:
+        started = time.perf_counter()
+        faces = make(self, batch)
+        time.sleep(max(0.0, len(batch.frames) / 25 / speed - (time.perf_counter() - started)))
+    return faces
+WarpModel.make_faces = make_slowly
+WarpModel.make_idle = lambda self, batch: make(self, batch)
+from musetalk_cli.__main__ import main
+main()
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--speed", type=float, default=0.6)
+    args = parser.parse_args()
+    sound = decode(args.speech, args.seconds)
+    rows = [row(policy, sound, args.speed) for policy in ("hold", "idle", "skip")]
+    header = "| policy | frames | left out | most in a second | skew at the end, ms | sound, correlation | "
+    header += "most inside, s | RAM, first and last third, MB |\n|---|---|---|---|---|---|---|---|"
+    about = (
+        f"{describe_machine()} Blocks of 0.4 s, 256², the model at {args.speed:.0%} of real time, {args.seconds:.0f} s."
+    )
+    text = f"{about}\n\n" + "\n".join([header, *rows])
+    update_section("stream overload", text, DOCUMENT)
+    print(text)
+
+
+def row(policy: str, sound: np.ndarray, speed: float) -> str:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_wav(folder / "speech.wav", sound)
+        script = folder / "slowed.py"
+        script.write_text(SLOWED)
+        options = ["stream", "-i", str(folder / "speech.wav"), "--size", "256", "--block", "0.4", "-q"]
+        options += ["--when-slow", policy, "-o", str(folder / "out.mp4"), "--stats", str(folder / "stats.jsonl")]
+        child = subprocess.Popen([sys.executable, str(script), str(speed), *options])
+        memory_mb = watch_memory(child)
+        assert child.returncode == 0, "the stream failed"
+        records = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+        alike = compare(folder / "out.mp4", sound)
+    live, num_frames = records[-1]["live"], records[-1]["num_frames"]
+    left_out = sum(live["counts"].values())
+    third = len(memory_mb) // 3
+    memory = f"{np.median(memory_mb[third : 2 * third]):.0f} · {np.median(memory_mb[2 * third :]):.0f}"
+    inside = max(record["live"]["buffer_s"] for record in records)
+    still = most_in_a_second(records)
+    return (
+        f"| `{policy}` | {num_frames} | {left_out} ({left_out / num_frames:.0%}) | {still} | {live['skew_ms']:.1f} | "
+        f"{alike:.4f} | {inside:.2f} | {memory} |"
+    )
+
+
+def most_in_a_second(records: list[dict[str, dict[str, dict[str, int]]]]) -> int:
+    """The most frames that were left out within one second, as the statistics tell it."""
+    totals = [sum(record["live"]["counts"].values()) for record in records]
+    return max(np.diff([0, *totals]).tolist())
+
+
+def watch_memory(child: subprocess.Popen[bytes]) -> list[float]:
+    """Resident memory of the command in MB, four times a second, until it ends."""
+    memory_mb: list[float] = []
+    while True:
+        try:
+            child.wait(0.25)
+            return memory_mb
+        except subprocess.TimeoutExpired:
+            pages = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1])
+            memory_mb.append(pages * 4096 / 1e6)
+
+
+def compare(video: Path, sound: np.ndarray) -> float:
+    """Correlation of a video's sound with what was said, at the best place."""
+    heard = decode(video, len(sound) / RATE_HZ).astype(float)
+    lag = 1024  # the packet with which the AAC encoder begins
+    return float(np.corrcoef(heard[lag:], sound[: len(heard) - lag])[0, 1])
+
+
+def write_wav(path: Path, sound: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(sound.astype("<i2").tobytes())
+
+
+if __name__ == "__main__":
+    main()
