@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +56,7 @@ def download(
     if files:
         num_bytes = count_missing_bytes(files, store.models)
         check_space(store.models, num_bytes, "the download")
-        _agree(files, f"{size_text(num_bytes)} to fetch into {store.models}", is_agreed=yes)
+        _agree(files, f"{size_text(num_bytes)} to fetch into {store.models}", is_agreed=yes, is_quiet=quiet)
     with TransferDisplay(is_quiet=quiet) as display:
         for file in files:
             fetch(file, store.models, display)
@@ -130,13 +129,14 @@ def _sets(names: Sequence[str] | None) -> list[WeightSet]:
     return [get_weight_set(name) for name in names] if names else list(WEIGHT_SETS)
 
 
-def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool) -> None:
-    """Show the licences; go on only if the user agrees."""
+def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet: bool) -> None:
+    """Show the licences, unless they are agreed to and silence is asked for; go on only if the user agrees."""
     from musetalk_cli.engine.weights.inventory import list_licences
 
     for line in ("These files are others' work, under their licences:", *list_licences(files), what):
-        say(line)
-    if not is_agreed and not sys.stdin.isatty():
+        if not (is_agreed and is_quiet):
+            say(line)
+    if not is_agreed and not typer.get_text_stream("stdin").isatty():
         raise ModelError("nobody can be asked whether these licences are agreed to", hint="--yes agrees to them")
     if not is_agreed:
         typer.confirm("Go on?", err=True, abort=True)

@@ -156,6 +156,7 @@ def test_a_conversion_keeps_names_and_values_to_16_bits(part: Part, models: Path
     settings = source.parent / Path(part.settings.name).name if part.settings else None
     target = convert(part, source, settings, tmp_path / "ours")
     assert target == tmp_path / "ours" / part.converted
+    assert target.stat().st_mode == source.stat().st_mode
     wanted, got = torch.load(source, weights_only=True), load_file(target)
     kept = {name for name in wanted if part.kind != "whisper" or name.startswith("model.encoder.")}
     assert set(got) == kept

@@ -31,6 +31,7 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
         _write(part, source, settings, staged)
         if settings is not None and settings.parent != target.parent:
             shutil.copyfile(settings, target.parent / settings.name)
+        shutil.copymode(source, staged)  # safetensors makes files that only their owner can read
         staged.replace(target)
     except OSError as error:
         raise ModelError(f"cannot write {target}: {error.strerror or error}", hint="is the disk full?") from error

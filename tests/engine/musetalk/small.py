@@ -1,4 +1,4 @@
-"""The neural model's nets at a size that tests can afford: same structure, few channels."""
+"""The neural model's nets at a size that tests can afford: same structure, few channels, windows of 6 s."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from musetalk_cli.engine.models.musetalk.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
 
 CONFIGS = NetConfigs(
-    unet=UNetConfig(dims=(32, 48, 64, 64), num_groups=8, num_heads=4, audio_dim=48),
-    vae=VaeConfig(dims=(16, 32, 48, 48), num_groups=8),
-    whisper=WhisperConfig(dim=48, num_layers=4, num_heads=4, hidden_dim=96),
+    unet=UNetConfig(dims=(16, 24, 32, 32), num_groups=8, num_heads=4, audio_dim=32),
+    vae=VaeConfig(dims=(8, 16, 16, 16), num_groups=8),
+    whisper=WhisperConfig(num_steps=300, dim=32, num_layers=4, num_heads=4, hidden_dim=64),
 )
 CPU = Precision(torch.device("cpu"), torch.float32)
 

@@ -73,7 +73,7 @@ def upstream_by_hand(num_steps: int, fps: float, num_frames: int) -> np.ndarray:
     return np.array([padded[start : start + 10] for start in starts])
 
 
-@pytest.mark.parametrize("num_steps", [400, 3700])
+@pytest.mark.parametrize("num_steps", [400, 1700])
 def test_at_25_fps_both_schemes_hear_upstreams_steps(num_steps: int) -> None:
     wanted = upstream_by_hand(num_steps, 25, num_steps // 2)
     for scheme in (AnchoredFeatures, UpstreamFeatures):
@@ -128,7 +128,7 @@ def test_tokens_are_step_by_step_and_in_each_all_levels() -> None:
 def test_every_step_has_past_and_comes_from_inside_its_window(block_s: float) -> None:
     """Whatever the block's length; the listener fails for more sound than a window, the places show the rest."""
     rate = Fraction(30)
-    heard = heard_steps(AnchoredFeatures(IndexListener(), rate), 3300, rate, block_s)
+    heard = heard_steps(AnchoredFeatures(IndexListener(), rate), 1800, rate, block_s)
     own = [math.floor(frame * 50 / rate) for frame in range(len(heard))]
     np.testing.assert_array_equal(heard[20:-20, 4], own[20:-20])
 
@@ -168,10 +168,10 @@ def test_a_stream_cut_at_random_has_the_features_of_the_file(is_original: bool) 
     from tests.engine.musetalk.small import CONFIGS, CPU
 
     rng = np.random.default_rng(7)
-    sound = rng.integers(-9000, 9000, (48_000 * 33, 1)).astype(np.int16)
+    sound = rng.integers(-9000, 9000, (48_000 * 13, 1)).astype(np.int16)
     listener = WhisperListener(random_nets("1.5", CPU, 1, CONFIGS).whisper, is_original=is_original)
     hashes = set()
-    for chunks in ([len(sound)], rng.integers(1, 200_000, 60), rng.integers(1, 9_000, 400)):
+    for chunks in ([len(sound)], rng.integers(1, 100_000, 60), rng.integers(1, 9_000, 200)):
         scheme = AnchoredFeatures(listener, FPS_25)
         cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, FPS_25)
         parts, at = [], 0
@@ -180,7 +180,7 @@ def test_a_stream_cut_at_random_has_the_features_of_the_file(is_original: bool) 
             at = min(len(sound), at + size)
         parts += [scheme.features(block) for block in cutter.finish()]
         features = np.concatenate(parts)
-        assert features.shape == (825, 10 * listener.step_dim)
+        assert features.shape == (325, 10 * listener.step_dim)
         assert np.isfinite(features).all()
         hashes.add(hashlib.sha256(features.tobytes()).hexdigest())
     assert len(hashes) == 1

@@ -33,7 +33,7 @@ def features() -> np.ndarray:
 
 @pytest.fixture
 def latents() -> torch.Tensor:
-    return noise(3, 8, 32, 32, seed=5)
+    return noise(3, 8, 8, 8, seed=5)
 
 
 class Scarce(torch.nn.Module):

@@ -196,7 +196,7 @@ def test_another_architecture_is_named_by_tensor_and_shape(own_models: Path) -> 
     with pytest.raises(ModelError) as caught:
         load_nets(find_files(own_models, "1.5"), CPU)
     message = str(caught.value)
-    assert "conv_in.weight is 32 × 4 × 3 × 3, must be 32 × 8 × 3 × 3" in message
+    assert "conv_in.weight is 16 × 4 × 3 × 3, must be 16 × 8 × 3 × 3" in message
     assert "1 of 686 tensors are missing (conv_out.bias)" in message
     assert "1 are unknown (class_embedding.weight)" in message
 

@@ -93,13 +93,13 @@ def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
 class AnchoredFeatures:
     """See above. ``features`` is a pure function of the block."""
 
-    slide_s = 10
     # The last step of a block's last frame begins at most four steps behind it, and a step hears 32.5 ms further.
     after_s = 0.12
 
     def __init__(self, listener: Listener, frame_rate: Fraction) -> None:
         self._listener = listener
         self._frame_rate = frame_rate
+        self._slide_s = listener.window_s // 3
         self.before_s = float(listener.window_s)
 
     def features(self, block: AudioBlock) -> FloatArray:
@@ -110,9 +110,9 @@ class AnchoredFeatures:
         return gather(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._listener.clamps_ends)
 
     def _window_start_s(self, end: int) -> int:
-        """The first multiple of ten seconds from which 30 s reach to sample ``end``."""
+        """The first of the windows, ten seconds apart if they last 30, that reaches to sample ``end``."""
         late_s = Fraction(end, MODEL_RATE_HZ) - self._listener.window_s
-        return self.slide_s * max(0, math.ceil(late_s / self.slide_s))
+        return self._slide_s * max(0, math.ceil(late_s / self._slide_s))
 
 
 class UpstreamFeatures:

@@ -62,8 +62,12 @@ class FacePainter:
         self._max_batch = 1 << 16
         self._positions: dict[int, Tensor] = {}
 
+    def hold(self, latents: Tensor) -> Tensor:
+        """The same latents where and as ``paint`` takes them."""
+        return latents.to(self._device, self._dtype)
+
     def paint(self, latents: Tensor, features: FloatArray) -> ByteArray:
-        """Latents (n, 8, 32, 32) on the device, ``features`` float32 (n, tokens · dim) → uint8 BGR (n, 256, 256, 3).
+        """Latents (n, 8, 32, 32) as held, ``features`` float32 (n, tokens · dim) → uint8 BGR (n, 256, 256, 3).
 
         Raises ModelError when there is not even memory for one face.
         """
@@ -82,7 +86,7 @@ class FacePainter:
     def _paint(self, latents: Tensor, features: FloatArray) -> ByteArray:
         tokens = torch.from_numpy(features).reshape(len(features), -1, self._dim).to(self._device, self._dtype)
         tokens = tokens + self._position_code(tokens.shape[1])
-        faces = self._nets.decoder(self._nets.unet(latents.to(self._dtype), tokens))
+        faces = self._nets.decoder(self._nets.unet(latents, tokens))
         return as_bytes(to_bgr(faces).cpu().numpy())
 
     def _position_code(self, num_tokens: int) -> Tensor:
