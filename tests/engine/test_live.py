@@ -14,7 +14,17 @@ from musetalk_cli.engine.live_feed import LiveFeed
 from musetalk_cli.engine.overload import Overload, OverloadPolicy
 from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
 from musetalk_cli.engine.pipeline import Pipeline
-from tests.fakes import HEIGHT, WIDTH, FakeModel, FakeSource, MemorySink, encoder_process, pipeline_settings, tone
+from tests.fakes import (
+    HEIGHT,
+    WIDTH,
+    FakeModel,
+    FakeSource,
+    MemorySink,
+    encoder_process,
+    fake_avatar,
+    pipeline_settings,
+    tone,
+)
 from tests.media import read_pictures, read_sound
 
 BLOCK_S = 0.4
@@ -40,7 +50,7 @@ def run_live(
     pace = LivePace(credit, Overload(policy, LATE_S), Fraction(25))
     encoder = encoder_process(ffmpeg)
     small = pipeline_settings(block_s=BLOCK_S, batch_size=2, num_workers=1, buffer_blocks=2)
-    pipeline = Pipeline(feed, model, encoder, sink, small, time.perf_counter(), pace)
+    pipeline = Pipeline(feed, model, fake_avatar(), encoder, sink, small, time.perf_counter(), pace)
     feed.open()
     most_inside_s = 0.0
     try:
