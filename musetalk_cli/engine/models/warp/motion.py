@@ -131,11 +131,13 @@ def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Clo
         dental[:, 1] = bow * -0.014
         rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
+    jaw[:, 0] = 0.025 * side
     jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
     rounded[:, 0] = (-0.23 if is_inner else -0.20) * side
     spread[:, 0] = 0.11 * side
     spread[:, 1] -= 0.018 * side**2
-    press[:, 0] = 0.012 * side
+    press[:, 0] = -0.035 * side
+    dental[:, 0] = -0.02 * side
     return ControlPoints(points, motion)
 
 
