@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.targets import Target
 
 STDIN = "-"
-# Half a frame at 25 fps: every picture and its sound leave as a fragment of their own.
-FRAGMENT_S = 0.02
+# At most half a frame, so that every picture leaves as a fragment of its own.
+MOST_FRAGMENT_S = 0.02
 # The block that ``video_send_interval`` is told for, seconds.
 SEND_BLOCK_S = 2.0
 # Beyond a block and its look-ahead: what the way from 48 to 16 kHz keeps back, and one piece of the feed.
@@ -98,7 +98,8 @@ def build_live_pipeline(
         codec = choose_codec(ffmpeg, config.stream.encoder)
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has
-        settings = encoder_settings(config, chosen, source.num_channels, codec=codec, fragment_s=FRAGMENT_S)
+        fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
+        settings = encoder_settings(config, chosen, source.num_channels, codec=codec, fragment_s=fragment_s)
         encoder = EncoderProcess(ffmpeg, settings)
         failing.callback(encoder.close)
         avatar = chosen.load()

@@ -31,6 +31,7 @@ DOCUMENT = Path("docs/streaming.md")
 BLOCKS_S = (0.2, 0.4, 1.0, 2.0)
 RATE_HZ, STEP_S = 48_000, 0.02
 STEPS = ("capture", "features", "model", "composite", "encode")
+NUM_TRIES = 4
 SETTLED_S = 5.0  # what came before belongs to the start
 
 
@@ -51,7 +52,12 @@ def main() -> None:
 
 
 def row(block_s: float, sound: np.ndarray) -> str:
-    latencies_s, first_byte_s, end = measure(block_s, sound)
+    for _ in range(NUM_TRIES):
+        latencies_s, first_byte_s, end = measure(block_s, sound)
+        if len(latencies_s):
+            break
+    else:
+        return f"| {block_s} | interrupted {NUM_TRIES} times | | | {' | '.join('' for _ in STEPS)} | |"
     steps = " | ".join("{:.0f} / {:.0f}".format(*end["live"]["latency"]["steps"][name]) for name in STEPS)
     p50_s, p95_s = np.quantile(latencies_s, [0.5, 0.95])
     held = end["live"]["counts"]["num_held"]
@@ -59,7 +65,10 @@ def row(block_s: float, sound: np.ndarray) -> str:
 
 
 def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """Latency of each frame in seconds, seconds to the first byte, and the last record of the statistics."""
+    """Latency of each frame in seconds, seconds to the first byte, and the last record of the statistics.
+
+    No latencies when this machine was too busy to speak without a gap: frames would not match samples.
+    """
     with tempfile.TemporaryDirectory() as folder:
         stats = Path(folder) / "stats.jsonl"
         options = ["--input", "-", "--format", "s16le", "--rate", str(RATE_HZ), "--block", str(block_s), "-q"]
@@ -76,7 +85,8 @@ def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[
         records = [json.loads(line) for line in stats.read_text().splitlines()]
     # The silence before the first word; more than that, and frames would not match samples.
     filled_s = [record["live"]["num_filled_s"] for record in records]
-    assert filled_s[-1] - filled_s[len(filled_s) // 3] < 0.01, "the speech was interrupted"
+    if filled_s[-1] - filled_s[len(filled_s) // 2] > 0.01:
+        return np.zeros(0), 0.0, records[-1]
     steps = ((np.arange(len(left_at)) / 25 - filled_s[-1]) / STEP_S).astype(int)
     is_settled = (steps >= SETTLED_S / STEP_S) & (steps < len(said_at))
     latencies_s = np.array(left_at)[is_settled] - np.array(said_at)[steps[is_settled]]

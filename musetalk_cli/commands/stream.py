@@ -81,6 +81,9 @@ def stream(
     if print_config:
         return print_settings(loaded)
     request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
+    outputs = [("output", path) for path in output or ()]
+    settings = [("settings", path) for path in config or ()]
+    check_apart([("input", input_), *outputs, ("statistics", stats), *settings])
     exit_code = _stream(loaded.config, request, output or ["-"], overwrite, quiet, stats, started_at)
     raise typer.Exit(exit_code)
 
@@ -124,7 +127,6 @@ def _stream(
     from musetalk_cli.notices import Notices
     from musetalk_cli.runner import StatsFile
 
-    check_apart([("input", input_.location), *(("output", output) for output in outputs), ("statistics", stats)])
     notices = Notices()
     fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None

@@ -52,9 +52,11 @@ class FanOut:
             target.ring.finish()
         for target in self.targets:
             target.close(is_whole=is_whole, is_final=is_final)
-        error = next((target.error for target in self.targets if isinstance(target.error, MuseTalkError)), None)
-        if error and is_whole:
-            raise error
+        errors = [target.error for target in self.targets if isinstance(target.error, MuseTalkError)]
+        is_file_lost = any(isinstance(target, LocalTarget) and target.error in errors for target in self.targets)
+        # A server that is away at the end has been told of; the others have it all.
+        if is_whole and errors and (is_file_lost or len(errors) == len(self.targets)):
+            raise errors[0]
 
     def health(self) -> list[TargetHealth]:
         return [target.health() for target in self.targets]

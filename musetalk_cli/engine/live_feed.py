@@ -11,7 +11,6 @@ import numpy as np
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.engine.pacing import Credit
 from musetalk_cli.engine.sources import AudioSource
-from musetalk_cli.errors import MuseTalkError
 
 PIECE = SOUND_RATE_HZ // 25  # samples handed on at once: one frame at 25 fps
 BUFFER = SOUND_RATE_HZ  # samples that wait here; beyond that, the source waits
@@ -42,7 +41,7 @@ class LiveFeed:
         self._num_waiting = 0
         self._arrived_at = time.monotonic()
         self._is_ended = self._is_stopped = False
-        self._error: MuseTalkError | None = None
+        self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._pump, name="musetalk-feed", daemon=True)
 
@@ -121,7 +120,7 @@ class LiveFeed:
                     self._arrived_at = time.monotonic()
                     self._changed.notify_all()
                     self._changed.wait_for(lambda: self._num_waiting < BUFFER or self._is_stopped)
-        except MuseTalkError as error:
+        except BaseException as error:  # it is raised again where the stream reads
             self._error = error
         finally:
             with self._changed:

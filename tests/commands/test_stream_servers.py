@@ -1,8 +1,9 @@
-"""A real RTMP server that is pulled from, killed, started again and frozen, and a browser that plays."""
+"""A real RTMP server that is pulled from, killed, started again and frozen; and SRT received."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,3 +136,29 @@ def test_a_server_that_is_frozen_stalls_nobody(
     session.hum_until(lambda: server.recordings[-1].stat().st_size > size + 20_000)
     session.end()
     assert_whole(ffmpeg, take)
+
+
+def speaks_srt(ffmpeg: str) -> bool:
+    done = subprocess.run([ffmpeg, "-hide_banner", "-protocols"], capture_output=True, text=True, check=True)
+    return "srt" in done.stdout.split()
+
+
+def test_srt_is_received(sessions: Callable[..., Session], tmp_path: Path, ffmpeg: str) -> None:
+    if not speaks_srt(ffmpeg):
+        pytest.skip("this ffmpeg has no SRT")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"srt://127.0.0.1:{free.getsockname()[1]}"
+    received = tmp_path / "received.ts"
+    listen = ["-probesize", "50000", "-i", f"{address}?mode=listener", "-c", "copy", "-t", "3", str(received)]
+    receiver = subprocess.Popen([ffmpeg, "-v", "error", *listen])
+    try:
+        session = sessions("-o", address, "-o", "take.mp4")
+        session.hum_until(lambda: receiver.poll() is not None)
+        assert receiver.returncode == 0
+        session.end()
+    finally:
+        receiver.kill()
+        receiver.wait()
+    assert len(packet_times(ffmpeg, received, "v")) >= 70
+    assert_whole(ffmpeg, tmp_path / "take.mp4")
