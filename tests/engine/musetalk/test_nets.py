@@ -30,9 +30,6 @@ from musetalk_cli.engine.models.musetalk.vae import (  # noqa: E402
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
 
-# Importing diffusers and transformers alone takes many seconds.
-pytestmark = pytest.mark.timeout(240)
-
 UNET, VAE, WHISPER = CONFIGS.unet, CONFIGS.vae, CONFIGS.whisper
 LATENTS, TOKENS = noise(2, 8, 32, 32), noise(2, 50, UNET.audio_dim, seed=1)
 
