@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,12 @@ def _decode(ffmpeg: str, video: Path | bytes, options: list[str]) -> bytes:
     assert done.returncode == 0, done.stderr.decode()
     assert not done.stderr, f"decoded with warnings: {done.stderr.decode()}"
     return done.stdout
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held. (On Linux, ``ru_maxrss`` would begin with what its parent held.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

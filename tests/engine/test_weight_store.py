@@ -113,7 +113,7 @@ def widen(path: Path) -> None:
         (put_code_in, ["code or objects", "not opened"]),
         (save_bare_pickle, ["no PyTorch file"]),
         (save_another_net, ["conv_in.weight", "missing", "fc.weight"]),
-        (widen, ["conv_in.weight", "32 × 4 × 3 × 3", "32 × 8 × 3 × 3"]),
+        (widen, ["conv_in.weight", "32 × 4 × 3 × 3", "16 × 8 × 3 × 3"]),
     ],
 )
 def test_what_is_wrong_is_said(
