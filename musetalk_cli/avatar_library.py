@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from musetalk_cli.config import Config
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.folders import avatars_folder, cache_folder
-from musetalk_cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.avatar.preparation import PreparationSettings, Prepared
+    from musetalk_cli.progress import ProgressDisplay
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
 STILL_HEIGHT_PX = 768
@@ -76,6 +76,7 @@ def _prepare_on_the_fly(config: Config, source: Path) -> Path:
     from musetalk_cli.engine.avatar.intake import check_source
     from musetalk_cli.engine.avatar.library import cached_name
     from musetalk_cli.engine.avatar.preparation import PreparationSettings
+    from musetalk_cli.progress import ProgressDisplay
 
     check_source(source)
     settings = PreparationSettings(frame_rate=config.video.frame_rate)

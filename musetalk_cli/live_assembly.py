@@ -14,8 +14,8 @@ from musetalk_cli.errors import SinkError
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.fan_out import FanOut
-    from musetalk_cli.engine.live import Pace
     from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.pace import Pace
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
     from musetalk_cli.engine.sources import AudioSource
     from musetalk_cli.engine.targets import Target

@@ -1,4 +1,4 @@
-"""What a pipeline asks and tells while it runs against a clock; for a file that is rendered, nothing of it happens."""
+"""A pipeline that runs against a clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from musetalk_cli.engine.latency import LatencyFigures, LatencyLog
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.engine.overload import Overload, OverloadCounts
+from musetalk_cli.engine.pace import Pace
 from musetalk_cli.engine.pacing import Credit
 from musetalk_cli.engine.targets import TargetHealth
 
@@ -33,49 +34,6 @@ class LiveFigures:
     num_filled_s: float
     is_muted: bool
     targets: Sequence[TargetHealth] = field(default_factory=tuple)
-
-
-class Pace:
-    """No clock: everything as fast as it goes, all faces made."""
-
-    def hear(self, sound: SoundArray) -> SoundArray:
-        """Sound that has just been read, int16 (n, channels), and what to do as if it had been heard."""
-        return sound
-
-    def note_block(self, frames: range) -> None:
-        """A block is whole."""
-
-    def note_step(self, step: str, frames: range) -> None:
-        """A step of ``latency.STEPS`` is done with these frames."""
-
-    def choose(self, frames: range) -> list[bool] | None:
-        """Which frames to make a face for; None for all."""
-        return None
-
-    def leaves_out(self, frames: range) -> bool:
-        """Whether a block with these frames is so late that not even its features are worth making."""
-        return False
-
-    @property
-    def shows_idle(self) -> bool:
-        """Whether frames without a face show the idle avatar, or repeat the last picture."""
-        return False
-
-    def wait_for_turn(self, frames: range) -> None:
-        """Return when these frames may leave."""
-
-    def note_written(self, num_pictures: int, num_samples: int) -> None:
-        """These went to the encoder."""
-
-    def open_gates(self) -> None:
-        """Hold nothing back any more; may be called from any thread."""
-
-    def toggle_mute(self) -> bool:
-        """Make the source silent, or heard again; whether it is silent now."""
-        return False
-
-    def figures(self) -> LiveFigures | None:
-        return None
 
 
 class LivePace(Pace):

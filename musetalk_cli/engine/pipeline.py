@@ -11,9 +11,9 @@ from musetalk_cli.engine.avatar.cycle import avatar_frame
 from musetalk_cli.engine.blocks import BlockCutter, split_block, split_runs
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder, EncoderProcess
-from musetalk_cli.engine.live import Pace
 from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
 from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.pace import Pace
 from musetalk_cli.engine.sinks import Sink
 from musetalk_cli.engine.sources import AudioSource
 from musetalk_cli.engine.stage import Channel, RunState, Stage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.colour import Planes, bgr_to_ycbcr
@@ -34,12 +34,12 @@ class FaceLight:
     @classmethod
     def of(cls, seen: Sequence[tuple[Planes, Landmarks]]) -> FaceLight:
         """From some pictures of a face: its own teeth where any picture shows them, else what its skin lets expect."""
-        skin = float(np.median([_skin_luma(planes, face) for planes, face in seen]))
+        skin = float(_middle([_skin_luma(planes, face) for planes, face in seen]))
         teeth = [tone for planes, face in seen if (tone := _own_teeth(planes, face, skin)) is not None]
         expected = _expected_tooth(skin)
         if not teeth:
             return cls(skin, expected)
-        tooth = np.median(teeth, axis=0).astype(np.float32)
+        tooth = _middle(teeth)
         # What was seen stood in the lips' shade.
         lit = _BLACK + (tooth[0] - _BLACK) / _SEEN_LIGHT
         tooth[0] = np.clip(lit, _BLACK + _LEAST_TOOTH * (expected[0] - _BLACK), _MOST_LUMA)
@@ -60,7 +60,7 @@ def _skin_luma(planes: Planes, face: Landmarks) -> float:
     points = np.concatenate([start + (stop - start) * steps for start, stop in ends]).round().astype(int)
     height, width = planes.luma.shape
     x, y = np.clip(points, 0, [width - 1, height - 1]).T
-    return float(np.median(planes.luma[y, x]))
+    return float(_middle(planes.luma[y, x]))
 
 
 def _own_teeth(planes: Planes, face: Landmarks, skin_luma: float) -> NDArray[np.float32] | None:
@@ -77,4 +77,10 @@ def _own_teeth(planes: Planes, face: Landmarks, skin_luma: float) -> NDArray[np.
     is_tooth = is_bright & (np.abs(chroma - 128).max(axis=1) < _MOST_COLOUR)
     if is_tooth.sum() < _LEAST_PIXELS:
         return None
-    return np.asarray(np.median(np.column_stack([luma, chroma])[is_tooth], axis=0), dtype=np.float32)
+    return _middle(np.column_stack([luma, chroma])[is_tooth])
+
+
+def _middle(values: ArrayLike) -> NDArray[np.float32]:
+    """The (upper) median along the first axis. numpy's own loads its masked arrays, a fiftieth of a start."""
+    ordered = np.sort(values, axis=0)
+    return np.asarray(ordered[len(ordered) // 2], dtype=np.float32)

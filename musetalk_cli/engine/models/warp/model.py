@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.engine.models.warp.mouth import MouthReader
-from musetalk_cli.engine.models.warp.moving import MovingFace
 from musetalk_cli.engine.models.warp.still import StillFace
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.moving import MovingFace
 
 
 class WarpModel:
@@ -33,6 +36,8 @@ class WarpModel:
             picture, face = avatar.frames.picture(), avatar.landmarks[0]
             self._face = StillFace(picture, face, avatar.lids, height_px=height_px, life=life, seed=seed)
         else:
+            from musetalk_cli.engine.models.warp.moving import MovingFace
+
             self._face = MovingFace(avatar.resized(height_px))
 
     def features(self, block: AudioBlock) -> FloatArray:
@@ -44,9 +49,10 @@ class WarpModel:
         return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
-        if isinstance(self._face, MovingFace):  # whose closed mouth takes as long as any other
-            return FaceBatch((), batch.pictures, batch.frames, batch.sound)
-        return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
+        if isinstance(self._face, StillFace):
+            return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
+        # In a video, a closed mouth takes as long as any other.
+        return FaceBatch((), batch.pictures, batch.frames, batch.sound)
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
         if isinstance(self._face, StillFace):

@@ -1,0 +1,53 @@
+"""What a pipeline asks and tells while it runs against a clock; for a file that is rendered, nothing of it happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from musetalk_cli.engine.messages import SoundArray
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.live import LiveFigures
+
+
+class Pace:
+    """No clock: everything as fast as it goes, all faces made."""
+
+    def hear(self, sound: SoundArray) -> SoundArray:
+        """Sound that has just been read, int16 (n, channels), and what to do as if it had been heard."""
+        return sound
+
+    def note_block(self, frames: range) -> None:
+        """A block is whole."""
+
+    def note_step(self, step: str, frames: range) -> None:
+        """A step of ``latency.STEPS`` is done with these frames."""
+
+    def choose(self, frames: range) -> list[bool] | None:
+        """Which frames to make a face for; None for all."""
+        return None
+
+    def leaves_out(self, frames: range) -> bool:
+        """Whether a block with these frames is so late that not even its features are worth making."""
+        return False
+
+    @property
+    def shows_idle(self) -> bool:
+        """Whether frames without a face show the idle avatar, or repeat the last picture."""
+        return False
+
+    def wait_for_turn(self, frames: range) -> None:
+        """Return when these frames may leave."""
+
+    def note_written(self, num_pictures: int, num_samples: int) -> None:
+        """These went to the encoder."""
+
+    def open_gates(self) -> None:
+        """Hold nothing back any more; may be called from any thread."""
+
+    def toggle_mute(self) -> bool:
+        """Make the source silent, or heard again; whether it is silent now."""
+        return False
+
+    def figures(self) -> LiveFigures | None:
+        return None
