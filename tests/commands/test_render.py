@@ -376,10 +376,10 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
     child.send_signal(number)
     _, said = child.communicate(timeout=30)
     os.close(write_fd)
-    # Python itself may not have come as far as our handlers yet.
-    assert child.returncode in (128 + number, -number)
-    assert b"Traceback" not in said or child.returncode == -number
     assert list(tmp_path.iterdir()) == []
+    # Python itself may not have come as far as our handlers yet, or not even to its own end of starting.
+    if child.returncode != -number and b"Failed to import the site module" not in said:
+        assert (child.returncode, b"Traceback" in said) == (128 + number, False), said
 
 
 def test_a_reader_that_is_stuck_can_be_left(long_wav: Path, tmp_path: Path) -> None:
