@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from musetalk_cli.engine.stage import Channel, RunState
+from musetalk_cli.engine.stage import Aborted, Channel, RunState
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -28,7 +28,11 @@ class WorkerPool(Generic[Work, Result]):
 
     def submit(self, work: Work) -> None:
         """Queue a batch. Raises Aborted."""
-        self._futures.put(self._executor.submit(self._make, work))
+        try:
+            future = self._executor.submit(self._make, work)
+        except RuntimeError:  # closed meanwhile, which only an abort does
+            raise Aborted("workers") from None
+        self._futures.put(future)
 
     def finish(self) -> None:
         """Nothing more will be submitted."""

@@ -384,8 +384,10 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
 
 def test_a_reader_that_is_stuck_can_be_left(long_wav: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "talk.mp4")
-    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
-    time.sleep(2)
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", "--stats", "stats.jsonl", cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "stats.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)  # until it runs, and waits for a reader
     for _ in range(2):
         child.send_signal(signal.SIGINT)
         time.sleep(0.4)
