@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from musetalk_cli.config import Config
+from musetalk_cli.model_choice import choose_model, count_cores, open_musetalk
 
 if TYPE_CHECKING:
     from musetalk_cli.avatar_library import ChosenAvatar
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.sinks import Sink
 
 
-def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: float) -> Pipeline:
+def build_file_pipeline(
+    config: Config, location: str, sink: Sink, started_at: float, tell: Callable[[str], None]
+) -> Pipeline:
     """A pipeline from a file, URL or stdin to ``sink``, ready to start. ``started_at`` is when the command began,
-    by ``time.perf_counter()``.
+    by ``time.perf_counter()``; ``tell`` takes lines for the user.
 
-    Raises MuseTalkError for whatever is wrong with the input, the avatar or ffmpeg.
+    Raises MuseTalkError for whatever is wrong with the input, the model, the avatar or ffmpeg.
     """
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
     from musetalk_cli.engine.sources import FileSource
@@ -38,51 +41,57 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         from musetalk_cli.engine.encoder import EncoderProcess
         from musetalk_cli.engine.pipeline import Pipeline
 
-        import_module("musetalk_cli.engine.models.warp.model")
+        name = choose_model(config, tell)
+        if name == "warp":
+            import_module("musetalk_cli.engine.models.warp.model")
         chosen = choose_avatar(config)
         source.open()
         encoder = EncoderProcess(ffmpeg, encoder_settings(config, chosen, source.num_channels))
         failing.callback(encoder.close)
         avatar = chosen.load()
         failing.callback(avatar.close)
-        model = build_model(config, avatar, chosen.height_px)
+        model = build_model(config, name, chosen, avatar, tell)
         pipeline = Pipeline(
-            source, model, avatar.resized(chosen.height_px), encoder, sink, pipeline_settings(config), started_at
+            source, model, avatar.resized(chosen.height_px), encoder, sink, pipeline_settings(config, name), started_at
         )
         failing.pop_all()
         return pipeline
 
 
-def build_model(config: Config, avatar: Avatar, height_px: int) -> LipSyncModel:
-    """The lip-sync model bound to an avatar in its own size, for a video of ``height_px``.
+def build_model(
+    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Callable[[str], None]
+) -> LipSyncModel:
+    """The lip-sync model called ``name`` (see ``choose_model``), bound to the avatar in its own size.
 
     Raises AvatarError or ModelError.
     """
     import cv2
 
-    from musetalk_cli.engine.models.warp.model import WarpModel
-
     # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
     cv2.setNumThreads(1)
+    if name != "warp":
+        return open_musetalk(config, name, chosen, avatar, tell)
+    from musetalk_cli.engine.models.warp.model import WarpModel
+
     video, warp = config.video, config.warp
-    return WarpModel(avatar, video.frame_rate, height_px, life=warp.life, seed=warp.seed)
+    return WarpModel(avatar, video.frame_rate, chosen.height_px, life=warp.life, seed=warp.seed)
 
 
 def count_workers(wanted: int) -> int:
     """``wanted``, but no more than the cores that we may use: more threads than cores slow a CPU model down."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, cores)
+    return min(wanted, count_cores())
 
 
-def pipeline_settings(config: Config) -> PipelineSettings:
-    """How the stages are set."""
+def pipeline_settings(config: Config, name: str) -> PipelineSettings:
+    """How the stages are set for the model called ``name``."""
     from musetalk_cli.engine.pipeline import PipelineSettings
 
     return PipelineSettings(
         block_s=config.audio.target_duration,
         buffer_blocks=config.audio.buffer_size,
         batch_size=config.video.batch_size,
-        num_workers=count_workers(config.performance.parallel_workers),
+        # A neural model makes one batch at a time: a second worker puts the last one's faces into place meanwhile.
+        num_workers=count_workers(config.performance.parallel_workers if name == "warp" else 2),
         frame_rate=config.video.frame_rate,
     )
 

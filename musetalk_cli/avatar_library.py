@@ -25,12 +25,14 @@ MAX_GAPS_TOLD = 4
 @dataclass(frozen=True)
 class ChosenAvatar:
     """An avatar that is known but not loaded: ``height_px`` is the video's height, its width follows from ``width`` and
-    ``height``, which are the avatar's own. ``load`` raises AvatarError."""
+    ``height``, which are the avatar's own. ``load`` raises AvatarError. ``folder`` is a prepared avatar's, None for a
+    built-in one."""
 
     width: int
     height: int
     height_px: int
     load: Callable[[], Avatar]
+    folder: Path | None = None
 
 
 def choose_avatar(config: Config) -> ChosenAvatar:
@@ -53,7 +55,8 @@ def choose_avatar(config: Config) -> ChosenAvatar:
     folder = _find_folder(config)
     record = read_record(folder)
     own_px = record.height if record.frame_rate is not None else min(record.height, STILL_HEIGHT_PX)
-    return ChosenAvatar(record.width, record.height, config.video.size or own_px, lambda: open_avatar_folder(folder))
+    height_px = config.video.size or own_px
+    return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
 
 
 def _find_folder(config: Config) -> Path:

@@ -67,6 +67,13 @@ def _be_something(text: str) -> str:
     return text
 
 
+def _be_a_device(text: str) -> str:
+    kind, _, number = text.partition(":")
+    if text not in ("auto", "cuda", "mps", "cpu") and not (kind == "cuda" and number.isascii() and number.isdigit()):
+        raise ValueError("must be auto, cuda, cuda:N, mps or cpu")
+    return text
+
+
 @dataclass(frozen=True)
 class AudioConfig:
     target_duration: Annotated[float, Range(0.2, 4.0), Check(_fall_on_model_steps)] = 2.0
@@ -97,6 +104,7 @@ class VideoConfig:
 @dataclass(frozen=True)
 class PerformanceConfig:
     parallel_workers: Annotated[int, Range(1, 64)] = 4
+    gpu_memory_fraction: Annotated[float, Range(0.05, 1)] = 0.8
     video_send_interval: Annotated[float, Range(0.5, 1.98)] = 1.8
 
 
@@ -117,19 +125,36 @@ class WarpConfig:
 
 
 @dataclass(frozen=True)
+class SilenceConfig:
+    gate: bool = True
+    threshold_dbfs: Annotated[float, Range(-90, 0)] = -52.0
+    range_db: Annotated[float, Range(5, 90)] = 30.0
+    noise_margin_db: Annotated[float, Range(0, 40)] = 8.0
+    noise_ceiling_dbfs: Annotated[float, Range(-90, 0)] = -42.0
+    shortest_s: Annotated[float, Range(0.01, 0.5)] = 0.03
+    lead_s: Annotated[float, Range(0, 0.5)] = 0.04
+    hangover_s: Annotated[float, Range(0, 2)] = 0.24
+    fade_s: Annotated[float, Range(0.01, 0.5)] = 0.08
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
     avatar: Annotated[str, Check(_be_something)] = "nora"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
-    model: Literal["warp"] = "warp"
+    model: Literal["auto", "warp", "musetalk-1.5", "musetalk-1.0"] = "auto"
+    device: Annotated[str, Check(_be_a_device)] = "auto"
+    precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    random_weights: bool = False
     ffmpeg: Annotated[str, Check(_be_something)] = "auto"
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
     stream: StreamConfig = StreamConfig()
     warp: WarpConfig = WarpConfig()
+    silence: SilenceConfig = SilenceConfig()
 
 
 class LoadedConfig(NamedTuple):

@@ -126,6 +126,12 @@ def describe_progress(snapshot: Snapshot) -> str:
     return " · ".join(parts)
 
 
+def describe_model(snapshot: Snapshot) -> str:
+    """``, musetalk-1.5 (12 frames silent)``; nothing for warp, which is what there is without a choice."""
+    silent = f" ({snapshot.num_silent} frames silent)" if snapshot.num_silent else ""
+    return "" if snapshot.model == "warp" else f", {snapshot.model}{silent}"
+
+
 def describe_stages(snapshot: Snapshot) -> str:
     """``ms/frame, p50 (p95): features 0.2 (0.3) …``"""
     timings = [f"{name} {timing.p50_ms:.1f} ({timing.p95_ms:.1f})" for name, timing in snapshot.stages.items()]

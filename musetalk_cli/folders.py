@@ -1,33 +1,47 @@
-"""Where musetalk keeps what it makes for its user: avatars to keep, and a cache that may be deleted at any time."""
+"""Where musetalk keeps things for its user: avatars and weights, and a cache that may be deleted at any time."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.weights.store import WeightStore
+
+
+def home_folder() -> Path:
+    """What is kept: the folder named by MUSETALK_HOME, else the system's place for a user's data."""
+    named = _named_home()
+    if named:
+        return named
+    import platformdirs
+
+    return platformdirs.user_data_path("musetalk", appauthor=False)
 
 
 def avatars_folder(given: str | None) -> Path:
-    """Where named avatars live: ``given``, else in MUSETALK_HOME, else in the user's data folder."""
-    if given:
-        return Path(given).expanduser()
-    home = _home()
-    if home:
-        return home / "avatars"
-    import platformdirs
+    """Where named avatars live: ``given``, else in the home folder."""
+    return Path(given).expanduser() if given else home_folder() / "avatars"
 
-    return platformdirs.user_data_path("musetalk", appauthor=False) / "avatars"
+
+def weight_store() -> WeightStore:
+    """The neural models' weights, in the home folder."""
+    from musetalk_cli.engine.weights.store import WeightStore
+
+    return WeightStore(home_folder())
 
 
 def cache_folder() -> Path:
     """Where things are kept that can be had again: in MUSETALK_HOME, else in the user's cache folder."""
-    home = _home()
-    if home:
-        return home / "cache"
+    named = _named_home()
+    if named:
+        return named / "cache"
     import platformdirs
 
     return platformdirs.user_cache_path("musetalk", appauthor=False)
 
 
-def _home() -> Path | None:
+def _named_home() -> Path | None:
     home = os.environ.get("MUSETALK_HOME")
     return Path(home).expanduser() if home else None

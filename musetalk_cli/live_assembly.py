@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
 from musetalk_cli.config import Config
 from musetalk_cli.errors import SinkError
+from musetalk_cli.model_choice import choose_model
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.fan_out import FanOut
@@ -94,6 +95,7 @@ def build_live_pipeline(
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, tell)
         failing.callback(source.close)
+        name = choose_model(config, tell)
         chosen = choose_avatar(config)
         codec = choose_codec(ffmpeg, config.stream.encoder)
         if not (input_.is_microphone or input_.location == STDIN):
@@ -104,13 +106,13 @@ def build_live_pipeline(
         failing.callback(encoder.close)
         avatar = chosen.load()
         failing.callback(avatar.close)
-        model = build_model(config, avatar, chosen.height_px)
+        model = build_model(config, name, chosen, avatar, tell)
         if input_.is_microphone or (input_.location == STDIN and not input_.is_paced):
             source.open()  # as late as possible: what it says while we still load would only be late
         feed, pace = _put_on_clock(config, input_, source, model, fan_out)
         failing.callback(feed.close)
         shown = avatar.resized(chosen.height_px)
-        pipeline = Pipeline(feed, model, shown, encoder, fan_out, _settings(config), started_at, pace)
+        pipeline = Pipeline(feed, model, shown, encoder, fan_out, _settings(config, name), started_at, pace)
         if input_.is_paced:
             feed.open()
         failing.pop_all()
@@ -163,9 +165,9 @@ def _put_on_clock(
     return (feed if input_.duration_s is None else Limited(feed, input_.duration_s)), pace
 
 
-def _settings(config: Config) -> PipelineSettings:
+def _settings(config: Config, name: str) -> PipelineSettings:
     """As for a file, with batches that give every worker a part of even a short block."""
-    settings = pipeline_settings(config)
+    settings = pipeline_settings(config, name)
     num_frames = ceil(settings.block_s * settings.frame_rate)
     share = max(1, ceil(num_frames / settings.num_workers))
     return replace(settings, batch_size=min(settings.batch_size, share))

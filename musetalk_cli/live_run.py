@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from musetalk_cli.console import own_stderr
-from musetalk_cli.dashboard import Dashboard, QuietDashboard
+from musetalk_cli.dashboard import Dashboard, QuietDashboard, describe_model
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.timing import Snapshot
 from musetalk_cli.keys import Keys
@@ -75,4 +75,4 @@ def describe_run(snapshot: Snapshot) -> str:
         ]
         if live.num_overruns:
             parts.append(f"{live.num_overruns} overruns of the microphone")
-    return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"])
+    return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"]) + describe_model(snapshot)

@@ -31,6 +31,7 @@ WIDTH, HEIGHT = 64, 48
 class FakeModel:
     """Paints each frame's number into its region, and takes its time in an uneven way."""
 
+    name, num_silent = "fake", 0
     before_s, after_s = 0.2, 0.1
 
     def __init__(self, frame_rate: Fraction = Fraction(25), delay_s: float = 0.0, fails_at: int | None = None) -> None:

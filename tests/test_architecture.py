@@ -117,14 +117,19 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"numpy", "cv2", "torch", "pydantic", "yaml", "ffmpeg", "musetalk_cli.engine.pipeline"}
 
 
-def test_the_default_path_loads_neither_torch_nor_a_face_detector() -> None:
+def test_the_default_path_loads_neither_torch_nor_a_face_detector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     loaded = loaded_by(
         "from musetalk_cli.assembly import build_model\n"
         "from musetalk_cli.avatar_library import choose_avatar\n"
         "from musetalk_cli.config import Config\n"
+        "from musetalk_cli.model_choice import choose_model\n"
         "import musetalk_cli.engine.pipeline, musetalk_cli.engine.sources, musetalk_cli.runner\n"
         "chosen = choose_avatar(Config())\n"
-        "build_model(Config(), chosen.load(), chosen.height_px)"
+        "name = choose_model(Config(), print)\n"
+        "build_model(Config(), name, chosen, chosen.load(), print)"
     )
     assert "cv2" in loaded
     assert not loaded & {"torch", "mediapipe", "onnxruntime", "scipy", "sounddevice"}

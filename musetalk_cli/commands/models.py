@@ -11,11 +11,11 @@ import typer
 
 from musetalk_cli.console import say
 from musetalk_cli.errors import ModelError
+from musetalk_cli.folders import weight_store
 from musetalk_cli.transfers import TransferDisplay
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
-    from musetalk_cli.engine.weights.store import WeightStore
     from musetalk_cli.engine.weights.verification import Verdict
 
 app = typer.Typer(help="The neural models' weights: list, download, import, convert, verify.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
     from musetalk_cli.engine.weights.download import size_text
     from musetalk_cli.engine.weights.inventory import describe_all
 
-    described = describe_all(_store())
+    described = describe_all(weight_store())
     if as_json:
         typer.echo(json.dumps(described, indent=2))
     for one in () if as_json else described:
@@ -51,7 +51,7 @@ def download(
     from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
 
-    store, weight_sets = _store(), _sets(names or ["musetalk-1.5"])
+    store, weight_sets = weight_store(), _sets(names or ["musetalk-1.5"])
     files = wanted_files(weight_sets, store)
     if files:
         num_bytes = count_missing_bytes(files, store.models)
@@ -73,7 +73,7 @@ def import_(
     from musetalk_cli.engine.weights.convert import convert_verified
     from musetalk_cli.engine.weights.imports import check_folder, find_models_folder
 
-    store, found = _store(), find_models_folder(folder)
+    store, found = weight_store(), find_models_folder(folder)
     with TransferDisplay(is_quiet=quiet) as display:
         verdicts = check_folder(found, display)
         _report(verdicts, is_quiet=quiet)
@@ -93,7 +93,7 @@ def convert(
     from musetalk_cli.engine.weights.convert import convert as convert_part
     from musetalk_cli.engine.weights.inventory import originals
 
-    store, weight_sets = _store(), _sets(names)
+    store, weight_sets = weight_store(), _sets(names)
     for weight_set in weight_sets if names else ():
         store.require(weight_set)
     with TransferDisplay(is_quiet=quiet) as display:
@@ -108,19 +108,13 @@ def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     """Check weights (all that are here, if none are named): are they whole, the published ones, and do they fit."""
     from musetalk_cli.engine.weights.verification import verify as verify_part
 
-    store = _store()
+    store = weight_store()
     parts = list(dict.fromkeys(part for each in _sets(names) for part in each.parts if names or store.find(part)))
     if not parts:
         raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
     with TransferDisplay(is_quiet=quiet) as display:
         verdicts = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
     _report(verdicts, is_quiet=quiet)
-
-
-def _store() -> WeightStore:
-    from musetalk_cli.engine.weights.store import WeightStore, home_folder
-
-    return WeightStore(home_folder())
 
 
 def _sets(names: Sequence[str] | None) -> list[WeightSet]:

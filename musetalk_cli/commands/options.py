@@ -26,7 +26,17 @@ AvatarDirOption = Annotated[
 FaceModelsOption = Annotated[
     str | None, typer.Option("--face-models", help="Folder with the two face nets.", show_default=False)
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Lip-sync model: warp.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Lip-sync model: auto, warp, musetalk-1.5 or musetalk-1.0.")
+]
+DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu."
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
+RandomWeightsOption = Annotated[
+    bool | None, typer.Option("--random-weights", help="MuseTalk with weights by lot, to measure: it paints noise.")
+]
+SilenceGateOption = Annotated[
+    bool | None, typer.Option("--silence-gate/--no-silence-gate", help="Keep the avatar's own mouth in silence.")
+]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches made at once, at most one per core.")]
@@ -42,6 +52,10 @@ KEY_OF_FLAG = {
     "avatar_dir": "avatar_dir",
     "face_models": "face_models",
     "model": "model",
+    "model_device": "device",
+    "precision": "precision",
+    "random_weights": "random_weights",
+    "silence_gate": "silence.gate",
     "fps": "video.fps",
     "size": "video.size",
     "workers": "performance.parallel_workers",
@@ -61,6 +75,20 @@ def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
     }
     return load_config(files or (), given)
+
+
+def settings_of(context: typer.Context) -> LoadedConfig:
+    """The configuration for the command that was called: its ``config`` files, then its flags. Raises ConfigError."""
+    from musetalk_cli.config import load_config
+
+    options = {option.name: option for option in context.command.params}
+    values = {name: context.params.get(name) for name in KEY_OF_FLAG}
+    given = {
+        KEY_OF_FLAG[name]: ((options[name].secondary_opts if value is False else options[name].opts)[0], value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return load_config(context.params["config"] or (), given)
 
 
 def print_settings(loaded: LoadedConfig) -> None:

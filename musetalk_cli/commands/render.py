@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.commands.options import (
+    DEVICE_HELP,
     AvatarDirOption,
     AvatarOption,
     ConfigOption,
     FpsOption,
     ModelOption,
+    PrecisionOption,
     PrintConfigOption,
+    RandomWeightsOption,
+    SilenceGateOption,
     SizeOption,
     WorkersOption,
     check_apart,
-    load_settings,
     print_settings,
+    settings_of,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 
 def render(
+    context: typer.Context,
     input_: Annotated[
         str | None,
         typer.Argument(metavar="INPUT", help="Sound or video, URL, or - for stdin.", show_default=False),
@@ -40,6 +45,10 @@ def render(
     avatar: AvatarOption = None,
     avatar_dir: AvatarDirOption = None,
     model: ModelOption = None,
+    model_device: Annotated[str | None, typer.Option("--device", "--model-device", help=DEVICE_HELP)] = None,
+    precision: PrecisionOption = None,
+    random_weights: RandomWeightsOption = None,
+    silence_gate: SilenceGateOption = None,
     fps: FpsOption = None,
     size: SizeOption = None,
     workers: WorkersOption = None,
@@ -51,9 +60,7 @@ def render(
 ) -> None:
     """Make a video of an avatar that says what INPUT says."""
     started_at = time.perf_counter()
-    loaded = load_settings(
-        config, avatar=avatar, avatar_dir=avatar_dir, model=model, fps=fps, size=size, workers=workers
-    )
+    loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
     if input_ is None:
@@ -83,7 +90,8 @@ def _render(
 
     sink = open_sink(destination, overwrite=overwrite)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
-    pipeline = build_file_pipeline(config, input_, sink, started_at)
+    tell = say if not quiet else lambda text: None
+    pipeline = build_file_pipeline(config, input_, sink, started_at, tell)
     try:
         snapshot, exit_code = run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file)
     except MuseTalkError as error:
@@ -98,9 +106,11 @@ def _render(
 
 
 def describe_result(snapshot: Snapshot, where: str | None) -> str:
-    """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``"""
+    """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``, with a neural model's name."""
+    from musetalk_cli.dashboard import describe_model
+
     if where is None:
         return "nothing was kept: the first fragment was not finished"
     size_mb = snapshot.num_bytes / 1e6
     pace = f"{snapshot.media_s:.1f} s in {snapshot.elapsed_s:.1f} s ({snapshot.speed:.1f}× real time)"
-    return f"{snapshot.num_frames} frames, {pace}, {size_mb:.1f} MB → {where}"
+    return f"{snapshot.num_frames} frames, {pace}, {size_mb:.1f} MB{describe_model(snapshot)} → {where}"

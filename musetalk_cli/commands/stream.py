@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.commands.options import (
+    DEVICE_HELP,
     AvatarOption,
     ConfigOption,
     FpsOption,
     ModelOption,
+    PrecisionOption,
     PrintConfigOption,
+    RandomWeightsOption,
+    SilenceGateOption,
     SizeOption,
     WorkersOption,
     check_apart,
-    load_settings,
     print_settings,
+    settings_of,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
@@ -31,6 +35,7 @@ FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
 
 
 def stream(
+    context: typer.Context,
     mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
     device: Annotated[str | None, typer.Option("--device", help="Which one: its number or a part of its name.")] = None,
     input_: Annotated[
@@ -54,6 +59,10 @@ def stream(
     on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="retry or stop.")] = None,
     avatar: AvatarOption = None,
     model: ModelOption = None,
+    model_device: Annotated[str | None, typer.Option("--model-device", help=DEVICE_HELP)] = None,
+    precision: PrecisionOption = None,
+    random_weights: RandomWeightsOption = None,
+    silence_gate: SilenceGateOption = None,
     fps: FpsOption = None,
     size: SizeOption = None,
     workers: WorkersOption = None,
@@ -65,19 +74,7 @@ def stream(
 ) -> None:
     """Make a live video of an avatar that says what a microphone, a pipe, a URL or a file says."""
     started_at = time.perf_counter()
-    loaded = load_settings(
-        config,
-        avatar=avatar,
-        model=model,
-        fps=fps,
-        size=size,
-        workers=workers,
-        block=block,
-        encoder=encoder,
-        when_slow=when_slow,
-        on_source_loss=on_source_loss,
-        on_sink_loss=on_sink_loss,
-    )
+    loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
     request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)

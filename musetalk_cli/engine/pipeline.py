@@ -133,7 +133,9 @@ class Pipeline:
         media_s = float(self._encoder.num_frames / self._settings.frame_rate)
         return Snapshot(
             elapsed_s=elapsed_s,
+            model=self._model.name,
             num_frames=self._encoder.num_frames,
+            num_silent=self._model.num_silent,
             total_s=self._source.duration_s,
             media_s=media_s,
             speed=media_s / elapsed_s,

@@ -28,10 +28,13 @@ class StageTiming:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live."""
+    """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live.
+    ``num_silent`` frames have been heard so far that need no face, because nobody speaks."""
 
     elapsed_s: float = 0.0
+    model: str = ""
     num_frames: int = 0
+    num_silent: int = 0
     total_s: float | None = None
     media_s: float = 0.0
     speed: float = 0.0

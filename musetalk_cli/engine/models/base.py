@@ -11,11 +11,17 @@ class LipSyncModel(Protocol):
     """A model bound to one avatar, one frame rate and one output size.
 
     ``features`` is called block after block by one thread; ``make_faces`` by several at once and in any order, so that
-    a face depends on nothing but its frame: the features, its number, and the avatar frame it goes into.
+    a face depends on nothing but its frame: the features, its number, and the avatar frame it goes into. In a batch of
+    another size a network's sums may be rounded otherwise, which may change a face by one level of 255.
     """
 
+    name: str  # as summaries and statistics have it
     before_s: float  # context in front of a block, a multiple of 20 ms
     after_s: float  # look-ahead behind it, likewise
+
+    @property
+    def num_silent(self) -> int:
+        """How many frames so far were left without a face because nobody speaks in them."""
 
     def features(self, block: AudioBlock) -> FloatArray:
         """What the sound says for each frame of a block: float32 (len(block.frames), d).

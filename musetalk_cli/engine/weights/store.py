@@ -10,17 +10,8 @@ from pathlib import Path
 from musetalk_cli.engine.weights.registry import Part, PartKind, WeightSet
 from musetalk_cli.errors import ModelError
 
-HOME_VARIABLE = "MUSETALK_HOME"
 IMPORTS = "imported.json"
 STAGING = ".download"
-
-
-def home_folder() -> Path:
-    """What we keep for the user: the folder named by MUSETALK_HOME, else the system's place for such data."""
-    import platformdirs
-
-    named = os.environ.get(HOME_VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_data_path("musetalk", appauthor=False)
 
 
 class WeightStore:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.boxes import drawn_face_box
+from musetalk_cli.engine.avatar.masks import face_mask
+from musetalk_cli.engine.avatar.parts import FaceParts
+from musetalk_cli.engine.models.musetalk.latents import avatar_latents
+from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, random_encoder, random_nets
+from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
+from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
+from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
 from musetalk_cli.engine.models.musetalk.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
@@ -24,3 +35,20 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def relative_error(mine: torch.Tensor, wanted: torch.Tensor) -> float:
     """Largest difference ÷ largest value."""
     return float((mine - wanted).abs().max() / wanted.abs().max())
+
+
+def face_parts(avatar: Avatar) -> FaceParts:
+    """Boxes and masks of every frame, from its landmarks."""
+    boxes = np.stack([drawn_face_box(face, (avatar.width, avatar.height)) for face in avatar.landmarks])
+    masks = np.stack([face_mask(face, box) for face, box in zip(avatar.landmarks, boxes, strict=True)])
+    return FaceParts(boxes, masks)
+
+
+def small_model(avatar: Avatar, frame_rate: Fraction, height_px: int, *, has_gate: bool = True) -> MuseTalkModel:
+    """The whole model on small nets with weights by lot."""
+    torch.set_num_threads(1)
+    parts = face_parts(avatar)
+    latents = avatar_latents(avatar, parts, lambda: FaceEncoder(random_encoder(CPU, 2, CONFIGS)), None, str)
+    gate = SilenceGate(SilenceSettings()) if has_gate else None
+    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+    return MuseTalkModel(nets, avatar, parts, latents, frame_rate, height_px, gate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import cv2
@@ -49,7 +50,7 @@ class FaceEncoder:
 
 
 class FacePainter:
-    """The nets' calls. Several threads may paint at once; they share one copy of the weights.
+    """The nets' calls. Several threads may ask; one batch is made at a time, as the nets use the whole device.
 
     When the device's memory does not hold a batch, smaller ones are made from then on, which is logged once.
     """
@@ -61,6 +62,7 @@ class FacePainter:
         self._dim = nets.unet.config.audio_dim
         self._max_batch = 1 << 16
         self._positions: dict[int, Tensor] = {}
+        self._lock = threading.Lock()
 
     def hold(self, latents: Tensor) -> Tensor:
         """The same latents where and as ``paint`` takes them."""
@@ -71,6 +73,10 @@ class FacePainter:
 
         Raises ModelError when there is not even memory for one face.
         """
+        with self._lock:
+            return self._paint_all(latents, features)
+
+    def _paint_all(self, latents: Tensor, features: FloatArray) -> ByteArray:
         parts: list[ByteArray] = []
         done = 0
         while done < len(features):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class WarpModel:
     """LipSyncModel on the CPU; features are mouth shapes, float32 (n, 5): gap, jaw, width, closure, labiodental."""
 
+    name = "warp"
+    num_silent = 0  # its mouth is made in silence too
     before_s = MouthReader.before_s
     after_s = MouthReader.after_s
 

@@ -1,0 +1,101 @@
+"""The MuseTalk model: Whisper hears, and the UNet paints the lower half of the avatar's face."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.parts import FaceParts
+from musetalk_cli.engine.colour import even_size
+from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.models.musetalk.faces import FaceMaker
+from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.hearing import Hearing
+from musetalk_cli.engine.models.musetalk.listening import WhisperListener
+from musetalk_cli.engine.models.musetalk.loading import Nets
+from musetalk_cli.engine.models.musetalk.painting import FacePainter
+from musetalk_cli.engine.models.musetalk.silence import SilenceGate
+from musetalk_cli.errors import AvatarError
+
+MIN_BOX_PX = 2
+
+
+class MuseTalkModel:
+    """LipSyncModel on a GPU, or slowly on a CPU.
+
+    Features are what Whisper says of the ten steps around a frame, and last how much the frame speaks: float32
+    (n, 10 · levels · dim + 1). The faces of one frame in batches of different sizes may differ by one level of 255.
+    """
+
+    def __init__(
+        self,
+        nets: Nets,
+        avatar: Avatar,
+        parts: FaceParts,
+        latents: Tensor,
+        frame_rate: Fraction,
+        height_px: int,
+        gate: SilenceGate | None,
+        *,
+        note: str = "",
+    ) -> None:
+        """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
+
+        ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
+        silence too. ``note`` is put beside the model's name. Raises AvatarError when the parts do not fit the avatar.
+        """
+        count = avatar.frames.num_frames
+        if not count == len(parts.boxes) == len(latents):
+            raise AvatarError(
+                f"avatar '{avatar.name}' has {count} frames, {len(parts.boxes)} face boxes and {len(latents)} latents",
+                hint="prepare it again with musetalk prepare-avatar --force",
+            )
+        self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
+        self._hearing = Hearing(WhisperListener(nets.whisper, is_original=nets.version == "1.0"), frame_rate, gate)
+        self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
+        own = (avatar.width, avatar.height)
+        boxes = scale_boxes(parts.boxes, own, even_size(*own, height_px))
+        self._painter = FacePainter(nets)
+        self._latents = latents
+        self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
+        self._maker = FaceMaker(self._painter, latents, boxes, parts.masks)
+
+    @property
+    def num_silent(self) -> int:
+        """Frames so far that show the avatar's own mouth because nobody speaks."""
+        return self._hearing.num_silent
+
+    def features(self, block: AudioBlock) -> FloatArray:
+        return self._hearing.features(block)
+
+    def make_faces(self, batch: FeatureBatch) -> FaceBatch:
+        placed = self._maker.make(batch.features, batch.avatar_frames)
+        faces = tuple(Face(face.region, face.planes, face.mask) for face in placed)
+        return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+
+    def make_idle(self, batch: FeatureBatch) -> FaceBatch:
+        return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+
+    def time_one_face(self) -> float:
+        """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""
+        started = time.perf_counter()
+        self._painter.paint(self._painter.hold(self._latents[:1]), np.zeros((1, self._num_features), np.float32))
+        return time.perf_counter() - started
+
+
+def scale_boxes(boxes: NDArray[np.int32], own: tuple[int, int], shown: tuple[int, int]) -> NDArray[np.int32]:
+    """Boxes int32 (n, 4) in pixels of frames of size ``own`` (width, height) → of the same frames at size ``shown``.
+
+    They stay within the frame, and at least MIN_BOX_PX wide and high.
+    """
+    factors = np.tile(np.array(shown, np.float64) / np.array(own, np.float64), 2)
+    scaled = np.rint(boxes * factors).astype(np.int32)
+    limits = np.array(shown, np.int32)
+    low = np.clip(scaled[:, :2], 0, limits - MIN_BOX_PX)
+    high = np.clip(scaled[:, 2:], low + MIN_BOX_PX, limits)
+    return np.concatenate([low, high], axis=1).astype(np.int32)

@@ -1,0 +1,142 @@
+"""Which lip-sync model is meant, and opening it: between the settings and the engine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.config import Config
+from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.folders import weight_store
+
+if TYPE_CHECKING:
+    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.avatar.parts import FaceParts
+    from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
+
+Tell = Callable[[str], None]
+
+BEST = "musetalk-1.5"
+# One of them is there wherever Linux drives a GPU that PyTorch can use: NVIDIA's, the same under WSL and on Jetson,
+# and AMD's. Looking takes microseconds, importing PyTorch seconds.
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")
+
+
+def choose_model(config: Config, tell: Tell) -> str:
+    """The model's name: ``config.model``, or for auto the best that is fast here, cheapest questions first.
+
+    Where nothing of MuseTalk is installed, that is warp without a word; otherwise ``tell`` is told why. Raises
+    ConfigError for random weights of a model that has none, and ModelError when what was asked for is not installed.
+    """
+    if config.model == "warp" and config.random_weights:
+        raise ConfigError("the warp model has no random weights", hint="leave --random-weights out, or choose --model")
+    name = BEST if config.model == "auto" and config.random_weights else config.model
+    if name == "auto":
+        return _choose_automatically(config, tell)
+    if name != "warp":
+        _check_is_installed(config, name)
+    return name
+
+
+def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
+    """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
+    from musetalk_cli.engine.models.musetalk.opening import AvatarFace, open_model
+
+    weights = None if config.random_weights else _find_weights(name)
+    face = AvatarFace(avatar, _face_parts(chosen, avatar), chosen.folder)
+    return open_model(_settings(config, name), weights, face, config.video.frame_rate, chosen.height_px, tell)
+
+
+def count_cores() -> int:
+    """Logical cores that we may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _choose_automatically(config: Config, tell: Tell) -> str:
+    if not _has_weights(BEST):
+        return "warp"
+    reason = _why_not_fast(config)
+    if reason:
+        tell(f"model: warp, though the weights of {BEST} are here: {reason}")
+    return "warp" if reason else BEST
+
+
+def _why_not_fast(config: Config) -> str:
+    """Why MuseTalk cannot run fast here; empty if it can."""
+    if config.device == "cpu":
+        return "the device is the CPU"
+    if find_spec("torch") is None:
+        return "PyTorch is missing (pip install 'musetalk[neural]')"
+    no_gpu = f"there is no GPU that PyTorch can use (--model {BEST} takes the CPU)"
+    if sys.platform == "linux" and not any(Path(name).exists() for name in GPU_FILES):
+        return no_gpu
+    import torch
+
+    return "" if torch.cuda.is_available() or torch.backends.mps.is_available() else no_gpu
+
+
+def _check_is_installed(config: Config, name: str) -> None:
+    """Before anything is loaded: raise ModelError when weights or PyTorch are missing."""
+    if not config.random_weights:
+        _find_weights(name)
+    missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
+    if missing:
+        raise ModelError(
+            f"{name} needs {' and '.join(missing)}, not installed here", hint="pip install 'musetalk[neural]'"
+        )
+
+
+def _find_weights(name: str) -> dict[str, Path]:
+    from musetalk_cli.engine.weights.registry import get_weight_set
+
+    return {str(kind): path for kind, path in weight_store().require(get_weight_set(name)).items()}
+
+
+def _has_weights(name: str) -> bool:
+    from musetalk_cli.engine.weights.registry import get_weight_set
+
+    store = weight_store()
+    return all(store.find(part) for part in get_weight_set(name).parts)
+
+
+def _face_parts(chosen: ChosenAvatar, avatar: Avatar) -> FaceParts:
+    """A prepared avatar's own, or those of a built-in portrait, from its landmarks."""
+    from musetalk_cli.engine.avatar.parts import drawn_face_parts, load_face_parts
+
+    if chosen.folder:
+        return load_face_parts(chosen.folder)
+    return drawn_face_parts(avatar.landmarks[0], (avatar.width, avatar.height))
+
+
+def _settings(config: Config, name: str) -> MuseTalkSettings:
+    from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
+    from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
+
+    silence = config.silence
+    return MuseTalkSettings(
+        version="1.0" if name == "musetalk-1.0" else "1.5",
+        device=config.device,
+        precision=config.precision,
+        memory_fraction=config.performance.gpu_memory_fraction,
+        # Two logical cores share one core's arithmetic: on two of them, one thread was as fast as two.
+        num_threads=max(1, count_cores() // 2),
+        silence=SilenceSettings(
+            threshold_dbfs=silence.threshold_dbfs,
+            range_db=silence.range_db,
+            noise_margin_db=silence.noise_margin_db,
+            noise_ceiling_dbfs=silence.noise_ceiling_dbfs,
+            shortest_s=silence.shortest_s,
+            lead_s=silence.lead_s,
+            hangover_s=silence.hangover_s,
+            fade_s=silence.fade_s,
+        )
+        if silence.gate
+        else None,
+    )
