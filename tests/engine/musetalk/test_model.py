@@ -1,0 +1,137 @@
+"""The model as a whole: its boxes at the output's size, kept latents, weights by lot, what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
+from musetalk_cli.engine.avatar.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk import opening  # noqa: E402
+from musetalk_cli.engine.models.musetalk.latents import LatentStore, avatar_latents  # noqa: E402
+from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
+from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
+from musetalk_cli.engine.models.musetalk.painting import FaceEncoder  # noqa: E402
+from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
+from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU  # noqa: E402
+
+FPS = Fraction(25)
+VAE = "0123456789abcdef" * 4
+SETTINGS = MuseTalkSettings("1.5", "cpu", "auto", memory_fraction=0.8, num_threads=1, silence=None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_avatar(tmp_path / "anna", 2)
+
+
+@pytest.fixture
+def face(folder: Path) -> Iterator[AvatarFace]:
+    avatar = open_avatar_folder(folder)
+    yield AvatarFace(avatar, load_face_parts(folder), folder)
+    avatar.close()
+
+
+def encoder() -> FaceEncoder:
+    return FaceEncoder(random_encoder(CPU, 2, CONFIGS))
+
+
+def test_boxes_follow_the_frames_size_and_stay_inside() -> None:
+    boxes = np.array([[20, 10, 100, 90], [0, 0, 8, 8], [192, 92, 200, 100]], np.int32)
+    assert scale_boxes(boxes, (200, 100), (400, 200)).tolist()[0] == [40, 20, 200, 180]
+    small = scale_boxes(boxes, (200, 100), (20, 10))
+    assert small.min() >= 0
+    assert (small[:, 2] <= 20).all()
+    assert (small[:, 3] <= 10).all()
+    assert (small[:, 2:] - small[:, :2] >= 2).all()
+    np.testing.assert_array_equal(scale_boxes(boxes, (200, 100), (200, 100)), boxes)
+
+
+def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
+    told: list[str] = []
+    store = LatentStore(folder, VAE)
+    made = avatar_latents(face.avatar, face.parts, encoder, store, told.append)
+    assert made.shape == (2, 8, 32, 32)
+    assert made.dtype == torch.float16
+    assert not torch.equal(made[0], made[1])
+    assert len(told) == 1
+
+    def fail() -> FaceEncoder:
+        raise AssertionError("the encoder is not needed")
+
+    kept = avatar_latents(face.avatar, face.parts, fail, store, told.append)
+    assert torch.equal(kept, made)
+    other = LatentStore(folder, VAE[::-1])
+    with pytest.raises(AssertionError, match="not needed"):
+        avatar_latents(face.avatar, face.parts, fail, other, told.append)
+
+
+def test_latents_that_cannot_be_kept_are_used_all_the_same(
+    face: AvatarFace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from musetalk_cli.engine.models.musetalk import latents
+
+    def fail(*args: object) -> None:
+        raise AvatarError("no space left")
+
+    monkeypatch.setattr(latents, "store_latents", fail)
+    told: list[str] = []
+    made = avatar_latents(face.avatar, face.parts, encoder, LatentStore(folder, VAE), told.append)
+    assert len(made) == 2
+    assert "no space left" in told[-1]
+
+
+def test_parts_of_another_avatar_are_refused(face: AvatarFace) -> None:
+    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+    parts = FaceParts(face.parts.boxes[:1], face.parts.masks[:1])
+    with pytest.raises(AvatarError, match="2 frames, 1 face boxes"):
+        MuseTalkModel(nets, face.avatar, parts, torch.zeros(2, 8, 32, 32), FPS, 128, None)
+
+
+@pytest.fixture
+def _small_lot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "random_nets", lambda *args: random_nets(*args, configs=CONFIGS))
+    monkeypatch.setattr(opening, "random_encoder", lambda *args: random_encoder(*args, configs=CONFIGS))
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, folder: Path) -> None:
+    told: list[str] = []
+    model = open_model(SETTINGS, None, face, FPS, 128, told.append)
+    assert model.name == "musetalk-1.5 with random weights"
+    assert "musetalk-1.5 with random weights on cpu, float32" in told
+    assert [line for line in told if "the first face took" in line and "warning" in line]
+    assert not has_latents(folder)
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_a_device_without_room_for_the_weights_is_an_error(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(opening, "random_nets", fail)
+    with pytest.raises(ModelError, match="not enough memory on cpu"):
+        open_model(SETTINGS, None, face, FPS, 128, str)
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_precision_is_obeyed(face: AvatarFace) -> None:
+    told: list[str] = []
+    open_model(dataclasses.replace(SETTINGS, precision="bf16"), None, face, FPS, 128, told.append)
+    assert "bfloat16" in " ".join(told)
+
+
+def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this computer has it")
+    with pytest.raises(ModelError, match="mps"):
+        open_model(dataclasses.replace(SETTINGS, device="mps"), None, face, FPS, 128, str)

@@ -1,0 +1,120 @@
+"""Which model a configuration means: decided without loading PyTorch wherever that can be."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli import model_choice
+from musetalk_cli.config import Config, SilenceConfig
+from musetalk_cli.engine.weights.registry import get_weight_set
+from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.model_choice import choose_model
+
+
+class Machine:
+    """A computer on which nothing of MuseTalk is there until it is put there."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._home, self._monkeypatch = home, monkeypatch
+        self.told: list[str] = []
+        monkeypatch.setenv("MUSETALK_HOME", str(home))
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(model_choice, "GPU_FILES", (str(home / "no-gpu"),))
+        self.has_torch(False)
+
+    def has_torch(self, is_there: bool, *, has_cuda: bool = False) -> None:
+        self._monkeypatch.setattr(model_choice, "find_spec", lambda name: object() if is_there else None)
+        torch = types.ModuleType("torch")
+        torch.cuda = types.SimpleNamespace(is_available=lambda: has_cuda)  # type: ignore[attr-defined]
+        torch.backends = types.SimpleNamespace(mps=types.SimpleNamespace(is_available=lambda: False))  # type: ignore[attr-defined]
+        self._monkeypatch.setitem(sys.modules, "torch", torch if is_there else None)
+
+    def has_weights(self) -> None:
+        for part in get_weight_set("musetalk-1.5").parts:
+            path = self._home / "models" / part.paths[0]
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"weights")
+
+    def has_gpu(self) -> None:
+        self._monkeypatch.setattr(model_choice, "GPU_FILES", (str(self._home),))
+
+    def choose(self, **changes: object) -> str:
+        return choose_model(Config(**changes), self.told.append)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_without_weights_it_is_warp_without_a_word(machine: Machine) -> None:
+    machine.has_gpu()
+    machine.has_torch(True, has_cuda=True)
+    assert machine.choose() == "warp"
+    assert machine.told == []
+
+
+def test_with_everything_it_is_musetalk(machine: Machine) -> None:
+    machine.has_weights()
+    machine.has_gpu()
+    machine.has_torch(True, has_cuda=True)
+    assert machine.choose() == "musetalk-1.5"
+
+
+def test_without_torch_it_is_warp_and_why_is_said(machine: Machine) -> None:
+    machine.has_weights()
+    machine.has_gpu()
+    assert machine.choose() == "warp"
+    assert ["pip install 'musetalk[neural]'" in line for line in machine.told] == [True]
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_without_a_gpu_that_torch_can_use_it_is_warp(machine: Machine, has_gpu: bool) -> None:
+    machine.has_weights()
+    machine.has_torch(True, has_cuda=not has_gpu)  # without a GPU's files torch is not even asked
+    if has_gpu:
+        machine.has_gpu()
+    assert machine.choose() == "warp"
+    assert ["no GPU" in line and "--model musetalk-1.5" in line for line in machine.told] == [True]
+
+
+def test_a_cpu_that_was_asked_for_means_warp(machine: Machine) -> None:
+    machine.has_weights()
+    machine.has_gpu()
+    machine.has_torch(True, has_cuda=True)
+    assert machine.choose(device="cpu") == "warp"
+    assert len(machine.told) == 1
+
+
+def test_a_named_model_without_weights_names_the_command(machine: Machine) -> None:
+    machine.has_torch(True)
+    with pytest.raises(ModelError, match=r"MuseTalk 1\.5.*UNet, VAE, Whisper missing") as caught:
+        machine.choose(model="musetalk-1.5")
+    assert "musetalk models download musetalk-1.5" in caught.value.hint
+
+
+def test_a_named_model_without_torch_names_what_to_install(machine: Machine) -> None:
+    machine.has_weights()
+    with pytest.raises(ModelError, match="torch") as caught:
+        machine.choose(model="musetalk-1.5")
+    assert caught.value.hint == "pip install 'musetalk[neural]'"
+
+
+def test_random_weights_need_no_files(machine: Machine) -> None:
+    machine.has_torch(True)
+    assert machine.choose(random_weights=True) == "musetalk-1.5"
+    assert machine.choose(model="musetalk-1.0", random_weights=True) == "musetalk-1.0"
+    with pytest.raises(ConfigError):
+        machine.choose(model="warp", random_weights=True)
+
+
+def test_the_gate_is_by_default_set_as_the_engine_has_it() -> None:
+    pytest.importorskip("numpy")
+    from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
+
+    values = vars(SilenceConfig())
+    assert values == {"gate": True, **vars(SilenceSettings())}
