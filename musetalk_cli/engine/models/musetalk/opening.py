@@ -119,6 +119,6 @@ def _load(
 def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None:
     face_s = model.time_one_face()
     tell(
-        f"warning: MuseTalk is slow on a CPU: the first face took {face_s:.2g} s here, "
-        f"so 1 s of speech takes about {face_s * float(frame_rate):.2g} s; --model warp is made for CPUs"
+        f"warning: MuseTalk is slow on a CPU: the first face took {face_s:.1f} s here, "
+        f"so 1 s of speech takes about {face_s * float(frame_rate):.0f} s; --model warp is made for CPUs"
     )
