@@ -11,6 +11,9 @@ import signal
 import sys
 from types import FrameType
 
+# Ending takes less than this; whoever is still here after it has not heard the signal.
+SAY_AGAIN_S = 2.0
+
 
 def main() -> None:
     """Run the command line and exit."""
@@ -22,7 +25,10 @@ def main() -> None:
     _set_up_libraries()
     from musetalk_cli.cli import run
 
-    run()
+    try:
+        run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # from here on nothing would catch it
 
 
 def _open_missing_streams() -> None:
@@ -42,6 +48,9 @@ def _end_quietly_on_signals() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
+    # An import drops what is raised while one of its callbacks runs. Should that have been this, it is raised again.
+    signal.signal(signal.SIGALRM, lambda alarm, frame: _exit(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, SAY_AGAIN_S)
     sys.exit(128 + number)
 
 

@@ -382,6 +382,22 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
         assert (child.returncode, b"Traceback" in said) == (128 + number, False), said
 
 
+def test_a_signal_that_an_import_drops_is_obeyed_all_the_same() -> None:
+    code = (
+        "import os, signal, time, weakref\n"
+        "from musetalk_cli.__main__ import _end_quietly_on_signals\n"
+        "_end_quietly_on_signals()\n"
+        "class Module: pass\n"
+        "module = Module()\n"
+        "watch = weakref.ref(module, lambda _: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.1)))\n"
+        "del module\n"
+        "print('still here', flush=True)\n"
+        "time.sleep(30)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (130, "still here\n")
+
+
 def test_a_reader_that_is_stuck_can_be_left(long_wav: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "talk.mp4")
     child = start_render(long_wav, *SMALL, "-o", "talk.mp4", "--stats", "stats.jsonl", cwd=tmp_path)
