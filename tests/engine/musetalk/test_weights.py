@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import zipfile
 from pathlib import Path
 
@@ -140,7 +141,7 @@ DAMAGE = {
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a web page": (lambda path: path.write_bytes(b"\n<!DOCTYPE html><html>not found</html>"), "is a web page"),
     "a pointer": (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "pointer of Git LFS"),
-    "noise": (lambda path: path.write_bytes(os.urandom(5000)), "damaged or no PyTorch file"),
+    "noise": (lambda path: path.write_bytes(random.Random(1).randbytes(5000)), "damaged or no PyTorch file"),
     "a list": (lambda path: torch.save([1, 2], path), "holds a list"),
     "an old pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "damaged or no PyTorch file"),
 }
