@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +120,8 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
     from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
     from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
 
-    silence = config.silence
+    silence = asdict(config.silence)
+    has_gate = silence.pop("gate")
     return MuseTalkSettings(
         version="1.0" if name == "musetalk-1.0" else "1.5",
         device=config.device,
@@ -127,16 +129,5 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         memory_fraction=config.performance.gpu_memory_fraction,
         # Two logical cores share one core's arithmetic: on two of them, one thread was as fast as two.
         num_threads=max(1, count_cores() // 2),
-        silence=SilenceSettings(
-            threshold_dbfs=silence.threshold_dbfs,
-            range_db=silence.range_db,
-            noise_margin_db=silence.noise_margin_db,
-            noise_ceiling_dbfs=silence.noise_ceiling_dbfs,
-            shortest_s=silence.shortest_s,
-            lead_s=silence.lead_s,
-            hangover_s=silence.hangover_s,
-            fade_s=silence.fade_s,
-        )
-        if silence.gate
-        else None,
+        silence=SilenceSettings(**silence) if has_gate else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class Ring:
             self._num_pictures -= num_pictures
 
 
-class Target:
+class Target(ABC):
     """A thread that carries pieces from its ring to a destination; ``_deliver`` is what subclasses do there."""
 
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
@@ -190,8 +191,9 @@ class Target:
             self._state = "gone"
             self.ring.cancel()
 
+    @abstractmethod
     def _deliver(self) -> None:
-        raise NotImplementedError
+        """Take from the ring and send, until it ends. Raises Aborted, or whatever ends the run."""
 
     def _note(self, num_bytes: int) -> None:
         self._num_bytes += num_bytes

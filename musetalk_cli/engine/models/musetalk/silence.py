@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.messages import MODEL_RATE_HZ, FloatArray
+from musetalk_cli.engine.samples import cut_samples
 
 HOP_SAMPLES = 160
 HOP_S = HOP_SAMPLES / MODEL_RATE_HZ
@@ -85,7 +86,7 @@ class SilenceGate:
         """Levels of all hops that the answer for ``num_hops`` from hop ``first`` on depends on."""
         count = self._past + num_hops + self._ahead
         begin = HOP_SAMPLES * (first - self._past) - first_sample - MEAN_SAMPLES
-        stretch = _cut(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
+        stretch = cut_samples(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
         power = np.square(_without_bass(stretch)).reshape(count, HOP_SAMPLES).sum(axis=1) / HOP_SAMPLES
         smooth = np.lib.stride_tricks.sliding_window_view(power, SMOOTH_HOPS).sum(axis=1) / SMOOTH_HOPS
         return np.asarray(10.0 * np.log10(np.maximum(smooth, 10.0 ** (DIGITAL_SILENCE_DB / 10.0))))
@@ -107,15 +108,6 @@ def count_silent(weights: FloatArray) -> int:
 def _up_to_steps(time_s: float) -> float:
     """The next multiple of the 20 ms step that contexts are counted in."""
     return round(math.ceil(time_s / 0.02 - 1e-9) * 0.02, 2)
-
-
-def _cut(samples: FloatArray, begin: int, length: int) -> FloatArray:
-    """``samples[begin : begin + length]`` with zeros wherever that reaches beyond them."""
-    out = np.zeros(length, np.float32)
-    low, high = max(begin, 0), min(begin + length, len(samples))
-    if high > low:
-        out[low - begin : high - begin] = samples[low:high]
-    return out
 
 
 def _without_bass(samples: FloatArray) -> NDArray[np.float64]:

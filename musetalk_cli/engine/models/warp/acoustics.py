@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.samples import cut_samples
+
 FloatArray = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
@@ -81,20 +83,11 @@ def _reference_db(hop_power: FloatArray) -> FloatArray:
 def _band_power(samples: FloatArray, first_sample: int, first_hop: int, num_hops: int) -> FloatArray:
     """Mean power per mel band, float32 (num_hops, 40); hop h is centred on sample 160 h + 80 of the stream."""
     begin = HOP_SAMPLES * first_hop - (WINDOW_SAMPLES - HOP_SAMPLES) // 2 - first_sample
-    stretch = _cut(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
+    stretch = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
     windows = np.lib.stride_tricks.sliding_window_view(stretch, WINDOW_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _window(), FFT_SAMPLES, axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     return np.asarray(power.astype(np.float32) @ _mel_weights(), dtype=np.float32)
-
-
-def _cut(samples: FloatArray, begin: int, length: int) -> FloatArray:
-    """``samples[begin : begin + length]`` with zeros wherever that reaches beyond them."""
-    out = np.zeros(length, np.float32)
-    low, high = max(begin, 0), min(begin + length, len(samples))
-    if high > low:
-        out[low - begin : high - begin] = samples[low:high]
-    return out
 
 
 @lru_cache(maxsize=1)
