@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Lip sync from the command line: a voice and a face in, one continuous talking video out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing help with rich takes longer than everything else that it needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("render")(render.render)
