@@ -27,20 +27,22 @@ def build_file_pipeline(
 
     Raises MuseTalkError for whatever is wrong with the input, the model, the avatar or ffmpeg.
     """
+    from musetalk_cli.engine.decoder import DecoderProcess
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-    from musetalk_cli.engine.sources import FileSource
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.
-        source = FileSource(location, ffmpeg)
-        failing.callback(source.close)
+        decoder = DecoderProcess(location, ffmpeg)
+        failing.callback(decoder.close)
 
         from musetalk_cli.avatar_library import choose_avatar
         from musetalk_cli.engine.encoder import EncoderProcess
         from musetalk_cli.engine.pipeline import Pipeline
+        from musetalk_cli.engine.sources import FileSource
 
+        source = FileSource(decoder)
         name = choose_model(config, tell)
         if name == "warp":
             import_module("musetalk_cli.engine.models.warp.model")

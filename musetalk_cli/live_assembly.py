@@ -120,6 +120,7 @@ def build_live_pipeline(
 
 
 def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[[str], None]) -> AudioSource:
+    from musetalk_cli.engine.decoder import DecoderProcess
     from musetalk_cli.engine.microphone import MicrophoneSource
     from musetalk_cli.engine.raw_sound import RawSource
     from musetalk_cli.engine.sources import FileSource
@@ -130,7 +131,7 @@ def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[
     elif input_.sample_format:
         source = RawSource(input_.sample_format, input_.rate_hz or DEFAULT_RATE_HZ, input_.num_channels)
     else:
-        source = FileSource(input_.location, ffmpeg, is_live=True)
+        source = FileSource(DecoderProcess(input_.location, ffmpeg, is_live=True))
     return source
 
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.colour import Planes
+from musetalk_cli.engine.rates import MODEL_RATE_HZ as MODEL_RATE_HZ
+from musetalk_cli.engine.rates import SOUND_RATE_HZ as SOUND_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 SoundArray = NDArray[np.int16]
 ByteArray = NDArray[np.uint8]
-
-MODEL_RATE_HZ = 16_000  # what the models hear
-SOUND_RATE_HZ = 48_000  # what the viewer hears
 
 
 class Region(NamedTuple):

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.sources import FileSource, build_decoder_args
+from musetalk_cli.engine.decoder import DecoderProcess, build_decoder_args
+from musetalk_cli.engine.sources import FileSource
 from musetalk_cli.errors import SourceError
 from tests.fakes import tone
 
 
 def read_all(location: str, ffmpeg: str) -> tuple[np.ndarray, FileSource]:
-    source = FileSource(location, ffmpeg)
+    source = FileSource(DecoderProcess(location, ffmpeg))
     try:
         source.open()
         chunks = []
@@ -103,7 +104,7 @@ def test_stop_ends_a_read_that_waits(
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as reader, os.fdopen(write_fd, "wb", buffering=0) as writer:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=reader, closed=False, isatty=lambda: False))
-        source = FileSource("-", ffmpeg)
+        source = FileSource(DecoderProcess("-", ffmpeg))
         # More than ffmpeg buffers before its first output, and no end: it waits for more.
         feeder = threading.Thread(target=writer.write, args=(tone_wav(3.0, 2).read_bytes(),))
         feeder.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import overload
 
@@ -33,6 +33,7 @@ class Avatar:
     landmarks: Sequence[Landmarks]
     lids: Lids | None = None
     points: NDArray[np.float32] | None = None
+    _resized: dict[tuple[int, int], Avatar] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         count = self.frames.num_frames
@@ -57,13 +58,23 @@ class Avatar:
         return self.frame_rate is None
 
     def resized(self, height_px: int) -> Avatar:
-        """The same person at another height (rounded to even, as the width is); its frames are resized when read.
+        """The same person at another height (rounded to even, as the width is); its frames are resized when read. Asked
+        again, it is the same object.
 
         Painted lids stay behind: a drawn portrait is resized by whoever paints it.
         """
         width, height = even_size(self.width, self.height, height_px)
         if (width, height) == (self.width, self.height):
             return self
+        if (width, height) not in self._resized:
+            self._resized[width, height] = self._resize(width, height)
+        return self._resized[width, height]
+
+    def close(self) -> None:
+        """Release its frames."""
+        self.frames.close()
+
+    def _resize(self, width: int, height: int) -> Avatar:
         factors = np.array([width / self.width, height / self.height], dtype=np.float32)
         points = None if self.points is None else scale_points(self.points, factors)
         faces: Sequence[Landmarks] = (
@@ -77,10 +88,6 @@ class Avatar:
             else ResizedFrames(self.frames, width, height)
         )
         return replace(self, frames=frames, landmarks=faces, lids=None, points=points)
-
-    def close(self) -> None:
-        """Release its frames."""
-        self.frames.close()
 
 
 class MeshLandmarks(Sequence[Landmarks]):

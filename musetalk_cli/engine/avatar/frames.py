@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import cv2
@@ -41,7 +42,10 @@ class StillFrames:
     def __init__(self, picture: ByteArray) -> None:
         self.height, self.width = (size - size % 2 for size in picture.shape[:2])
         self._picture = picture
-        self._i420 = planes_to_i420(bgr_to_planes(picture[: self.height, : self.width]))
+
+    @cached_property
+    def _i420(self) -> ByteArray:
+        return planes_to_i420(bgr_to_planes(self._picture[: self.height, : self.width]))
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         check_indices(indices, self.num_frames)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.frames import resize_picture
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import StillFrames, resize_picture
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.colour import Planes, bgr_to_planes, even_size, planes_to_i420
@@ -39,7 +40,8 @@ class Sitter:
         cls, picture: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, life: bool
     ) -> Sitter:
         size = even_size(picture.shape[1], picture.shape[0], height_px)
-        face = StillFace(picture, landmarks, lids, height_px=height_px, life=life, seed=7)
+        avatar = Avatar("drawn", StillFrames(picture), None, (landmarks,), lids)
+        face = StillFace(avatar, height_px=height_px, life=life, seed=7)
         return cls(face, bgr_to_planes(resize_picture(picture, *size)))
 
     @property

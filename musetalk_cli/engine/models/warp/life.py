@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
+# numpy's own generators would take 10 ms of the start to load.
+from random import Random
 
 _WINDOW_S = 4.0  # one blink per window, at a random time in it: intervals of about 2 to 6 s
 _MARGIN_S = 1.0  # kept free at both ends of a window, so that blinks of neighbours stay apart
@@ -43,11 +44,11 @@ def lid_closure(seed: int, time_s: float) -> float:
 @lru_cache(maxsize=64)
 def blinks_in_window(seed: int, index: int) -> tuple[tuple[float, float], ...]:
     """Start (s) and time stretch of the blinks that begin in window ``index`` of 4 s; one, sometimes two."""
-    random = np.random.default_rng((seed & 0xFFFFFFFF, index & 0xFFFFFFFF, 1))
-    start_s = index * _WINDOW_S + _MARGIN_S + random.random() * (_WINDOW_S - 2 * _MARGIN_S)
-    stretch = 0.85 + 0.3 * random.random()
+    lot = Random(f"blinks {seed} {index}")
+    start_s = index * _WINDOW_S + _MARGIN_S + lot.random() * (_WINDOW_S - 2 * _MARGIN_S)
+    stretch = 0.85 + 0.3 * lot.random()
     blinks = [(start_s, stretch)]
-    if random.random() < _DOUBLE_SHARE:
+    if lot.random() < _DOUBLE_SHARE:
         blinks.append((start_s + _DOUBLE_DELAY_S, 0.85))
     return tuple(blinks)
 
@@ -85,4 +86,5 @@ def head_pose(seed: int, time_s: float) -> Pose:
 
 @lru_cache(maxsize=64)
 def _phases(seed: int) -> tuple[float, ...]:
-    return tuple(np.random.default_rng((seed & 0xFFFFFFFF, 2)).random(6).tolist())
+    lot = Random(f"sway {seed}")
+    return tuple(lot.random() for _ in range(6))

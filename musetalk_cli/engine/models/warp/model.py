@@ -35,8 +35,7 @@ class WarpModel:
         self._reader = MouthReader.load()
         self._face: StillFace | MovingFace
         if avatar.is_still:
-            picture, face = avatar.frames.picture(), avatar.landmarks[0]
-            self._face = StillFace(picture, face, avatar.lids, height_px=height_px, life=life, seed=seed)
+            self._face = StillFace(avatar, height_px=height_px, life=life, seed=seed)
         else:
             from musetalk_cli.engine.models.warp.moving import MovingFace
 

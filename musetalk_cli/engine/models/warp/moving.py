@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.colour import ByteArray, Planes, as_bytes
+from musetalk_cli.engine.colour import ByteArray
 from musetalk_cli.engine.messages import Face, Region
 from musetalk_cli.engine.models.warp.interior import Interior
 from musetalk_cli.engine.models.warp.light import FaceLight
 from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
-from musetalk_cli.engine.models.warp.sampling import Grid, Source, region_around
+from musetalk_cli.engine.models.warp.sampling import Grid, Source, cut_planes, region_around
 from musetalk_cli.engine.models.warp.track import MouthTrack
 
 # Prepared frames that are kept: a cycle comes back to them at its turns, and a video slower than the output repeats
@@ -48,7 +47,8 @@ class MovingFace:
         whole = Region(0, 0, *self._size)
         pictures = avatar.frames.read(samples)
         seen = [
-            (_crop(picture, whole), avatar.landmarks[index]) for index, picture in zip(samples, pictures, strict=True)
+            (cut_planes(picture, whole), avatar.landmarks[index])
+            for index, picture in zip(samples, pictures, strict=True)
         ]
         return FaceLight.of(seen)
 
@@ -56,7 +56,7 @@ class MovingFace:
         """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``, whose I420 ``picture`` is
         only read. Values outside their ranges are clipped; not finite ones count as zero."""
         region, grid, warp = self._prepare(index)
-        source = Source.of(_crop(picture, region))
+        source = Source.of(cut_planes(picture, region))
         return Face(region, warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED))
 
     def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
@@ -65,14 +65,3 @@ class MovingFace:
         grid = Grid(Region(0, 0, region.width, region.height), self._cell_px)
         corner = np.array([region.left, region.top], dtype=np.float32)
         return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior)
-
-
-def _crop(picture: ByteArray, region: Region) -> Planes:
-    """A region of an I420 picture."""
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    left, top = region.left, region.top
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
-    rows = slice(top // 2, (top + region.height) // 2)
-    columns = slice(left // 2, (left + region.width) // 2)
-    luma = np.ascontiguousarray(picture[top : top + region.height, left : left + region.width])
-    return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))

@@ -53,6 +53,17 @@ class Source:
         return Planes(as_bytes(look_up(self.luma, luma_map)), as_bytes(look_up(self.chroma, chroma_map)))
 
 
+def cut_planes(picture: ByteArray, region: Region) -> Planes:
+    """A region of an I420 picture."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    left, top = region.left, region.top
+    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    rows = slice(top // 2, (top + region.height) // 2)
+    columns = slice(left // 2, (left + region.width) // 2)
+    luma = np.ascontiguousarray(picture[top : top + region.height, left : left + region.width])
+    return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
+
+
 def look_up(values: NDArray[Any], places: FloatArray) -> NDArray[Any]:
     """Bilinear look-up of ``values`` (h, w[, n]) at x, y ``places`` (rows, columns, 2); beyond the edge, the edge."""
     no_second_map: Any = None

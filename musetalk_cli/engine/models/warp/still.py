@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.frames import resize_picture
-from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, even_size
+from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.messages import Face, Region
 from musetalk_cli.engine.models.warp.blink import make_lids
 from musetalk_cli.engine.models.warp.eyes import EyeStates
@@ -17,7 +14,7 @@ from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
 from musetalk_cli.engine.models.warp.light import FaceLight
 from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
 from musetalk_cli.engine.models.warp.pose import MouthPose
-from musetalk_cli.engine.models.warp.sampling import Grid, Source, region_around
+from musetalk_cli.engine.models.warp.sampling import Grid, Source, cut_planes, region_around
 from musetalk_cli.engine.models.warp.sway import Sway
 
 
@@ -31,9 +28,7 @@ class StillFace:
 
     def __init__(
         self,
-        picture: ByteArray,
-        landmarks: Landmarks,
-        lids: Lids | None,
+        avatar: Avatar,
         *,
         height_px: int,
         life: bool,
@@ -41,17 +36,17 @@ class StillFace:
     ) -> None:
         """Prepare a face.
 
-        ``picture`` uint8 (h, w, 3) BGR with ``landmarks`` in its pixels; it is resized so that its height is
-        ``height_px`` (rounded to even, as the width is). ``lids``: painted eyelids for blinks; without them they are
-        made from the picture's own skin. ``life``: blinks and head sway; when off, nothing outside the mouth's
-        surroundings changes. ``seed`` chooses blinks and sway.
+        ``avatar``: a still in its own size, to be shown at ``height_px`` (rounded to even, as the width is). Without
+        painted eyelids, some are made from its own skin. ``life``: blinks and head sway; when off, nothing outside the
+        mouth's surroundings changes. ``seed`` chooses blinks and sway.
         """
-        size = even_size(picture.shape[1], picture.shape[0], height_px)
-        face = _scale_landmarks(landmarks, size[0] / picture.shape[1], size[1] / picture.shape[0])
-        planes = bgr_to_planes(resize_picture(picture, *size))
+        shown = avatar.resized(height_px)
+        size, face = (shown.width, shown.height), shown.landmarks[0]
+        planes = cut_planes(shown.frames.read([0])[0], Region(0, 0, *size))
+        picture, lids = avatar.frames.picture(), avatar.lids
         self._seed = seed
         if life and lids is None:
-            lids = make_lids(picture, landmarks)
+            lids = make_lids(picture, avatar.landmarks[0])
         self._eyes = EyeStates(Source.of(planes), picture, size, lids if life else None)
         pose = MouthPose.of_still(face)
         sway = Sway(face, size) if life else None
@@ -77,10 +72,3 @@ class StillFace:
             return Face(self.region, source.sample(*self._grid.maps(targets)))
         unsway = np.eye(2, 3, dtype=np.float32) + motion
         return Face(self.region, self._mouth.render(shape, source, targets, unsway))
-
-
-def _scale_landmarks(face: Landmarks, factor_x: float, factor_y: float) -> Landmarks:
-    factors = np.array([factor_x, factor_y])
-    return Landmarks.from_mapping(
-        {name: (np.asarray(points) + 0.5) * factors - 0.5 for name, points in vars(face).items()}
-    )

@@ -1,0 +1,97 @@
+"""ffmpeg as the decoder: anything it understands → 48 kHz PCM on its stdout.
+
+Nothing here needs numpy, so the process can start before that is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, widen_pipe
+from musetalk_cli.engine.rates import SOUND_RATE_HZ
+from musetalk_cli.errors import SourceError
+
+STDIN = "-"
+
+
+class DecoderProcess(FfmpegProcess):
+    """Decodes a file, a URL or standard input (``-``) to WAV on ``stdout``; it starts at once, to be ready early.
+
+    ``is_live``: see ``build_decoder_args``. Raises SourceError when the input cannot even be opened.
+    """
+
+    def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
+        self.name = "standard input" if location == STDIN else location
+        self.is_always_stereo = is_live and location == STDIN
+        check_input(location)
+        with open_stdin(location) as stdin:
+            super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
+        widen_pipe(self.stdout)
+
+
+def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> list[str]:
+    """ffmpeg's arguments that turn the first audio track into 48 kHz 16-bit PCM, mono or stereo as it is.
+
+    ``is_live``: every packet is handed on at once, a lost web server is called again, and standard input becomes
+    stereo whatever it is, so that a stream can begin before its first bytes are there.
+    """
+    url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
+    layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
+    layout = f"aformat=sample_fmts=s16:sample_rates={SOUND_RATE_HZ}:channel_layouts={layouts}"
+    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if is_stream(location) else ["-nostdin"])
+    calls_again = is_live and url.lower().startswith(("http://", "https://"))
+    patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
+    at_once = ["-flush_packets", "1"] if is_live else []
+    output = ["-map", "0:a:0", "-af", layout, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
+    return [ffmpeg, *quiet, *patient, "-i", url, *output]
+
+
+def is_url(location: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]*://", location, re.IGNORECASE) is not None
+
+
+def is_stream(location: str) -> bool:
+    """Whether it is stdin, a named pipe or a device: something ffmpeg gets as an open file, since it may not be able to
+    open it by name (``/dev/fd/63`` is ours, not our child's)."""
+    return location == STDIN or (not is_url(location) and Path(location).exists() and not Path(location).is_file())
+
+
+@contextmanager
+def open_stdin(location: str) -> Iterator[int | IO[bytes]]:
+    """What the decoder gets as its standard input; closed on our side once it has it."""
+    if location == STDIN:
+        yield sys.stdin.buffer
+    elif is_stream(location):
+        with Path(location).open("rb", buffering=0) as stream:
+            yield stream
+    else:
+        yield subprocess.DEVNULL
+
+
+def check_input(location: str) -> None:
+    """Raise SourceError, saying what is wrong, for an input that cannot even be opened."""
+    if location == STDIN:
+        if sys.stdin is None or sys.stdin.closed:
+            raise SourceError("standard input is closed", hint="pipe a sound into it")
+        if sys.stdin.isatty():
+            raise SourceError("standard input is a terminal", hint="pipe a sound into it: tts | musetalk render -")
+    if location == STDIN or is_url(location):
+        return
+    path = Path(location)
+    try:
+        if path.is_dir():
+            raise SourceError(f"{location} is a folder", hint="give one sound file")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{location} is empty")
+        if path.is_file():
+            path.open("rb").close()
+        elif not path.exists():
+            raise SourceError(f"{location} does not exist")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(f"cannot read {location}: {getattr(error, 'strerror', None) or error}") from None
