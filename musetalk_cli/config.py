@@ -49,9 +49,9 @@ class Check:
 
 
 def _fall_on_model_steps(seconds: float) -> float:
-    # 40 ms is two steps of the audio features and one frame at 25 fps: a block's edge is then never inside one.
-    if abs(seconds / 0.04 - round(seconds / 0.04)) > 1e-6:
-        raise ValueError("must be a multiple of 0.04 s")
+    # Every model hears in steps of 20 ms; a block's edge is then never inside one.
+    if abs(seconds / 0.02 - round(seconds / 0.02)) > 1e-6:
+        raise ValueError("must be a multiple of 0.02 s")
     return round(seconds, 2)
 
 

@@ -139,6 +139,7 @@ def _put_on_clock(
     config: Config, input_: LiveInput, source: AudioSource, model: LipSyncModel, fan_out: FanOut
 ) -> tuple[AudioSource, Pace | None]:
     """The source as the pipeline reads it, and the pace that goes with it; neither has a clock without ``is_paced``."""
+    from musetalk_cli.engine.blocks import count_lead
     from musetalk_cli.engine.live import LivePace
     from musetalk_cli.engine.live_feed import Limited, LiveFeed
     from musetalk_cli.engine.overload import Overload
@@ -157,7 +158,7 @@ def _put_on_clock(
     opens_late = input_.location == STDIN
     feed = LiveFeed(source, credit, fills_gaps=input_.pauses, opens_late=opens_late)
     overload = Overload(config.stream.when_slow, config.stream.late_after_s)
-    pace = LivePace(credit, overload, config.video.frame_rate)
+    pace = LivePace(credit, overload, config.video.frame_rate, count_lead(model.after_s))
     pace.health = fan_out.health
     pace.count_filled = lambda: feed.num_filled
     pace.count_overruns = lambda: getattr(source, "num_overruns", 0)

@@ -69,12 +69,15 @@ class Interruption:
 
 
 class StatsFile:
-    """One JSON line a second, and a last one marked ``"event": "end"``. The file is created with the first line.
+    """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
+    file is created with the first line.
 
     Raises SinkError when it cannot be, or exists and may not be replaced.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
+        from musetalk_cli.usage import UsageMeter
+
         if path.is_file() and not overwrite:
             raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")
         if not path.parent.is_dir() or path.is_dir():
@@ -82,6 +85,7 @@ class StatsFile:
         self._path = path
         self._file: TextIO | None = None
         self._is_given_up = False
+        self._usage = UsageMeter()
         self._next_at = time.perf_counter() + STATS_INTERVAL_S
 
     def note(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
@@ -90,9 +94,10 @@ class StatsFile:
         if self._is_given_up or not (is_last or now >= self._next_at):
             return
         self._next_at = now + STATS_INTERVAL_S
+        event, usage = "end" if is_last else "tick", self._usage.read().as_record()
         try:
             self._file = self._file or self._path.open("w", encoding="utf-8")
-            self._file.write(json.dumps({"event": "end" if is_last else "tick", **snapshot.as_record()}) + "\n")
+            self._file.write(json.dumps({"event": event, **snapshot.as_record(), "usage": usage}) + "\n")
             self._file.flush()
         except OSError as error:
             say(f"musetalk: warning: no more statistics in {self._path}: {error.strerror}")

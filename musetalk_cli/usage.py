@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 SAMPLE_S = 1.0
@@ -23,6 +23,10 @@ class Usage:
     num_threads: int
     num_files: int
     gpu_mb: float | None
+
+    def as_record(self) -> dict[str, float | None]:
+        """A JSON-ready mapping with rounded figures."""
+        return {name: None if value is None else round(value, 1) for name, value in asdict(self).items()}
 
 
 class UsageMeter:

@@ -65,7 +65,7 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("video: {size: 721}", ["video.size", "even", "722"]),
         ("video: {size: 720.5}", ["video.size"]),
         ("video: {encoding_preset: placebo}", ["video.encoding_preset", "ultrafast"]),
-        ("audio: {target_duration: 1.99}", ["audio.target_duration", "multiple of 0.04"]),
+        ("audio: {target_duration: 1.99}", ["audio.target_duration", "multiple of 0.02"]),
         ("performance: {parallel_workers: true}", ["performance.parallel_workers"]),
         ("video: 25", ["'video' is a section"]),
         ("- a\n- b", ["must hold keys and values"]),

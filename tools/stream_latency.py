@@ -28,7 +28,7 @@ from tools.render_speed import describe_machine
 from tools.report import update_section
 
 DOCUMENT = Path("docs/streaming.md")
-BLOCKS_S = (0.2, 0.4, 1.0, 2.0)
+BLOCKS_S = (0.2, 0.5, 1.0, 2.0)
 RATE_HZ, STEP_S = 48_000, 0.02
 STEPS = ("capture", "features", "model", "composite", "encode")
 NUM_TRIES = 4

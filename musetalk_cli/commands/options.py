@@ -88,7 +88,8 @@ def settings_of(context: typer.Context) -> LoadedConfig:
         for name, value in values.items()
         if value is not None
     }
-    return load_config(context.params["config"] or (), given)
+    # Some versions of Typer keep in the context what was typed, and make paths of it later.
+    return load_config([Path(name) for name in context.params["config"] or ()], given)
 
 
 def print_settings(loaded: LoadedConfig) -> None:

@@ -16,8 +16,11 @@ DECIMATION = SOUND_RATE_HZ // MODEL_RATE_HZ
 HALF_TAPS = 48
 CUTOFF_HZ = 7_300
 KAISER_BETA = 7.0
-# Two frames carry enough sound for the AAC encoder's first packet, without which the MP4 cannot begin.
-NUM_FIRST_FRAMES = 2
+# One picture and the sound that leads it are enough for the MP4 to begin.
+NUM_FIRST_FRAMES = 1
+# How far the sound on its way to the encoder is ahead of its pictures. ffmpeg's MP4 writer lets no picture go before
+# there is sound behind it: without a lead, a block's last pictures (two or three, measured) wait for the next block.
+SOUND_LEAD_S = 0.1
 
 
 def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:
@@ -28,6 +31,11 @@ def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:
 def sound_at(frame: int, frame_rate: Fraction) -> int:
     """Index of the 48 kHz sample with which a frame begins."""
     return int(frame / frame_rate * SOUND_RATE_HZ)
+
+
+def count_lead(after_s: float) -> int:
+    """48 kHz samples by which the sound leads its pictures, with a look-ahead of ``after_s`` seconds."""
+    return int(min(SOUND_LEAD_S, after_s) * SOUND_RATE_HZ)
 
 
 class Decimator:
@@ -81,10 +89,11 @@ class BlockCutter:
         self._block = round(block_s * MODEL_RATE_HZ)
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)
+        self._lead = count_lead(after_s)
         self._frame_rate = frame_rate
         self._decimator = Decimator()
         self._mono = np.zeros(self._before, dtype=np.float32)  # begins ``before`` samples ahead of the next block
-        self._sound: SoundArray | None = None  # begins with the next block
+        self._sound: SoundArray | None = None  # begins with the next block's
         self._index = 0
         self._num_sound = 0
 
@@ -100,28 +109,31 @@ class BlockCutter:
         """Yield what is left, the last block padded."""
         self._mono = np.concatenate([self._mono, self._decimator.finish()])
         total = max(1, frame_at(Fraction(self._num_sound, SOUND_RATE_HZ), self._frame_rate))
-        while self._sound is not None and len(self._sound):
+        while self._index * self._block * DECIMATION < self._num_sound:
             missing = self._before + self._block + self._after - len(self._mono)
             self._mono = np.concatenate([self._mono, np.zeros(max(0, missing), np.float32)])
-            is_last = len(self._sound) <= self._block * DECIMATION
+            is_last = self._num_sound <= (self._index + 1) * self._block * DECIMATION
             whole = frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate)
             yield self._cut(total if is_last else whole, self._num_sound)
 
     def _cut(self, end_frame: int, sound_end: int | None) -> AudioBlock:
         assert self._sound is not None  # noqa: S101 - only called when there is sound
         start = self._index * self._block
+        sound_start = start * DECIMATION + self._lead if self._index else 0
+        num_sound = (start + self._block) * DECIMATION + self._lead - sound_start
         first_frame = frame_at(Fraction(start, MODEL_RATE_HZ), self._frame_rate)
         block = AudioBlock(
             index=self._index,
             samples=self._mono[: self._before + self._block + self._after].copy(),
             start_s=(start - self._before) / MODEL_RATE_HZ,
-            sound=self._sound[: self._block * DECIMATION],
-            sound_start=start * DECIMATION,
+            sound=self._sound[:num_sound],
+            sound_start=sound_start,
             frames=range(first_frame, end_frame),
             sound_end=sound_end,
+            sound_lead=self._lead,
         )
         self._mono = self._mono[self._block :]
-        self._sound = self._sound[self._block * DECIMATION :]
+        self._sound = self._sound[num_sound:]
         self._index += 1
         return block
 
@@ -150,7 +162,8 @@ def split_runs(
 def split_block(
     block: AudioBlock, features: FloatArray, batch_size: int, frame_rate: Fraction
 ) -> Iterator[FeatureBatch]:
-    """Cut a block into batches of at most ``batch_size`` frames, each with the sound up to the next one's first frame.
+    """Cut a block into batches of at most ``batch_size`` frames, each with the sound up to the next one's first frame
+    and the lead beyond.
 
     ``features`` float32 (len(block.frames), d). The last batch takes the rest of the block's sound; a block too short
     to hold a frame gives one batch without any. The stream's first batch is a small one, so that its first picture does
@@ -161,6 +174,7 @@ def split_block(
     starts = [first, *range(first + opening, stop, batch_size)]
     cut = 0
     for start, end in zip(starts, [*starts[1:], stop], strict=True):
-        sound_end = len(block.sound) if end == stop else sound_at(end, frame_rate) - block.sound_start
+        until = sound_at(end, frame_rate) + block.sound_lead - block.sound_start
+        sound_end = len(block.sound) if end == stop else until
         yield FeatureBatch(features[start - first : end - first], range(start, end), block.sound[cut:sound_end])
         cut = sound_end

@@ -178,7 +178,8 @@ class Encoder:
 
     def write(self, batch: FrameBatch) -> None:
         """Queue pictures and their sound. Raises Aborted."""
-        self._sounds.put(batch.sound)
+        if len(batch.sound):
+            self._sounds.put(batch.sound)
         self._pictures.put(batch.pictures)
 
     def finish(self) -> None:

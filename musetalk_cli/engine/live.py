@@ -22,7 +22,7 @@ SILENCE_PEAK = 33  # of 32768: −60 dBFS
 @dataclass(frozen=True)
 class LiveFigures:
     """A live stream at one moment. ``buffer_s``: read but not yet sent; ``lead_s``: sent ahead of the clock (negative:
-    late); ``skew_ms``: pictures handed to the encoder, less sound; ``silence_share`` of all sound, 0..1."""
+    late); ``skew_ms``: pictures handed to the encoder, less sound and its lead; ``silence_share`` of sound, 0..1."""
 
     latency: LatencyFigures
     buffer_s: float
@@ -39,7 +39,8 @@ class LiveFigures:
 class LivePace(Pace):
     """Against a clock, with its credit, its policy for an overload, and its latency."""
 
-    def __init__(self, credit: Credit, overload: Overload, frame_rate: Fraction) -> None:
+    def __init__(self, credit: Credit, overload: Overload, frame_rate: Fraction, sound_lead: int) -> None:
+        """``sound_lead``: 48 kHz samples by which the sound is ahead of its pictures."""
         self.latency = LatencyLog(frame_rate)
         self.health: Callable[[], Sequence[TargetHealth]] = tuple
         self.count_overruns: Callable[[], int] = lambda: 0
@@ -50,7 +51,9 @@ class LivePace(Pace):
         self._opened = threading.Event()
         self._is_muted = False
         self._num_read = self._num_silent = 0
-        self._num_written = self._num_written_samples = 0
+        self._sound_lead = sound_lead
+        self._num_written_samples = 0
+        self._skew_s = 0.0
         self._num_out = 0
 
     def hear(self, sound: SoundArray) -> SoundArray:
@@ -88,8 +91,9 @@ class LivePace(Pace):
                 return
             self._opened.wait(wait_s)
 
-    def note_written(self, num_pictures: int, num_samples: int) -> None:
-        self._num_written += num_pictures
+    def note_written(self, frames: range, num_samples: int) -> None:
+        if self._num_written_samples and num_samples:  # at the very end, all sound has been written already
+            self._skew_s = self._time_s(frames.start) - (self._num_written_samples - self._sound_lead) / SOUND_RATE_HZ
         self._num_written_samples += num_samples
 
     def note_out(self, num_pictures: int) -> None:
@@ -106,14 +110,13 @@ class LivePace(Pace):
 
     def figures(self) -> LiveFigures:
         out_s = self._time_s(self._num_out)
-        sound_s = self._num_written_samples / SOUND_RATE_HZ
         return LiveFigures(
             latency=self.latency.figures(),
             buffer_s=max(0.0, self._num_read / SOUND_RATE_HZ - out_s),
             lead_s=-self._credit.lag_s(out_s),
             counts=self._overload.counts,
             silence_share=self._num_silent / max(1, self._num_read),
-            skew_ms=1000 * (self._time_s(self._num_written) - sound_s),
+            skew_ms=1000 * self._skew_s,
             num_overruns=self.count_overruns(),
             num_filled_s=self.count_filled() / SOUND_RATE_HZ,
             is_muted=self._is_muted,

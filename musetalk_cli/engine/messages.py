@@ -35,9 +35,10 @@ class AudioBlock:
 
     ``samples`` float32 (before + block + after,), 16 kHz mono in ±1, zero outside the stream; its first sample stands
     ``start_s`` seconds after the stream's first (negative in front of it). ``sound`` int16 (n, channels), 48 kHz,
-    without context and, in the last block, without padding; it begins with the stream's sample ``sound_start``.
-    ``frames``: the output frames that belong to the block. ``sound_end``: how many 48 kHz samples the stream has, where
-    that is known when the block is cut; None says that it goes on behind the last of ``samples``.
+    without padding: it begins with the stream's sample ``sound_start`` and ends ``sound_lead`` samples behind the
+    block's own end, so that sound reaches the encoder ahead of its pictures. ``frames``: the output frames that belong
+    to the block. ``sound_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
+    says that it goes on behind the last of ``samples``.
     """
 
     index: int
@@ -47,6 +48,7 @@ class AudioBlock:
     sound_start: int
     frames: range
     sound_end: int | None = None
+    sound_lead: int = 0
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Pace:
     def wait_for_turn(self, frames: range) -> None:
         """Return when these frames may leave."""
 
-    def note_written(self, num_pictures: int, num_samples: int) -> None:
-        """These went to the encoder."""
+    def note_written(self, frames: range, num_samples: int) -> None:
+        """These frames went to the encoder, and so much sound with them."""
 
     def open_gates(self) -> None:
         """Hold nothing back any more; may be called from any thread."""

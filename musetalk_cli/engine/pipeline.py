@@ -227,7 +227,7 @@ class Pipeline:
                 self._pace.wait_for_turn(batch.frames)
                 self._pace.note_step("composite", batch.frames)
                 self._encoder.write(frames)
-                self._pace.note_written(len(frames.pictures), len(frames.sound))
+                self._pace.note_written(batch.frames, len(frames.sound))
         self._encoder.finish()
 
     def _finish_frames(self, batch: FaceBatch | HeldBatch) -> FrameBatch:

@@ -188,6 +188,9 @@ def test_statistics(run_cli: Run, speech: Path, tmp_path: Path) -> None:
     assert set(live["latency"]["steps"]) == {"capture", "features", "model", "composite", "encode"}
     assert abs(live["skew_ms"]) <= 20
     assert live["targets"][0]["num_bytes"] == (tmp_path / "take.mp4").stat().st_size
+    usage = records[-1]["usage"]
+    assert usage["rss_mb"] > 20
+    assert set(usage) == {"cpu_percent", "rss_mb", "num_threads", "num_files", "gpu_mb"}
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -278,7 +281,7 @@ def test_ffplay_plays_it_and_may_be_closed(speech: Path) -> None:
         (["-i", "-", "--format", "mp3"], 2, "--format"),
         (["-i", "-", "--format", "s16le", "--rate", "5"], 2, "--rate"),
         (["-i", "-", "--block", "0.1"], 2, "--block"),
-        (["-i", "-", "--block", "0.25"], 2, "multiple of 0.04"),
+        (["-i", "-", "--block", "0.25"], 2, "multiple of 0.02"),
         (["-i", "-", "--when-slow", "panic"], 2, "--when-slow"),
         (["-i", "-", "--encoder", "h266"], 2, "--encoder"),
         (["-i", "missing.wav"], 1, "missing.wav"),

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.blocks import count_lead
 from musetalk_cli.engine.latency import LatencyLog
 from musetalk_cli.engine.live import LivePace
 from musetalk_cli.engine.live_feed import LiveFeed
@@ -47,7 +48,7 @@ def run_live(
     settings = PaceSettings(BLOCK_S + model.after_s + 0.05, 0.5, 1.1, 1.11, can_run_ahead=True)
     credit = Credit(StreamClock(), settings)
     feed = LiveFeed(FakeSource(np.array_split(tone(duration_s), 20)), credit, fills_gaps=False)
-    pace = LivePace(credit, Overload(policy, LATE_S), Fraction(25))
+    pace = LivePace(credit, Overload(policy, LATE_S), Fraction(25), count_lead(model.after_s))
     encoder = encoder_process(ffmpeg)
     small = pipeline_settings(block_s=BLOCK_S, batch_size=2, num_workers=1, buffer_blocks=2)
     pipeline = Pipeline(feed, model, fake_avatar(), encoder, sink, small, time.perf_counter(), pace)
