@@ -160,19 +160,24 @@ def _missed(shown: Tensor, wanted: Tensor, events: Tensor) -> Tensor:
 
 def export(net: TorchMouthNet, path: Path) -> int:
     """Write the weights as float16 npz (no pickle) and return the file's size in bytes."""
+    middle = [layer for block in zip(net.convs, net.mixes, strict=True) for layer in block]
+    layers = [net.entry, *middle, net.head]
+    linears = [layer.linear for layer in layers]
+    weights = [part.detach().numpy().ravel() for each in linears for part in (each.weight.T, each.bias)]
     arrays: dict[str, NDArray[np.generic]] = {
         "format": np.array(FORMAT, np.int32),
-        "num_blocks": np.array(len(BLOCK_TAPS), np.int32),
         "mean": net.mean.numpy().astype(np.float32),
         "scale": net.scale.numpy().astype(np.float32),
+        "shapes": np.array(
+            [
+                (len(layer.taps), each.in_features // len(layer.taps), each.out_features)
+                for layer, each in zip(layers, linears, strict=True)
+            ],
+            np.int32,
+        ),
+        "taps": np.concatenate([layer.taps for layer in layers]).astype(np.int32),
+        "weights": np.concatenate(weights).astype(np.float16),
     }
-    named = [("entry", net.entry), ("head", net.head)]
-    for i, (conv, mix) in enumerate(zip(net.convs, net.mixes, strict=True)):
-        named += [(f"block{i}.conv", conv), (f"block{i}.mix", mix)]  # type: ignore[list-item]
-    for name, layer in named:
-        arrays[f"{name}.taps"] = np.array(layer.taps, np.int32)
-        arrays[f"{name}.weight"] = layer.linear.weight.detach().numpy().T.astype(np.float16)
-        arrays[f"{name}.bias"] = layer.linear.bias.detach().numpy().astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -50,25 +50,27 @@ def frame_times(duration_s: float, fps: float) -> NDArray[np.float64]:
     return np.arange(int(duration_s * fps + 1e-9), dtype=np.float64) / fps
 
 
-def read_in_blocks(reader: MouthReader, samples: FloatArray, fps: float) -> FloatArray:
-    """As the engine does: 2 s at a time, with just the context the reader asks for, zeros outside the stream."""
+def read_in_blocks(reader: MouthReader, samples: FloatArray, fps: float, length_s: float) -> FloatArray:
+    """As the engine does: a block at a time, with just the context the reader asks for, zeros outside the stream."""
     before, after = (round(s * SAMPLE_RATE_HZ) for s in (reader.before_s, reader.after_s))
     padded = np.concatenate([np.zeros(before, np.float32), samples, np.zeros(after, np.float32)])
     times_s = frame_times(len(samples) / SAMPLE_RATE_HZ, fps)
-    size, rows = round(BLOCK_S * SAMPLE_RATE_HZ), []
+    size, rows = round(length_s * SAMPLE_RATE_HZ), []
     for start in range(0, len(samples), size):
         block_s = start / SAMPLE_RATE_HZ
-        mine = times_s[(times_s >= block_s - 1e-9) & (times_s < block_s + BLOCK_S - 1e-9)]
+        mine = times_s[(times_s >= block_s - 1e-9) & (times_s < block_s + length_s - 1e-9)]
         seen = padded[start : start + before + min(size, len(samples) - start) + after]
         rows.append(reader.read(seen, block_s - reader.before_s, mine, 1.0 / fps))
     return np.concatenate(rows)
 
 
-@pytest.mark.parametrize("fps", [7.0, 23.976, 25.0, 29.97, 30.0, 60.0])
-def test_blocks_equal_the_whole(reader: MouthReader, fps: float) -> None:
+@pytest.mark.parametrize(
+    ("fps", "length_s"), [(7.0, 2.0), (23.976, 2.0), (25.0, 2.0), (25.0, 0.5), (29.97, 0.22), (30.0, 2.0), (60.0, 2.0)]
+)
+def test_blocks_equal_the_whole(reader: MouthReader, fps: float, length_s: float) -> None:
     samples = babble(9.3)
     whole = reader.read(samples, 0.0, frame_times(9.3, fps), 1.0 / fps)
-    blocks = read_in_blocks(reader, samples, fps)
+    blocks = read_in_blocks(reader, samples, fps, length_s)
     assert blocks.shape == whole.shape
     assert whole[:, 0].max() > 0.2
     assert np.abs(blocks - whole).max() < 1e-5
@@ -186,6 +188,16 @@ def test_damaged_weights_raise_model_error() -> None:
     archive.seek(0)
     with pytest.raises(ModelError, match="format 99"):
         load_net(archive)
+
+
+def test_weights_that_do_not_fit_their_shapes_raise_model_error() -> None:
+    arrays = {"format": 2, "mean": [0.0], "scale": [1.0], "shapes": [(1, 1, 2), (1, 2, 5)], "taps": [0, 0]}
+    for num_weights in (18, 20):  # 4 and 15 are 19
+        archive = io.BytesIO()
+        np.savez(archive, **arrays, weights=np.zeros(num_weights, np.float16))
+        archive.seek(0)
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_net(archive)
 
 
 def test_a_net_that_sees_too_far_is_refused(reader: MouthReader) -> None:
