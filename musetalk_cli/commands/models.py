@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
     from musetalk_cli.engine.weights.verification import Verdict
 
-app = typer.Typer(help="The neural models' weights: list, download, import, convert, verify.", no_args_is_help=True)
+app = typer.Typer(help="Get and check the weights of MuseTalk.", no_args_is_help=True)
 
 NAMES = "Which weights: musetalk-1.5, musetalk-1.0, face-parsing."
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=NAMES, show_default=False)]
@@ -47,7 +47,7 @@ def download(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without being asked.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Get weights (musetalk-1.5 if none are named) from the Hugging Face hub; an interrupted download is taken up."""
+    """Get weights from the Hugging Face hub. Those of musetalk-1.5 if none are named; it goes on after a break."""
     from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
 
@@ -69,7 +69,7 @@ def import_(
     is_copy: Annotated[bool, typer.Option("--convert", help="Keep a converted copy; DIR itself is not used.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Use weights that are already on this computer, where they are."""
+    """Use weights that are on this computer. They stay where they are."""
     from musetalk_cli.engine.weights.convert import convert_verified
     from musetalk_cli.engine.weights.imports import check_folder, find_models_folder
 
@@ -89,7 +89,7 @@ def convert(
     replace: Annotated[bool, typer.Option("--replace", help="Delete the downloaded originals afterwards.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write weights (all that are here, if none are named) as fp16 safetensors: half the disk, a faster start."""
+    """Write weights as fp16 safetensors. Half the disk, a faster start; all that are here, if none are named."""
     from musetalk_cli.engine.weights.convert import convert as convert_part
     from musetalk_cli.engine.weights.inventory import originals
 
@@ -105,7 +105,7 @@ def convert(
 
 @app.command()
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
-    """Check weights (all that are here, if none are named): are they whole, the published ones, and do they fit."""
+    """Check that weights are whole. And the published ones, and fit; all that are here, if none are named."""
     from musetalk_cli.engine.weights.verification import verify as verify_part
 
     store = weight_store()

@@ -44,7 +44,7 @@ def prepare_avatar(
     face_models: FaceModelsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make an avatar of a face that render can use by its name."""
+    """Make an avatar of a face. Other commands know it by its name."""
     started_at = time.perf_counter()
     settings = load_settings(config, fps=fps, avatar_dir=avatar_dir, face_models=face_models).config
     chosen = input_.name if name is None and input_.is_dir() else input_.stem if name is None else name

@@ -72,7 +72,7 @@ def stream(
     stats: Annotated[Path | None, typer.Option("--stats", help="Write JSON lines of timings to this file.")] = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Make a live video of an avatar that says what a microphone, a pipe, a URL or a file says."""
+    """Make a live video of an avatar. It says what a microphone, a pipe, a URL or a file says."""
     started_at = time.perf_counter()
     loaded = settings_of(context)
     if print_config:
