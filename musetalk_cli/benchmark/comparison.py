@@ -48,7 +48,7 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
     slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
     """
     gc.enable()  # see __main__.py
-    with _opened_rig(config, name, tell) as (rig, precision, conditions):
+    with _opened_rig(config, name, tell) as (rig, precision):
         ways = {key: way for key, way in WAYS.items() if key != "precision" or precision.full_model}
         speeds = {key: _measure_speed(rig, way, min(seconds, WARM_UP_S)).speed for key, way in ways.items()}
         tell(f"comparing {len(ways)} ways, {rounds} times: {_describe_wait(rig, speeds, seconds, rounds)}")
@@ -63,11 +63,11 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
             else Row(key, _label(key, config, precision), reason=precision.reason)
             for key in WAYS
         ]
-        return Comparison(replace(conditions, seconds=seconds, rounds=rounds), tuple(rows))
+        return Comparison(_describe(config, rig, seconds, rounds), tuple(rows))
 
 
 @contextmanager
-def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision, Conditions]]:
+def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision]]:
     from musetalk_cli.benchmark.rig import Rig
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 
@@ -86,32 +86,18 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
             encoder=encoder_settings(config, chosen, num_channels=1, fragment_s=fragment_s),
             settings=pipeline_settings(config, name),
         )
-        conditions = Conditions(
-            model=model.name,
-            avatar=config.avatar,
-            width=rig.encoder.width,
-            height=rig.encoder.height,
-            fps=float(config.video.frame_rate),
-            block_s=rig.settings.block_s,
-            look_ahead_s=model.after_s,
-            workers=rig.settings.num_workers,
-            batch_size=rig.settings.batch_size,
-            cores=count_cores(),
-            seconds=0.0,
-            rounds=0,
-        )
-        yield rig, precision, conditions
+        yield rig, precision
 
 
 def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
     if name == "warp":
-        return _Precision("half precision", None, "the warp model has no nets on a GPU and computes in fp32")
+        return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
     from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precision
 
     ours = choose_precision(config.device, config.precision)
     used = next(each for each, dtype in DTYPES.items() if dtype == ours.dtype)
     if used == "fp32":
-        why = "fp32 was asked for" if config.precision == "fp32" else f"fp32 is what {ours.device.type} is used with"
+        why = "fp32 was asked for" if config.precision == "fp32" else f"on {ours.device.type}, fp32 is what is used"
         return _Precision("half precision", None, why)
     try:
         full = build_model(replace(config, precision="fp32"), name, chosen, avatar, lambda line: None)
@@ -151,6 +137,23 @@ def _turned(keys: list[str], by: int) -> list[str]:
     """Another one first in every round, so that none is always behind the same."""
     by %= len(keys)
     return keys[by:] + keys[:by]
+
+
+def _describe(config: Config, rig: Rig, seconds: float, rounds: int) -> Conditions:
+    return Conditions(
+        model=rig.model.name,
+        avatar=config.avatar,
+        width=rig.encoder.width,
+        height=rig.encoder.height,
+        fps=float(rig.settings.frame_rate),
+        block_s=rig.settings.block_s,
+        look_ahead_s=rig.model.after_s,
+        workers=rig.settings.num_workers,
+        batch_size=rig.settings.batch_size,
+        cores=count_cores(),
+        seconds=seconds,
+        rounds=rounds,
+    )
 
 
 def _label(key: str, config: Config, precision: _Precision) -> str:

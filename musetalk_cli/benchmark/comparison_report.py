@@ -116,7 +116,7 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
     for row in (same_blocks, pieces):
         if row.falls_behind and row.speed:
             growth_s = 1 / row.speed.median - 1
-            lines.append(f"With {row.key} switched off, a live stream gets {growth_s:.1f} s later every second.")
+            lines.append(f"In the row '{row.key}', a live stream gets {growth_s:.1f} s later every second.")
     if pieces.delay_s and pieces.delay_s.median < ours.delay_s.median:
         lines.append(
             f"Pieces have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "

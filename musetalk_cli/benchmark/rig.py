@@ -80,54 +80,23 @@ class Rig:
         ends = self._block_ends(len(sound), pieces)
         arrivals = Arrivals(None if way.ahead else ends, self.num_late, keeps=keeps)
         cutter = _MidStream(self._cutter(pieces)) if is_live else self._cutter(pieces)
-        avatar = self.open_avatar()
-        cpu_before_s, started_at = _cpu_s(), time.perf_counter()
-        with self._opened_output(way, arrivals, ends) as output:
-            model = self.model if way.precision or not self.full_model else self.full_model
+        model = self.model if way.precision or not self.full_model else self.full_model
+        with ExitStack() as leaving:
+            avatar = self.open_avatar()
+            leaving.callback(avatar.close)
+            cpu_before_s, started_at = _cpu_s(), time.perf_counter()
+            output = leaving.enter_context(self._opened_output(way, arrivals, ends))
             if way.workers:
-                self._run_pipeline(feed, model, avatar, output, arrivals, cutter, way)
+                pace = None if way.ahead else BlockByBlock()
+                _run(Pipeline(feed, model, avatar, output, arrivals, self.settings, started_at, pace, cutter))
             else:
-                self._run_in_turn(feed, model, avatar, output, arrivals, cutter)
+                state = RunState()
+                writer = output.attach(arrivals, state, StageTimer())
+                leaving.enter_context(_own_threads())
+                run_in_turn(feed, cutter, model, avatar, writer, state, self.settings)
         begun_at = started_at if feed.started_at is None else feed.started_at
         times_s = tuple(moment - begun_at for moment in arrivals.times)
         return Run(arrivals.last_at - started_at, _cpu_s() - cpu_before_s, times_s, arrivals.videos)
-
-    def _run_pipeline(
-        self,
-        feed: Feed,
-        model: LipSyncModel,
-        avatar: Avatar,
-        output: FrameOutput,
-        arrivals: Arrivals,
-        cutter: Cutter,
-        way: Way,
-    ) -> None:
-        pace = None if way.ahead else BlockByBlock()
-        started_at = time.perf_counter()
-        pipeline = Pipeline(feed, model, avatar, output, arrivals, self.settings, started_at, pace, cutter)
-        try:
-            pipeline.start()
-            while not pipeline.wait(TICK_S):
-                pass
-        finally:
-            pipeline.close()
-        if pipeline.error:
-            raise pipeline.error
-
-    def _run_in_turn(
-        self,
-        feed: Feed,
-        model: LipSyncModel,
-        avatar: Avatar,
-        output: FrameOutput,
-        arrivals: Arrivals,
-        cutter: Cutter,
-    ) -> None:
-        state = RunState()
-        writer = output.attach(arrivals, state, StageTimer())
-        with _own_threads():
-            run_in_turn(feed, cutter, model, avatar, writer, state, self.settings)
-        avatar.close()
 
     @contextmanager
     def _opened_output(self, way: Way, arrivals: Arrivals, ends: list[int]) -> Iterator[FrameOutput]:
@@ -156,6 +125,17 @@ class Rig:
     def frames_in(self, seconds: float) -> int:
         """How many frames a whole block of that length has."""
         return frame_at(Fraction(round(seconds * SOUND_RATE_HZ), SOUND_RATE_HZ), self.settings.frame_rate)
+
+
+def _run(pipeline: Pipeline) -> None:
+    try:
+        pipeline.start()
+        while not pipeline.wait(TICK_S):
+            pass
+    finally:
+        pipeline.close()
+    if pipeline.error:
+        raise pipeline.error
 
 
 class _MidStream:
