@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-# Slower than this, a live run would only show how long its queue has become.
-LEAST_LIVE_SPEED = 0.2
+# Slower than this, a block takes longer than anybody waits for a figure.
+LEAST_LIVE_SPEED = 0.1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import fill
 
 from musetalk_cli.benchmark.comparison_figures import Comparison, Row, Spread
 from musetalk_cli.benchmark.ways import SWITCHES
@@ -14,11 +15,13 @@ CLAIMED_CUT = (0.40, 0.60)  # share of the latency that goes away
 EQUAL_SHARE = 0.03
 NAMES = {"ours": "as it is"}
 GAP = "  "
+WIDTH = 118
 
 
 def describe_comparison(comparison: Comparison) -> str:
     """Lines for people: conditions, table, what the rows mean, and what is true of the claims."""
-    parts = [_describe_conditions(comparison), _table(comparison.rows), _legend(comparison), conclude(comparison)]
+    words = [fill(line, WIDTH, subsequent_indent="  ") for line in conclude(comparison)]
+    parts = [_describe_conditions(comparison), _table(comparison.rows), _legend(comparison), words]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
@@ -28,8 +31,8 @@ def _describe_conditions(comparison: Comparison) -> list[str]:
         f"{given.model}, {given.avatar} at {given.width} × {given.height}, {given.fps:g} fps; "
         f"blocks of {given.block_s:g} s, look-ahead {given.look_ahead_s:g} s, batches of {given.batch_size}; "
         f"{given.workers} workers, {given.cores} cores",
-        f"{given.rounds} rounds in turns: {given.seconds:g} s of sound at once for the speed, "
-        "two blocks in real time for the latency; medians (lowest–highest)",
+        f"{given.rounds} rounds in turns; medians (lowest–highest). "
+        f"Speed: {given.seconds:g} s of sound at once. Latency: two blocks in real time.",
     ]
 
 
@@ -70,9 +73,9 @@ def _cells(row: Row) -> list[str]:
 def _legend(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     lines = {row.key: row.label for row in rows if row.key != "ours"}
-    lines["picture"] = "from the arrival of a block's last sample to the bytes of its first and of its last picture"
+    lines["picture"] = "from a block's last sample to the bytes of its first and of its last picture"
     if any(row.first_s and row.first_s.median < 0 for row in rows):
-        lines["picture"] += "; negative: before that"
+        lines["picture"] += "; negative: before it"
     lines["delay"] = "the longest that a picture of the block left behind its sound: what a player has to wait"
     if any(row.falls_behind for row in rows):
         lines["+"] = "slower than real time: so long for one block on an idle machine, and ever longer in a stream"

@@ -35,7 +35,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_warp_in_every_way() -> None:
     told: list[str] = []
-    result = compare(TINY, "warp", seconds=0.4, rounds=1, tell=told.append)
+    result = compare(TINY, "warp", seconds=0.2, rounds=1, tell=told.append)
     check_rows(result, {"precision"})
     assert "in fp32 either way" in result.row("precision").reason
     assert result.row("workers").label.startswith("one step after the other")
@@ -53,22 +53,19 @@ def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
     monkeypatch.setattr(engine, "WAYS", {key: WAYS[key] for key in ("ours", "precision", "all")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="bf16")
-    result = compare(config, "musetalk-1.5", seconds=0.2, rounds=1, tell=lambda line: None)
+    result = compare(config, "musetalk-1.5", seconds=0.12, rounds=1, tell=lambda line: None)
     check_rows(result, set())
     assert asked == ["bf16", "fp32"]
     assert result.row("precision").label == "fp32 instead of bf16"
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    ("precision", "reason"), [("auto", "on cpu, fp32 is what is used"), ("fp32", "fp32 was asked for")]
-)
-def test_musetalk_that_is_precise_already(monkeypatch: pytest.MonkeyPatch, precision: Any, reason: str) -> None:
+def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
     monkeypatch.setattr(engine, "WAYS", {key: WAYS[key] for key in ("ours", "precision")})
-    config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision=precision)
-    result = compare(config, "musetalk-1.5", seconds=0.2, rounds=1, tell=lambda line: None)
-    assert result.row("precision").reason == reason
+    config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="fp32")
+    result = compare(config, "musetalk-1.5", seconds=0.04, rounds=1, tell=lambda line: None)
+    assert result.row("precision").reason == "fp32 was asked for"
     assert len(asked) == 1
 
 
@@ -83,6 +80,7 @@ def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyP
 def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Small MuseTalk nets in place of full ones; returns the precisions that are asked for."""
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
     from tests.engine.musetalk.small import small_model
 
     asked: list[str] = []
@@ -221,5 +219,5 @@ def test_the_table_lines_up_and_says_what_is_not_there() -> None:
     assert heads.startswith("switched off")
     assert {len(rows[key].rstrip()) for key in ("as it is", "memory", "all")} <= {len(heads), len(heads) + 1}
     assert "ever longer in a stream" in text
-    assert "negative: before that" in text
-    assert max(map(len, lines)) <= 180
+    assert "negative: before it" in text
+    assert max(map(len, lines)) <= 120
