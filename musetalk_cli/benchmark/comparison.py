@@ -51,7 +51,8 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
     with _opened_rig(config, name, tell) as (rig, precision):
         ways = {key: way for key, way in WAYS.items() if key != "precision" or precision.full_model}
         speeds = {key: _measure_speed(rig, way, min(seconds, WARM_UP_S)).speed for key, way in ways.items()}
-        tell(f"comparing {len(ways)} ways, {rounds} times: {_describe_wait(rig, speeds, seconds, rounds)}")
+        wait = _describe_wait(rig, speeds, seconds, rounds)
+        tell(f"comparing {len(ways)} ways in {rounds} round{'s' * (rounds > 1)}: {wait}")
         samples: dict[str, list[Sample]] = {key: [] for key in ways}
         for number in range(rounds):
             for key in _turned(list(ways), number):

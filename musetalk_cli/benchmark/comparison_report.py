@@ -31,7 +31,7 @@ def _describe_conditions(comparison: Comparison) -> list[str]:
         f"{given.model}, {given.avatar} at {given.width} × {given.height}, {given.fps:g} fps; "
         f"blocks of {given.block_s:g} s, look-ahead {given.look_ahead_s:g} s, batches of {given.batch_size}; "
         f"{given.workers} workers, {given.cores} cores",
-        f"{given.rounds} rounds in turns; medians (lowest–highest). "
+        f"{given.rounds} round{'s' * (given.rounds > 1)} in turns; medians (lowest–highest). "
         f"Speed: {given.seconds:g} s of sound at once. Latency: two blocks in real time.",
     ]
 

@@ -44,7 +44,7 @@ def test_warp_in_every_way() -> None:
     assert all(row.last_s.median > 0.4 for row in result.rows if row.last_s and row.key not in ("blocks", "all"))
     assert result.row("memory").first_s == result.row("memory").last_s
     assert result.row("ahead").first_s == result.row("ahead").last_s
-    assert any(line.startswith("comparing 8 ways, 1 times: about ") for line in told)
+    assert any(line.startswith("comparing 8 ways in 1 round: about ") for line in told)
     assert json.loads(json.dumps(result.as_record()))["rows"][0]["key"] == "ours"
 
 
