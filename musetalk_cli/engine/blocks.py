@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 
@@ -75,6 +76,16 @@ class Decimator:
         self._waiting = padded[DECIMATION * num_out :]
         self._num_out += num_out
         return out
+
+
+class Cutter(Protocol):
+    """Cuts a stream of sound into blocks."""
+
+    def push(self, sound: SoundArray) -> Iterator[AudioBlock]:
+        """Take in int16 (n, channels) and yield the blocks that became whole."""
+
+    def finish(self) -> Iterator[AudioBlock]:
+        """Yield what is left."""
 
 
 class BlockCutter:

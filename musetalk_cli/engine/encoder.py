@@ -138,6 +138,10 @@ class EncoderProcess(FfmpegProcess):
         widen_pipe(self.stdin)
         widen_pipe(self.stdout)
 
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer) -> Encoder:
+        """What feeds and empties this process during a run."""
+        return Encoder(self, sink, state, timer)
+
     def close(self) -> None:
         super().close()
         self.sound.close()

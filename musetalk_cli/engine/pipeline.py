@@ -8,11 +8,11 @@ from fractions import Fraction
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
-from musetalk_cli.engine.blocks import BlockCutter, split_block, split_runs
+from musetalk_cli.engine.blocks import BlockCutter, Cutter, split_block, split_runs
 from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.encoder import Encoder, EncoderProcess
 from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
 from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.output import FrameOutput
 from musetalk_cli.engine.pace import Pace
 from musetalk_cli.engine.sinks import Sink
 from musetalk_cli.engine.sources import AudioSource
@@ -42,7 +42,7 @@ class Pipeline:
     The source must be open; the pipeline owns it, the avatar (in the output's size) and the encoder's process from then
     on. Call ``start``, then ``wait`` until it says True, then ``close``; ``error`` is the first failure. ``stop``
     delivers what is in flight, ``abort`` drops it; both may be called from any thread. ``pace`` says how it runs
-    against a clock, by default not at all.
+    against a clock, by default not at all; ``cutter`` makes the blocks, by default of the settings' length.
     """
 
     def __init__(
@@ -50,11 +50,12 @@ class Pipeline:
         source: AudioSource,
         model: LipSyncModel,
         avatar: Avatar,
-        encoder: EncoderProcess,
+        encoder: FrameOutput,
         sink: Sink,
         settings: PipelineSettings,
         started_at: float,
         pace: Pace | None = None,
+        cutter: Cutter | None = None,
     ) -> None:
         self._source = source
         self._model = model
@@ -63,10 +64,11 @@ class Pipeline:
         self._started_at = started_at
         self._ended_at: float | None = None
         self._pace = pace or Pace()
+        self._cutter = cutter or BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
         self._last_picture: ByteArray | None = None
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
-        self._encoder = Encoder(encoder, sink, self._state, self._timers["encode"])
+        self._encoder = encoder.attach(sink, self._state, self._timers["encode"])
         self._state.on_abort(source.stop)
         self._state.on_abort(self._pace.open_gates)
         self._blocks: Channel[AudioBlock] = Channel("blocks", settings.buffer_blocks, self._state)
@@ -150,8 +152,7 @@ class Pipeline:
         return None if moment is None else moment - self._started_at
 
     def _read_blocks(self) -> None:
-        settings = self._settings
-        cutter = BlockCutter(settings.block_s, self._model.before_s, self._model.after_s, settings.frame_rate)
+        cutter = self._cutter
         is_ended = False
         while not is_ended:
             started = time.perf_counter()

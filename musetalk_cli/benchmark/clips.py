@@ -1,0 +1,181 @@
+"""The way through files: for every block a WAV, a PNG per frame, a silent video of these, then a pass for the sound."""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from musetalk_cli.benchmark.feed import Arrivals
+from musetalk_cli.engine.encoder import DEPTH_BATCHES, EncoderSettings, video_options
+from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
+from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.stage import Aborted, Channel, RunState, Stage
+from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.errors import EncoderError
+
+# The silent video of upstream's scripts; the pass behind it, which names no codec, encodes with ffmpeg's own settings.
+PLAIN_OPTIONS = {"vcodec": "libx264", "crf": 18, "pix_fmt": "yuv420p"}
+
+
+@dataclass(frozen=True)
+class ClipOutput:
+    """FrameOutput that makes one MP4 of every block, in ``folder``, which must be empty; nothing is left in it.
+
+    ``block_ends`` in frames, ascending. ``is_quick`` encodes both passes with the encoder's settings, otherwise as
+    upstream does: x264 medium at crf 18, then again as ffmpeg does by itself. ``has_thread``: whether clips are made
+    beside the run, or within ``write``.
+    """
+
+    ffmpeg: str
+    settings: EncoderSettings
+    folder: Path
+    arrivals: Arrivals
+    block_ends: Sequence[int]
+    is_quick: bool
+    has_thread: bool
+
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer) -> ClipWriter:
+        return ClipWriter(self, state)
+
+
+class ClipWriter:
+    """FrameWriter of clips."""
+
+    first_byte_at: float | None = None
+    first_fragment_at: float | None = None
+    is_reader_gone = False
+
+    def __init__(self, output: ClipOutput, state: RunState) -> None:
+        self.num_bytes = 0
+        self.num_frames = 0
+        self._output = output
+        self._state = state
+        self._ends = list(output.block_ends)
+        self._clip = _Clip()
+        self._child: FfmpegProcess | None = None
+        self._frames: Channel[FrameBatch] = Channel("frames", DEPTH_BATCHES, state)
+        self.stages = [Stage("clips", self._take_all, state)] if output.has_thread else []
+        state.on_abort(self._kill)
+
+    def start(self) -> None:
+        for stage in self.stages:
+            stage.start()
+
+    def write(self, batch: FrameBatch) -> None:
+        if self.stages:
+            self._frames.put(batch)
+        else:
+            self._take(batch)
+
+    def finish(self) -> None:
+        self._frames.finish()
+
+    def close(self) -> None:
+        self._kill()
+        for stage in self.stages:
+            stage.join()
+
+    def _take_all(self) -> None:
+        for batch in self._frames:
+            self._take(batch)
+
+    def _take(self, batch: FrameBatch) -> None:
+        """Write a batch's pictures; with the block's last one, make its clip."""
+        for picture in batch.pictures:
+            self._clip.num_pictures += 1
+            write_png(self._output.folder / f"{self._clip.num_pictures:08d}.png", picture)
+        self._clip.sounds.append(batch.sound)
+        self.num_frames += len(batch.pictures)
+        if self._ends and self.num_frames >= self._ends[0]:
+            self._ends.pop(0)
+            self._make_clip()
+
+    def _make_clip(self) -> None:
+        folder, clip = self._output.folder, self._clip
+        sound, silent, whole = folder / "sound.wav", folder / "silent.mp4", folder / "clip.mp4"
+        write_wav(sound, np.concatenate(clip.sounds))
+        self._run(build_silent_args(self._output, silent))
+        self._run(build_mux_args(self._output, silent, sound, whole))
+        data = whole.read_bytes()
+        self._output.arrivals.take_clip(data, clip.num_pictures)
+        self.num_bytes += len(data)
+        for path in folder.iterdir():
+            path.unlink()
+        self._clip = _Clip()
+
+    def _run(self, argv: list[str]) -> None:
+        self._child = child = FfmpegProcess(argv, stdin=subprocess.DEVNULL)
+        try:
+            if self._state.is_aborted:  # between two children nobody could be killed
+                raise Aborted("clips")
+            status = child.wait()
+        finally:
+            child.close()
+        if self._state.is_aborted:
+            raise Aborted("clips")
+        if status:
+            said = f": {child.log[-1]}" if child.log else ""
+            raise EncoderError(f"ffmpeg {describe_status(status)} while it made a clip{said}")
+
+    def _kill(self) -> None:
+        if self._child:
+            self._child.kill()
+
+
+@dataclass
+class _Clip:
+    """What the folder holds of the clip that is being made."""
+
+    num_pictures: int = 0
+    sounds: list[SoundArray] = field(default_factory=list)
+
+
+def write_png(path: Path, picture: ByteArray) -> None:
+    """A planar I420 picture as a PNG, as fast as OpenCV does it. Raises EncoderError."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420)):
+        raise EncoderError(f"cannot write {path}", hint="is the disk full?")
+
+
+def write_wav(path: Path, sound: SoundArray) -> None:
+    """int16 (n, channels) at 48 kHz."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.shape[1])
+        file.setsampwidth(sound.itemsize)
+        file.setframerate(SOUND_RATE_HZ)
+        file.writeframes(np.ascontiguousarray(sound).tobytes())
+
+
+def build_silent_args(output: ClipOutput, silent: Path) -> list[str]:
+    """The first pass: pictures → a silent video."""
+    import ffmpeg as builder
+
+    rate = output.settings.frame_rate
+    pictures = builder.input(
+        str(output.folder / "%08d.png"), f="image2", framerate=f"{rate.numerator}/{rate.denominator}"
+    )
+    options = video_options(output.settings) if output.is_quick else PLAIN_OPTIONS
+    return _compile(output, builder.output(pictures, str(silent), **options))
+
+
+def build_mux_args(output: ClipOutput, silent: Path, sound: Path, whole: Path) -> list[str]:
+    """The second pass: silent video and sound → the clip, its video encoded once more."""
+    import ffmpeg as builder
+
+    video, voice = builder.input(str(silent)), builder.input(str(sound))
+    options = video_options(output.settings) if output.is_quick else {}
+    return _compile(output, builder.output(video.video, voice.audio, str(whole), **options))
+
+
+def _compile(output: ClipOutput, stream: Any) -> list[str]:
+    import ffmpeg as builder
+
+    quiet = stream.global_args("-hide_banner", "-loglevel", "error", "-nostdin", "-y")
+    return list(builder.compile(quiet, cmd=output.ffmpeg))

@@ -1,0 +1,175 @@
+"""Before and after: each optimisation switched off alone, and all together, in turns within one run."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.avatar_library import choose_avatar
+from musetalk_cli.benchmark.comparison_figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
+from musetalk_cli.benchmark.ways import LABELS, WAYS, Way
+from musetalk_cli.benchmark.workload import speech
+from musetalk_cli.config import Config
+from musetalk_cli.errors import ModelError
+from musetalk_cli.live_assembly import MOST_FRAGMENT_S
+from musetalk_cli.model_choice import count_cores
+
+if TYPE_CHECKING:
+    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.benchmark.rig import Rig
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.models.base import LipSyncModel
+
+Tell = Callable[[str], None]
+
+# What every way makes before it counts, at most: the first call of everything is slow.
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """Our model's numbers, such as fp16, and the model in full precision or why there is none to compare with."""
+
+    name: str
+    full_model: LipSyncModel | None
+    reason: str
+
+
+def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tell) -> Comparison:
+    """Measure the model called ``name`` (see ``choose_model``) in every way, ``rounds`` times in turns.
+
+    Throughput: the video of ``seconds`` of sound that is there at once, from before the encoder's start to the last
+    byte. Latency: two blocks in real time, the first of which is looked at, so that it finds the machine idle; the
+    second is there because encoders and containers hold pictures back until something follows. Ways that are
+    slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
+    """
+    gc.enable()  # see __main__.py
+    with _opened_rig(config, name, tell) as (rig, precision):
+        ways = {key: way for key, way in WAYS.items() if key != "precision" or precision.full_model}
+        speeds = {key: _measure_speed(rig, way, min(seconds, WARM_UP_S)).speed for key, way in ways.items()}
+        wait = _describe_wait(rig, speeds, seconds, rounds)
+        tell(f"comparing {len(ways)} ways in {rounds} round{'s' * (rounds > 1)}: {wait}")
+        samples: dict[str, list[Sample]] = {key: [] for key in ways}
+        for number in range(rounds):
+            for key in _turned(list(ways), number):
+                tell(f"round {number + 1} of {rounds}: {key}")
+                samples[key].append(_measure(rig, ways[key], seconds, number, is_live=speeds[key] >= LEAST_LIVE_SPEED))
+        rows = [
+            make_row(key, _label(key, config, precision), samples[key], samples["ours"])
+            if key in samples
+            else Row(key, _label(key, config, precision), reason=precision.reason)
+            for key in WAYS
+        ]
+        return Comparison(_describe(config, rig, seconds, rounds), tuple(rows))
+
+
+@contextmanager
+def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision]]:
+    from musetalk_cli.benchmark.rig import Rig
+    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+
+    chosen = choose_avatar(config)
+    with ExitStack() as leaving:
+        avatar = chosen.load()
+        leaving.callback(avatar.close)
+        model = build_model(config, name, chosen, avatar, tell)
+        precision = _find_precision(config, name, chosen, avatar)
+        fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
+        rig = Rig(
+            ffmpeg=find_ffmpeg(config.ffmpeg),
+            model=model,
+            full_model=precision.full_model,
+            open_avatar=lambda: chosen.load().resized(chosen.height_px),
+            encoder=encoder_settings(config, chosen, num_channels=1, fragment_s=fragment_s),
+            settings=pipeline_settings(config, name),
+        )
+        yield rig, precision
+
+
+def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
+    if name == "warp":
+        return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
+    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precision
+
+    ours = choose_precision(config.device, config.precision)
+    used = next(each for each, dtype in DTYPES.items() if dtype == ours.dtype)
+    if used == "fp32":
+        why = "fp32 was asked for" if config.precision == "fp32" else f"on {ours.device.type}, fp32 is what is used"
+        return _Precision("half precision", None, why)
+    try:
+        full = build_model(replace(config, precision="fp32"), name, chosen, avatar, lambda line: None)
+    except ModelError as error:
+        return _Precision(used, None, str(error))
+    return _Precision(used, full, "")
+
+
+def _measure(rig: Rig, way: Way, seconds: float, number: int, *, is_live: bool) -> Sample:
+    """One way in round ``number``, which also draws its pieces."""
+    sample = _measure_speed(rig, way, seconds, number)
+    return _add_latency(sample, rig, way, number) if is_live else sample
+
+
+def _measure_speed(rig: Rig, way: Way, seconds: float, number: int = 0) -> Sample:
+    run = rig.run(way, speech(seconds), piece_seed=number)
+    return Sample(speed=seconds / run.wall_s, cpu_s=run.cpu_s / seconds)
+
+
+def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
+    block_s, rate = rig.settings.block_s, float(rig.settings.frame_rate)
+    run = rig.run(way, speech(_live_s(rig)), is_live=True, piece_seed=number)
+    times_s = run.frame_times_s[: rig.frames_in(block_s)]
+    return replace(
+        sample,
+        first_s=times_s[0] - block_s,
+        last_s=times_s[-1 - min(rig.num_late, len(times_s) - 1)] - block_s,
+        delay_s=max(time_s - frame / rate for frame, time_s in enumerate(times_s)),
+    )
+
+
+def _live_s(rig: Rig) -> float:
+    return 2 * rig.settings.block_s + rig.model.after_s
+
+
+def _turned(keys: list[str], by: int) -> list[str]:
+    """Another one first in every round, so that none is always behind the same."""
+    by %= len(keys)
+    return keys[by:] + keys[:by]
+
+
+def _describe(config: Config, rig: Rig, seconds: float, rounds: int) -> Conditions:
+    return Conditions(
+        model=rig.model.name,
+        avatar=config.avatar,
+        width=rig.encoder.width,
+        height=rig.encoder.height,
+        fps=float(rig.settings.frame_rate),
+        block_s=rig.settings.block_s,
+        look_ahead_s=rig.model.after_s,
+        workers=rig.settings.num_workers,
+        batch_size=rig.settings.batch_size,
+        cores=count_cores(),
+        seconds=seconds,
+        rounds=rounds,
+    )
+
+
+def _label(key: str, config: Config, precision: _Precision) -> str:
+    video = config.video
+    return LABELS[key].format(
+        block=config.audio.target_duration,
+        half=precision.name,
+        preset=video.encoding_preset,
+        tune=video.encoding_tune,
+    )
+
+
+def _describe_wait(rig: Rig, speeds: dict[str, float], seconds: float, rounds: int) -> str:
+    """How long all of it is going to take, from the speed of the warm-up."""
+    at_once_s = sum(seconds / speed for speed in speeds.values())
+    live_s = sum(_live_s(rig) / min(1.0, speed) for speed in speeds.values() if speed >= LEAST_LIVE_SPEED)
+    wait_s = rounds * (at_once_s + live_s)
+    return f"about {wait_s:.0f} s" if wait_s < 90 else f"about {wait_s / 60:.0f} minutes"

@@ -1,0 +1,168 @@
+"""One video made in one way: the same engine with some of its parts exchanged."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from musetalk_cli.benchmark.clips import ClipOutput
+from musetalk_cli.benchmark.feed import Arrivals, Feed
+from musetalk_cli.benchmark.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
+from musetalk_cli.benchmark.ways import Way
+from musetalk_cli.engine.blocks import BlockCutter, Cutter, frame_at
+from musetalk_cli.engine.encoder import EncoderProcess, EncoderSettings
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, AudioBlock, SoundArray
+from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.output import FrameOutput
+from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+from musetalk_cli.engine.stage import RunState
+from musetalk_cli.engine.timing import StageTimer
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.avatar import Avatar
+
+TICK_S = 0.1
+# In an MP4 a picture leaves with the sound beside it, and AAC keeps up to three packets of 1024 samples back: the last
+# pictures of a block leave with the next one's sound.
+KEPT_BACK_S = 3 * 1024 / SOUND_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of it. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
+    our ffmpegs; ``frame_times_s``: for every picture, from the voice's start to its bytes; ``videos``: the bytes, if
+    kept, of one video or one for each clip.
+    """
+
+    wall_s: float
+    cpu_s: float
+    frame_times_s: tuple[float, ...]
+    videos: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The parts that all ways share. ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
+    full precision and is None where ``model`` does."""
+
+    ffmpeg: str
+    model: LipSyncModel
+    full_model: LipSyncModel | None
+    open_avatar: Callable[[], Avatar]
+    encoder: EncoderSettings
+    settings: PipelineSettings
+
+    @property
+    def num_late(self) -> int:
+        """How many pictures of a block leave with the next one's sound."""
+        return int(KEPT_BACK_S * self.settings.frame_rate)
+
+    def run(
+        self, way: Way, sound: SoundArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
+    ) -> Run:
+        """Make a video of ``sound``, int16 (n, 1) at 48 kHz, which comes at once, or in real time with ``is_live``.
+
+        Live, its blocks are treated as if others had gone before, so without the small first batch that only a stream's
+        first block has. ``piece_seed`` draws the pieces of a way without blocks. Nothing stays behind, whatever
+        happens. Raises MuseTalkError.
+        """
+        feed = Feed(sound, is_live=is_live)
+        pieces = None if way.blocks else draw_pieces(len(sound), piece_seed)
+        ends = self._block_ends(len(sound), pieces)
+        arrivals = Arrivals(None if way.ahead else ends, self.num_late, keeps=keeps)
+        cutter = _MidStream(self._cutter(pieces)) if is_live else self._cutter(pieces)
+        model = self.model if way.precision or not self.full_model else self.full_model
+        with ExitStack() as leaving:
+            avatar = self.open_avatar()
+            leaving.callback(avatar.close)
+            cpu_before_s, started_at = _cpu_s(), time.perf_counter()
+            output = leaving.enter_context(self._opened_output(way, arrivals, ends))
+            if way.workers:
+                pace = None if way.ahead else BlockByBlock()
+                _run(Pipeline(feed, model, avatar, output, arrivals, self.settings, started_at, pace, cutter))
+            else:
+                state = RunState()
+                writer = output.attach(arrivals, state, StageTimer())
+                leaving.enter_context(_own_threads())
+                run_in_turn(feed, cutter, model, avatar, writer, state, self.settings)
+        begun_at = started_at if feed.started_at is None else feed.started_at
+        times_s = tuple(moment - begun_at for moment in arrivals.times)
+        return Run(arrivals.last_at - started_at, _cpu_s() - cpu_before_s, times_s, arrivals.videos)
+
+    @contextmanager
+    def _opened_output(self, way: Way, arrivals: Arrivals, ends: list[int]) -> Iterator[FrameOutput]:
+        with ExitStack() as leaving:
+            if way.memory:
+                plain = replace(self.encoder, preset="medium", tune="none")
+                process = EncoderProcess(self.ffmpeg, self.encoder if way.encode else plain)
+                leaving.callback(process.close)
+                yield process
+            else:
+                folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="musetalk-bench-"))
+                yield ClipOutput(
+                    self.ffmpeg, self.encoder, Path(folder), arrivals, ends, is_quick=way.encode, has_thread=way.workers
+                )
+
+    def _cutter(self, pieces: list[int] | None) -> Cutter:
+        context = (self.model.before_s, self.model.after_s, self.settings.frame_rate)
+        return BlockCutter(self.settings.block_s, *context) if pieces is None else PieceCutter(pieces, *context)
+
+    def _block_ends(self, num_samples: int, pieces: list[int] | None) -> list[int]:
+        """The frame behind each block's last."""
+        block = round(self.settings.block_s * SOUND_RATE_HZ)
+        ends = pieces or [*range(block, num_samples, block), num_samples]
+        return [max(1, frame_at(Fraction(end, SOUND_RATE_HZ), self.settings.frame_rate)) for end in ends]
+
+    def frames_in(self, seconds: float) -> int:
+        """How many frames a whole block of that length has."""
+        return frame_at(Fraction(round(seconds * SOUND_RATE_HZ), SOUND_RATE_HZ), self.settings.frame_rate)
+
+
+def _run(pipeline: Pipeline) -> None:
+    try:
+        pipeline.start()
+        while not pipeline.wait(TICK_S):
+            pass
+    finally:
+        pipeline.close()
+    if pipeline.error:
+        raise pipeline.error
+
+
+class _MidStream:
+    """Another cutter's blocks, none of which is a stream's first."""
+
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter = cutter
+
+    def push(self, sound: SoundArray) -> Iterator[AudioBlock]:
+        return (replace(block, index=block.index + 1) for block in self._cutter.push(sound))
+
+    def finish(self) -> Iterator[AudioBlock]:
+        return (replace(block, index=block.index + 1) for block in self._cutter.finish())
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """Let OpenCV use all cores, as it does by itself: without workers, nobody else does."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(-1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _cpu_s() -> float:
+    """CPU seconds of ours and of our ended children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

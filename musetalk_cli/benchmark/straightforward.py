@@ -1,0 +1,157 @@
+"""How it is done where nothing has been optimised: what a competent first version looks like.
+
+Nothing here is slowed down on purpose. Each part stands for one habit of such a version, and can be had alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.cycle import avatar_frame
+from musetalk_cli.engine.blocks import Cutter, Decimator, frame_at, split_block
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FeatureBatch, SoundArray
+from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.output import FrameWriter
+from musetalk_cli.engine.pace import Pace
+from musetalk_cli.engine.pipeline import PipelineSettings
+from musetalk_cli.engine.sources import AudioSource
+from musetalk_cli.engine.stage import Aborted, RunState
+
+# Pieces as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
+SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.2, 0.9
+GRID_S = 0.04
+
+
+def draw_pieces(num_samples: int, seed: int = 0) -> list[int]:
+    """Where the pieces of ``num_samples`` at 48 kHz end, by lot."""
+    rng = np.random.default_rng(seed)
+    grid = round(GRID_S * SOUND_RATE_HZ)
+    least, most = round(SHORTEST_PIECE_S / GRID_S), round(LONGEST_PIECE_S / GRID_S)
+    ends = [0]
+    while (left := num_samples - ends[-1]) > most * grid:
+        ends.append(ends[-1] + grid * int(rng.integers(least, min(most, left // grid - least) + 1)))
+    return [*ends[1:], num_samples]
+
+
+class PieceCutter:
+    """Every piece of sound that arrives is a block by itself, with silence around it in place of context."""
+
+    def __init__(self, ends: list[int], before_s: float, after_s: float, frame_rate: Fraction) -> None:
+        """``ends`` in samples at 48 kHz; all but the last on multiples of 40 ms."""
+        self._ends = ends
+        self._before = round(before_s * MODEL_RATE_HZ)
+        self._after = round(after_s * MODEL_RATE_HZ)
+        self._frame_rate = frame_rate
+        self._sound: SoundArray = np.zeros((0, 1), np.int16)
+        self._start = 0
+        self._index = 0
+
+    def push(self, sound: SoundArray) -> Iterator[AudioBlock]:
+        self._sound = np.concatenate([self._sound, sound])
+        while self._index < len(self._ends) and len(self._sound) >= self._ends[self._index] - self._start:
+            yield self._cut(self._ends[self._index])
+
+    def finish(self) -> Iterator[AudioBlock]:
+        if len(self._sound):
+            yield self._cut(self._start + len(self._sound))
+
+    def _cut(self, end: int) -> AudioBlock:
+        start, count = self._start, end - self._start
+        sound, self._sound = self._sound[:count], self._sound[count:]
+        decimator = Decimator()
+        heard = np.concatenate([decimator.push(sound), decimator.finish()])
+        silence = [np.zeros(length, np.float32) for length in (self._before, self._after)]
+        block = AudioBlock(
+            index=self._index,
+            samples=np.concatenate([silence[0], heard, silence[1]]),
+            start_s=start / SOUND_RATE_HZ - self._before / MODEL_RATE_HZ,
+            sound=sound,
+            sound_start=start,
+            frames=range(self._frame(start), max(1, self._frame(end))),
+            sound_end=end,
+        )
+        self._start, self._index = end, self._index + 1
+        return block
+
+    def _frame(self, sample: int) -> int:
+        return frame_at(Fraction(sample, SOUND_RATE_HZ), self._frame_rate)
+
+
+def run_in_turn(
+    source: AudioSource,
+    cutter: Cutter,
+    model: LipSyncModel,
+    avatar: Avatar,
+    writer: FrameWriter,
+    state: RunState,
+    settings: PipelineSettings,
+) -> None:
+    """One loop: listen until a block is whole, hear it, then batch after batch faces, frames, encoder.
+
+    Nothing of ours runs beside it; ffmpeg does, being a program of its own. Raises the first failure; the writer is
+    closed in any case.
+    """
+    rate = settings.frame_rate
+    try:
+        writer.start()
+        for block in _read_blocks(source, cutter):
+            features = model.features(block)
+            for batch in split_block(block, features, settings.batch_size, rate):
+                writer.write(composite(model.make_faces(_with_pictures(batch, avatar, rate))))
+        writer.finish()
+        for stage in writer.stages:
+            stage.join()
+    except Aborted:
+        pass  # why, the state knows
+    finally:
+        state.abort()  # frees whoever still waits, and is nothing after a proper end
+        writer.close()
+    if state.error:
+        raise state.error
+
+
+def _read_blocks(source: AudioSource, cutter: Cutter) -> Iterator[AudioBlock]:
+    while (sound := source.read()) is not None:
+        yield from cutter.push(sound)
+    yield from cutter.finish()
+
+
+def _with_pictures(batch: FeatureBatch, avatar: Avatar, frame_rate: Fraction) -> FeatureBatch:
+    count = avatar.frames.num_frames
+    indices = tuple(avatar_frame(frame, frame_rate, avatar.frame_rate, count) for frame in batch.frames)
+    return replace(batch, avatar_frames=indices, pictures=tuple(avatar.frames.read(indices)))
+
+
+class BlockByBlock(Pace):
+    """A pipeline that hears of the next block only when this one's frames are all with the encoder."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_begun = 0  # frames of all blocks so far
+        self._num_written = 0
+        self._is_open = False
+
+    def hear(self, sound: SoundArray) -> SoundArray:
+        with self._changed:
+            self._changed.wait_for(lambda: self._num_written >= self._num_begun or self._is_open)
+        return sound
+
+    def note_block(self, frames: range) -> None:
+        self._num_begun = frames.stop
+
+    def note_written(self, num_pictures: int, num_samples: int) -> None:
+        with self._changed:
+            self._num_written += num_pictures
+            self._changed.notify_all()
+
+    def open_gates(self) -> None:
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()

@@ -1,0 +1,45 @@
+"""What a pipeline's frames go into: the encoder, or what stands in for it to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from musetalk_cli.engine.messages import FrameBatch
+from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.stage import RunState, Stage
+from musetalk_cli.engine.timing import StageTimer
+
+
+class FrameWriter(Protocol):
+    """Takes the frames of one run, in order; ``write`` and ``finish`` come from one thread.
+
+    ``stages`` are its threads, ended by ``finish`` or by the run's abort.
+    """
+
+    num_bytes: int
+    num_frames: int
+    first_byte_at: float | None  # time.perf_counter() of the first byte at the sink
+    first_fragment_at: float | None  # and of the first bytes that play
+    is_reader_gone: bool
+
+    @property
+    def stages(self) -> Sequence[Stage]: ...
+
+    def start(self) -> None: ...
+
+    def write(self, batch: FrameBatch) -> None:
+        """Queue pictures and their sound. Raises Aborted."""
+
+    def finish(self) -> None:
+        """Everything has been written."""
+
+    def close(self) -> None:
+        """Release everything, whatever state it is in."""
+
+
+class FrameOutput(Protocol):
+    """Where frames may go, before it is known which run they come from."""
+
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer) -> FrameWriter:
+        """Its writer for one run, whose ``timer`` measures how long frames wait."""
