@@ -119,13 +119,15 @@ def _measure_speed(rig: Rig, way: Way, seconds: float, number: int = 0) -> Sampl
 
 
 def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
+    from musetalk_cli.benchmark.rig import NUM_LATE
+
     block_s, rate = rig.settings.block_s, float(rig.settings.frame_rate)
     run = rig.run(way, speech(_live_s(rig)), is_live=True, piece_seed=number)
     times_s = run.frame_times_s[: rig.frames_in(block_s)]
     return replace(
         sample,
         first_s=times_s[0] - block_s,
-        last_s=times_s[-1 - min(rig.num_late, len(times_s) - 1)] - block_s,
+        last_s=times_s[-1 - min(NUM_LATE, len(times_s) - 1)] - block_s,
         delay_s=max(time_s - frame / rate for frame, time_s in enumerate(times_s)),
     )
 

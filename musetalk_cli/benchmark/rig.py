@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
 
 TICK_S = 0.1
-# In an MP4 a picture leaves with the sound beside it, and AAC keeps up to three packets of 1024 samples back: the last
-# pictures of a block leave with the next one's sound.
-KEPT_BACK_S = 3 * 1024 / SOUND_RATE_HZ
+# How many pictures of a block leave with the next one: ffmpeg's MP4 writer keeps one until it knows how long it lasts.
+NUM_LATE = 1
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Rig:
     encoder: EncoderSettings
     settings: PipelineSettings
 
-    @property
-    def num_late(self) -> int:
-        """How many pictures of a block leave with the next one's sound."""
-        return int(KEPT_BACK_S * self.settings.frame_rate)
-
     def run(
         self, way: Way, sound: SoundArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
     ) -> Run:
@@ -78,8 +72,9 @@ class Rig:
         feed = Feed(sound, is_live=is_live)
         pieces = None if way.blocks else draw_pieces(len(sound), piece_seed)
         ends = self._block_ends(len(sound), pieces)
-        arrivals = Arrivals(None if way.ahead else ends, self.num_late, keeps=keeps)
-        cutter = _MidStream(self._cutter(pieces)) if is_live else self._cutter(pieces)
+        arrivals = Arrivals(None if way.ahead else ends, NUM_LATE, keeps=keeps)
+        cutter = self._cutter(pieces, leads=way.memory)
+        cutter = _MidStream(cutter) if is_live else cutter
         model = self.model if way.precision or not self.full_model else self.full_model
         with ExitStack() as leaving:
             avatar = self.open_avatar()
@@ -112,9 +107,10 @@ class Rig:
                     self.ffmpeg, self.encoder, Path(folder), arrivals, ends, is_quick=way.encode, has_thread=way.workers
                 )
 
-    def _cutter(self, pieces: list[int] | None) -> Cutter:
+    def _cutter(self, pieces: list[int] | None, *, leads: bool) -> Cutter:
+        """``leads``: an encoder wants sound ahead of its pictures, a clip beside them."""
         context = (self.model.before_s, self.model.after_s, self.settings.frame_rate)
-        return BlockCutter(self.settings.block_s, *context) if pieces is None else PieceCutter(pieces, *context)
+        return PieceCutter(pieces, *context) if pieces else BlockCutter(self.settings.block_s, *context, leads=leads)
 
     def _block_ends(self, num_samples: int, pieces: list[int] | None) -> list[int]:
         """The frame behind each block's last."""

@@ -146,9 +146,9 @@ class BlockByBlock(Pace):
     def note_block(self, frames: range) -> None:
         self._num_begun = frames.stop
 
-    def note_written(self, num_pictures: int, num_samples: int) -> None:
+    def note_written(self, frames: range, num_samples: int) -> None:
         with self._changed:
-            self._num_written += num_pictures
+            self._num_written = frames.stop
             self._changed.notify_all()
 
     def open_gates(self) -> None:

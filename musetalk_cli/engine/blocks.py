@@ -91,16 +91,19 @@ class Cutter(Protocol):
 class BlockCutter:
     """Turns a stream of 48 kHz sound into AudioBlocks of one fixed length.
 
-    A block leaves as soon as ``after_s`` seconds behind it are there. The last one is padded with silence to full
-    length for the model, but holds only its real sound and frames, so that the whole stream has
-    round(duration × frame rate) frames (at least one).
+    A block leaves as soon as ``after_s`` seconds behind it are there; with ``leads``, the sound that it carries is
+    ahead of its frames by ``count_lead``, otherwise beside them. The last one is padded with silence to full length for
+    the model, but holds only its real sound and frames, so that the whole stream has round(duration × frame rate)
+    frames (at least one).
     """
 
-    def __init__(self, block_s: float, before_s: float, after_s: float, frame_rate: Fraction) -> None:
+    def __init__(
+        self, block_s: float, before_s: float, after_s: float, frame_rate: Fraction, *, leads: bool = True
+    ) -> None:
         self._block = round(block_s * MODEL_RATE_HZ)
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)
-        self._lead = count_lead(after_s)
+        self._lead = count_lead(after_s) if leads else 0
         self._frame_rate = frame_rate
         self._decimator = Decimator()
         self._mono = np.zeros(self._before, dtype=np.float32)  # begins ``before`` samples ahead of the next block
