@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -46,6 +47,14 @@ ConfigOption = Annotated[
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
 ]
+
+
+def be_finite(value: float | None) -> float | None:
+    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
 
 KEY_OF_FLAG = {
     "avatar": "avatar",

@@ -280,6 +280,8 @@ def test_ffplay_plays_it_and_may_be_closed(speech: Path) -> None:
         (["-i", "a.wav", "--format", "s16le"], 2, "--format"),
         (["-i", "-", "--format", "mp3"], 2, "--format"),
         (["-i", "-", "--format", "s16le", "--rate", "5"], 2, "--rate"),
+        (["-i", "-", "--duration", "nan"], 2, "--duration"),
+        (["-i", "-", "--duration", "inf"], 2, "--duration"),
         (["-i", "-", "--block", "0.1"], 2, "--block"),
         (["-i", "-", "--block", "0.25"], 2, "multiple of 0.02"),
         (["-i", "-", "--when-slow", "panic"], 2, "--when-slow"),
