@@ -118,7 +118,7 @@ def _print_setting(key: str, value: Any, origin: str) -> None:
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
     """Raise SinkError when one of ``files`` (what it is, its path) would be read and written, or written twice."""
-    named = [(what, Path(path)) for what, path in files if path and str(path) != "-"]
+    named = [(what, Path(path)) for what, path in files if path and str(path) != "-" and "://" not in str(path)]
     for index, (what, path) in enumerate(named):
         for other, other_path in named[:index]:
             is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()

@@ -136,7 +136,7 @@ def _stream(
         summary, exit_code = run_live(pipeline, stats_file, notices, is_quiet=quiet)
     except MuseTalkError as error:
         if fan_out.where:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {fan_out.where}"]))
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
         raise
     finally:
         pipeline.close()

@@ -58,7 +58,7 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
         raise SinkError(
             f"cannot stream to '{scheme}://'", hint="known are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -"
         )
-    is_folder = text.endswith("/") or (text != "-" and Path(text).is_dir())
+    is_folder = text.endswith("/") or (text not in ("", "-") and Path(text).is_dir())
     return _hls_destination(text, overwrite) if is_folder or text.lower().endswith(".m3u8") else None
 
 
@@ -127,6 +127,10 @@ class RemuxTarget(Target):
         self._ffmpeg = ffmpeg
         self._child: FfmpegProcess | None = None
         self._has_lived = False
+
+    @property
+    def where(self) -> str | None:
+        return self.name if self._has_lived else None
 
     @property
     def is_hopeless(self) -> bool:

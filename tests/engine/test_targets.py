@@ -247,3 +247,4 @@ def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg
             time.sleep(0.05)
     assert "key" not in str(caught.value)
     fan_out.close(is_whole=False, is_final=False)
+    assert fan_out.where is None, "nothing has reached it"
