@@ -71,6 +71,8 @@ def _hls_destination(text: str, overwrite: bool) -> Destination:
         raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
     if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
         raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
+    if "%" in str(folder.resolve()) + playlist.stem:
+        raise SinkError(f"cannot write HLS to {text}: ffmpeg takes its % for a number", hint="choose a name without %")
     # Absolute and with its scheme: a name that begins with a dash is no option, and one with a colon no protocol.
     base = f"file:{folder.resolve()}"
     lengths = ("-hls_time", str(HLS_SEGMENT_S), "-hls_list_size", str(HLS_NUM_SEGMENTS))

@@ -199,6 +199,7 @@ def test_stop_on_loss(stream: bytes) -> None:
         ("rtmp://", "names no host"),
         ("ftp://host/x", "cannot stream to 'ftp://'"),
         ("no/such/deep/", "there is no folder"),
+        ("100%d/", "takes its % for a number"),
     ],
 )
 def test_addresses_that_cannot_work(text: str, words: str) -> None:
