@@ -150,7 +150,11 @@ class RemuxTarget(Target):
                 continue
             started = time.monotonic()
             problem = self._serve(first)
-            if problem is None or self.ring.is_closing:
+            if problem is None or self.ring.is_cancelled:
+                return
+            if self.ring.is_closing:
+                self.error = self._describe(problem)
+                self._tell(f"{self.name}: its end is missing: {problem}")
                 return
             if time.monotonic() - started > LONGEST_BACK_OFF_S:
                 back_off_s = FIRST_BACK_OFF_S
@@ -161,16 +165,18 @@ class RemuxTarget(Target):
 
     def _fail(self, problem: str, back_off_s: float) -> None:
         is_news = not self.has_failed or self._state == "live"
-        self.error = SinkError(
-            f"cannot stream to {self.name}: {problem}", hint="check the address, and that it listens"
-        )
+        self.error = self._describe(problem)
         self.has_failed = True
         self._state = "retrying"
         if is_news:
             self._tell(f"{self.name}: {problem}; trying again from now on, at first after {back_off_s} s")
 
+    def _describe(self, problem: str) -> SinkError:
+        hint = "check the folder" if self._destination.is_folder else "check the address, and that it listens"
+        return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
+
     def _serve(self, first: Piece) -> str | None:
-        """Feed one child until the stream ends (None) or the child does (what it said)."""
+        """Feed one child until the stream ends well (None) or the child does not (what it said)."""
         if self._destination.is_folder:
             Path(self._destination.url.removeprefix("file:")).parent.mkdir(exist_ok=True)
         try:
@@ -182,9 +188,7 @@ class RemuxTarget(Target):
             os.set_blocking(child.stdin.fileno(), False)
             problem = self._feed(child, first)
             child.stdin.close()
-            if problem is None:
-                self._wait_for_end(child)
-            return problem
+            return problem or self._wait_for_end(child)
         finally:
             self._child = None
             child.close()
@@ -232,11 +236,12 @@ class RemuxTarget(Target):
                 return False
         return True
 
-    def _wait_for_end(self, child: FfmpegProcess) -> None:
-        """Let the child finish what it holds, for a while."""
+    def _wait_for_end(self, child: FfmpegProcess) -> str | None:
+        """Let the child finish what it holds, for a while; what it said if it could not."""
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.ring.is_cancelled:
             time.sleep(0.02)
+        return self._explain(child) if not child.is_running and child.wait() else None
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()

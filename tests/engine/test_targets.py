@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,21 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path) ->
     assert playlist.count(".m4s") >= 5
     assert {path.suffix for path in (tmp_path / "live").iterdir()} == {".m3u8", ".mp4", ".m4s"}
     assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
+
+
+def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho 'Output #0' >&2\ncat > /dev/null\necho '[error] no space left' >&2\nexit 1\n")
+    program.chmod(0o755)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    for others in (local(Collector("good")), []):
+        told: list[str] = []
+        fan_out = FanOut([RemuxTarget(destination, str(program), told.append), *others], "retry", told.append)
+        send(fan_out, stream)
+        with nullcontext() if others else pytest.raises(SinkError, match="no space left"):
+            fan_out.close(is_whole=True, is_final=True)
+        assert told == [f"{destination.name}: its end is missing: no space left"]
 
 
 def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg: str) -> None:
