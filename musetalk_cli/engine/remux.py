@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -81,6 +82,14 @@ def _hls_destination(text: str, overwrite: bool) -> Destination:
     names = ("-hls_segment_filename", f"{base}/{playlist.stem}.%05d.m4s")
     options = ("-f", "hls", *lengths, *flags, *files, *names)
     return Destination(str(playlist), f"{base}/{playlist.name}", options, is_folder=True)
+
+
+def _make_room(playlist: Path) -> None:
+    """The folder of an HLS stream, without an older one of that name, to which ffmpeg would append. Raises OSError."""
+    playlist.parent.mkdir(exist_ok=True)
+    if playlist.exists():
+        for old in (playlist, *playlist.parent.glob(f"{escape(playlist.stem)}.[0-9]*.m4s")):
+            old.unlink(missing_ok=True)
 
 
 def _check_host(text: str) -> None:
@@ -177,11 +186,11 @@ class RemuxTarget(Target):
 
     def _serve(self, first: Piece) -> str | None:
         """Feed one child until the stream ends well (None) or the child does not (what it said)."""
-        if self._destination.is_folder:
-            Path(self._destination.url.removeprefix("file:")).parent.mkdir(exist_ok=True)
         try:
+            if self._destination.is_folder and not self._has_lived:
+                _make_room(Path(self._destination.url.removeprefix("file:")))
             child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination), stdin=subprocess.PIPE)
-        except EncoderError as error:
+        except (EncoderError, OSError) as error:
             return str(error)
         self._child = child
         try:

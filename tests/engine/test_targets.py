@@ -227,14 +227,20 @@ def test_addresses_that_can(tmp_path: Path) -> None:
         parse_destination(str(tmp_path), overwrite=False)
 
 
-def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
-    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, has_old: bool) -> None:
+    if has_old:
+        (tmp_path / "live").mkdir()
+        (tmp_path / "live" / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n#EXT-X-ENDLIST\n")
+        (tmp_path / "live" / "index.00099.m4s").touch()
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=has_old)
     assert destination
     fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
     send(fan_out, stream)
     fan_out.close(is_whole=True, is_final=True)
     playlist = (tmp_path / "live" / "index.m3u8").read_text()
     assert playlist.count(".m4s") >= 5
+    assert not (tmp_path / "live" / "index.00099.m4s").exists()
     assert {path.suffix for path in (tmp_path / "live").iterdir()} == {".m3u8", ".mp4", ".m4s"}
     assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
 
