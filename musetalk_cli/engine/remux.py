@@ -79,7 +79,8 @@ def _hls_destination(text: str, overwrite: bool) -> Destination:
     lengths = ("-hls_time", str(HLS_SEGMENT_S), "-hls_list_size", str(HLS_NUM_SEGMENTS))
     flags = ("-hls_flags", "delete_segments+append_list+independent_segments+temp_file")
     files = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{playlist.stem}.init.mp4")
-    names = ("-hls_segment_filename", f"{base}/{playlist.stem}.%05d.m4s")
+    # Absolute, but without its scheme: ffmpeg would not find it again when it is to be deleted.
+    names = ("-hls_segment_filename", f"{folder.resolve()}/{playlist.stem}.%05d.m4s")
     options = ("-f", "hls", *lengths, *flags, *files, *names)
     return Destination(str(playlist), f"{base}/{playlist.name}", options, is_folder=True)
 

@@ -245,6 +245,22 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, ha
     assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
 
 
+def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.mp4"
+    short.write_bytes(stream)
+    options = ["-c", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "pipe:1"]
+    command = [ffmpeg, "-v", "error", "-stream_loop", "3", "-i", str(short), *options]
+    long = subprocess.run(command, capture_output=True, check=True)
+    destination = parse_destination(f"{tmp_path}/-x:ü/", overwrite=False)
+    assert destination
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
+    send(fan_out, long.stdout)
+    fan_out.close(is_whole=True, is_final=True)
+    listed = (tmp_path / "-x:ü" / "index.m3u8").read_text().count(".m4s")
+    assert listed == 6
+    assert len(list((tmp_path / "-x:ü").glob("*.m4s"))) <= listed + 2, "48 s were 24 of them"
+
+
 def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho 'Output #0' >&2\ncat > /dev/null\necho '[error] no space left' >&2\nexit 1\n")
