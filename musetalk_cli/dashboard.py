@@ -110,7 +110,7 @@ class LiveDashboard:
         self._live.update(view)
 
     def tell(self, text: str) -> None:
-        self._live.console.print(text)
+        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()

@@ -66,13 +66,15 @@ def open_targets(
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
     targets: list[Target] = []
+    places: set[str] = set()
     for output in outputs:
         destination = parse_destination(output, overwrite=overwrite)
+        places.add(destination.url if destination else output)
         if destination:
             targets.append(RemuxTarget(destination, ffmpeg, tell))
         else:
             targets.append(LocalTarget(open_sink(output, overwrite=overwrite), tell))
-    if len(set(outputs)) < len(outputs):
+    if len(places) < len(outputs):
         raise SinkError("one output is named twice", hint="name each target once")
     return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from musetalk_cli.dashboard import LiveDashboard
 from musetalk_cli.engine.latency import LatencyFigures
 from musetalk_cli.engine.live import LiveFigures
 from musetalk_cli.engine.overload import OverloadCounts
@@ -84,6 +85,15 @@ def test_the_sparkline_is_as_long_as_it_may_be() -> None:
     assert sparkline([0.0, 1.0, 2.0], 10) == "▁▅█"
     assert len(sparkline([1.0] * 100, 10)) == 10
     assert sparkline([], 10) == ""
+
+
+def test_a_sentence_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    dashboard = LiveDashboard()
+    try:
+        dashboard.tell("take[/1].mp4 is gone: [red] it is full")
+    finally:
+        dashboard.close()
+    assert "take[/1].mp4 is gone: [red] it is full" in capsys.readouterr().err
 
 
 def test_usage_is_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -46,6 +47,14 @@ ConfigOption = Annotated[
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
 ]
+
+
+def be_finite(value: float | None) -> float | None:
+    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
@@ -109,7 +118,7 @@ def _print_setting(key: str, value: Any, origin: str) -> None:
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
     """Raise SinkError when one of ``files`` (what it is, its path) would be read and written, or written twice."""
-    named = [(what, Path(path)) for what, path in files if path and str(path) != "-"]
+    named = [(what, Path(path)) for what, path in files if path and str(path) != "-" and "://" not in str(path)]
     for index, (what, path) in enumerate(named):
         for other, other_path in named[:index]:
             is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()

@@ -13,6 +13,7 @@ from musetalk_cli.commands.options import (
     ConfigOption,
     FaceModelsOption,
     FpsOption,
+    be_finite,
     load_settings,
 )
 from musetalk_cli.console import say
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 def prepare_avatar(
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, a video, or a folder of pictures.")],
     name: Annotated[str | None, typer.Option("--name", help="What to call it. [default: INPUT's name]")] = None,
-    start: Annotated[float, typer.Option("--start", min=0, help="Seconds of a video to leave out.")] = 0.0,
+    start: Annotated[
+        float, typer.Option("--start", min=0, callback=be_finite, help="Seconds of a video to leave out.")
+    ] = 0.0,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", min=0.04, help="Seconds of a video to use. [default: all]")
+        float | None,
+        typer.Option("--max-seconds", min=0.04, callback=be_finite, help="Seconds of a video to use. [default: all]"),
     ] = None,
     size: Annotated[
         int | None, typer.Option("--size", min=64, max=2160, help="Scale down to this height in pixels.")

@@ -65,7 +65,7 @@ def render(
         return print_settings(loaded)
     if input_ is None:
         raise typer.BadParameter("give a sound file, a URL, or - for stdin", param_hint="INPUT")
-    destination = output or default_output(input_)
+    destination = default_output(input_) if output is None else output
     settings = [("settings", path) for path in config or ()]
     check_apart([("input", input_), ("output", destination), ("statistics", stats), *settings])
     exit_code = _render(loaded.config, input_, destination, overwrite, quiet, stats, started_at)

@@ -20,6 +20,7 @@ from musetalk_cli.commands.options import (
     SilenceGateOption,
     SizeOption,
     WorkersOption,
+    be_finite,
     check_apart,
     print_settings,
     settings_of,
@@ -52,7 +53,10 @@ def stream(
     ] = None,
     block: Annotated[float | None, typer.Option("--block", help="Seconds of sound in one block, 0.2 to 4.")] = None,
     no_pace: Annotated[bool, typer.Option("--no-pace", help="As fast as it goes, not at the voice's pace.")] = False,
-    duration: Annotated[float | None, typer.Option("--duration", min=0.1, help="Stop after this many seconds.")] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", min=0.1, callback=be_finite, help="Stop after this many seconds."),
+    ] = None,
     when_slow: Annotated[str | None, typer.Option("--when-slow", help="hold, idle or skip.")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="auto, x264, nvenc or videotoolbox.")] = None,
     on_source_loss: Annotated[str | None, typer.Option("--on-source-loss", help="retry or stop.")] = None,
@@ -132,7 +136,7 @@ def _stream(
         summary, exit_code = run_live(pipeline, stats_file, notices, is_quiet=quiet)
     except MuseTalkError as error:
         if fan_out.where:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {fan_out.where}"]))
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
         raise
     finally:
         pipeline.close()

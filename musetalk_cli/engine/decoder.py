@@ -76,6 +76,8 @@ def open_stdin(location: str) -> Iterator[int | IO[bytes]]:
 
 def check_input(location: str) -> None:
     """Raise SourceError, saying what is wrong, for an input that cannot even be opened."""
+    if not location:
+        raise SourceError("the input has no name", hint="give a sound file, a URL, or - for standard input")
     if location == STDIN:
         if sys.stdin is None or sys.stdin.closed:
             raise SourceError("standard input is closed", hint="pipe a sound into it")

@@ -63,9 +63,8 @@ class FanOut:
 
     @property
     def where(self) -> str | None:
-        """The local targets that can be played, and the names of the others."""
-        places = [target.where if isinstance(target, LocalTarget) else target.name for target in self.targets]
-        return ", ".join(filter(None, places)) or None
+        """After ``close``: the targets that something has reached; None when nothing has."""
+        return ", ".join(filter(None, (target.where for target in self.targets))) or None
 
     def _send(self, piece: Piece) -> None:
         for target in self.targets:

@@ -52,7 +52,7 @@ FORMATS: dict[str, tuple[int, Callable[[bytes], FloatArray]]] = {
 class RawSource:
     """AudioSource of raw PCM on standard input: a sample format, its rate in Hz and 1 or 2 interleaved channels.
 
-    Raises SourceError when standard input is closed or a terminal.
+    Raises SourceError when standard input is closed or a terminal; ``read`` does when it ends without a sample.
     """
 
     duration_s = None
@@ -69,6 +69,7 @@ class RawSource:
         self._fd = sys.stdin.fileno()
         self._wake_read, self._wake_write = os.pipe()
         self._rest = b""
+        self._has_spoken = False
 
     def open(self) -> None:
         """Nothing to wait for: raw samples have no header."""
@@ -79,9 +80,12 @@ class RawSource:
                 return None
             data = os.read(self._fd, READ_BYTES)
             if not data:
+                if not self._has_spoken:
+                    raise SourceError("standard input holds no sound", hint="pipe raw samples into it")
                 return None
             data = self._rest + data
             whole = len(data) - len(data) % self._frame_bytes
+            self._has_spoken = self._has_spoken or whole > 0
             self._rest = data[whole:]
             sound = self._resampler.push(self._decode(data[:whole]).reshape(-1, self.num_channels))
             if len(sound):

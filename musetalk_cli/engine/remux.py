@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,7 +59,7 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
         raise SinkError(
             f"cannot stream to '{scheme}://'", hint="known are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -"
         )
-    is_folder = text.endswith("/") or (text != "-" and Path(text).is_dir())
+    is_folder = text.endswith("/") or (text not in ("", "-") and Path(text).is_dir())
     return _hls_destination(text, overwrite) if is_folder or text.lower().endswith(".m3u8") else None
 
 
@@ -71,14 +72,25 @@ def _hls_destination(text: str, overwrite: bool) -> Destination:
         raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
     if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
         raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
+    if "%" in str(folder.resolve()) + playlist.stem:
+        raise SinkError(f"cannot write HLS to {text}: ffmpeg takes its % for a number", hint="choose a name without %")
     # Absolute and with its scheme: a name that begins with a dash is no option, and one with a colon no protocol.
     base = f"file:{folder.resolve()}"
     lengths = ("-hls_time", str(HLS_SEGMENT_S), "-hls_list_size", str(HLS_NUM_SEGMENTS))
     flags = ("-hls_flags", "delete_segments+append_list+independent_segments+temp_file")
     files = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{playlist.stem}.init.mp4")
-    names = ("-hls_segment_filename", f"{base}/{playlist.stem}.%05d.m4s")
+    # Absolute, but without its scheme: ffmpeg would not find it again when it is to be deleted.
+    names = ("-hls_segment_filename", f"{folder.resolve()}/{playlist.stem}.%05d.m4s")
     options = ("-f", "hls", *lengths, *flags, *files, *names)
     return Destination(str(playlist), f"{base}/{playlist.name}", options, is_folder=True)
+
+
+def _make_room(playlist: Path) -> None:
+    """The folder of an HLS stream, without an older one of that name, to which ffmpeg would append. Raises OSError."""
+    playlist.parent.mkdir(exist_ok=True)
+    if playlist.exists():
+        for old in (playlist, *playlist.parent.glob(f"{escape(playlist.stem)}.[0-9]*.m4s")):
+            old.unlink(missing_ok=True)
 
 
 def _check_host(text: str) -> None:
@@ -129,6 +141,10 @@ class RemuxTarget(Target):
         self._has_lived = False
 
     @property
+    def where(self) -> str | None:
+        return self.name if self._has_lived else None
+
+    @property
     def is_hopeless(self) -> bool:
         return self._state == "gone" or (self.has_failed and not self._has_lived)
 
@@ -144,7 +160,11 @@ class RemuxTarget(Target):
                 continue
             started = time.monotonic()
             problem = self._serve(first)
-            if problem is None or self.ring.is_closing:
+            if problem is None or self.ring.is_cancelled:
+                return
+            if self.ring.is_closing:
+                self.error = self._describe(problem)
+                self._tell(f"{self.name}: its end is missing: {problem}")
                 return
             if time.monotonic() - started > LONGEST_BACK_OFF_S:
                 back_off_s = FIRST_BACK_OFF_S
@@ -155,30 +175,30 @@ class RemuxTarget(Target):
 
     def _fail(self, problem: str, back_off_s: float) -> None:
         is_news = not self.has_failed or self._state == "live"
-        self.error = SinkError(
-            f"cannot stream to {self.name}: {problem}", hint="check the address, and that it listens"
-        )
+        self.error = self._describe(problem)
         self.has_failed = True
         self._state = "retrying"
         if is_news:
             self._tell(f"{self.name}: {problem}; trying again from now on, at first after {back_off_s} s")
 
+    def _describe(self, problem: str) -> SinkError:
+        hint = "check the folder" if self._destination.is_folder else "check the address, and that it listens"
+        return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
+
     def _serve(self, first: Piece) -> str | None:
-        """Feed one child until the stream ends (None) or the child does (what it said)."""
-        if self._destination.is_folder:
-            Path(self._destination.url.removeprefix("file:")).parent.mkdir(exist_ok=True)
+        """Feed one child until the stream ends well (None) or the child does not (what it said)."""
         try:
+            if self._destination.is_folder and not self._has_lived:
+                _make_room(Path(self._destination.url.removeprefix("file:")))
             child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination), stdin=subprocess.PIPE)
-        except EncoderError as error:
+        except (EncoderError, OSError) as error:
             return str(error)
         self._child = child
         try:
             os.set_blocking(child.stdin.fileno(), False)
             problem = self._feed(child, first)
             child.stdin.close()
-            if problem is None:
-                self._wait_for_end(child)
-            return problem
+            return problem or self._wait_for_end(child)
         finally:
             self._child = None
             child.close()
@@ -226,11 +246,12 @@ class RemuxTarget(Target):
                 return False
         return True
 
-    def _wait_for_end(self, child: FfmpegProcess) -> None:
-        """Let the child finish what it holds, for a while."""
+    def _wait_for_end(self, child: FfmpegProcess) -> str | None:
+        """Let the child finish what it holds, for a while; what it said if it could not."""
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.ring.is_cancelled:
             time.sleep(0.02)
+        return self._explain(child) if not child.is_running and child.wait() else None
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()

@@ -49,6 +49,8 @@ def open_sink(destination: str, *, overwrite: bool) -> Sink:
 
     Raises SinkError.
     """
+    if not destination:
+        raise SinkError("the output has no name", hint="name a file with -o, or - for standard output")
     if destination in (STDOUT, "/dev/stdout"):
         return StdoutSink()
     try:
@@ -67,7 +69,7 @@ def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
     if path.exists() and not path.is_file():
         return PipeSink(destination)
     if path.suffix.lower() not in SUFFIXES:
-        raise SinkError(f"cannot write '{path.suffix}' files, only MP4: {destination}", hint="name it .mp4")
+        raise SinkError(f"cannot write {destination}: only MP4 files can be made", hint="name it .mp4")
     if path.exists() and not overwrite:
         raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
     if not path.parent.is_dir():

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.decoder import DecoderProcess
+from musetalk_cli.engine.decoder import DecoderProcess, is_url
 from musetalk_cli.engine.ffmpeg_process import describe_status
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.errors import SourceError
@@ -110,6 +110,9 @@ class FileSource:
             return SourceError(f"{self._decoder.name} has no sound", hint=hint)
         if was_recognised and not self._last_error():
             return SourceError(f"{self._decoder.name} holds 0 s of sound")
+        if is_url(self._decoder.name) and "Invalid data" not in self._last_error():
+            hint = "check the address, and that it can be reached"
+            return SourceError(f"{self._decoder.name} cannot be opened{self._last_error()}", hint=hint)
         hint = "it must be something ffmpeg decodes: wav, mp3, flac, ogg, m4a, or a video with sound"
         if self._decoder.name == "standard input":
             hint += "; an m4a or mp4 from a pipe must have its index in front (-movflags faststart)"

@@ -150,6 +150,11 @@ class Target(ABC):
         self._thread.start()
 
     @property
+    @abstractmethod
+    def where(self) -> str | None:
+        """After ``close``: where what was sent lies or went; None when nothing arrived."""
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will reach it."""
         return self._state in ("gone", "ended")

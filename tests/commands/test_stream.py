@@ -280,16 +280,22 @@ def test_ffplay_plays_it_and_may_be_closed(speech: Path) -> None:
         (["-i", "a.wav", "--format", "s16le"], 2, "--format"),
         (["-i", "-", "--format", "mp3"], 2, "--format"),
         (["-i", "-", "--format", "s16le", "--rate", "5"], 2, "--rate"),
+        (["-i", "-", "--duration", "nan"], 2, "--duration"),
+        (["-i", "-", "--duration", "inf"], 2, "--duration"),
         (["-i", "-", "--block", "0.1"], 2, "--block"),
         (["-i", "-", "--block", "0.25"], 2, "multiple of 0.02"),
         (["-i", "-", "--when-slow", "panic"], 2, "--when-slow"),
         (["-i", "-", "--encoder", "h266"], 2, "--encoder"),
         (["-i", "missing.wav"], 1, "missing.wav"),
-        (["-i", "http://127.0.0.1:1/radio.mp3", "-o", "a.mp4"], 1, "refused"),
+        (["-i", ""], 1, "the input has no name"),
+        (["-i", "-", "-o", ""], 1, "the output has no name"),
+        (["-i", "http://127.0.0.1:1/radio.mp3", "-o", "a.mp4"], 1, "refused) (check the address"),
         (["-i", "http://no-such-host.invalid/radio.mp3", "-o", "a.mp4"], 1, "no-such-host.invalid"),
         (["-i", "-", "-o", "udp://127.0.0.1"], 1, "lacks a port"),
         (["-i", "-", "-o", "gopher://x"], 1, "gopher"),
         (["-i", "-", "-o", "a.mp4", "-o", "a.mp4"], 1, "same file"),
+        (["-i", "-", "-o", "rtmp://host/live/key", "-o", "rtmp://host/live/key"], 1, "is named twice"),
+        (["-i", "-", "-o", "hls/", "-o", "hls/index.m3u8"], 1, "one output is named twice"),
         (["-i", "-", "-o", "old.mp4"], 1, "exists already"),
         (["-i", "-", "--encoder", "nvenc", "-o", "a.mp4"], 1, "nvenc"),
         ([*RAW, "-o", "rtmp://127.0.0.1:1/live/key"], 1, "refused"),
@@ -333,9 +339,16 @@ def test_a_terminal_is_not_a_place_for_video(speech: Path) -> None:
 
 
 def test_a_closed_stdin_is_said(run_cli: Run) -> None:
-    done = run_cli("stream", *RAW, *SMALL, "-q", stdin=subprocess.DEVNULL)
-    assert done.returncode in (0, 1), "an empty input, which ends at once"
-    assert b"Traceback" not in done.stderr
+    done = run_cli("stream", *RAW, *SMALL, "-q", preexec_fn=lambda: os.close(0))
+    assert done.returncode == 1
+    assert done.stderr == b"musetalk: error: standard input is closed (pipe raw samples into it)\n"
+
+
+def test_an_empty_stdin_is_said(run_cli: Run, tmp_path: Path) -> None:
+    done = run_cli("stream", *RAW, *SMALL, "-o", "take.mp4", "-q", stdin=subprocess.DEVNULL, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == b"musetalk: error: standard input holds no sound (pipe raw samples into it)\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_with_sound_of_other_kinds(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:

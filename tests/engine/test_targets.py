@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,7 @@ def test_stop_on_loss(stream: bytes) -> None:
         ("rtmp://", "names no host"),
         ("ftp://host/x", "cannot stream to 'ftp://'"),
         ("no/such/deep/", "there is no folder"),
+        ("100%d/", "takes its % for a number"),
     ],
 )
 def test_addresses_that_cannot_work(text: str, words: str) -> None:
@@ -225,16 +227,53 @@ def test_addresses_that_can(tmp_path: Path) -> None:
         parse_destination(str(tmp_path), overwrite=False)
 
 
-def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
-    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, has_old: bool) -> None:
+    if has_old:
+        (tmp_path / "live").mkdir()
+        (tmp_path / "live" / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n#EXT-X-ENDLIST\n")
+        (tmp_path / "live" / "index.00099.m4s").touch()
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=has_old)
     assert destination
     fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
     send(fan_out, stream)
     fan_out.close(is_whole=True, is_final=True)
     playlist = (tmp_path / "live" / "index.m3u8").read_text()
     assert playlist.count(".m4s") >= 5
+    assert not (tmp_path / "live" / "index.00099.m4s").exists()
     assert {path.suffix for path in (tmp_path / "live").iterdir()} == {".m3u8", ".mp4", ".m4s"}
     assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
+
+
+def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.mp4"
+    short.write_bytes(stream)
+    options = ["-c", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "pipe:1"]
+    command = [ffmpeg, "-v", "error", "-stream_loop", "3", "-i", str(short), *options]
+    long = subprocess.run(command, capture_output=True, check=True)
+    destination = parse_destination(f"{tmp_path}/-x:ü/", overwrite=False)
+    assert destination
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
+    send(fan_out, long.stdout)
+    fan_out.close(is_whole=True, is_final=True)
+    listed = (tmp_path / "-x:ü" / "index.m3u8").read_text().count(".m4s")
+    assert listed == 6
+    assert len(list((tmp_path / "-x:ü").glob("*.m4s"))) <= listed + 2, "48 s were 24 of them"
+
+
+def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho 'Output #0' >&2\ncat > /dev/null\necho '[error] no space left' >&2\nexit 1\n")
+    program.chmod(0o755)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    for others in (local(Collector("good")), []):
+        told: list[str] = []
+        fan_out = FanOut([RemuxTarget(destination, str(program), told.append), *others], "retry", told.append)
+        send(fan_out, stream)
+        with nullcontext() if others else pytest.raises(SinkError, match="no space left"):
+            fan_out.close(is_whole=True, is_final=True)
+        assert told == [f"{destination.name}: its end is missing: no space left"]
 
 
 def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg: str) -> None:
@@ -247,3 +286,4 @@ def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg
             time.sleep(0.05)
     assert "key" not in str(caught.value)
     fan_out.close(is_whole=False, is_final=False)
+    assert fan_out.where is None, "nothing has reached it"
