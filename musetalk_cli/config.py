@@ -263,10 +263,13 @@ def _known_items(content: dict[Any, Any], section: type, path: Path, prefix: str
 def _nearest(key: str) -> str:
     import difflib
 
-    known = list(flatten(asdict(Config())))
-    same_name = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"the keys are: {', '.join(known)}"
+    section, _, wanted = key.rpartition(".")
+    known = {name: name.rpartition(".")[2] for name in flatten(asdict(Config()))}
+    near = difflib.get_close_matches(wanted, known.values(), n=1)
+    if near:
+        return f"did you mean '{next(name for name, last in known.items() if last == near[0])}'?"
+    keys = [last for name, last in known.items() if section and name.startswith(f"{section}.")]
+    return f"the keys of '{section}' are: {', '.join(keys)}" if keys else f"the keys are: {', '.join(known)}"
 
 
 def _explain(key: str, error: Any) -> str:

@@ -73,6 +73,7 @@ def describe_run(snapshot: Snapshot) -> str:
             )
             if number
         ]
+        parts += [f"{target.name} was never reached" for target in live.targets if not target.num_bytes]
         if live.num_overruns:
             parts.append(f"{live.num_overruns} overruns of the microphone")
     return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"]) + describe_model(snapshot)

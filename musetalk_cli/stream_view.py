@@ -98,7 +98,10 @@ def _head(snapshot: Snapshot, usage: Usage, width: int) -> RenderableType:
         "● muted " if live and live.is_muted else "● live ", style="yellow" if live and live.is_muted else "red"
     )
     text.append(f"{minutes}:{seconds:02d}", style="bold")
-    text.append(f" · {_fps(snapshot):.1f} fps · CPU {usage.cpu_percent:.0f} % · RAM {usage.rss_mb:.0f} MB")
+    text.append(f" · {_fps(snapshot):.1f} fps")
+    if model := snapshot.stages.get("model"):
+        text.append(f" · model {model.fps:.0f} fps")
+    text.append(f" · CPU {usage.cpu_percent:.0f} % · RAM {usage.rss_mb:.0f} MB")
     if usage.gpu_mb is not None:
         text.append(f" · GPU {usage.gpu_mb:.0f} MB")
     if width >= 120:
@@ -194,6 +197,8 @@ def _left_out(live: LiveFigures) -> str:
 
 
 def _fps(snapshot: Snapshot) -> float:
-    """Delivered frames per second since the first one left."""
+    """Delivered frames per second: lately where there is a clock, else since the first one left."""
+    if snapshot.live:
+        return snapshot.live.delivered_fps
     since_s = snapshot.elapsed_s - (snapshot.time_to_first_byte_s or snapshot.elapsed_s)
     return snapshot.num_frames / since_s if since_s > 0.5 else 0.0

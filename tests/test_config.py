@@ -59,6 +59,7 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("video: {frames: 25}", ["unknown key 'video.frames'"]),
         ("video: {fpss: 25}", ["unknown key 'video.fpss'", "did you mean 'video.fps'"]),
         ("fps: 25", ["unknown key 'fps'", "did you mean 'video.fps'"]),
+        ("video: {framerate: 25}", ["unknown key 'video.framerate'", "the keys of 'video' are: fps, size"]),
         ("video: {fps: .nan}", ["video.fps", "finite"]),
         ("video: {fps: 0}", ["video.fps", "greater than or equal to 5"]),
         ("video: {fps: fast}", ["video.fps", "'fast'"]),

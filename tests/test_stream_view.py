@@ -29,6 +29,7 @@ STEPS = {"capture": (1000.0, 1900.0), "features": (8.0, 9.0), "model": (90.0, 11
 def snapshot(*, num_held: int = 0, lead_s: float = 0.4) -> Snapshot:
     live = LiveFigures(
         latency=LatencyFigures(1.23, 2.34, 1.25, 2.36, {**STEPS, "encode": (51.0, 90.0)}),
+        delivered_fps=25.04,
         buffer_s=2.1,
         lead_s=lead_s,
         counts=OverloadCounts(num_held=num_held),
@@ -63,7 +64,17 @@ def test_it_fits_the_terminal(width: int) -> None:
 
 def test_it_says_what_one_needs_to_know() -> None:
     text = "\n".join(drawn(80, snapshot()))
-    for words in ("1:01", "25.0 fps", "132 %", "1.23 s", "p95 2.34", "buffer 2.1 s", "silence 25 %", "2 overruns"):
+    for words in (
+        "1:01",
+        "25.0 fps",
+        "model 59 fps",
+        "132 %",
+        "1.23 s",
+        "p95 2.34",
+        "buffer 2.1 s",
+        "silence 25 %",
+        "2 overruns",
+    ):
         assert words in text
     assert "retrying" in text
     assert "features  model" in text

@@ -15,16 +15,22 @@ from musetalk_cli.engine.overload import Overload, OverloadCounts
 from musetalk_cli.engine.pace import Pace
 from musetalk_cli.engine.pacing import Credit
 from musetalk_cli.engine.targets import TargetHealth
+from musetalk_cli.engine.timing import Rate
 
 SILENCE_PEAK = 33  # of 32768: −60 dBFS
 
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """A live stream at one moment. ``buffer_s``: read but not yet sent; ``lead_s``: sent ahead of the clock (negative:
-    late); ``skew_ms``: pictures handed to the encoder, less sound and its lead; ``silence_share`` of sound, 0..1."""
+    """A live stream at one moment.
+
+    ``delivered_fps``: frames a second whose bytes left lately; ``buffer_s``: read but not yet sent; ``lead_s``: sent
+    ahead of the clock (negative: late); ``skew_ms``: pictures handed to the encoder, less sound and its lead;
+    ``silence_share`` of all sound, 0..1.
+    """
 
     latency: LatencyFigures
+    delivered_fps: float
     buffer_s: float
     lead_s: float
     counts: OverloadCounts
@@ -55,6 +61,7 @@ class LivePace(Pace):
         self._num_written_samples = 0
         self._skew_s = 0.0
         self._num_out = 0
+        self._delivered = Rate()
 
     def hear(self, sound: SoundArray) -> SoundArray:
         self.latency.arrive(len(sound))
@@ -99,6 +106,7 @@ class LivePace(Pace):
     def note_out(self, num_pictures: int) -> None:
         """The bytes of these pictures have left the encoder."""
         self._num_out += num_pictures
+        self._delivered.add(num_pictures)
         self.latency.leave(num_pictures)
 
     def open_gates(self) -> None:
@@ -112,6 +120,7 @@ class LivePace(Pace):
         out_s = self._time_s(self._num_out)
         return LiveFigures(
             latency=self.latency.figures(),
+            delivered_fps=self._delivered.per_s(),
             buffer_s=max(0.0, self._num_read / SOUND_RATE_HZ - out_s),
             lead_s=-self._credit.lag_s(out_s),
             counts=self._overload.counts,

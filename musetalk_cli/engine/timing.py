@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
 ROLLING_CALLS = 200
+# Several of the longest blocks, whose frames leave together.
+RATE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class StageTiming:
     p50_ms: float
     p95_ms: float
     busy_s: float
+
+    @property
+    def fps(self) -> float:
+        """Frames that one thread makes in a second of work; 0 where none was made."""
+        return 1000 / self.p50_ms if self.p50_ms else 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,35 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_rounded(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value
+
+
+class Rate:
+    """How many a second, over the last RATE_S; memory does not grow. Safe to use from several threads."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._now = now
+        self._since: float | None = None
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            moment = self._now()
+            self._since = moment if self._since is None else self._since
+            self._counts.append((moment, count))
+            self._forget(moment)
+
+    def per_s(self) -> float:
+        """0 in the first half second, which says nothing yet."""
+        with self._lock:
+            moment = self._now()
+            self._forget(moment)
+            seconds = min(RATE_S, moment - self._since) if self._since is not None else 0.0
+            return sum(count for _, count in self._counts) / seconds if seconds > 0.5 else 0.0
+
+    def _forget(self, moment: float) -> None:
+        while self._counts and self._counts[0][0] <= moment - RATE_S:
+            self._counts.popleft()
 
 
 class StageTimer:
