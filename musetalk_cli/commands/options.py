@@ -95,7 +95,8 @@ def settings_of(context: typer.Context) -> LoadedConfig:
         for name, value in values.items()
         if value is not None
     }
-    return load_config(context.params["config"] or (), given)
+    # Typer 0.28 has the files as text here, earlier ones as paths.
+    return load_config([Path(file) for file in context.params["config"] or ()], given)
 
 
 def print_settings(loaded: LoadedConfig) -> None:
