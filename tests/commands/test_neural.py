@@ -220,12 +220,12 @@ def test_masks_come_from_face_parsing_once_its_weights_are_there(
     WeightStore(home).refer_to(upstream)
     write_parsing(home / "models")
     look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--no-silence-gate", "--config", "look.yaml")
-    for mode, is_told in (("raw", True), ("neck", False)):
+    for mode, is_told in (("raw", True), ("jaw", False)):
         (tmp_path / "look.yaml").write_text(f"musetalk: {{parsing_mode: {mode}}}\nvideo: {{crf: 4}}")
         done = musetalk("render", speech, "-o", f"{mode}.mp4", *look)
         assert done.returncode == 0, done.stderr
         assert ("parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr) is is_told
         assert "masks from face parsing" in done.stderr
     assert len(list(avatar.glob("parsing-*.npz"))) == 1
-    raw, neck = (read_pictures(ffmpeg, tmp_path / f"{mode}.mp4", SIDE, SIDE) for mode in ("raw", "neck"))
-    assert np.abs(raw.astype(int) - neck).max() > 20
+    raw, jaw = (read_pictures(ffmpeg, tmp_path / f"{mode}.mp4", SIDE, SIDE) for mode in ("raw", "jaw"))
+    assert np.abs(raw.astype(int) - jaw).max() > 20
