@@ -214,18 +214,21 @@ def test_what_cannot_follow_the_official_script_says_so(musetalk: Musetalk, spee
     assert not list(tmp_path.glob("*.mp4"))
 
 
-def test_masks_come_from_face_parsing_once_its_weights_are_there(
+def test_masks_come_from_face_parsing_where_its_weights_are(
     musetalk: Musetalk, home: Path, upstream: Path, avatar: Path, speech: Path, tmp_path: Path, ffmpeg: str
 ) -> None:
     WeightStore(home).refer_to(upstream)
-    write_parsing(home / "models")
-    look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--no-silence-gate", "--config", "look.yaml")
-    for mode, is_told in (("raw", True), ("jaw", False)):
-        (tmp_path / "look.yaml").write_text(f"musetalk: {{parsing_mode: {mode}}}\nvideo: {{crf: 4}}")
-        done = musetalk("render", speech, "-o", f"{mode}.mp4", *look)
-        assert done.returncode == 0, done.stderr
-        assert ("parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr) is is_told
-        assert "masks from face parsing" in done.stderr
+    weights = write_parsing(home / "models")
+    (tmp_path / "sharp.yaml").write_text("video: {crf: 4}")
+    look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
+    done = musetalk("render", speech, "-o", "parsed.mp4", *look)
+    assert done.returncode == 0, done.stderr
+    assert "parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr
+    assert "masks from face parsing" in done.stderr
     assert len(list(avatar.glob("parsing-*.npz"))) == 1
-    raw, jaw = (read_pictures(ffmpeg, tmp_path / f"{mode}.mp4", SIDE, SIDE) for mode in ("raw", "jaw"))
-    assert np.abs(raw.astype(int) - jaw).max() > 20
+    weights.unlink()
+    done = musetalk("render", speech, "-o", "drawn.mp4", *look)
+    assert done.returncode == 0, done.stderr
+    assert "masks from landmarks" in done.stderr
+    parsed, drawn = (read_pictures(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("parsed", "drawn"))
+    assert np.abs(parsed.astype(int) - drawn).max() > 20
