@@ -27,7 +27,7 @@ from tools.parity.comparisons import Line
 from tools.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
-PARTS = ("whisper", "schemes", "blend", "vae", "unet", "folds")
+PARTS = ("whisper", "windows", "schemes", "blend", "vae", "unet", "folds")
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
@@ -61,6 +61,7 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
         configs = dataclasses.replace(CONFIGS, whisper=dataclasses.replace(CONFIGS.whisper, num_steps=1500))
     comparing: dict[str, Callable[[], Iterator[Line]]] = {
         "whisper": lambda: comparisons.compare_whisper(configs, voice),
+        "windows": comparisons.compare_windows,
         "schemes": lambda: comparisons.compare_schemes(configs, voice),
         "blend": comparisons.compare_blend,
         "vae": lambda: comparisons.compare_vae(configs),

@@ -27,6 +27,7 @@ from musetalk_cli.engine.models.musetalk.unet import UNet
 from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from musetalk_cli.engine.models.musetalk.weights import place
 from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
+from tests.engine.musetalk.test_features import IndexListener, heard_steps, upstream_by_hand
 from tools.parity import references
 
 SEED = 20
@@ -108,10 +109,10 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 @torch.inference_mode()
 def compare_folds(configs: NetConfigs, dtypes: tuple[torch.dtype, ...]) -> Iterator[Line]:
-    """Plain nets in fp32, then the folded ones in every precision on the same two faces."""
+    """Plain nets in fp32, then the folded ones in every precision on the same face."""
     unet_state = drawn(UNet, configs.unet)
     vae = drawn(VaeDecoder, configs.vae)
-    latents, tokens = _inputs(configs, 2)
+    latents, tokens = _inputs(configs, 1)
     plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
     folded_unet = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
     unet_state = fold_unet(unet_state, folded_unet, vae)
@@ -119,15 +120,15 @@ def compare_folds(configs: NetConfigs, dtypes: tuple[torch.dtype, ...]) -> Itera
     # Random weights give pictures of any spread; a real face fills the range.
     gain = float(0.5 / plain.std())
     for dtype in dtypes:
-        unet = place(build(UNet, folded_unet.config), unet_state, CPU.device, dtype)
+        unet = place(build(UNet, folded_unet.config), dict(unet_state), CPU.device, dtype)
         config = dataclasses.replace(configs.vae, is_folded=True)
-        decoder = place(build(VaeDecoder, config), decoder_state, CPU.device, dtype)
+        decoder = place(build(VaeDecoder, config), dict(decoder_state), CPU.device, dtype)
         mine = decoder(unet(latents.to(dtype), tokens.to(dtype))).float()
         if dtype == torch.float32:
             yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-            entry, looked = unet.look(latents[:1])
-            kept = unet.predict(entry, looked, unet.listen(tokens[:1]))
-            error = relative_error(kept, unet(latents, tokens)[:1])
+            entry, looked = unet.look(latents)
+            kept = unet.predict(entry, looked, unet.listen(tokens))
+            error = relative_error(kept, unet(latents, tokens))
             yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
         levels = (to_bgr(mine * gain).float() - to_bgr(plain * gain).float()).abs()
         name = str(dtype).removeprefix("torch.")
@@ -160,6 +161,15 @@ def compare_blend() -> Iterator[Line]:
     wanted = np.array(Image.fromarray(mask).resize((512, 512)))
     error = np.abs(resize_bicubic(mask, 512, 512).astype(int) - wanted).max()
     yield Line("mask resized", "Pillow's bicubic", float(error), "levels of 255, most", 0.0)
+
+
+def compare_windows() -> Iterator[Line]:
+    """Which steps of Whisper each frame hears by upstream's rule, over one of its joints, at several frame rates."""
+    apart = 0
+    for rate in (12, 15, 20, 24, 25, 30, 48):
+        mine = heard_steps(UpstreamFeatures(IndexListener(), Fraction(rate)), 1900, Fraction(rate))
+        apart = max(apart, int(np.abs(mine - upstream_by_hand(1900, rate, len(mine))).max()))
+    yield Line("feature windows, 12 to 48 fps", "upstream's slicing, step by step", float(apart), "steps, most", 0.0)
 
 
 def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
