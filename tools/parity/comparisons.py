@@ -20,7 +20,7 @@ from musetalk_cli.engine.models.musetalk.layouts import pick
 from musetalk_cli.engine.models.musetalk.listening import WhisperListener
 from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, build
 from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic
+from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic, resize_bilinear
 from musetalk_cli.engine.models.musetalk.positions import position_code
 from musetalk_cli.engine.models.musetalk.random_weights import random_state
 from musetalk_cli.engine.models.musetalk.unet import UNet
@@ -158,6 +158,10 @@ def compare_blend() -> Iterator[Line]:
     body.paste(large, (crop.left, crop.top), Image.fromarray(mask))
     error = np.abs(mine.astype(int) - np.array(body)).max()
     yield Line("jaw blend, 1280 × 720", "Pillow's crop, paste and paste", float(error), "levels of 255, most", 0.0)
+    frame_sized = cv2.resize(frame, (700, 700), interpolation=cv2.INTER_NEAREST)
+    wanted = np.array(Image.fromarray(frame_sized).resize((512, 512), Image.Resampling.BILINEAR))
+    error = np.abs(resize_bilinear(frame_sized, 512, 512).astype(int) - wanted).max()
+    yield Line("face for parsing resized", "Pillow's bilinear", float(error), "levels of 255, most", 0.0)
     wanted = np.array(Image.fromarray(mask).resize((512, 512)))
     error = np.abs(resize_bicubic(mask, 512, 512).astype(int) - wanted).max()
     yield Line("mask resized", "Pillow's bicubic", float(error), "levels of 255, most", 0.0)
