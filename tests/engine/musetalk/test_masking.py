@@ -30,9 +30,9 @@ from musetalk_cli.engine.models.musetalk.blend import (  # noqa: E402
 from musetalk_cli.engine.models.musetalk.latents import KeptPlace  # noqa: E402
 from musetalk_cli.engine.models.musetalk.masking import (  # noqa: E402
     DrawnClasses,
+    ParsedMasks,
     cut_square,
     parse_avatar,
-    parsed_masks,
 )
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
 
@@ -105,11 +105,13 @@ def test_masks_follow_what_was_parsed_and_landmarks_where_that_is_nothing() -> N
     parts = face_parts(avatar, None, PREPARED)
     left_half, nothing = np.zeros((512, 512), np.uint8), np.zeros((512, 512), np.uint8)
     left_half[:, :256] = SKIN
-    (mask,) = parsed_masks(ClassMaps.pack([left_half]), parts, MaskSettings("raw"))
+    masks = ParsedMasks(ClassMaps.pack([left_half]), parts, MaskSettings("raw"))
+    mask = masks[0]
+    assert masks[0] is mask
     assert mask[48, 20] == 255
     assert mask[48, 44] == 0
     assert mask[:, [0, -1]].max() == mask[-1].max() == 0
-    (mask,) = parsed_masks(ClassMaps.pack([nothing]), parts, MaskSettings())
+    mask = ParsedMasks(ClassMaps.pack([nothing]), parts, MaskSettings())[0]
     np.testing.assert_array_equal(mask, parts.masks[0])
 
 
@@ -121,7 +123,7 @@ def test_classes_drawn_from_landmarks_give_the_masks_that_landmarks_give(name: s
     settings = MaskSettings(mode, 70, 110)  # type: ignore[arg-type]
     parts = face_parts(avatar, None, PartSettings(10, settings))
     maps = ClassMaps.pack([DrawnClasses(avatar, parts.boxes)[0]])
-    difference = np.abs(parsed_masks(maps, parts, settings).astype(int) - parts.masks)
+    difference = np.abs(ParsedMasks(maps, parts, settings)[0].astype(int) - parts.masks[0])
     assert difference.mean() < (6 if mode == "jaw" else 2)
 
 

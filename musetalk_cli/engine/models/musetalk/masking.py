@@ -99,14 +99,21 @@ def parse_avatar(
     return maps
 
 
-def parsed_masks(maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> ByteArray:
-    """Masks like those of ``parts``, of parsed skin and lips; where parsing found no face, those of ``parts``."""
-    masks = as_bytes(parts.masks.copy())
-    for index, box in enumerate(parts.boxes):
-        mask = soften_mask(mode_mask(maps[index], settings), box)
-        if mask.any():
-            masks[index] = mask
-    return masks
+class ParsedMasks:
+    """Masks like those of ``parts``, but of parsed skin and lips; where parsing found no face, those of ``parts``.
+
+    Each is made when it is first asked for, in some milliseconds, and then kept. Several threads may ask.
+    """
+
+    def __init__(self, maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> None:
+        self._maps, self._parts, self._settings = maps, parts, settings
+        self._made: dict[int, ByteArray] = {}
+
+    def __getitem__(self, index: int) -> ByteArray:
+        if index not in self._made:
+            mask = soften_mask(mode_mask(self._maps[index], self._settings), self._parts.boxes[index])
+            self._made[index] = mask if mask.any() else as_bytes(self._parts.masks[index])
+        return self._made[index]
 
 
 def cut_square(picture: ByteArray, crop: Box) -> ByteArray:

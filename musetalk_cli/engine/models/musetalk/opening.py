@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from musetalk_cli.engine.models.musetalk.loading import (
     random_encoder,
     random_nets,
 )
-from musetalk_cli.engine.models.musetalk.masking import DrawnClasses, parse_avatar, parsed_masks
+from musetalk_cli.engine.models.musetalk.masking import DrawnClasses, ParsedMasks, parse_avatar
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
 from musetalk_cli.engine.models.musetalk.random_weights import LABEL
@@ -91,13 +91,20 @@ def open_model(
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
     gate = SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None
-    parts, upstream = face.parts, None
-    if settings.follows_upstream:
-        upstream = UpstreamLook(maps or DrawnClasses(face.avatar, parts.boxes), settings.mask)
-    elif maps:
-        parts = replace(parts, masks=parsed_masks(maps, parts, settings.mask))
-    note = "" if weights else LABEL
-    model = MuseTalkModel(nets, face.avatar, parts, latents, frame_rate, height_px, gate, note=note, upstream=upstream)
+    classes = maps or DrawnClasses(face.avatar, face.parts.boxes)
+    upstream = UpstreamLook(classes, settings.mask) if settings.follows_upstream else None
+    model = MuseTalkModel(
+        nets,
+        face.avatar,
+        face.parts,
+        latents,
+        frame_rate,
+        height_px,
+        gate,
+        note="" if weights else LABEL,
+        masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
+        upstream=upstream,
+    )
     tell(f"{model.name} on {describe_device(precision)}, masks from {'face parsing' if maps else 'landmarks'}")
     if upstream and not maps:
         tell("upstream's masks come from face parsing, which is not here: musetalk models download face-parsing")

@@ -34,14 +34,20 @@ class Placing(Protocol):
         """A painted face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
 
 
+class Masks(Protocol):
+    """A mask for every avatar frame."""
+
+    def __getitem__(self, index: int) -> ByteArray:
+        """uint8 (h, w), to be stretched over the frame's box."""
+
+
 class Placements:
     """Avatar frames, each ready to take faces; several threads may ask.
 
-    ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown; ``masks`` uint8 (n, h, w),
-    each stretched over its box.
+    ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown.
     """
 
-    def __init__(self, boxes: NDArray[np.int32], masks: ByteArray) -> None:
+    def __init__(self, boxes: NDArray[np.int32], masks: Masks) -> None:
         self._boxes, self._masks = boxes, masks
         self._place = lru_cache(NUM_KEPT)(self._make)
 
