@@ -14,6 +14,7 @@ from torch import Tensor
 
 from musetalk_cli.engine.blocks import BlockCutter
 from musetalk_cli.engine.models.musetalk.blend import Box, JawBlend, crop_box
+from musetalk_cli.engine.models.musetalk.devices import DTYPES
 from musetalk_cli.engine.models.musetalk.features import AnchoredFeatures, UpstreamFeatures
 from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet
 from musetalk_cli.engine.models.musetalk.layouts import pick
@@ -108,35 +109,50 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 
 @torch.inference_mode()
-def compare_folds(configs: NetConfigs, dtypes: tuple[torch.dtype, ...]) -> Iterator[Line]:
-    """Plain nets in fp32, then the folded ones in every precision on the same face."""
+def compare_folds(configs: NetConfigs) -> Iterator[Line]:
+    """Plain nets in fp32 against the folded ones on the same face."""
     unet_state = drawn(UNet, configs.unet)
     vae = drawn(VaeDecoder, configs.vae)
     latents, tokens = _inputs(configs, 1)
     plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
-    folded_unet = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
-    unet_state = fold_unet(unet_state, folded_unet, vae)
+    unet, decoder = _folded(configs, unet_state, vae)
+    mine = decoder(unet(latents, tokens))
+    yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
+    yield from _compare_pictures("fp32", "plain ones in fp32", mine, plain)
+    entry, looked = unet.look(latents)
+    error = relative_error(unet.predict(entry, looked, unet.listen(tokens)), unet(latents, tokens))
+    yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
+
+
+@torch.inference_mode()
+def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
+    """The folded nets' face in 16 bits against the same in fp32; bf16, taken only on request, has no limit."""
+    latents, tokens = _inputs(configs, 1)
+    unet, decoder = _folded(configs, drawn(UNet, configs.unet), drawn(VaeDecoder, configs.vae))
+    wanted = decoder(unet(latents, tokens))
+    dtype = DTYPES[name]
+    mine = decoder.to(dtype)(unet.to(dtype)(latents.to(dtype), tokens.to(dtype))).float()
+    yield from _compare_pictures(name, "the same in fp32", mine, wanted, limit=1.0 if name == "fp16" else None)
+
+
+def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDecoder]:
+    folded = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
+    decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
     decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."))
+    return (
+        place(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
+        place(decoder, decoder_state, CPU.device, CPU.dtype),
+    )
+
+
+def _compare_pictures(
+    name: str, against: str, mine: Tensor, wanted: Tensor, limit: float | None = None
+) -> Iterator[Line]:
     # Random weights give pictures of any spread; a real face fills the range.
-    gain = float(0.5 / plain.std())
-    for dtype in dtypes:
-        unet = place(build(UNet, folded_unet.config), dict(unet_state), CPU.device, dtype)
-        config = dataclasses.replace(configs.vae, is_folded=True)
-        decoder = place(build(VaeDecoder, config), dict(decoder_state), CPU.device, dtype)
-        mine = decoder(unet(latents.to(dtype), tokens.to(dtype))).float()
-        if dtype == torch.float32:
-            yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-            entry, looked = unet.look(latents)
-            kept = unet.predict(entry, looked, unet.listen(tokens))
-            error = relative_error(kept, unet(latents, tokens))
-            yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
-        levels = (to_bgr(mine * gain).float() - to_bgr(plain * gain).float()).abs()
-        name = str(dtype).removeprefix("torch.")
-        limit = 1.0 if dtype == torch.float16 else None
-        yield Line(
-            f"pictures, folded, {name}", "plain ones in fp32", float(levels.mean()), "levels of 255, mean", limit
-        )
-        yield Line(f"pictures, folded, {name}", "plain ones in fp32", float(levels.max()), "levels of 255, most", None)
+    gain = float(0.5 / wanted.std())
+    levels = (to_bgr(mine * gain).float() - to_bgr(wanted * gain).float()).abs()
+    for what, error, most in (("mean", levels.mean(), limit), ("most", levels.max(), None)):
+        yield Line(f"pictures, folded, {name}", against, float(error), f"levels of 255, {what}", most)
 
 
 def compare_blend() -> Iterator[Line]:
