@@ -95,6 +95,7 @@ def pipeline_settings(config: Config, name: str) -> PipelineSettings:
         # A neural model makes one batch at a time: a second worker puts the last one's faces into place meanwhile.
         num_workers=count_workers(config.performance.parallel_workers if name == "warp" else 2),
         frame_rate=config.video.frame_rate,
+        has_double_turns=config.compat == "upstream",
     )
 
 

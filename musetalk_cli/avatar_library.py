@@ -54,7 +54,8 @@ def choose_avatar(config: Config) -> ChosenAvatar:
 
     folder = _find_folder(config)
     record = read_record(folder)
-    own_px = record.height if record.frame_rate is not None else min(record.height, STILL_HEIGHT_PX)
+    is_whole = record.frame_rate is not None or config.compat == "upstream"
+    own_px = record.height if is_whole else min(record.height, STILL_HEIGHT_PX)
     height_px = config.video.size or own_px
     return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
 

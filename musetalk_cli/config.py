@@ -125,6 +125,14 @@ class WarpConfig:
 
 
 @dataclass(frozen=True)
+class MuseTalkConfig:
+    parsing_mode: Literal["auto", "jaw", "raw", "neck"] = "auto"
+    left_cheek_width: Annotated[int, Range(0, 256)] = 90
+    right_cheek_width: Annotated[int, Range(0, 256)] = 90
+    extra_margin: Annotated[int, Range(0, 200)] | None = None
+
+
+@dataclass(frozen=True)
 class SilenceConfig:
     gate: bool = True
     threshold_dbfs: Annotated[float, Range(-90, 0)] = -52.0
@@ -148,12 +156,14 @@ class Config:
     device: Annotated[str, Check(_be_a_device)] = "auto"
     precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
     random_weights: bool = False
+    compat: Literal["none", "upstream"] = "none"
     ffmpeg: Annotated[str, Check(_be_something)] = "auto"
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
     stream: StreamConfig = StreamConfig()
     warp: WarpConfig = WarpConfig()
+    musetalk: MuseTalkConfig = MuseTalkConfig()
     silence: SilenceConfig = SilenceConfig()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
 from musetalk_cli.config import Config
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import ConfigError, SinkError
 from musetalk_cli.model_choice import choose_model
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def build_live_pipeline(
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
     from musetalk_cli.engine.pipeline import Pipeline
 
+    if config.compat == "upstream":
+        hint = "leave 'compat' out of the settings, or use musetalk render"
+        raise ConfigError("the official script hears up to 30 s ahead, which a stream cannot", hint=hint)
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, tell)

@@ -16,7 +16,6 @@ from musetalk_cli.folders import weight_store
 if TYPE_CHECKING:
     from musetalk_cli.avatar_library import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.parts import FaceParts
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
 
@@ -32,11 +31,13 @@ def choose_model(config: Config, tell: Tell) -> str:
     """The model's name: ``config.model``, or for auto the best that is fast here, cheapest questions first.
 
     Where nothing of MuseTalk is installed, that is warp without a word; otherwise ``tell`` is told why. Raises
-    ConfigError for random weights of a model that has none, and ModelError when what was asked for is not installed.
+    ConfigError for what only MuseTalk has, asked of warp, and ModelError when what was asked for is not installed.
     """
-    if config.model == "warp" and config.random_weights:
-        raise ConfigError("the warp model has no random weights", hint="leave --random-weights out, or choose --model")
-    name = BEST if config.model == "auto" and config.random_weights else config.model
+    wants_musetalk = config.random_weights or config.compat == "upstream"
+    if config.model == "warp" and wants_musetalk:
+        what, flag = ("random weights", "random-weights") if config.random_weights else ("official script", "compat")
+        raise ConfigError(f"the warp model has no {what}", hint=f"leave --{flag} out, or choose --model")
+    name = BEST if config.model == "auto" and wants_musetalk else config.model
     if name == "auto":
         return _choose_automatically(config, tell)
     if name != "warp":
@@ -46,11 +47,16 @@ def choose_model(config: Config, tell: Tell) -> str:
 
 def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
     """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
-    from musetalk_cli.engine.models.musetalk.opening import AvatarFace, open_model
+    from musetalk_cli.engine.avatar.parts import face_parts
+    from musetalk_cli.engine.models.musetalk.opening import AvatarFace, open_model, part_settings
 
-    weights = None if config.random_weights else _find_weights(name)
-    face = AvatarFace(avatar, _face_parts(chosen, avatar), chosen.folder)
-    return open_model(_settings(config, name), weights, face, config.video.frame_rate, chosen.height_px, tell)
+    weights = None if config.random_weights else {**_find_weights(name), **_find_parsing()}
+    settings = _settings(config, name)
+    parts = face_parts(
+        avatar, chosen.folder, part_settings(settings.version, config.musetalk.extra_margin, settings.mask)
+    )
+    face = AvatarFace(avatar, parts, chosen.folder)
+    return open_model(settings, weights, face, config.video.frame_rate, chosen.height_px, tell)
 
 
 def count_cores() -> int:
@@ -107,19 +113,24 @@ def _has_weights(name: str) -> bool:
     return all(store.find(part) for part in get_weight_set(name).parts)
 
 
-def _face_parts(chosen: ChosenAvatar, avatar: Avatar) -> FaceParts:
-    """A prepared avatar's own, or those of a built-in portrait, from its landmarks."""
-    from musetalk_cli.engine.avatar.parts import drawn_face_parts, load_face_parts
+def _find_parsing() -> dict[str, Path]:
+    """Face parsing's weights, which are optional."""
+    from musetalk_cli.engine.weights.registry import PARSING
 
-    if chosen.folder:
-        return load_face_parts(chosen.folder)
-    return drawn_face_parts(avatar.landmarks[0], (avatar.width, avatar.height))
+    path = weight_store().find(PARSING)
+    return {} if path is None else {PARSING.kind: path}
 
 
 def _settings(config: Config, name: str) -> MuseTalkSettings:
+    from musetalk_cli.engine.avatar.masks import MaskSettings
     from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
     from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
 
+    look = config.musetalk
+    # The official script, too, paints what a version was trained for.
+    mode = look.parsing_mode
+    if mode == "auto":
+        mode = "raw" if name == "musetalk-1.0" else "jaw"
     silence = asdict(config.silence)
     has_gate = silence.pop("gate")
     return MuseTalkSettings(
@@ -130,4 +141,6 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         # Two logical cores share one core's arithmetic: on two of them, one thread was as fast as two.
         num_threads=max(1, count_cores() // 2),
         silence=SilenceSettings(**silence) if has_gate else None,
+        mask=MaskSettings(mode, look.left_cheek_width, look.right_cheek_width),
+        follows_upstream=config.compat == "upstream",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from musetalk_cli import model_choice
-from musetalk_cli.config import Config, SilenceConfig
+from musetalk_cli.config import Config, MuseTalkConfig, SilenceConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.model_choice import choose_model
@@ -110,6 +110,45 @@ def test_random_weights_need_no_files(machine: Machine) -> None:
     assert machine.choose(model="musetalk-1.0", random_weights=True) == "musetalk-1.0"
     with pytest.raises(ConfigError):
         machine.choose(model="warp", random_weights=True)
+
+
+def test_following_the_official_script_means_musetalk(machine: Machine) -> None:
+    machine.has_torch(True)
+    machine.has_weights()
+    assert machine.choose(compat="upstream") == "musetalk-1.5"
+    with pytest.raises(ConfigError, match="official script"):
+        machine.choose(model="warp", compat="upstream")
+
+
+@pytest.mark.parametrize(
+    ("name", "look", "mode", "margin_px"),
+    [
+        ("musetalk-1.5", MuseTalkConfig(), "jaw", 10),
+        ("musetalk-1.0", MuseTalkConfig(), "raw", 0),
+        ("musetalk-1.0", MuseTalkConfig("jaw", 40, 130, extra_margin=7), "jaw", 7),
+        ("musetalk-1.5", MuseTalkConfig("neck", extra_margin=0), "neck", 0),
+    ],
+)
+def test_what_is_painted_is_the_settings_or_what_a_version_was_made_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, look: MuseTalkConfig, mode: str, margin_px: int
+) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    from musetalk_cli.avatar_library import choose_avatar
+    from musetalk_cli.engine.models.musetalk import opening
+
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
+    opened: list[tuple[opening.MuseTalkSettings, opening.AvatarFace]] = []
+    monkeypatch.setattr(opening, "open_model", lambda settings, weights, face, *rest: opened.append((settings, face)))
+    boxes = []
+    for config in (Config(random_weights=True), Config(random_weights=True, musetalk=look, compat="upstream")):
+        chosen = choose_avatar(config)
+        model_choice.open_musetalk(config, "musetalk-1.5" if not boxes else name, chosen, chosen.load(), str)
+        boxes.append(opened[-1][1].parts.boxes[0])
+    settings = opened[-1][0]
+    assert (settings.mask.mode, settings.mask.left_cheek_px) == (mode, look.left_cheek_width)
+    assert settings.mask.right_cheek_px == look.right_cheek_width
+    assert settings.follows_upstream
+    assert (boxes[1] - boxes[0]).tolist() == [0, 0, 0, margin_px - 10]
 
 
 def test_the_gate_is_by_default_set_as_the_engine_has_it() -> None:

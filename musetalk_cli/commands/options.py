@@ -38,6 +38,12 @@ RandomWeightsOption = Annotated[
 SilenceGateOption = Annotated[
     bool | None, typer.Option("--silence-gate/--no-silence-gate", help="Keep the avatar's own mouth in silence.")
 ]
+CompatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compat", help="upstream: MuseTalk exactly as its official script does it, to compare with; or none."
+    ),
+]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches made at once, at most one per core.")]
@@ -65,6 +71,7 @@ KEY_OF_FLAG = {
     "precision": "precision",
     "random_weights": "random_weights",
     "silence_gate": "silence.gate",
+    "compat": "compat",
     "fps": "video.fps",
     "size": "video.size",
     "workers": "performance.parallel_workers",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.cycle import avatar_frame
+from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
 from musetalk_cli.engine.blocks import BlockCutter, Cutter, split_block, split_runs
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
@@ -27,13 +27,15 @@ STAGES = ("decode", "features", "avatar", "model", "composite", "encode")
 @dataclass(frozen=True)
 class PipelineSettings:
     """How the stages are set: ``block_s`` seconds a block, at most ``buffer_blocks`` blocks decoded ahead, and
-    ``num_workers`` batches of ``batch_size`` frames made at the same time."""
+    ``num_workers`` batches of ``batch_size`` frames made at the same time. ``has_double_turns``: an avatar that runs
+    forward and back shows its first and last frame twice."""
 
     block_s: float
     buffer_blocks: int
     batch_size: int
     num_workers: int
     frame_rate: Fraction
+    has_double_turns: bool = False
 
 
 class Pipeline:
@@ -197,7 +199,8 @@ class Pipeline:
 
     def _avatar_frames(self, frames: range) -> tuple[int, ...]:
         avatar, rate = self._avatar, self._settings.frame_rate
-        return tuple(avatar_frame(frame, rate, avatar.frame_rate, avatar.frames.num_frames) for frame in frames)
+        cycle = double_turn_index if self._settings.has_double_turns else cycle_index
+        return tuple(avatar_frame(frame, rate, avatar.frame_rate, avatar.frames.num_frames, cycle) for frame in frames)
 
     def _make_faces(self, batch: FeatureBatch | HeldBatch) -> list[FaceBatch | HeldBatch]:
         if isinstance(batch, HeldBatch):

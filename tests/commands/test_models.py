@@ -18,8 +18,9 @@ import pytest
 for library in ("torch", "safetensors", "huggingface_hub"):
     pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
 
+from musetalk_cli.engine.weights.registry import PARSING  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
+from tests.engine.musetalk.official_files import write_models, write_parsing  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS  # noqa: E402
 from tests.hub_server import Hub, serve_hub  # noqa: E402
 from tests.small_models import hub_files, write_registry  # noqa: E402
@@ -314,3 +315,19 @@ def test_names_that_are_wrong_get_the_nearest(models: Run) -> None:
     fails(models("download", "musetalk15", "-y"), "did you mean 'musetalk-1.5'?")
     fails(models("convert", "musetalk-1.5"), "missing", "musetalk models download musetalk-1.5")
     fails(models("verify"), "no weights")
+
+
+def test_face_parsing_is_fetched_into_the_place_where_a_model_looks(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "published"
+    path = write_parsing(folder)
+    write_registry(folder, folder / "registry.json")
+    with serve_hub(hub_files(folder)) as server:
+        command = [sys.executable, "-m", "tests.small_models", str(folder / "registry.json"), "models"]
+        environment = {**os.environ, "MUSETALK_HOME": str(home), "HF_ENDPOINT": server.url, "NO_PROXY": "*"}
+        for words in (["download", "face-parsing", "--yes"], ["verify", "face-parsing"]):
+            done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, env=environment)
+            assert done.returncode == 0, done.stderr
+    assert "official" in done.stdout
+    found = WeightStore(home).find(PARSING)
+    assert found is not None
+    assert found.read_bytes() == path.read_bytes()

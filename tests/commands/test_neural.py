@@ -33,7 +33,7 @@ from musetalk_cli.engine.colour import bgr_to_planes, planes_to_i420  # noqa: E4
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
 from tests.clips import portrait_picture  # noqa: E402
 from tests.engine.avatar.meshes import portrait_mesh  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
+from tests.engine.musetalk.official_files import write_models, write_parsing  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS  # noqa: E402
 from tests.media import read_pictures  # noqa: E402
 
@@ -184,3 +184,51 @@ def test_what_is_missing_is_said(musetalk: Musetalk, home: Path, upstream: Path,
     assert done.returncode == 2
     assert "must be auto, cuda, cuda:N, mps or cpu" in done.stderr
     assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_as_the_official_script_does_it(
+    musetalk: Musetalk, home: Path, upstream: Path, avatar: Path, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    WeightStore(home).refer_to(upstream)
+    options = ("--compat", "upstream", "--avatar", "anna", "--fps", FPS, "--stats", "stats.jsonl")
+    done = musetalk("render", speech, "-o", "theirs.mp4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "musetalk-1.5 on cpu, float32, masks from landmarks" in done.stderr
+    assert (
+        "upstream's masks come from face parsing, which is not here: musetalk models download face-parsing"
+        in done.stderr
+    )
+    assert len(read_pictures(ffmpeg, tmp_path / "theirs.mp4", SIDE, SIDE)) == NUM_FRAMES
+    # Silence is painted too.
+    assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["num_silent"] == 0
+
+
+def test_what_cannot_follow_the_official_script_says_so(musetalk: Musetalk, speech: Path, tmp_path: Path) -> None:
+    done = musetalk("render", speech, "--model", "warp", "--compat", "upstream")
+    assert done.returncode == 2
+    assert "the warp model has no official script" in done.stderr.splitlines()[-1]
+    (tmp_path / "their.yaml").write_text("compat: upstream")
+    done = musetalk("stream", "--input", speech, "-o", "live.mp4", "--config", "their.yaml")
+    assert done.returncode == 2
+    assert "30 s ahead, which a stream cannot" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_masks_come_from_face_parsing_where_its_weights_are(
+    musetalk: Musetalk, home: Path, upstream: Path, avatar: Path, speech: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    WeightStore(home).refer_to(upstream)
+    weights = write_parsing(home / "models")
+    (tmp_path / "sharp.yaml").write_text("video: {crf: 4}")
+    look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
+    done = musetalk("render", speech, "-o", "parsed.mp4", *look)
+    assert done.returncode == 0, done.stderr
+    assert "parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr
+    assert "masks from face parsing" in done.stderr
+    assert len(list(avatar.glob("parsing-*.npz"))) == 1
+    weights.unlink()
+    done = musetalk("render", speech, "-o", "drawn.mp4", *look)
+    assert done.returncode == 0, done.stderr
+    assert "masks from landmarks" in done.stderr
+    parsed, drawn = (read_pictures(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("parsed", "drawn"))
+    assert np.abs(parsed.astype(int) - drawn).max() > 20

@@ -98,6 +98,13 @@ def test_an_avatar_at_another_rate_keeps_its_own_pace(ffmpeg: str) -> None:
     assert frames.asked == list(range(0, 150, 2))
 
 
+def test_turns_are_shown_twice_where_that_is_wanted(ffmpeg: str) -> None:
+    frames = FakeFrames(num_frames=4)
+    avatar = fake_avatar(frames, Fraction(25))
+    run(build(ffmpeg, FakeSource([tone(0.4)]), FakeModel(), MemorySink(), avatar, has_double_turns=True))
+    assert frames.asked == [0, 1, 2, 3, 3, 2, 1, 0, 0, 1]
+
+
 @pytest.mark.parametrize("num_workers", [1, 2, 7])
 def test_the_number_of_workers_changes_nothing(ffmpeg: str, num_workers: int) -> None:
     outputs = []

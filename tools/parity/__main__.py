@@ -1,6 +1,7 @@
 """Print the parity table, one line after the other: ``python -m tools.parity [--small] [--write] VOICE.wav``.
 
-Every net is compared at its full size with weights by lot, one at a time; 12 GB of memory are enough.
+Every net is compared at its full size with weights by lot, one at a time; 12 GB of memory are enough. With ``--only``,
+``--write`` leaves the other parts' lines of the table as they were.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tools.parity.comparisons import Line
 from tools.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
-PARTS = ("whisper", "schemes", "blend", "vae", "unet", "folds")
+PARTS = ("whisper", "windows", "schemes", "blend", "vae", "unet", "folds", "bf16", "fp16")
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
@@ -45,10 +46,11 @@ def main() -> None:
     for line in run(args.small, read_voice(args.voice), args.only):
         lines.append(line)
         print(describe(line), flush=True)
-    text = f"{describe_run(args.small)}\n\n{HEAD}\n" + "\n".join(map(describe, lines))
-    print(f"\n{describe_run(args.small)}")
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"\n{describe_run(args.small)}; {time.process_time():.0f} s of CPU, {peak_gb:.1f} GB at most")
     if args.write:
-        update_section("parity", text, DOCUMENT)
+        rows = merge_rows(DOCUMENT.read_text(encoding="utf-8"), list(map(describe, lines)))
+        update_section("parity", f"{describe_run(args.small)}.\n\n{HEAD}\n" + "\n".join(rows), DOCUMENT)
     sys.exit(0 if all(line.is_kept for line in lines) else 1)
 
 
@@ -61,14 +63,31 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
         configs = dataclasses.replace(CONFIGS, whisper=dataclasses.replace(CONFIGS.whisper, num_steps=1500))
     comparing: dict[str, Callable[[], Iterator[Line]]] = {
         "whisper": lambda: comparisons.compare_whisper(configs, voice),
+        "windows": comparisons.compare_windows,
         "schemes": lambda: comparisons.compare_schemes(configs, voice),
         "blend": comparisons.compare_blend,
         "vae": lambda: comparisons.compare_vae(configs),
         "unet": lambda: comparisons.compare_unet(configs),
-        "folds": lambda: comparisons.compare_folds(configs, (torch.float32, torch.bfloat16, torch.float16)),
+        "folds": lambda: comparisons.compare_folds(configs),
+        "bf16": lambda: comparisons.compare_precision(configs, "bf16"),
+        "fp16": lambda: comparisons.compare_precision(configs, "fp16"),
     }
     for part in parts:
         yield from comparing[part]()
+
+
+def merge_rows(document: str, rows: list[str]) -> list[str]:
+    """The table's rows in a document with ``rows`` in place of those that compare the same, new ones at the end."""
+    section = document.partition("<!-- parity -->")[2].partition("<!-- end of parity -->")[0]
+    old = [line for line in section.splitlines() if line.startswith("| ") and line not in HEAD]
+    merged = {_what(row): row for row in old} | {_what(row): row for row in rows}
+    return list(merged.values())
+
+
+def _what(row: str) -> tuple[str, ...]:
+    """What a row compares with what, in which unit."""
+    cells = row.split("|")
+    return (*cells[1:3], cells[4])
 
 
 def describe(line: Line) -> str:
@@ -78,11 +97,9 @@ def describe(line: Line) -> str:
 
 
 def describe_run(is_small: bool) -> str:
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return (
         f"{date.today()}, {'small' if is_small else 'full-size'} nets with random weights, {platform.machine()} CPU, "
-        f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}; "
-        f"{time.process_time():.0f} s of CPU, {peak_gb:.1f} GB at most."
+        f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}"
     )
 
 

@@ -141,6 +141,11 @@ def read_arrays(folder: Path, record: AvatarRecord, file_name: str) -> dict[str,
     """The arrays of an npz file of an avatar, after its checksum was compared. Raises AvatarError."""
     path = folder / file_name
     data = _read_checked(path, record)
+    return unpack_arrays(path, data, _AGAIN)
+
+
+def unpack_arrays(path: Path, data: bytes, hint: str) -> dict[str, NDArray[Any]]:
+    """The arrays of the npz file ``path`` that holds ``data``. Raises AvatarError with ``hint``."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # Stored as they are, arrays cannot unfold into more than the file holds.
@@ -149,7 +154,7 @@ def read_arrays(folder: Path, record: AvatarRecord, file_name: str) -> dict[str,
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise AvatarError(f"{path} is damaged: {error}", hint=_AGAIN) from error
+        raise AvatarError(f"{path} is damaged: {error}", hint=hint) from error
 
 
 def _read_checked(path: Path, record: AvatarRecord) -> bytes:

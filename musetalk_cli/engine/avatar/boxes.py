@@ -14,26 +14,32 @@ _RIDGE = 29  # of the 68 points: the third of the nose's ridge stands at the box
 MIN_SIDE_PX = 8  # a box is never smaller, so that it can always be resized
 
 
-def face_boxes(points: FloatArray, size: tuple[int, int], *, bbox_shift: int = 0) -> NDArray[np.int32]:
+def face_boxes(
+    points: FloatArray, size: tuple[int, int], *, bbox_shift: int = 0, extra_margin_px: int = EXTRA_MARGIN_PX
+) -> NDArray[np.int32]:
     """Boxes int32 (n, 4): left, top, right, bottom (exclusive) in pixels, from meshes float32 (n, 468, 2).
 
     ``size`` is the picture's width and height. ``bbox_shift`` moves the middle, and so the line below which the mouth
-    is painted: down, for a mouth that opens more, where positive. Version 1.5 was trained with 0.
+    is painted: down, for a mouth that opens more, where positive. Version 1.5 was trained with 0. ``extra_margin_px``
+    lie below the chin.
     """
-    return np.array([_box(ibug68_of(mesh), size, bbox_shift) for mesh in points], dtype=np.int32).reshape(-1, 4)
+    boxes = [_box(ibug68_of(mesh), size, bbox_shift, extra_margin_px) for mesh in points]
+    return np.array(boxes, dtype=np.int32).reshape(-1, 4)
 
 
-def drawn_face_box(face: Landmarks, size: tuple[int, int], *, bbox_shift: int = 0) -> NDArray[np.int32]:
+def drawn_face_box(
+    face: Landmarks, size: tuple[int, int], *, bbox_shift: int = 0, extra_margin_px: int = EXTRA_MARGIN_PX
+) -> NDArray[np.int32]:
     """The same, int32 (4,), from landmarks alone, as the drawn portraits have them.
 
     Their nose has no point at the ridge's third; it lies two thirds of the way from the bridge to the tip.
     """
     bridge, tip = face.nose[:2]
     outline = np.concatenate([np.repeat((bridge + (tip - bridge) * 2 / 3)[None], _RIDGE + 1, axis=0), face.oval[7:30]])
-    return np.array(_box(outline.astype(np.float32), size, bbox_shift), dtype=np.int32)
+    return np.array(_box(outline.astype(np.float32), size, bbox_shift, extra_margin_px), dtype=np.int32)
 
 
-def _box(points: FloatArray, size: tuple[int, int], bbox_shift: int) -> tuple[int, int, int, int]:
+def _box(points: FloatArray, size: tuple[int, int], bbox_shift: int, extra_margin_px: int) -> tuple[int, int, int, int]:
     """MuseTalk's formula on whole pixels: from the ridge's point as far up as the chin is down, as wide as all points.
 
     Where it leaves the picture it is cut; MuseTalk would fall back on its detector's box.
@@ -41,7 +47,7 @@ def _box(points: FloatArray, size: tuple[int, int], bbox_shift: int) -> tuple[in
     whole = points.astype(np.int32)
     middle = int(whole[_RIDGE, 1]) + bbox_shift
     chin = int(whole[:, 1].max())
-    top, bottom = max(0, middle - (chin - middle)), chin + EXTRA_MARGIN_PX
+    top, bottom = max(0, middle - (chin - middle)), chin + extra_margin_px
     left, right = _inside(int(whole[:, 0].min()), int(whole[:, 0].max()), size[0])
     top, bottom = _inside(top, bottom, size[1])
     return left, top, right, bottom

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 
@@ -15,13 +16,25 @@ def cycle_index(step: int, num_frames: int) -> int:
     return place if place < num_frames else period - place
 
 
-def avatar_frame(frame: int, frame_rate: Fraction, avatar_rate: Fraction | None, num_frames: int) -> int:
+def double_turn_index(step: int, num_frames: int) -> int:
+    """The same as MuseTalk's official script has it: 0, 1 … n-1, n-1 … 1, 0, 0, 1 …: both turns show a frame twice."""
+    place = step % (2 * num_frames)
+    return min(place, 2 * num_frames - 1 - place)
+
+
+def avatar_frame(
+    frame: int,
+    frame_rate: Fraction,
+    avatar_rate: Fraction | None,
+    num_frames: int,
+    index_of: Callable[[int, int], int] = cycle_index,
+) -> int:
     """The avatar frame shown at output frame ``frame`` (``frame_rate`` per second).
 
     The avatar's own frames pass at ``avatar_rate`` per second, None for a still; of two equally near, the later one is
-    taken. The arithmetic is exact, so no drift builds up however long the stream is.
+    taken. The arithmetic is exact, so no drift builds up however long the stream is. ``index_of`` is the cycle.
     """
     if avatar_rate is None:
         return 0
     step = frame * avatar_rate / frame_rate + Fraction(1, 2)
-    return cycle_index(step.numerator // step.denominator, num_frames)
+    return index_of(step.numerator // step.denominator, num_frames)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,8 +18,7 @@ MASK_PX = 64
 # MuseTalk's parsing looks at a square around the face's box, half as large again, on 512 pixels; its figures below are
 # in those pixels, and so is what they are scaled from.
 EXPANSION = 1.5
-_PARSED_PX = 512
-_CHEEK_PX = 90  # columns outside ±90 of the middle belong to the cheeks
+PARSED_PX = 512
 _GROW_UP_PX, _GROW_DOWN_PX, _GROW_SIDE_PX = 16, 6, 10
 _CHEEK_SHRINK_SIDE_PX, _CHEEK_SHRINK_UP_PX = 34, 2
 _BLUR_SHARE = 0.1  # of the crop's width, the Gaussian's kernel
@@ -25,41 +26,91 @@ _UPPER_SHARE = 0.5  # of the crop's height: what lies above stays as it is
 
 # A quarter of the parsing's resolution: the mask is blurred over 50 of its pixels afterwards.
 _WORK_PX = 128
-_SCALE = _WORK_PX / _PARSED_PX
+_SCALE = _WORK_PX / PARSED_PX
 _SUBPIXEL_BITS = 8
 
 
-def face_mask(face: Landmarks, box: NDArray[np.int32]) -> ByteArray:
+@dataclass(frozen=True)
+class MaskSettings:
+    """What of the face a mask shows.
+
+    ``mode``: ``jaw``, the skin grown past its edges but shrunk sideways over the cheeks, and the mouth; ``raw``, skin
+    and mouth as they are; ``neck``, these and the neck. None of them shows the nose. For ``jaw``, ``left_cheek_px`` and
+    ``right_cheek_px`` say how far the part whose sides are not shrunk reaches from the middle, in 512ths of the square
+    around the face: a larger one paints more of that cheek.
+    """
+
+    mode: Literal["jaw", "raw", "neck"] = "jaw"
+    left_cheek_px: int = 90
+    right_cheek_px: int = 90
+
+
+DEFAULT = MaskSettings()
+
+
+def face_mask(face: Landmarks, box: NDArray[np.int32], settings: MaskSettings = DEFAULT) -> ByteArray:
     """The mask of one face, uint8 (MASK_PX, MASK_PX), to be stretched over its ``box`` (left, top, right, bottom).
 
     255 where the new face shows, 0 where the old one does; 0 along the box's left, right and lower edge, so that no
-    step shows there. It is MuseTalk's "jaw" mode with the face's outline, nose and lips taken from landmarks instead
-    of a parsing network: skin grown by 16 pixels up, 6 down and 10 aside, but shrunk sideways over the cheeks, without
-    the nose, with the mouth, below the box's middle, then blurred.
+    step shows there. It is MuseTalk's mask with the face's outline, nose and lips taken from landmarks instead of a
+    parsing network: in ``jaw`` mode skin grown by 16 pixels up, 6 down and 10 aside, but shrunk sideways over the
+    cheeks, without the nose, with the mouth, below the box's middle, then blurred.
     """
     crop = _Crop(box)
     skin = crop.fill(face.oval)
-    grown = cv2.dilate(skin, _reach(_GROW_SIDE_PX, _GROW_UP_PX, _GROW_DOWN_PX))
-    cheeks = cv2.erode(grown, _reach(_CHEEK_SHRINK_SIDE_PX, _CHEEK_SHRINK_UP_PX, _CHEEK_SHRINK_UP_PX))
-    middle, side = _WORK_PX // 2, round(_CHEEK_PX * _SCALE)
-    cheeks[:, middle - side : middle + side] = grown[:, middle - side : middle + side]
-    mouth = crop.fill(np.concatenate([face.outer_upper_lip, face.outer_lower_lip[::-1]]))
-    bridge, _, base, left, right = face.nose
-    nose = crop.fill(np.stack([bridge, right, base, left]))
-    mask = cv2.max(cv2.min(cheeks, cv2.bitwise_not(nose)), mouth)
+    if settings.mode == "jaw":
+        skin = _reshape_jaw(skin, settings)
+    elif settings.mode == "neck":
+        skin = as_bytes(cv2.max(skin, crop.fill(neck_outline(face, box))))
+    mouth = crop.fill(mouth_outline(face))
+    mask = cv2.max(cv2.min(skin, cv2.bitwise_not(crop.fill(nose_outline(face)))), mouth)
     return crop.soften(as_bytes(mask))
 
 
-def face_masks(points: FloatArray, boxes: NDArray[np.int32], report: Callable[[int], None]) -> ByteArray:
+def face_masks(
+    points: FloatArray, boxes: NDArray[np.int32], report: Callable[[int], None], settings: MaskSettings = DEFAULT
+) -> ByteArray:
     """The masks of meshes float32 (n, 468, 2) and their boxes int32 (n, 4): uint8 (n, MASK_PX, MASK_PX).
 
     ``report`` is told how many are done.
     """
     masks = np.empty((len(points), MASK_PX, MASK_PX), dtype=np.uint8)
     for index, (mesh, box) in enumerate(zip(points, boxes, strict=True)):
-        masks[index] = face_mask(landmarks_of(mesh), box)
+        masks[index] = face_mask(landmarks_of(mesh), box, settings)
         report(index + 1)
     return masks
+
+
+def soften_mask(mask: ByteArray, box: NDArray[np.int32]) -> ByteArray:
+    """A hard mask uint8 (n, n) of the square around a box, as ``face_mask`` gives one."""
+    return _Crop(box).soften(as_bytes(cv2.resize(mask, (_WORK_PX, _WORK_PX), interpolation=cv2.INTER_AREA)))
+
+
+def mouth_outline(face: Landmarks) -> FloatArray:
+    """Around both lips, (n, 2)."""
+    return np.concatenate([face.outer_upper_lip, face.outer_lower_lip[::-1]])
+
+
+def nose_outline(face: Landmarks) -> FloatArray:
+    """Bridge, wings and base, (4, 2)."""
+    bridge, _, base, left, right = face.nose
+    return np.stack([bridge, right, base, left])
+
+
+def neck_outline(face: Landmarks, box: NDArray[np.int32]) -> FloatArray:
+    """From one angle of the jaw along it to the other, and as far down again as the box is high, (n, 2)."""
+    jaw = face.oval[12:25]
+    depth = np.array([0, box[3] - box[1]], dtype=np.float32)
+    return np.concatenate([jaw, jaw[[-1, 0]] + depth])
+
+
+def _reshape_jaw(skin: ByteArray, settings: MaskSettings) -> ByteArray:
+    grown = cv2.dilate(skin, _reach(_GROW_SIDE_PX, _GROW_UP_PX, _GROW_DOWN_PX))
+    cheeks = cv2.erode(grown, _reach(_CHEEK_SHRINK_SIDE_PX, _CHEEK_SHRINK_UP_PX, _CHEEK_SHRINK_UP_PX))
+    left, right = (round(width * _SCALE) for width in (settings.left_cheek_px, settings.right_cheek_px))
+    middle = slice(_WORK_PX // 2 - left, _WORK_PX // 2 + right)
+    cheeks[:, middle] = grown[:, middle]
+    return as_bytes(cheeks)
 
 
 class _Crop:

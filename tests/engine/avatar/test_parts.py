@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
 from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX, drawn_face_box, face_boxes
-from musetalk_cli.engine.avatar.masks import MASK_PX, face_mask
+from musetalk_cli.engine.avatar.masks import MASK_PX, MaskSettings, face_mask, soften_mask
 from musetalk_cli.engine.avatar.mesh import ibug68_of
-from musetalk_cli.engine.avatar.parts import drawn_face_parts
-from musetalk_cli.engine.avatar.portrait import describe_portrait
+from musetalk_cli.engine.avatar.parts import PREPARED, PartSettings, face_parts, load_face_parts
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
+from tests.engine.avatar.test_avatar_files import write_avatar
 
 SIZE = (400, 600)
 
@@ -52,7 +56,7 @@ def test_a_box_never_leaves_the_picture(away: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", ["nora", "theo"])
 def test_a_portraits_mask_covers_the_mouth_and_fades_before_the_edge(name: str) -> None:
     drawn = describe_portrait(name)
-    parts = drawn_face_parts(drawn.landmarks, (drawn.width, drawn.height))
+    parts = face_parts(open_portrait(drawn), None, PREPARED)
     box, mask = parts.boxes[0], parts.masks[0]
     assert mask.shape == (MASK_PX, MASK_PX)
     for edge in (mask[:, 0], mask[:, -1], mask[-1]):
@@ -90,3 +94,61 @@ def test_a_mask_fits_a_box_of_another_shape() -> None:
     small = drawn_face_box(half, (drawn.width // 2, drawn.height // 2))
     whole = cv2.resize(face_mask(face, box), (32, 32), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(whole - cv2.resize(face_mask(half, small), (32, 32), interpolation=cv2.INTER_AREA)).mean() < 8
+
+
+def nora() -> Avatar:
+    return open_portrait(describe_portrait("nora"))
+
+
+def mask_of(settings: MaskSettings) -> np.ndarray:
+    return face_parts(nora(), None, PartSettings(EXTRA_MARGIN_PX, settings)).masks[0].astype(int)
+
+
+def test_a_wider_cheek_paints_more_of_its_own_side() -> None:
+    usual, middle = mask_of(MaskSettings()), MASK_PX // 2
+    for wider, own in (
+        (MaskSettings(left_cheek_px=140), slice(0, middle)),
+        (MaskSettings(right_cheek_px=140), slice(middle, None)),
+    ):
+        more = mask_of(wider) - usual
+        assert more.min() >= 0
+        assert more[:, own].max() > 50
+        assert more.sum() == pytest.approx(more[:, own].sum(), rel=0.02)
+    assert (mask_of(MaskSettings(left_cheek_px=0, right_cheek_px=0)) - usual).min() < -50
+
+
+def test_the_modes_show_skin_grown_or_as_it_is_and_the_neck() -> None:
+    jaw, raw, neck = (mask_of(MaskSettings(mode)) for mode in ("jaw", "raw", "neck"))
+    assert (neck - raw).min() >= 0
+    assert (neck - raw)[-12:].max() > 50
+    assert np.abs(neck - raw)[: MASK_PX * 2 // 3, MASK_PX // 4 : -MASK_PX // 4].max() == 0
+    # Raw skin reaches the sides of the cheeks, which jaw leaves out.
+    assert (raw - jaw)[MASK_PX // 2 :, : MASK_PX // 4].max() > 50
+    for mask in (jaw, raw, neck):
+        assert mask[MASK_PX * 3 // 4, MASK_PX // 2] > 250
+
+
+def test_a_margin_moves_the_lower_edge_alone() -> None:
+    avatar = nora()
+    usual = face_parts(avatar, None, PREPARED).boxes[0]
+    for margin_px in (0, 25):
+        box = face_parts(avatar, None, PartSettings(margin_px, MaskSettings())).boxes[0]
+        assert (box - usual).tolist() == [0, 0, 0, margin_px - EXTRA_MARGIN_PX]
+
+
+def test_prepared_parts_are_taken_where_they_fit_and_made_anew_elsewhere(tmp_path: Path) -> None:
+    folder = write_avatar(tmp_path / "anna", 2)
+    avatar, prepared = open_avatar_folder(folder), load_face_parts(folder)
+    np.testing.assert_array_equal(face_parts(avatar, folder, PREPARED).boxes, prepared.boxes)
+    other = face_parts(avatar, folder, PartSettings(EXTRA_MARGIN_PX, MaskSettings(left_cheek_px=91)))
+    np.testing.assert_array_equal(other.boxes, face_boxes(avatar.points, (avatar.width, avatar.height)))
+    assert other.masks.any()
+    avatar.close()
+
+
+def test_a_hard_mask_is_softened_like_a_drawn_one() -> None:
+    drawn = describe_portrait("nora")
+    box = drawn_face_box(drawn.landmarks, (drawn.width, drawn.height))
+    soft = soften_mask(np.full((512, 512), 255, np.uint8), box).astype(int)
+    assert soft[[0, -1]].max() == soft[:, [0, -1]].max() == 0
+    assert soft[MASK_PX * 3 // 4, MASK_PX // 2] == 255

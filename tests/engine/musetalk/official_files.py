@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from musetalk_cli.engine.models.musetalk.face_parsing import FaceParsingNet
 from musetalk_cli.engine.models.musetalk.loading import NetConfigs, build
 from musetalk_cli.engine.models.musetalk.random_weights import random_state
 from musetalk_cli.engine.models.musetalk.unet import UNet
@@ -76,6 +77,32 @@ def write_models(folder: Path, configs: NetConfigs, seed: int = 3) -> Path:
     openai = openai_whisper(whisper) | {"decoder.positional_embedding": torch.zeros(4, 4)}
     torch.save({"dims": {"n_mels": 80}, "model_state_dict": openai}, folder / "whisper" / "tiny.pt")
     return folder
+
+
+def parsing_state(seed: int = 5) -> State:
+    """Face parsing by lot, at its only size: variances are positive."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in FaceParsingNet().state_dict().items()}
+    values = {}
+    for name, shape in shapes.items():
+        if name.endswith("num_batches_tracked"):
+            values[name] = torch.tensor(80_000)
+        elif len(shape) == 4:
+            fan_in = shape[1] * shape[2] * shape[3]
+            values[name] = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
+        else:
+            centre = 1.0 if name.endswith(("weight", "var")) else 0.0
+            values[name] = centre + 0.2 * torch.rand(shape, generator=generator)
+    return values
+
+
+def write_parsing(models: Path) -> Path:
+    """Face parsing's file, in the container of 2019."""
+    path = models / "face-parse-bisent" / "79999_iter.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(parsing_state(), path, _use_new_zipfile_serialization=False)
+    return path
 
 
 def unet_json(configs: NetConfigs) -> dict[str, object]:

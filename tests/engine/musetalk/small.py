@@ -17,6 +17,7 @@ from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
 from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
 from musetalk_cli.engine.models.musetalk.unet import UNetConfig
+from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
 
@@ -44,11 +45,18 @@ def face_parts(avatar: Avatar) -> FaceParts:
     return FaceParts(boxes, masks)
 
 
-def small_model(avatar: Avatar, frame_rate: Fraction, height_px: int, *, has_gate: bool = True) -> MuseTalkModel:
-    """The whole model on small nets with weights by lot."""
+def small_latents(avatar: Avatar, parts: FaceParts) -> torch.Tensor:
+    """Every frame's, from a small encoder with weights by lot."""
+    return avatar_latents(avatar, parts, lambda: FaceEncoder(random_encoder(CPU, 2, CONFIGS)), None, str)
+
+
+def small_model(
+    avatar: Avatar, frame_rate: Fraction, height_px: int, *, has_gate: bool = True, upstream: UpstreamLook | None = None
+) -> MuseTalkModel:
+    """The whole model on small nets with weights by lot; with ``upstream`` it has no gate."""
     torch.set_num_threads(1)
     parts = face_parts(avatar)
-    latents = avatar_latents(avatar, parts, lambda: FaceEncoder(random_encoder(CPU, 2, CONFIGS)), None, str)
-    gate = SilenceGate(SilenceSettings()) if has_gate else None
+    latents = small_latents(avatar, parts)
+    gate = SilenceGate(SilenceSettings()) if has_gate and not upstream else None
     nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
-    return MuseTalkModel(nets, avatar, parts, latents, frame_rate, height_px, gate)
+    return MuseTalkModel(nets, avatar, parts, latents, frame_rate, height_px, gate, upstream=upstream)

@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.musetalk.blend import (
     jaw_mask,
     soften,
 )
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic
+from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic, resize_bilinear
 
 FACES = [Box(150, 100, 350, 340), Box(2, 3, 161, 200), Box(420, 250, 640, 480)]
 
@@ -124,3 +124,6 @@ def test_resizing_is_pillows_to_the_last_bit(size: tuple[int, int]) -> None:
     mask[100:300, 100:300] = 255
     mask[150:250, 150:250] = 0
     np.testing.assert_array_equal(resize_bicubic(mask, *size), np.array(image.fromarray(mask).resize(size)))
+    coloured = picture(411, 411)
+    wanted = image.fromarray(coloured).resize(size, image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(resize_bilinear(coloured, *size), np.array(wanted))

@@ -13,6 +13,7 @@ from torch.nn import functional  # noqa: E402
 
 from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser, FaceParsingNet  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
+from tests.engine.musetalk.official_files import parsing_state  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,20 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def state():
-    generator = torch.Generator().manual_seed(5)
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in FaceParsingNet().state_dict().items()}
-    values = {}
-    for name, shape in shapes.items():
-        if name.endswith("num_batches_tracked"):
-            values[name] = torch.tensor(80_000)
-        elif len(shape) == 4:
-            fan_in = shape[1] * shape[2] * shape[3]
-            values[name] = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
-        else:
-            centre = 1.0 if name.endswith(("weight", "var")) else 0.0
-            values[name] = centre + 0.2 * torch.rand(shape, generator=generator)
-    return values
+    return parsing_state()
 
 
 def normed(x, state, name):
@@ -109,15 +97,15 @@ def test_a_file_of_the_old_kind_is_loaded_and_parses_a_face(state, tmp_path: Pat
     path = tmp_path / "79999_iter.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)  # as in 2019
     parser = FaceParser.load(path, CPU)
-    face = np.random.default_rng(0).integers(0, 255, (700, 600, 3), dtype=np.uint8)
+    face = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
     classes = parser.parse(face)
     assert classes.shape == (512, 512)
     assert classes.dtype == np.uint8
     assert classes.max() < 19
 
-    import cv2
-
-    small = cv2.resize(face, (512, 512), interpolation=cv2.INTER_AREA)[:, :, ::-1].astype(np.float32) / 255
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
+    small = image.fromarray(face[:, :, ::-1].copy()).resize((512, 512), image.Resampling.BILINEAR)
+    small = np.asarray(small, np.float32) / 255
     values = (small - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
     with torch.inference_mode():
         scores = reference(torch.from_numpy(values.transpose(2, 0, 1).copy())[None], state)[0]

@@ -62,7 +62,7 @@ def heard_steps(scheme, num_steps: float, rate: Fraction = FPS_25, block_s: floa
         scheme.features(block).reshape(len(block.frames), 10, 2)[:, :, 0]
         for block in blocks_of(num_steps, scheme.before_s, scheme.after_s, block_s, rate)
     ]
-    return np.concatenate(parts).astype(int) - 1
+    return np.rint(np.concatenate(parts)).astype(int) - 1
 
 
 def upstream_by_hand(num_steps: int, fps: float, num_frames: int) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_every_step_has_past_and_comes_from_inside_its_window(block_s: float) ->
     np.testing.assert_array_equal(heard[20:-20, 4], own[20:-20])
 
 
-def test_the_window_slides_by_ten_seconds_and_keeps_its_past() -> None:
+def test_the_window_slides_by_ten_seconds_and_one_block_is_heard_in_both() -> None:
     lengths = []
 
     class Measuring(IndexListener):
@@ -142,9 +142,27 @@ def test_the_window_slides_by_ten_seconds_and_keeps_its_past() -> None:
             return super().listen(samples)
 
     heard_steps(AnchoredFeatures(Measuring(), FPS_25), 50 * 100)
-    assert lengths[:14] == pytest.approx([2 * n + 2.12 for n in range(13)] + [28.12])
-    assert min(lengths[14:]) == 20.0  # the last one, which ends with the stream
+    growing = [2 * n + 2.12 for n in range(14)]
+    # The block from 26 to 28 s in both windows, then up to 38 s in the second alone, and so on.
+    assert lengths[:21] == pytest.approx([*growing, 18.12, *growing[9:14], 18.12])
     assert max(lengths) <= 30.0
+
+
+@pytest.mark.parametrize("block_s", [0.52, 2.0, 3.96])
+def test_one_window_fades_into_the_next_evenly(block_s: float) -> None:
+    """Each window says its own number of every step; what is in between says how much of each a frame has."""
+
+    class Numbering(IndexListener):
+        def listen(self, samples: np.ndarray) -> np.ndarray:
+            start_s = max(0.0, (samples[0] - 1) * STEP / 16_000)
+            return np.full((1500, 2, 1), start_s / 10, np.float32)
+
+    rate = Fraction(30)
+    scheme = AnchoredFeatures(Numbering(), rate)
+    blocks = blocks_of(50 * 45, scheme.before_s, scheme.after_s, block_s, rate)
+    windows = np.concatenate([scheme.features(block) for block in blocks])[:, 10]
+    times_s = np.arange(len(windows)) / 30
+    np.testing.assert_allclose(windows, np.interp(times_s, [27.6, 28, 37.6, 38], [0, 1, 1, 2]), atol=1e-6)
 
 
 def test_the_upstream_scheme_hears_each_window_once() -> None:

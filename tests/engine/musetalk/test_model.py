@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.avatar.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
 from musetalk_cli.engine.models.musetalk import opening  # noqa: E402
-from musetalk_cli.engine.models.musetalk.latents import LatentStore, avatar_latents  # noqa: E402
+from musetalk_cli.engine.models.musetalk.latents import KeptPlace, avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
@@ -58,7 +58,7 @@ def test_boxes_follow_the_frames_size_and_stay_inside() -> None:
 
 def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
     told: list[str] = []
-    store = LatentStore(folder, VAE)
+    store = KeptPlace(folder, VAE)
     made = avatar_latents(face.avatar, face.parts, encoder, store, told.append)
     assert made.shape == (2, 8, 32, 32)
     assert made.dtype == torch.float16
@@ -70,7 +70,7 @@ def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
 
     kept = avatar_latents(face.avatar, face.parts, fail, store, told.append)
     assert torch.equal(kept, made)
-    other = LatentStore(folder, VAE[::-1])
+    other = KeptPlace(folder, VAE[::-1])
     with pytest.raises(AssertionError, match="not needed"):
         avatar_latents(face.avatar, face.parts, fail, other, told.append)
 
@@ -85,7 +85,7 @@ def test_latents_that_cannot_be_kept_are_used_all_the_same(
 
     monkeypatch.setattr(latents, "store_latents", fail)
     told: list[str] = []
-    made = avatar_latents(face.avatar, face.parts, encoder, LatentStore(folder, VAE), told.append)
+    made = avatar_latents(face.avatar, face.parts, encoder, KeptPlace(folder, VAE), told.append)
     assert len(made) == 2
     assert "no space left" in told[-1]
 
@@ -108,7 +108,7 @@ def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, 
     told: list[str] = []
     model = open_model(SETTINGS, None, face, FPS, 128, told.append)
     assert model.name == "musetalk-1.5 with random weights"
-    assert "musetalk-1.5 with random weights on cpu, float32" in told
+    assert "musetalk-1.5 with random weights on cpu, float32, masks from landmarks" in told
     assert [line for line in told if "the first face took" in line and "warning" in line]
     assert not has_latents(folder)
 

@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.musetalk.hearing import Hearing  # noqa: E402
 from musetalk_cli.engine.models.musetalk.listening import WhisperListener  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import Nets, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
-from musetalk_cli.engine.models.musetalk.placement import NOTHING  # noqa: E402
+from musetalk_cli.engine.models.musetalk.placement import NOTHING, Placements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
 
@@ -74,7 +74,7 @@ def test_without_a_gate_every_frame_speaks(nets: Nets) -> None:
 
 
 def test_silent_frames_are_left_alone_and_fading_ones_thinned(nets: Nets) -> None:
-    maker = FaceMaker(FacePainter(nets), LATENTS, BOXES, MASKS)
+    maker = FaceMaker(FacePainter(nets), LATENTS, Placements(BOXES, MASKS))
     heard = noise(3, 50 * CONFIGS.unet.audio_dim, seed=9).numpy()
     features = np.concatenate([heard, np.array([[1.0], [0.0], [0.5]], np.float32)], axis=1)
     speaking, silent, fading = maker.make(features, [0, 1, 1])
@@ -88,7 +88,7 @@ def test_silent_frames_are_left_alone_and_fading_ones_thinned(nets: Nets) -> Non
 
 def test_each_frame_has_the_face_of_its_avatar_frame_and_sound(nets: Nets) -> None:
     painter = FacePainter(nets)
-    maker = FaceMaker(painter, LATENTS, BOXES, MASKS)
+    maker = FaceMaker(painter, LATENTS, Placements(BOXES, MASKS))
     heard = noise(2, 50 * CONFIGS.unet.audio_dim, seed=9).numpy()
     features = np.concatenate([heard, np.ones((2, 1), np.float32)], axis=1)
     together = maker.make(features, [1, 0])
@@ -101,7 +101,7 @@ def test_each_frame_has_the_face_of_its_avatar_frame_and_sound(nets: Nets) -> No
 
 
 def test_faces_are_the_same_bytes_however_a_stream_arrives(nets: Nets) -> None:
-    maker = FaceMaker(FacePainter(nets), LATENTS, BOXES, MASKS)
+    maker = FaceMaker(FacePainter(nets), LATENTS, Placements(BOXES, MASKS))
     sound = voice((1.2, True), (0.8, False), (0.6, True))
     rng = np.random.default_rng(5)
     hashes = set()

@@ -16,13 +16,16 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 from musetalk_cli.engine.models.musetalk import loading  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import (  # noqa: E402
     Precision,
+    build,
     find_files,
     load_encoder,
     load_nets,
     random_encoder,
     random_nets,
 )
-from musetalk_cli.engine.models.musetalk.weights import read_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.random_weights import RandomState, random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.weights import place, read_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
 from tests.engine.musetalk.official_files import write_models  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
@@ -235,3 +238,20 @@ def test_too_little_memory_is_said(models: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("musetalk_cli.engine.models.musetalk.weights._to", fail)
     with pytest.raises(ModelError, match="not enough memory on cpu"):
         load_nets(find_files(models, "1.5"), CPU)
+
+
+def test_placing_a_net_leaves_no_second_copy() -> None:
+    net = build(WhisperEncoder, CONFIGS.whisper)
+    state = random_state(net, 3)
+    wanted = dict(state)
+    placed = place(net, state, CPU.device, CPU.dtype)
+    assert state == {}
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in placed.state_dict().items())
+
+
+def test_weights_by_lot_are_drawn_when_asked_for_and_always_alike() -> None:
+    drawn = RandomState(build(WhisperEncoder, CONFIGS.whisper), 3)
+    name = next(iter(drawn))
+    assert drawn[name] is not drawn[name]
+    assert torch.equal(drawn[name], random_state(build(WhisperEncoder, CONFIGS.whisper), 3)[name])
+    assert not torch.equal(drawn[name], random_state(build(WhisperEncoder, CONFIGS.whisper), 4)[name])

@@ -1,4 +1,4 @@
-"""Laying a generated face over the avatar's own, as MuseTalk 1.5 does: only the jaw, with a soft edge, in 8 bits.
+"""Laying a generated face over the avatar's own, as upstream does: only the jaw, with a soft edge, in 8 bits.
 
 Boxes are (left, top, right, bottom) in pixels of the frame. Everything about an avatar frame is worked out once, in
 ``JawBlend``; what is left per output frame is one resize and one product.
@@ -12,16 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.masks import EXPANSION, PARSED_PX, MaskSettings
 from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray
 
-EXPANSION = 1.5  # the crop's half side ÷ half of the face box's longer one
 BLUR_PREPARED = 0.1  # the mask's blur kernel ÷ the crop's width, where upstream prepares avatars …
 BLUR_OFFLINE = 0.05  # … and where it renders a file
 
 # Classes of face parsing (CelebAMask-HQ).
 SKIN, NOSE, MOUTH, UPPER_LIP, LOWER_LIP, NECK = 1, 10, 11, 12, 13, 14
-PARSING_PX = 512
 
 
 class Box(NamedTuple):
@@ -44,10 +43,20 @@ class Box(NamedTuple):
 
 
 def crop_box(face: Box, expansion: float = EXPANSION) -> Box:
-    """The square around a face box that masks are made for; it may leave the frame."""
+    """The square around a face box that masks are made for; it may leave the frame.
+
+    ``expansion`` is its half side ÷ half of the box's longer one.
+    """
     x, y = (face.left + face.right) // 2, (face.top + face.bottom) // 2
     half = int(max(face.width, face.height) // 2 * expansion)
     return Box(x - half, y - half, x + half, y + half)
+
+
+def mode_mask(classes: ByteArray, settings: MaskSettings) -> ByteArray:
+    """Parsed classes uint8 (512, 512) → 255 where a mode shows the generated face, else 0."""
+    if settings.mode == "jaw":
+        return jaw_mask(classes, settings.left_cheek_px, settings.right_cheek_px)
+    return class_mask(classes, has_neck=settings.mode == "neck")
 
 
 def jaw_mask(classes: ByteArray, left_cheek: int = 90, right_cheek: int = 90) -> ByteArray:
@@ -58,7 +67,7 @@ def jaw_mask(classes: ByteArray, left_cheek: int = 90, right_cheek: int = 90) ->
     grown = cv2.dilate((classes == SKIN).astype(np.uint8), _growth_kernel())
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3))
     skin = cv2.erode(grown, ellipse, iterations=2)
-    middle = slice(PARSING_PX // 2 - left_cheek, PARSING_PX // 2 + right_cheek)
+    middle = slice(PARSED_PX // 2 - left_cheek, PARSED_PX // 2 + right_cheek)
     skin[:, middle] = grown[:, middle]
     is_face = (skin > 0) & (classes != NOSE) | np.isin(classes, (MOUTH, UPPER_LIP, LOWER_LIP))
     return as_bytes(np.where(is_face, 255, 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray
+from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bilinear
 from musetalk_cli.engine.models.musetalk.weights import check_state, place, read_state
 
 NUM_CLASSES = 19
@@ -165,9 +165,7 @@ class FaceParser:
     @torch.inference_mode()
     def parse(self, picture: ByteArray) -> ByteArray:
         """A face with its surroundings, uint8 BGR (h, w, 3) → each pixel's class, uint8 (512, 512)."""
-        # Shrinking has to average, or single hairs decide.
-        how = cv2.INTER_AREA if max(picture.shape[:2]) > INPUT_PX else cv2.INTER_LINEAR
-        small = cv2.resize(picture, (INPUT_PX, INPUT_PX), interpolation=how)[:, :, ::-1]
+        small = resize_bilinear(picture, INPUT_PX, INPUT_PX)[:, :, ::-1]
         values = (small / np.float32(255) - np.array(MEAN, np.float32)) / np.array(SPREAD, np.float32)
         tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
         scores = self._net(tensor[None].to(self._device))

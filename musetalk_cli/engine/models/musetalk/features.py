@@ -5,8 +5,9 @@ two at 25 frames per second, four after. Whisper hears windows of 30 s and is no
 taken from matters. Two schemes:
 
 ``AnchoredFeatures`` is used for files and streams alike. The windows stand at fixed places of the stream, every 10 s;
-a block is heard at its true place in the latest window that begins early enough, with the real sound before it and
-silence for what has not been heard yet. Its features depend on the block alone, so cutting the input differently
+a frame is heard at its true place in one of them, with the real sound before it and silence for what has not been heard
+yet. In another window it has another place, which Whisper's levels tell: from each window to the next, some frames are
+heard in both and cross-faded. A block's features depend on the block alone, so cutting the input differently
 changes nothing, not even a bit.
 
 ``UpstreamFeatures`` does what the official scripts do: windows of 30 s side by side, each heard whole, that is with up
@@ -100,19 +101,35 @@ class AnchoredFeatures:
         self._listener = listener
         self._frame_rate = frame_rate
         self._slide_s = listener.window_s // 3
+        # The last 2 of 30 s are left to the next window: most of a block's future is in there. Before that, 0.4 s are
+        # enough for a change that is no larger than others, and few for a mix of two windows, which is a little flat.
+        self._fade_s = Fraction(listener.window_s, 75)
+        self._fade_start_s = Fraction(14 * listener.window_s, 15) - self._fade_s
         self.before_s = float(listener.window_s)
 
     def features(self, block: AudioBlock) -> FloatArray:
         """float32 (len(block.frames), 10 · levels · dim)."""
-        start_s = self._window_start_s(round(block.start_s * MODEL_RATE_HZ) + len(block.samples))
-        levels = self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))
         steps = frame_steps(block.frames, self._frame_rate)
-        return gather(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._listener.clamps_ends)
+        total = np.zeros((len(steps), STEPS_PER_FRAME * self._listener.step_dim), np.float32)
+        if not len(steps):
+            return total
+        places = np.array([self._window_place(frame / self._frame_rate) for frame in block.frames])
+        for window in range(int(places[0]), math.ceil(places[-1]) + 1):
+            shares = (1 - np.abs(places - window)).astype(np.float32)
+            rows = np.flatnonzero(shares > 0)
+            total[rows] += shares[rows, None] * self._hear(block, window, steps[rows])
+        return total
 
-    def _window_start_s(self, end: int) -> int:
-        """The first of the windows, ten seconds apart if they last 30, that reaches to sample ``end``."""
-        late_s = Fraction(end, MODEL_RATE_HZ) - self._listener.window_s
-        return self._slide_s * max(0, math.ceil(late_s / self._slide_s))
+    def _window_place(self, time_s: Fraction) -> float:
+        """Which window a moment is heard in: 2 is the third one; 2.25 a quarter of the fourth, the rest the third."""
+        after_s = time_s - self._fade_start_s
+        passed = max(0, math.floor(after_s / self._slide_s))
+        return float(passed + min(Fraction(1), max(Fraction(0), after_s - passed * self._slide_s) / self._fade_s))
+
+    def _hear(self, block: AudioBlock, window: int, steps: StepArray) -> FloatArray:
+        start_s = window * self._slide_s
+        levels = self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))
+        return gather(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._listener.clamps_ends)
 
 
 class UpstreamFeatures:

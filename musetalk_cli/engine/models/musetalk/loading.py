@@ -21,7 +21,7 @@ from musetalk_cli.engine.models.musetalk.layouts import (
     read_vae_config,
     read_whisper_config,
 )
-from musetalk_cli.engine.models.musetalk.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.random_weights import RandomState
 from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig, VaeDecoder, VaeEncoder
 from musetalk_cli.engine.models.musetalk.weights import check_state, place, read_state
@@ -142,16 +142,16 @@ def random_nets(version: Version, precision: Precision, seed: int, configs: NetC
     """The same nets with weights by lot."""
     configs = configs or NetConfigs()
     states = (
-        random_state(build(UNet, configs.unet), seed),
-        random_state(build(VaeDecoder, configs.vae), seed),
-        random_state(build(WhisperEncoder, configs.whisper), seed),
+        RandomState(build(UNet, configs.unet), seed),
+        RandomState(build(VaeDecoder, configs.vae), seed),
+        RandomState(build(WhisperEncoder, configs.whisper), seed),
     )
     return assemble(version, configs, precision, *states)
 
 
 def random_encoder(precision: Precision, seed: int, configs: NetConfigs | None = None) -> VaeEncoder:
     net = build(VaeEncoder, (configs or NetConfigs()).vae)
-    return place(net, random_state(net, seed), precision.device, precision.dtype)
+    return place(net, dict(RandomState(net, seed)), precision.device, precision.dtype)
 
 
 def assemble(
@@ -166,7 +166,7 @@ def assemble(
         version=version,
         unet=place(folded, fold_unet(unet, folded, vae), device, dtype),
         decoder=place(decoder, fold_decoder(pick(vae, "decoder.", "post_quant_conv.")), device, dtype),
-        whisper=place(listener, whisper, device, dtype),
+        whisper=place(listener, dict(whisper), device, dtype),
     )
 
 

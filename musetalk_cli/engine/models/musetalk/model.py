@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -19,7 +20,9 @@ from musetalk_cli.engine.models.musetalk.hearing import Hearing
 from musetalk_cli.engine.models.musetalk.listening import WhisperListener
 from musetalk_cli.engine.models.musetalk.loading import Nets
 from musetalk_cli.engine.models.musetalk.painting import FacePainter
+from musetalk_cli.engine.models.musetalk.placement import Masks, Placements, Placing
 from musetalk_cli.engine.models.musetalk.silence import SilenceGate
+from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook, UpstreamPlacements
 from musetalk_cli.errors import AvatarError
 
 MIN_BOX_PX = 2
@@ -43,11 +46,15 @@ class MuseTalkModel:
         gate: SilenceGate | None,
         *,
         note: str = "",
+        masks: Masks | None = None,
+        upstream: UpstreamLook | None = None,
     ) -> None:
         """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
 
         ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
-        silence too. ``note`` is put beside the model's name. Raises AvatarError when the parts do not fit the avatar.
+        silence too. ``note`` is put beside the model's name. ``masks`` replace those of ``parts``. With ``upstream``,
+        sound is heard and faces are put into frames as by the official script, which needs 30 s of sound behind a
+        block: for files only. Raises AvatarError when the parts do not fit the avatar.
         """
         count = avatar.frames.num_frames
         if not count == len(parts.boxes) == len(latents):
@@ -56,14 +63,19 @@ class MuseTalkModel:
                 hint="prepare it again with musetalk prepare-avatar --force",
             )
         self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
-        self._hearing = Hearing(WhisperListener(nets.whisper, is_original=nets.version == "1.0"), frame_rate, gate)
+        # Today's script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
+        listener = WhisperListener(nets.whisper, is_original=nets.version == "1.0" and not upstream)
+        self._hearing = Hearing(listener, frame_rate, gate, follows_upstream=upstream is not None)
         self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
         own = (avatar.width, avatar.height)
         boxes = scale_boxes(parts.boxes, own, even_size(*own, height_px))
         self._painter = FacePainter(nets)
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
-        self._maker = FaceMaker(self._painter, latents, boxes, parts.masks)
+        placing: Callable[[int], Placing] = Placements(boxes, parts.masks if masks is None else masks)
+        if upstream:
+            placing = UpstreamPlacements(avatar.resized(height_px).frames, boxes, upstream)
+        self._maker = FaceMaker(self._painter, latents, placing)
 
     @property
     def num_silent(self) -> int:

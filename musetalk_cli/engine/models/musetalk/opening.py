@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.parts import FaceParts
+from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX
+from musetalk_cli.engine.avatar.class_maps import ClassMaps
+from musetalk_cli.engine.avatar.masks import MaskSettings
+from musetalk_cli.engine.avatar.parts import FaceParts, PartSettings
 from musetalk_cli.engine.models.musetalk.devices import choose_precision
-from musetalk_cli.engine.models.musetalk.latents import LatentStore, Tell, avatar_latents, hash_file
+from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell, avatar_latents
 from musetalk_cli.engine.models.musetalk.loading import (
     ModelFiles,
     Nets,
@@ -23,10 +27,12 @@ from musetalk_cli.engine.models.musetalk.loading import (
     random_encoder,
     random_nets,
 )
+from musetalk_cli.engine.models.musetalk.masking import DrawnClasses, ParsedMasks, parse_avatar
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
 from musetalk_cli.engine.models.musetalk.random_weights import LABEL
 from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook
 from musetalk_cli.errors import ModelError
 
 SEED = 0
@@ -36,6 +42,8 @@ SEED = 0
 class MuseTalkSettings:
     """``device`` and ``precision`` as ``choose_precision`` takes them; ``memory_fraction`` is how much of a CUDA
     device's memory may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None lets the network paint silence too.
+    ``mask`` says what of the face is painted. ``follows_upstream`` does everything as the official script does, silence
+    included; for files only.
     """
 
     version: Version
@@ -44,11 +52,14 @@ class MuseTalkSettings:
     memory_fraction: float
     num_threads: int
     silence: SilenceSettings | None
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    follows_upstream: bool = False
 
 
 @dataclass(frozen=True)
 class AvatarFace:
-    """An avatar in its own size, what the network needs of each frame, and its folder, if it has one."""
+    """An avatar in its own size, what the network needs of each frame, its masks from landmarks, and its folder, if it
+    has one."""
 
     avatar: Avatar
     parts: FaceParts
@@ -63,7 +74,8 @@ def open_model(
     height_px: int,
     tell: Tell,
 ) -> MuseTalkModel:
-    """A model with the ``weights`` of unet, vae and whisper, or None for ones by lot.
+    """A model with the ``weights`` of unet, vae and whisper, or None for ones by lot; where those of parsing are among
+    them, masks come from face parsing.
 
     Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, and on
     a CPU how fast that is going to be.
@@ -71,16 +83,31 @@ def open_model(
     precision = choose_precision(settings.device, settings.precision)
     _prepare_device(settings, precision.device)
     try:
+        maps = _parse(weights, face, precision.device, tell)
         nets, latents = _load(settings, weights, face, precision, tell)
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {precision.device} for the weights of MuseTalk {settings.version}",
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
-    gate = SilenceGate(settings.silence) if settings.silence else None
-    note = "" if weights else LABEL
-    model = MuseTalkModel(nets, face.avatar, face.parts, latents, frame_rate, height_px, gate, note=note)
-    tell(f"{model.name} on {describe_device(precision)}")
+    gate = SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None
+    classes = maps or DrawnClasses(face.avatar, face.parts.boxes)
+    upstream = UpstreamLook(classes, settings.mask) if settings.follows_upstream else None
+    model = MuseTalkModel(
+        nets,
+        face.avatar,
+        face.parts,
+        latents,
+        frame_rate,
+        height_px,
+        gate,
+        note="" if weights else LABEL,
+        masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
+        upstream=upstream,
+    )
+    tell(f"{model.name} on {describe_device(precision)}, masks from {'face parsing' if maps else 'landmarks'}")
+    if upstream and not maps:
+        tell("upstream's masks come from face parsing, which is not here: musetalk models download face-parsing")
     if precision.device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
     return model
@@ -101,6 +128,21 @@ def _prepare_device(settings: MuseTalkSettings, device: torch.device) -> None:
         torch.set_num_threads(settings.num_threads)
 
 
+def part_settings(version: Version, extra_margin_px: int | None, mask: MaskSettings) -> PartSettings:
+    """``extra_margin_px`` None is what a version was trained with."""
+    trained_px = EXTRA_MARGIN_PX if version == "1.5" else 0
+    return PartSettings(trained_px if extra_margin_px is None else extra_margin_px, mask)
+
+
+def _parse(weights: Mapping[str, Path] | None, face: AvatarFace, device: torch.device, tell: Tell) -> ClassMaps | None:
+    """What face parsing sees in the avatar's frames, None where its weights are not here."""
+    path = (weights or {}).get("parsing")
+    if path is None:
+        return None
+    place = KeptPlace.of(face.folder, path, face.parts.boxes)
+    return parse_avatar(face.avatar, face.parts.boxes, lambda: FaceParser.load(path, device), place, tell)
+
+
 def _load(
     settings: MuseTalkSettings, weights: Mapping[str, Path] | None, face: AvatarFace, precision: Precision, tell: Tell
 ) -> tuple[Nets, torch.Tensor]:
@@ -111,8 +153,8 @@ def _load(
         )
         return random_nets(settings.version, precision, SEED), latents
     files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"])
-    store = LatentStore(face.folder, hash_file(files.vae)) if face.folder else None
-    latents = avatar_latents(face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), store, tell)
+    place = KeptPlace.of(face.folder, files.vae, face.parts.boxes)
+    latents = avatar_latents(face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), place, tell)
     return load_nets(files, precision), latents
 
 

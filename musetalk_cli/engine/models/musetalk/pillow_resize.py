@@ -1,6 +1,9 @@
-"""Resizing masks to the last bit as Pillow does, which upstream resizes them with; Pillow itself is not needed."""
+"""Resizing to the last bit as Pillow does, which upstream resizes masks and parsed faces with; Pillow is not needed."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,38 +12,56 @@ from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray
 
 _BITS = 22  # of a weight's fraction: 32 less 8 for the value and 2 for the overshoot
-_SUPPORT = 2.0
 
 
-def resize_bicubic(mask: ByteArray, width: int, height: int) -> ByteArray:
-    """uint8 (h, w) → (height, width): Keys' cubic with a = −1/2, widened when shrinking, across and then down.
+class _Filter(NamedTuple):
+    """A symmetric curve that is zero ``reach`` pixels from its middle."""
 
-    Both passes round to 8 bits, with weights of 22 bits.
-    """
-    across = _resample(mask, width)
-    return as_bytes(_resample(across.T, height).T)
+    curve: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+    reach: float
 
 
-def _resample(lines: ByteArray, size: int) -> ByteArray:
-    """Change the last axis' length."""
-    total = lines.astype(np.int64) @ _weights(lines.shape[1], size).T + (1 << (_BITS - 1))
+def resize_bicubic(picture: ByteArray, width: int, height: int) -> ByteArray:
+    """uint8 (h, w) or (h, w, channels) → (height, width, …): Keys' cubic with a = −1/2, widened when shrinking."""
+    return _resize(picture, width, height, _Filter(_cubic, 2.0))
+
+
+def resize_bilinear(picture: ByteArray, width: int, height: int) -> ByteArray:
+    """The same with a triangle."""
+    return _resize(picture, width, height, _Filter(lambda x: np.maximum(0.0, 1.0 - np.abs(x)), 1.0))
+
+
+def _resize(picture: ByteArray, width: int, height: int, how: _Filter) -> ByteArray:
+    """Across and then down, as Pillow does for squares; both passes round to 8 bits, with weights of 22 bits."""
+    across = _resample(picture, width, how)
+    return np.ascontiguousarray(_resample(across.swapaxes(0, 1), height, how).swapaxes(0, 1))
+
+
+def _resample(lines: ByteArray, size: int, how: _Filter) -> ByteArray:
+    """Change the second axis' length."""
+    first, weights = _weights(lines.shape[1], size, how)
+    total = np.full((len(lines), size, *lines.shape[2:]), 1 << (_BITS - 1), np.int32)
+    for tap in range(weights.shape[1]):
+        part = lines[:, np.minimum(first + tap, lines.shape[1] - 1)].astype(np.int32)
+        total += part * weights[:, tap].reshape(-1, *(1 for _ in lines.shape[2:]))
     return as_bytes(np.clip(total >> _BITS, 0, 255))
 
 
-def _weights(old: int, new: int) -> NDArray[np.int64]:
-    """Fixed-point weights (new, old), each row summing to about one."""
+def _weights(old: int, new: int, how: _Filter) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Of each new pixel the first old one (new,), and fixed-point weights from there on (new, taps)."""
     scale = old / new
     widening = max(scale, 1.0)
-    support = _SUPPORT * widening
-    weights = np.zeros((new, old), np.int64)
-    for index in range(new):
-        centre = (index + 0.5) * scale
-        # C truncates towards zero where Python would round down.
-        first, last = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), old)
-        row = _cubic((np.arange(first, last) - centre + 0.5) / widening)
-        row = row / row.sum()
-        weights[index, first:last] = np.trunc(row * (1 << _BITS) + np.where(row < 0, -0.5, 0.5))
-    return weights
+    reach = how.reach * widening
+    centres = (np.arange(new) + 0.5) * scale
+    # C truncates towards zero where Python would round down.
+    first = np.maximum(np.trunc(centres - reach + 0.5), 0).astype(np.int64)
+    last = np.minimum(np.trunc(centres + reach + 0.5), old).astype(np.int64)
+    taps = np.arange(int((last - first).max()))
+    curve = how.curve((taps + first[:, None] - centres[:, None] + 0.5) * (1.0 / widening))
+    curve[taps >= (last - first)[:, None]] = 0.0
+    curve /= curve.sum(axis=1, keepdims=True)
+    weights = np.trunc(curve * (1 << _BITS) + np.where(curve < 0, -0.5, 0.5))
+    return first, weights.astype(np.int32)
 
 
 def _cubic(x: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from musetalk_cli.engine.colour import Planes, as_bytes, bgr_to_planes
 from musetalk_cli.engine.messages import ByteArray, Region
 from musetalk_cli.engine.models.musetalk.blend import Box, resize_face
 
 NOTHING = Region(0, 0, 2, 2)
+# Placements that are kept, about 0.2 MB each at 1080p.
+NUM_KEPT = 512
 
 
 class PlacedFace(NamedTuple):
-    """``planes`` of the region's size, and ``mask`` uint8 (height, width): 255 where only the face shows."""
+    """``planes`` of the region's size, and ``mask`` uint8 (height, width): 255 where only the face shows, None where
+    that is so everywhere."""
 
     region: Region
     planes: Planes
-    mask: ByteArray
+    mask: ByteArray | None
+
+
+class Placing(Protocol):
+    """One avatar frame, ready to take faces."""
+
+    def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
+        """A painted face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
+
+
+class Masks(Protocol):
+    """A mask for every avatar frame."""
+
+    def __getitem__(self, index: int) -> ByteArray:
+        """uint8 (h, w), to be stretched over the frame's box."""
+
+
+class Placements:
+    """Avatar frames, each ready to take faces; several threads may ask.
+
+    ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown.
+    """
+
+    def __init__(self, boxes: NDArray[np.int32], masks: Masks) -> None:
+        self._boxes, self._masks = boxes, masks
+        self._place = lru_cache(NUM_KEPT)(self._make)
+
+    def __call__(self, index: int) -> Placement:
+        return self._place(index)
+
+    def _make(self, index: int) -> Placement:
+        return Placement(Box(*map(int, self._boxes[index])), self._masks[index])
 
 
 class Placement:
@@ -36,13 +72,12 @@ class Placement:
         if not len(rows):
             self.region, self._mask = NOTHING, np.zeros((2, 2), np.uint8)
             return
-        top, bottom = _even(box.top + int(rows[0]), box.top + int(rows[-1]) + 1)
-        left, right = _even(box.left + int(columns[0]), box.left + int(columns[-1]) + 1)
-        self.region = Region(left, top, right - left, bottom - top)
+        left, top, right, bottom = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        self.region = even_region(Box(box.left + left, box.top + top, box.left + right, box.top + bottom))
         self._mask = self._cut(stretched, cv2.BORDER_CONSTANT)
 
     def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
-        """A painted face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
+        """See Placing."""
         if self.region is NOTHING:
             return nothing()
         # Edge pixels are repeated: beyond the box the mask is zero, but chroma samples are shared across its edge.
@@ -66,5 +101,7 @@ def nothing() -> PlacedFace:
     return PlacedFace(NOTHING, black, np.zeros((2, 2), np.uint8))
 
 
-def _even(low: int, high: int) -> tuple[int, int]:
-    return low - low % 2, high + high % 2
+def even_region(box: Box) -> Region:
+    """The smallest region of whole chroma samples around a box."""
+    left, top = box.left - box.left % 2, box.top - box.top % 2
+    return Region(left, top, box.right + box.right % 2 - left, box.bottom + box.bottom % 2 - top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,31 @@ from torch import Tensor, nn
 LABEL = "random weights"
 
 
-def random_state(net: nn.Module, seed: int) -> dict[str, Tensor]:
-    """A tensor for every name of ``net`` (which may be on the meta device), float32 on the CPU.
+class RandomState(Mapping[str, Tensor]):
+    """A tensor for every name of ``net`` (which may be on the meta device), float32 on the CPU, drawn when asked for:
+    whoever takes them holds the only copy.
 
     Each depends on ``seed`` and its own name only. Norms get gains about 1, everything else such a spread that signals
     neither die nor explode; biases are not zero, so that whatever folds them is really tested.
     """
-    return {name: _draw(name, tuple(tensor.shape), seed) for name, tensor in net.state_dict().items()}
+
+    def __init__(self, net: nn.Module, seed: int) -> None:
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+        self._seed = seed
+
+    def __getitem__(self, name: str) -> Tensor:
+        return _draw(name, self._shapes[name], self._seed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+
+def random_state(net: nn.Module, seed: int) -> dict[str, Tensor]:
+    """All of them at once."""
+    return dict(RandomState(net, seed))
 
 
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> Tensor:

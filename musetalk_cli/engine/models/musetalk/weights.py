@@ -60,14 +60,14 @@ def check_state(state: State, net: nn.Module, path: Path, what: str) -> None:
         )
 
 
-def place(net: Net, state: State, device: torch.device, dtype: torch.dtype) -> Net:
+def place(net: Net, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Net:
     """Put ``state`` into ``net`` (on the meta device), tensor by tensor in its final precision, ready for inference.
 
-    Never more than one tensor exists in the file's precision and in another place than the file.
-    Raises ModelError when the device's memory is not enough.
+    ``state`` is empty afterwards: never more than one tensor exists in two places in memory, and of what is mapped none
+    in the file's precision. Raises ModelError when the device's memory is not enough.
     """
     try:
-        placed = {name: _to(tensor, device, dtype) for name, tensor in state.items()}
+        placed = {name: _to(state.pop(name), device, dtype) for name in list(state)}
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {device} for the model", hint="close other programs, or choose another --device"

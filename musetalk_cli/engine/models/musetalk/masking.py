@@ -1,0 +1,131 @@
+"""Which pixels around an avatar's face are skin, lips, nose …: from face parsing, or drawn from landmarks; and masks
+made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.class_maps import ClassMaps, load_class_maps, store_class_maps
+from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.masks import PARSED_PX, MaskSettings, neck_outline, nose_outline, soften_mask
+from musetalk_cli.engine.avatar.parts import FaceParts
+from musetalk_cli.engine.colour import as_bytes
+from musetalk_cli.engine.messages import ByteArray
+from musetalk_cli.engine.models.musetalk.blend import (
+    LOWER_LIP,
+    MOUTH,
+    NECK,
+    NOSE,
+    SKIN,
+    UPPER_LIP,
+    Box,
+    crop_box,
+    mode_mask,
+)
+from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell
+from musetalk_cli.errors import AvatarError
+
+_SUBPIXEL_BITS = 8
+
+
+class Classes(Protocol):
+    """For every frame of an avatar, the class of each pixel in the square around its face box."""
+
+    def __getitem__(self, index: int) -> ByteArray:
+        """uint8 (512, 512)."""
+
+
+class DrawnClasses:
+    """The same drawn from landmarks, for lack of face parsing: the face's outline, nose, lips and neck.
+
+    ``boxes`` int32 (n, 4) in pixels of the avatar's own frames.
+    """
+
+    def __init__(self, avatar: Avatar, boxes: NDArray[np.int32]) -> None:
+        self._landmarks, self._boxes = avatar.landmarks, boxes
+
+    def __getitem__(self, index: int) -> ByteArray:
+        face, box = self._landmarks[index], self._boxes[index]
+        crop = crop_box(Box(*map(int, box)))
+        classes = np.zeros((PARSED_PX, PARSED_PX), np.uint8)
+        for value, outline in (
+            (NECK, neck_outline(face, box)),
+            (SKIN, face.oval),
+            (NOSE, nose_outline(face)),
+            (UPPER_LIP, np.concatenate([face.outer_upper_lip, face.inner_upper_lip[::-1]])),
+            (LOWER_LIP, np.concatenate([face.outer_lower_lip, face.inner_lower_lip[::-1]])),
+            (MOUTH, np.concatenate([face.inner_upper_lip, face.inner_lower_lip[::-1]])),
+        ):
+            _fill(classes, outline, crop, value)
+        return classes
+
+
+def parse_avatar(
+    avatar: Avatar,
+    boxes: NDArray[np.int32],
+    open_parser: Callable[[], FaceParser],
+    place: KeptPlace | None,
+    tell: Tell,
+) -> ClassMaps:
+    """What face parsing sees in every frame of an avatar in its own size: kept ones, else made and kept.
+
+    Raises AvatarError for a damaged file or a frame that cannot be read, ModelError for the parser's weights.
+    """
+    kept = load_class_maps(place.folder, place.key) if place else None
+    if kept is not None:
+        return kept
+    count = avatar.frames.num_frames
+    if count > 1:
+        tell(f"parsing the {count} frames of avatar '{avatar.name}'{' once; it is kept' if place else ''}")
+    parser = open_parser()
+
+    def parse() -> Iterator[ByteArray]:
+        for index, box in enumerate(boxes):
+            yield parser.parse(cut_square(avatar.frames.picture(index), crop_box(Box(*map(int, box)))))
+
+    maps = ClassMaps.pack(parse())
+    if place:
+        try:
+            store_class_maps(place.folder, place.key, maps)
+        except AvatarError as error:
+            tell(f"what face parsing saw is not kept: {error}")
+    return maps
+
+
+class ParsedMasks:
+    """Masks like those of ``parts``, but of parsed skin and lips; where parsing found no face, those of ``parts``.
+
+    Each is made when it is first asked for, in some milliseconds, and then kept. Several threads may ask.
+    """
+
+    def __init__(self, maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> None:
+        self._maps, self._parts, self._settings = maps, parts, settings
+        self._made: dict[int, ByteArray] = {}
+
+    def __getitem__(self, index: int) -> ByteArray:
+        if index not in self._made:
+            mask = soften_mask(mode_mask(self._maps[index], self._settings), self._parts.boxes[index])
+            self._made[index] = mask if mask.any() else as_bytes(self._parts.masks[index])
+        return self._made[index]
+
+
+def cut_square(picture: ByteArray, crop: Box) -> ByteArray:
+    """A crop of a BGR picture, black where it leaves it."""
+    height, width = picture.shape[:2]
+    inside = crop.clip(width, height)
+    over = (inside.top - crop.top, crop.bottom - inside.bottom, inside.left - crop.left, crop.right - inside.right)
+    part = picture[inside.top : inside.bottom, inside.left : inside.right]
+    return as_bytes(cv2.copyMakeBorder(part, *over, cv2.BORDER_CONSTANT))
+
+
+def _fill(classes: ByteArray, outline: FloatArray, crop: Box, value: int) -> None:
+    corner = np.array([crop.left, crop.top])
+    points = ((outline - corner + 0.5) * (PARSED_PX / crop.width) - 0.5) * (1 << _SUBPIXEL_BITS)
+    cv2.fillPoly(classes, [np.round(points).astype(np.int32)], value, cv2.LINE_8, _SUBPIXEL_BITS)

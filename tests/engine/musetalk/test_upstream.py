@@ -1,0 +1,126 @@
+"""--compat upstream against the official script's own steps, done here with Pillow and OpenCV as it does them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.avatar.cycle import double_turn_index  # noqa: E402
+from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
+from musetalk_cli.engine.avatar.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
+from musetalk_cli.engine.blocks import BlockCutter, split_block  # noqa: E402
+from musetalk_cli.engine.colour import bgr_to_planes  # noqa: E402
+from musetalk_cli.engine.compositing import composite  # noqa: E402
+from musetalk_cli.engine.messages import FeatureBatch  # noqa: E402
+from musetalk_cli.engine.models.musetalk.blend import Box, mode_mask  # noqa: E402
+from musetalk_cli.engine.models.musetalk.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.placement import NOTHING  # noqa: E402
+from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+
+SKIN, NOSE, MOUTH = 1, 10, 11
+
+
+def by_the_script(frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.ndarray) -> np.ndarray:
+    """The whole frame with a face: the script's get_image, offline, step by step as it is described."""
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
+    x1, y1, x2, y2 = box
+    face = cv2.resize(face, (x2 - x1, y2 - y1))
+    x_c, y_c = (x1 + x2) // 2, (y1 + y2) // 2
+    s = int(max(x2 - x1, y2 - y1) // 2 * 1.5)
+    x_s, y_s = x_c - s, y_c - s
+    body = image.fromarray(frame[:, :, ::-1])
+    face_large = body.crop((x_s, y_s, x_c + s, y_c + s))
+    mask = image.fromarray(hard_mask).resize(face_large.size)
+    small = mask.crop((x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
+    mask = image.new("L", face_large.size, 0)
+    mask.paste(small, (x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
+    width, height = mask.size
+    top = int(height * 0.5)
+    lower = image.new("L", face_large.size, 0)
+    lower.paste(mask.crop((0, top, width, height)), (0, top))
+    kernel = int(0.05 * face_large.size[0] // 2 * 2) + 1
+    soft = image.fromarray(cv2.GaussianBlur(np.array(lower), (kernel, kernel), 0))
+    face_large.paste(image.fromarray(face[:, :, ::-1]), (x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
+    body.paste(face_large, (x_s, y_s), soft)
+    return np.array(body)[:, :, ::-1]
+
+
+def noise_picture(height: int, width: int, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (9, 9), 0)
+
+
+def face_classes() -> np.ndarray:
+    classes = np.zeros((512, 512), np.uint8)
+    cv2.ellipse(classes, (256, 260), (150, 190), 0, 0, 360, SKIN, -1)
+    cv2.ellipse(classes, (256, 250), (30, 60), 0, 0, 360, NOSE, -1)
+    cv2.ellipse(classes, (256, 350), (60, 25), 0, 0, 360, MOUTH, -1)
+    return classes
+
+
+@pytest.mark.parametrize("box", [Box(151, 101, 351, 338), Box(2, 3, 161, 200), Box(420, 250, 640, 480)])
+@pytest.mark.parametrize("settings", [MaskSettings(), MaskSettings("jaw", 40, 130), MaskSettings("raw")])
+def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings) -> None:
+    frame, face = noise_picture(481, 641, 1), noise_picture(256, 256, 2)
+    frames = StillFrames(frame)
+    placements = UpstreamPlacements(frames, np.array([box], np.int32), UpstreamLook([face_classes()], settings))
+    placed = placements(0).place(face)
+    wanted = by_the_script(frame[:480, :640], face, box, mode_mask(face_classes(), settings))
+    left, top, width, height = placed.region
+    planes = bgr_to_planes(wanted[top : top + height, left : left + width])
+    np.testing.assert_array_equal(placed.planes.luma, planes.luma)
+    np.testing.assert_array_equal(placed.planes.chroma, planes.chroma)
+    assert placed.mask is None
+    changed = np.argwhere((wanted != frame[:480, :640]).any(axis=2))
+    assert (changed.min(axis=0) >= (top, left)).all()
+    assert (changed.max(axis=0) < (top + height, left + width)).all()
+    assert len(changed) > 5_000
+
+
+def test_a_mask_without_anything_leaves_the_frame() -> None:
+    frames, nobody = StillFrames(noise_picture(480, 640, 1)), np.zeros((512, 512), np.uint8)
+    placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamLook([nobody], MaskSettings()))
+    assert placements(0).place(noise_picture(256, 256, 2)).region == NOTHING
+
+
+def test_its_cycle_shows_both_turns_twice() -> None:
+    assert [double_turn_index(step, 3) for step in range(9)] == [0, 1, 2, 2, 1, 0, 0, 1, 2]
+    assert [double_turn_index(step, 1) for step in range(3)] == [0, 0, 0]
+
+
+def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
+    avatar = open_portrait(describe_portrait("nora")).resized(200)
+    parts = face_parts(avatar)
+    look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
+    model = small_model(avatar, Fraction(25), 200, upstream=look)
+    sound = np.zeros((48_000 * 7, 1), np.int16)
+    sound[: 48_000 * 2] = np.random.default_rng(0).integers(-9000, 9000, (48_000 * 2, 1))
+    cutter = BlockCutter(2.0, model.before_s, model.after_s, Fraction(25))
+    blocks = [*cutter.push(sound), *cutter.finish()]
+    features = [model.features(block) for block in blocks]
+    assert sum(map(len, features)) == 175
+    assert (np.concatenate(features)[:, -1] == 1).all()
+    assert model.num_silent == 0
+    batch = next(split_block(blocks[1], features[1], 3, Fraction(25)))
+    pictures = tuple(avatar.frames.read([0] * 3))
+    shown = FeatureBatch(batch.features, batch.frames, batch.sound, (0, 0, 0), pictures)
+    frames = composite(model.make_faces(shown)).pictures
+
+    from musetalk_cli.engine.colour import planes_to_i420
+    from musetalk_cli.engine.models.musetalk.loading import random_nets
+
+    painter = FacePainter(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
+    latents = painter.hold(small_latents(avatar, parts))[[0, 0, 0]]
+    painted = painter.paint(latents, np.ascontiguousarray(batch.features[:, :-1]))
+    hard = mode_mask(look.classes[0], look.mask)
+    for picture, face in zip(frames, painted, strict=True):
+        whole = by_the_script(avatar.frames.picture(), face, Box(*map(int, parts.boxes[0])), hard)
+        np.testing.assert_array_equal(picture, planes_to_i420(bgr_to_planes(whole)))
