@@ -1,0 +1,1 @@
+"""Measures this machine: the bench command's engine."""
