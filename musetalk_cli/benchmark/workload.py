@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.blocks import NUM_FIRST_FRAMES
+from musetalk_cli.engine.fragments import FragmentSplitter
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 
 SYLLABLE_S = (0.16, 0.28)
@@ -50,3 +56,69 @@ def _vowel(count: int, formants: tuple[int, ...], pitch_hz: float) -> NDArray[np
     distances = (numbers[:, None] * pitch_hz - np.array(formants)) / FORMANT_WIDTH_HZ
     levels = (1 / (1 + distances**2)).sum(axis=1) / np.sqrt(numbers)
     return np.asarray(levels @ np.sin(numbers[:, None] * phase))
+
+
+class PushedVoice:
+    """An AudioSource that gives what is pushed into it, when it is pushed."""
+
+    num_channels = 1
+    duration_s = None
+
+    def __init__(self) -> None:
+        self._sounds: queue.SimpleQueue[SoundArray | None] = queue.SimpleQueue()
+
+    def push(self, sound: SoundArray) -> None:
+        """The next samples, int16 (n, 1)."""
+        self._sounds.put(sound)
+
+    def finish(self) -> None:
+        """Nothing more will be pushed."""
+        self._sounds.put(None)
+
+    def open(self) -> None:
+        """Nothing to wait for."""
+
+    def read(self) -> SoundArray | None:
+        return self._sounds.get()
+
+    def stop(self) -> None:
+        self.finish()
+
+    def close(self) -> None:
+        self.finish()
+
+
+class PictureClock:
+    """A Sink that keeps nothing but when each picture's last byte came, by ``time.perf_counter()``."""
+
+    name = "nowhere"
+    where = None
+
+    def __init__(self) -> None:
+        self.times_s: list[float] = []
+        self._splitter = FragmentSplitter()
+        self._changed = threading.Condition()
+
+    def write(self, data: bytes) -> None:
+        now_s = time.perf_counter()
+        num_pictures = sum(piece.num_pictures for piece in self._splitter.feed(data))
+        with self._changed:
+            self.times_s += [now_s] * num_pictures
+            self._changed.notify_all()
+
+    def fps(self) -> float:
+        """Pictures per second from the first to the last. The first two came together, so one of them does not count;
+        0 for fewer than three."""
+        span_s = self.times_s[-1] - self.times_s[0] if len(self.times_s) > NUM_FIRST_FRAMES else 0.0
+        return (len(self.times_s) - NUM_FIRST_FRAMES) / span_s if span_s else 0.0
+
+    def wait_for(self, num_pictures: int, timeout_s: float) -> bool:
+        """Wait until so many pictures have come; False when they have not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.times_s) >= num_pictures, timeout_s)
+
+    def cancel(self) -> None:
+        """It never waits."""
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        """Nothing was opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -44,6 +45,13 @@ class FaceMaker:
         for row, index, picture in zip(speaking, indices, painted, strict=True):
             faces[row] = self._placement(index).place(picture, float(weights[row]))
         return tuple(faces)
+
+    def sibling(self, boxes: NDArray[np.int32], masks: ByteArray) -> FaceMaker:
+        """The same faces in frames in which they stand elsewhere; painters and latents are shared."""
+        other = copy.copy(self)
+        other._boxes, other._masks = boxes, masks
+        other._placement = lru_cache(NUM_PLACEMENTS)(other._place)
+        return other
 
     def _place(self, index: int) -> Placement:
         return Placement(Box(*map(int, self._boxes[index])), self._masks[index])

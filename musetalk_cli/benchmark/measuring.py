@@ -1,0 +1,148 @@
+"""Rates: each stage alone, the model loop, and the whole pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, cycle, islice, pairwise
+
+from musetalk_cli.benchmark.figures import Rates, Spread, StageFigures
+from musetalk_cli.benchmark.subject import Subject
+from musetalk_cli.benchmark.workload import PictureClock, PushedVoice
+from musetalk_cli.engine.blocks import BlockCutter, split_block
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.encoder import Encoder
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, AudioBlock, ByteArray, FeatureBatch, FrameBatch, SoundArray
+from musetalk_cli.engine.stage import RunState
+from musetalk_cli.engine.timing import StageTimer
+
+STAGES = ("features", "avatar", "model", "composite", "encode")
+TICK_S = 0.05
+# A decoder gives sound in pieces; the first block must not wait for the last one's.
+PIECE = SOUND_RATE_HZ // 2
+# Pictures that are held to feed the encoder alone: 150 MB at 1080p. They are shown forwards and back.
+NUM_HELD = 48
+
+
+class CallLog:
+    """Seconds and frames of a stage's calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, int]] = []
+
+    @contextmanager
+    def measure(self, num_frames: int) -> Iterator[None]:
+        """Time the body, which makes ``num_frames`` frames."""
+        started_s = time.perf_counter()
+        yield
+        self.calls.append((time.perf_counter() - started_s, num_frames))
+
+
+def measure_rates(subject: Subject, sound: SoundArray, num_rounds: int) -> Rates:
+    """The model loop and the pipeline in turn, ``num_rounds`` times. Raises MuseTalkError."""
+    loops, runs = [], []
+    for _ in range(num_rounds):
+        loops.append(run_model_loop(subject, sound))
+        runs.append(run_pipeline(subject, sound))
+    delivered, firsts = zip(*runs, strict=True)
+    return Rates(Spread.of(loops), Spread.of(delivered), Spread.of(firsts))
+
+
+def measure_stages(subject: Subject, sound: SoundArray, num_rounds: int) -> Mapping[str, StageFigures]:
+    """Every stage by itself, on one thread; the encoder on as many as it takes. Raises MuseTalkError."""
+    logs = {name: CallLog() for name in STAGES}
+    for _ in range(num_rounds):
+        pictures = run_stages(subject, sound, logs)
+        logs["encode"].calls += run_encoder(subject, pictures, sound)
+    return {name: StageFigures.of(log.calls) for name, log in logs.items()}
+
+
+def run_pipeline(subject: Subject, sound: SoundArray) -> tuple[float, float]:
+    """From the voice to the encoder's bytes: frames per second, and seconds from the start to the first picture.
+
+    Raises MuseTalkError.
+    """
+    voice, clock = PushedVoice(), PictureClock()
+    started_s = time.perf_counter()
+    pipeline = subject.build_pipeline(voice, clock)
+    try:
+        pipeline.start()
+        for at in range(0, len(sound), PIECE):
+            voice.push(sound[at : at + PIECE])
+        voice.finish()
+        while not pipeline.wait(TICK_S):
+            pass
+    finally:
+        pipeline.close()
+    if pipeline.error:
+        raise pipeline.error
+    return clock.fps(), clock.times_s[0] - started_s
+
+
+def run_model_loop(subject: Subject, sound: SoundArray) -> float:
+    """Faces only, by all workers, their features at hand: frames per second."""
+    batches = list(make_batches(subject, sound, CallLog()))
+    pool = ThreadPoolExecutor(subject.settings.num_workers, thread_name_prefix="musetalk-bench")
+    try:
+        started_s = time.perf_counter()
+        for _ in pool.map(subject.model.make_faces, batches):
+            pass
+        elapsed_s = time.perf_counter() - started_s
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return sum(len(batch.frames) for batch in batches) / elapsed_s
+
+
+def run_stages(subject: Subject, sound: SoundArray, logs: Mapping[str, CallLog]) -> list[ByteArray]:
+    """One batch after the other through all stages but the encoder; returns the first pictures that come out."""
+    held: list[ByteArray] = []
+    for batch in make_batches(subject, sound, logs["features"]):
+        count = len(batch.frames)
+        with logs["avatar"].measure(count):
+            pictures = tuple(subject.shown.frames.read(batch.avatar_frames))
+        with logs["model"].measure(count):
+            faces = subject.model.make_faces(replace(batch, pictures=pictures))
+        with logs["composite"].measure(count):
+            frames = composite(faces)
+        held += frames.pictures[: NUM_HELD - len(held)]
+    return held
+
+
+def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArray) -> list[tuple[float, int]]:
+    """ffmpeg alone, fed with pictures that are there: the seconds between any two that come out, and 1.
+
+    Raises EncoderError.
+    """
+    state, clock = RunState(), PictureClock()
+    rate = subject.settings.frame_rate
+    num_pictures, step = max(3, round(len(sound) * rate / SOUND_RATE_HZ)), round(SOUND_RATE_HZ / rate)
+    shown = islice(cycle(chain(pictures, reversed(pictures))), num_pictures)
+    encoder = Encoder(subject.start_encoder(), clock, state, StageTimer())
+    try:
+        encoder.start()
+        for number, picture in enumerate(shown):
+            encoder.write(FrameBatch((picture,), sound[number * step : (number + 1) * step]))
+        encoder.finish()
+        for stage in encoder.stages:
+            stage.join()
+    finally:
+        encoder.close()
+    if state.error:
+        raise state.error
+    return [(after_s - before_s, 1) for before_s, after_s in pairwise(clock.times_s)]
+
+
+def make_batches(subject: Subject, sound: SoundArray, log: CallLog) -> Iterator[FeatureBatch]:
+    """What the pipeline would hand to its workers. All batches share one picture, which is not to be written into."""
+    model, settings = subject.model, subject.settings
+    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+    picture = subject.shown.frames.read([0])[0]
+    for block in (*cutter.push(sound), *cutter.finish()):
+        with log.measure(len(block.frames)):
+            features = model.features(block)
+        for batch in split_block(block, features, settings.batch_size, settings.frame_rate):
+            count = len(batch.frames)
+            yield replace(batch, avatar_frames=(0,) * count, pictures=(picture,) * count)
