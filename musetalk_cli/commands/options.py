@@ -88,7 +88,8 @@ def settings_of(context: typer.Context) -> LoadedConfig:
         for name, value in values.items()
         if value is not None
     }
-    return load_config(context.params["config"] or (), given)
+    # These are what the user typed: typer makes paths of them only when it calls the command.
+    return load_config([Path(name) for name in context.params["config"] or ()], given)
 
 
 def print_settings(loaded: LoadedConfig) -> None:
