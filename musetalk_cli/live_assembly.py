@@ -113,7 +113,9 @@ def build_live_pipeline(
         feed, pace = _put_on_clock(config, input_, source, model, fan_out)
         failing.callback(feed.close)
         shown = avatar.resized(chosen.height_px)
-        pipeline = Pipeline(feed, model, shown, encoder, fan_out, live_pipeline_settings(config, name), started_at, pace)
+        pipeline = Pipeline(
+            feed, model, shown, encoder, fan_out, live_pipeline_settings(config, name), started_at, pace
+        )
         if input_.is_paced:
             feed.open()
         failing.pop_all()

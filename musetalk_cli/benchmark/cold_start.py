@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO
 
 from musetalk_cli.benchmark.figures import Spread, StartFigures
@@ -28,12 +29,13 @@ def measure_start(config: Config, sound: SoundArray, num_rounds: int) -> StartFi
 
     Raises StageError when it fails.
     """
-    firsts, peaks = [], []
+    firsts: list[float] = []
+    peaks: list[float] = []
     while len(firsts) < num_rounds and (not firsts or firsts[-1] < LONG_S):
         first_s, rss_mb = _start_once(config, sound)
         firsts.append(first_s)
         peaks.append(rss_mb)
-    return StartFigures(Spread.of(firsts), max(peaks))
+    return StartFigures(Spread.of(firsts), max(peaks) or None)
 
 
 def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
@@ -52,8 +54,8 @@ def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
             bufsize=0,
         )
     try:
-        _listen(child, sound, clock)
-        rss_mb = _reap(child)
+        rss_mb = _listen(child, sound, clock)
+        child.wait()
         if child.returncode or not clock.times_s:
             said = child.stderr.read().decode("utf-8", "replace").strip().splitlines() if child.stderr else []
             raise StageError(f"a fresh musetalk stream failed: {said[-1] if said else child.returncode}")
@@ -66,17 +68,20 @@ def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
     return clock.times_s[0] - started_s, rss_mb
 
 
-def _listen(child: subprocess.Popen[bytes], sound: SoundArray, clock: PictureClock) -> None:
-    """Feed the sound and read the video to its end."""
+def _listen(child: subprocess.Popen[bytes], sound: SoundArray, clock: PictureClock) -> float:
+    """Feed the sound and read the video to its end; returns the most memory that was held meanwhile, in MB."""
     assert child.stdin and child.stdout  # noqa: S101 - both are pipes
     speaker = threading.Thread(target=_speak, args=(child.stdin, sound.tobytes()), name="musetalk-speaker", daemon=True)
     speaker.start()
+    rss_mb = 0.0
     try:
         while data := os.read(child.stdout.fileno(), READ_BYTES):
             clock.write(data)
+            rss_mb = max(rss_mb, _peak_rss_mb(child.pid))
     finally:
         child.stdout.close()
         speaker.join()
+    return rss_mb
 
 
 def _speak(pipe: IO[bytes], data: bytes) -> None:
@@ -86,11 +91,13 @@ def _speak(pipe: IO[bytes], data: bytes) -> None:
             view = view[os.write(pipe.fileno(), view) :]
 
 
-def _reap(child: subprocess.Popen[bytes]) -> float:
-    """Wait for the end; the most memory that it, or one of its own children, has held, in MB."""
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+def _peak_rss_mb(pid: int) -> float:
+    """What a process says of itself: what the system says when it has ended counts us in, of whom it is a fork."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
 
 
 @contextmanager

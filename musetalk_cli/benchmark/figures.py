@@ -119,10 +119,11 @@ class SessionFigures:
 
 @dataclass(frozen=True)
 class StartFigures:
-    """A fresh process of the real command: seconds to its first picture, and its peak resident memory."""
+    """A fresh process of the real command: seconds to its first picture, and its peak resident memory without its
+    ffmpegs (None where the system does not tell)."""
 
     first_frame_s: Spread
-    rss_mb: float
+    rss_mb: float | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from musetalk_cli.benchmark.workload import PictureClock, PushedVoice
 from musetalk_cli.engine.blocks import BlockCutter, split_block
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, AudioBlock, ByteArray, FeatureBatch, FrameBatch, SoundArray
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FeatureBatch, FrameBatch, SoundArray
 from musetalk_cli.engine.stage import RunState
 from musetalk_cli.engine.timing import StageTimer
 

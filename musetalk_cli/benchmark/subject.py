@@ -65,7 +65,7 @@ class Subject:
         """The same for frames of another size, or for another stream of this one; nets are shared."""
         avatar = draw_avatar(size)
         if self.name == "warp":
-            model = build_model(self.config, self.name, _choose(avatar, size), avatar, str)
+            model = build_model(self.config, self.name, _choose(avatar, size), avatar, lambda text: None)
         else:
             from musetalk_cli.engine.avatar.parts import drawn_face_parts
 
