@@ -32,12 +32,13 @@ class Wish:
 @dataclass(frozen=True)
 class Effort:
     """``seconds`` of voice for each measurement, ``num_rounds`` of them at each of ``sizes``; ``note`` says why it is
-    less than usual."""
+    less than usual. ``is_brief``: not even a block can be made to warm up."""
 
     seconds: float
     num_rounds: int
     sizes: tuple[FrameSize, ...]
     note: str = ""
+    is_brief: bool = False
 
 
 def wished_sizes(size_px: int | None) -> tuple[FrameSize, ...]:
@@ -54,4 +55,5 @@ def choose_effort(wish: Wish, sizes: tuple[FrameSize, ...], face_s: float, fps: 
         wish.num_rounds or (SLOW_ROUNDS if is_slow else ROUNDS),
         sizes[:1] if is_slow else sizes,
         f"a face takes {face_s:.1f} s here, so few were made, and at one size" if is_slow else "",
+        is_slow,
     )

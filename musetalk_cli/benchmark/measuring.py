@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, cycle, islice, pairwise
 
+from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import Rates, Spread, StageFigures
+from musetalk_cli.benchmark.runs import PipelineRun
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice
+from musetalk_cli.benchmark.workload import PictureClock, speech
 from musetalk_cli.engine.blocks import BlockCutter, split_block
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder
@@ -20,9 +22,6 @@ from musetalk_cli.engine.stage import RunState
 from musetalk_cli.engine.timing import StageTimer
 
 STAGES = ("features", "avatar", "model", "composite", "encode")
-TICK_S = 0.05
-# A decoder gives sound in pieces; the first block must not wait for the last one's.
-PIECE = SOUND_RATE_HZ // 2
 # Pictures that are held to feed the encoder alone: 150 MB at 1080p. They are shown forwards and back.
 NUM_HELD = 48
 
@@ -41,45 +40,44 @@ class CallLog:
         self.calls.append((time.perf_counter() - started_s, num_frames))
 
 
-def measure_rates(subject: Subject, sound: SoundArray, num_rounds: int) -> Rates:
-    """The model loop and the pipeline in turn, ``num_rounds`` times. Raises MuseTalkError."""
+def measure_rates(subject: Subject, effort: Effort) -> Rates:
+    """The model loop and the pipeline in turn, round after round. Raises MuseTalkError."""
+    sound = speech(effort.seconds)
     loops, runs = [], []
-    for _ in range(num_rounds):
+    for _ in range(effort.num_rounds):
         loops.append(run_model_loop(subject, sound))
-        runs.append(run_pipeline(subject, sound))
+        runs.append(run_pipeline(subject, sound, is_brought_up=not effort.is_brief))
     delivered, firsts = zip(*runs, strict=True)
     return Rates(Spread.of(loops), Spread.of(delivered), Spread.of(firsts))
 
 
-def measure_stages(subject: Subject, sound: SoundArray, num_rounds: int) -> Mapping[str, StageFigures]:
-    """Every stage by itself, on one thread; the encoder on as many as it takes. Raises MuseTalkError."""
+def measure_stages(subject: Subject, effort: Effort) -> Mapping[str, StageFigures]:
+    """Every stage by itself, with a block at most, on one thread; the encoder on as many as it takes.
+
+    Raises MuseTalkError.
+    """
+    sound = speech(min(effort.seconds, subject.settings.block_s))
     logs = {name: CallLog() for name in STAGES}
-    for _ in range(num_rounds):
+    for _ in range(effort.num_rounds):
         pictures = run_stages(subject, sound, logs)
         logs["encode"].calls += run_encoder(subject, pictures, sound)
     return {name: StageFigures.of(log.calls) for name, log in logs.items()}
 
 
-def run_pipeline(subject: Subject, sound: SoundArray) -> tuple[float, float]:
+def run_pipeline(subject: Subject, sound: SoundArray, *, is_brought_up: bool) -> tuple[float, float]:
     """From the voice to the encoder's bytes: frames per second, and seconds from the start to the first picture.
 
-    Raises MuseTalkError.
+    Without ``is_brought_up``, the start counts in. Raises MuseTalkError.
     """
-    voice, clock = PushedVoice(), PictureClock()
-    started_s = time.perf_counter()
-    pipeline = subject.build_pipeline(voice, clock)
+    run = PipelineRun(subject)
     try:
-        pipeline.start()
-        for at in range(0, len(sound), PIECE):
-            voice.push(sound[at : at + PIECE])
-        voice.finish()
-        while not pipeline.wait(TICK_S):
-            pass
+        if is_brought_up:
+            run.bring_up()
+        run.speak(sound)
+        run.wait()
     finally:
-        pipeline.close()
-    if pipeline.error:
-        raise pipeline.error
-    return clock.fps(), clock.times_s[0] - started_s
+        run.close()
+    return run.fps, run.clock.times_s[0] - run.started_s
 
 
 def run_model_loop(subject: Subject, sound: SoundArray) -> float:

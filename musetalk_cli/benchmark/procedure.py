@@ -78,10 +78,10 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
         start = measure_start(fresh, speech(effort.seconds), effort.num_rounds)
         result = replace(result, sizes=figures, start=start)
     if wish.sweep:
-        result = replace(result, sweep=measure_sweep(subject, wish.sweep, effort.seconds, effort.num_rounds, tell))
+        result = replace(result, sweep=measure_sweep(subject, wish.sweep, effort, tell))
     if wish.num_sessions:
         tell(f"{wish.num_sessions} sessions at once")
-        sessions = measure_sessions(subject, wish.num_sessions, speech(effort.seconds), effort.num_rounds)
+        sessions = measure_sessions(subject, wish.num_sessions, effort)
         result = replace(result, sessions=sessions)
     if wish.has_comparison:
         result = replace(result, comparison=_compare(config, name, effort, tell))
@@ -107,11 +107,10 @@ def _time_face(subject: Subject) -> float:
 def _measure_size(subject: Subject, size: FrameSize, effort: Effort, tell: Tell) -> SizeFigures:
     tell(f"{size.width} × {size.height}")
     subject = subject if size == subject.size else subject.sibling(size)
-    block_s, fps = subject.settings.block_s, float(subject.settings.frame_rate)
-    sound = speech(effort.seconds)
-    run_model_loop(subject, speech(min(effort.seconds, block_s)))  # every shape of batch, unmeasured
-    stages = measure_stages(subject, speech(min(effort.seconds, block_s)), effort.num_rounds)
-    rates = measure_rates(subject, sound, effort.num_rounds)
+    fps = float(subject.settings.frame_rate)
+    if not effort.is_brief:
+        run_model_loop(subject, speech(subject.settings.block_s))  # every shape of batch, unmeasured
+    stages, rates = measure_stages(subject, effort), measure_rates(subject, effort)
     delivered_fps = rates.delivered_fps.median
     latency = measure_latency(subject, effort.num_rounds) if delivered_fps > fps else None
     return SizeFigures(*size, stages, rates, latency, judge(stages, rates.model_fps.median, delivered_fps, fps))

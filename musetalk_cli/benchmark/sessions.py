@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import SessionFigures, Spread
-from musetalk_cli.benchmark.measuring import PIECE, TICK_S
+from musetalk_cli.benchmark.runs import PipelineRun
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice
+from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.engine.messages import SoundArray
-from musetalk_cli.engine.pipeline import Pipeline
 
 
-def measure_sessions(subject: Subject, count: int, sound: SoundArray, num_rounds: int) -> SessionFigures:
+def measure_sessions(subject: Subject, count: int, effort: Effort) -> SessionFigures:
     """``count`` pipelines in this process, on the same nets, as fast as they go. Raises MuseTalkError."""
     subjects = [subject, *(subject.sibling(subject.size) for _ in range(count - 1))]
     totals, slowest = [], []
-    for _ in range(num_rounds):
-        clocks = _run_at_once(subjects, sound)
-        span_s = max(clock.times_s[-1] for clock in clocks) - min(clock.times_s[0] for clock in clocks)
-        totals.append(sum(len(clock.times_s) for clock in clocks) / max(span_s, 1e-9))
-        slowest.append(min(clock.fps() for clock in clocks))
+    for _ in range(effort.num_rounds):
+        total_fps, slowest_fps = _run_at_once(subjects, speech(effort.seconds), is_brought_up=not effort.is_brief)
+        totals.append(total_fps)
+        slowest.append(slowest_fps)
     return SessionFigures(*subject.size, count, Spread.of(totals), Spread.of(slowest))
 
 
-def _run_at_once(subjects: list[Subject], sound: SoundArray) -> list[PictureClock]:
-    voices, clocks = [PushedVoice() for _ in subjects], [PictureClock() for _ in subjects]
-    pipelines: list[Pipeline] = []
-    try:
-        for subject, voice, clock in zip(subjects, voices, clocks, strict=True):
-            pipelines.append(subject.build_pipeline(voice, clock))
-        for pipeline, voice in zip(pipelines, voices, strict=True):
-            pipeline.start()
-            for at in range(0, len(sound), PIECE):
-                voice.push(sound[at : at + PIECE])
-            voice.finish()
-        for pipeline in pipelines:
-            while not pipeline.wait(TICK_S):
-                pass
-    finally:
-        for pipeline in pipelines:
-            pipeline.close()
-    for pipeline in pipelines:
-        if pipeline.error:
-            raise pipeline.error
-    return clocks
+def _run_at_once(subjects: list[Subject], sound: SoundArray, *, is_brought_up: bool) -> tuple[float, float]:
+    """Frames per second of all together, and of the slowest."""
+    runs: list[PipelineRun] = []
+    with ExitStack() as open_runs:
+        for subject in subjects:
+            runs.append(PipelineRun(subject))
+            open_runs.callback(runs[-1].close)
+        for run in runs if is_brought_up else ():
+            run.bring_up()
+        for run in runs:
+            run.speak(sound)
+        for run in runs:
+            run.wait()
+    span_s = max(run.clock.times_s[-1] for run in runs) - min(run.spoke_s for run in runs)
+    return sum(run.num_pictures for run in runs) / span_s, min(run.fps for run in runs)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from musetalk_cli.benchmark.block_latency import measure_latency
+from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import FrameSize, Sweep, SweepRow
 from musetalk_cli.benchmark.measuring import measure_rates
 from musetalk_cli.benchmark.subject import Subject, open_subject
-from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.config import Config, Precision
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.model_choice import count_cores
@@ -31,23 +31,22 @@ def check_sweep(name: str, model: str) -> None:
         raise ConfigError(f"--sweep workers: {model} makes one batch at a time", hint="--sweep batch is what counts")
 
 
-def measure_sweep(subject: Subject, name: str, seconds: float, num_rounds: int, tell: Tell) -> Sweep:
+def measure_sweep(subject: Subject, name: str, effort: Effort, tell: Tell) -> Sweep:
     """A row for every value of ``name``, one of SWEEPS. Raises MuseTalkError."""
     rows: list[SweepRow] = []
     for value, swept in _values(subject, name, tell):
         if value not in [row.value for row in rows]:
             tell(f"{name} {value}")
-            rows.append(_measure(swept, value, seconds, num_rounds))
+            rows.append(_measure(swept, value, effort))
     return Sweep(name, *subject.size, tuple(rows))
 
 
-def _measure(subject: Subject, value: str, seconds: float, num_rounds: int) -> SweepRow:
-    # Every value gets whole blocks, so that none is padded more than another.
-    sound = speech(max(seconds, subject.settings.block_s))
-    measure_rates(subject, speech(min(seconds, 1.0)), 1)
-    rates = measure_rates(subject, sound, num_rounds)
+def _measure(subject: Subject, value: str, effort: Effort) -> SweepRow:
+    if not effort.is_brief:
+        measure_rates(subject, replace(effort, num_rounds=1, seconds=min(effort.seconds, subject.settings.block_s)))
+    rates = measure_rates(subject, effort)
     is_live = rates.delivered_fps.median > float(subject.settings.frame_rate)
-    return SweepRow(value, rates, measure_latency(subject, num_rounds) if is_live else None)
+    return SweepRow(value, rates, measure_latency(subject, effort.num_rounds) if is_live else None)
 
 
 def _values(subject: Subject, name: str, tell: Tell) -> Iterator[tuple[str, Subject]]:

@@ -9,7 +9,6 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.blocks import NUM_FIRST_FRAMES
 from musetalk_cli.engine.fragments import FragmentSplitter
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 
@@ -105,12 +104,6 @@ class PictureClock:
         with self._changed:
             self.times_s += [now_s] * num_pictures
             self._changed.notify_all()
-
-    def fps(self) -> float:
-        """Pictures per second from the first to the last. The first two came together, so one of them does not count;
-        0 for fewer than three."""
-        span_s = self.times_s[-1] - self.times_s[0] if len(self.times_s) > NUM_FIRST_FRAMES else 0.0
-        return (len(self.times_s) - NUM_FIRST_FRAMES) / span_s if span_s else 0.0
 
     def wait_for(self, num_pictures: int, timeout_s: float) -> bool:
         """Wait until so many pictures have come; False when they have not."""
