@@ -8,9 +8,10 @@ from musetalk_cli.benchmark.figures import FrameSize
 
 SIZES = (FrameSize(512, 512), FrameSize(1280, 720), FrameSize(1920, 1080))
 SECONDS, ROUNDS = 4.0, 3
-# A model that takes longer for a face is measured with a few faces only: at 5 s each, all of it would take an hour.
-SLOW_FACE_S = 0.5
-SLOW_FRAMES, SLOW_ROUNDS = 3, 1
+# One measurement should take no longer than this. Of a model that would take longer, fewer faces are made, once and at
+# one size: at 5 s a face, all of it would take an hour.
+LONGEST_S = 8.0
+LEAST_FRAMES = 3  # the first batch, and one that does not wait for anything to be loaded
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ def wished_sizes(size_px: int | None) -> tuple[FrameSize, ...]:
 
 
 def choose_effort(wish: Wish, sizes: tuple[FrameSize, ...], face_s: float, fps: float) -> Effort:
-    """``face_s``: how long the model takes for a face."""
-    is_slow = face_s > SLOW_FACE_S
-    seconds = SLOW_FRAMES / fps if is_slow else SECONDS
-    return Effort(
-        wish.seconds or seconds,
-        wish.num_rounds or (SLOW_ROUNDS if is_slow else ROUNDS),
-        sizes[:1] if is_slow else sizes,
-        f"a face takes {face_s:.1f} s here, so few were made, and at one size" if is_slow else "",
-        is_slow,
-    )
+    """``face_s``: how long the model takes for a face, with all its workers."""
+    if is_quick(face_s, fps):
+        return Effort(wish.seconds or SECONDS, wish.num_rounds or ROUNDS, sizes)
+    note = f"a face takes {face_s:.2g} s here, so few were made, and at one size"
+    seconds = max(LEAST_FRAMES, int(LONGEST_S / face_s)) / fps
+    return Effort(wish.seconds or seconds, wish.num_rounds or 1, sizes[:1], note, is_brief=True)
+
+
+def is_quick(face_s: float, fps: float) -> bool:
+    """Whether the usual number of faces can be made in time."""
+    return face_s * fps * SECONDS <= LONGEST_S

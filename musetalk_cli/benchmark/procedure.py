@@ -13,7 +13,7 @@ from musetalk_cli.benchmark.block_latency import measure_latency
 from musetalk_cli.benchmark.capacity import judge
 from musetalk_cli.benchmark.card import Card, describe_machine
 from musetalk_cli.benchmark.cold_start import measure_start
-from musetalk_cli.benchmark.effort import SLOW_FACE_S, Effort, Wish, choose_effort, wished_sizes
+from musetalk_cli.benchmark.effort import Effort, Wish, choose_effort, is_quick, wished_sizes
 from musetalk_cli.benchmark.figures import (
     SCHEMA,
     FrameSize,
@@ -101,7 +101,9 @@ def _settle(config: Config, tell: Tell) -> Config:
 def _time_face(subject: Subject) -> float:
     """Seconds for a face. The first call may have to load and choose much, so it counts only where it was quick."""
     first_s = 1 / run_model_loop(subject, speech(TRIAL_S))
-    return first_s if first_s <= SLOW_FACE_S else 1 / run_model_loop(subject, speech(TRIAL_S))
+    if is_quick(first_s, float(subject.settings.frame_rate)):
+        return first_s
+    return 1 / run_model_loop(subject, speech(TRIAL_S))
 
 
 def _measure_size(subject: Subject, size: FrameSize, effort: Effort, tell: Tell) -> SizeFigures:
