@@ -8,10 +8,11 @@ from fractions import Fraction
 
 from musetalk_cli.benchmark.figures import BlockLatency, Spread
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.workload import MOST_HELD, QUIET_S, PictureClock, PushedVoice, speech
 from musetalk_cli.engine.blocks import frame_at
 from musetalk_cli.engine.messages import SOUND_RATE_HZ
 from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.errors import StageError
 
 PIECE_S = 0.02  # what a microphone gives at once
 SPARE_S = 4.0  # of sound behind the last block: its look-ahead, and what is said while it is made
@@ -58,8 +59,8 @@ class Speaker:
 def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     """Of ``num_blocks`` blocks, each said to its end when the one before is out; a first one is not counted.
 
-    The last picture of a block leaves the encoder only with the next one's first, so the one before it is taken for
-    it: they are made together. Raises MuseTalkError.
+    The last one or two pictures of a block leave ffmpeg only with the next block, so the last that comes before it is
+    taken: they are made together. Raises MuseTalkError.
     """
     block_s, rate = Fraction(subject.settings.block_s).limit_denominator(1000), subject.settings.frame_rate
     voice, clock = PushedVoice(), PictureClock()
@@ -71,10 +72,9 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
         for number in range(num_blocks + 1):
             end = int((number + 1) * block_s * SOUND_RATE_HZ)
             first, behind = (frame_at((number + k) * block_s, rate) for k in (0, 1))
-            last = max(first, behind - 2)
             speaker.leap_to(end)
-            _wait_for(pipeline, speaker, clock, last + 1)
-            said_s = speaker.said_at(end)
+            _wait_for(pipeline, speaker, clock, range(first, behind))
+            said_s, last = speaker.said_at(end), min(behind, len(clock.times_s)) - 1
             spans.append((clock.times_s[first] - said_s, clock.times_s[last] - said_s))
         voice.finish()
     finally:
@@ -83,11 +83,14 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     return BlockLatency(Spread.of(firsts), Spread.of(lasts))
 
 
-def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, num_pictures: int) -> None:
-    deadline_s = time.perf_counter() + LONGEST_S
-    while not clock.wait_for(num_pictures, 0):
+def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, frames: range) -> None:
+    """Speak on until these pictures have come, but for those that are held back."""
+    least, num_seen, quiet_s, deadline_s = frames.stop - MOST_HELD, 0, 0.0, time.perf_counter() + LONGEST_S
+    while num_seen < frames.stop and (num_seen < max(least, frames.start + 1) or quiet_s < QUIET_S):
         speaker.go_on()
         if pipeline.error:
             raise pipeline.error
         if time.perf_counter() > deadline_s:
-            raise TimeoutError(f"{len(clock.times_s)} of {num_pictures} pictures after {LONGEST_S} s")
+            raise StageError(f"only {num_seen} of {frames.stop} pictures came in {LONGEST_S:.0f} s")
+        quiet_s = quiet_s + PIECE_S if num_seen == len(clock.times_s) else 0.0
+        num_seen = len(clock.times_s)

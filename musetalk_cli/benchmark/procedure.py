@@ -84,6 +84,7 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
         sessions = measure_sessions(subject, wish.num_sessions, effort)
         result = replace(result, sessions=sessions)
     if wish.has_comparison:
+        del subject  # it opens its own
         result = replace(result, comparison=_compare(config, name, effort, tell))
     return replace(result, gpu_mb=_peak_gpu_mb())
 

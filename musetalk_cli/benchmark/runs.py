@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from math import ceil
 
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.workload import MOST_HELD, QUIET_S, PictureClock, PushedVoice, speech
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 
 TICK_S = 0.05
 # A decoder gives sound in pieces; the first block must not wait for the last one's.
 PIECE = SOUND_RATE_HZ // 2
+LEAST_LEAD_S = 1.0
 HEAD_MARGIN_S = 0.01  # what the way from 48 to 16 kHz keeps back
 
 
@@ -27,15 +29,18 @@ class PipelineRun:
         self._pipeline.start()
 
     def bring_up(self) -> None:
-        """Have a block made and wait for it: ffmpeg takes as long to start as a hundred frames take to make, and
-        meanwhile the queues would fill. Raises MuseTalkError."""
+        """Have a block made, or several short ones, and wait for it. Raises MuseTalkError.
+
+        ffmpeg takes as long to start as a hundred frames take to make, and meanwhile the queues would fill.
+        """
         settings, after_s = self._subject.settings, self._subject.model.after_s
-        self._voice.push(speech(settings.block_s + after_s + HEAD_MARGIN_S))
-        # The last picture stays in the encoder until the next one comes.
-        num_pictures = max(1, int(settings.block_s * settings.frame_rate) - 1)
+        lead_s = ceil(LEAST_LEAD_S / settings.block_s) * settings.block_s
+        self._voice.push(speech(lead_s + after_s + HEAD_MARGIN_S))
+        num_pictures = max(1, int(lead_s * settings.frame_rate) - MOST_HELD)
         while not self.clock.wait_for(num_pictures, TICK_S):
-            if self._pipeline.wait(0):
-                self.check()
+            self.check()
+        while self.clock.wait_for(len(self.clock.times_s) + 1, QUIET_S):
+            pass
 
     def speak(self, sound: SoundArray) -> None:
         """Give all of it, and end. The clock of ``fps`` starts."""

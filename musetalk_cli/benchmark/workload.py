@@ -20,6 +20,9 @@ NUM_HARMONICS = 28
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
 FORMANT_WIDTH_HZ = 120.0
 PEAK = 16_000
+# ffmpeg holds pictures back until it has the sound behind them, and each until the next one comes.
+MOST_HELD = 4
+QUIET_S = 0.1  # without a picture: all that are made, but for those, have come
 MADE_S = 10.0  # longer voices repeat this much
 
 
