@@ -34,7 +34,7 @@ def check_sweep(name: str, model: str) -> None:
 def measure_sweep(subject: Subject, name: str, effort: Effort, tell: Tell) -> Sweep:
     """A row for every value of ``name``, one of SWEEPS. Raises MuseTalkError."""
     rows: list[SweepRow] = []
-    for value, swept in _values(subject, name, tell):
+    for value, swept in sweep_values(subject, name, tell):
         if value not in [row.value for row in rows]:
             tell(f"{name} {value}")
             rows.append(_measure(swept, value, effort))
@@ -49,7 +49,7 @@ def _measure(subject: Subject, value: str, effort: Effort) -> SweepRow:
     return SweepRow(value, rates, measure_latency(subject, effort.num_rounds) if is_live else None)
 
 
-def _values(subject: Subject, name: str, tell: Tell) -> Iterator[tuple[str, Subject]]:
+def sweep_values(subject: Subject, name: str, tell: Tell) -> Iterator[tuple[str, Subject]]:
     """What the value is after all limits, and the subject with it."""
     config = subject.config
     if name == "batch":

