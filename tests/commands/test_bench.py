@@ -125,7 +125,7 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
     home = tmp_path / "home"
     WeightStore(home).refer_to(write_models(tmp_path / "upstream" / "models", CONFIGS))
     environment = {**os.environ, "MUSETALK_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
-    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "2", "--json", "-q")
+    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "1", "--json", "-q")
     command = [sys.executable, "-m", "musetalk_cli", "bench", *options]
     record = last_json(subprocess.run(command, capture_output=True, timeout=200, check=False, env=environment))
     assert record["card"]["model"] == "musetalk-1.5"
@@ -133,7 +133,7 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
     assert record["card"]["ceiling"]["precision"] == "float32"
     assert record["card"]["ceiling"]["fps"] == pytest.approx(1.25 * record["card"]["ceiling"]["tflops"], rel=0.01)
     assert record["workload"]["num_workers"] == 2
-    assert 0 < record["sessions"]["slowest_fps"]["median"] <= record["sessions"]["total_fps"]["median"]
+    assert record["sessions"]["slowest_fps"]["median"] > 0
 
 
 def test_compare_measures_the_optimisations(run_cli: Run, tiny: Options) -> None:
