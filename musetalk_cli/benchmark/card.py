@@ -45,7 +45,7 @@ class Card:
 def describe_machine(subject: Subject) -> Card:
     """Ask the system, and measure what its arithmetic allows. Raises ModelError."""
     config = subject.config
-    gpu, driver = _ask_for_gpu()
+    gpu, driver = ask_for_gpu()
     return Card(
         date=str(date.today()),
         musetalk=__version__,
@@ -82,7 +82,7 @@ def _memory_gb() -> float:
     return 0.0
 
 
-def _ask_for_gpu() -> tuple[str, str]:
+def ask_for_gpu() -> tuple[str, str]:
     """Name and memory of the first NVIDIA GPU, and the driver's version; on a Mac, what its chip is called."""
     if sys.platform == "darwin":
         return (f"{_cpu_name()} (Apple)", "") if platform.machine() == "arm64" else ("", "")
