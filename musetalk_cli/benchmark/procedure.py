@@ -61,7 +61,7 @@ class Result:
 def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
     """Measure. ``tell`` hears how it gets on. Raises MuseTalkError."""
     gc.enable()  # see __main__.py; a run has it too
-    config = _settle(config, tell)
+    config = settle(config, tell)
     name = choose_model(config, tell)
     if wish.sweep:
         check_sweep(wish.sweep, name)
@@ -89,7 +89,7 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
     return replace(result, gpu_mb=_peak_gpu_mb())
 
 
-def _settle(config: Config, tell: Tell) -> Config:
+def settle(config: Config, tell: Tell) -> Config:
     """The avatar that everybody measures with, and weights by lot where the real ones are missing."""
     config = replace(config, avatar=PORTRAIT)
     is_neural = config.model not in ("auto", "warp")

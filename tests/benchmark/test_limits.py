@@ -10,6 +10,7 @@ import pytest
 from musetalk_cli.benchmark.effort import Wish
 from musetalk_cli.benchmark.figures import FrameSize
 from musetalk_cli.benchmark.plot import check_plot
+from musetalk_cli.benchmark.procedure import settle
 from musetalk_cli.benchmark.subject import Subject, open_subject
 from musetalk_cli.benchmark.sweep import check_sweep, sweep_values
 from musetalk_cli.config import Config, PerformanceConfig
@@ -46,6 +47,17 @@ def test_what_does_nothing_is_not_swept() -> None:
         check_sweep("workers", "musetalk-1.5")
     check_sweep("workers", "warp")
     check_sweep("precision", "musetalk-1.5")
+
+
+def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
+    told: list[str] = []
+    settled = settle(Config(model="musetalk-1.5", avatar="me.jpg"), told.append)
+    assert (settled.random_weights, settled.avatar) == (True, "nora")
+    assert "measured with weights by lot" in told[0]
+    assert not settle(Config(model="warp"), told.append).random_weights
+    assert not settle(Config(), told.append).random_weights
+    assert len(told) == 1
 
 
 def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
