@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from musetalk_cli.benchmark.figures import BlockLatency, Spread
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import MOST_HELD, QUIET_S, PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
 from musetalk_cli.engine.blocks import frame_at
 from musetalk_cli.engine.messages import SOUND_RATE_HZ
 from musetalk_cli.engine.pipeline import Pipeline
@@ -73,7 +73,7 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
             end = int((number + 1) * block_s * SOUND_RATE_HZ)
             first, behind = (frame_at((number + k) * block_s, rate) for k in (0, 1))
             speaker.leap_to(end)
-            _wait_for(pipeline, speaker, clock, range(first, behind))
+            _wait_for(pipeline, speaker, clock, range(first, behind), behind - count_held(rate))
             said_s, last = speaker.said_at(end), min(behind, len(clock.times_s)) - 1
             spans.append((clock.times_s[first] - said_s, clock.times_s[last] - said_s))
         voice.finish()
@@ -83,9 +83,9 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     return BlockLatency(Spread.of(firsts), Spread.of(lasts))
 
 
-def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, frames: range) -> None:
-    """Speak on until these pictures have come, but for those that are held back."""
-    least, num_seen, quiet_s, deadline_s = frames.stop - MOST_HELD, 0, 0.0, time.perf_counter() + LONGEST_S
+def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, frames: range, least: int) -> None:
+    """Speak on until these pictures have come, or ``least`` in all and then none."""
+    num_seen, quiet_s, deadline_s = 0, 0.0, time.perf_counter() + LONGEST_S
     while num_seen < frames.stop and (num_seen < max(least, frames.start + 1) or quiet_s < QUIET_S):
         speaker.go_on()
         if pipeline.error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, cycle, islice, pairwise
+
+import numpy as np
 
 from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import Rates, Spread, StageFigures
@@ -18,7 +20,7 @@ from musetalk_cli.engine.blocks import BlockCutter, split_block
 from musetalk_cli.engine.compositing import composite
 from musetalk_cli.engine.encoder import Encoder
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FeatureBatch, FrameBatch, SoundArray
-from musetalk_cli.engine.stage import RunState
+from musetalk_cli.engine.stage import Aborted, RunState
 from musetalk_cli.engine.timing import StageTimer
 
 STAGES = ("features", "avatar", "model", "composite", "encode")
@@ -117,12 +119,14 @@ def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArr
     state, clock = RunState(), PictureClock()
     rate = subject.settings.frame_rate
     num_pictures, step = max(3, round(len(sound) * rate / SOUND_RATE_HZ)), round(SOUND_RATE_HZ / rate)
+    parts = np.resize(sound, (num_pictures, step, 1))
     shown = islice(cycle(chain(pictures, reversed(pictures))), num_pictures)
     encoder = Encoder(subject.start_encoder(), clock, state, StageTimer())
     try:
         encoder.start()
-        for number, picture in enumerate(shown):
-            encoder.write(FrameBatch((picture,), sound[number * step : (number + 1) * step]))
+        with suppress(Aborted):  # why, the state knows
+            for picture, part in zip(shown, parts, strict=True):
+                encoder.write(FrameBatch((picture,), part))
         encoder.finish()
         for stage in encoder.stages:
             stage.join()

@@ -6,7 +6,7 @@ import time
 from math import ceil
 
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import MOST_HELD, QUIET_S, PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 
 TICK_S = 0.05
@@ -36,7 +36,7 @@ class PipelineRun:
         settings, after_s = self._subject.settings, self._subject.model.after_s
         lead_s = ceil(LEAST_LEAD_S / settings.block_s) * settings.block_s
         self._voice.push(speech(lead_s + after_s + HEAD_MARGIN_S))
-        num_pictures = max(1, int(lead_s * settings.frame_rate) - MOST_HELD)
+        num_pictures = max(1, int(lead_s * settings.frame_rate) - count_held(settings.frame_rate))
         while not self.clock.wait_for(num_pictures, TICK_S):
             self.check()
         while self.clock.wait_for(len(self.clock.times_s) + 1, QUIET_S):

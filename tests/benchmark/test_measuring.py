@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from musetalk_cli.benchmark.block_latency import measure_latency
 from musetalk_cli.benchmark.cold_start import measure_start
 from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_pipeline, run_stages
+from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_encoder, run_pipeline, run_stages
 from musetalk_cli.benchmark.runs import PipelineRun
 from musetalk_cli.benchmark.sessions import measure_sessions
 from musetalk_cli.benchmark.subject import Subject, open_subject
@@ -61,6 +62,14 @@ def test_sessions_share_the_machine(subject: Subject) -> None:
     figures = measure_sessions(subject, 2, BRIEF)
     assert figures.count == 2
     assert 0 < figures.slowest_fps.median <= figures.total_fps.median
+
+
+def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) -> None:
+    pictures = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
+    assert [count for _, count in run_encoder(subject, pictures, speech(0.4))] == [1] * 9
+    assert len(run_encoder(subject, pictures, speech(0.04))) == 2  # never fewer than three pictures
+    with pytest.raises(EncoderError):
+        run_encoder(replace(subject, codec="no-such-codec"), pictures, speech(8.0))
 
 
 def test_an_encoder_that_fails_is_told(subject: Subject) -> None:
