@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import __version__
-from musetalk_cli.commands import avatars, devices, models, prepare_avatar, render, stream
+from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, stream
 from musetalk_cli.console import say, say_error
 from musetalk_cli.errors import MuseTalkError
 
@@ -27,6 +27,7 @@ app.command("stream")(stream.stream)
 app.command("prepare-avatar")(prepare_avatar.prepare_avatar)
 app.command("avatars")(avatars.avatars)
 app.command("devices")(devices.devices)
+app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
 
 

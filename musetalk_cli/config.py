@@ -22,6 +22,8 @@ MAX_ECHO = 60  # characters of a wrong value that are shown
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 Tune = Literal["zerolatency", "film", "animation", "stillimage", "none"]
+Model = Literal["auto", "warp", "musetalk-1.5", "musetalk-1.0"]
+Precision = Literal["auto", "fp16", "bf16", "fp32"]
 Section = TypeVar("Section")
 
 
@@ -152,9 +154,9 @@ class Config:
     avatar: Annotated[str, Check(_be_something)] = "nora"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
-    model: Literal["auto", "warp", "musetalk-1.5", "musetalk-1.0"] = "auto"
+    model: Model = "auto"
     device: Annotated[str, Check(_be_a_device)] = "auto"
-    precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     random_weights: bool = False
     compat: Literal["none", "upstream"] = "none"
     ffmpeg: Annotated[str, Check(_be_something)] = "auto"

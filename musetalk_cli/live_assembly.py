@@ -14,6 +14,8 @@ from musetalk_cli.errors import ConfigError, SinkError
 from musetalk_cli.model_choice import choose_model
 
 if TYPE_CHECKING:
+    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.fan_out import FanOut
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.pace import Pace
@@ -105,8 +107,7 @@ def build_live_pipeline(
         codec = choose_codec(ffmpeg, config.stream.encoder)
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has
-        fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
-        settings = encoder_settings(config, chosen, source.num_channels, codec=codec, fragment_s=fragment_s)
+        settings = live_encoder_settings(config, chosen, source.num_channels, codec)
         encoder = EncoderProcess(ffmpeg, settings)
         failing.callback(encoder.close)
         avatar = chosen.load()
@@ -117,7 +118,9 @@ def build_live_pipeline(
         feed, pace = _put_on_clock(config, input_, source, model, fan_out)
         failing.callback(feed.close)
         shown = avatar.resized(chosen.height_px)
-        pipeline = Pipeline(feed, model, shown, encoder, fan_out, _settings(config, name), started_at, pace)
+        pipeline = Pipeline(
+            feed, model, shown, encoder, fan_out, live_pipeline_settings(config, name), started_at, pace
+        )
         if input_.is_paced:
             feed.open()
         failing.pop_all()
@@ -172,7 +175,13 @@ def _put_on_clock(
     return (feed if input_.duration_s is None else Limited(feed, input_.duration_s)), pace
 
 
-def _settings(config: Config, name: str) -> PipelineSettings:
+def live_encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int, codec: str) -> EncoderSettings:
+    """As for a file, but every picture leaves at once. ``codec`` is ffmpeg's name of the video encoder."""
+    fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
+    return encoder_settings(config, chosen, num_channels, codec=codec, fragment_s=fragment_s)
+
+
+def live_pipeline_settings(config: Config, name: str) -> PipelineSettings:
     """As for a file, with batches that give every worker a part of even a short block."""
     settings = pipeline_settings(config, name)
     num_frames = ceil(settings.block_s * settings.frame_rate)

@@ -67,7 +67,7 @@ def count_cores() -> int:
 
 
 def _choose_automatically(config: Config, tell: Tell) -> str:
-    if not _has_weights(BEST):
+    if not has_weights(BEST):
         return "warp"
     reason = _why_not_fast(config)
     if reason:
@@ -106,7 +106,8 @@ def _find_weights(name: str) -> dict[str, Path]:
     return {str(kind): path for kind, path in weight_store().require(get_weight_set(name)).items()}
 
 
-def _has_weights(name: str) -> bool:
+def has_weights(name: str) -> bool:
+    """Whether every file of a neural model's weights is here, by a quick look."""
     from musetalk_cli.engine.weights.registry import get_weight_set
 
     store = weight_store()

@@ -53,6 +53,23 @@ def test_the_engine_knows_nothing_above_it(path: Path) -> None:
             assert name == "musetalk_cli" or name.startswith(allowed), f"{named(path)} imports {name}"
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "benchmark").glob("*.py")), ids=named)
+def test_the_benchmark_stands_between_commands_and_assembly(path: Path) -> None:
+    above = ("musetalk_cli.commands", "musetalk_cli.cli", "musetalk_cli.console", "musetalk_cli.runner")
+    for name in imports(path):
+        assert name.split(".")[0] not in {"rich", "typer", "click"}, f"{named(path)} imports {name}"
+        assert not name.startswith(above), f"{named(path)} imports {name}"
+
+
+def test_only_its_command_knows_the_benchmark() -> None:
+    users = {
+        named(path)
+        for path in MODULES
+        if path.parent.name != "benchmark" and any("musetalk_cli.benchmark" in name for name in imports(path))
+    }
+    assert users == {"commands/bench.py"}
+
+
 @pytest.mark.parametrize("path", engine_modules(), ids=named)
 def test_the_engine_prints_nothing(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from fractions import Fraction
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,8 @@ NUM_HARMONICS = 28
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
 FORMANT_WIDTH_HZ = 120.0
 PEAK = 16_000
-# ffmpeg holds pictures back until it has the sound behind them, and each until the next one comes.
-MOST_HELD = 4
+# ffmpeg holds pictures back until it has the sound behind them: three packets of AAC, 21 ms each, and some.
+HELD_S = 0.12
 QUIET_S = 0.1  # without a picture: all that are made, but for those, have come
 MADE_S = 10.0  # longer voices repeat this much
 
@@ -58,6 +60,11 @@ def _vowel(count: int, formants: tuple[int, ...], pitch_hz: float) -> NDArray[np
     distances = (numbers[:, None] * pitch_hz - np.array(formants)) / FORMANT_WIDTH_HZ
     levels = (1 / (1 + distances**2)).sum(axis=1) / np.sqrt(numbers)
     return np.asarray(levels @ np.sin(numbers[:, None] * phase))
+
+
+def count_held(frame_rate: Fraction) -> int:
+    """How many pictures ffmpeg holds back at most: for want of sound, and one until the next comes."""
+    return ceil(HELD_S * frame_rate) + 1
 
 
 class PushedVoice:

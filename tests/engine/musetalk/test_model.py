@@ -12,8 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
+from musetalk_cli.benchmark.figures import FrameSize  # noqa: E402
+from musetalk_cli.benchmark.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.avatar.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
+from musetalk_cli.engine.messages import FeatureBatch  # noqa: E402
 from musetalk_cli.engine.models.musetalk import opening  # noqa: E402
 from musetalk_cli.engine.models.musetalk.latents import KeptPlace, avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_nets  # noqa: E402
@@ -22,7 +25,7 @@ from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSett
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder  # noqa: E402
 from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_model  # noqa: E402
 
 FPS = Fraction(25)
 VAE = "0123456789abcdef" * 4
@@ -135,3 +138,19 @@ def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:
         pytest.skip("this computer has it")
     with pytest.raises(ModelError, match="mps"):
         open_model(dataclasses.replace(SETTINGS, device="mps"), None, face, FPS, 128, str)
+
+
+def test_a_sibling_makes_the_same_faces_in_other_frames() -> None:
+    square, wide = draw_avatar(FrameSize(96, 96)), draw_avatar(FrameSize(128, 72))
+    model, fresh = small_model(square, FPS, 96), small_model(wide, FPS, 72)
+    sibling = model.sibling(wide, face_parts(wide), 72)
+    heard = np.random.default_rng(1).standard_normal((2, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
+    heard[:, -1] = 1
+    pictures = tuple(wide.resized(72).frames.read([0, 0]))
+    batch = FeatureBatch(heard.astype(np.float32), range(2), np.zeros((3840, 1), np.int16), (0, 0), pictures)
+    for made, wanted in zip(sibling.make_faces(batch).faces, fresh.make_faces(batch).faces, strict=True):
+        assert made.region == wanted.region
+        np.testing.assert_allclose(made.planes.luma.astype(int), wanted.planes.luma, atol=1)
+    assert sibling.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
+    model._hearing.num_silent = 5
+    assert model.sibling(wide, face_parts(wide), 72).num_silent == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -37,3 +38,9 @@ class FaceMaker:
         for row, index, picture in zip(speaking, indices, painted, strict=True):
             faces[row] = self._placing(index).place(picture, float(weights[row]))
         return tuple(faces)
+
+    def sibling(self, placing: Callable[[int], Placing]) -> FaceMaker:
+        """The same faces in frames in which they stand elsewhere; painter and latents are shared."""
+        other = copy.copy(self)
+        other._placing = placing
+        return other

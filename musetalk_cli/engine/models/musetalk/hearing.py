@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from fractions import Fraction
 
 import numpy as np
@@ -35,6 +36,12 @@ class Hearing:
         self.num_silent += count_silent(weights)
         heard = self._scheme.features(block) if weights.any() else np.zeros((len(weights), self._dim), np.float32)
         return np.concatenate([heard, weights[:, None]], axis=1)
+
+    def sibling(self) -> Hearing:
+        """The same for another stream; anchored features keep nothing of this one."""
+        other = copy.copy(self)
+        other.num_silent = 0
+        return other
 
     def _weigh(self, block: AudioBlock) -> FloatArray:
         if self._gate is None:

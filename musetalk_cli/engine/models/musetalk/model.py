@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -67,8 +68,7 @@ class MuseTalkModel:
         listener = WhisperListener(nets.whisper, is_original=nets.version == "1.0" and not upstream)
         self._hearing = Hearing(listener, frame_rate, gate, follows_upstream=upstream is not None)
         self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
-        own = (avatar.width, avatar.height)
-        boxes = scale_boxes(parts.boxes, own, even_size(*own, height_px))
+        boxes = _boxes_in_frames(parts, avatar, height_px)
         self._painter = FacePainter(nets)
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
@@ -93,11 +93,26 @@ class MuseTalkModel:
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.pictures, batch.frames, batch.sound)
 
+    def sibling(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
+        """A model of its own on the same nets and latents, for frames of another size or for another stream.
+
+        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in pictures of any size.
+        """
+        other = copy.copy(self)
+        other._hearing = self._hearing.sibling()
+        other._maker = self._maker.sibling(Placements(_boxes_in_frames(parts, avatar, height_px), parts.masks))
+        return other
+
     def time_one_face(self) -> float:
         """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""
         started = time.perf_counter()
         self._painter.paint(self._painter.hold(self._latents[:1]), np.zeros((1, self._num_features), np.float32))
         return time.perf_counter() - started
+
+
+def _boxes_in_frames(parts: FaceParts, avatar: Avatar, height_px: int) -> NDArray[np.int32]:
+    own = (avatar.width, avatar.height)
+    return scale_boxes(parts.boxes, own, even_size(*own, height_px))
 
 
 def scale_boxes(boxes: NDArray[np.int32], own: tuple[int, int], shown: tuple[int, int]) -> NDArray[np.int32]:

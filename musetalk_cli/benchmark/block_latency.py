@@ -1,0 +1,96 @@
+"""How long a live block takes: its last sample is spoken, and its pictures come."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from fractions import Fraction
+
+from musetalk_cli.benchmark.figures import BlockLatency, Spread
+from musetalk_cli.benchmark.subject import Subject
+from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
+from musetalk_cli.engine.blocks import frame_at
+from musetalk_cli.engine.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.errors import StageError
+
+PIECE_S = 0.02  # what a microphone gives at once
+SPARE_S = 4.0  # of sound behind the last block: its look-ahead, and what is said while it is made
+LONGEST_S = 60.0
+
+
+class Speaker:
+    """Says a voice in real time, but for leaps to where something is measured next."""
+
+    def __init__(self, voice: PushedVoice, seconds: float) -> None:
+        self._voice = voice
+        self._sound = speech(seconds)
+        self._ends: list[int] = []  # samples said by each moment
+        self._times_s: list[float] = []
+        self._due_s = 0.0
+
+    def leap_to(self, end: int) -> None:
+        """Say everything up to sample ``end`` at once, unless it has been said."""
+        if end > self._said:
+            self._say(end)
+            self._due_s = self._times_s[-1] + PIECE_S
+
+    def go_on(self) -> None:
+        """Say the next piece when it is due."""
+        time.sleep(max(0.0, self._due_s - time.perf_counter()))
+        self._due_s += PIECE_S
+        self._say(min(self._said + round(PIECE_S * SOUND_RATE_HZ), len(self._sound)))
+
+    def said_at(self, end: int) -> float:
+        """When the sample before ``end`` was said, by ``time.perf_counter()``."""
+        return self._times_s[bisect_left(self._ends, end)]
+
+    @property
+    def _said(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _say(self, end: int) -> None:
+        if end > self._said:
+            self._voice.push(self._sound[self._said : end])
+        self._ends.append(end)
+        self._times_s.append(time.perf_counter())
+
+
+def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
+    """Of ``num_blocks`` blocks, each said to its end when the one before is out; a first one is not counted.
+
+    The last one or two pictures of a block leave ffmpeg only with the next block, so the last that comes before it is
+    taken: they are made together. Raises MuseTalkError.
+    """
+    block_s, rate = Fraction(subject.settings.block_s).limit_denominator(1000), subject.settings.frame_rate
+    voice, clock = PushedVoice(), PictureClock()
+    speaker = Speaker(voice, float(block_s) * (num_blocks + 1) + SPARE_S)
+    pipeline = subject.build_pipeline(voice, clock)
+    spans = []
+    try:
+        pipeline.start()
+        for number in range(num_blocks + 1):
+            end = int((number + 1) * block_s * SOUND_RATE_HZ)
+            first, behind = (frame_at((number + k) * block_s, rate) for k in (0, 1))
+            speaker.leap_to(end)
+            _wait_for(pipeline, speaker, clock, range(first, behind), behind - count_held(rate))
+            said_s, last = speaker.said_at(end), min(behind, len(clock.times_s)) - 1
+            spans.append((clock.times_s[first] - said_s, clock.times_s[last] - said_s))
+        voice.finish()
+    finally:
+        pipeline.close()
+    firsts, lasts = zip(*spans[1:], strict=True)
+    return BlockLatency(Spread.of(firsts), Spread.of(lasts))
+
+
+def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, frames: range, least: int) -> None:
+    """Speak on until these pictures have come, or ``least`` in all and then none."""
+    num_seen, quiet_s, deadline_s = 0, 0.0, time.perf_counter() + LONGEST_S
+    while num_seen < frames.stop and (num_seen < max(least, frames.start + 1) or quiet_s < QUIET_S):
+        speaker.go_on()
+        if pipeline.error:
+            raise pipeline.error
+        if time.perf_counter() > deadline_s:
+            raise StageError(f"only {num_seen} of {frames.stop} pictures came in {LONGEST_S:.0f} s")
+        quiet_s = quiet_s + PIECE_S if num_seen == len(clock.times_s) else 0.0
+        num_seen = len(clock.times_s)

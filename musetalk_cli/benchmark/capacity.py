@@ -1,0 +1,26 @@
+"""What rates mean: how many live streams a machine holds, and what bounds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from musetalk_cli.benchmark.figures import Capacity, StageFigures, num_streams
+
+SHARED = "shared"
+# A pipeline that delivers this much of what its slowest stage makes alone is bounded by that stage.
+BOUND_SHARE = 0.85
+
+
+def judge(stages: Mapping[str, StageFigures], model_fps: float, delivered_fps: float, fps: float) -> Capacity:
+    """``model_fps``: the model with all its workers, which stands for the stage."""
+    alone = {name: figures.fps for name, figures in stages.items()} | {"model": model_fps}
+    slowest = min(alone, key=lambda name: alone[name])
+    is_bound = delivered_fps >= BOUND_SHARE * alone[slowest]
+    return Capacity(delivered_fps / fps, num_streams(delivered_fps, fps), slowest if is_bound else SHARED)
+
+
+def shares(stages: Mapping[str, StageFigures], model_fps: float) -> list[tuple[str, float]]:
+    """How much of a frame's time each stage takes where all use the same cores, the largest first; they add up to 1."""
+    seconds = {name: 1 / (model_fps if name == "model" else figures.fps) for name, figures in stages.items()}
+    total = sum(seconds.values())
+    return sorted(((name, part / total) for name, part in seconds.items()), key=lambda item: -item[1])

@@ -1,0 +1,61 @@
+"""What the hardware's arithmetic allows the neural model: a matrix product's speed, and how many frames that makes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+# UNet and decoder, one frame, counted by torch's FlopCounterMode on the official sizes.
+FRAME_GFLOP = 800.0
+SIDES = {"cpu": 1024, "mps": 4096, "cuda": 8192}
+MEASURED_S = 0.5
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """``device`` and ``precision`` that were measured; the arithmetic that they reach, and the frames per second that
+    this would make if nothing else took time."""
+
+    device: str
+    precision: str
+    tflops: float
+    fps: float
+
+
+def measure_ceiling(device: str, precision: str) -> Ceiling:
+    """The best of many large matrix products, in the numbers that the nets would have. Raises ModelError.
+
+    On a CPU, as many threads take part as the nets get, which is how torch has been set by now.
+    """
+    import torch
+
+    from musetalk_cli.engine.models.musetalk.devices import choose_precision
+
+    chosen = choose_precision(device, precision)
+    side = SIDES[chosen.device.type]
+    left, right = (torch.randn(side, side, device=chosen.device).to(chosen.dtype) for _ in range(2))
+    times_s: list[float] = []
+    with torch.inference_mode():
+        torch.mm(left, right)  # libraries are loaded and chosen at the first
+        _finish(chosen.device)
+        while sum(times_s) < MEASURED_S:
+            started_s = time.perf_counter()
+            torch.mm(left, right)
+            _finish(chosen.device)
+            times_s.append(time.perf_counter() - started_s)
+    tflops = 2 * side**3 / min(times_s) / 1e12
+    kind = str(chosen.dtype).removeprefix("torch.")
+    return Ceiling(str(chosen.device), kind, tflops, tflops * 1000 / FRAME_GFLOP)
+
+
+def _finish(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,112 @@
+"""How long the real command takes to its first picture, from nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from musetalk_cli.benchmark.figures import Spread, StartFigures
+from musetalk_cli.benchmark.workload import PictureClock
+from musetalk_cli.config import Config
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.errors import StageError
+
+READ_BYTES = 1 << 16
+LONG_S = 10.0  # a start that takes longer is not repeated
+
+
+def measure_start(config: Config, sound: SoundArray, num_rounds: int) -> StartFigures:
+    """Start ``musetalk stream`` with these settings up to ``num_rounds`` times, with ``sound`` on its stdin.
+
+    Raises StageError when it fails.
+    """
+    firsts: list[float] = []
+    peaks: list[float] = []
+    while len(firsts) < num_rounds and (not firsts or firsts[-1] < LONG_S):
+        first_s, rss_mb = _start_once(config, sound)
+        firsts.append(first_s)
+        peaks.append(rss_mb)
+    return StartFigures(Spread.of(firsts), max(peaks) or None)
+
+
+def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
+    clock = PictureClock()
+    with _as_file(config) as settings_fd:
+        raw = ["--input", "-", "--format", "s16le", "--rate", str(SOUND_RATE_HZ), "--no-pace", "-o", "-"]
+        settings = ["--config", f"/dev/fd/{settings_fd}", "--quiet"]
+        command = [sys.executable, "-m", "musetalk_cli", "stream", *raw, *settings]
+        started_s = time.perf_counter()
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(settings_fd,),
+            bufsize=0,
+        )
+    try:
+        rss_mb = _listen(child, sound, clock)
+        child.wait()
+        if child.returncode or not clock.times_s:
+            said = child.stderr.read().decode("utf-8", "replace").strip().splitlines() if child.stderr else []
+            raise StageError(f"a fresh musetalk stream failed: {said[-1] if said else child.returncode}")
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
+    return clock.times_s[0] - started_s, rss_mb
+
+
+def _listen(child: subprocess.Popen[bytes], sound: SoundArray, clock: PictureClock) -> float:
+    """Feed the sound and read the video to its end; returns the most memory that was held meanwhile, in MB."""
+    assert child.stdin and child.stdout  # noqa: S101 - both are pipes
+    speaker = threading.Thread(target=_speak, args=(child.stdin, sound.tobytes()), name="musetalk-speaker", daemon=True)
+    speaker.start()
+    rss_mb = 0.0
+    try:
+        while data := os.read(child.stdout.fileno(), READ_BYTES):
+            clock.write(data)
+            rss_mb = max(rss_mb, _peak_rss_mb(child.pid))
+    finally:
+        child.stdout.close()
+        speaker.join()
+    return rss_mb
+
+
+def _speak(pipe: IO[bytes], data: bytes) -> None:
+    with suppress(BrokenPipeError), pipe:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(pipe.fileno(), view) :]
+
+
+def _peak_rss_mb(pid: int) -> float:
+    """What a process says of itself: what the system says when it has ended counts us in, of whom it is a fork."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+@contextmanager
+def _as_file(config: Config) -> Iterator[int]:
+    """The settings as what ``--config`` reads, in a pipe: JSON is YAML, and no file is left behind."""
+    read_fd, write_fd = os.pipe()
+    try:
+        with os.fdopen(write_fd, "wb") as pipe:
+            pipe.write(json.dumps(asdict(config)).encode())  # some 2 kB, which every pipe holds
+        yield read_fd
+    finally:
+        os.close(read_fd)

@@ -1,0 +1,150 @@
+"""Rates: each stage alone, the model loop, and the whole pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import chain, cycle, islice, pairwise
+
+import numpy as np
+
+from musetalk_cli.benchmark.effort import Effort
+from musetalk_cli.benchmark.figures import Rates, Spread, StageFigures
+from musetalk_cli.benchmark.runs import PipelineRun
+from musetalk_cli.benchmark.subject import Subject
+from musetalk_cli.benchmark.workload import PictureClock, speech
+from musetalk_cli.engine.blocks import BlockCutter, split_block
+from musetalk_cli.engine.compositing import composite
+from musetalk_cli.engine.encoder import Encoder
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FeatureBatch, FrameBatch, SoundArray
+from musetalk_cli.engine.stage import Aborted, RunState
+from musetalk_cli.engine.timing import StageTimer
+
+STAGES = ("features", "avatar", "model", "composite", "encode")
+# Pictures that are held to feed the encoder alone: 150 MB at 1080p. They are shown forwards and back.
+NUM_HELD = 48
+
+
+class CallLog:
+    """Seconds and frames of a stage's calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, int]] = []
+
+    @contextmanager
+    def measure(self, num_frames: int) -> Iterator[None]:
+        """Time the body, which makes ``num_frames`` frames."""
+        started_s = time.perf_counter()
+        yield
+        self.calls.append((time.perf_counter() - started_s, num_frames))
+
+
+def measure_rates(subject: Subject, effort: Effort) -> Rates:
+    """The model loop and the pipeline in turn, round after round. Raises MuseTalkError."""
+    sound = speech(effort.seconds)
+    loops, runs = [], []
+    for _ in range(effort.num_rounds):
+        loops.append(run_model_loop(subject, sound))
+        runs.append(run_pipeline(subject, sound, is_brought_up=not effort.is_brief))
+    delivered, firsts = zip(*runs, strict=True)
+    return Rates(Spread.of(loops), Spread.of(delivered), Spread.of(firsts))
+
+
+def measure_stages(subject: Subject, effort: Effort) -> Mapping[str, StageFigures]:
+    """Every stage by itself, with a block at most, on one thread; the encoder on as many as it takes.
+
+    Raises MuseTalkError.
+    """
+    sound = speech(min(effort.seconds, subject.settings.block_s))
+    logs = {name: CallLog() for name in STAGES}
+    for _ in range(effort.num_rounds):
+        pictures = run_stages(subject, sound, logs)
+        logs["encode"].calls += run_encoder(subject, pictures, sound)
+    return {name: StageFigures.of(log.calls) for name, log in logs.items()}
+
+
+def run_pipeline(subject: Subject, sound: SoundArray, *, is_brought_up: bool) -> tuple[float, float]:
+    """From the voice to the encoder's bytes: frames per second, and seconds from the start to the first picture.
+
+    Without ``is_brought_up``, the start counts in. Raises MuseTalkError.
+    """
+    run = PipelineRun(subject)
+    try:
+        if is_brought_up:
+            run.bring_up()
+        run.speak(sound)
+        run.wait()
+    finally:
+        run.close()
+    return run.fps, run.clock.times_s[0] - run.started_s
+
+
+def run_model_loop(subject: Subject, sound: SoundArray) -> float:
+    """Faces only, by all workers, their features at hand: frames per second."""
+    batches = list(make_batches(subject, sound, CallLog()))
+    pool = ThreadPoolExecutor(subject.settings.num_workers, thread_name_prefix="musetalk-bench")
+    try:
+        started_s = time.perf_counter()
+        for _ in pool.map(subject.model.make_faces, batches):
+            pass
+        elapsed_s = time.perf_counter() - started_s
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return sum(len(batch.frames) for batch in batches) / elapsed_s
+
+
+def run_stages(subject: Subject, sound: SoundArray, logs: Mapping[str, CallLog]) -> list[ByteArray]:
+    """One batch after the other through all stages but the encoder; returns the first pictures that come out."""
+    held: list[ByteArray] = []
+    for batch in make_batches(subject, sound, logs["features"]):
+        count = len(batch.frames)
+        with logs["avatar"].measure(count):
+            pictures = tuple(subject.shown.frames.read(batch.avatar_frames))
+        with logs["model"].measure(count):
+            faces = subject.model.make_faces(replace(batch, pictures=pictures))
+        with logs["composite"].measure(count):
+            frames = composite(faces)
+        held += frames.pictures[: NUM_HELD - len(held)]
+    return held
+
+
+def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArray) -> list[tuple[float, int]]:
+    """ffmpeg alone, fed with pictures that are there: the seconds between any two that come out, and 1.
+
+    Raises EncoderError.
+    """
+    state, clock = RunState(), PictureClock()
+    rate = subject.settings.frame_rate
+    num_pictures, step = max(3, round(len(sound) * rate / SOUND_RATE_HZ)), round(SOUND_RATE_HZ / rate)
+    parts = np.resize(sound, (num_pictures, step, 1))
+    shown = islice(cycle(chain(pictures, reversed(pictures))), num_pictures)
+    encoder = Encoder(subject.start_encoder(), clock, state, StageTimer())
+    try:
+        encoder.start()
+        with suppress(Aborted):  # why, the state knows
+            for picture, part in zip(shown, parts, strict=True):
+                encoder.write(FrameBatch((picture,), part))
+        encoder.finish()
+        for stage in encoder.stages:
+            stage.join()
+    finally:
+        encoder.close()
+    if state.error:
+        raise state.error
+    return [(after_s - before_s, 1) for before_s, after_s in pairwise(clock.times_s)]
+
+
+def make_batches(subject: Subject, sound: SoundArray, log: CallLog) -> Iterator[FeatureBatch]:
+    """What the pipeline would hand to its workers. All batches share one picture, which is not to be written into."""
+    model, settings = subject.model, subject.settings
+    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+    picture = subject.shown.frames.read([0])[0]
+    for block in (*cutter.push(sound), *cutter.finish()):
+        with log.measure(len(block.frames)):
+            features = model.features(block)
+        for batch in split_block(block, features, settings.batch_size, settings.frame_rate):
+            count = len(batch.frames)
+            yield replace(batch, avatar_frames=(0,) * count, pictures=(picture,) * count)

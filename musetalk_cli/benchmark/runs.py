@@ -1,0 +1,75 @@
+"""One run of the whole pipeline, brought up first, so that what is measured is the pace that it keeps."""
+
+from __future__ import annotations
+
+import time
+from math import ceil
+
+from musetalk_cli.benchmark.subject import Subject
+from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
+from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+
+TICK_S = 0.05
+# A decoder gives sound in pieces; the first block must not wait for the last one's.
+PIECE = SOUND_RATE_HZ // 2
+LEAST_LEAD_S = 1.0
+HEAD_MARGIN_S = 0.01  # what the way from 48 to 16 kHz keeps back
+
+
+class PipelineRun:
+    """A pipeline with a voice that is given to it at once. ``close`` it, whatever happened."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.clock = PictureClock()
+        self.started_s = self.spoke_s = time.perf_counter()
+        self._subject = subject
+        self._voice = PushedVoice()
+        self._num_before = 0
+        self._pipeline = subject.build_pipeline(self._voice, self.clock)
+        self._pipeline.start()
+
+    def bring_up(self) -> None:
+        """Have a block made, or several short ones, and wait for it. Raises MuseTalkError.
+
+        ffmpeg takes as long to start as a hundred frames take to make, and meanwhile the queues would fill.
+        """
+        settings, after_s = self._subject.settings, self._subject.model.after_s
+        lead_s = ceil(LEAST_LEAD_S / settings.block_s) * settings.block_s
+        self._voice.push(speech(lead_s + after_s + HEAD_MARGIN_S))
+        num_pictures = max(1, int(lead_s * settings.frame_rate) - count_held(settings.frame_rate))
+        while not self.clock.wait_for(num_pictures, TICK_S):
+            self.check()
+        while self.clock.wait_for(len(self.clock.times_s) + 1, QUIET_S):
+            pass
+
+    def speak(self, sound: SoundArray) -> None:
+        """Give all of it, and end. The clock of ``fps`` starts."""
+        self._num_before, self.spoke_s = len(self.clock.times_s), time.perf_counter()
+        for at in range(0, len(sound), PIECE):
+            self._voice.push(sound[at : at + PIECE])
+        self._voice.finish()
+
+    def wait(self) -> None:
+        """Until everything is delivered. Raises MuseTalkError."""
+        while not self._pipeline.wait(TICK_S):
+            pass
+        self.check()
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._pipeline.error:
+            raise self._pipeline.error
+
+    def close(self) -> None:
+        """End what still runs and release it."""
+        self._pipeline.close()
+
+    @property
+    def num_pictures(self) -> int:
+        """That came since ``speak``."""
+        return len(self.clock.times_s) - self._num_before
+
+    @property
+    def fps(self) -> float:
+        """Pictures per second from ``speak`` to the last of them."""
+        return self.num_pictures / (self.clock.times_s[-1] - self.spoke_s)

@@ -1,0 +1,40 @@
+"""Several live streams on one machine."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from musetalk_cli.benchmark.effort import Effort
+from musetalk_cli.benchmark.figures import SessionFigures, Spread
+from musetalk_cli.benchmark.runs import PipelineRun
+from musetalk_cli.benchmark.subject import Subject
+from musetalk_cli.benchmark.workload import speech
+from musetalk_cli.engine.messages import SoundArray
+
+
+def measure_sessions(subject: Subject, count: int, effort: Effort) -> SessionFigures:
+    """``count`` pipelines in this process, on the same nets, as fast as they go. Raises MuseTalkError."""
+    subjects = [subject, *(subject.sibling(subject.size) for _ in range(count - 1))]
+    totals, slowest = [], []
+    for _ in range(effort.num_rounds):
+        total_fps, slowest_fps = _run_at_once(subjects, speech(effort.seconds), is_brought_up=not effort.is_brief)
+        totals.append(total_fps)
+        slowest.append(slowest_fps)
+    return SessionFigures(*subject.size, count, Spread.of(totals), Spread.of(slowest))
+
+
+def _run_at_once(subjects: list[Subject], sound: SoundArray, *, is_brought_up: bool) -> tuple[float, float]:
+    """Frames per second of all together, and of the slowest."""
+    runs: list[PipelineRun] = []
+    with ExitStack() as open_runs:
+        for subject in subjects:
+            runs.append(PipelineRun(subject))
+            open_runs.callback(runs[-1].close)
+        for run in runs if is_brought_up else ():
+            run.bring_up()
+        for run in runs:
+            run.speak(sound)
+        for run in runs:
+            run.wait()
+    span_s = max(run.clock.times_s[-1] for run in runs) - min(run.spoke_s for run in runs)
+    return sum(run.num_pictures for run in runs) / span_s, min(run.fps for run in runs)

@@ -1,0 +1,94 @@
+"""``musetalk bench``: how fast is it here, and what bounds it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musetalk_cli.commands.options import (
+    DEVICE_HELP,
+    ConfigOption,
+    FpsOption,
+    ModelOption,
+    PrecisionOption,
+    RandomWeightsOption,
+    SizeOption,
+    WorkersOption,
+    settings_of,
+)
+from musetalk_cli.console import say
+
+if TYPE_CHECKING:
+    from musetalk_cli.benchmark.procedure import Result
+
+SWEEPS = "batch, workers, precision, block or size"
+
+
+def bench(
+    context: typer.Context,
+    model: ModelOption = None,
+    model_device: Annotated[str | None, typer.Option("--device", "--model-device", help=DEVICE_HELP)] = None,
+    precision: PrecisionOption = None,
+    random_weights: RandomWeightsOption = None,
+    fps: FpsOption = None,
+    size: SizeOption = None,
+    workers: WorkersOption = None,
+    config: ConfigOption = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.2, max=600, help="Length of the voice in each measurement.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=100, help="Times each is repeated.")] = None,
+    sweep: Annotated[str | None, typer.Option("--sweep", help=f"A row for every value of one: {SWEEPS}.")] = None,
+    sessions: Annotated[int | None, typer.Option("--sessions", min=1, max=64, help="So many streams at once.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Switch each optimisation off, and all of them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; the report goes to stderr.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the figures into this PNG.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing PNG.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the figures.")] = False,
+) -> None:
+    """Measure how fast this machine makes video, with a voice and a face of its own. It needs no files."""
+    loaded = settings_of(context)
+    if sweep is not None and sweep not in SWEEPS.replace(" or ", ", ").split(", "):
+        raise typer.BadParameter(f"must be {SWEEPS}", param_hint="--sweep")
+
+    from musetalk_cli.benchmark.effort import Wish
+    from musetalk_cli.benchmark.plot import check_plot, write_plot
+    from musetalk_cli.benchmark.procedure import run_benchmark
+
+    wish = Wish(seconds, rounds, sweep, sessions, compare)
+    if plot:
+        check_plot(plot, wish, overwrite=overwrite)
+    _leave_time_to_end()
+    result = run_benchmark(loaded.config, wish, (lambda text: None) if quiet else say)
+    if plot:
+        write_plot(plot, result)
+    _report(result, as_json=as_json, is_quiet=quiet)
+
+
+def _leave_time_to_end() -> None:
+    """Let a first signal end what is under way, however long a batch takes, and a second one end us at once."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def _report(result: Result, *, as_json: bool, is_quiet: bool) -> None:
+    from musetalk_cli.benchmark.report import describe
+
+    text = describe(result)
+    if not as_json:
+        typer.echo(text)
+        return
+    for line in text.splitlines() if not is_quiet else ():
+        say(line)
+    typer.echo(json.dumps(result.as_record(), ensure_ascii=False))

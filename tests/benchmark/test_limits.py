@@ -1,0 +1,75 @@
+"""What is swept, and what is refused before anything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.benchmark.effort import Wish
+from musetalk_cli.benchmark.figures import FrameSize
+from musetalk_cli.benchmark.plot import check_plot
+from musetalk_cli.benchmark.procedure import settle
+from musetalk_cli.benchmark.subject import Subject, open_subject
+from musetalk_cli.benchmark.sweep import check_sweep, sweep_values
+from musetalk_cli.config import Config, PerformanceConfig
+from musetalk_cli.errors import ConfigError, SinkError
+from musetalk_cli.model_choice import count_cores
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    config = replace(Config(), performance=PerformanceConfig(parallel_workers=1))
+    return open_subject(config, "warp", FrameSize(96, 96), lambda text: None)
+
+
+def test_each_sweep_changes_what_it_is_named_for(subject: Subject) -> None:
+    def settings(name: str) -> list[tuple[str, Subject]]:
+        return list(sweep_values(subject, name, lambda text: None))
+
+    assert [(value, each.settings.batch_size) for value, each in settings("batch")] == [
+        (str(size), size) for size in (1, 2, 4, 8, 16, 32)
+    ]
+    assert [each.settings.block_s for _, each in settings("block")] == [0.2, 0.4, 1.0, 2.0, 4.0]
+    workers = [each.settings.num_workers for _, each in settings("workers")]
+    assert workers == sorted({*workers})
+    assert (workers[0], workers[-1]) == (1, count_cores())
+    assert [(value, each.shown.height) for value, each in settings("size")] == [
+        (f"{size} × {size}", size) for size in (256, 512, 720, 1080)
+    ]
+
+
+def test_what_does_nothing_is_not_swept() -> None:
+    with pytest.raises(ConfigError, match="one precision"):
+        check_sweep("precision", "warp")
+    with pytest.raises(ConfigError, match="one batch at a time"):
+        check_sweep("workers", "musetalk-1.5")
+    check_sweep("workers", "warp")
+    check_sweep("precision", "musetalk-1.5")
+
+
+def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
+    told: list[str] = []
+    settled = settle(Config(model="musetalk-1.5", avatar="me.jpg"), told.append)
+    assert (settled.random_weights, settled.avatar) == (True, "nora")
+    assert "measured with weights by lot" in told[0]
+    assert not settle(Config(model="warp"), told.append).random_weights
+    assert not settle(Config(), told.append).random_weights
+    assert len(told) == 1
+
+
+def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    check_plot(tmp_path / "new.png", Wish(), overwrite=False)
+    old = tmp_path / "old.png"
+    old.write_bytes(b"old")
+    check_plot(old, Wish(), overwrite=True)
+    for path, wish, words in (
+        (old, Wish(), "exists already"),
+        (tmp_path / "new.jpg", Wish(), "only PNG"),
+        (tmp_path / "nowhere" / "new.png", Wish(), "there is no folder"),
+        (tmp_path / "new.png", Wish(has_comparison=True), "nothing to draw"),
+    ):
+        with pytest.raises(SinkError, match=words):
+            check_plot(path, wish, overwrite=False)

@@ -1,0 +1,82 @@
+"""The measuring itself, on frames that cost little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from musetalk_cli.benchmark.block_latency import measure_latency
+from musetalk_cli.benchmark.cold_start import measure_start
+from musetalk_cli.benchmark.effort import Effort
+from musetalk_cli.benchmark.figures import FrameSize
+from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_encoder, run_pipeline, run_stages
+from musetalk_cli.benchmark.runs import PipelineRun
+from musetalk_cli.benchmark.sessions import measure_sessions
+from musetalk_cli.benchmark.subject import Subject, open_subject
+from musetalk_cli.benchmark.workload import speech
+from musetalk_cli.config import AudioConfig, Config
+from musetalk_cli.errors import EncoderError, StageError
+
+SIZE = FrameSize(96, 96)
+BRIEF = Effort(0.4, 1, (SIZE,), is_brief=True)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    config = replace(Config(), audio=AudioConfig(target_duration=0.4))
+    return open_subject(config, "warp", SIZE, lambda text: None)
+
+
+def test_what_is_delivered_is_what_was_said(subject: Subject) -> None:
+    run = PipelineRun(subject)
+    try:
+        run.bring_up()
+        run.speak(speech(1.0))
+        run.wait()
+    finally:
+        run.close()
+    lead = 3 * 0.4 + subject.model.after_s
+    assert len(run.clock.times_s) == pytest.approx((lead + 1.0) * 25, abs=1)
+    assert run.clock.times_s == sorted(run.clock.times_s)
+    assert run.fps > 0
+
+
+def test_each_stage_logs_its_own_frames(subject: Subject) -> None:
+    logs = {name: CallLog() for name in STAGES}
+    pictures = run_stages(subject, speech(0.4), logs)
+    assert {name: sum(count for _, count in log.calls) for name, log in logs.items()} == {
+        **dict.fromkeys(STAGES, 10),
+        "encode": 0,
+    }
+    assert [picture.shape for picture in pictures] == [(144, 96)] * 10
+
+
+def test_pictures_of_a_block_come_after_its_look_ahead(subject: Subject) -> None:
+    latency = measure_latency(subject, 2)
+    assert subject.model.after_s < latency.first_s.least <= latency.last_s.most
+
+
+def test_sessions_share_the_machine(subject: Subject) -> None:
+    figures = measure_sessions(subject, 2, BRIEF)
+    assert figures.count == 2
+    assert 0 < figures.slowest_fps.median <= figures.total_fps.median
+
+
+def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) -> None:
+    pictures = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
+    assert [count for _, count in run_encoder(subject, pictures, speech(0.4))] == [1] * 9
+    assert len(run_encoder(subject, pictures, speech(0.04))) == 2  # never fewer than three pictures
+    with pytest.raises(EncoderError):
+        run_encoder(replace(subject, codec="no-such-codec"), pictures, speech(8.0))
+
+
+def test_an_encoder_that_fails_is_told(subject: Subject) -> None:
+    with pytest.raises(EncoderError):
+        run_pipeline(replace(subject, codec="no-such-codec"), speech(0.4), is_brought_up=True)
+
+
+def test_a_fresh_command_that_fails_is_told() -> None:
+    with pytest.raises(StageError, match=r"a fresh musetalk stream failed: .*no ffmpeg at 'nowhere'"):
+        measure_start(replace(Config(), ffmpeg="nowhere"), speech(0.2), 1)

@@ -1,0 +1,67 @@
+"""The voice and the face that everybody measures with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from musetalk_cli.benchmark.effort import SIZES
+from musetalk_cli.benchmark.figures import FrameSize
+from musetalk_cli.benchmark.subject import draw_avatar
+from musetalk_cli.benchmark.workload import PushedVoice, speech
+from musetalk_cli.engine.avatar.portrait import describe_portrait
+from musetalk_cli.engine.blocks import Decimator
+from musetalk_cli.engine.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.warp.mouth import MouthReader
+
+
+def test_the_voice_is_always_the_same() -> None:
+    sound = speech(3.0)
+    assert sound.dtype == np.int16
+    assert sound.shape == (3 * SOUND_RATE_HZ, 1)
+    assert np.array_equal(sound, speech(3.0))
+    assert not np.array_equal(sound, speech(3.0, seed=1))
+    assert 8_000 < np.abs(sound).max() < 32_000
+
+
+def test_a_long_voice_goes_on() -> None:
+    sound = speech(23.5)
+    assert len(sound) == 23.5 * SOUND_RATE_HZ
+    assert np.abs(sound[-SOUND_RATE_HZ:]).max() > 3_000
+
+
+def test_every_frame_of_it_is_speech_and_moves_the_mouth() -> None:
+    decimator = Decimator()
+    samples = np.concatenate([decimator.push(speech(4.0)), decimator.finish()])
+    times_s = np.arange(100) / 25
+    assert SilenceGate(SilenceSettings()).weigh(samples, 0.0, times_s).min() > 0
+    mouths = MouthReader.load().read(samples, 0.0, times_s, frame_s=0.04)
+    assert mouths.std(axis=0)[:3].min() > 0.03
+
+
+def test_a_pushed_voice_gives_what_is_pushed_and_ends() -> None:
+    voice = PushedVoice()
+    sound = speech(0.1)
+    voice.push(sound)
+    voice.finish()
+    assert voice.read() is sound
+    assert voice.read() is None
+
+
+@pytest.mark.parametrize("size", [*SIZES, FrameSize(96, 96)])
+def test_the_avatar_fills_frames_of_any_shape(size: FrameSize) -> None:
+    avatar = draw_avatar(size)
+    shown = avatar.resized(size.height)
+    assert (shown.width, shown.height) == size
+    portrait = describe_portrait(avatar.name)
+    left = (avatar.width - portrait.width) // 2
+    shift = avatar.landmarks[0].nose - portrait.landmarks.nose
+    assert np.allclose(shift, [left, 0])
+    assert avatar.lids is not None
+    assert avatar.lids.box[0] == portrait.lid_box[0] + left
+    # The eyes that are painted on shut lids lie over the picture's own.
+    x, y, width, height = avatar.lids.box
+    eye = avatar.landmarks[0].left_upper_lid.mean(axis=0)
+    assert x < eye[0] < x + width
+    assert y < eye[1] < y + height

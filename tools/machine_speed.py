@@ -1,0 +1,47 @@
+"""Let ``musetalk bench`` measure this machine, and write what it prints into the README and docs/performance.md.
+
+    python -m tools.machine_speed [--write] [--rounds 5] [BENCH OPTION…]
+
+The README gets the whole measurement, the document the sweeps and several streams at once. Options that are not ours,
+such as ``--model musetalk-1.5``, go to every ``musetalk bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.report import update_section
+
+README, DOCUMENT = Path("README.md"), Path("docs/performance.md")
+SWEEPS = ("batch", "workers", "block")
+SESSIONS, SIZE = (2, 4), "512"
+CARD = "\n\n"  # stands between the card and the figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--rounds", default="5")
+    args, options = parser.parse_known_args()
+    options += ["--rounds", args.rounds]
+    whole = bench(options)
+    print(whole, flush=True)
+    parts = [whole.split(CARD, 1)[0]]
+    for choice in [*(["--sweep", name] for name in SWEEPS), *(["--sessions", str(count)] for count in SESSIONS)]:
+        parts.append(bench([*options, *choice, "--size", SIZE]).split(CARD, 1)[1])
+        print(f"\n{parts[-1]}", flush=True)
+    if args.write:
+        update_section("bench", whole, README)
+        update_section("machine speed", "\n\n".join(parts), DOCUMENT)
+
+
+def bench(options: list[str]) -> str:
+    command = [sys.executable, "-m", "musetalk_cli", "bench", "--quiet", *options]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
