@@ -6,13 +6,14 @@ import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any, cast
 
 from musetalk_cli.benchmark.block_latency import measure_latency
 from musetalk_cli.benchmark.capacity import judge
 from musetalk_cli.benchmark.card import Card, describe_machine
 from musetalk_cli.benchmark.cold_start import measure_start
+from musetalk_cli.benchmark.comparison import compare
+from musetalk_cli.benchmark.comparison_figures import Comparison
 from musetalk_cli.benchmark.effort import Effort, Wish, choose_effort, is_quick, wished_sizes
 from musetalk_cli.benchmark.figures import (
     SCHEMA,
@@ -48,7 +49,7 @@ class Result:
     start: StartFigures | None = None
     sweep: Sweep | None = None
     sessions: SessionFigures | None = None
-    comparison: Any | None = None
+    comparison: Comparison | None = None
     gpu_mb: float | None = None
 
     def as_record(self) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
         result = replace(result, sessions=sessions)
     if wish.has_comparison:
         del subject  # it opens its own
-        result = replace(result, comparison=_compare(config, name, effort, tell))
+        measured = compare(config, name, seconds=effort.seconds, rounds=effort.num_rounds, tell=tell)
+        result = replace(result, comparison=measured)
     return replace(result, gpu_mb=_peak_gpu_mb())
 
 
@@ -131,12 +133,6 @@ def _describe_workload(subject: Subject, effort: Effort) -> Workload:
         num_workers=settings.num_workers,
         note=effort.note,
     )
-
-
-def _compare(config: Config, name: str, effort: Effort, tell: Tell) -> Any:
-    """Every optimisation off by itself, and all of them off."""
-    comparison = import_module("musetalk_cli.benchmark.comparison")
-    return comparison.compare(config, name, seconds=effort.seconds, rounds=effort.num_rounds, tell=tell)
 
 
 def _peak_gpu_mb() -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from math import floor
 
 from musetalk_cli.benchmark.card import Card
+from musetalk_cli.benchmark.comparison_report import describe_comparison
 from musetalk_cli.benchmark.figures import (
     BlockLatency,
     SessionFigures,
@@ -42,7 +42,7 @@ def describe(result: Result) -> str:
     if result.sessions:
         parts += [describe_sessions(result.sessions), f"**{describe_session_verdict(result.sessions, fps)}**"]
     if result.comparison:
-        parts.append(import_module("musetalk_cli.benchmark.comparison_report").describe_comparison(result.comparison))
+        parts.append(describe_comparison(result.comparison))
     return "\n\n".join(parts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -137,7 +136,5 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
 
 
 def test_compare_measures_the_optimisations(run_cli: Run, tiny: Options) -> None:
-    if importlib.util.find_spec("musetalk_cli.benchmark.comparison") is None:
-        pytest.skip("needs musetalk_cli.benchmark.comparison")
     record = last_json(run_cli("bench", *tiny, "--compare", "--json", "-q"))
-    assert record["comparison"]
+    assert {row["key"] for row in record["comparison"]["rows"]} >= {"ours", "memory", "all"}
