@@ -115,18 +115,17 @@ def compare_folds(configs: NetConfigs, dtypes: tuple[torch.dtype, ...]) -> Itera
     plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
     folded_unet = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
     unet_state = fold_unet(unet_state, folded_unet, vae)
-    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."))
+    folded_decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
+    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), folded_decoder)
     # Random weights give pictures of any spread; a real face fills the range.
     gain = float(0.5 / plain.std())
     for dtype in dtypes:
         unet = place(build(UNet, folded_unet.config), unet_state, CPU.device, dtype)
-        config = dataclasses.replace(configs.vae, is_folded=True)
-        decoder = place(build(VaeDecoder, config), decoder_state, CPU.device, dtype)
+        decoder = place(build(VaeDecoder, folded_decoder.config), decoder_state, CPU.device, dtype)
         mine = decoder(unet(latents.to(dtype), tokens.to(dtype))).float()
         if dtype == torch.float32:
             yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-            entry, looked = unet.look(latents[:1])
-            kept = unet.predict(entry, looked, unet.listen(tokens[:1]))
+            kept = unet.predict(unet.look(latents[:1]), unet.listen(tokens[:1]))
             error = relative_error(kept, unet(latents, tokens)[:1])
             yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
         levels = (to_bgr(mine * gain).float() - to_bgr(plain * gain).float()).abs()

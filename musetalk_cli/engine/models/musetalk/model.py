@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -43,11 +44,16 @@ class MuseTalkModel:
         gate: SilenceGate | None,
         *,
         note: str = "",
+        others: Sequence[Nets] = (),
+        is_compiled: bool = False,
+        has_half_rate: bool = False,
     ) -> None:
         """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
 
         ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
-        silence too. ``note`` is put beside the model's name. Raises AvatarError when the parts do not fit the avatar.
+        silence too. ``note`` is put beside the model's name. ``others``: the same
+        nets on further devices, which share the batches. ``is_compiled`` as ``Drawing`` takes it, ``has_half_rate`` as
+        ``FaceMaker`` does. Raises AvatarError when the parts do not fit the avatar.
         """
         count = avatar.frames.num_frames
         if not count == len(parts.boxes) == len(latents):
@@ -60,10 +66,10 @@ class MuseTalkModel:
         self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
         own = (avatar.width, avatar.height)
         boxes = scale_boxes(parts.boxes, own, even_size(*own, height_px))
-        self._painter = FacePainter(nets)
+        self._painter, *further = [FacePainter(each, is_compiled=is_compiled) for each in (nets, *others)]
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
-        self._maker = FaceMaker(self._painter, latents, boxes, parts.masks)
+        self._maker = FaceMaker(self._painter, latents, boxes, parts.masks, others=further, has_half_rate=has_half_rate)
 
     @property
     def num_silent(self) -> int:
@@ -80,6 +86,15 @@ class MuseTalkModel:
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+
+    def warm_up(self, batch_size: int) -> float:
+        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for: seconds that it took.
+
+        Raises torch.OutOfMemoryError.
+        """
+        started = time.perf_counter()
+        self._maker.warm_up(batch_size)
+        return time.perf_counter() - started
 
     def time_one_face(self) -> float:
         """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""

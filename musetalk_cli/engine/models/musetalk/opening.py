@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.parts import FaceParts
-from musetalk_cli.engine.models.musetalk.devices import choose_precision
+from musetalk_cli.engine.models.musetalk.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.latents import LatentStore, Tell, avatar_latents, hash_file
 from musetalk_cli.engine.models.musetalk.loading import (
     ModelFiles,
     Nets,
     Precision,
     Version,
+    copy_nets,
     load_encoder,
     load_nets,
     random_encoder,
@@ -34,8 +36,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class MuseTalkSettings:
-    """``device`` and ``precision`` as ``choose_precision`` takes them; ``memory_fraction`` is how much of a CUDA
+    """``device`` and ``precision`` as ``choose_precisions`` takes them; ``memory_fraction`` is how much of a CUDA
     device's memory may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None lets the network paint silence too.
+    ``batch_size``: the largest batch to be ready for; ``is_compiled`` as ``Drawing`` takes it, ``has_half_rate`` as
+    ``FaceMaker`` does; ``decoder`` taesd wants weights of that name.
     """
 
     version: Version
@@ -44,6 +48,10 @@ class MuseTalkSettings:
     memory_fraction: float
     num_threads: int
     silence: SilenceSettings | None
+    batch_size: int = 8
+    is_compiled: bool = False
+    decoder: Literal["full", "taesd"] = "full"
+    has_half_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,24 +71,38 @@ def open_model(
     height_px: int,
     tell: Tell,
 ) -> MuseTalkModel:
-    """A model with the ``weights`` of unet, vae and whisper, or None for ones by lot.
+    """A model with the ``weights`` of unet, vae, whisper and maybe taesd, or None for ones by lot.
 
-    Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, and on
-    a CPU how fast that is going to be.
+    Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, how
+    long making it ready took, and on a CPU how fast it is going to be.
     """
-    precision = choose_precision(settings.device, settings.precision)
-    _prepare_device(settings, precision.device)
+    precisions = choose_precisions(settings.device, settings.precision)
+    for each in precisions:
+        _prepare_device(settings, each.device)
+    precision = precisions[0]
     try:
         nets, latents = _load(settings, weights, face, precision, tell)
+        others = [copy_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {precision.device} for the weights of MuseTalk {settings.version}",
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
-    gate = SilenceGate(settings.silence) if settings.silence else None
-    note = "" if weights else LABEL
-    model = MuseTalkModel(nets, face.avatar, face.parts, latents, frame_rate, height_px, gate, note=note)
-    tell(f"{model.name} on {describe_device(precision)}")
+    model = MuseTalkModel(
+        nets,
+        face.avatar,
+        face.parts,
+        latents,
+        frame_rate,
+        height_px,
+        SilenceGate(settings.silence) if settings.silence else None,
+        note="" if weights else LABEL,
+        others=others,
+        is_compiled=settings.is_compiled,
+        has_half_rate=settings.has_half_rate,
+    )
+    tell(f"{model.name} on {' and '.join(map(describe_device, precisions))}")
+    _warm_up(model, settings, precision.device, tell)
     if precision.device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
     return model
@@ -97,6 +119,8 @@ def _prepare_device(settings: MuseTalkSettings, device: torch.device) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(settings.memory_fraction, index)
+        # Batches have a few fixed sizes: trying each convolution's kernels once pays.
+        torch.backends.cudnn.benchmark = True
     elif device.type == "cpu":
         torch.set_num_threads(settings.num_threads)
 
@@ -109,11 +133,25 @@ def _load(
         latents = avatar_latents(
             face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), None, tell
         )
-        return random_nets(settings.version, precision, SEED), latents
-    files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"])
+        return random_nets(settings.version, precision, SEED, is_tiny=settings.decoder == "taesd"), latents
+    taesd = weights.get("taesd") if settings.decoder == "taesd" else None
+    files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
     store = LatentStore(face.folder, hash_file(files.vae)) if face.folder else None
     latents = avatar_latents(face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), store, tell)
     return load_nets(files, precision), latents
+
+
+def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.device, tell: Tell) -> None:
+    if device.type != "cuda" and not settings.is_compiled:
+        return
+    if settings.is_compiled:
+        tell("compiling MuseTalk for this machine, which takes minutes the first time")
+    try:
+        seconds = model.warm_up(settings.batch_size)
+    except torch.OutOfMemoryError:
+        tell(f"not enough memory on {device} to make all sizes of batches ready; the first ones will be slower")
+        return
+    tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
 
 
 def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None:
