@@ -38,7 +38,7 @@ def test_recorded_faces_are_those_of_a_cpu(
     views = painter.watch(LATENTS)
     eager = painter.submit(views, FRAMES, features).collect()
     with caplog.at_level(logging.WARNING):
-        painter.warm_up(views, 5)
+        painter.warm_up(views, painter.sizes_up_to(5))
     recorded = painter.submit(views, FRAMES, features).collect()
     assert caplog.records == []
     assert np.abs(recorded.astype(int) - eager).max() <= 1
@@ -49,7 +49,7 @@ def test_two_recorded_batches_do_not_disturb_each_other(features: np.ndarray) ->
     nets = random_nets("1.5", Precision(torch.device("cuda"), torch.float32), seed=2, configs=CONFIGS)
     painter = FacePainter(nets)
     views = painter.watch(LATENTS)
-    painter.warm_up(views, 2)
+    painter.warm_up(views, [1, 2])
     alone = [painter.submit(views, [frame], features[frame : frame + 1]).collect() for frame in range(3)]
     together = [painter.submit(views, [frame], features[frame : frame + 1]) for frame in range(3)]
     for mine, wanted in zip(together, alone, strict=True):

@@ -64,10 +64,7 @@ def parts(machine: Machine, *, has_compiled: bool) -> Iterator[tuple[str, Callab
     yield "Ways to call the nets", lambda: speed.compare_calls(machine, nets[0], half)
     if has_compiled:
         yield "Compiled", lambda: speed.measure_compiled(machine, nets[0], half)
-    yield (
-        "The same in bfloat16",
-        lambda: speed.compare_calls(machine, _in_bf16(machine), torch.bfloat16, has_compiled=False),
-    )
+    yield "The same in bfloat16", lambda: speed.compare_calls(machine, _in_bf16(machine), torch.bfloat16)
 
 
 def _in_bf16(machine: Machine) -> Nets:

@@ -36,7 +36,7 @@ def _paint(device: torch.device, dtype: torch.dtype, latents: torch.Tensor, feat
     painter = FacePainter(random_nets("1.5", Precision(device, dtype), SEED, CONFIGS))
     views = painter.watch(latents)
     before = painter.submit(views, FRAMES, features).collect()
-    painter.warm_up(views, len(FRAMES))
+    painter.warm_up(views, painter.sizes_up_to(len(FRAMES)))
     return [before, painter.submit(views, FRAMES, features).collect()]
 
 

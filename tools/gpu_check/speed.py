@@ -57,7 +57,7 @@ def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[
         yield _speed_row("ours, plain calls", batch, machine, _paint(machine, plain, batch), ceiling)
     ready = FacePainter(nets)
     for batch in machine.batches:
-        ready.warm_up(_views(machine, ready, batch), batch)
+        ready.warm_up(_views(machine, ready, batch), [batch])
         yield _speed_row("ours, made ready (graphs)", batch, machine, _paint(machine, ready, batch), ceiling)
 
 
@@ -69,9 +69,8 @@ def measure_compiled(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterat
     paint = _paint(machine, painter, batch)
     compile_s = _time(paint)
     yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, paint, ceiling)
-    views, features = _views(machine, painter, batch), _features(machine, batch)
-    record_s = _time(lambda: painter.record(views, batch))
-    paint = _paint(machine, painter, batch)
+    views = _views(machine, painter, batch)
+    record_s = _time(lambda: painter.warm_up(views, [batch]))
     yield _speed_row(f"ours, compiled, recorded in {record_s:.0f} s", batch, machine, paint, ceiling)
 
 
@@ -79,7 +78,7 @@ def compare_threads(machine: Machine, nets: Nets) -> str:
     """Batches of 8 or less, asked for by one thread and by several, each waiting for its own."""
     batch = min(8, machine.batches[-1])
     painter = FacePainter(nets)
-    painter.warm_up(_views(machine, painter, batch), batch)
+    painter.warm_up(_views(machine, painter, batch), [batch])
     call = _paint(machine, painter, batch)
     call()
     count = 4 * machine.repeats
@@ -101,7 +100,7 @@ def measure_start_and_block(machine: Machine, dtype: torch.dtype) -> tuple[Nets,
     first_s = _time(_paint(machine, FacePainter(nets), 1))
     painter = FacePainter(nets)
     views = _views(machine, painter, 1)
-    ready_s = _time(lambda: painter.warm_up(views, 8))
+    ready_s = _time(lambda: painter.warm_up(views, painter.sizes_up_to(8)))
     ready_first_s = _time(_paint(machine, painter, 1))
     rows = [
         f"| weights by lot made and placed | {loaded_s:.2f} s |",

@@ -58,7 +58,7 @@ def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compile
     latents, features = inputs(configs)
     views = painter.watch(latents)
     started = time.perf_counter()
-    painter.warm_up(views, 1)
+    painter.warm_up(views, painter.sizes_up_to(1))
     paint = _painting(painter, views, features)
     mine = paint()
     ready_s = time.perf_counter() - started

@@ -75,10 +75,10 @@ def test_batches_are_filled_up_to_fixed_sizes(nets: Nets, fixed: FacePainter, fe
 
 
 def test_every_size_that_can_come_is_made_ready(fixed: FacePainter) -> None:
-    fixed.warm_up(fixed.watch(LATENTS), 3)
+    fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(3))
     assert FixedDrawing.ready == [1, 2, 4]
     FixedDrawing.ready = []
-    fixed.warm_up(fixed.watch(LATENTS), 2)
+    fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(2))
     assert FixedDrawing.ready == [1, 2]
 
 

@@ -67,7 +67,7 @@ class FaceMaker:
     def warm_up(self, batch_size: int) -> None:
         """Do beforehand what the first batches of up to ``batch_size`` frames would wait for, on every device."""
         for painter, views in self._lanes:
-            painter.warm_up(views, batch_size)
+            painter.warm_up(views, painter.sizes_up_to(batch_size))
 
     def _place(self, index: int) -> Placement:
         return Placement(Box(*map(int, self._boxes[index])), self._masks[index])

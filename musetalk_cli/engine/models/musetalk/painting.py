@@ -109,14 +109,14 @@ class FacePainter:
             return Painting(tuple(self._submit_all(views, frames, features)))
 
     @torch.inference_mode()
-    def warm_up(self, views: Views, batch_size: int) -> None:
-        """Do beforehand what the first batches of up to ``batch_size`` would wait for."""
+    def warm_up(self, views: Views, sizes: Sequence[int]) -> None:
+        """Do beforehand what the first batches of these sizes would wait for."""
         with self._lock, self._on_device():
             dim = STEPS_PER_FRAME * self._nets.whisper.config.num_levels * self._nets.unet.config.audio_dim
             views.fill()
-            for size in (size for size in self._drawing.sizes if size <= self._fit(batch_size)):
-                sound = self._sounds.hear(np.zeros((size, dim), np.float32), self._copies.upload)
-                self._drawing.warm_up(views.pick([0] * size), sound)
+            for size in sizes:
+                features = np.zeros((size, dim), np.float32)
+                self._drawing.warm_up(views.pick([0] * size), self._sounds.hear(features, self._copies.upload))
 
     def _submit_all(self, views: Views, frames: Sequence[int], features: FloatArray) -> list[Collect]:
         parts: list[Collect] = []
@@ -142,6 +142,10 @@ class FacePainter:
 
     def _on_device(self) -> AbstractContextManager[object]:
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+
+    def sizes_up_to(self, batch_size: int) -> tuple[int, ...]:
+        """The sizes in which batches of up to ``batch_size`` are made; none where any will do."""
+        return tuple(size for size in self._drawing.sizes if size <= self._fit(batch_size))
 
     def _fit(self, count: int) -> int:
         """The size in which a batch is made."""
