@@ -52,7 +52,7 @@ def assert_same(mine: View, wanted: View) -> None:
 
 def test_a_frame_is_looked_at_once_and_gives_the_same(unet) -> None:
     looks = Looks(unet)
-    views = Views(looks, LATENTS)
+    views = Views(looks, LATENTS, torch.from_numpy)
     for indices in ([0, 1, 1], [2, 1], [3, 2, 1, 0]):
         assert_same(views.pick(indices), unet.look(LATENTS[indices]))
     assert looks.counts == [2, 1, 1]
@@ -60,7 +60,7 @@ def test_a_frame_is_looked_at_once_and_gives_the_same(unet) -> None:
 
 def test_no_more_frames_are_kept_than_there_is_memory_for(unet) -> None:
     looks = Looks(unet)
-    views = Views(looks, LATENTS, limit_bytes=2 * bytes_per_frame(unet) + 1)
+    views = Views(looks, LATENTS, torch.from_numpy, limit_bytes=2 * bytes_per_frame(unet) + 1)
     for _ in range(2):
         for indices in ([0], [1], [2, 3], [1, 2]):
             assert_same(views.pick(indices), unet.look(LATENTS[indices]))
@@ -69,7 +69,7 @@ def test_no_more_frames_are_kept_than_there_is_memory_for(unet) -> None:
 
 def test_without_memory_nothing_is_kept(unet) -> None:
     looks = Looks(unet)
-    views = Views(looks, LATENTS, limit_bytes=0)
+    views = Views(looks, LATENTS, torch.from_numpy, limit_bytes=0)
     assert_same(views.pick([0, 1]), unet.look(LATENTS[:2]))
     views.fill()
     assert len(views.pick([0]).entry) == 1
@@ -77,7 +77,7 @@ def test_without_memory_nothing_is_kept(unet) -> None:
 
 def test_all_that_can_be_kept_may_be_looked_at_beforehand(unet) -> None:
     looks = Looks(unet)
-    views = Views(looks, LATENTS)
+    views = Views(looks, LATENTS, torch.from_numpy)
     views.fill()
     looks.counts.clear()
     assert_same(views.pick([3, 0]), unet.look(LATENTS[[3, 0]]))
@@ -85,13 +85,13 @@ def test_all_that_can_be_kept_may_be_looked_at_beforehand(unet) -> None:
 
 
 def test_a_batch_with_a_frame_that_is_not_kept_is_the_same(unet) -> None:
-    views = Views(unet.look, LATENTS, limit_bytes=bytes_per_frame(unet))
+    views = Views(unet.look, LATENTS, torch.from_numpy, limit_bytes=bytes_per_frame(unet))
     views.pick([2])
     assert_same(views.pick([2, 0]), unet.look(LATENTS[[2, 0]]))
 
 
 def test_the_kept_view_of_a_frame_is_laid_out_as_the_nets_want_it(unet) -> None:
-    views = Views(unet.look, LATENTS)
+    views = Views(unet.look, LATENTS, torch.from_numpy)
     for _ in range(2):
         picked = views.pick([0, 2])
         assert picked.entry.is_contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray
 
 Collect = Callable[[], ByteArray]
+Upload = Callable[[NDArray[Any]], Tensor]
 
 
 class Copies(Protocol):

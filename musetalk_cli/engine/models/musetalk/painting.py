@@ -93,14 +93,14 @@ class FacePainter:
 
     def watch(self, latents: Tensor) -> Views:
         """An avatar's latents (n, 8, 32, 32) → what ``submit`` picks its frames from."""
-        return Views(self._nets.unet.look, self.hold(latents))
+        return Views(self._nets.unet.look, self.hold(latents), self._copies.upload)
 
     def paint(self, latents: Tensor, features: FloatArray) -> ByteArray:
         """Latents (n, 8, 32, 32) as held, ``features`` float32 (n, tokens · dim) → uint8 BGR (n, 256, 256, 3).
 
         Raises ModelError when there is not even memory for one face.
         """
-        views = Views(self._nets.unet.look, latents, limit_bytes=0)
+        views = Views(self._nets.unet.look, latents, self._copies.upload, limit_bytes=0)
         return self.submit(views, range(len(features)), features).collect()
 
     def submit(self, views: Views, frames: Sequence[int], features: FloatArray) -> Painting:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from musetalk_cli.engine.messages import FloatArray
+from musetalk_cli.engine.models.musetalk.copies import Upload
 from musetalk_cli.engine.models.musetalk.positions import position_code
 from musetalk_cli.engine.models.musetalk.unet import UNet
-
-Upload = Callable[[NDArray[Any]], Tensor]
 
 
 class Sounds:

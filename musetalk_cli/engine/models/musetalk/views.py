@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from musetalk_cli.engine.models.musetalk.attention import Looked
+from musetalk_cli.engine.models.musetalk.copies import Upload
 from musetalk_cli.engine.models.musetalk.unet import View
 
 # 97 frames in half precision, 48 in full: a picture or a short cycle is kept whole. See docs/performance.md.
@@ -23,10 +24,13 @@ class Views:
     throwing out the oldest would not find more of them, and would move memory about for it.
     """
 
-    def __init__(self, look: Callable[[Tensor], View], latents: Tensor, limit_bytes: int = KEPT_BYTES) -> None:
-        """``latents`` (n, 8, h, w) where and as ``look`` takes them."""
+    def __init__(
+        self, look: Callable[[Tensor], View], latents: Tensor, upload: Upload, limit_bytes: int = KEPT_BYTES
+    ) -> None:
+        """``latents`` (n, 8, h, w) where and as ``look`` takes them; ``upload`` brings an array there."""
         self._look = look
         self._latents = latents
+        self._upload = upload
         self._limit_bytes = limit_bytes
         self._rows: dict[int, int] = {}
         self._store: list[Tensor] = []
@@ -35,8 +39,9 @@ class Views:
         """What is seen of these avatar frames, (len(indices), …)."""
         new = [index for index in dict.fromkeys(indices) if index not in self._rows]
         if new and not self._keep(new):
-            return self._look(self._latents[list(indices)])
-        rows = torch.tensor([self._rows[index] for index in indices], device=self._latents.device)
+            return self._look_at(indices)
+        # Not by plain indexing, whose indices go to a GPU on its own stream and wait there for the batch before.
+        rows = self._upload(np.array([self._rows[index] for index in indices], np.int64))
         return _unflatten([part.index_select(0, rows) for part in self._store])
 
     def fill(self) -> None:
@@ -46,11 +51,14 @@ class Views:
         for start in range(0, num_kept, LOOK_BATCH):
             self.pick(range(start, min(start + LOOK_BATCH, num_kept)))
 
+    def _look_at(self, indices: Sequence[int]) -> View:
+        return self._look(self._latents.index_select(0, self._upload(np.array(indices, np.int64))))
+
     def _keep(self, new: list[int]) -> bool:
         """Whether there was room for all of them."""
         if self._store and len(self._rows) + len(new) > len(self._store[0]):
             return False
-        parts = _flatten(self._look(self._latents[new]))
+        parts = _flatten(self._look_at(new))
         if not self._store:
             num_rows = min(len(self._latents), self._limit_bytes // bytes_per_frame(parts))
             if num_rows < len(new):
