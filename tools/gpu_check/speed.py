@@ -47,7 +47,7 @@ def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
 def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
     """Faces a second of the nets as published and of ours, with and without graphs."""
     ceiling = measure_ceiling(machine, dtype)
-    yield f"{str(dtype).removeprefix('torch.')}: a large matrix product reaches {ceiling:.1f} TFLOP/s.\n\n{SPEED_HEAD}"
+    yield f"{str(dtype).removeprefix('torch.')}: a large matrix product reaches {ceiling:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
     machine.peak_gib()
     for name, published in _published_nets(machine, dtype):
         for batch in machine.batches:

@@ -45,13 +45,13 @@ class Turns:
 class Result(NamedTuple):
     what: str
     turns: Turns
-    goal: float
+    goal: float | None
     mean_levels: float
     most_levels: int
     ready_s: float
 
 
-def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compiled: bool, goal: float) -> Result:
+def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compiled: bool, goal: float | None) -> Result:
     """``repeats`` turns of one frame each, in this thread's CPU seconds; both have been called before."""
     ours, theirs = make_both(configs, dtype)
     painter = FacePainter(ours, is_compiled=is_compiled)
@@ -75,10 +75,9 @@ def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compile
 def describe(result: Result) -> str:
     theirs, ours = (statistics.median(each) for each in (result.turns.theirs, result.turns.ours))
     apart = f"{result.mean_levels:.3f} · {result.most_levels}"
-    return (
-        f"| {result.what} | {theirs:.2f} | {ours:.2f} | {result.turns.ratio:.2f} | ≤ {result.goal:.2f} | {apart} | "
-        f"{result.ready_s:.0f} |"
-    )
+    goal = "" if result.goal is None else f"≤ {result.goal:.2f}"
+    times = f"{theirs:.2f} | {ours:.2f} | {result.turns.ratio:.2f}"
+    return f"| {result.what} | {times} | {goal} | {apart} | {result.ready_s:.0f} |"
 
 
 def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
