@@ -46,7 +46,8 @@ def main() -> None:
         if name == "half-rate" and args.avatar is None:
             continue
         table = measure(name, configs, args.repeats, args.avatar)
-        text = f"{describe_run(args.small)}\n\n{table}"
+        text = f"{date.today()}." if name == "half-rate" else describe_run(args.small)
+        text = f"{text}\n\n{table}"
         print(f"\n{name}: {text}", flush=True)
         if args.write:
             update_section(f"neural speed, {name}", text, DOCUMENT)

@@ -60,29 +60,35 @@ class Drawing:
         return to_bgr(self._decode(self._predict(view, self._nets.unet.split(sound))))
 
     def _compile(self, *, has_decoder: bool) -> None:
-        from torch._inductor import config
-
-        config.freezing = True  # weights are constants, to be packed as the kernels want them
-        self._predict = _FallBack(self._nets.unet.predict)
+        self._predict = _Compiled(self._nets.unet.predict)
         if has_decoder:
-            self._decode = _FallBack(self._nets.decoder)
+            self._decode = _Compiled(self._nets.decoder)
 
 
-class _FallBack:
-    """A compiled function that gives way to the plain one where it cannot be compiled, which is logged."""
+class _Compiled:
+    """A function, compiled when it is first called; the plain one where that fails, which is logged."""
 
     def __init__(self, plain: Callable[..., Tensor]) -> None:
         self._plain = plain
-        self._call: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
+        self._compiled: Callable[..., Tensor] | None = None
 
     def __call__(self, *inputs: Any) -> Tensor:
         try:
-            return self._call(*inputs)
+            self._compiled = self._compiled or _compile(self._plain)
+            return self._compiled(*inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler may be missing, or trip over anything
-            if self._call is self._plain:
+            if self._compiled is self._plain:
                 raise
-            self._call = self._plain
+            self._compiled = self._plain
             log.warning("the nets cannot be compiled here, which makes them slower: %s", str(error).split("\n")[0])
             return self._plain(*inputs)
+
+
+def _compile(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    from torch._inductor import config
+
+    config.freezing = True  # weights are constants, to be packed as the kernels want them
+    compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
+    return compiled
