@@ -11,7 +11,7 @@ from musetalk_cli.engine.models.musetalk.attention import Looked
 from musetalk_cli.engine.models.musetalk.copies import Upload
 from musetalk_cli.engine.models.musetalk.unet import View
 
-# 97 frames in half precision, 48 in full: a picture or a short cycle is kept whole. See docs/performance.md.
+# 102 frames in half precision, 51 in full: a picture or a short cycle is kept whole. See docs/performance.md.
 KEPT_BYTES = 1 << 28
 # Frames that are looked at together where all are wanted beforehand.
 LOOK_BATCH = 8
