@@ -20,7 +20,7 @@ from contextlib import closing
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ class Scene(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
-    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -105,17 +105,19 @@ def measure(scene: Scene) -> dict[str, float]:
 
 def measure_theirs(scene: Scene, folder: Path, sound: Path) -> dict[str, float]:
     mask = Image.fromarray(scene.mask)
-    made: list[ByteArray] = []
-    blend_s = cpu_seconds(lambda: made.extend(lay_over(*pair, scene, mask) for pair in _pairs(scene)))
-    names = [folder / f"{index:08d}.png" for index in range(len(made))]
-    png_s = cpu_seconds(lambda: [cv2.imwrite(str(path), frame) for path, frame in zip(names, made, strict=True)])
+    blend_s = png_s = 0.0
+    for index, (frame, face) in enumerate(zip(scene.frames, scene.faces, strict=True)):
+        made, spent_s = timed(lambda frame=frame, face=face: lay_over(frame, face, scene, mask))
+        blend_s += spent_s
+        path = str(folder / f"{index:08d}.png")
+        png_s += timed(lambda path=path, made=made: cv2.imwrite(path, made))[1]
     ffmpeg = [find_ffmpeg(), "-y", "-v", "error"]
     pictures = ["-r", str(FPS), "-f", "image2", "-i", str(folder / "%08d.png")]
     silent, final = folder / "silent.mp4", folder / "final.mp4"
     first = [*ffmpeg, *pictures, "-vcodec", "libx264", "-vf", "format=yuv420p", "-crf", "18", str(silent)]
     second = [*ffmpeg, "-i", str(sound), "-i", str(silent), str(final)]
-    first_s = cpu_seconds(lambda: subprocess.run(first, check=True))
-    second_s = cpu_seconds(lambda: subprocess.run(second, check=True))
+    first_s = timed(lambda: subprocess.run(first, check=True))[1]
+    second_s = timed(lambda: subprocess.run(second, check=True))[1]
     return {
         "theirs: copy, resize, Pillow": blend_s,
         "theirs: PNG": png_s,
@@ -126,21 +128,20 @@ def measure_theirs(scene: Scene, folder: Path, sound: Path) -> dict[str, float]:
 
 
 def measure_ours(scene: Scene, sound: Path) -> dict[str, float]:
-    stored = [encode_frame(planes_to_i420(bgr_to_planes(frame))) for frame in scene.frames]
-    pictures: list[ByteArray] = []
-    read_s = cpu_seconds(lambda: pictures.extend(map(decode, stored)))
-    copy_s = cpu_seconds(lambda: [picture.copy() for picture in pictures])
     placement = Placement(scene.box, scene.box_mask)
-    placed: list[Face] = []
-
-    def place() -> None:
-        for face in scene.faces:
-            made = placement.place(face)
-            placed.append(Face(made.region, made.planes, made.mask))
-
-    place_s = cpu_seconds(place)
-    write_s = cpu_seconds(lambda: [write_face(picture, face) for picture, face in zip(pictures, placed, strict=True)])
-    encode_s = cpu_seconds(lambda: encode(pictures, sound))
+    copy_s = read_s = place_s = write_s = 0.0
+    pictures: list[ByteArray] = []
+    for frame, face in zip(scene.frames, scene.faces, strict=True):
+        data = encode_frame(planes_to_i420(bgr_to_planes(frame)))
+        picture, spent_s = timed(lambda data=data: decode(data))
+        read_s += spent_s
+        copy_s += timed(picture.copy)[1]
+        made, spent_s = timed(lambda face=face: placement.place(face))
+        place_s += spent_s
+        placed = Face(made.region, made.planes, made.mask)
+        write_s += timed(lambda picture=picture, placed=placed: write_face(picture, placed))[1]
+        pictures.append(picture)
+    encode_s = timed(lambda: encode(pictures, sound))[1]
     return {
         "ours: copy a picture's frame": copy_s,
         "ours: or read a video's": read_s,
@@ -199,20 +200,16 @@ def write_sound(path: Path, count: int) -> Path:
     return path
 
 
-def cpu_seconds(call: Callable[[], object]) -> float:
-    """Of this process and its children."""
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call gives, and its seconds of CPU, those of children included."""
     started = _spent_s()
-    call()
-    return _spent_s() - started
+    made = call()
+    return made, _spent_s() - started
 
 
 def _spent_s() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-def _pairs(scene: Scene) -> list[tuple[ByteArray, ByteArray]]:
-    return list(zip(scene.frames, scene.faces, strict=True))
 
 
 def _fill(picture: ByteArray, width: int, height: int) -> ByteArray:
