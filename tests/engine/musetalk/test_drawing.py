@@ -123,6 +123,18 @@ def test_batches_are_dealt_to_devices_in_turn(
     assert asked == [0, 1, 0]
 
 
+def test_an_avatar_frame_is_looked_at_once_in_a_run(
+    nets: Nets, features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    look = nets.unet.look
+    monkeypatch.setattr(nets.unet, "look", lambda latents: looked.append(len(latents)) or look(latents))
+    cycle = maker([FacePainter(nets)])
+    for frames in ([0, 1], [2, 1], [0, 0]):
+        cycle.make(weighed(features[:2], [1, 1]), frames)
+    assert looked == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("rows", "painted"),
     [([], []), ([3], [3]), ([0, 1], [0, 1]), ([0, 1, 2], [0, 2]), ([0, 1, 2, 3], [0, 2, 3]), ([0, 2, 3, 4], [0, 2, 4])],

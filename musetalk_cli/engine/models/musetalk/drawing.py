@@ -29,7 +29,7 @@ class Drawing:
 
     ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs.
     ``is_compiled``: torch.compile makes kernels for this machine. On a CPU only for the UNet, whose weights are packed
-    once that way; the decoder was faster without (measured).
+    once that way; the decoder was faster without in a trial.
     """
 
     def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool) -> None:
