@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # The sizes of batches where a size costs something before its first batch; others are filled up.
 CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 COMPILED_CPU_SIZES = (1,)
+MAX_COMPILED = 64  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +88,10 @@ class _Compiled:
 
 
 def _compile(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    from torch._dynamo import config as tracing
     from torch._inductor import config
 
     config.freezing = True  # weights are constants, to be packed as the kernels want them
+    tracing.cache_size_limit = MAX_COMPILED
     compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
     return compiled
