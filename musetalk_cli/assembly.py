@@ -84,6 +84,11 @@ def count_workers(wanted: int) -> int:
     return min(wanted, count_cores())
 
 
+def count_devices(device: str) -> int:
+    """How many are named, ``cuda:0,1`` being two."""
+    return 1 + device.count(",")
+
+
 def pipeline_settings(config: Config, name: str) -> PipelineSettings:
     """How the stages are set for the model called ``name``."""
     from musetalk_cli.engine.pipeline import PipelineSettings
@@ -92,8 +97,10 @@ def pipeline_settings(config: Config, name: str) -> PipelineSettings:
         block_s=config.audio.target_duration,
         buffer_blocks=config.audio.buffer_size,
         batch_size=config.video.batch_size,
-        # A neural model makes one batch at a time: a second worker puts the last one's faces into place meanwhile.
-        num_workers=count_workers(config.performance.parallel_workers if name == "warp" else 2),
+        # A neural model makes one batch at a time on a device: a second worker puts the last one's faces into place.
+        num_workers=count_workers(
+            config.performance.parallel_workers if name == "warp" else 2 * count_devices(config.device)
+        ),
         frame_rate=config.video.frame_rate,
         has_double_turns=config.compat == "upstream",
     )

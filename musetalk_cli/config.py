@@ -70,10 +70,15 @@ def _be_something(text: str) -> str:
 
 
 def _be_a_device(text: str) -> str:
-    kind, _, number = text.partition(":")
-    if text not in ("auto", "cuda", "mps", "cpu") and not (kind == "cuda" and number.isascii() and number.isdigit()):
-        raise ValueError("must be auto, cuda, cuda:N, mps or cpu")
-    return text
+    kind, _, numbers = text.partition(":") if ":" in text else ("cuda", "", text)
+    each = numbers.split(",")
+    if text in ("auto", "cuda", "mps", "cpu"):
+        return text
+    if kind != "cuda" or not all(number.isascii() and number.isdigit() for number in each):
+        raise ValueError("must be auto, cuda, cuda:N, mps or cpu; several GPUs are cuda:0,1")
+    if len(set(map(int, each))) < len(each):
+        raise ValueError("names a GPU twice")
+    return f"cuda:{numbers}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,10 @@ class VideoConfig:
 class PerformanceConfig:
     parallel_workers: Annotated[int, Range(1, 64)] = 4
     gpu_memory_fraction: Annotated[float, Range(0.05, 1)] = 0.8
+    compile: bool = False
+    decoder: Literal["full", "taesd"] = "full"
+    taesd_weights: Annotated[str, Check(_be_something)] | None = None
+    half_rate: bool = False
     video_send_interval: Annotated[float, Range(0.5, 1.98)] = 1.8
 
 

@@ -50,7 +50,7 @@ def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avata
     from musetalk_cli.engine.avatar.parts import face_parts
     from musetalk_cli.engine.models.musetalk.opening import AvatarFace, open_model, part_settings
 
-    weights = None if config.random_weights else {**_find_weights(name), **_find_parsing()}
+    weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}
     settings = _settings(config, name)
     parts = face_parts(
         avatar, chosen.folder, part_settings(settings.version, config.musetalk.extra_margin, settings.mask)
@@ -93,6 +93,7 @@ def _check_is_installed(config: Config, name: str) -> None:
     """Before anything is loaded: raise ModelError when weights or PyTorch are missing."""
     if not config.random_weights:
         _find_weights(name)
+        _find_taesd(config)
     missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
     if missing:
         raise ModelError(
@@ -104,6 +105,18 @@ def _find_weights(name: str) -> dict[str, Path]:
     from musetalk_cli.engine.weights.registry import get_weight_set
 
     return {str(kind): path for kind, path in weight_store().require(get_weight_set(name)).items()}
+
+
+def _find_taesd(config: Config) -> dict[str, Path]:
+    if config.performance.decoder == "full":
+        return {}
+    path = config.performance.taesd_weights
+    if path is None:
+        raise ModelError(
+            "the decoder taesd needs its weights",
+            hint="set performance.taesd_weights to their path: see docs/weights.md",
+        )
+    return {"taesd": Path(path).expanduser()}
 
 
 def has_weights(name: str) -> bool:
@@ -141,6 +154,10 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         memory_fraction=config.performance.gpu_memory_fraction,
         # Two logical cores share one core's arithmetic: on two of them, one thread was as fast as two.
         num_threads=max(1, count_cores() // 2),
+        batch_size=config.video.batch_size,
+        is_compiled=config.performance.compile,
+        decoder=config.performance.decoder,
+        has_half_rate=config.performance.half_rate,
         silence=SilenceSettings(**silence) if has_gate else None,
         mask=MaskSettings(mode, look.left_cheek_width, look.right_cheek_width),
         follows_upstream=config.compat == "upstream",

@@ -70,6 +70,12 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("performance: {parallel_workers: true}", ["performance.parallel_workers"]),
         ("video: 25", ["'video' is a section"]),
         ("- a\n- b", ["must hold keys and values"]),
+        ("device: gpu", ["device", "cuda:0,1"]),
+        ("device: 'cuda:0,'", ["device", "cuda:N"]),
+        ("device: 'mps:0'", ["device"]),
+        ("device: 0,0", ["device", "twice"]),
+        ("performance: {decoder: fast}", ["performance.decoder", "taesd"]),
+        ("performance: {compile: 1}", ["performance.compile"]),
         ("video: {fps: 25", ["not valid YAML"]),
         ("warp: {life: yes please}", ["warp.life"]),
         ("musetalk: {parsing_mode: chin}", ["musetalk.parsing_mode", "'jaw'"]),
@@ -98,6 +104,13 @@ def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
 def test_a_flag_is_blamed_by_its_name() -> None:
     with pytest.raises(ConfigError, match=r"^--fps: .*0"):
         load_config(flags={"video.fps": ("--fps", 0.0)})
+
+
+@pytest.mark.parametrize(
+    ("text", "device"), [("auto", "auto"), ("cuda:1", "cuda:1"), ("0,1", "cuda:0,1"), ("2", "cuda:2"), ("cpu", "cpu")]
+)
+def test_gpus_may_be_named_by_their_numbers(text: str, device: str) -> None:
+    assert load_config(flags={"device": ("--device", text)}).config.device == device
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

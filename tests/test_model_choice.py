@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from musetalk_cli import model_choice
-from musetalk_cli.config import Config, MuseTalkConfig, SilenceConfig
+from musetalk_cli.assembly import count_devices
+from musetalk_cli.config import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.model_choice import choose_model
@@ -149,6 +150,31 @@ def test_what_is_painted_is_the_settings_or_what_a_version_was_made_for(
     assert settings.mask.right_cheek_px == look.right_cheek_width
     assert settings.follows_upstream
     assert (boxes[1] - boxes[0]).tolist() == [0, 0, 0, margin_px - 10]
+
+
+def test_taesd_needs_to_be_told_where_its_weights_are(machine: Machine, tmp_path: Path) -> None:
+    machine.has_torch(True)
+    machine.has_weights()
+    with pytest.raises(ModelError, match="taesd needs its weights") as caught:
+        machine.choose(model="musetalk-1.5", performance=PerformanceConfig(decoder="taesd"))
+    assert "performance.taesd_weights" in caught.value.hint
+    told = PerformanceConfig(decoder="taesd", taesd_weights=str(tmp_path / "taesd.safetensors"))
+    assert machine.choose(model="musetalk-1.5", performance=told) == "musetalk-1.5"
+    assert machine.choose(random_weights=True, performance=PerformanceConfig(decoder="taesd")) == "musetalk-1.5"
+
+
+def test_the_settings_reach_the_model() -> None:
+    pytest.importorskip("torch")
+    performance = PerformanceConfig(compile=True, decoder="taesd", half_rate=True, gpu_memory_fraction=0.5)
+    config = Config(device="cuda:0,1", video=VideoConfig(batch_size=5), performance=performance)
+    settings = model_choice._settings(config, "musetalk-1.0")
+    assert (settings.version, settings.device, settings.batch_size) == ("1.0", "cuda:0,1", 5)
+    assert (settings.is_compiled, settings.decoder, settings.has_half_rate) == (True, "taesd", True)
+    assert settings.memory_fraction == 0.5
+
+
+def test_every_device_has_two_workers() -> None:
+    assert [count_devices(name) for name in ("auto", "cpu", "cuda:1", "cuda:0,1,3")] == [1, 1, 1, 3]
 
 
 def test_the_gate_is_by_default_set_as_the_engine_has_it() -> None:

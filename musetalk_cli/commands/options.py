@@ -30,7 +30,7 @@ FaceModelsOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Lip-sync model: auto, warp, musetalk-1.5 or musetalk-1.0.")
 ]
-DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu."
+DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
 RandomWeightsOption = Annotated[
     bool | None, typer.Option("--random-weights", help="MuseTalk with weights by lot, to measure: it paints noise.")

@@ -46,7 +46,9 @@ def render(
     avatar: AvatarOption = None,
     avatar_dir: AvatarDirOption = None,
     model: ModelOption = None,
-    model_device: Annotated[str | None, typer.Option("--device", "--model-device", help=DEVICE_HELP)] = None,
+    model_device: Annotated[
+        str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)
+    ] = None,
     precision: PrecisionOption = None,
     random_weights: RandomWeightsOption = None,
     silence_gate: SilenceGateOption = None,

@@ -63,7 +63,7 @@ def stream(
     on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="retry or stop.")] = None,
     avatar: AvatarOption = None,
     model: ModelOption = None,
-    model_device: Annotated[str | None, typer.Option("--model-device", help=DEVICE_HELP)] = None,
+    model_device: Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)] = None,
     precision: PrecisionOption = None,
     random_weights: RandomWeightsOption = None,
     silence_gate: SilenceGateOption = None,

@@ -119,8 +119,7 @@ def compare_folds(configs: NetConfigs) -> Iterator[Line]:
     mine = decoder(unet(latents, tokens))
     yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
     yield from _compare_pictures("fp32", "plain ones in fp32", mine, plain)
-    entry, looked = unet.look(latents)
-    error = relative_error(unet.predict(entry, looked, unet.listen(tokens)), unet(latents, tokens))
+    error = relative_error(unet.predict(unet.look(latents), unet.listen(tokens)), unet(latents, tokens))
     yield Line("avatar's half kept, sound's half made apart", "made at once", error, "relative", 1e-5)
 
 
@@ -138,7 +137,7 @@ def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
 def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDecoder]:
     folded = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
     decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
-    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."))
+    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), decoder)
     return (
         place(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
         place(decoder, decoder_state, CPU.device, CPU.dtype),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musetalk_cli.engine.models.musetalk.taesd import TinyConfig
 from musetalk_cli.engine.models.musetalk.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
@@ -50,6 +51,21 @@ def vae(config: VaeConfig, state: State) -> Any:
         norm_num_groups=config.num_groups,
     )
     return _fill(net, state)
+
+
+def taesd(config: TinyConfig, state: State) -> Any:
+    """The decoder of diffusers' AutoencoderTiny."""
+    from diffusers import AutoencoderTiny
+
+    net = _on_meta(
+        AutoencoderTiny,
+        encoder_block_out_channels=(config.dim,) * len(config.num_blocks),
+        decoder_block_out_channels=(config.dim,) * len(config.num_blocks),
+        num_encoder_blocks=config.num_blocks[::-1],
+        num_decoder_blocks=config.num_blocks,
+        latent_channels=config.latent_channels,
+    )
+    return _fill(net.decoder, {name.removeprefix("decoder."): tensor for name, tensor in state.items()})
 
 
 def whisper(config: WhisperConfig, state: State) -> Any:

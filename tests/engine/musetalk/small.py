@@ -16,6 +16,7 @@ from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, r
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
 from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.musetalk.taesd import TinyConfig
 from musetalk_cli.engine.models.musetalk.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig
@@ -25,6 +26,7 @@ CONFIGS = NetConfigs(
     unet=UNetConfig(dims=(16, 24, 32, 32), num_groups=8, num_heads=4, audio_dim=32),
     vae=VaeConfig(dims=(8, 16, 16, 16), num_groups=8),
     whisper=WhisperConfig(num_steps=300, dim=32, num_layers=4, num_heads=4, hidden_dim=64),
+    tiny=TinyConfig(dim=8, num_blocks=(2, 1, 1, 1)),
 )
 CPU = Precision(torch.device("cpu"), torch.float32)
 

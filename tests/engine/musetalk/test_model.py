@@ -23,6 +23,7 @@ from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_n
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.taesd import TinyDecoder  # noqa: E402
 from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_model  # noqa: E402
@@ -102,7 +103,7 @@ def test_parts_of_another_avatar_are_refused(face: AvatarFace) -> None:
 
 @pytest.fixture
 def _small_lot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "random_nets", lambda *args: random_nets(*args, configs=CONFIGS))
+    monkeypatch.setattr(opening, "random_nets", lambda *args, **options: random_nets(*args, configs=CONFIGS, **options))
     monkeypatch.setattr(opening, "random_encoder", lambda *args: random_encoder(*args, configs=CONFIGS))
 
 
@@ -118,7 +119,7 @@ def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, 
 
 @pytest.mark.usefixtures("_small_lot")
 def test_a_device_without_room_for_the_weights_is_an_error(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object) -> None:
+    def fail(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(opening, "random_nets", fail)
@@ -131,6 +132,34 @@ def test_precision_is_obeyed(face: AvatarFace) -> None:
     told: list[str] = []
     open_model(dataclasses.replace(SETTINGS, precision="bf16"), None, face, FPS, 128, told.append)
     assert "bfloat16" in " ".join(told)
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_taesd_and_half_rate_are_obeyed(face: AvatarFace) -> None:
+    settings = dataclasses.replace(SETTINGS, decoder="taesd", has_half_rate=True)
+    model = open_model(settings, None, face, FPS, 128, str)
+    assert isinstance(model._painter._nets.decoder, TinyDecoder)
+    assert model._maker._has_half_rate
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_a_compiled_model_is_made_ready_before_the_first_batch(
+    face: AvatarFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "compile", lambda plain, **options: plain)
+    monkeypatch.setattr(MuseTalkModel, "warm_up", lambda model, batch_size: asked.append(batch_size) or 1.25)
+    told: list[str] = []
+    open_model(dataclasses.replace(SETTINGS, is_compiled=True, batch_size=5), None, face, FPS, 128, told.append)
+    assert asked == [5]
+    assert "made ready for batches of up to 5 frames in 1.2 s" in told
+
+
+def test_several_devices_are_looked_for_one_by_one(face: AvatarFace) -> None:
+    if torch.cuda.device_count() > 7:
+        pytest.skip("this computer has them")
+    with pytest.raises(ModelError, match="cuda:0" if not torch.cuda.is_available() else "cuda:7"):
+        open_model(dataclasses.replace(SETTINGS, device="cuda:0,7"), None, face, FPS, 128, str)
 
 
 def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:

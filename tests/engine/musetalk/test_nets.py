@@ -126,17 +126,19 @@ def test_the_official_sizes_have_the_official_numbers_of_tensors() -> None:
     assert (len(whisper), sum(whisper)) == (67, 8_208_384)
 
 
+@pytest.mark.parametrize("has_phases", [(True, True, True), (False, True, False)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_folded_nets_are_the_plain_ones(dtype: torch.dtype) -> None:
+def test_the_folded_nets_are_the_plain_ones(dtype: torch.dtype, has_phases: tuple[bool, ...]) -> None:
     """In double precision the folds are exact to 1e-12, so that nothing but rounding differs in any other."""
     is_wide = dtype == torch.float64
     unet_state = random_state(build(UNet, UNET), 3)
     states = (unet_state, vae_state())
     unet_state, vae = (widened(state) if is_wide else state for state in states)
     decoder_state = pick(vae, "decoder.", "post_quant_conv.")
-    folded_unet = build(UNet, dataclasses.replace(UNET, is_folded=True))
+    folded_unet = build(UNet, dataclasses.replace(UNET, is_folded=True, has_phases=has_phases))
     folded_unet = filled_as(folded_unet, fold_unet(unet_state, folded_unet, vae))
-    folded_decoder = filled_as(build(VaeDecoder, dataclasses.replace(VAE, is_folded=True)), fold_decoder(decoder_state))
+    folded_decoder = build(VaeDecoder, dataclasses.replace(VAE, is_folded=True, has_phases=has_phases))
+    folded_decoder = filled_as(folded_decoder, fold_decoder(decoder_state, folded_decoder))
     plain_unet = filled_as(build(UNet, UNET), unet_state)
     plain_decoder = filled_as(build(VaeDecoder, VAE), decoder_state)
     latents, tokens = LATENTS.to(dtype), TOKENS.to(dtype)
@@ -169,9 +171,9 @@ def test_the_parts_that_may_be_kept_give_the_same_as_the_whole() -> None:
     """One avatar frame with two sounds: what was seen of it is made once, what each sound says too."""
     net = random_nets("1.5", CPU, seed=5, configs=CONFIGS).unet
     wanted = net(LATENTS[:1].expand(2, -1, -1, -1), TOKENS)
-    entry, looked = net.look(LATENTS[:1])
+    view = net.look(LATENTS[:1])
     for index in range(2):
-        alone = net.predict(entry, looked, net.listen(TOKENS[index : index + 1]))
+        alone = net.predict(view, net.listen(TOKENS[index : index + 1]))
         assert relative_error(alone, wanted[index : index + 1]) < 1e-5
 
 

@@ -55,7 +55,8 @@ def test_a_painter_adds_positions_and_gives_bytes(nets: Nets, features: np.ndarr
     faces = FacePainter(nets).paint(latents, features)
     tokens = torch.from_numpy(features).reshape(3, 50, DIM) + position_code(50, DIM)
     assert faces.dtype == np.uint8
-    np.testing.assert_array_equal(faces, to_bgr(nets.decoder(nets.unet(latents, tokens))).numpy())
+    wanted = to_bgr(nets.decoder(nets.unet(latents, tokens))).numpy()
+    assert np.abs(faces.astype(int) - wanted).max() <= 1  # sound is projected step by step, and rounded so
     assert faces.std() > 10
 
 

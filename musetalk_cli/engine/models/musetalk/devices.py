@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from musetalk_cli.engine.models.musetalk.loading import Precision
@@ -22,6 +24,13 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
     if chosen.type == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
         raise ModelError(f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint="use --precision fp16")
     return Precision(chosen, dtype)
+
+
+def choose_precisions(device: str = "auto", precision: str = "auto") -> Sequence[Precision]:
+    """The same for several devices, ``cuda:0,1``: one for each, in that order. Raises ModelError."""
+    kind, _, numbers = device.partition(":")
+    names = [f"{kind}:{number}" for number in numbers.split(",")] if numbers else [device]
+    return [choose_precision(name, precision) for name in names]
 
 
 def _find_device() -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import cycle, zip_longest
 
+import cv2
 import numpy as np
 import torch
 
-from musetalk_cli.engine.messages import FloatArray
+from musetalk_cli.engine.colour import as_bytes
+from musetalk_cli.engine.messages import ByteArray, FloatArray
 from musetalk_cli.engine.models.musetalk.painting import FacePainter
 from musetalk_cli.engine.models.musetalk.placement import PlacedFace, Placing, nothing
 
@@ -17,12 +20,23 @@ class FaceMaker:
     """One avatar's faces. Several threads may make some at once.
 
     ``latents`` (n, 8, 32, 32), masked and reference, one of all for every avatar frame; ``placing`` gives what puts a
-    face into the frame of an index.
+    face into the frame of an index. With ``others``, painters on further devices, batches are dealt to them in turn.
+    ``has_half_rate``: every second face of those that follow each other in a batch is the mean of its neighbours, and
+    costs the network nothing.
     """
 
-    def __init__(self, painter: FacePainter, latents: torch.Tensor, placing: Callable[[int], Placing]) -> None:
-        self._painter = painter
-        self._latents = painter.hold(latents)
+    def __init__(
+        self,
+        painter: FacePainter,
+        latents: torch.Tensor,
+        placing: Callable[[int], Placing],
+        *,
+        others: Sequence[FacePainter] = (),
+        has_half_rate: bool = False,
+    ) -> None:
+        self._lanes = [(each, each.watch(latents)) for each in (painter, *others)]
+        self._turns = cycle(self._lanes)
+        self._has_half_rate = has_half_rate
         self._placing = placing
 
     def make(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[PlacedFace, ...]:
@@ -31,16 +45,38 @@ class FaceMaker:
         Frames without weight are left alone, and take no part in the network's batch.
         """
         weights = features[:, -1]
-        speaking = np.flatnonzero(weights > 0)
-        indices = [avatar_frames[int(row)] for row in speaking]
-        painted = self._painter.paint(self._latents[indices], np.ascontiguousarray(features[speaking, :-1]))
+        speaking = [int(row) for row in np.flatnonzero(weights > 0)]
+        painted = choose_painted(speaking) if self._has_half_rate else speaking
+        painter, views = next(self._turns)
+        heard = np.ascontiguousarray(features[painted, :-1])
+        pictures = painter.submit(views, [avatar_frames[row] for row in painted], heard).collect()
+        by_row = dict(zip(painted, pictures, strict=True))
         faces = [nothing()] * len(features)
-        for row, index, picture in zip(speaking, indices, painted, strict=True):
-            faces[row] = self._placing(index).place(picture, float(weights[row]))
+        for row in speaking:
+            picture = by_row[row] if row in by_row else average(by_row[row - 1], by_row[row + 1])
+            faces[row] = self._placing(avatar_frames[row]).place(picture, float(weights[row]))
         return tuple(faces)
 
     def sibling(self, placing: Callable[[int], Placing]) -> FaceMaker:
-        """The same faces in frames in which they stand elsewhere; painter and latents are shared."""
+        """The same faces in frames in which they stand elsewhere; painters and latents are shared."""
         other = copy.copy(self)
         other._placing = placing
         return other
+
+    def warm_up(self, batch_size: int) -> None:
+        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for, on every device."""
+        for painter, views in self._lanes:
+            painter.warm_up(views, painter.sizes_up_to(batch_size))
+
+
+def choose_painted(rows: Sequence[int]) -> list[int]:
+    """Of ascending ``rows`` those that cannot be averaged: every second one of a run, and its last."""
+    painted: list[int] = []
+    for row, following in zip_longest(rows, rows[1:]):
+        is_between = bool(painted) and painted[-1] == row - 1 and following == row + 1
+        painted += [] if is_between else [row]
+    return painted
+
+
+def average(first: ByteArray, second: ByteArray) -> ByteArray:
+    return as_bytes(cv2.addWeighted(first, 0.5, second, 0.5, 0.0))

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample
 from musetalk_cli.engine.models.musetalk.unet import UNet
-from musetalk_cli.engine.models.musetalk.vae import SCALE
+from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder
 
 State = Mapping[str, Tensor]
 
 
-def fold_unet(state: State, net: UNet, vae: State) -> dict[str, Tensor]:
+def fold_unet(state: State, net: UNet, vae: State | None) -> dict[str, Tensor]:
     """An official UNet's weights → those of ``net``, a folded one on any device (only its layout is looked at).
 
     - The time embedding at timestep 0 is a constant of every resnet: it moves into conv1's bias.
     - All cross-attentions' keys and values become one product.
+    - Where ``net`` wants it, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
     - 1 / 0.18215 and the VAE's ``post_quant_conv`` move into conv_out. They may not move into the decoder's conv_in,
-      whose zero padding would then stand for something else.
+      whose zero padding would then stand for something else. Without a ``vae``, latents stay as they are.
     """
     folded = dict(state)
     time = _time_embedding(folded)
@@ -38,6 +40,9 @@ def fold_unet(state: State, net: UNet, vae: State) -> dict[str, Tensor]:
         attention = names[transformer.layer.attn2]
         parts += [folded.pop(f"{attention}.to_k.weight"), folded.pop(f"{attention}.to_v.weight")]
     folded["sound_projection.weight"] = torch.cat(parts)
+    _fold_upsamplers(folded, net)
+    if vae is None:
+        return folded
     mix, shift = _wide(vae["post_quant_conv.weight"]).flatten(1), _wide(vae["post_quant_conv.bias"])
     weight, bias = _wide(folded["conv_out.weight"]), _wide(folded["conv_out.bias"])
     folded["conv_out.weight"] = torch.einsum("ab,bchw->achw", mix, weight) / SCALE
@@ -45,12 +50,12 @@ def fold_unet(state: State, net: UNet, vae: State) -> dict[str, Tensor]:
     return folded
 
 
-def fold_decoder(state: State) -> dict[str, Tensor]:
-    """An official VAE decoder's weights → those of a folded one.
+def fold_decoder(state: State, net: VaeDecoder) -> dict[str, Tensor]:
+    """An official VAE decoder's weights → those of ``net``, a folded one on any device.
 
     - ``post_quant_conv`` is the UNet's now.
     - The attention's values and output make one projection: there is one head, and its weights sum to one.
-    - Nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
+    - Where ``net`` wants it, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
     """
     folded = {name: tensor for name, tensor in state.items() if not name.startswith("post_quant_conv.")}
     for name in [name for name in state if name.endswith("to_out.0.weight")]:
@@ -58,10 +63,15 @@ def fold_decoder(state: State) -> dict[str, Tensor]:
         out, shift = _wide(folded.pop(name)), _wide(folded.pop(f"{attention}to_out.0.bias"))
         folded[f"{attention}to_v.weight"] = out @ _wide(folded[f"{attention}to_v.weight"])
         folded[f"{attention}to_v.bias"] = out @ _wide(folded[f"{attention}to_v.bias"]) + shift
-    for name in [name for name in state if ".upsamplers." in name]:
-        tensor = folded[name]
-        folded[name] = split_phases(tensor) if name.endswith("weight") else tensor.repeat(4)
+    _fold_upsamplers(folded, net)
     return folded
+
+
+def _fold_upsamplers(state: dict[str, Tensor], net: nn.Module) -> None:
+    for name, module in net.named_modules():
+        if isinstance(module, PhaseUpsample):
+            state[f"{name}.conv.weight"] = split_phases(state[f"{name}.conv.weight"])
+            state[f"{name}.conv.bias"] = state[f"{name}.conv.bias"].repeat(4)
 
 
 def split_phases(weight: Tensor) -> Tensor:

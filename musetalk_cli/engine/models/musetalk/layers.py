@@ -28,11 +28,11 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """``x`` (B, in, H, W), ``time`` (time_dim,) after its SiLU → (B, out, H, W)."""
-        hidden = self.conv1(functional.silu(self.norm1(x)))
+        hidden = self.conv1(functional.silu(self.norm1(x), inplace=True))
         if self.time_emb_proj is not None:
-            hidden = hidden + self.time_emb_proj(time)[:, None, None]
-        hidden = self.conv2(functional.silu(self.norm2(hidden)))
-        out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+            hidden += self.time_emb_proj(time)[:, None, None]
+        out: Tensor = self.conv2(functional.silu(self.norm2(hidden), inplace=True))
+        out += x if self.conv_shortcut is None else self.conv_shortcut(x)
         return out
 
 
@@ -82,6 +82,10 @@ class PhaseUpsample(nn.Module):
             part = phases[:, phase * dim : (phase + 1) * dim, row : row + height, column : column + width]
             y[:, :, row::2, column::2] = part
         return y
+
+
+def make_upsample(dim: int, *, has_phases: bool) -> nn.Module:
+    return PhaseUpsample(dim) if has_phases else Upsample(dim)
 
 
 def to_tokens(x: Tensor) -> Tensor:

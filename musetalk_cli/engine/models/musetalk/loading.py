@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from musetalk_cli.engine.models.musetalk.layouts import (
     read_whisper_config,
 )
 from musetalk_cli.engine.models.musetalk.random_weights import RandomState
+from musetalk_cli.engine.models.musetalk.taesd import TinyConfig, TinyDecoder
 from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig
+from musetalk_cli.engine.models.musetalk.upsampling import choose_phases
 from musetalk_cli.engine.models.musetalk.vae import VaeConfig, VaeDecoder, VaeEncoder
 from musetalk_cli.engine.models.musetalk.weights import check_state, place, read_state
 from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder
@@ -31,6 +34,8 @@ from musetalk_cli.errors import ModelError
 Version = Literal["1.5", "1.0"]
 Config = TypeVar("Config")
 Net = TypeVar("Net", bound=nn.Module)
+
+LATENT_PX = 32  # height and width of what the nets paint
 
 # The two UNets have the same tensors; the official files differ in size.
 _UNET_BYTES = {3_400_074_924: "1.5", 3_400_076_549: "1.0"}
@@ -61,21 +66,25 @@ class Precision:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One version's weight files; the settings files lie beside them."""
+    """One version's weight files; the settings files lie beside them. ``taesd``: TAESD's, to decode with it."""
 
     version: Version
     unet: Path
     vae: Path
     whisper: Path
+    taesd: Path | None = None
 
 
 @dataclass(frozen=True)
 class Nets:
-    """What makes faces: a folded UNet, a folded decoder and Whisper's encoder, one precision for all."""
+    """What makes faces: a folded UNet, its decoder and Whisper's encoder, one precision for all.
+
+    ``decoder`` is a folded VaeDecoder, or a TinyDecoder.
+    """
 
     version: Version
     unet: UNet
-    decoder: VaeDecoder
+    decoder: VaeDecoder | TinyDecoder
     whisper: WhisperEncoder
 
 
@@ -86,6 +95,7 @@ class NetConfigs:
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
+    tiny: TinyConfig = field(default_factory=TinyConfig)
 
 
 def find_files(folder: Path, version: Version) -> ModelFiles:
@@ -114,7 +124,8 @@ def load_nets(files: ModelFiles, precision: Precision) -> Nets:
     whisper_state = name_whisper(read_state(files.whisper))
     configs = read_configs(files)
     _check_all(files, configs, unet_state, vae_state, whisper_state)
-    return assemble(files.version, configs, precision, unet_state, vae_state, whisper_state)
+    tiny_state = _read_tiny(files.taesd, configs.tiny) if files.taesd else None
+    return assemble(files.version, configs, precision, unet_state, vae_state, whisper_state, tiny_state)
 
 
 def load_encoder(files: ModelFiles, precision: Precision) -> VaeEncoder:
@@ -138,15 +149,23 @@ def read_configs(files: ModelFiles) -> NetConfigs:
     )
 
 
-def random_nets(version: Version, precision: Precision, seed: int, configs: NetConfigs | None = None) -> Nets:
-    """The same nets with weights by lot."""
+def random_nets(
+    version: Version,
+    precision: Precision,
+    seed: int,
+    configs: NetConfigs | None = None,
+    *,
+    is_tiny: bool = False,
+) -> Nets:
+    """The same nets with weights by lot; ``is_tiny``: decoded by TAESD."""
     configs = configs or NetConfigs()
     states = (
         RandomState(build(UNet, configs.unet), seed),
         RandomState(build(VaeDecoder, configs.vae), seed),
         RandomState(build(WhisperEncoder, configs.whisper), seed),
     )
-    return assemble(version, configs, precision, *states)
+    tiny = RandomState(build(TinyDecoder, configs.tiny), seed) if is_tiny else None
+    return assemble(version, configs, precision, *states, tiny)
 
 
 def random_encoder(precision: Precision, seed: int, configs: NetConfigs | None = None) -> VaeEncoder:
@@ -155,19 +174,63 @@ def random_encoder(precision: Precision, seed: int, configs: NetConfigs | None =
 
 
 def assemble(
-    version: Version, configs: NetConfigs, precision: Precision, unet: State, vae: State, whisper: State
+    version: Version,
+    configs: NetConfigs,
+    precision: Precision,
+    unet: State,
+    vae: State,
+    whisper: State,
+    tiny: State | None = None,
 ) -> Nets:
     """Fold checked official states and place them, the largest first, so that the peak stays low."""
-    folded = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
-    decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
-    listener = build(WhisperEncoder, configs.whisper)
     device, dtype = precision.device, precision.dtype
+    folded = build(UNet, folded_unet_config(configs.unet, precision))
+    listener = build(WhisperEncoder, configs.whisper)
     return Nets(
         version=version,
-        unet=place(folded, fold_unet(unet, folded, vae), device, dtype),
-        decoder=place(decoder, fold_decoder(pick(vae, "decoder.", "post_quant_conv.")), device, dtype),
+        unet=place(folded, fold_unet(unet, folded, vae if tiny is None else None), device, dtype),
+        decoder=_place_decoder(configs, precision, vae, tiny),
         whisper=place(listener, dict(whisper), device, dtype),
     )
+
+
+def copy_nets(nets: Nets, device: torch.device) -> Nets:
+    """The same nets on another device. Raises torch.OutOfMemoryError."""
+    return Nets(
+        version=nets.version,
+        unet=copy.deepcopy(nets.unet).to(device),
+        decoder=copy.deepcopy(nets.decoder).to(device),
+        whisper=copy.deepcopy(nets.whisper).to(device),
+    )
+
+
+def folded_unet_config(config: UNetConfig, precision: Precision) -> UNetConfig:
+    heights = [LATENT_PX >> level for level in range(len(config.dims) - 1, 0, -1)]
+    shapes = tuple(zip(config.dims[:0:-1], heights, strict=True))
+    has_phases = choose_phases(shapes, precision.device, precision.dtype, on_cpu=False)
+    return dataclasses.replace(config, is_folded=True, has_phases=has_phases)
+
+
+def folded_vae_config(config: VaeConfig, precision: Precision) -> VaeConfig:
+    shapes = tuple((dim, LATENT_PX << level) for level, dim in enumerate(config.dims[:0:-1]))
+    has_phases = choose_phases(shapes, precision.device, precision.dtype, on_cpu=True)
+    return dataclasses.replace(config, is_folded=True, has_phases=has_phases)
+
+
+def _place_decoder(
+    configs: NetConfigs, precision: Precision, vae: State, tiny: State | None
+) -> VaeDecoder | TinyDecoder:
+    if tiny is not None:
+        return place(build(TinyDecoder, configs.tiny), dict(tiny), precision.device, precision.dtype)
+    net = build(VaeDecoder, folded_vae_config(configs.vae, precision))
+    state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), net)
+    return place(net, state, precision.device, precision.dtype)
+
+
+def _read_tiny(path: Path, config: TinyConfig) -> State:
+    state = pick(read_state(path), "decoder.")
+    check_state(state, build(TinyDecoder, config), path, "TAESD's decoder")
+    return state
 
 
 def build(kind: Callable[[Config], Net], config: Config) -> Net:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -49,13 +49,18 @@ class MuseTalkModel:
         note: str = "",
         masks: Masks | None = None,
         upstream: UpstreamLook | None = None,
+        others: Sequence[Nets] = (),
+        is_compiled: bool = False,
+        has_half_rate: bool = False,
     ) -> None:
         """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
 
         ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
         silence too. ``note`` is put beside the model's name. ``masks`` replace those of ``parts``. With ``upstream``,
         sound is heard and faces are put into frames as by the official script, which needs 30 s of sound behind a
-        block: for files only. Raises AvatarError when the parts do not fit the avatar.
+        block: for files only. ``others``: the same nets on further devices, which share the batches. ``is_compiled`` as
+        ``Drawing`` takes it, ``has_half_rate`` as ``FaceMaker`` does. Raises AvatarError when the parts do not fit the
+        avatar.
         """
         count = avatar.frames.num_frames
         if not count == len(parts.boxes) == len(latents):
@@ -69,13 +74,13 @@ class MuseTalkModel:
         self._hearing = Hearing(listener, frame_rate, gate, follows_upstream=upstream is not None)
         self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
         boxes = _boxes_in_frames(parts, avatar, height_px)
-        self._painter = FacePainter(nets)
+        self._painter, *further = [FacePainter(each, is_compiled=is_compiled) for each in (nets, *others)]
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
         placing: Callable[[int], Placing] = Placements(boxes, parts.masks if masks is None else masks)
         if upstream:
             placing = UpstreamPlacements(avatar.resized(height_px).frames, boxes, upstream)
-        self._maker = FaceMaker(self._painter, latents, placing)
+        self._maker = FaceMaker(self._painter, latents, placing, others=further, has_half_rate=has_half_rate)
 
     @property
     def num_silent(self) -> int:
@@ -102,6 +107,15 @@ class MuseTalkModel:
         other._hearing = self._hearing.sibling()
         other._maker = self._maker.sibling(Placements(_boxes_in_frames(parts, avatar, height_px), parts.masks))
         return other
+
+    def warm_up(self, batch_size: int) -> float:
+        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for: seconds that it took.
+
+        Raises torch.OutOfMemoryError.
+        """
+        started = time.perf_counter()
+        self._maker.warm_up(batch_size)
+        return time.perf_counter() - started
 
     def time_one_face(self) -> float:
         """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""

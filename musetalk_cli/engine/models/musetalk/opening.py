@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -14,7 +15,7 @@ from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX
 from musetalk_cli.engine.avatar.class_maps import ClassMaps
 from musetalk_cli.engine.avatar.masks import MaskSettings
 from musetalk_cli.engine.avatar.parts import FaceParts, PartSettings
-from musetalk_cli.engine.models.musetalk.devices import choose_precision
+from musetalk_cli.engine.models.musetalk.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
 from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell, avatar_latents
 from musetalk_cli.engine.models.musetalk.loading import (
@@ -22,6 +23,7 @@ from musetalk_cli.engine.models.musetalk.loading import (
     Nets,
     Precision,
     Version,
+    copy_nets,
     load_encoder,
     load_nets,
     random_encoder,
@@ -40,10 +42,11 @@ SEED = 0
 
 @dataclass(frozen=True)
 class MuseTalkSettings:
-    """``device`` and ``precision`` as ``choose_precision`` takes them; ``memory_fraction`` is how much of a CUDA
+    """``device`` and ``precision`` as ``choose_precisions`` takes them; ``memory_fraction`` is how much of a CUDA
     device's memory may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None lets the network paint silence too.
     ``mask`` says what of the face is painted. ``follows_upstream`` does everything as the official script does, silence
-    included; for files only.
+    included; for files only. ``batch_size``: the largest batch to be ready for; ``is_compiled`` as ``Drawing`` takes
+    it, ``has_half_rate`` as ``FaceMaker`` does; ``decoder`` taesd wants weights of that name.
     """
 
     version: Version
@@ -54,6 +57,10 @@ class MuseTalkSettings:
     silence: SilenceSettings | None
     mask: MaskSettings = field(default_factory=MaskSettings)
     follows_upstream: bool = False
+    batch_size: int = 8
+    is_compiled: bool = False
+    decoder: Literal["full", "taesd"] = "full"
+    has_half_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,23 +81,25 @@ def open_model(
     height_px: int,
     tell: Tell,
 ) -> MuseTalkModel:
-    """A model with the ``weights`` of unet, vae and whisper, or None for ones by lot; where those of parsing are among
-    them, masks come from face parsing.
+    """A model with the ``weights`` of unet, vae, whisper and maybe taesd, or None for ones by lot; where those of
+    parsing are among them, masks come from face parsing.
 
-    Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, and on
-    a CPU how fast that is going to be.
+    Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, how
+    long making it ready took, and on a CPU how fast it is going to be.
     """
-    precision = choose_precision(settings.device, settings.precision)
-    _prepare_device(settings, precision.device)
+    precisions = choose_precisions(settings.device, settings.precision)
+    for each in precisions:
+        _prepare_device(settings, each.device)
+    precision = precisions[0]
     try:
         maps = _parse(weights, face, precision.device, tell)
         nets, latents = _load(settings, weights, face, precision, tell)
+        others = [copy_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {precision.device} for the weights of MuseTalk {settings.version}",
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
-    gate = SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None
     classes = maps or DrawnClasses(face.avatar, face.parts.boxes)
     upstream = UpstreamLook(classes, settings.mask) if settings.follows_upstream else None
     model = MuseTalkModel(
@@ -100,14 +109,19 @@ def open_model(
         latents,
         frame_rate,
         height_px,
-        gate,
+        SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None,
         note="" if weights else LABEL,
         masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
         upstream=upstream,
+        others=others,
+        is_compiled=settings.is_compiled,
+        has_half_rate=settings.has_half_rate,
     )
-    tell(f"{model.name} on {describe_device(precision)}, masks from {'face parsing' if maps else 'landmarks'}")
+    places = " and ".join(map(describe_device, precisions))
+    tell(f"{model.name} on {places}, masks from {'face parsing' if maps else 'landmarks'}")
     if upstream and not maps:
         tell("upstream's masks come from face parsing, which is not here: musetalk models download face-parsing")
+    _warm_up(model, settings, precision.device, tell)
     if precision.device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
     return model
@@ -124,6 +138,8 @@ def _prepare_device(settings: MuseTalkSettings, device: torch.device) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(settings.memory_fraction, index)
+        # Batches have a few fixed sizes: trying each convolution's kernels once pays.
+        torch.backends.cudnn.benchmark = True
     elif device.type == "cpu":
         torch.set_num_threads(settings.num_threads)
 
@@ -151,11 +167,25 @@ def _load(
         latents = avatar_latents(
             face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), None, tell
         )
-        return random_nets(settings.version, precision, SEED), latents
-    files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"])
+        return random_nets(settings.version, precision, SEED, is_tiny=settings.decoder == "taesd"), latents
+    taesd = weights.get("taesd") if settings.decoder == "taesd" else None
+    files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
     place = KeptPlace.of(face.folder, files.vae, face.parts.boxes)
     latents = avatar_latents(face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), place, tell)
     return load_nets(files, precision), latents
+
+
+def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.device, tell: Tell) -> None:
+    if device.type != "cuda" and not settings.is_compiled:
+        return
+    if settings.is_compiled:
+        tell("compiling MuseTalk for this machine, which takes minutes the first time")
+    try:
+        seconds = model.warm_up(settings.batch_size)
+    except torch.OutOfMemoryError:
+        tell(f"not enough memory on {device} to make all sizes of batches ready; the first ones will be slower")
+        return
+    tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
 
 
 def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,9 +16,13 @@ from torch import Tensor
 from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray, FloatArray
 from musetalk_cli.engine.models.musetalk.blend import Box
+from musetalk_cli.engine.models.musetalk.copies import Collect, make_copies
+from musetalk_cli.engine.models.musetalk.drawing import Drawing
+from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.loading import Nets
-from musetalk_cli.engine.models.musetalk.positions import position_code
-from musetalk_cli.engine.models.musetalk.vae import VaeEncoder, encode_avatar, to_bgr
+from musetalk_cli.engine.models.musetalk.sounds import Sounds
+from musetalk_cli.engine.models.musetalk.vae import VaeEncoder, encode_avatar
+from musetalk_cli.engine.models.musetalk.views import Views
 from musetalk_cli.errors import ModelError
 
 FACE_PX = 256
@@ -49,56 +55,101 @@ class FaceEncoder:
         return encode_avatar(self._net, rgb.permute(2, 0, 1)[None].to(self._dtype) / 255.0)
 
 
-class FacePainter:
-    """The nets' calls. Several threads may ask; one batch is made at a time, as the nets use the whole device.
+class Painting(NamedTuple):
+    """A batch under way."""
 
-    When the device's memory does not hold a batch, smaller ones are made from then on, which is logged once.
+    parts: tuple[Collect, ...]
+
+    def collect(self) -> ByteArray:
+        """Wait for it: uint8 BGR (n, 256, 256, 3)."""
+        made = [part() for part in self.parts]
+        if len(made) == 1:
+            return made[0]
+        return np.concatenate(made) if made else np.zeros((0, FACE_PX, FACE_PX, 3), np.uint8)
+
+
+class FacePainter:
+    """The nets' calls. Several threads may ask; one batch is sent at a time, as the nets use the whole device.
+
+    On a CUDA device ``submit`` returns while the batch is being made, so that the next one can be sent and the last
+    one's faces put in their places meanwhile. When the device's memory does not hold a batch, smaller ones are made
+    from then on, which is logged once.
     """
 
-    def __init__(self, nets: Nets) -> None:
+    def __init__(self, nets: Nets, *, is_compiled: bool = False) -> None:
         self._nets = nets
         weight = nets.unet.conv_in.weight
         self._device, self._dtype = weight.device, weight.dtype
-        self._dim = nets.unet.config.audio_dim
-        self._max_batch = 1 << 16
-        self._positions: dict[int, Tensor] = {}
+        self._drawing = Drawing(nets, self._device, is_compiled=is_compiled)
+        self._sounds = Sounds(nets.unet, nets.whisper.config.num_levels)
+        self._copies = make_copies(self._device)
+        sizes = self._drawing.sizes
+        self._max_batch = sizes[-1] if sizes else 1 << 16
         self._lock = threading.Lock()
 
     def hold(self, latents: Tensor) -> Tensor:
         """The same latents where and as ``paint`` takes them."""
         return latents.to(self._device, self._dtype)
 
+    def watch(self, latents: Tensor) -> Views:
+        """An avatar's latents (n, 8, 32, 32) → what ``submit`` picks its frames from."""
+        return Views(self._nets.unet.look, self.hold(latents), self._copies.upload)
+
     def paint(self, latents: Tensor, features: FloatArray) -> ByteArray:
         """Latents (n, 8, 32, 32) as held, ``features`` float32 (n, tokens · dim) → uint8 BGR (n, 256, 256, 3).
 
         Raises ModelError when there is not even memory for one face.
         """
-        with self._lock:
-            return self._paint_all(latents, features)
+        views = Views(self._nets.unet.look, latents, self._copies.upload, limit_bytes=0)
+        return self.submit(views, range(len(features)), features).collect()
 
-    def _paint_all(self, latents: Tensor, features: FloatArray) -> ByteArray:
-        parts: list[ByteArray] = []
+    def submit(self, views: Views, frames: Sequence[int], features: FloatArray) -> Painting:
+        """Send a batch: a face for each row of ``features``, on that frame of the avatar. Raises as ``paint`` does."""
+        with self._lock, self._on_device():
+            return Painting(tuple(self._submit_all(views, frames, features)))
+
+    @torch.inference_mode()
+    def warm_up(self, views: Views, sizes: Sequence[int]) -> None:
+        """Do beforehand what the first batches of these sizes would wait for."""
+        with self._lock, self._on_device():
+            dim = STEPS_PER_FRAME * self._nets.whisper.config.num_levels * self._nets.unet.config.audio_dim
+            views.fill()
+            for size in sizes:
+                features = np.zeros((size, dim), np.float32)
+                self._drawing.warm_up(views.pick([0] * size), self._sounds.hear(features, self._copies.upload))
+
+    def _submit_all(self, views: Views, frames: Sequence[int], features: FloatArray) -> list[Collect]:
+        parts: list[Collect] = []
         done = 0
         while done < len(features):
             part = slice(done, done + min(self._max_batch, len(features) - done))
             try:
-                parts.append(self._paint(latents[part], features[part]))
+                parts.append(self._submit_part(views, frames[part], features[part]))
                 done = part.stop
             except torch.OutOfMemoryError:
                 self._shrink(part.stop - part.start)
-        return np.concatenate(parts) if parts else np.zeros((0, FACE_PX, FACE_PX, 3), np.uint8)
+        return parts
 
     @torch.inference_mode()
-    def _paint(self, latents: Tensor, features: FloatArray) -> ByteArray:
-        tokens = torch.from_numpy(features).reshape(len(features), -1, self._dim).to(self._device, self._dtype)
-        tokens = tokens + self._position_code(tokens.shape[1])
-        faces = self._nets.decoder(self._nets.unet(latents, tokens))
-        return as_bytes(to_bgr(faces).cpu().numpy())
+    def _submit_part(self, views: Views, frames: Sequence[int], features: FloatArray) -> Collect:
+        count = len(features)
+        filling = self._fit(count) - count
+        if filling:
+            frames = [*frames, *[frames[-1]] * filling]
+            features = np.concatenate([features, features[-1:].repeat(filling, axis=0)])
+        pictures = self._drawing.draw(views.pick(frames), self._sounds.hear(features, self._copies.upload))
+        return self._copies.download(pictures[:count])
 
-    def _position_code(self, num_tokens: int) -> Tensor:
-        if num_tokens not in self._positions:
-            self._positions[num_tokens] = position_code(num_tokens, self._dim).to(self._device, self._dtype)
-        return self._positions[num_tokens]
+    def _on_device(self) -> AbstractContextManager[object]:
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+
+    def sizes_up_to(self, batch_size: int) -> tuple[int, ...]:
+        """The sizes in which batches of up to ``batch_size`` are made; none where any will do."""
+        return tuple(size for size in self._drawing.sizes if size <= self._fit(batch_size))
+
+    def _fit(self, count: int) -> int:
+        """The size in which a batch is made."""
+        return next((size for size in self._drawing.sizes if size >= count), count)
 
     def _shrink(self, failed: int) -> None:
         if self._device.type == "cuda":

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from musetalk_cli.engine.models.musetalk.attention import KeyValue, Looked, Transformer, split_sound
-from musetalk_cli.engine.models.musetalk.layers import Downsample, ResnetBlock, Upsample
+from musetalk_cli.engine.models.musetalk.layers import Downsample, ResnetBlock, make_upsample
 
 EPS = 1e-5
 
@@ -26,7 +26,8 @@ class UNetConfig:
 
     ``has_sound`` says for each level, finest first, whether its blocks attend to sound. ``num_heads`` holds at every
     level (diffusers calls it attention_head_dim). ``is_folded``: without time layers, the keys and values of all layers
-    made by one product (see folding.py).
+    made by one product (see folding.py). ``has_phases`` says for each upsampling, coarsest first, whether it is made as
+    four phases (see layers.PhaseUpsample); only folded nets do.
     """
 
     in_channels: int = 8
@@ -38,10 +39,19 @@ class UNetConfig:
     audio_dim: int = 384
     num_groups: int = 32
     is_folded: bool = False
+    has_phases: tuple[bool, ...] = (False, False, False)
 
     @property
     def time_dim(self) -> int:
         return 4 * self.dims[0]
+
+
+class View(NamedTuple):
+    """What the UNet has worked out of avatar frames before it hears: ``entry`` (B, C, h, w), conv_in's output, and what
+    the first transformer has seen."""
+
+    entry: Tensor
+    looked: Looked
 
 
 class TimeEmbedding(nn.Module):
@@ -109,7 +119,8 @@ class UpBlock(nn.Module):
             _resnet(config, straight + skip, dim) for straight, skip in zip(in_dims, skip_dims, strict=True)
         )
         self.attentions = nn.ModuleList(_transformer(config, dim) for _ in in_dims if config.has_sound[level])
-        self.upsamplers = nn.ModuleList([Upsample(dim)] if level > 0 else [])
+        has_phases = config.is_folded and level > 0 and config.has_phases[len(config.dims) - 1 - level]
+        self.upsamplers = nn.ModuleList([make_upsample(dim, has_phases=has_phases)] if level > 0 else [])
 
     def forward(self, x: Tensor, skips: list[Tensor], time: Tensor | None, sound: Iterator[KeyValue]) -> Tensor:
         for index, resnet in enumerate(self.resnets):
@@ -155,25 +166,36 @@ class UNet(nn.Module):
 
         Unfolded, the result is the face's latent × 0.18215; folded, it is what the VAE's decoder takes.
         """
-        return self.predict(*self.look(latents), self.listen(tokens))
+        return self.predict(self.look(latents), self.listen(tokens))
 
-    def look(self, latents: Tensor) -> tuple[Tensor, Looked]:
-        """Everything in front of the first sound: conv_in's output, and what the first transformer has seen."""
+    def look(self, latents: Tensor) -> View:
+        """Everything in front of the first sound."""
         entry = self.conv_in(latents.contiguous(memory_format=torch.channels_last))
         first = cast("DownBlock", self.down_blocks[0])
-        return entry, self.transformers()[0].look(first.resnets[0](entry, self._time()))
+        return View(entry, self.transformers()[0].look(first.resnets[0](entry, self._time())))
 
     def listen(self, tokens: Tensor) -> list[KeyValue]:
         """Keys and values of every cross-attention, in the order in which they run."""
         if self.sound_projection is not None:
-            return split_sound(self.sound_projection(tokens), self._sound_dims)
+            return self.split(self.project(tokens))
         return [layer.layer.attn2.project(tokens) for layer in self.transformers()]
 
-    def predict(self, entry: Tensor, looked: Looked, sounds: list[KeyValue]) -> Tensor:
+    def project(self, tokens: Tensor) -> Tensor:
+        """A folded net's keys and values side by side, (…, audio_dim) → (…, 2·Σ dims): linear, so that the parts of a
+        sum may be made apart."""
+        assert self.sound_projection is not None  # noqa: S101 - only folded nets are asked
+        projected: Tensor = self.sound_projection(tokens)
+        return projected
+
+    def split(self, projected: Tensor) -> list[KeyValue]:
+        """What ``project`` gave, (B, tokens, 2·Σ dims), as ``listen`` gives it."""
+        return split_sound(projected, self._sound_dims)
+
+    def predict(self, view: View, sounds: list[KeyValue]) -> Tensor:
         """The rest: (B, 4, h, w)."""
         time, sound = self._time(), iter(sounds)
-        x = self.transformers()[0].listen(looked, next(sound))
-        skips = [entry, x]
+        x = self.transformers()[0].listen(view.looked, next(sound))
+        skips = [view.entry, x]
         for index, block in enumerate(self.down_blocks):
             skips += block(skips[-1], time, sound, done=int(index == 0))
         x = self.mid_block(skips[-1], time, sound)

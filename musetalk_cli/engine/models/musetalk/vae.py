@@ -14,9 +14,8 @@ from torch.nn import functional
 from musetalk_cli.engine.models.musetalk.attention import attend
 from musetalk_cli.engine.models.musetalk.layers import (
     Downsample,
-    PhaseUpsample,
     ResnetBlock,
-    Upsample,
+    make_upsample,
     to_picture,
     to_tokens,
 )
@@ -27,13 +26,18 @@ SCALE = 0.18215  # latents are kept × this, so that their spread is about 1
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder: see folding.py."""
+    """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder: see folding.py.
+
+    ``has_phases`` says for each of a folded decoder's upsamplings, coarsest first, whether it is made as four phases
+    (see layers.PhaseUpsample).
+    """
 
     dims: tuple[int, ...] = (128, 256, 512, 512)
     num_resnets: int = 2
     latent_channels: int = 4
     num_groups: int = 32
     is_folded: bool = False
+    has_phases: tuple[bool, ...] = (True, True, True)
 
 
 class PictureAttention(nn.Module):
@@ -116,7 +120,7 @@ class DecoderNet(nn.Module):
         for index, (in_dim, dim) in enumerate(zip([dims[0], *dims], dims, strict=False)):
             level = Level(config, in_dim, dim, config.num_resnets + 1)
             if index < len(dims) - 1:
-                level.upsamplers.append(PhaseUpsample(dim) if config.is_folded else Upsample(dim))
+                level.upsamplers.append(make_upsample(dim, has_phases=config.is_folded and config.has_phases[index]))
             self.up_blocks.append(level)
         self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[-1], EPS)
         self.conv_out = nn.Conv2d(dims[-1], 3, 3, padding=1)
@@ -153,6 +157,7 @@ class VaeDecoder(nn.Module):
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
+        self.config = config
         self.decoder = DecoderNet(config)
         latent = config.latent_channels
         self.post_quant_conv = None if config.is_folded else nn.Conv2d(latent, latent, 1)

@@ -1,0 +1,97 @@
+"""What is seen and heard → bytes of faces: the nets' arithmetic as one function, eager, compiled or recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from musetalk_cli.engine.models.musetalk.attention import Looked
+from musetalk_cli.engine.models.musetalk.graphs import Graphs
+from musetalk_cli.engine.models.musetalk.unet import View
+from musetalk_cli.engine.models.musetalk.vae import to_bgr
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.musetalk.loading import Nets
+
+# The sizes of batches where a size costs something before its first batch; others are filled up.
+CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)
+COMPILED_CPU_SIZES = (1,)
+MAX_COMPILED = 64  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
+
+log = logging.getLogger(__name__)
+
+
+class Drawing:
+    """``draw`` for one device. One thread at a time, in inference mode.
+
+    ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs.
+    ``is_compiled``: torch.compile makes kernels for this machine. On a CPU only for the UNet, whose weights are packed
+    once that way; the decoder was faster without in a trial.
+    """
+
+    def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool) -> None:
+        self._nets = nets
+        self._device = device
+        self._predict: Callable[..., Tensor] = nets.unet.predict
+        self._decode: Callable[[Tensor], Tensor] = nets.decoder
+        is_cuda = device.type == "cuda"
+        self.sizes = CUDA_SIZES if is_cuda else COMPILED_CPU_SIZES if is_compiled else ()
+        if is_compiled:
+            self._compile(has_decoder=is_cuda)
+        self._graphs = Graphs(self._draw, device) if is_cuda else None
+
+    def draw(self, view: View, sound: Tensor) -> Tensor:
+        """uint8 BGR (B, H, W, 3); on a CUDA device it holds until the next call."""
+        inputs = (view.entry, *view.looked, sound)
+        return self._graphs(*inputs) if self._graphs else self._draw(*inputs)
+
+    def warm_up(self, view: View, sound: Tensor) -> None:
+        """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError."""
+        if self._graphs:
+            self._graphs.record(view.entry, *view.looked, sound)
+        else:
+            self._draw(view.entry, *view.looked, sound)
+
+    def _draw(self, entry: Tensor, picture: Tensor, tokens: Tensor, query: Tensor, sound: Tensor) -> Tensor:
+        view = View(entry, Looked(picture, tokens, query))
+        return to_bgr(self._decode(self._predict(view, self._nets.unet.split(sound))))
+
+    def _compile(self, *, has_decoder: bool) -> None:
+        self._predict = _Compiled(self._nets.unet.predict)
+        if has_decoder:
+            self._decode = _Compiled(self._nets.decoder)
+
+
+class _Compiled:
+    """A function, compiled when it is first called; the plain one where that fails, which is logged."""
+
+    def __init__(self, plain: Callable[..., Tensor]) -> None:
+        self._plain = plain
+        self._compiled: Callable[..., Tensor] | None = None
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        try:
+            self._compiled = self._compiled or _compile(self._plain)
+            return self._compiled(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler may be missing, or trip over anything
+            if self._compiled is self._plain:
+                raise
+            self._compiled = self._plain
+            log.warning("the nets cannot be compiled here, which makes them slower: %s", str(error).split("\n")[0])
+            return self._plain(*inputs)
+
+
+def _compile(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    from torch._dynamo import config as tracing
+    from torch._inductor import config
+
+    config.freezing = True  # weights are constants, to be packed as the kernels want them
+    tracing.cache_size_limit = MAX_COMPILED
+    compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
+    return compiled

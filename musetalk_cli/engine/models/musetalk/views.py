@@ -1,0 +1,86 @@
+"""What the UNet sees of an avatar's frames before any sound, kept for when they come round again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from musetalk_cli.engine.models.musetalk.attention import Looked
+from musetalk_cli.engine.models.musetalk.copies import Upload
+from musetalk_cli.engine.models.musetalk.unet import View
+
+# 102 frames in half precision, 51 in full: a picture or a short cycle is kept whole. See docs/performance.md.
+KEPT_BYTES = 1 << 28
+# Frames that are looked at together where all are wanted beforehand.
+LOOK_BATCH = 8
+
+
+class Views:
+    """One avatar's, for one device. One thread at a time.
+
+    The frames that come first are kept until ``limit_bytes`` are full, and stay: an avatar runs forward and back, so
+    throwing out the oldest would not find more of them, and would move memory about for it.
+    """
+
+    def __init__(
+        self, look: Callable[[Tensor], View], latents: Tensor, upload: Upload, limit_bytes: int = KEPT_BYTES
+    ) -> None:
+        """``latents`` (n, 8, h, w) where and as ``look`` takes them; ``upload`` brings an array there."""
+        self._look = look
+        self._latents = latents
+        self._upload = upload
+        self._limit_bytes = limit_bytes
+        self._rows: dict[int, int] = {}
+        self._store: list[Tensor] = []
+
+    def pick(self, indices: Sequence[int]) -> View:
+        """What is seen of these avatar frames, (len(indices), …)."""
+        new = [index for index in dict.fromkeys(indices) if index not in self._rows]
+        if new and not self._keep(new):
+            return self._look_at(indices)
+        # Not by plain indexing, whose indices go to a GPU on its own stream and wait there for the batch before.
+        rows = self._upload(np.array([self._rows[index] for index in indices], np.int64))
+        return _unflatten([part.index_select(0, rows) for part in self._store])
+
+    def fill(self) -> None:
+        """Look at all the frames that can be kept, in the order of the avatar."""
+        self.pick([0])
+        num_kept = len(self._store[0]) if self._store else 0
+        for start in range(0, num_kept, LOOK_BATCH):
+            self.pick(range(start, min(start + LOOK_BATCH, num_kept)))
+
+    def _look_at(self, indices: Sequence[int]) -> View:
+        return self._look(self._latents.index_select(0, self._upload(np.array(indices, np.int64))))
+
+    def _keep(self, new: list[int]) -> bool:
+        """Whether there was room for all of them."""
+        if self._store and len(self._rows) + len(new) > len(self._store[0]):
+            return False
+        parts = _flatten(self._look_at(new))
+        if not self._store:
+            num_rows = min(len(self._latents), self._limit_bytes // bytes_per_frame(parts))
+            if num_rows < len(new):
+                return False
+            self._store = [part.new_empty((num_rows, *part.shape[1:])) for part in parts]
+        first = len(self._rows)
+        for kept, part in zip(self._store, parts, strict=True):
+            kept[first : first + len(new)] = part
+        self._rows |= {index: first + offset for offset, index in enumerate(new)}
+        return True
+
+
+def bytes_per_frame(parts: Sequence[Tensor]) -> int:
+    return sum(part[0].nbytes for part in parts)
+
+
+def _flatten(view: View) -> list[Tensor]:
+    """Pictures as (B, h, w, C), which is how they lie in memory."""
+    entry, (picture, tokens, query) = view
+    return [entry.permute(0, 2, 3, 1), picture.permute(0, 2, 3, 1), tokens, query]
+
+
+def _unflatten(parts: list[Tensor]) -> View:
+    entry, picture, tokens, query = parts
+    return View(entry.permute(0, 3, 1, 2), Looked(picture.permute(0, 3, 1, 2), tokens, query))

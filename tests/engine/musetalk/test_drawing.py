@@ -1,0 +1,191 @@
+"""Batches of fixed sizes, several devices, compiling and recording: everything around the nets' arithmetic."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+
+from musetalk_cli.engine.models.musetalk import drawing, painting  # noqa: E402
+from musetalk_cli.engine.models.musetalk.drawing import Drawing  # noqa: E402
+from musetalk_cli.engine.models.musetalk.faces import FaceMaker, choose_painted  # noqa: E402
+from musetalk_cli.engine.models.musetalk.graphs import Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.loading import Nets, copy_nets, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.placement import Placements  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
+
+STEP_DIM = CONFIGS.whisper.num_levels * CONFIGS.unet.audio_dim
+LATENTS = noise(3, 8, 8, 8, seed=5)
+
+
+@pytest.fixture(scope="module")
+def nets() -> Nets:
+    return random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    return noise(7, 10 * STEP_DIM, seed=4).numpy()
+
+
+class FixedDrawing(Drawing):
+    """As on a CUDA device: only some sizes, each made ready first."""
+
+    made: list[int] = []  # noqa: RUF012 - of the test that set it
+    ready: list[int] = []  # noqa: RUF012
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.sizes = (1, 2, 4)
+
+    def draw(self, view, sound):
+        assert len(view.entry) == len(sound)
+        FixedDrawing.made.append(len(sound))
+        return super().draw(view, sound)
+
+    def warm_up(self, view, sound) -> None:
+        FixedDrawing.ready.append(len(sound))
+        super().warm_up(view, sound)
+
+
+@pytest.fixture
+def fixed(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> FacePainter:
+    monkeypatch.setattr(painting, "Drawing", FixedDrawing)
+    FixedDrawing.made, FixedDrawing.ready = [], []
+    return FacePainter(nets)
+
+
+def differ(mine: np.ndarray, wanted: np.ndarray) -> int:
+    assert mine.shape == wanted.shape
+    return int(np.abs(mine.astype(int) - wanted).max())
+
+
+def test_batches_are_filled_up_to_fixed_sizes(nets: Nets, fixed: FacePainter, features: np.ndarray) -> None:
+    frames = [0, 1, 2, 1, 0, 1, 2]
+    wanted = FacePainter(nets).paint(LATENTS[frames], features)
+    FixedDrawing.made = []
+    views = fixed.watch(LATENTS)
+    assert differ(fixed.submit(views, frames, features).collect(), wanted) <= 1
+    assert FixedDrawing.made == [4, 4]
+    assert differ(fixed.submit(views, frames[:2], features[:2]).collect(), wanted[:2]) <= 1
+    assert FixedDrawing.made == [4, 4, 2]
+
+
+def test_every_size_that_can_come_is_made_ready(fixed: FacePainter) -> None:
+    fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(3))
+    assert FixedDrawing.ready == [1, 2, 4]
+    FixedDrawing.ready = []
+    fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(2))
+    assert FixedDrawing.ready == [1, 2]
+
+
+def test_two_batches_can_be_under_way(nets: Nets, features: np.ndarray) -> None:
+    painter = FacePainter(nets)
+    views = painter.watch(LATENTS)
+    first = painter.submit(views, [0, 1], features[:2])
+    second = painter.submit(views, [2, 0], features[2:4])
+    wanted = painter.paint(LATENTS[[0, 1, 2, 0]], features[:4])
+    assert differ(second.collect(), wanted[2:]) <= 1
+    assert differ(first.collect(), wanted[:2]) <= 1
+
+
+def maker(painters: list[FacePainter], *, has_half_rate: bool = False) -> FaceMaker:
+    boxes = np.array([[4, 4, 40, 44]] * 3, np.int32)
+    masks = np.full((3, 40, 36), 255, np.uint8)
+    return FaceMaker(painters[0], LATENTS, Placements(boxes, masks), others=painters[1:], has_half_rate=has_half_rate)
+
+
+def weighed(features: np.ndarray, weights: list[float]) -> np.ndarray:
+    return np.concatenate([features, np.array(weights, np.float32)[:, None]], axis=1)
+
+
+def test_batches_are_dealt_to_devices_in_turn(
+    nets: Nets, features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painters = [FacePainter(nets), FacePainter(copy_nets(nets, torch.device("cpu")))]
+    asked: list[int] = []
+    for number, painter in enumerate(painters):
+        submit = painter.submit
+
+        def note(*args, number=number, submit=submit):
+            asked.append(number)
+            return submit(*args)
+
+        monkeypatch.setattr(painter, "submit", note)
+    both, alone = maker(painters), maker([FacePainter(nets)])
+    for frames in ([0, 1], [2, 0], [1, 2]):
+        batch = weighed(features[:2], [1, 1])
+        for mine, wanted in zip(both.make(batch, frames), alone.make(batch, frames), strict=True):
+            np.testing.assert_array_equal(mine.planes.luma, wanted.planes.luma)
+    assert asked == [0, 1, 0]
+
+
+def test_an_avatar_frame_is_looked_at_once_in_a_run(
+    nets: Nets, features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    look = nets.unet.look
+    monkeypatch.setattr(nets.unet, "look", lambda latents: looked.append(len(latents)) or look(latents))
+    cycle = maker([FacePainter(nets)])
+    for frames in ([0, 1], [2, 1], [0, 0]):
+        cycle.make(weighed(features[:2], [1, 1]), frames)
+    assert looked == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "painted"),
+    [([], []), ([3], [3]), ([0, 1], [0, 1]), ([0, 1, 2], [0, 2]), ([0, 1, 2, 3], [0, 2, 3]), ([0, 2, 3, 4], [0, 2, 4])],
+)
+def test_at_half_rate_every_second_of_a_run_is_painted(rows: list[int], painted: list[int]) -> None:
+    assert choose_painted(rows) == painted
+
+
+def test_at_half_rate_faces_between_are_the_mean_of_their_neighbours(nets: Nets, features: np.ndarray) -> None:
+    batch = weighed(features, [1, 1, 1, 0, 1, 1, 0.5])
+    frames = [0] * 7
+    whole = maker([FacePainter(nets)]).make(batch, frames)
+    half = maker([FacePainter(nets)], has_half_rate=True)
+    halved = half.make(batch, frames)
+    for row in (0, 2, 4, 6):
+        assert differ(halved[row].planes.luma, whole[row].planes.luma) <= 1
+    mean = (whole[0].planes.luma.astype(int) + whole[2].planes.luma) / 2
+    assert np.abs(halved[1].planes.luma - mean).max() <= 3
+    assert differ(halved[1].planes.luma, whole[1].planes.luma) > 10
+    for mine, again in zip(halved, half.make(batch, frames), strict=True):
+        np.testing.assert_array_equal(mine.planes.luma, again.planes.luma)
+
+
+def test_recording_that_fails_is_said_once_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    graphs = Graphs(lambda x, y: x + y, torch.device("cuda"))
+    with caplog.at_level(logging.WARNING):
+        graphs.record(noise(2), noise(2))
+        graphs.record(noise(3), noise(3))
+    assert len(caplog.records) == 1
+    assert "CUDA graphs cannot be used on cuda" in caplog.text
+    assert torch.equal(graphs(torch.ones(2), torch.ones(2)), torch.full((2,), 2.0))
+
+
+def test_what_cannot_be_compiled_is_said_and_runs_uncompiled(
+    nets: Nets, features: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compile_badly(plain, **options):
+        def fail(*args):
+            raise RuntimeError("no compiler\nand much more")
+
+        return fail
+
+    monkeypatch.setattr(drawing.torch, "compile", compile_badly)
+    painter = FacePainter(nets, is_compiled=True)
+    with caplog.at_level(logging.WARNING):
+        faces = painter.paint(LATENTS[:2], features[:2])
+        painter.paint(LATENTS[:2], features[:2])
+    assert [record.getMessage() for record in caplog.records] == [
+        "the nets cannot be compiled here, which makes them slower: no compiler"
+    ]
+    assert differ(faces, FacePainter(nets).paint(LATENTS[:2], features[:2])) <= 1

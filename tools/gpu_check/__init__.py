@@ -1,0 +1,1 @@
+"""Everything about the neural model that only a GPU can show, in one call of a few minutes."""

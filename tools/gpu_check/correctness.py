@@ -1,0 +1,46 @@
+"""Are the faces right? Small nets: recorded against plain calls on the device, and both against fp32 on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, Precision, random_nets
+from musetalk_cli.engine.models.musetalk.painting import FacePainter
+from tests.engine.musetalk.small import CONFIGS
+from tools.gpu_check.machine import Machine
+
+SEED = 2
+FRAMES = (0, 1, 2, 1, 0)
+HEAD = "| small nets | against | levels apart, mean | most | |\n|---|---|---|---|---|"
+
+
+def check(machine: Machine) -> str:
+    generator = torch.Generator().manual_seed(SEED)
+    latents = torch.randn(3, CONFIGS.unet.in_channels, LATENT_PX, LATENT_PX, generator=generator)
+    dim = STEPS_PER_FRAME * CONFIGS.whisper.num_levels * CONFIGS.unet.audio_dim
+    features = torch.randn(len(FRAMES), dim, generator=generator).numpy()
+    wanted = _paint(torch.device("cpu"), torch.float32, latents, features)[0]
+    rows = []
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        eager, ready = _paint(machine.device, dtype, latents, features)
+        name = str(dtype).removeprefix("torch.")
+        rows.append(_row(f"{name}, plain calls", "float32 on the CPU", eager, wanted, 0.05 if "32" in name else 2.0))
+        rows.append(_row(f"{name}, made ready", f"{name}, plain calls", ready, eager, 0.05))
+    return "\n".join([HEAD, *rows])
+
+
+def _paint(device: torch.device, dtype: torch.dtype, latents: torch.Tensor, features: np.ndarray) -> list[np.ndarray]:
+    """Before and after what ``warm_up`` does, which on a CUDA device is to record graphs."""
+    painter = FacePainter(random_nets("1.5", Precision(device, dtype), SEED, CONFIGS))
+    views = painter.watch(latents)
+    before = painter.submit(views, FRAMES, features).collect()
+    painter.warm_up(views, painter.sizes_up_to(len(FRAMES)))
+    return [before, painter.submit(views, FRAMES, features).collect()]
+
+
+def _row(what: str, against: str, mine: np.ndarray, wanted: np.ndarray, limit: float) -> str:
+    apart = np.abs(mine.astype(int) - wanted)
+    verdict = "ok" if apart.mean() <= limit else f"**more than {limit:g}**"
+    return f"| {what} | {against} | {apart.mean():.4f} | {apart.max()} | {verdict} |"

@@ -1,0 +1,218 @@
+"""How fast: upsamplings, faces a second in every way of calling the nets, threads, a block, the start, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample
+from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, Nets, Precision, build, random_nets
+from musetalk_cli.engine.models.musetalk.painting import FacePainter
+from musetalk_cli.engine.models.musetalk.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.unet import UNet
+from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.weights import place
+from tools.gpu_check.machine import Machine, measure_ceiling
+
+SEED = 1
+GFLOP_PER_FACE = 799.96  # of the nets as published: python -m tools.neural_speed --only operations
+SPEED_HEAD = "| | batch | faces/s | ms/face | of the ceiling | peak, GiB |\n|---|---|---|---|---|---|"
+
+
+def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
+    """Every shape of the decoder and the UNet."""
+    vae, unet = machine.configs.vae.dims[:0:-1], machine.configs.unet.dims[:0:-1]
+    shapes = [("decoder", dim, LATENT_PX << level) for level, dim in enumerate(vae)]
+    shapes += [("UNet", dim, LATENT_PX >> (len(unet) - level)) for level, dim in enumerate(unet)]
+    rows = []
+    for net, dim, height in shapes:
+        x = torch.randn(machine.batches[-1], dim, height, height, device=machine.device).to(dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
+        times = [machine.seconds(_Call(_on_device(kind(dim), machine, dtype), x)) for kind in (Upsample, PhaseUpsample)]
+        plain, phases = (seconds * 1e3 for seconds in times)
+        rows.append(f"| {net} | {dim} × {height}² | {plain:.3f} | {phases:.3f} | {plain / phases:.2f} × |")
+    head = f"| batch {machine.batches[-1]} | shape | plain, ms | four phases, ms | phases are |\n|---|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
+def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
+    """Faces a second of the nets as published and of ours, with and without graphs."""
+    ceiling = measure_ceiling(machine, dtype)
+    yield f"{str(dtype).removeprefix('torch.')}: a large matrix product reaches {ceiling:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
+    machine.peak_gib()
+    for name, published in _published_nets(machine, dtype):
+        for batch in machine.batches:
+            yield _speed_row(name, batch, machine, _call_published(machine, batch, dtype, *published), ceiling)
+    plain = FacePainter(nets)
+    for batch in machine.batches:
+        yield _speed_row("ours, plain calls", batch, machine, _paint(machine, plain, batch), ceiling)
+    ready = FacePainter(nets)
+    for batch in machine.batches:
+        ready.warm_up(_views(machine, ready, batch), [batch])
+        yield _speed_row("ours, made ready (graphs)", batch, machine, _paint(machine, ready, batch), ceiling)
+
+
+def measure_compiled(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
+    """Ours through torch.compile, called plainly and recorded; and how long making them took."""
+    ceiling, batch = measure_ceiling(machine, dtype), min(8, machine.batches[-1])
+    yield SPEED_HEAD
+    painter = FacePainter(nets, is_compiled=True)
+    paint = _paint(machine, painter, batch)
+    compile_s = _time(paint)
+    yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, paint, ceiling)
+    views = _views(machine, painter, batch)
+    record_s = _time(lambda: painter.warm_up(views, [batch]))
+    yield _speed_row(f"ours, compiled, recorded in {record_s:.0f} s", batch, machine, paint, ceiling)
+
+
+def compare_threads(machine: Machine, nets: Nets) -> str:
+    """Batches of 8 or less, asked for by one thread and by several, each waiting for its own."""
+    batch = min(8, machine.batches[-1])
+    painter = FacePainter(nets)
+    painter.warm_up(_views(machine, painter, batch), [batch])
+    call = _paint(machine, painter, batch)
+    call()
+    count = 4 * machine.repeats
+    rows = []
+    for num_threads in (1, 2, 4):
+        with ThreadPoolExecutor(num_threads) as pool:
+            started = time.perf_counter()
+            list(pool.map(lambda _: call(), range(count)))
+            rows.append(f"| {num_threads} | {count * batch / (time.perf_counter() - started):.1f} |")
+    return "\n".join(["| threads | faces/s |\n|---|---|", *rows])
+
+
+def measure_start_and_block(machine: Machine, dtype: torch.dtype) -> tuple[Nets, str]:
+    """From nothing to the first face, with and without making ready; then a block of 2 s, its sound included."""
+    started = time.perf_counter()
+    nets = random_nets("1.5", Precision(machine.device, dtype), SEED, machine.configs)
+    machine.wait()
+    loaded_s = time.perf_counter() - started
+    first_s = _time(_paint(machine, FacePainter(nets), 1))
+    painter = FacePainter(nets)
+    views = _views(machine, painter, 1)
+    ready_s = _time(lambda: painter.warm_up(views, painter.sizes_up_to(8)))
+    ready_first_s = _time(_paint(machine, painter, 1))
+    rows = [
+        f"| weights by lot made and placed | {loaded_s:.2f} s |",
+        f"| first face, not made ready | {first_s * 1e3:.0f} ms |",
+        f"| making ready for batches of up to 8 | {ready_s:.2f} s |",
+        f"| first face after that | {ready_first_s * 1e3:.1f} ms |",
+    ]
+    for name in ("first", "second"):
+        first_ms, last_ms = (1e3 * seconds for seconds in _time_block(machine, nets, painter))
+        rows.append(
+            f"| {name} block of 2 s: Whisper, then its first faces, its last | {first_ms:.0f}, {last_ms:.0f} ms |"
+        )
+    rows.append(f"| most memory of tensors so far | {machine.peak_gib():.2f} GiB |")
+    return nets, "\n".join(["| | |\n|---|---|", *rows])
+
+
+def _call_published(machine: Machine, batch: int, dtype: torch.dtype, unet: Any, decode: Any) -> Callable[[], object]:
+    configs = machine.configs
+    latents = torch.randn(batch, configs.unet.in_channels, LATENT_PX, LATENT_PX, device=machine.device).to(dtype)
+    tokens = torch.randn(batch, _num_tokens(machine), configs.unet.audio_dim, device=machine.device).to(dtype)
+
+    @torch.inference_mode()
+    def call() -> Tensor:
+        return to_bgr(decode(unet(latents, tokens))).cpu()
+
+    return call
+
+
+def _published_nets(machine: Machine, dtype: torch.dtype) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """UNet and decoder as published: ours without any fold, and diffusers' where it is installed."""
+    configs = machine.configs
+    unet_state = random_state(build(UNet, configs.unet), SEED)
+    vae_state = random_state(build(VaeDecoder, configs.vae), SEED)
+    unet = place(build(UNet, configs.unet), dict(unet_state), machine.device, dtype)
+    decoder = place(build(VaeDecoder, configs.vae), dict(vae_state), machine.device, dtype)
+    yield "as published, plain calls", (unet, decoder)
+    if importlib.util.find_spec("diffusers") is None:
+        return
+    from tools.parity import references
+
+    vae_state |= random_state(build(VaeEncoder, configs.vae), SEED)
+    unet_state, vae_state = (
+        {key: value.to(machine.device, dtype) for key, value in state.items()} for state in (unet_state, vae_state)
+    )
+    theirs, vae = references.unet(configs.unet, unet_state), references.vae(configs.vae, vae_state)
+    zero = torch.tensor([0], device=machine.device)
+    yield (
+        "diffusers, eager",
+        (lambda x, sound: theirs(x, zero, encoder_hidden_states=sound).sample, lambda x: vae.decode(x / SCALE).sample),
+    )
+
+
+def _speed_row(name: str, batch: int, machine: Machine, call: Callable[[], object], ceiling: float) -> str:
+    rate = batch / machine.seconds(call)
+    share = rate * GFLOP_PER_FACE / 1e3 / ceiling
+    shown = f"{share:.0%}" if machine.device.type == "cuda" else ""
+    return f"| {name} | {batch} | {rate:.1f} | {1e3 / rate:.2f} | {shown} | {machine.peak_gib():.2f} |"
+
+
+def _paint(machine: Machine, painter: FacePainter, batch: int) -> Callable[[], object]:
+    """Faces on a cycle of frames, from features on the host to bytes on the host."""
+    views, features = _views(machine, painter, batch), _features(machine, batch)
+    return lambda: painter.submit(views, range(batch), features).collect()
+
+
+def _views(machine: Machine, painter: FacePainter, count: int) -> Any:
+    generator = torch.Generator().manual_seed(SEED)
+    shape = (count, machine.configs.unet.in_channels, LATENT_PX, LATENT_PX)
+    return painter.watch(torch.randn(shape, generator=generator))
+
+
+def _features(machine: Machine, count: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randn(count, _num_tokens(machine) * machine.configs.unet.audio_dim, generator=generator).numpy()
+
+
+def _num_tokens(machine: Machine) -> int:
+    return STEPS_PER_FRAME * machine.configs.whisper.num_levels
+
+
+def _time_block(machine: Machine, nets: Nets, painter: FacePainter) -> tuple[float, float]:
+    """Seconds from a block's sound, as log-mel of a whole window, to its first faces and to its last."""
+    whisper = machine.configs.whisper
+    mel = torch.randn(1, whisper.num_mels, 2 * whisper.num_steps, device=machine.device)
+    views, features = _views(machine, painter, 8), _features(machine, max(machine.block))
+    started = time.perf_counter()
+    with torch.inference_mode():
+        nets.whisper(mel.to(nets.unet.conv_in.weight.dtype)).float().cpu()
+    under_way = [painter.submit(views, range(count), features[:count]) for count in machine.block]
+    under_way[0].collect()
+    first_s = time.perf_counter() - started
+    for painting in under_way[1:]:
+        painting.collect()
+    return first_s, time.perf_counter() - started
+
+
+def _on_device(layer: Any, machine: Machine, dtype: torch.dtype) -> Any:
+    state = layer.state_dict()
+    return place(layer, state, machine.device, dtype)
+
+
+def _time(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    layer: Any
+    x: Tensor
+
+    @torch.inference_mode()
+    def __call__(self) -> None:
+        self.layer(self.x)

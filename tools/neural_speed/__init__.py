@@ -1,0 +1,1 @@
+"""Measures the neural model's arithmetic: operations, time against diffusers, and where the time goes."""

@@ -1,0 +1,135 @@
+"""One frame of ours against diffusers' eager nets with the same weights, in turns in one process."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, NetConfigs, Nets, Precision, assemble, build
+from musetalk_cli.engine.models.musetalk.painting import FacePainter
+from musetalk_cli.engine.models.musetalk.positions import position_code
+from musetalk_cli.engine.models.musetalk.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.unet import UNet
+from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
+
+SEED = 1
+HEAD = (
+    "| precision, ours | diffusers, s/frame | ours, s/frame | ratio | goal | levels apart, mean · most | ready, s |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass
+class Turns:
+    """CPU seconds of each call, ours and theirs."""
+
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """The median of what each turn says, so that what both suffer cancels out."""
+        return statistics.median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
+
+
+class Result(NamedTuple):
+    what: str
+    turns: Turns
+    goal: float | None
+    mean_levels: float
+    most_levels: int
+    ready_s: float
+
+
+def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compiled: bool, goal: float | None) -> Result:
+    """``repeats`` turns of one frame each, in this thread's CPU seconds; both have been called before."""
+    ours, theirs = make_both(configs, dtype)
+    painter = FacePainter(ours, is_compiled=is_compiled)
+    latents, features = inputs(configs)
+    views = painter.watch(latents)
+    started = time.perf_counter()
+    painter.warm_up(views, painter.sizes_up_to(1))
+    paint = _painting(painter, views, features)
+    mine = paint()
+    ready_s = time.perf_counter() - started
+    reference = _reference(theirs, latents.to(dtype), features, configs)
+    levels = np.abs(mine.astype(int) - to_bgr(reference()).numpy())
+    turns = Turns()
+    for _ in range(repeats):
+        turns.ours.append(cpu_seconds(paint))
+        turns.theirs.append(cpu_seconds(reference))
+    what = f"{str(dtype).removeprefix('torch.')}, {'compiled' if is_compiled else 'eager'}"
+    return Result(what, turns, goal, float(levels.mean()), int(levels.max()), ready_s)
+
+
+def describe(result: Result) -> str:
+    theirs, ours = (statistics.median(each) for each in (result.turns.theirs, result.turns.ours))
+    apart = f"{result.mean_levels:.3f} · {result.most_levels}"
+    goal = "" if result.goal is None else f"≤ {result.goal:.2f}"
+    times = f"{theirs:.2f} | {ours:.2f} | {result.turns.ratio:.2f}"
+    return f"| {result.what} | {times} | {goal} | {apart} | {result.ready_s:.0f} |"
+
+
+def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
+    """Our nets, and diffusers' UNet and VAE, of the same weights by lot."""
+    from tools.parity import references
+
+    unet = random_state(build(UNet, configs.unet), SEED)
+    vae = random_state(build(VaeDecoder, configs.vae), SEED)
+    whisper = random_state(build(WhisperEncoder, configs.whisper), SEED)
+    ours = assemble("1.5", configs, Precision(torch.device("cpu"), dtype), unet, vae, whisper)
+    unet = {name: unet.pop(name).to(dtype) for name in list(unet)}
+    encoder = random_state(build(VaeEncoder, configs.vae), SEED)
+    vae = {name: tensor.to(dtype) for name, tensor in (vae | encoder).items()}
+    theirs = references.unet(configs.unet, unet), references.vae(configs.vae, vae)
+    gc.collect()
+    return ours, theirs
+
+
+def inputs(configs: NetConfigs) -> tuple[Tensor, np.ndarray]:
+    """One avatar frame's latents and one frame's features."""
+    generator = torch.Generator().manual_seed(SEED)
+    latents = torch.randn(1, configs.unet.in_channels, LATENT_PX, LATENT_PX, generator=generator)
+    features = torch.randn(1, num_tokens(configs) * configs.unet.audio_dim, generator=generator)
+    return latents, features.numpy()
+
+
+def num_tokens(configs: NetConfigs) -> int:
+    return STEPS_PER_FRAME * configs.whisper.num_levels
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """Of one call, on all of this process's threads."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def _painting(painter: FacePainter, views: Any, features: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: painter.submit(views, [0], features).collect()
+
+
+def _reference(theirs: tuple[Any, Any], latents: Tensor, features: np.ndarray, configs: NetConfigs) -> Any:
+    unet, vae = theirs
+    dim = configs.unet.audio_dim
+    tokens = torch.from_numpy(features).view(1, -1, dim).to(latents.dtype)
+    tokens = tokens + position_code(tokens.shape[1], dim).to(latents.dtype)
+    zero = torch.tensor([0])
+
+    @torch.inference_mode()
+    def call() -> Tensor:
+        latent = unet(latents, zero, encoder_hidden_states=tokens).sample
+        pictures: Tensor = vae.decode(latent / SCALE).sample
+        return pictures
+
+    return call
