@@ -119,7 +119,7 @@ def test_a_device_without_memory_for_the_weights_is_named(render: Render, monkey
 
 
 def test_a_device_without_memory_for_one_face_is_named(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FacePainter, "_paint", run_out_of_memory)
+    monkeypatch.setattr(FacePainter, "_submit_part", run_out_of_memory)
     said = render()
     assert "not enough memory on cpu to make a single face" in said
     assert "choose another --device" in said
