@@ -93,9 +93,9 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
 def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
     if name == "warp":
         return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
-    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precision
+    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precisions
 
-    ours = choose_precision(config.device, config.precision)
+    ours = choose_precisions(config.device, config.precision)[0]
     used = next(each for each, dtype in DTYPES.items() if dtype == ours.dtype)
     if used == "fp32":
         why = "fp32 was asked for" if config.precision == "fp32" else f"on {ours.device.type}, fp32 is what is used"
