@@ -30,6 +30,7 @@ from musetalk_cli.benchmark.subject import PORTRAIT, Subject, open_subject
 from musetalk_cli.benchmark.sweep import check_sweep, measure_sweep
 from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.config import Config, Model
+from musetalk_cli.errors import ConfigError
 from musetalk_cli.model_choice import choose_model, has_weights
 from musetalk_cli.usage import sum_gpu_mb
 
@@ -92,7 +93,12 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
 
 
 def settle(config: Config, tell: Tell) -> Config:
-    """The avatar that everybody measures with, and weights by lot where the real ones are missing."""
+    """The avatar that everybody measures with, and weights by lot where the real ones are missing.
+
+    Raises ConfigError for what only files have.
+    """
+    if config.compat == "upstream":
+        raise ConfigError("bench measures streams, which have no compat", hint="leave 'compat' out of the settings")
     config = replace(config, avatar=PORTRAIT)
     is_neural = config.model not in ("auto", "warp")
     if is_neural and not config.random_weights and not has_weights(config.model):
