@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from musetalk_cli.engine.models.musetalk.loading import Precision
 
-# UNet and decoder, one frame, counted by torch's FlopCounterMode on the official sizes.
+# UNet and decoder as published, one frame, counted by torch's FlopCounterMode on the official sizes.
 FRAME_GFLOP = 800.0
 SIDES = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 MEASURED_S = 0.5
