@@ -16,7 +16,7 @@ SAMPLE_S = 1.0
 @dataclass(frozen=True)
 class Usage:
     """``cpu_percent`` of one core (200: two cores busy), ``rss_mb`` resident memory, both with our ffmpegs; threads and
-    open files of our own; ``gpu_mb`` what torch holds on the GPU, None without one."""
+    open files of our own; ``gpu_mb`` what torch holds on all GPUs, None where it uses none."""
 
     cpu_percent: float
     rss_mb: float
@@ -47,7 +47,7 @@ class UsageMeter:
 
     def _measure(self, cpu_percent: float) -> Usage:
         rss_mb = sum(_rss_mb(pid) for pid in _family()) or _peak_rss_mb()
-        return Usage(cpu_percent, rss_mb, _count("task"), _count("fd"), _gpu_mb())
+        return Usage(cpu_percent, rss_mb, _count("task"), _count("fd"), sum_gpu_mb("memory_reserved"))
 
 
 def _family() -> list[int]:
@@ -85,8 +85,10 @@ def _count(what: str) -> int:
     return 0
 
 
-def _gpu_mb() -> float | None:
+def sum_gpu_mb(counter: str) -> float | None:
+    """One of the counters of ``torch.cuda``, such as memory_reserved, over all GPUs; None where torch uses none."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    if torch is None or not torch.cuda.is_initialized():
         return None
-    return float(torch.cuda.memory_reserved()) / 1e6
+    count = getattr(torch.cuda, counter)
+    return sum(float(count(index)) for index in range(torch.cuda.device_count())) / 1e6

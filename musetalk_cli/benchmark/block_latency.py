@@ -59,8 +59,8 @@ class Speaker:
 def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     """Of ``num_blocks`` blocks, each said to its end when the one before is out; a first one is not counted.
 
-    The last one or two pictures of a block leave ffmpeg only with the next block, so the last that comes before it is
-    taken: they are made together. Raises MuseTalkError.
+    A block's last picture leaves ffmpeg only with the next block, so the last that comes before it is taken: they are
+    made together. Raises MuseTalkError.
     """
     block_s, rate = Fraction(subject.settings.block_s).limit_denominator(1000), subject.settings.frame_rate
     voice, clock = PushedVoice(), PictureClock()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# UNet and decoder, one frame, counted by torch's FlopCounterMode on the official sizes.
+    from musetalk_cli.engine.models.musetalk.loading import Precision
+
+# UNet and decoder as published, one frame, counted by torch's FlopCounterMode on the official sizes.
 FRAME_GFLOP = 800.0
 SIDES = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 MEASURED_S = 0.5
@@ -17,8 +19,8 @@ MEASURED_S = 0.5
 
 @dataclass(frozen=True)
 class Ceiling:
-    """``device`` and ``precision`` that were measured; the arithmetic that they reach, and the frames per second that
-    this would make if nothing else took time."""
+    """``device`` and ``precision`` that were measured, ``cuda:0 and cuda:1`` where there are several; the arithmetic
+    that they reach together, and the frames per second that this would make if nothing else took time."""
 
     device: str
     precision: str
@@ -27,15 +29,21 @@ class Ceiling:
 
 
 def measure_ceiling(device: str, precision: str) -> Ceiling:
-    """The best of many large matrix products, in the numbers that the nets would have. Raises ModelError.
+    """The best of many large matrix products, in the numbers that the nets would have, one device after the other.
 
-    On a CPU, as many threads take part as the nets get, which is how torch has been set by now.
+    On a CPU, as many threads take part as the nets get, which is how torch has been set by now. Raises ModelError.
     """
+    from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+
+    chosen = choose_precisions(device, precision)
+    tflops = sum(map(_measure_tflops, chosen))
+    kind = str(chosen[0].dtype).removeprefix("torch.")
+    return Ceiling(" and ".join(str(each.device) for each in chosen), kind, tflops, tflops * 1000 / FRAME_GFLOP)
+
+
+def _measure_tflops(chosen: Precision) -> float:
     import torch
 
-    from musetalk_cli.engine.models.musetalk.devices import choose_precision
-
-    chosen = choose_precision(device, precision)
     side = SIDES[chosen.device.type]
     left, right = (torch.randn(side, side, device=chosen.device).to(chosen.dtype) for _ in range(2))
     times_s: list[float] = []
@@ -47,9 +55,7 @@ def measure_ceiling(device: str, precision: str) -> Ceiling:
             torch.mm(left, right)
             _finish(chosen.device)
             times_s.append(time.perf_counter() - started_s)
-    tflops = 2 * side**3 / min(times_s) / 1e12
-    kind = str(chosen.dtype).removeprefix("torch.")
-    return Ceiling(str(chosen.device), kind, tflops, tflops * 1000 / FRAME_GFLOP)
+    return 2 * side**3 / min(times_s) / 1e12
 
 
 def _finish(device: torch.device) -> None:

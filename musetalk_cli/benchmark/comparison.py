@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.assembly import build_model, pipeline_settings
 from musetalk_cli.avatar_library import choose_avatar
 from musetalk_cli.benchmark.comparison_figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.ways import LABELS, WAYS, Way
 from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.config import Config
 from musetalk_cli.errors import ModelError
-from musetalk_cli.live_assembly import MOST_FRAGMENT_S
+from musetalk_cli.live_assembly import live_encoder_settings
 from musetalk_cli.model_choice import count_cores
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
 @contextmanager
 def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision]]:
     from musetalk_cli.benchmark.rig import Rig
+    from musetalk_cli.engine.encoder_choice import CODECS
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 
     chosen = choose_avatar(config)
@@ -78,13 +79,12 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
         leaving.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)
         precision = _find_precision(config, name, chosen, avatar)
-        fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
         rig = Rig(
             ffmpeg=find_ffmpeg(config.ffmpeg),
             model=model,
             full_model=precision.full_model,
             open_avatar=lambda: chosen.load().resized(chosen.height_px),
-            encoder=encoder_settings(config, chosen, num_channels=1, fragment_s=fragment_s),
+            encoder=live_encoder_settings(config, chosen, num_channels=1, codec=CODECS["x264"]),
             settings=pipeline_settings(config, name),
         )
         yield rig, precision
@@ -93,9 +93,9 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
 def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
     if name == "warp":
         return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
-    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precision
+    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precisions
 
-    ours = choose_precision(config.device, config.precision)
+    ours = choose_precisions(config.device, config.precision)[0]
     used = next(each for each, dtype in DTYPES.items() if dtype == ours.dtype)
     if used == "fp32":
         why = "fp32 was asked for" if config.precision == "fp32" else f"on {ours.device.type}, fp32 is what is used"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
+
+from musetalk_cli.benchmark.figures import Spread, as_record
 
 # Slower than this, a block takes longer than anybody waits for a figure.
 LEAST_LIVE_SPEED = 0.1
@@ -25,15 +26,6 @@ class Sample:
     first_s: float | None = None
     last_s: float | None = None
     delay_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of all rounds, and the lowest and highest."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Comparison:
 
     def as_record(self) -> dict[str, Any]:
         """A JSON-ready mapping with rounded figures."""
-        record: dict[str, Any] = _rounded(asdict(self))
+        record: dict[str, Any] = as_record(self)
         for made, row in zip(record["rows"], self.rows, strict=True):
             made["falls_behind"] = row.falls_behind
         return record
@@ -121,16 +113,8 @@ def make_row(key: str, label: str, samples: Sequence[Sample], ours: Sequence[Sam
 def spread(values: Sequence[float | None]) -> Spread | None:
     """Of the values that are there; None without any."""
     known = [value for value in values if value is not None]
-    return Spread(median(known), min(known), max(known)) if known else None
+    return Spread.of(known) if known else None
 
 
 def _divide(value: float | None, by: float | None) -> float | None:
     return value / by if value is not None and by else None
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from textwrap import fill
 
-from musetalk_cli.benchmark.comparison_figures import Comparison, Row, Spread
+from musetalk_cli.benchmark.comparison_figures import Comparison, Row
+from musetalk_cli.benchmark.figures import Spread
 from musetalk_cli.benchmark.ways import SWITCHES
 
 # What the design that all this follows promises of its optimisations together.
@@ -143,7 +144,7 @@ def _rank(what: str, rows: list[Row], pick: Callable[[Row], Spread | None]) -> l
 
 
 def _is_equal(gain: Spread) -> bool:
-    return gain.low <= 1 <= gain.high or abs(gain.median - 1) < EQUAL_SHARE
+    return gain.least <= 1 <= gain.most or abs(gain.median - 1) < EQUAL_SHARE
 
 
 def _verdict(value: float, low: float, high: float, *, least: float) -> str:
@@ -172,4 +173,4 @@ def _figure(spread: Spread | None, mark: str = "") -> str:
 
 
 def _with_spread(spread: Spread | None) -> str:
-    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" if spread else ""
+    return f"{spread.median:.2f} ({spread.least:.2f}–{spread.most:.2f})" if spread else ""

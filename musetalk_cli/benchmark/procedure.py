@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -31,7 +30,9 @@ from musetalk_cli.benchmark.subject import PORTRAIT, Subject, open_subject
 from musetalk_cli.benchmark.sweep import check_sweep, measure_sweep
 from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.config import Config, Model
+from musetalk_cli.errors import ConfigError
 from musetalk_cli.model_choice import choose_model, has_weights
+from musetalk_cli.usage import sum_gpu_mb
 
 Tell = Callable[[str], None]
 
@@ -40,8 +41,8 @@ TRIAL_S = 0.12  # of voice, to see how fast the model is and to load what the fi
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured; parts that were not asked for are empty or None. ``gpu_mb``: the most that torch held on the
-    GPU, None without a CUDA device."""
+    """What was measured; parts that were not asked for are empty or None. ``gpu_mb``: the most that torch held on
+    each GPU, added up, None where it used none."""
 
     card: Card
     workload: Workload
@@ -88,11 +89,16 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
         del subject  # it opens its own
         measured = compare(config, name, seconds=effort.seconds, rounds=effort.num_rounds, tell=tell)
         result = replace(result, comparison=measured)
-    return replace(result, gpu_mb=_peak_gpu_mb())
+    return replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"))
 
 
 def settle(config: Config, tell: Tell) -> Config:
-    """The avatar that everybody measures with, and weights by lot where the real ones are missing."""
+    """The avatar that everybody measures with, and weights by lot where the real ones are missing.
+
+    Raises ConfigError for what only files have.
+    """
+    if config.compat == "upstream":
+        raise ConfigError("bench measures streams, which have no compat", hint="leave 'compat' out of the settings")
     config = replace(config, avatar=PORTRAIT)
     is_neural = config.model not in ("auto", "warp")
     if is_neural and not config.random_weights and not has_weights(config.model):
@@ -133,10 +139,3 @@ def _describe_workload(subject: Subject, effort: Effort) -> Workload:
         num_workers=settings.num_workers,
         note=effort.note,
     )
-
-
-def _peak_gpu_mb() -> float | None:
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return None
-    return float(torch.cuda.max_memory_reserved()) / 1e6

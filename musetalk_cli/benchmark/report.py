@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import floor
 
 from musetalk_cli.benchmark.card import Card
+from musetalk_cli.benchmark.ceiling import FRAME_GFLOP
 from musetalk_cli.benchmark.comparison_report import describe_comparison
 from musetalk_cli.benchmark.figures import (
     BlockLatency,
@@ -61,7 +62,8 @@ def describe_card(card: Card, workload: Workload) -> str:
     ]
     if card.ceiling:
         speed = f"{short(card.ceiling.tflops)} TFLOP/s in matrix products"
-        rows.append(["arithmetic", f"{speed}: at most {short(card.ceiling.fps)} frames/s of 800 GFLOP"])
+        frames = f"{short(card.ceiling.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the nets as published"
+        rows.append(["arithmetic", f"{speed}: {frames}"])
     return table([[f"musetalk {card.musetalk} bench", card.date], *rows])
 
 

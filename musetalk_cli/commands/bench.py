@@ -32,7 +32,9 @@ SWEEPS = "batch, workers, precision, block or size"
 def bench(
     context: typer.Context,
     model: ModelOption = None,
-    model_device: Annotated[str | None, typer.Option("--device", "--model-device", help=DEVICE_HELP)] = None,
+    model_device: Annotated[
+        str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)
+    ] = None,
     precision: PrecisionOption = None,
     random_weights: RandomWeightsOption = None,
     fps: FpsOption = None,

@@ -12,6 +12,7 @@ from musetalk_cli.benchmark.ceiling import FRAME_GFLOP, measure_ceiling
 from musetalk_cli.benchmark.figures import FrameSize
 from musetalk_cli.benchmark.subject import open_subject
 from musetalk_cli.config import Config
+from musetalk_cli.usage import sum_gpu_mb
 
 
 def write_program(folder: Path, name: str, script: str) -> None:
@@ -49,3 +50,23 @@ def test_the_ceiling_is_what_the_arithmetic_makes(monkeypatch: pytest.MonkeyPatc
     assert (ceiling.device, ceiling.precision) == ("cpu", "float32")
     assert 0 < ceiling.tflops < 100
     assert ceiling.fps == pytest.approx(1000 * ceiling.tflops / FRAME_GFLOP)
+
+
+def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    from musetalk_cli.engine.models.musetalk import devices
+
+    monkeypatch.setattr(devices, "_check", lambda device: None)  # that it is there
+    monkeypatch.setattr("musetalk_cli.benchmark.ceiling._measure_tflops", lambda chosen: 1.0 + chosen.device.index)
+    ceiling = measure_ceiling("cuda:0,2", "fp16")
+    assert (ceiling.device, ceiling.precision, ceiling.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
+
+
+def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert sum_gpu_mb("max_memory_reserved") is None
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 1_000_000 * 10**index)
+    assert sum_gpu_mb("max_memory_reserved") == 111.0

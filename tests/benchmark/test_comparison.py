@@ -101,7 +101,7 @@ def check_rows(result: Comparison, without_figures: set[str]) -> None:
             continue
         for figure in (row.speed, row.cpu_s, *([] if row.key == "ours" else [row.speed_gain, row.cpu_gain])):
             assert figure is not None
-            assert 0 < figure.low <= figure.median <= figure.high
+            assert 0 < figure.least <= figure.median <= figure.most
         if row.last_s:
             assert row.first_s and row.delay_s
             assert row.first_s.median <= row.last_s.median < row.delay_s.median + 1e-9
@@ -126,9 +126,9 @@ def test_a_row_is_medians_of_rounds_and_ratios_within_them() -> None:
     row = make_row("memory", "", SLOW, OURS)
     assert row.speed and row.speed_gain and row.last_gain and row.cpu_gain
     assert row.speed.median == 0.5
-    assert (row.speed_gain.median, row.speed_gain.low, row.speed_gain.high) == (9.0, 8.0, 10.0)
+    assert (row.speed_gain.median, row.speed_gain.least, row.speed_gain.most) == (9.0, 8.0, 10.0)
     assert row.last_gain.median == pytest.approx(2.0 / 0.9)
-    assert row.last_gain.high == pytest.approx(2.2 / 0.8)
+    assert row.last_gain.most == pytest.approx(2.2 / 0.8)
     assert row.cpu_gain.median == pytest.approx(5.0)
     assert row.falls_behind
     assert make_row("ours", "", OURS, OURS).speed_gain is None

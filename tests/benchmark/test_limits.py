@@ -60,6 +60,11 @@ def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatc
     assert len(told) == 1
 
 
+def test_what_only_files_have_is_not_measured() -> None:
+    with pytest.raises(ConfigError, match="no compat"):
+        settle(Config(compat="upstream"), lambda text: None)
+
+
 def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     check_plot(tmp_path / "new.png", Wish(), overwrite=False)
     old = tmp_path / "old.png"

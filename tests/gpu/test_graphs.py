@@ -62,4 +62,5 @@ def test_a_function_that_waits_for_the_device_is_not_recorded(caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         graphs.record(x)
     assert len(caplog.records) == 1
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert graphs(x).tolist() == [3.0, 3.0, 3.0]

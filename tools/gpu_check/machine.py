@@ -20,7 +20,7 @@ class Machine:
     configs: NetConfigs
     repeats: int
     batches: tuple[int, ...]
-    block: tuple[int, ...] = (2, 8, 8, 8, 8, 8, 8)  # the batches of a stream's first 2 s at 25 frames per second
+    block: tuple[int, ...] = (1, 8, 8, 8, 8, 8, 8, 1)  # the batches of a stream's first 2 s at 25 frames per second
 
     def wait(self) -> None:
         if self.device.type == "cuda":

@@ -71,6 +71,7 @@ def test_without_memory_nothing_is_kept(unet) -> None:
     looks = Looks(unet)
     views = Views(looks, LATENTS, torch.from_numpy, limit_bytes=0)
     assert_same(views.pick([0, 1]), unet.look(LATENTS[:2]))
+    assert looks.counts == [2]
     views.fill()
     assert len(views.pick([0]).entry) == 1
 

@@ -36,6 +36,8 @@ class Graphs:
         self._device = device
         self._recordings: dict[Key, Recording] = {}
         self._has_failed = False
+        # Memory is shared among recordings only if they were made on the same stream.
+        self._side: Any = None
         self._pool: Any = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -63,16 +65,21 @@ class Graphs:
 
     def _record(self, inputs: tuple[Tensor, ...]) -> Recording:
         own = tuple(torch.empty_like(given).copy_(given) for given in inputs)
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self._device))
+        self._side = side = self._side or torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream(self._device)
+        side.wait_stream(current)
         with torch.cuda.stream(side):
             for _ in range(NUM_WARM_CALLS):
                 self._function(*own)
-        torch.cuda.current_stream(self._device).wait_stream(side)
+        current.wait_stream(side)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Another thread, say one that makes features, may allocate meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+        # Another thread, say one that makes features, may allocate meanwhile. The outer stream is for a recording that
+        # fails: PyTorch then leaves this thread on the side stream.
+        with (
+            torch.cuda.stream(current),
+            torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
+        ):
             output = self._function(*own)
         return Recording(graph, own, output)
 

@@ -183,7 +183,7 @@ def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.dev
     try:
         seconds = model.warm_up(settings.batch_size)
     except torch.OutOfMemoryError:
-        tell(f"not enough memory on {device} to make all sizes of batches ready; the first ones will be slower")
+        tell(f"not enough memory on {device} to make all sizes of batches ready; those that are not will be slower")
         return
     tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
 

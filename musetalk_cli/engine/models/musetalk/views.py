@@ -38,7 +38,7 @@ class Views:
     def pick(self, indices: Sequence[int]) -> View:
         """What is seen of these avatar frames, (len(indices), …)."""
         new = [index for index in dict.fromkeys(indices) if index not in self._rows]
-        if new and not self._keep(new):
+        if new and not (self._has_room(len(new)) and self._keep(new)):
             return self._look_at(indices)
         # Not by plain indexing, whose indices go to a GPU on its own stream and wait there for the batch before.
         rows = self._upload(np.array([self._rows[index] for index in indices], np.int64))
@@ -54,10 +54,12 @@ class Views:
     def _look_at(self, indices: Sequence[int]) -> View:
         return self._look(self._latents.index_select(0, self._upload(np.array(indices, np.int64))))
 
+    def _has_room(self, count: int) -> bool:
+        """False where so many more are certainly too many."""
+        return len(self._rows) + count <= len(self._store[0]) if self._store else self._limit_bytes > 0
+
     def _keep(self, new: list[int]) -> bool:
         """Whether there was room for all of them."""
-        if self._store and len(self._rows) + len(new) > len(self._store[0]):
-            return False
         parts = _flatten(self._look_at(new))
         if not self._store:
             num_rows = min(len(self._latents), self._limit_bytes // bytes_per_frame(parts))
