@@ -22,7 +22,7 @@ def main() -> None:
     gc.disable()
     _open_missing_streams()
     _end_quietly_on_signals()
-    _set_up_libraries()
+    set_up_libraries()
     from musetalk_cli.cli import run
 
     try:
@@ -54,7 +54,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _set_up_libraries() -> None:
+def set_up_libraries() -> None:
     # One worker per core is parallel enough: BLAS threads of its own only make them wait for each other (measured 10 ×
     # slower on two busy cores). It has to be said before numpy is loaded.
     for library in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from musetalk_cli.__main__ import _set_up_libraries
+from musetalk_cli.__main__ import set_up_libraries
 from musetalk_cli.config import Config
 from tools.report import update_section
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into the document's section of this model")
     parser.add_argument("--note", default="", help="a sentence to stand above the tables")
     args = parser.parse_args()
-    _set_up_libraries()  # as the command does, before numpy is loaded
+    set_up_libraries()  # as the command does, before numpy is loaded
     config = Config(model=args.model, random_weights=args.random_weights, device=args.device, precision=args.precision)
     tables = [f"```\n{describe(config, size_px, args.seconds, args.rounds)}\n```" for size_px in args.size]
     text = "\n\n".join(filter(None, [machine(), args.note, *tables]))

@@ -54,14 +54,6 @@ PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
 ]
 
-
-def be_finite(value: float | None) -> float | None:
-    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number")
-    return value
-
-
 KEY_OF_FLAG = {
     "avatar": "avatar",
     "avatar_dir": "avatar_dir",
@@ -81,6 +73,13 @@ KEY_OF_FLAG = {
     "on_source_loss": "stream.on_source_loss",
     "on_sink_loss": "stream.on_sink_loss",
 }
+
+
+def be_finite(value: float | None) -> float | None:
+    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:

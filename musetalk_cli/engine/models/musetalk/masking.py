@@ -4,6 +4,7 @@ made of them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 import cv2
@@ -30,6 +31,7 @@ from musetalk_cli.engine.models.musetalk.blend import (
 )
 from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
 from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell
+from musetalk_cli.engine.models.musetalk.placement import NUM_KEPT
 from musetalk_cli.errors import AvatarError
 
 _SUBPIXEL_BITS = 8
@@ -102,18 +104,19 @@ def parse_avatar(
 class ParsedMasks:
     """Masks like those of ``parts``, but of parsed skin and lips; where parsing found no face, those of ``parts``.
 
-    Each is made when it is first asked for, in some milliseconds, and then kept. Several threads may ask.
+    Each is made when it is asked for, in some milliseconds, and kept as long as its placement. Several threads may ask.
     """
 
     def __init__(self, maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> None:
         self._maps, self._parts, self._settings = maps, parts, settings
-        self._made: dict[int, ByteArray] = {}
+        self._kept = lru_cache(NUM_KEPT)(self._make)
 
     def __getitem__(self, index: int) -> ByteArray:
-        if index not in self._made:
-            mask = soften_mask(mode_mask(self._maps[index], self._settings), self._parts.boxes[index])
-            self._made[index] = mask if mask.any() else as_bytes(self._parts.masks[index])
-        return self._made[index]
+        return self._kept(index)
+
+    def _make(self, index: int) -> ByteArray:
+        mask = soften_mask(mode_mask(self._maps[index], self._settings), self._parts.boxes[index])
+        return mask if mask.any() else as_bytes(self._parts.masks[index])
 
 
 def cut_square(picture: ByteArray, crop: Box) -> ByteArray:
