@@ -48,7 +48,9 @@ def _end_quietly_on_signals() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    # An import drops what is raised while one of its callbacks runs. Should that have been this, it is raised again.
+    # An import drops what is raised while one of its callbacks runs, and Python tells of that with a traceback. Should
+    # that have been this, nothing is told and it is raised again.
+    sys.unraisablehook = lambda dropped: None
     signal.signal(signal.SIGALRM, lambda alarm, frame: _exit(number, frame))
     signal.setitimer(signal.ITIMER_REAL, SAY_AGAIN_S)
     sys.exit(128 + number)

@@ -399,7 +399,7 @@ def test_a_signal_that_an_import_drops_is_obeyed_all_the_same() -> None:
         "time.sleep(30)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout) == (130, "still here\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "still here\n", "")
 
 
 def test_a_reader_that_is_stuck_can_be_left(long_wav: Path, tmp_path: Path) -> None:
