@@ -60,9 +60,10 @@ def open_targets(
     config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Callable[[str], None]
 ) -> FanOut:
     """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
+    from musetalk_cli.engine.destinations import parse_destination
     from musetalk_cli.engine.fan_out import FanOut
     from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-    from musetalk_cli.engine.remux import RemuxTarget, parse_destination
+    from musetalk_cli.engine.remux import RemuxTarget
     from musetalk_cli.engine.sinks import open_sink
     from musetalk_cli.engine.targets import LocalTarget
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 BOX_HEADER_BYTES = 8
 NO_KEYFRAME = 0x10000  # sample_is_non_sync_sample
@@ -102,6 +104,17 @@ class FragmentSplitter:
         data = bytes(self._boxes)
         self._boxes.clear()
         return Piece(data, is_header, is_keyframe, num_pictures)
+
+
+def is_whole_file(path: Path) -> bool:
+    """Whether a file is a row of whole top-level boxes, at least one. Raises OSError."""
+    with path.open("rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        at = 0
+        while at + BOX_HEADER_BYTES <= num_bytes:
+            file.seek(at)
+            at += max(BOX_HEADER_BYTES, int.from_bytes(file.read(4), "big"))
+        return at == num_bytes > 0
 
 
 def _boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -3,119 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from glob import escape
-from pathlib import Path
-from urllib.parse import urlsplit
 
+from musetalk_cli.engine.destinations import Destination
 from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
 from musetalk_cli.engine.fragments import Piece
+from musetalk_cli.engine.hls import HlsFolder, SegmentCheck
 from musetalk_cli.engine.targets import Target
 from musetalk_cli.errors import EncoderError, SinkError
 
-PLAYLIST = "index.m3u8"
 # A child that takes nothing for this long is stuck on its network.
 FREEZE_S = 5.0
 CONNECT_S = 10.0
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 10.0
 WAKE_S = 0.1
-HLS_SEGMENT_S, HLS_NUM_SEGMENTS = 2, 6
-TIMEOUT_US = 5_000_000
-UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a remuxer sends to: ``name`` is what may be shown of it, without stream keys and passphrases."""
-
-    name: str
-    url: str
-    options: tuple[str, ...]
-    is_folder: bool = False
-
-
-def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
-    """What ``-o`` names, or None for what is written as an MP4 (a file, a pipe, standard output).
-
-    Raises SinkError for an address that lacks something, an unknown scheme, or a folder that holds another stream.
-    """
-    scheme = text.split("://", 1)[0].lower() if "://" in text else ""
-    if scheme in ("rtmp", "rtmps"):
-        _check_host(text)
-        options = ("-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(TIMEOUT_US))
-        return Destination(_hide_key(text), text, options)
-    if scheme in ("udp", "srt"):
-        _check_host(text)
-        _check_port(text)
-        url = f"{text}{'&' if '?' in text else '?'}pkt_size={UDP_PACKET_BYTES}" if "pkt_size=" not in text else text
-        transport = ("-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_flags", "+resend_headers")
-        return Destination(text.split("?")[0], url, transport)
-    if scheme:
-        raise SinkError(
-            f"cannot stream to '{scheme}://'", hint="known are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -"
-        )
-    is_folder = text.endswith("/") or (text not in ("", "-") and Path(text).is_dir())
-    return _hls_destination(text, overwrite) if is_folder or text.lower().endswith(".m3u8") else None
-
-
-def _hls_destination(text: str, overwrite: bool) -> Destination:
-    playlist = Path(text) if text.lower().endswith(".m3u8") else Path(text) / PLAYLIST
-    folder = playlist.parent
-    if playlist.exists() and not overwrite:
-        raise SinkError(f"{playlist} exists already", hint="give another folder with -o, or --overwrite")
-    if not folder.is_dir() and not folder.parent.is_dir():
-        raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
-    if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
-        raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
-    if "%" in str(folder.resolve()) + playlist.stem:
-        raise SinkError(f"cannot write HLS to {text}: ffmpeg takes its % for a number", hint="choose a name without %")
-    # Absolute and with its scheme: a name that begins with a dash is no option, and one with a colon no protocol.
-    base = f"file:{folder.resolve()}"
-    lengths = ("-hls_time", str(HLS_SEGMENT_S), "-hls_list_size", str(HLS_NUM_SEGMENTS))
-    flags = ("-hls_flags", "delete_segments+append_list+independent_segments+temp_file")
-    files = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{playlist.stem}.init.mp4")
-    # Absolute, but without its scheme: ffmpeg would not find it again when it is to be deleted.
-    names = ("-hls_segment_filename", f"{folder.resolve()}/{playlist.stem}.%05d.m4s")
-    options = ("-f", "hls", *lengths, *flags, *files, *names)
-    return Destination(str(playlist), f"{base}/{playlist.name}", options, is_folder=True)
-
-
-def _make_room(playlist: Path) -> None:
-    """The folder of an HLS stream, without an older one of that name, to which ffmpeg would append. Raises OSError."""
-    playlist.parent.mkdir(exist_ok=True)
-    if playlist.exists():
-        for old in (playlist, *playlist.parent.glob(f"{escape(playlist.stem)}.[0-9]*.m4s")):
-            old.unlink(missing_ok=True)
-
-
-def _check_host(text: str) -> None:
-    try:
-        has_host = bool(urlsplit(text).hostname)
-    except ValueError:
-        has_host = False
-    if not has_host and not re.match(r"(udp|srt)://:\d", text):
-        raise SinkError(f"{_hide_key(text)} names no host", hint="such as rtmp://host/live/key or udp://host:5000")
-
-
-def _check_port(text: str) -> None:
-    try:
-        port = urlsplit(text).port
-    except ValueError:
-        port = None
-    if not port:
-        raise SinkError(f"{text.split('?')[0]} lacks a port", hint="such as udp://239.0.0.1:5000")
-
-
-def _hide_key(text: str) -> str:
-    """An RTMP address without its last part, which is a password in all but name."""
-    address = text.split("?")[0]
-    parts = address.split("/")
-    return "/".join([*parts[:-1], "…"]) if len(parts) > 4 else address
 
 
 def build_remux_args(ffmpeg: str, destination: Destination) -> list[str]:
@@ -139,6 +43,7 @@ class RemuxTarget(Target):
         self._ffmpeg = ffmpeg
         self._child: FfmpegProcess | None = None
         self._has_lived = False
+        self._check = SegmentCheck(destination.hls) if destination.hls else None
 
     @property
     def where(self) -> str | None:
@@ -182,17 +87,19 @@ class RemuxTarget(Target):
             self._tell(f"{self.name}: {problem}; trying again from now on, at first after {back_off_s} s")
 
     def _describe(self, problem: str) -> SinkError:
-        hint = "check the folder" if self._destination.is_folder else "check the address, and that it listens"
+        hint = "check the folder" if self._destination.hls else "check the address, and that it listens"
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
     def _serve(self, first: Piece) -> str | None:
         """Feed one child until the stream ends well (None) or the child does not (what it said)."""
         try:
-            if self._destination.is_folder and not self._has_lived:
-                _make_room(Path(self._destination.url.removeprefix("file:")))
+            if (folder := self._destination.hls) and not self._prepare(folder):
+                return "no space left"
             child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination), stdin=subprocess.PIPE)
-        except (EncoderError, OSError) as error:
+        except EncoderError as error:
             return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
         self._child = child
         try:
             os.set_blocking(child.stdin.fileno(), False)
@@ -202,6 +109,14 @@ class RemuxTarget(Target):
         finally:
             self._child = None
             child.close()
+
+    def _prepare(self, folder: HlsFolder) -> bool:
+        """Make the folder ready for a child; False when a disk that was full still is. Raises OSError."""
+        folder.create()
+        if self._has_lived:
+            return folder.has_space()
+        folder.clear()
+        return True
 
     def _feed(self, child: FfmpegProcess, first: Piece) -> str | None:
         piece: Piece | None = first
@@ -216,9 +131,15 @@ class RemuxTarget(Target):
             self._note_connection(child, len(data))
             if self._state != "live" and time.monotonic() - started > CONNECT_S:
                 return f"no answer within {CONNECT_S:.0f} s"
+            if piece.is_keyframe and (damage := self._find_damage()):
+                return damage
             piece = self.ring.take()
             data = piece.data if piece else b""
         return None
+
+    def _find_damage(self) -> str | None:
+        torn = self._check.find_torn() if self._check else None
+        return f"{torn} was cut short, as on a full disk" if torn else None
 
     def _note_connection(self, child: FfmpegProcess, num_bytes: int) -> None:
         """Bytes count once the child has opened its output, which it says on stderr."""
@@ -251,7 +172,7 @@ class RemuxTarget(Target):
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.ring.is_cancelled:
             time.sleep(0.02)
-        return self._explain(child) if not child.is_running and child.wait() else None
+        return self._explain(child) if not child.is_running and child.wait() else self._find_damage()
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()

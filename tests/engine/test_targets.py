@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from musetalk_cli.engine.destinations import parse_destination
 from musetalk_cli.engine.fan_out import FanOut
 from musetalk_cli.engine.fragments import FragmentSplitter, Piece
-from musetalk_cli.engine.remux import RemuxTarget, build_remux_args, parse_destination
+from musetalk_cli.engine.remux import RemuxTarget, build_remux_args
 from musetalk_cli.engine.targets import LocalTarget, Ring, Target
 from musetalk_cli.errors import SinkError
 from tests.media import read_pictures
@@ -259,6 +260,24 @@ def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path
     listed = (tmp_path / "-x:ü" / "index.m3u8").read_text().count(".m4s")
     assert listed == 6
     assert len(list((tmp_path / "-x:ü").glob("*.m4s"))) <= listed + 2, "48 s were 24 of them"
+
+
+@pytest.mark.parametrize("has_company", [True, False])
+def test_hls_on_a_full_disk_is_told(stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    folder = tmp_path / "live"
+    folder.mkdir()
+    (folder / "index.00003.m4s.tmp").symlink_to("/dev/full")
+    destination = parse_destination(f"{folder}/", overwrite=False)
+    assert destination
+    told: list[str] = []
+    others = local(Collector("good")) if has_company else []
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, told.append), *others], "retry", told.append, waits=True)
+    send(fan_out, stream)
+    with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
+        fan_out.close(is_whole=True, is_final=True)
+    assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
 
 
 def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:

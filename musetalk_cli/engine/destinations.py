@@ -1,0 +1,72 @@
+"""What ``-o`` names where it is no MP4: an address on the network, or a folder for HLS."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from musetalk_cli.engine.hls import HlsFolder, find_hls_folder
+from musetalk_cli.errors import SinkError
+
+TIMEOUT_US = 5_000_000
+UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a remuxer sends to: ``name`` is what may be shown of it, without stream keys and passphrases."""
+
+    name: str
+    url: str
+    options: tuple[str, ...]
+    hls: HlsFolder | None = None
+
+
+def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
+    """What ``-o`` names, or None for what is written as an MP4 (a file, a pipe, standard output).
+
+    Raises SinkError for an address that lacks something, an unknown scheme, or a folder that holds another stream.
+    """
+    scheme = text.split("://", 1)[0].lower() if "://" in text else ""
+    if scheme in ("rtmp", "rtmps"):
+        _check_host(text)
+        options = ("-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(TIMEOUT_US))
+        return Destination(_hide_key(text), text, options)
+    if scheme in ("udp", "srt"):
+        _check_host(text)
+        _check_port(text)
+        url = f"{text}{'&' if '?' in text else '?'}pkt_size={UDP_PACKET_BYTES}" if "pkt_size=" not in text else text
+        transport = ("-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_flags", "+resend_headers")
+        return Destination(text.split("?")[0], url, transport)
+    if scheme:
+        raise SinkError(
+            f"cannot stream to '{scheme}://'", hint="known are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -"
+        )
+    folder = find_hls_folder(text, overwrite=overwrite)
+    return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
+
+
+def _check_host(text: str) -> None:
+    try:
+        has_host = bool(urlsplit(text).hostname)
+    except ValueError:
+        has_host = False
+    if not has_host and not re.match(r"(udp|srt)://:\d", text):
+        raise SinkError(f"{_hide_key(text)} names no host", hint="such as rtmp://host/live/key or udp://host:5000")
+
+
+def _check_port(text: str) -> None:
+    try:
+        port = urlsplit(text).port
+    except ValueError:
+        port = None
+    if not port:
+        raise SinkError(f"{text.split('?')[0]} lacks a port", hint="such as udp://239.0.0.1:5000")
+
+
+def _hide_key(text: str) -> str:
+    """An RTMP address without its last part, which is a password in all but name."""
+    address = text.split("?")[0]
+    parts = address.split("/")
+    return "/".join([*parts[:-1], "…"]) if len(parts) > 4 else address

@@ -1,0 +1,117 @@
+"""A folder that a stream is laid down in as HLS: what ffmpeg is told, and whether what it wrote is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+from musetalk_cli.engine.fragments import is_whole_file
+from musetalk_cli.errors import SinkError
+
+PLAYLIST = "index.m3u8"
+SEGMENT_S, NUM_SEGMENTS = 2, 6
+# Once the disk has been full, this much must be free before it is tried again.
+ROOM_BYTES = 8_000_000
+
+
+@dataclass(frozen=True)
+class HlsFolder:
+    """A stream's playlist and the segments beside it, which are called after it."""
+
+    playlist: Path
+
+    @property
+    def url(self) -> str:
+        # Absolute and with its scheme: a name that begins with a dash is no option, and one with a colon no protocol.
+        return f"file:{self._folder}/{self.playlist.name}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """ffmpeg's, for its writer of HLS."""
+        lengths = ("-hls_time", str(SEGMENT_S), "-hls_list_size", str(NUM_SEGMENTS))
+        flags = ("-hls_flags", "delete_segments+append_list+independent_segments+temp_file")
+        files = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", self._header)
+        # Absolute, but without its scheme: ffmpeg would not find it again when it is to be deleted.
+        names = ("-hls_segment_filename", f"{self._folder}/{self.playlist.stem}.%05d.m4s")
+        return ("-f", "hls", *lengths, *flags, *files, *names)
+
+    def create(self) -> None:
+        """Raises OSError."""
+        self._folder.mkdir(exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove an older stream of that name, to which ffmpeg would append. Raises OSError."""
+        if self.playlist.exists():
+            for old in (self.playlist, *self._folder.glob(f"{escape(self.playlist.stem)}.[0-9]*.m4s")):
+                old.unlink(missing_ok=True)
+
+    def has_space(self) -> bool:
+        return shutil.disk_usage(self._folder).free >= ROOM_BYTES
+
+    def list_segments(self) -> list[str] | None:
+        """What the playlist names; None while there is none. Raises OSError."""
+        if not self.playlist.exists():
+            return None
+        return [line for line in self.playlist.read_text().splitlines() if line.endswith(".m4s")]
+
+    def find_torn(self, segments: Iterable[str]) -> str | None:
+        """Which of the files that a player of ``segments`` needs was cut short. Raises OSError."""
+        for name in (self._header, *segments):
+            with suppress(FileNotFoundError):  # old enough to have been deleted meanwhile
+                if not is_whole_file(self._folder / name):
+                    return name
+        return None
+
+    @property
+    def _folder(self) -> Path:
+        return self.playlist.parent.resolve()
+
+    @property
+    def _header(self) -> str:
+        return f"{self.playlist.stem}.init.mp4"
+
+
+class SegmentCheck:
+    """Looks at each new segment once, since ffmpeg goes on in silence when the disk is full."""
+
+    def __init__(self, folder: HlsFolder) -> None:
+        self._folder = folder
+        self._seen: list[str] | None = None
+
+    def find_torn(self) -> str | None:
+        """The name of a file that is cut short, if there is a new one."""
+        try:
+            listed = self._folder.list_segments()
+            if listed is None or listed == self._seen:
+                return None
+            new = [name for name in listed if name not in (self._seen or ())]
+            self._seen = listed
+            return self._folder.find_torn(new) if listed else self._folder.playlist.name
+        except OSError as error:
+            return str(error.filename or self._folder.playlist)
+
+
+def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:
+    """The folder or playlist that ``-o`` names, or None when it names neither.
+
+    Raises SinkError where it cannot be written, or holds another stream.
+    """
+    is_folder = text.endswith("/") or (text not in ("", "-") and Path(text).is_dir())
+    if not is_folder and not text.lower().endswith(".m3u8"):
+        return None
+    playlist = Path(text) / PLAYLIST if is_folder else Path(text)
+    folder = playlist.parent
+    if playlist.exists() and not overwrite:
+        raise SinkError(f"{playlist} exists already", hint="give another folder with -o, or --overwrite")
+    if not folder.is_dir() and not folder.parent.is_dir():
+        raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
+    if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
+        raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
+    if "%" in str(folder.resolve()) + playlist.stem:
+        raise SinkError(f"cannot write HLS to {text}: ffmpeg takes its % for a number", hint="choose a name without %")
+    return HlsFolder(playlist)
