@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,3 +131,43 @@ def rtmp_server(folder: Path) -> Iterator[RtmpServer]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def tls_front(folder: Path, port: int) -> Iterator[int]:
+    """A port that speaks TLS, with a certificate of its own making, in front of one on this machine that does not."""
+    files = [folder / "key.pem", folder / "certificate.pem"]
+    new = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run([*new, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+        thread = threading.Thread(target=_forward_one, args=(listener, context, port, stop))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _forward_one(listener: socket.socket, context: ssl.SSLContext, port: int, stop: threading.Event) -> None:
+    listener.settimeout(0.1)
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            caller = context.wrap_socket(listener.accept()[0], server_side=True)
+            with caller, socket.create_connection(("127.0.0.1", port)) as inner:
+                _carry(caller, inner, stop)
+
+
+def _carry(caller: ssl.SSLSocket, inner: socket.socket, stop: threading.Event) -> None:
+    while not stop.is_set():
+        for source, sink in ((caller, inner), (inner, caller)):
+            source.settimeout(0.02)
+            with suppress(TimeoutError):
+                data = source.recv(1 << 16)
+                if not data:
+                    return
+                sink.settimeout(10)
+                sink.sendall(data)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.media import packet_times, read_pictures, read_sound
-from tests.servers import RtmpServer, rtmp_server
+from tests.servers import RtmpServer, rtmp_server, tls_front
 
 SMALL = ("--size", "96", "--block", "0.4")
 RAW = ("-i", "-", "--format", "s16le", "--rate", "16000")
@@ -99,6 +99,18 @@ def test_a_server_gets_it_and_gives_it_on(
     session.end()
     assert len(packet_times(ffmpeg, pulled, "v")) >= 48
     assert_whole(ffmpeg, tmp_path / "take.mp4")
+
+
+@NGINX
+@pytest.mark.needs("openssl")
+def test_a_server_behind_tls(server: RtmpServer, sessions: Callable[..., Session], tmp_path: Path, ffmpeg: str) -> None:
+    with tls_front(tmp_path, server.port) as port:
+        session = sessions("-o", f"rtmps://127.0.0.1:{port}/live/talk")
+        session.hum_until(lambda: bool(server.recordings) and server.recordings[-1].stat().st_size > 40_000)
+        session.end()
+    received = server.recordings[-1]
+    assert len(packet_times(ffmpeg, received, "v")) >= 25
+    assert len(read_sound(ffmpeg, received)) >= 48_000, "a second of it at least"
 
 
 @NGINX
