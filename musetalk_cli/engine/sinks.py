@@ -73,7 +73,9 @@ def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
     if path.exists() and not overwrite:
         raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
     if not path.parent.is_dir():
-        raise SinkError(f"there is no folder {Path(destination).parent}", hint="create it first, or choose another")
+        # Where a link that leads nowhere leads.
+        parent = path.parent if Path(destination).is_symlink() else Path(destination).parent
+        raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
     return FileSink(destination, path)

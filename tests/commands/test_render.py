@@ -137,6 +137,7 @@ def bad_inputs(folder: Path, speech: Path) -> None:
     (folder / "nan.yaml").write_text("video: {fps: .nan}")
     (folder / "unknown.yaml").write_text("video: {framerate: 25}")
     (folder / "folder").mkdir()
+    (folder / "link.mp4").symlink_to("nowhere/talk.mp4")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +150,7 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["corrupt.wav"], 1, "corrupt.wav"),
         (["none.wav"], 1, "none.wav holds 0 s of sound"),
         (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
+        (["speech.wav", "-o", "link.mp4"], 1, "nowhere (create it first"),
         (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
         (["speech.wav", "-o", "talk.avi"], 1, "only MP4"),
         (["speech.wav", "-o", "talk"], 1, "cannot write talk: only MP4"),
