@@ -70,7 +70,7 @@ def measure(width: int, height: int, num_pictures: int) -> np.ndarray:
     process.sound.close()
     reader.join()
     process.close()
-    return np.array(left_at)[: num_pictures - 1] - np.array(written_at)[: num_pictures - 1]
+    return np.subtract(left_at[: num_pictures - 1], written_at[: num_pictures - 1], dtype=float)
 
 
 def note_times(process: EncoderProcess, left_at: list[float]) -> None:

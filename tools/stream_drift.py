@@ -83,7 +83,7 @@ def measure_lag_ms(video: Path, start_s: float) -> float:
     at = ["-ss", str(max(0.0, start_s)), "-t", str(PART_S)]
     base = [find_ffmpeg(), "-v", "error", *at, "-i", str(video)]
     raw = subprocess.run(
-        [*base, "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"], capture_output=True, check=True
+        [*base, "-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{SIZE}x{SIZE}", "pipe:1"], capture_output=True, check=True
     ).stdout
     pictures = np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE)[:, SIZE // 2 :].astype(np.float32)
     sound = subprocess.run(

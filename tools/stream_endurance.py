@@ -1,0 +1,154 @@
+"""Speak into a virtual microphone for half an hour, stream it to four targets in real time, and write what was seen.
+
+    python -m tools.stream_endurance SPEECH.wav [--minutes 30] [--folder FOLDER]
+
+The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. Memory, threads
+and open files are those of the command and of the children that it has. Needs pulseaudio, pulseaudio-utils, nginx and
+libnginx-mod-rtmp. What was recorded stays in FOLDER, if one is given; if it is there already, it is only looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.servers import pulse_audio, rtmp_server
+from tools.render_speed import describe_machine
+from tools.report import update_section
+from tools.stream_drift import FPS, PART_S, count, measure_lag_ms
+from tools.stream_latency import DOCUMENT
+
+SAMPLE_S = 5.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--folder", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = args.folder or Path(name)
+        if not (folder / "stats.jsonl").exists():
+            folder.mkdir(exist_ok=True)
+            record(args.speech, 60 * args.minutes, folder)
+        text = describe(folder)
+    update_section("stream endurance", text, DOCUMENT)
+    print(text)
+
+
+def record(speech: Path, duration_s: float, folder: Path) -> None:
+    """Stream, and leave in ``folder`` what the targets received, the statistics, and what the processes took."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pulse") as pulse,
+        pulse_audio(Path(pulse)) as microphone,
+        tempfile.TemporaryDirectory(prefix="rtmp") as served,
+        rtmp_server(Path(served)) as server,
+        (folder / "stdout.mp4").open("wb") as stdout,
+    ):
+        outputs = ["-", str(folder / "take.mp4"), server.address, f"{folder}/hls/"]
+        options = [word for output in outputs for word in ("-o", output)]
+        options += ["--duration", str(duration_s), "--stats", str(folder / "stats.jsonl"), "-q"]
+        command = [sys.executable, "-m", "musetalk_cli", "stream", "--mic", *options]
+        child = subprocess.Popen(command, env=microphone.environment, stdout=stdout)
+        is_over = threading.Event()
+        speaker = threading.Thread(target=speak, args=(microphone, speech, is_over))
+        speaker.start()
+        watch(child, folder / "processes.jsonl")
+        is_over.set()
+        speaker.join()
+        for recording in server.recordings:
+            shutil.copy(recording, folder)
+
+
+def speak(microphone: Any, speech: Path, is_over: threading.Event) -> None:
+    while not is_over.is_set():
+        playing = microphone.play(speech)
+        while playing.poll() is None and not is_over.is_set():
+            time.sleep(0.1)
+        playing.kill()
+        playing.wait()
+
+
+def watch(child: subprocess.Popen[bytes], log: Path) -> None:
+    with log.open("w") as file:
+        while child.poll() is None:
+            time.sleep(SAMPLE_S)
+            with suppress(OSError, IndexError):
+                file.write(json.dumps(sample(child.pid)) + "\n")
+
+
+def sample(pid: int) -> dict[str, int]:
+    process = Path(f"/proc/{pid}")
+    tasks = list((process / "task").iterdir())
+    children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    return {
+        "rss_kb": resident_kb(pid),
+        "children_kb": sum(map(resident_kb, children)),
+        "threads": len(tasks),
+        "files": sum(1 for _ in (process / "fd").iterdir()),
+    }
+
+
+def resident_kb(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
+
+
+def describe(folder: Path) -> str:
+    ticks = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (folder / "processes.jsonl").read_text().splitlines()]
+    end, video = ticks[-1], folder / "take.mp4"
+    lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, end["media_s"] - PART_S)]
+    rows = [
+        ("picture against sound, by their rhythms, ms", *(f"{lag:+.0f}" for lag in lags_ms)),
+        ("latency of 10 s, p50 · p95, s", *map(describe_latency, (ticks[len(ticks) // 5], ticks[-2]))),
+        ("the command's resident memory, MB", *early_and_late(samples, "rss_kb", 1e-3)),
+        ("its children's, MB", *early_and_late(samples, "children_kb", 1e-3)),
+        ("threads", *early_and_late(samples, "threads")),
+        ("open files", *early_and_late(samples, "files")),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    about = f"{describe_machine()} {end['media_s'] / 60:.1f} minutes in {end['elapsed_s'] / 60:.1f}."
+    return f"{about}\n\n| what | early | at the end |\n|---|---|---|\n{table}\n\n{describe_end(folder, end)}"
+
+
+def describe_latency(tick: dict[str, Any]) -> str:
+    return "{now_p50_s:.2f} · {now_p95_s:.2f}".format(**tick["live"]["latency"])
+
+
+def early_and_late(samples: list[dict[str, int]], key: str, scale: float = 1.0) -> list[str]:
+    """Medians of the second fifth, as the first is left to the caches, and of the last."""
+    fifth = max(1, len(samples) // 5)
+    parts = samples[fifth : 2 * fifth], samples[-fifth:]
+    return [f"{scale * float(np.median([sample[key] for sample in part])):.0f}" for part in parts]
+
+
+def describe_end(folder: Path, end: dict[str, Any]) -> str:
+    """What the targets have, and what went wrong."""
+    live = end["live"]
+    num_pictures, sound_s = count(folder / "take.mp4")
+    received = [count(path) for path in sorted(folder.glob("*.flv"))]
+    flv = " + ".join(f"{pictures} pictures and {seconds:.2f} s of sound" for pictures, seconds in received)
+    counts = " · ".join(str(live["counts"][key]) for key in ("num_held", "num_idle", "num_skipped"))
+    dropped = sum(target["num_dropped"] for target in live["targets"])
+    restarts = sum(target["num_restarts"] for target in live["targets"])
+    return (
+        f"The file has {num_pictures} pictures, {num_pictures / FPS:.2f} s, and {sound_s:.2f} s of sound; the RTMP server"
+        f" received {flv}. Held, idle, skipped: {counts}; overruns of the microphone: {live['num_overruns']}; restarts of"
+        f" all targets: {restarts}, pictures dropped for one: {dropped}; skew by count: {live['skew_ms']:.1f} ms."
+    )
+
+
+if __name__ == "__main__":
+    main()
