@@ -144,9 +144,10 @@ def describe_end(folder: Path, end: dict[str, Any]) -> str:
     dropped = sum(target["num_dropped"] for target in live["targets"])
     restarts = sum(target["num_restarts"] for target in live["targets"])
     return (
-        f"The file has {num_pictures} pictures, {num_pictures / FPS:.2f} s, and {sound_s:.2f} s of sound; the RTMP server"
-        f" received {flv}. Held, idle, skipped: {counts}; overruns of the microphone: {live['num_overruns']}; restarts of"
-        f" all targets: {restarts}, pictures dropped for one: {dropped}; skew by count: {live['skew_ms']:.1f} ms."
+        f"The file has {num_pictures} pictures, {num_pictures / FPS:.2f} s, and {sound_s:.2f} s of sound; the RTMP"
+        f" server received {flv}. Held, idle, skipped: {counts}; overruns of the microphone: {live['num_overruns']};"
+        f" restarts of all targets: {restarts}, pictures dropped for one: {dropped};"
+        f" skew by count: {live['skew_ms']:.1f} ms."
     )
 
 
