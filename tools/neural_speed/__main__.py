@@ -61,7 +61,9 @@ def describe_run(is_small: bool) -> str:
 def measure(name: str, configs: NetConfigs, repeats: int, avatar: Path) -> str:
     """A part's table."""
     if name == "operations":
-        return operations.describe_all(list(operations.count_all(configs)))
+        shares = operations.share_by_kind(configs)
+        kinds = ", ".join(f"{kind} {share:.1%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
+        return f"{operations.describe_all(list(operations.count_all(configs)))}\n\nAs published, by kind: {kinds}."
     if name == "profile":
         return profiles.profile_frame(configs, torch.float32)
     if name == "half-rate":

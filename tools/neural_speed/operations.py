@@ -59,6 +59,17 @@ def count_all(configs: NetConfigs) -> Iterator[Count]:
     yield Count("TAESD in the decoder's place (other pictures)", _count_predict(both, configs) + once, tiny)
 
 
+def share_by_kind(configs: NetConfigs) -> dict[str, float]:
+    """The share of each kind of operation in a frame of the nets as published."""
+    unet, decoder = build(UNet, configs.unet), build(VaeDecoder, configs.vae)
+    latents = torch.empty(BATCH, configs.vae.latent_channels, LATENT_PX, LATENT_PX, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        unet(_latents(configs), _tokens(configs))
+        decoder(latents)
+    kinds = counter.get_flop_counts()["Global"]
+    return {str(kind): count / counter.get_total_flops() for kind, count in kinds.items()}
+
+
 def describe_all(counts: list[Count]) -> str:
     first = counts[0].total
     rows = [
