@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # The sizes of batches where a size costs something before its first batch; others are filled up.
 CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 COMPILED_CPU_SIZES = (1,)
-MAX_COMPILED = 64  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
+MAX_COMPILED = 128  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,19 @@ log = logging.getLogger(__name__)
 class Drawing:
     """``draw`` for one device. One thread at a time, in inference mode.
 
-    ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs.
+    ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs, and
+    ``asked_sizes``, which are going to be asked for, are among them.
     ``is_compiled``: torch.compile makes kernels for this machine. On a CPU only for the UNet, whose weights are packed
     once that way; the decoder was faster without in a trial.
     """
 
-    def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool) -> None:
+    def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> None:
         self._nets = nets
         self._device = device
         self._predict: Callable[..., Tensor] = nets.unet.predict
         self._decode: Callable[[Tensor], Tensor] = nets.decoder
         is_cuda = device.type == "cuda"
-        self.sizes = CUDA_SIZES if is_cuda else COMPILED_CPU_SIZES if is_compiled else ()
+        self.sizes = choose_sizes(device, is_compiled=is_compiled, asked_sizes=asked_sizes)
         if is_compiled:
             self._compile(has_decoder=is_cuda)
         self._graphs = Graphs(self._draw, device) if is_cuda else None
@@ -50,7 +51,7 @@ class Drawing:
         return self._graphs(*inputs) if self._graphs else self._draw(*inputs)
 
     def warm_up(self, view: View, sound: Tensor) -> None:
-        """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError."""
+        """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError, as ``Graphs`` does."""
         if self._graphs:
             self._graphs.record(view.entry, *view.looked, sound)
         else:
@@ -64,6 +65,13 @@ class Drawing:
         self._predict = _Compiled(self._nets.unet.predict)
         if has_decoder:
             self._decode = _Compiled(self._nets.decoder)
+
+
+def choose_sizes(device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> tuple[int, ...]:
+    """Those of Drawing."""
+    if device.type == "cuda":
+        return tuple(sorted({*CUDA_SIZES, *asked_sizes}))
+    return COMPILED_CPU_SIZES if is_compiled else ()
 
 
 class _Compiled:
