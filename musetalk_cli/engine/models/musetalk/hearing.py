@@ -42,6 +42,10 @@ class Hearing:
         """The same for another stream."""
         return Hearing(self._listener, self._frame_rate, self._gate, follows_upstream=self._follows_upstream)
 
+    def warm_up(self) -> None:
+        """Do beforehand what the first block would wait for. Raises torch.OutOfMemoryError."""
+        self._listener.listen(np.zeros(0, np.float32))
+
     def _weigh(self, block: AudioBlock) -> FloatArray:
         if self._gate is None:
             return np.ones(len(block.frames), np.float32)

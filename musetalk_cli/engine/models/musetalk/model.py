@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.parts import FaceParts
@@ -112,7 +112,11 @@ class MuseTalkModel:
         return other
 
     def warm_up(self) -> bool:
-        """Do beforehand what the first batches would wait for; whether there was memory for all of it."""
+        """Do beforehand what the first block and its batches would wait for; whether there was memory for all of it."""
+        try:
+            self._hearing.warm_up()
+        except OutOfMemoryError:
+            return False
         return self._maker.warm_up(self._batch_size)
 
     def time_one_face(self) -> float:
