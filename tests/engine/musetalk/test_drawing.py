@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 
 import numpy as np
 import pytest
@@ -244,6 +246,19 @@ def test_at_half_rate_faces_between_are_the_mean_of_their_neighbours(nets: Nets,
     assert differ(halved[1].planes.luma, whole[1].planes.luma) > 10
     for mine, again in zip(halved, half.make(batch, frames), strict=True):
         np.testing.assert_array_equal(mine.planes.luma, again.planes.luma)
+
+
+def test_the_memory_of_nets_that_nobody_uses_is_given_back_at_once() -> None:
+    """On a GPU it is more than can wait for the garbage collector."""
+    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+    drawing = Drawing(nets, torch.device("cuda"), is_compiled=False)
+    unet = weakref.ref(nets.unet)
+    gc.disable()
+    try:
+        del nets, drawing
+        assert unet() is None
+    finally:
+        gc.enable()
 
 
 def test_recording_that_fails_is_said_once_and_done_without(caplog: pytest.LogCaptureFixture) -> None:

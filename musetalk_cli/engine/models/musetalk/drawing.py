@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.attention import Looked
+from musetalk_cli.engine.models.musetalk.attention import KeyValue, Looked
 from musetalk_cli.engine.models.musetalk.graphs import Graphs
 from musetalk_cli.engine.models.musetalk.unet import View
 from musetalk_cli.engine.models.musetalk.vae import to_bgr
@@ -35,14 +36,12 @@ class Drawing:
     """
 
     def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> None:
-        self._nets = nets
-        self._device = device
-        self._predict: Callable[..., Tensor] = nets.unet.predict
-        self._decode: Callable[[Tensor], Tensor] = nets.decoder
         is_cuda = device.type == "cuda"
         self.sizes = choose_sizes(device, is_compiled=is_compiled, asked_sizes=asked_sizes)
-        if is_compiled:
-            self._compile(has_decoder=is_cuda)
+        predict: Callable[..., Tensor] = _Compiled(nets.unet.predict) if is_compiled else nets.unet.predict
+        decode: Callable[..., Tensor] = _Compiled(nets.decoder) if is_compiled and is_cuda else nets.decoder
+        # Not a method: recordings that refer to what holds them would keep the GPU's memory after the last use.
+        self._draw = partial(_draw, nets.unet.split, predict, decode)
         self._graphs = Graphs(self._draw, device) if is_cuda else None
 
     def draw(self, view: View, sound: Tensor) -> Tensor:
@@ -57,21 +56,26 @@ class Drawing:
         else:
             self._draw(view.entry, *view.looked, sound)
 
-    def _draw(self, entry: Tensor, picture: Tensor, tokens: Tensor, query: Tensor, sound: Tensor) -> Tensor:
-        view = View(entry, Looked(picture, tokens, query))
-        return to_bgr(self._decode(self._predict(view, self._nets.unet.split(sound))))
-
-    def _compile(self, *, has_decoder: bool) -> None:
-        self._predict = _Compiled(self._nets.unet.predict)
-        if has_decoder:
-            self._decode = _Compiled(self._nets.decoder)
-
 
 def choose_sizes(device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> tuple[int, ...]:
     """Those of Drawing."""
     if device.type == "cuda":
         return tuple(sorted({*CUDA_SIZES, *asked_sizes}))
     return COMPILED_CPU_SIZES if is_compiled else ()
+
+
+def _draw(
+    split: Callable[[Tensor], list[KeyValue]],
+    predict: Callable[..., Tensor],
+    decode: Callable[..., Tensor],
+    entry: Tensor,
+    picture: Tensor,
+    tokens: Tensor,
+    query: Tensor,
+    sound: Tensor,
+) -> Tensor:
+    view = View(entry, Looked(picture, tokens, query))
+    return to_bgr(decode(predict(view, split(sound))))
 
 
 class _Compiled:
