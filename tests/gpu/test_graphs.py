@@ -9,7 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
+from musetalk_cli.engine.models.musetalk.faces import asked_sizes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.graphs import Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.listening import WhisperListener  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import Precision, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
 from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
@@ -64,3 +66,38 @@ def test_a_function_that_waits_for_the_device_is_not_recorded(caplog: pytest.Log
     assert len(caplog.records) == 1
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert graphs(x).tolist() == [3.0, 3.0, 3.0]
+
+
+def test_behind_a_failed_recording_memory_that_two_streams_have_used_is_given_back() -> None:
+    graphs = Graphs(lambda x: x * float(x.sum()), torch.device("cuda"))
+    graphs.record(torch.ones(3, device="cuda"))
+    torch.cuda.synchronize()
+    side = torch.cuda.Stream()
+    before = torch.cuda.memory_stats()["active_bytes.all.current"]
+    for _ in range(4):
+        x = torch.ones(1 << 20, device="cuda")
+        x.record_stream(side)
+        del x
+        torch.cuda.synchronize()
+    torch.ones(1, device="cuda")  # only what allocates looks for what may be given back
+    assert torch.cuda.memory_stats()["active_bytes.all.current"] <= before + (1 << 20)
+
+
+def test_at_half_rate_faces_are_those_of_plain_calls(features: np.ndarray) -> None:
+    nets = random_nets("1.5", Precision(torch.device("cuda"), torch.float32), seed=2, configs=CONFIGS)
+    painter = FacePainter(nets, asked_sizes=asked_sizes(8, has_half_rate=True))
+    views = painter.watch(LATENTS)
+    eager = painter.submit(views, FRAMES, features).collect()
+    assert painter.warm_up(views, painter.sizes_up_to(8))
+    recorded = painter.submit(views, FRAMES, features).collect()
+    assert np.abs(recorded.astype(int) - eager).max() <= 1
+
+
+def test_whisper_hears_the_same_beside_the_faces() -> None:
+    sound = noise(16_000, seed=7).numpy() / 10
+    heard = [
+        WhisperListener(random_nets("1.5", Precision(device, torch.float32), 2, CONFIGS).whisper, is_original=False)
+        for device in (torch.device("cpu"), torch.device("cuda"))
+    ]
+    mine, wanted = (listener.listen(sound) for listener in heard[::-1])
+    np.testing.assert_allclose(mine, wanted, atol=1e-3)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from musetalk_cli.engine.models.musetalk import drawing, painting  # noqa: E402
-from musetalk_cli.engine.models.musetalk.drawing import Drawing  # noqa: E402
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker, choose_painted  # noqa: E402
+from musetalk_cli.engine.models.musetalk.drawing import CUDA_SIZES, Drawing, choose_sizes  # noqa: E402
+from musetalk_cli.engine.models.musetalk.faces import FaceMaker, asked_sizes, choose_painted  # noqa: E402
 from musetalk_cli.engine.models.musetalk.graphs import Graphs  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import Nets, copy_nets, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
@@ -77,10 +81,95 @@ def test_batches_are_filled_up_to_fixed_sizes(nets: Nets, fixed: FacePainter, fe
 
 def test_every_size_that_can_come_is_made_ready(fixed: FacePainter) -> None:
     fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(3))
-    assert FixedDrawing.ready == [1, 2, 4]
+    assert FixedDrawing.ready == [4, 2, 1]
     FixedDrawing.ready = []
-    fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(2))
-    assert FixedDrawing.ready == [1, 2]
+    assert fixed.warm_up(fixed.watch(LATENTS), fixed.sizes_up_to(2))
+    assert FixedDrawing.ready == [2, 1]
+
+
+def test_sizes_without_memory_do_not_keep_the_others_from_being_ready(
+    fixed: FacePainter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready: list[int] = []
+
+    def warm_up(drawing, view, sound) -> None:
+        if len(sound) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        ready.append(len(sound))
+
+    monkeypatch.setattr(FixedDrawing, "warm_up", warm_up)
+    assert not fixed.warm_up(fixed.watch(LATENTS), (1, 2, 4))
+    assert ready == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "has_half_rate", "asked"),
+    [
+        (8, False, (8,)),
+        (12, False, (12,)),
+        (1, True, (1,)),
+        (4, True, (1, 2, 3)),
+        (8, True, (1, 2, 3, 5)),
+        (12, True, (1, 2, 3, 5, 7)),
+        (64, True, (1, 2, 3, 5, 9, 17, 33)),
+    ],
+)
+def test_the_sizes_that_will_be_asked_for_are_known(
+    batch_size: int, has_half_rate: bool, asked: tuple[int, ...]
+) -> None:
+    assert asked_sizes(batch_size, has_half_rate=has_half_rate) == asked
+    on_cuda = choose_sizes(torch.device("cuda"), is_compiled=False, asked_sizes=asked)
+    assert {*CUDA_SIZES, *asked} == {*on_cuda}
+    assert list(on_cuda) == sorted(on_cuda)
+    assert choose_sizes(torch.device("cpu"), is_compiled=False, asked_sizes=asked) == ()
+    assert choose_sizes(torch.device("cpu"), is_compiled=True, asked_sizes=asked) == (1,)
+
+
+def test_a_batch_at_half_rate_is_not_filled_up(
+    nets: Nets, features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CudaDrawing(FixedDrawing):
+        def __init__(self, *args, **options) -> None:
+            super().__init__(*args, **options)
+            self.sizes = choose_sizes(torch.device("cuda"), **options)
+
+    monkeypatch.setattr(painting, "Drawing", CudaDrawing)
+    FixedDrawing.made, FixedDrawing.ready = [], []
+    painter = FacePainter(nets, asked_sizes=asked_sizes(8, has_half_rate=True))
+    half = maker([painter], has_half_rate=True)
+    batch = weighed(np.concatenate([features, features[:1]]), [1] * 8)
+    assert len(half.make(batch, [0] * 8)) == 8
+    half.make(batch[:4], [0] * 4)
+    assert FixedDrawing.made == [5, 3]
+    assert half.warm_up(8)
+    assert FixedDrawing.ready == [8, 5, 4, 3, 2, 1]
+
+
+def test_a_copy_on_another_device_takes_nothing_on_the_first(nets: Nets) -> None:
+    made: list[torch.Tensor] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            made.extend([result] if isinstance(result, torch.Tensor) else [])
+            return result
+
+    own = {tensor.data_ptr() for net in (nets.unet, nets.decoder) for tensor in net.state_dict().values()}
+    with Watch():
+        twin = copy_nets(nets, torch.device("meta"))
+    assert {tensor.data_ptr() for tensor in made if tensor.device.type == "cpu"} <= own
+    assert all(tensor.is_meta for net in (twin.unet, twin.decoder) for tensor in net.state_dict().values())
+    assert twin.whisper is nets.whisper
+
+
+@pytest.mark.parametrize("is_tiny", [False, True])
+def test_a_copy_paints_the_same_and_is_its_own(features: np.ndarray, is_tiny: bool) -> None:
+    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS, is_tiny=is_tiny)
+    twin = copy_nets(nets, torch.device("cpu"))
+    wanted = FacePainter(nets).paint(LATENTS[:2], features[:2])
+    for tensor in (*nets.unet.parameters(), *nets.decoder.parameters()):
+        tensor.data.zero_()
+    np.testing.assert_array_equal(FacePainter(twin).paint(LATENTS[:2], features[:2]), wanted)
 
 
 def test_two_batches_can_be_under_way(nets: Nets, features: np.ndarray) -> None:
@@ -157,6 +246,19 @@ def test_at_half_rate_faces_between_are_the_mean_of_their_neighbours(nets: Nets,
     assert differ(halved[1].planes.luma, whole[1].planes.luma) > 10
     for mine, again in zip(halved, half.make(batch, frames), strict=True):
         np.testing.assert_array_equal(mine.planes.luma, again.planes.luma)
+
+
+def test_the_memory_of_nets_that_nobody_uses_is_given_back_at_once() -> None:
+    """On a GPU it is more than can wait for the garbage collector."""
+    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+    drawing = Drawing(nets, torch.device("cuda"), is_compiled=False)
+    unet = weakref.ref(nets.unet)
+    gc.disable()
+    try:
+        del nets, drawing
+        assert unet() is None
+    finally:
+        gc.enable()
 
 
 def test_recording_that_fails_is_said_once_and_done_without(caplog: pytest.LogCaptureFixture) -> None:

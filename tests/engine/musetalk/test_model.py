@@ -15,18 +15,22 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 from musetalk_cli.benchmark.figures import FrameSize  # noqa: E402
 from musetalk_cli.benchmark.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
+from musetalk_cli.engine.avatar.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.avatar.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
 from musetalk_cli.engine.messages import FeatureBatch  # noqa: E402
-from musetalk_cli.engine.models.musetalk import opening  # noqa: E402
+from musetalk_cli.engine.models.musetalk import drawing, opening  # noqa: E402
+from musetalk_cli.engine.models.musetalk.faces import FaceMaker  # noqa: E402
 from musetalk_cli.engine.models.musetalk.latents import KeptPlace, avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.masking import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.painting import FaceEncoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.taesd import TinyDecoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook  # noqa: E402
 from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_model  # noqa: E402
+from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
 
 FPS = Fraction(25)
 VAE = "0123456789abcdef" * 4
@@ -148,11 +152,28 @@ def test_a_compiled_model_is_made_ready_before_the_first_batch(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda plain, **options: plain)
-    monkeypatch.setattr(MuseTalkModel, "warm_up", lambda model, batch_size: asked.append(batch_size) or 1.25)
+    monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: asked.append(batch_size) or True)
     told: list[str] = []
-    open_model(dataclasses.replace(SETTINGS, is_compiled=True, batch_size=5), None, face, FPS, 128, told.append)
+    settings = dataclasses.replace(SETTINGS, is_compiled=True, batch_size=5)
+    open_model(settings, None, face, FPS, 128, told.append)
     assert asked == [5]
-    assert "made ready for batches of up to 5 frames in 1.2 s" in told
+    assert [line for line in told if line.startswith("made ready for batches of up to 5 frames in ")]
+    monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: False)
+    open_model(settings, None, face, FPS, 128, told.append)
+    assert told[-2].startswith("not enough memory on cpu to make all sizes of batches ready")
+
+
+@pytest.mark.usefixtures("_small_lot")
+def test_the_painter_is_told_what_it_will_be_asked_for(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, ...]] = []
+
+    def choose(device: object, *, is_compiled: bool, asked_sizes: tuple[int, ...]) -> tuple[int, ...]:
+        told.append(asked_sizes)
+        return ()
+
+    monkeypatch.setattr(drawing, "choose_sizes", choose)
+    open_model(dataclasses.replace(SETTINGS, has_half_rate=True, batch_size=8), None, face, FPS, 128, str)
+    assert told == [(1, 2, 3, 5)]
 
 
 def test_several_devices_are_looked_for_one_by_one(face: AvatarFace) -> None:
@@ -183,3 +204,27 @@ def test_a_sibling_makes_the_same_faces_in_other_frames() -> None:
     assert sibling.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
     model._hearing.num_silent = 5
     assert model.sibling(wide, face_parts(wide), 72).num_silent == 0
+
+
+def test_a_sibling_keeps_the_masks_and_the_way_into_frames_that_it_was_given() -> None:
+    avatar = draw_avatar(FrameSize(96, 96))
+    parts = face_parts(avatar)
+    nets, latents = random_nets("1.5", CPU, seed=2, configs=CONFIGS), small_latents(avatar, parts)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[40:] = 255
+    masked = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, masks=[mask])
+    look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
+    pasted = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, upstream=look)
+    plain = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None)
+    heard = np.random.default_rng(1).standard_normal((1, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
+    heard[:, -1] = 1
+    pictures = tuple(avatar.frames.read([0]))
+    batch = FeatureBatch(heard.astype(np.float32), range(1), np.zeros((1920, 1), np.int16), (0,), pictures)
+    seen = []
+    for model in (masked, pasted, plain):
+        mine, theirs = model.make_faces(batch).faces[0], model.sibling(avatar, parts, 96).make_faces(batch).faces[0]
+        assert mine.region == theirs.region
+        np.testing.assert_array_equal(mine.planes.luma, theirs.planes.luma)
+        np.testing.assert_array_equal(np.asarray(mine.mask), np.asarray(theirs.mask))
+        seen.append((mine.region, mine.mask is None))
+    assert len(set(seen)) == 3

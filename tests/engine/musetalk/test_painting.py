@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -101,6 +103,30 @@ def test_the_crop_is_the_box_stretched_to_a_square() -> None:
     crop = crop_face(picture, Box(100, 50, 180, 200))
     assert crop.shape == (256, 256, 3)
     assert (crop == (10, 200, 30)).all()
+
+
+def test_bf16_is_asked_of_the_device_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first GPU computes in it, the second would imitate it."""
+    current = [0]
+
+    @contextmanager
+    def device(chosen: torch.device) -> Iterator[None]:
+        current.append(chosen.index)
+        yield
+        current.pop()
+
+    fakes = {
+        "is_available": lambda: True,
+        "device_count": lambda: 2,
+        "device": device,
+        "get_device_name": lambda chosen: "a GPU",
+        "is_bf16_supported": lambda including_emulation=True: including_emulation or current[-1] == 0,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    assert choose_precision("cuda:0", "bf16").dtype == torch.bfloat16
+    with pytest.raises(ModelError, match="a GPU cannot compute in bf16"):
+        choose_precision("cuda:1", "bf16")
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

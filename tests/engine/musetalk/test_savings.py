@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -74,6 +75,34 @@ def test_without_memory_nothing_is_kept(unet) -> None:
     assert looks.counts == [2]
     views.fill()
     assert len(views.pick([0]).entry) == 1
+
+
+def test_where_memory_for_keeping_is_missing_nothing_is_kept(
+    unet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    looks = Looks(unet)
+    views = Views(looks, LATENTS, torch.from_numpy)
+    monkeypatch.setattr(torch.Tensor, "new_empty", fail)
+    with caplog.at_level(logging.WARNING):
+        views.fill()
+        looks.counts.clear()
+        for _ in range(2):
+            assert_same(views.pick([0, 1]), unet.look(LATENTS[:2]))
+    assert looks.counts == [2, 2]
+    assert len(caplog.records) == 1
+    assert "not enough memory to keep" in caplog.text
+
+
+@pytest.mark.parametrize("num_kept", [0.5, 1])
+def test_a_batch_larger_than_what_can_be_kept_is_looked_at_once(unet, num_kept: float) -> None:
+    looks = Looks(unet)
+    views = Views(looks, LATENTS, torch.from_numpy, limit_bytes=int(num_kept * bytes_per_frame(unet)))
+    for _ in range(3):
+        assert_same(views.pick([0, 1]), unet.look(LATENTS[:2]))
+    assert looks.counts == [2] * 4  # the first time to learn how much memory a frame takes
 
 
 def test_all_that_can_be_kept_may_be_looked_at_beforehand(unet) -> None:

@@ -67,6 +67,29 @@ def test_silence_has_no_weight_and_is_counted(nets: Nets) -> None:
     assert hears.num_silent == (weights == 0).sum()
 
 
+@pytest.mark.parametrize("follows_upstream", [False, True])
+def test_streams_at_the_same_time_hear_nothing_of_each_other(nets: Nets, follows_upstream: bool) -> None:
+    listener = WhisperListener(nets.whisper, is_original=False)
+    first = Hearing(listener, FPS, None, follows_upstream=follows_upstream)
+    second = first.sibling()
+    sounds = [voice((1.5, True)), voice((0.4, False), (1.1, True))]
+    blocks = []
+    for sound in sounds:
+        cutter = BlockCutter(1.0, first.before_s, first.after_s, FPS)
+        blocks.append([*cutter.push(sound), *cutter.finish()])
+    for one, other in zip(*blocks, strict=True):
+        for hears, block in ((first, one), (second, other)):
+            alone = Hearing(listener, FPS, None, follows_upstream=follows_upstream)
+            np.testing.assert_array_equal(hears.features(block), alone.features(block))
+
+
+def test_the_first_block_finds_the_nets_warm(nets: Nets) -> None:
+    hears = hearing(nets)
+    hears.warm_up()
+    assert hears.num_silent == 0
+    np.testing.assert_array_equal(*(features_of(each, voice((0.5, True)), []) for each in (hears, hearing(nets))))
+
+
 def test_without_a_gate_every_frame_speaks(nets: Nets) -> None:
     hears = hearing(nets, has_gate=False)
     assert (features_of(hears, voice((0.5, False)), [])[:, -1] == 1).all()

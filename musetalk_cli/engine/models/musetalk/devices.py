@@ -21,7 +21,7 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
     chosen = torch.device(_find_device() if device == "auto" else device)
     _check(chosen)
     dtype = DTYPES["fp32" if chosen.type == "cpu" else "fp16"] if precision == "auto" else DTYPES[precision]
-    if chosen.type == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
+    if chosen.type == "cuda" and dtype == torch.bfloat16 and not _has_bf16(chosen):
         raise ModelError(f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint="use --precision fp16")
     return Precision(chosen, dtype)
 
@@ -37,6 +37,11 @@ def _find_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _check(device: torch.device) -> None:

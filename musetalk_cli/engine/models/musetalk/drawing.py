@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.attention import Looked
+from musetalk_cli.engine.models.musetalk.attention import KeyValue, Looked
 from musetalk_cli.engine.models.musetalk.graphs import Graphs
 from musetalk_cli.engine.models.musetalk.unet import View
 from musetalk_cli.engine.models.musetalk.vae import to_bgr
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # The sizes of batches where a size costs something before its first batch; others are filled up.
 CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 COMPILED_CPU_SIZES = (1,)
-MAX_COMPILED = 64  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
+MAX_COMPILED = 128  # of one net, for all sizes and devices; beyond PyTorch's own limit of 8 it would go on uncompiled
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +29,19 @@ log = logging.getLogger(__name__)
 class Drawing:
     """``draw`` for one device. One thread at a time, in inference mode.
 
-    ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs.
+    ``sizes``: the batches that it takes, ascending; empty if all. On a CUDA device they are recorded as graphs, and
+    ``asked_sizes``, which are going to be asked for, are among them.
     ``is_compiled``: torch.compile makes kernels for this machine. On a CPU only for the UNet, whose weights are packed
     once that way; the decoder was faster without in a trial.
     """
 
-    def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool) -> None:
-        self._nets = nets
-        self._device = device
-        self._predict: Callable[..., Tensor] = nets.unet.predict
-        self._decode: Callable[[Tensor], Tensor] = nets.decoder
+    def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> None:
         is_cuda = device.type == "cuda"
-        self.sizes = CUDA_SIZES if is_cuda else COMPILED_CPU_SIZES if is_compiled else ()
-        if is_compiled:
-            self._compile(has_decoder=is_cuda)
+        self.sizes = choose_sizes(device, is_compiled=is_compiled, asked_sizes=asked_sizes)
+        predict: Callable[..., Tensor] = _Compiled(nets.unet.predict) if is_compiled else nets.unet.predict
+        decode: Callable[..., Tensor] = _Compiled(nets.decoder) if is_compiled and is_cuda else nets.decoder
+        # Not a method: recordings that refer to what holds them would keep the GPU's memory after the last use.
+        self._draw = partial(_draw, nets.unet.split, predict, decode)
         self._graphs = Graphs(self._draw, device) if is_cuda else None
 
     def draw(self, view: View, sound: Tensor) -> Tensor:
@@ -50,20 +50,32 @@ class Drawing:
         return self._graphs(*inputs) if self._graphs else self._draw(*inputs)
 
     def warm_up(self, view: View, sound: Tensor) -> None:
-        """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError."""
+        """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError, as ``Graphs`` does."""
         if self._graphs:
             self._graphs.record(view.entry, *view.looked, sound)
         else:
             self._draw(view.entry, *view.looked, sound)
 
-    def _draw(self, entry: Tensor, picture: Tensor, tokens: Tensor, query: Tensor, sound: Tensor) -> Tensor:
-        view = View(entry, Looked(picture, tokens, query))
-        return to_bgr(self._decode(self._predict(view, self._nets.unet.split(sound))))
 
-    def _compile(self, *, has_decoder: bool) -> None:
-        self._predict = _Compiled(self._nets.unet.predict)
-        if has_decoder:
-            self._decode = _Compiled(self._nets.decoder)
+def choose_sizes(device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> tuple[int, ...]:
+    """Those of Drawing."""
+    if device.type == "cuda":
+        return tuple(sorted({*CUDA_SIZES, *asked_sizes}))
+    return COMPILED_CPU_SIZES if is_compiled else ()
+
+
+def _draw(
+    split: Callable[[Tensor], list[KeyValue]],
+    predict: Callable[..., Tensor],
+    decode: Callable[..., Tensor],
+    entry: Tensor,
+    picture: Tensor,
+    tokens: Tensor,
+    query: Tensor,
+    sound: Tensor,
+) -> Tensor:
+    view = View(entry, Looked(picture, tokens, query))
+    return to_bgr(decode(predict(view, split(sound))))
 
 
 class _Compiled:

@@ -12,6 +12,7 @@ import torch
 
 from musetalk_cli.engine.colour import as_bytes
 from musetalk_cli.engine.messages import ByteArray, FloatArray
+from musetalk_cli.engine.models.musetalk.drawing import CUDA_SIZES
 from musetalk_cli.engine.models.musetalk.painting import FacePainter
 from musetalk_cli.engine.models.musetalk.placement import PlacedFace, Placing, nothing
 
@@ -63,10 +64,21 @@ class FaceMaker:
         other._placing = placing
         return other
 
-    def warm_up(self, batch_size: int) -> None:
-        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for, on every device."""
-        for painter, views in self._lanes:
-            painter.warm_up(views, painter.sizes_up_to(batch_size))
+    def warm_up(self, batch_size: int) -> bool:
+        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for, on every device; whether
+        there was memory for all of it."""
+        is_ready = [painter.warm_up(views, painter.sizes_up_to(batch_size)) for painter, views in self._lanes]
+        return all(is_ready)
+
+
+def asked_sizes(batch_size: int, *, has_half_rate: bool) -> tuple[int, ...]:
+    """How many faces batches of up to ``batch_size`` frames ask a painter for, where all frames speak: of the whole
+    batch, and at half rate, which makes other numbers of them, of all powers of two below.
+    """
+    if not has_half_rate:
+        return (batch_size,)
+    lengths = {batch_size, *(size for size in CUDA_SIZES if size < batch_size)}
+    return tuple(sorted({len(choose_painted(range(length))) for length in lengths}))
 
 
 def choose_painted(rows: Sequence[int]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from fractions import Fraction
 
 import numpy as np
@@ -22,7 +21,9 @@ class Hearing:
         self, listener: Listener, frame_rate: Fraction, gate: SilenceGate | None, *, follows_upstream: bool = False
     ) -> None:
         scheme = UpstreamFeatures if follows_upstream else AnchoredFeatures
+        self._listener = listener
         self._scheme = scheme(listener, frame_rate)
+        self._follows_upstream = follows_upstream
         self._gate = gate
         self._frame_rate = frame_rate
         self._dim = STEPS_PER_FRAME * listener.step_dim
@@ -38,10 +39,12 @@ class Hearing:
         return np.concatenate([heard, weights[:, None]], axis=1)
 
     def sibling(self) -> Hearing:
-        """The same for another stream; anchored features keep nothing of this one."""
-        other = copy.copy(self)
-        other.num_silent = 0
-        return other
+        """The same for another stream."""
+        return Hearing(self._listener, self._frame_rate, self._gate, follows_upstream=self._follows_upstream)
+
+    def warm_up(self) -> None:
+        """Do beforehand what the first block would wait for. Raises torch.OutOfMemoryError."""
+        self._listener.listen(np.zeros(0, np.float32))
 
     def _weigh(self, block: AudioBlock) -> FloatArray:
         if self._gate is None:

@@ -76,7 +76,8 @@ class PhaseUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, dim, height, width = x.shape
         phases = self.conv(x)
-        y = x.new_empty(batch, dim, 2 * height, 2 * width).to(memory_format=torch.channels_last)
+        shape = (batch, dim, 2 * height, 2 * width)
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for phase in range(4):
             row, column = divmod(phase, 2)
             part = phases[:, phase * dim : (phase + 1) * dim, row : row + height, column : column + width]

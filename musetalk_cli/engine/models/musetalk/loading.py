@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -195,13 +194,17 @@ def assemble(
 
 
 def copy_nets(nets: Nets, device: torch.device) -> Nets:
-    """The same nets on another device. Raises torch.OutOfMemoryError."""
-    return Nets(
-        version=nets.version,
-        unet=copy.deepcopy(nets.unet).to(device),
-        decoder=copy.deepcopy(nets.decoder).to(device),
-        whisper=copy.deepcopy(nets.whisper).to(device),
-    )
+    """The same painting nets on another device; Whisper's is shared, as one device hears for all.
+
+    Tensor by tensor, so that nothing is there twice on the first device meanwhile. Raises ModelError.
+    """
+    return dataclasses.replace(nets, unet=_copy(nets.unet, device), decoder=_copy(nets.decoder, device))
+
+
+def _copy(net: Net, device: torch.device) -> Net:
+    state = net.state_dict()
+    dtype = next(iter(state.values())).dtype
+    return place(build(type(net), net.config), dict(state), device, dtype)
 
 
 def folded_unet_config(config: UNetConfig, precision: Precision) -> UNetConfig:

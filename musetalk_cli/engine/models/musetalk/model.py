@@ -9,13 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.parts import FaceParts
 from musetalk_cli.engine.colour import even_size
 from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker
+from musetalk_cli.engine.models.musetalk.faces import FaceMaker, asked_sizes
 from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.hearing import Hearing
 from musetalk_cli.engine.models.musetalk.listening import WhisperListener
@@ -52,6 +52,7 @@ class MuseTalkModel:
         others: Sequence[Nets] = (),
         is_compiled: bool = False,
         has_half_rate: bool = False,
+        batch_size: int = 8,
     ) -> None:
         """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
 
@@ -59,8 +60,8 @@ class MuseTalkModel:
         silence too. ``note`` is put beside the model's name. ``masks`` replace those of ``parts``. With ``upstream``,
         sound is heard and faces are put into frames as by the official script, which needs 30 s of sound behind a
         block: for files only. ``others``: the same nets on further devices, which share the batches. ``is_compiled`` as
-        ``Drawing`` takes it, ``has_half_rate`` as ``FaceMaker`` does. Raises AvatarError when the parts do not fit the
-        avatar.
+        ``Drawing`` takes it, ``has_half_rate`` as ``FaceMaker`` does. ``batch_size``: the largest batch to be ready
+        for. Raises AvatarError when the parts do not fit the avatar.
         """
         count = avatar.frames.num_frames
         if not count == len(parts.boxes) == len(latents):
@@ -73,13 +74,14 @@ class MuseTalkModel:
         listener = WhisperListener(nets.whisper, is_original=nets.version == "1.0" and not upstream)
         self._hearing = Hearing(listener, frame_rate, gate, follows_upstream=upstream is not None)
         self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
-        boxes = _boxes_in_frames(parts, avatar, height_px)
-        self._painter, *further = [FacePainter(each, is_compiled=is_compiled) for each in (nets, *others)]
+        sizes = asked_sizes(batch_size, has_half_rate=has_half_rate)
+        painters = [FacePainter(each, is_compiled=is_compiled, asked_sizes=sizes) for each in (nets, *others)]
+        self._painter, *further = painters
+        self._batch_size = batch_size
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
-        placing: Callable[[int], Placing] = Placements(boxes, parts.masks if masks is None else masks)
-        if upstream:
-            placing = UpstreamPlacements(avatar.resized(height_px).frames, boxes, upstream)
+        self._masks, self._upstream = masks, upstream
+        placing = self._placing(avatar, parts, height_px)
         self._maker = FaceMaker(self._painter, latents, placing, others=further, has_half_rate=has_half_rate)
 
     @property
@@ -101,27 +103,33 @@ class MuseTalkModel:
     def sibling(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
         """A model of its own on the same nets and latents, for frames of another size or for another stream.
 
-        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in pictures of any size.
+        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in pictures of any size. Masks
+        or classes that the constructor was given are those of the faces still.
         """
         other = copy.copy(self)
         other._hearing = self._hearing.sibling()
-        other._maker = self._maker.sibling(Placements(_boxes_in_frames(parts, avatar, height_px), parts.masks))
+        other._maker = self._maker.sibling(self._placing(avatar, parts, height_px))
         return other
 
-    def warm_up(self, batch_size: int) -> float:
-        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for: seconds that it took.
-
-        Raises torch.OutOfMemoryError.
-        """
-        started = time.perf_counter()
-        self._maker.warm_up(batch_size)
-        return time.perf_counter() - started
+    def warm_up(self) -> bool:
+        """Do beforehand what the first block and its batches would wait for; whether there was memory for all of it."""
+        try:
+            self._hearing.warm_up()
+        except OutOfMemoryError:
+            return False
+        return self._maker.warm_up(self._batch_size)
 
     def time_one_face(self) -> float:
         """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""
         started = time.perf_counter()
         self._painter.paint(self._painter.hold(self._latents[:1]), np.zeros((1, self._num_features), np.float32))
         return time.perf_counter() - started
+
+    def _placing(self, avatar: Avatar, parts: FaceParts, height_px: int) -> Callable[[int], Placing]:
+        boxes = _boxes_in_frames(parts, avatar, height_px)
+        if self._upstream:
+            return UpstreamPlacements(avatar.resized(height_px).frames, boxes, self._upstream)
+        return Placements(boxes, parts.masks if self._masks is None else self._masks)
 
 
 def _boxes_in_frames(parts: FaceParts, avatar: Avatar, height_px: int) -> NDArray[np.int32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -116,6 +117,7 @@ def open_model(
         others=others,
         is_compiled=settings.is_compiled,
         has_half_rate=settings.has_half_rate,
+        batch_size=settings.batch_size,
     )
     places = " and ".join(map(describe_device, precisions))
     tell(f"{model.name} on {places}, masks from {'face parsing' if maps else 'landmarks'}")
@@ -180,12 +182,12 @@ def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.dev
         return
     if settings.is_compiled:
         tell("compiling MuseTalk for this machine, which takes minutes the first time")
-    try:
-        seconds = model.warm_up(settings.batch_size)
-    except torch.OutOfMemoryError:
+    started = time.perf_counter()
+    if model.warm_up():
+        seconds = time.perf_counter() - started
+        tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
+    else:
         tell(f"not enough memory on {device} to make all sizes of batches ready; those that are not will be slower")
-        return
-    tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
 
 
 def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None:

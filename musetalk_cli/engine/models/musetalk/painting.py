@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -76,11 +76,12 @@ class FacePainter:
     from then on, which is logged once.
     """
 
-    def __init__(self, nets: Nets, *, is_compiled: bool = False) -> None:
+    def __init__(self, nets: Nets, *, is_compiled: bool = False, asked_sizes: Sequence[int] = ()) -> None:
+        """``is_compiled`` and ``asked_sizes`` as ``Drawing`` takes them."""
         self._nets = nets
         weight = nets.unet.conv_in.weight
         self._device, self._dtype = weight.device, weight.dtype
-        self._drawing = Drawing(nets, self._device, is_compiled=is_compiled)
+        self._drawing = Drawing(nets, self._device, is_compiled=is_compiled, asked_sizes=asked_sizes)
         self._sounds = Sounds(nets.unet, nets.whisper.config.num_levels)
         self._copies = make_copies(self._device)
         sizes = self._drawing.sizes
@@ -109,14 +110,31 @@ class FacePainter:
             return Painting(tuple(self._submit_all(views, frames, features)))
 
     @torch.inference_mode()
-    def warm_up(self, views: Views, sizes: Sequence[int]) -> None:
-        """Do beforehand what the first batches of these sizes would wait for."""
+    def warm_up(self, views: Views, sizes: Sequence[int]) -> bool:
+        """Do beforehand what the first batches of these sizes would wait for; whether there was memory for them all.
+
+        The largest comes first, as the others share its memory.
+        """
         with self._lock, self._on_device():
-            dim = STEPS_PER_FRAME * self._nets.whisper.config.num_levels * self._nets.unet.config.audio_dim
-            views.fill()
-            for size in sizes:
-                features = np.zeros((size, dim), np.float32)
-                self._drawing.warm_up(views.pick([0] * size), self._sounds.hear(features, self._copies.upload))
+            is_ready = [self._try(views.fill)]
+            is_ready += [self._try(self._warm_up, views, size) for size in sorted(sizes, reverse=True)]
+            return all(is_ready)
+
+    def _warm_up(self, views: Views, size: int) -> None:
+        dim = STEPS_PER_FRAME * self._nets.whisper.config.num_levels * self._nets.unet.config.audio_dim
+        sound = self._sounds.hear(np.zeros((size, dim), np.float32), self._copies.upload)
+        self._drawing.warm_up(views.pick([0] * size), sound)
+
+    def _try(self, step: Callable[..., None], *args: Any) -> bool:
+        """Whether there was memory for it."""
+        try:
+            step(*args)
+        except torch.OutOfMemoryError:
+            pass
+        else:
+            return True
+        self._free()  # behind the clause, in which the error still holds on to all that was made
+        return False
 
     def _submit_all(self, views: Views, frames: Sequence[int], features: FloatArray) -> list[Collect]:
         parts: list[Collect] = []
@@ -151,9 +169,12 @@ class FacePainter:
         """The size in which a batch is made."""
         return next((size for size in self._drawing.sizes if size >= count), count)
 
-    def _shrink(self, failed: int) -> None:
+    def _free(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _shrink(self, failed: int) -> None:
+        self._free()
         if failed == 1:
             raise ModelError(
                 f"not enough memory on {self._device} to make a single face",

@@ -57,6 +57,7 @@ class TinyDecoder(nn.Module):
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()
+        self.config = config
         self.decoder = Layers(config)
 
     def forward(self, latents: Tensor) -> Tensor:

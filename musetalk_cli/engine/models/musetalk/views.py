@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from musetalk_cli.engine.models.musetalk.attention import Looked
@@ -15,6 +17,8 @@ from musetalk_cli.engine.models.musetalk.unet import View
 KEPT_BYTES = 1 << 28
 # Frames that are looked at together where all are wanted beforehand.
 LOOK_BATCH = 8
+
+log = logging.getLogger(__name__)
 
 
 class Views:
@@ -61,16 +65,25 @@ class Views:
     def _keep(self, new: list[int]) -> bool:
         """Whether there was room for all of them."""
         parts = _flatten(self._look_at(new))
-        if not self._store:
-            num_rows = min(len(self._latents), self._limit_bytes // bytes_per_frame(parts))
-            if num_rows < len(new):
-                return False
-            self._store = [part.new_empty((num_rows, *part.shape[1:])) for part in parts]
+        if not self._store and not self._reserve(parts):
+            return False
         first = len(self._rows)
+        if first + len(new) > len(self._store[0]):
+            return False
         for kept, part in zip(self._store, parts, strict=True):
             kept[first : first + len(new)] = part
         self._rows |= {index: first + offset for offset, index in enumerate(new)}
         return True
+
+    def _reserve(self, parts: Sequence[Tensor]) -> bool:
+        """Make room for as many frames as may be kept. Without memory for it, none are from then on."""
+        num_rows = min(len(self._latents), self._limit_bytes // bytes_per_frame(parts))
+        try:
+            self._store = [part.new_empty((num_rows, *part.shape[1:])) for part in parts]
+        except torch.OutOfMemoryError:
+            self._limit_bytes = 0
+            log.warning("not enough memory to keep what is seen of an avatar, which makes batches a little slower")
+        return bool(self._store)
 
 
 def bytes_per_frame(parts: Sequence[Tensor]) -> int:
