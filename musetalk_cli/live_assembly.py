@@ -74,7 +74,7 @@ def open_targets(
         destination = parse_destination(output, overwrite=overwrite)
         places.add(destination.url if destination else output)
         if destination:
-            targets.append(RemuxTarget(destination, ffmpeg, tell))
+            targets.append(RemuxTarget(destination, ffmpeg, config.video.frame_rate, tell))
         else:
             targets.append(LocalTarget(open_sink(output, overwrite=overwrite), tell))
     if len(places) < len(outputs):

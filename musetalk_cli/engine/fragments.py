@@ -117,7 +117,8 @@ def is_whole_file(path: Path) -> bool:
         return at == num_bytes > 0
 
 
-def _boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kind and the body of each box in a row of them."""
     at = 0
     while at + BOX_HEADER_BYTES <= len(body):
         size = max(BOX_HEADER_BYTES, int.from_bytes(body[at : at + 4], "big"))
@@ -125,17 +126,22 @@ def _boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += size
 
 
-def _find(body: bytes, *path: bytes) -> bytes:
+def find_boxes(body: bytes, name: bytes) -> list[bytes]:
+    """The bodies of all boxes of that name in a row of them."""
+    return [inner for kind, inner in boxes_in(body) if kind == name]
+
+
+def find_box(body: bytes, *path: bytes) -> bytes:
     """The body of the first box under a path of names, empty when there is none."""
     for name in path:
-        body = next((inner for kind, inner in _boxes_in(body) if kind == name), b"")
+        body = next(iter(find_boxes(body, name)), b"")
     return body
 
 
 def _find_video_track(moov: bytes) -> int | None:
-    for kind, track in _boxes_in(moov):
-        if kind == b"trak" and _find(track, b"mdia", b"hdlr")[8:12] == b"vide":
-            header = _find(track, b"tkhd")
+    for track in find_boxes(moov, b"trak"):
+        if find_box(track, b"mdia", b"hdlr")[8:12] == b"vide":
+            header = find_box(track, b"tkhd")
             at = 20 if header[:1] == b"\1" else 12
             return int.from_bytes(header[at : at + 4], "big")
     return None
@@ -143,9 +149,9 @@ def _find_video_track(moov: bytes) -> int | None:
 
 def _read_pictures(moof: bytes, video_track: int | None) -> tuple[int, bool]:
     """How many pictures a fragment holds, and whether the first is a keyframe."""
-    for kind, traf in _boxes_in(moof):
-        header, run = _find(traf, b"tfhd"), _find(traf, b"trun")
-        if kind != b"traf" or int.from_bytes(header[4:8], "big") != video_track or not run:
+    for traf in find_boxes(moof, b"traf"):
+        header, run = find_box(traf, b"tfhd"), find_box(traf, b"trun")
+        if int.from_bytes(header[4:8], "big") != video_track or not run:
             continue
         num_pictures = int.from_bytes(run[4:8], "big")
         return num_pictures, num_pictures > 0 and not _first_flags(header, run) & NO_KEYFRAME

@@ -7,9 +7,11 @@ import select
 import subprocess
 import time
 from collections.abc import Callable
+from fractions import Fraction
 
 from musetalk_cli.engine.destinations import Destination
 from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
+from musetalk_cli.engine.flv import FlvPacker
 from musetalk_cli.engine.fragments import Piece
 from musetalk_cli.engine.hls import HlsFolder, SegmentCheck
 from musetalk_cli.engine.targets import Target
@@ -20,15 +22,17 @@ FREEZE_S = 5.0
 CONNECT_S = 10.0
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 10.0
 WAKE_S = 0.1
+# It reads until it has met both streams, which is at once, but no further than this.
+PROBE_BYTES = 1_000_000
 
 
 def build_remux_args(ffmpeg: str, destination: Destination) -> list[str]:
-    """ffmpeg's arguments: a fragmented MP4 on stdin, repacked for the destination."""
+    """ffmpeg's arguments: FLV on stdin, repacked for the destination."""
     # Not nobuffer too: it throws away what was read to look at the stream, a whole group of pictures.
-    at_once = ["-probesize", "32", "-analyzeduration", "0"]
+    at_once = ["-probesize", str(PROBE_BYTES), "-fpsprobesize", "0"]
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"]
     copy = ["-map", "0", "-c", "copy", "-flush_packets", "1"]
-    return [ffmpeg, *quiet, "-f", "mp4", *at_once, "-i", "pipe:0", *copy, *destination.options, destination.url]
+    return [ffmpeg, *quiet, "-f", "flv", *at_once, "-i", "pipe:0", *copy, *destination.options, destination.url]
 
 
 class RemuxTarget(Target):
@@ -37,8 +41,11 @@ class RemuxTarget(Target):
     A child that ends or is stuck is replaced, after a back-off, and the stream goes on there with the next keyframe.
     """
 
-    def __init__(self, destination: Destination, ffmpeg: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, destination: Destination, ffmpeg: str, frame_rate: Fraction, tell: Callable[[str], None]
+    ) -> None:
         super().__init__(destination.name, tell)
+        self._frame_rate = frame_rate
         self._destination = destination
         self._ffmpeg = ffmpeg
         self._child: FfmpegProcess | None = None
@@ -119,8 +126,9 @@ class RemuxTarget(Target):
         return True
 
     def _feed(self, child: FfmpegProcess, first: Piece) -> str | None:
+        packer = FlvPacker(self._header, self._frame_rate)
         piece: Piece | None = first
-        data = self._header + first.data
+        data = packer.begin() + packer.pack(first.data)
         started = time.monotonic()
         while piece is not None:
             try:
@@ -134,7 +142,7 @@ class RemuxTarget(Target):
             if piece.is_keyframe and (damage := self._find_damage()):
                 return damage
             piece = self.ring.take()
-            data = piece.data if piece else b""
+            data = packer.pack(piece.data) if piece else b""
         return None
 
     def _find_damage(self) -> str | None:

@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from musetalk_cli.engine.remux import RemuxTarget, build_remux_args
 from musetalk_cli.engine.targets import LocalTarget, Ring, Target
 from musetalk_cli.errors import SinkError
 from tests.media import read_pictures
+
+RATE = Fraction(25)
 
 
 def piece(number: int, *, is_keyframe: bool = False) -> Piece:
@@ -236,7 +239,9 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, ha
         (tmp_path / "live" / "index.00099.m4s").touch()
     destination = parse_destination(f"{tmp_path}/live/", overwrite=has_old)
     assert destination
-    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
+    fan_out = FanOut(
+        [RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None, waits=True
+    )
     send(fan_out, stream)
     fan_out.close(is_whole=True, is_final=True)
     playlist = (tmp_path / "live" / "index.m3u8").read_text()
@@ -254,7 +259,9 @@ def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path
     long = subprocess.run(command, capture_output=True, check=True)
     destination = parse_destination(f"{tmp_path}/-x:ü/", overwrite=False)
     assert destination
-    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None, waits=True)
+    fan_out = FanOut(
+        [RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None, waits=True
+    )
     send(fan_out, long.stdout)
     fan_out.close(is_whole=True, is_final=True)
     listed = (tmp_path / "-x:ü" / "index.m3u8").read_text().count(".m4s")
@@ -273,7 +280,7 @@ def test_hls_on_a_full_disk_is_told(stream: bytes, ffmpeg: str, tmp_path: Path, 
     assert destination
     told: list[str] = []
     others = local(Collector("good")) if has_company else []
-    fan_out = FanOut([RemuxTarget(destination, ffmpeg, told.append), *others], "retry", told.append, waits=True)
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, RATE, told.append), *others], "retry", told.append, waits=True)
     send(fan_out, stream)
     with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
         fan_out.close(is_whole=True, is_final=True)
@@ -288,7 +295,7 @@ def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Pa
     assert destination
     for others in (local(Collector("good")), []):
         told: list[str] = []
-        fan_out = FanOut([RemuxTarget(destination, str(program), told.append), *others], "retry", told.append)
+        fan_out = FanOut([RemuxTarget(destination, str(program), RATE, told.append), *others], "retry", told.append)
         send(fan_out, stream)
         with nullcontext() if others else pytest.raises(SinkError, match="no space left"):
             fan_out.close(is_whole=True, is_final=True)
@@ -298,7 +305,7 @@ def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Pa
 def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg: str) -> None:
     destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
     assert destination
-    fan_out = FanOut([RemuxTarget(destination, ffmpeg, lambda text: None)], "retry", lambda text: None)
+    fan_out = FanOut([RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None)
     with pytest.raises(SinkError, match="refused") as caught:
         for start in range(0, len(stream), 1_000):
             fan_out.write(stream[start : start + 1_000])

@@ -1,0 +1,66 @@
+"""The FLV that repacking children are fed with, against the MP4 that it is made from, as ffmpeg reads both."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.engine.flv import FlvPacker
+from musetalk_cli.engine.fragments import FragmentSplitter
+
+RATE = Fraction(30_000, 1_001)
+PICTURES = ["-f", "lavfi", "-i", f"testsrc2=size=64x64:rate={RATE}"]
+SOUND = ["-f", "lavfi", "-i", "aevalsrc=sin(440*t)|sin(550*t):s=48000"]
+FRAGMENTED = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"]
+
+
+def encode(ffmpeg: str, *options: str) -> bytes:
+    command = [ffmpeg, "-v", "error", *PICTURES, *SOUND, "-t", "4", "-g", "20", *options, *FRAGMENTED]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def read_packets(ffmpeg: str, path: Path) -> dict[str, list[tuple[float, float, str]]]:
+    """Of each stream: when each packet is decoded and shown, in seconds, and the sum of its bytes."""
+    command = [ffmpeg, "-v", "error", "-copyts", "-i", str(path), "-map", "0", "-c", "copy", "-f", "framecrc", "pipe:1"]
+    lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+    bases = {line[4]: line.split()[-1] for line in lines if line.startswith("#tb")}
+    packets: dict[str, list[tuple[float, float, str]]] = {stream: [] for stream in bases}
+    for line in lines:
+        if not line.startswith("#"):
+            stream, decoded, shown, _, num_bytes, checksum, *_ = (field.strip() for field in line.split(","))
+            unit_s = int(bases[stream].split("/")[0]) / int(bases[stream].split("/")[1])
+            packets[stream].append((int(decoded) * unit_s, int(shown) * unit_s, f"{num_bytes} {checksum}"))
+    return packets
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-preset", "ultrafast", "-tune", "zerolatency", "-frag_duration", "20000"),
+        ("-preset", "veryfast", "-bf", "2"),
+    ],
+)
+def test_every_packet_arrives_unchanged_and_within_a_millisecond(
+    ffmpeg: str, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    stream = encode(ffmpeg, *options)
+    header, *pieces = FragmentSplitter().feed(stream)
+    packer = FlvPacker(header.data, RATE)
+    (tmp_path / "a.mp4").write_bytes(stream)
+    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(piece.data) for piece in pieces))
+    expected, found = (read_packets(ffmpeg, tmp_path / name) for name in ("a.mp4", "a.flv"))
+    assert sorted(map(len, expected.values())) == sorted(map(len, found.values()))
+    assert min(map(len, found.values())) > 100
+    for stream_number, packets in expected.items():
+        for one, other in zip(packets, found[stream_number], strict=True):
+            assert one[2] == other[2]
+            assert one[:2] == pytest.approx(other[:2], abs=0.0011)
+
+
+def test_what_has_no_samples_is_nothing(ffmpeg: str) -> None:
+    header, *pieces = FragmentSplitter().feed(encode(ffmpeg, "-preset", "ultrafast"))
+    assert not pieces[-1].num_pictures, "the index at the end"
+    assert FlvPacker(header.data, RATE).pack(pieces[-1].data) == b""
