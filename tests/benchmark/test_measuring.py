@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,18 @@ def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) ->
 def test_an_encoder_that_fails_is_told(subject: Subject) -> None:
     with pytest.raises(EncoderError):
         run_pipeline(replace(subject, codec="no-such-codec"), speech(0.4), is_brought_up=True)
+
+
+@pytest.mark.timeout(20)
+def test_a_fresh_command_may_say_more_than_a_pipe_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    talker = tmp_path / "python"
+    talker.write_text(
+        "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho 'it was too much' >&2\nexit 1\n"
+    )
+    talker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(talker))
+    with pytest.raises(StageError, match="failed: it was too much"):
+        measure_start(Config(), speech(0.2), 1)
 
 
 def test_a_fresh_command_that_fails_is_told() -> None:
