@@ -42,12 +42,12 @@ class CallLog:
         self.calls.append((time.perf_counter() - started_s, num_frames))
 
 
-def measure_rates(subject: Subject, effort: Effort) -> Rates:
-    """The model loop and the pipeline in turn, round after round. Raises MuseTalkError."""
+def measure_rates(subject: Subject, effort: Effort, model_fps: float | None = None) -> Rates:
+    """The model loop, unless its rate is known, and the pipeline in turn, round after round. Raises MuseTalkError."""
     sound = speech(effort.seconds)
     loops, runs = [], []
     for _ in range(effort.num_rounds):
-        loops.append(run_model_loop(subject, sound))
+        loops.append(run_model_loop(subject, sound) if model_fps is None else model_fps)
         runs.append(run_pipeline(subject, sound, is_brought_up=not effort.is_brief))
     delivered, firsts = zip(*runs, strict=True)
     return Rates(Spread.of(loops), Spread.of(delivered), Spread.of(firsts))
@@ -56,13 +56,17 @@ def measure_rates(subject: Subject, effort: Effort) -> Rates:
 def measure_stages(subject: Subject, effort: Effort) -> Mapping[str, StageFigures]:
     """Every stage by itself, with a block at most, on one thread; the encoder on as many as it takes.
 
-    Raises MuseTalkError.
+    What is heard is a whole block even where few faces are made of it. Raises MuseTalkError.
     """
     sound = speech(min(effort.seconds, subject.settings.block_s))
     logs = {name: CallLog() for name in STAGES}
     for _ in range(effort.num_rounds):
         pictures = run_stages(subject, sound, logs)
         logs["encode"].calls += run_encoder(subject, pictures, sound)
+    if effort.is_brief:
+        logs["features"] = CallLog()
+        for _ in make_batches(subject, speech(subject.settings.block_s), logs["features"]):
+            pass
     return {name: StageFigures.of(log.calls) for name, log in logs.items()}
 
 

@@ -57,7 +57,7 @@ def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) 
     from musetalk_cli.engine.models.musetalk import devices
 
     monkeypatch.setattr(devices, "_check", lambda device: None)  # that it is there
-    monkeypatch.setattr("musetalk_cli.benchmark.ceiling._measure_tflops", lambda chosen: 1.0 + chosen.device.index)
+    monkeypatch.setattr("musetalk_cli.benchmark.ceiling.measure_tflops", lambda chosen: 1.0 + chosen.device.index)
     ceiling = measure_ceiling("cuda:0,2", "fp16")
     assert (ceiling.device, ceiling.precision, ceiling.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
 

@@ -101,7 +101,7 @@ def test_the_report_has_everything() -> None:
 def test_a_neural_model_is_held_against_the_arithmetic() -> None:
     text = describe(result(ceiling=Ceiling("cuda", "float16", 790.0, 987.5)))
     assert "| warp on cuda, float16 " in text
-    assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the nets as published" in text
+    assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the full nets as published" in text
 
 
 def test_a_sweep_has_a_row_for_each_value() -> None:
@@ -126,7 +126,8 @@ def test_a_slow_model_makes_fewer_faces(face_s: float, num_frames: int) -> None:
     assert effort.seconds * FPS == pytest.approx(num_frames)
     assert effort.is_brief == (num_frames < 100)
     assert len(effort.sizes) == (1 if effort.is_brief else 3)
-    assert ("few were made" in effort.note) == effort.is_brief
+    assert (f"each figure is of {num_frames} faces" in effort.note) == effort.is_brief
+    assert effort.is_least == (num_frames == LEAST_FRAMES)
     asked = choose_effort(Wish(seconds=2.0, num_rounds=5), SIZES, face_s, FPS)
     assert (asked.seconds, asked.num_rounds) == (2.0, 5)
 
