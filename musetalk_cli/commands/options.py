@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +33,7 @@ ModelOption = Annotated[
     str | None, typer.Option("--model", help="Lip-sync model: auto, warp, musetalk-1.5 or musetalk-1.0.")
 ]
 DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
+DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
 RandomWeightsOption = Annotated[
     bool | None, typer.Option("--random-weights", help="MuseTalk with weights by lot, to measure: it paints noise.")
@@ -50,6 +53,14 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches ma
 ConfigOption = Annotated[
     list[Path] | None, typer.Option("--config", help="YAML file with settings; later ones win.", show_default=False)
 ]
+# For ``with_settings``: what every command that makes faces has.
+MODEL_OPTIONS = {
+    "model": ModelOption,
+    "model_device": DeviceOption,
+    "precision": PrecisionOption,
+    "random_weights": RandomWeightsOption,
+}
+VIDEO_OPTIONS = {"fps": FpsOption, "size": SizeOption, "workers": WorkersOption}
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
 ]
@@ -90,6 +101,32 @@ def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
     }
     return load_config(files or (), given)
+
+
+def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options in front of its ``config``: names of KEY_OF_FLAG, and how Typer is to know them.
+
+    The command itself is not handed their values: it has them from ``settings_of``.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=option)
+            for name, option in options.items()
+        ]
+        at = [parameter.name for parameter in own].index("config")
+        parameters = [*own[:at], *shared, *own[at:]]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            command(**{name: value for name, value in values.items() if name not in options})
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
 def settings_of(context: typer.Context) -> LoadedConfig:
