@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain, cycle, islice, pairwise
+from itertools import chain, cycle, groupby, islice, pairwise
 
 import numpy as np
 
@@ -116,11 +116,12 @@ def run_stages(subject: Subject, sound: SoundArray, logs: Mapping[str, CallLog])
 
 
 def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArray) -> list[tuple[float, int]]:
-    """ffmpeg alone, fed with pictures that are there: the seconds between any two that come out, and 1.
+    """ffmpeg alone, fed with pictures that are there: the seconds from one arrival of bytes to the next, and how many
+    pictures came with that. Its start counts only where all come at once.
 
     Raises EncoderError.
     """
-    state, clock = RunState(), PictureClock()
+    state, clock, started_s = RunState(), PictureClock(), time.perf_counter()
     rate = subject.settings.frame_rate
     num_pictures, step = max(3, round(len(sound) * rate / SOUND_RATE_HZ)), round(SOUND_RATE_HZ / rate)
     parts = np.resize(sound, (num_pictures, step, 1))
@@ -138,7 +139,9 @@ def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArr
         encoder.close()
     if state.error:
         raise state.error
-    return [(after_s - before_s, 1) for before_s, after_s in pairwise(clock.times_s)]
+    arrivals = [(time_s, len(list(group))) for time_s, group in groupby(clock.times_s)]
+    gaps = [(after_s - before_s, count) for (before_s, _), (after_s, count) in pairwise(arrivals)]
+    return gaps or [(clock.times_s[-1] - started_s, num_pictures)]
 
 
 def make_batches(subject: Subject, sound: SoundArray, log: CallLog) -> Iterator[FeatureBatch]:

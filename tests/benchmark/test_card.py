@@ -70,3 +70,11 @@ def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 1_000_000 * 10**index)
     assert sum_gpu_mb("max_memory_reserved") == 111.0
+
+
+def test_a_frames_operations_are_those_that_are_counted() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    from musetalk_cli.engine.models.musetalk.loading import NetConfigs
+    from tools.neural_speed.operations import count_all
+
+    assert next(count_all(NetConfigs())).total == pytest.approx(FRAME_GFLOP, abs=0.005)

@@ -66,10 +66,12 @@ def test_sessions_share_the_machine(subject: Subject) -> None:
     assert 0 < figures.slowest_fps.median <= figures.total_fps.median
 
 
-def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) -> None:
+def test_the_encoder_alone_is_timed_from_one_arrival_to_the_next(subject: Subject) -> None:
     pictures = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
-    assert [count for _, count in run_encoder(subject, pictures, speech(0.4))] == [1] * 9
-    assert len(run_encoder(subject, pictures, speech(0.04))) == 2  # never fewer than three pictures
+    for seconds, most in ((0.4, 10), (0.04, 3)):  # never fewer than three pictures
+        calls = run_encoder(subject, pictures, speech(seconds))
+        assert 1 <= sum(count for _, count in calls) <= most
+        assert all(span_s > 0 and count > 0 for span_s, count in calls)
     with pytest.raises(EncoderError):
         run_encoder(replace(subject, codec="no-such-codec"), pictures, speech(8.0))
 
