@@ -15,10 +15,10 @@ from musetalk_cli.commands.options import (
     VIDEO_OPTIONS,
     ConfigOption,
     be_finite,
-    settings_of,
     with_settings,
 )
 from musetalk_cli.console import say
+from musetalk_cli.flags import settings_of
 
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.procedure import Result
@@ -32,7 +32,7 @@ def bench(
     config: ConfigOption = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=0.2, max=600, callback=be_finite, help="Of voice in each. [default: 4]"),
+        typer.Option("--seconds", min=0.2, max=600, callback=be_finite, help="Seconds of voice in each. [default: 4]"),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, max=100, help="Times each is repeated. [default: 3]")

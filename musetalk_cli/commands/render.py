@@ -18,12 +18,11 @@ from musetalk_cli.commands.options import (
     PrintConfigOption,
     SilenceGateOption,
     check_apart,
-    print_settings,
-    settings_of,
     with_settings,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.flags import print_settings, settings_of
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
