@@ -14,11 +14,13 @@ from musetalk_cli.benchmark.cold_start import measure_start
 from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import FrameSize
 from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_encoder, run_pipeline, run_stages
-from musetalk_cli.benchmark.runs import PipelineRun
+from musetalk_cli.benchmark.runs import HEAD_MARGIN_S, PipelineRun
 from musetalk_cli.benchmark.sessions import measure_sessions
 from musetalk_cli.benchmark.subject import Subject, open_subject
-from musetalk_cli.benchmark.workload import speech
-from musetalk_cli.config import AudioConfig, Config
+from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.config import AudioConfig, Config, VideoConfig
+from musetalk_cli.engine.encoder import NUM_LATE
+from musetalk_cli.engine.messages import SOUND_RATE_HZ
 from musetalk_cli.errors import EncoderError, StageError
 
 SIZE = FrameSize(96, 96)
@@ -58,6 +60,25 @@ def test_each_stage_logs_its_own_frames(subject: Subject) -> None:
 def test_pictures_of_a_block_come_after_its_look_ahead(subject: Subject) -> None:
     latency = measure_latency(subject, 2)
     assert subject.model.after_s < latency.first_s.least <= latency.last_s.most
+
+
+@pytest.mark.parametrize("fps", [25, 50, 60])
+def test_one_picture_of_a_block_waits_for_the_next(subject: Subject, fps: int) -> None:
+    config = replace(subject.config, video=VideoConfig(fps=fps))
+    voice, clock = PushedVoice(), PictureClock()
+    pipeline = open_subject(config, "warp", SIZE, lambda text: None).build_pipeline(voice, clock)
+    sound = speech(3.0)
+    try:
+        pipeline.start()
+        said = 0
+        for number in range(1, 6):
+            end = int((0.4 * number + subject.model.after_s + HEAD_MARGIN_S) * SOUND_RATE_HZ)
+            voice.push(sound[said:end])
+            said, num_made = end, round(0.4 * number * fps)
+            assert clock.wait_for(num_made - NUM_LATE, 20.0)
+        assert not clock.wait_for(num_made, 0.2)
+    finally:
+        pipeline.close()
 
 
 def test_sessions_share_the_machine(subject: Subject) -> None:
