@@ -8,8 +8,9 @@ from fractions import Fraction
 
 from musetalk_cli.benchmark.figures import BlockLatency, Spread
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
+from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
 from musetalk_cli.engine.blocks import frame_at
+from musetalk_cli.engine.encoder import NUM_LATE
 from musetalk_cli.engine.messages import SOUND_RATE_HZ
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.errors import StageError
@@ -59,8 +60,8 @@ class Speaker:
 def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     """Of ``num_blocks`` blocks, each said to its end when the one before is out; a first one is not counted.
 
-    A block's last picture leaves ffmpeg only with the next block, so the last that comes before it is taken: they are
-    made together. Raises MuseTalkError.
+    A block's last picture leaves ffmpeg only with the next block, so the last that comes before it is taken. Raises
+    MuseTalkError.
     """
     block_s, rate = Fraction(subject.settings.block_s).limit_denominator(1000), subject.settings.frame_rate
     voice, clock = PushedVoice(), PictureClock()
@@ -73,8 +74,9 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
             end = int((number + 1) * block_s * SOUND_RATE_HZ)
             first, behind = (frame_at((number + k) * block_s, rate) for k in (0, 1))
             speaker.leap_to(end)
-            _wait_for(pipeline, speaker, clock, range(first, behind), behind - count_held(rate))
-            said_s, last = speaker.said_at(end), min(behind, len(clock.times_s)) - 1
+            last = max(first, behind - 1 - NUM_LATE)
+            _wait_for(pipeline, speaker, clock, last + 1)
+            said_s = speaker.said_at(end)
             spans.append((clock.times_s[first] - said_s, clock.times_s[last] - said_s))
         voice.finish()
     finally:
@@ -83,14 +85,12 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     return BlockLatency(Spread.of(firsts), Spread.of(lasts))
 
 
-def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, frames: range, least: int) -> None:
-    """Speak on until these pictures have come, or ``least`` in all and then none."""
-    num_seen, quiet_s, deadline_s = 0, 0.0, time.perf_counter() + LONGEST_S
-    while num_seen < frames.stop and (num_seen < max(least, frames.start + 1) or quiet_s < QUIET_S):
+def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, num_pictures: int) -> None:
+    """Speak on until so many pictures have come."""
+    deadline_s = time.perf_counter() + LONGEST_S
+    while len(clock.times_s) < num_pictures:
         speaker.go_on()
         if pipeline.error:
             raise pipeline.error
         if time.perf_counter() > deadline_s:
-            raise StageError(f"only {num_seen} of {frames.stop} pictures came in {LONGEST_S:.0f} s")
-        quiet_s = quiet_s + PIECE_S if num_seen == len(clock.times_s) else 0.0
-        num_seen = len(clock.times_s)
+            raise StageError(f"only {len(clock.times_s)} of {num_pictures} pictures came in {LONGEST_S:.0f} s")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from musetalk_cli.benchmark.figures import Capacity, StageFigures, num_streams
 
 SHARED = "shared"
-# A pipeline that delivers this much of what its slowest stage makes alone is bounded by that stage.
+# A pipeline that delivers this much of what its slowest stage makes alone is bounded by that stage, and so is one whose
+# work is so much that stage's.
 BOUND_SHARE = 0.85
 
 
@@ -15,7 +16,8 @@ def judge(stages: Mapping[str, StageFigures], model_fps: float, delivered_fps: f
     """``model_fps``: the model with all its workers, which stands for the stage."""
     alone = {name: figures.fps for name, figures in stages.items()} | {"model": model_fps}
     slowest = min(alone, key=lambda name: alone[name])
-    is_bound = delivered_fps >= BOUND_SHARE * alone[slowest]
+    most, share = shares(stages, model_fps)[0]
+    is_bound = delivered_fps >= BOUND_SHARE * alone[slowest] or (most == slowest and share >= BOUND_SHARE)
     return Capacity(delivered_fps / fps, num_streams(delivered_fps, fps), slowest if is_bound else SHARED)
 
 

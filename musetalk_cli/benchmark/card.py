@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from musetalk_cli import __version__
-from musetalk_cli.benchmark.ceiling import Ceiling, measure_ceiling
+from musetalk_cli.benchmark.ceiling import Ceiling
 from musetalk_cli.benchmark.subject import Subject
 from musetalk_cli.model_choice import count_cores
 
@@ -24,7 +24,8 @@ ASK_S = 10.0
 
 @dataclass(frozen=True)
 class Card:
-    """``gpu`` and ``driver`` are empty where there is none; ``ceiling`` is None for a model without large nets."""
+    """``gpu`` and ``driver`` are empty where there is none; ``ceiling`` is None for a model without large nets, and
+    until it is measured."""
 
     date: str
     musetalk: str
@@ -39,11 +40,11 @@ class Card:
     libraries: dict[str, str]
     ffmpeg: str
     encoder: str
-    ceiling: Ceiling | None
+    ceiling: Ceiling | None = None
 
 
 def describe_machine(subject: Subject) -> Card:
-    """Ask the system, and measure what its arithmetic allows. Raises ModelError."""
+    """Ask the system; nothing is measured."""
     config = subject.config
     gpu, driver = ask_for_gpu()
     return Card(
@@ -62,7 +63,6 @@ def describe_machine(subject: Subject) -> Card:
         encoder=f"{subject.codec} {config.video.encoding_preset} {config.video.encoding_tune} crf {config.video.crf}"
         if subject.codec == "libx264"
         else subject.codec,
-        ceiling=None if subject.name == "warp" else measure_ceiling(config.device, config.precision),
     )
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from typing import IO
 from musetalk_cli.benchmark.figures import Spread, StartFigures
 from musetalk_cli.benchmark.workload import PictureClock
 from musetalk_cli.config import Config
+from musetalk_cli.engine.ffmpeg_process import describe_status
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.errors import StageError
 
@@ -53,19 +55,29 @@ def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
             pass_fds=(settings_fd,),
             bufsize=0,
         )
+    said: deque[bytes] = deque(maxlen=1)
+    drain = threading.Thread(target=said.extend, args=(_lines(child.stderr),), name="musetalk-fresh", daemon=True)
+    drain.start()
     try:
         rss_mb = _listen(child, sound, clock)
         child.wait()
         if child.returncode or not clock.times_s:
-            said = child.stderr.read().decode("utf-8", "replace").strip().splitlines() if child.stderr else []
-            raise StageError(f"a fresh musetalk stream failed: {said[-1] if said else child.returncode}")
+            drain.join()
+            why = said[-1].decode("utf-8", "replace").strip() if said else describe_status(child.returncode)
+            raise StageError(f"a fresh musetalk stream failed: {why}")
     finally:
         child.kill()
         child.wait()
+        drain.join()
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe:
                 pipe.close()
     return clock.times_s[0] - started_s, rss_mb
+
+
+def _lines(pipe: IO[bytes] | None) -> Iterator[bytes]:
+    """Those that are not blank, as they come: a child whose stderr nobody reads stops when the pipe is full."""
+    return (line for line in pipe or () if line.strip())
 
 
 def _listen(child: subprocess.Popen[bytes], sound: SoundArray, clock: PictureClock) -> float:

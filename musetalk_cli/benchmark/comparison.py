@@ -119,7 +119,7 @@ def _measure_speed(rig: Rig, way: Way, seconds: float, number: int = 0) -> Sampl
 
 
 def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
-    from musetalk_cli.benchmark.rig import NUM_LATE
+    from musetalk_cli.engine.encoder import NUM_LATE
 
     block_s, rate = rig.settings.block_s, float(rig.settings.frame_rate)
     run = rig.run(way, speech(_live_s(rig)), is_live=True, piece_seed=number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from musetalk_cli.benchmark.figures import FrameSize
+from musetalk_cli.errors import ConfigError
 
 SIZES = (FrameSize(512, 512), FrameSize(1280, 720), FrameSize(1920, 1080))
 SECONDS, ROUNDS = 4.0, 3
 # One measurement should take no longer than this. Of a model that would take longer, fewer faces are made, once and at
 # one size: at 5 s a face, all of it would take an hour.
 LONGEST_S = 8.0
-LEAST_FRAMES = 3  # the first batch, and one that does not wait for anything to be loaded
+LEAST_FRAMES = 2  # one that waits for all that is loaded first, and one that does not
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,15 @@ class Wish:
 @dataclass(frozen=True)
 class Effort:
     """``seconds`` of voice for each measurement, ``num_rounds`` of them at each of ``sizes``; ``note`` says why it is
-    less than usual. ``is_brief``: not even a block can be made to warm up."""
+    less than usual. ``is_brief``: not even a block can be made to warm up; ``is_least``: even the fewest faces take so
+    long that what is known already is not measured again."""
 
     seconds: float
     num_rounds: int
     sizes: tuple[FrameSize, ...]
     note: str = ""
     is_brief: bool = False
+    is_least: bool = False
 
 
 def wished_sizes(size_px: int | None) -> tuple[FrameSize, ...]:
@@ -51,9 +54,25 @@ def choose_effort(wish: Wish, sizes: tuple[FrameSize, ...], face_s: float, fps: 
     """``face_s``: how long the model takes for a face, with all its workers."""
     if is_quick(face_s, fps):
         return Effort(wish.seconds or SECONDS, wish.num_rounds or ROUNDS, sizes)
-    note = f"a face takes {face_s:.2g} s here, so few were made, and at one size"
-    seconds = max(LEAST_FRAMES, int(LONGEST_S / face_s)) / fps
-    return Effort(wish.seconds or seconds, wish.num_rounds or 1, sizes[:1], note, is_brief=True)
+    seconds = wish.seconds or max(LEAST_FRAMES, int(LONGEST_S / face_s)) / fps
+    num_faces = count_frames(seconds, fps)
+    note = f"a face takes {face_s:.2g} s here, so each figure is of {num_faces} face{'s' * (num_faces > 1)}"
+    is_least = LEAST_FRAMES * face_s > LONGEST_S
+    return Effort(seconds, wish.num_rounds or 1, sizes[:1], note, is_brief=True, is_least=is_least)
+
+
+def check_effort(wish: Wish, effort: Effort) -> None:
+    """Raise ConfigError where so few faces would be made that the values of a sweep would not differ."""
+    if effort.is_least and wish.sweep in ("batch", "block") and wish.seconds is None:
+        raise ConfigError(
+            f"--sweep {wish.sweep}: {effort.note}, too few to tell the values apart",
+            hint="give --seconds to measure all the same",
+        )
+
+
+def count_frames(seconds: float, fps: float) -> int:
+    """That a voice of this length has."""
+    return max(1, round(seconds * fps))
 
 
 def is_quick(face_s: float, fps: float) -> bool:

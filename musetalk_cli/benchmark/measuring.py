@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain, cycle, islice, pairwise
+from itertools import chain, cycle, groupby, islice, pairwise
 
 import numpy as np
 
@@ -42,12 +42,12 @@ class CallLog:
         self.calls.append((time.perf_counter() - started_s, num_frames))
 
 
-def measure_rates(subject: Subject, effort: Effort) -> Rates:
-    """The model loop and the pipeline in turn, round after round. Raises MuseTalkError."""
+def measure_rates(subject: Subject, effort: Effort, model_fps: float | None = None) -> Rates:
+    """The model loop, unless its rate is known, and the pipeline in turn, round after round. Raises MuseTalkError."""
     sound = speech(effort.seconds)
     loops, runs = [], []
     for _ in range(effort.num_rounds):
-        loops.append(run_model_loop(subject, sound))
+        loops.append(run_model_loop(subject, sound) if model_fps is None else model_fps)
         runs.append(run_pipeline(subject, sound, is_brought_up=not effort.is_brief))
     delivered, firsts = zip(*runs, strict=True)
     return Rates(Spread.of(loops), Spread.of(delivered), Spread.of(firsts))
@@ -56,13 +56,17 @@ def measure_rates(subject: Subject, effort: Effort) -> Rates:
 def measure_stages(subject: Subject, effort: Effort) -> Mapping[str, StageFigures]:
     """Every stage by itself, with a block at most, on one thread; the encoder on as many as it takes.
 
-    Raises MuseTalkError.
+    What is heard is a whole block even where few faces are made of it. Raises MuseTalkError.
     """
     sound = speech(min(effort.seconds, subject.settings.block_s))
     logs = {name: CallLog() for name in STAGES}
     for _ in range(effort.num_rounds):
         pictures = run_stages(subject, sound, logs)
         logs["encode"].calls += run_encoder(subject, pictures, sound)
+    if effort.is_brief:
+        logs["features"] = CallLog()
+        for _ in make_batches(subject, speech(subject.settings.block_s), logs["features"]):
+            pass
     return {name: StageFigures.of(log.calls) for name, log in logs.items()}
 
 
@@ -112,11 +116,12 @@ def run_stages(subject: Subject, sound: SoundArray, logs: Mapping[str, CallLog])
 
 
 def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArray) -> list[tuple[float, int]]:
-    """ffmpeg alone, fed with pictures that are there: the seconds between any two that come out, and 1.
+    """ffmpeg alone, fed with pictures that are there: the seconds from one arrival of bytes to the next, and how many
+    pictures came with that. Its start counts only where all come at once.
 
     Raises EncoderError.
     """
-    state, clock = RunState(), PictureClock()
+    state, clock, started_s = RunState(), PictureClock(), time.perf_counter()
     rate = subject.settings.frame_rate
     num_pictures, step = max(3, round(len(sound) * rate / SOUND_RATE_HZ)), round(SOUND_RATE_HZ / rate)
     parts = np.resize(sound, (num_pictures, step, 1))
@@ -134,7 +139,9 @@ def run_encoder(subject: Subject, pictures: Sequence[ByteArray], sound: SoundArr
         encoder.close()
     if state.error:
         raise state.error
-    return [(after_s - before_s, 1) for before_s, after_s in pairwise(clock.times_s)]
+    arrivals = [(time_s, len(list(group))) for time_s, group in groupby(clock.times_s)]
+    gaps = [(after_s - before_s, count) for (before_s, _), (after_s, count) in pairwise(arrivals)]
+    return gaps or [(clock.times_s[-1] - started_s, num_pictures)]
 
 
 def make_batches(subject: Subject, sound: SoundArray, log: CallLog) -> Iterator[FeatureBatch]:

@@ -44,7 +44,7 @@ class Panel:
 def check_plot(path: Path, wish: Wish, *, overwrite: bool) -> None:
     """Raise SinkError, before anything is measured, when the picture could not be written."""
     if path.suffix.lower() != ".png":
-        raise SinkError(f"cannot draw '{path.suffix}' files, only PNG: {path}", hint="name it .png")
+        raise SinkError(f"cannot draw {path}: only PNG files", hint="give a name that ends in .png")
     if path.exists() and not overwrite:
         raise SinkError(f"{path} exists already", hint="give another name with --plot, or --overwrite")
     if not path.parent.is_dir():

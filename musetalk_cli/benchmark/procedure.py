@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -10,10 +11,19 @@ from typing import Any, cast
 from musetalk_cli.benchmark.block_latency import measure_latency
 from musetalk_cli.benchmark.capacity import judge
 from musetalk_cli.benchmark.card import Card, describe_machine
+from musetalk_cli.benchmark.ceiling import measure_ceiling
 from musetalk_cli.benchmark.cold_start import measure_start
 from musetalk_cli.benchmark.comparison import compare
 from musetalk_cli.benchmark.comparison_figures import Comparison
-from musetalk_cli.benchmark.effort import Effort, Wish, choose_effort, is_quick, wished_sizes
+from musetalk_cli.benchmark.effort import (
+    LEAST_FRAMES,
+    Effort,
+    Wish,
+    check_effort,
+    choose_effort,
+    is_quick,
+    wished_sizes,
+)
 from musetalk_cli.benchmark.figures import (
     SCHEMA,
     FrameSize,
@@ -36,16 +46,18 @@ from musetalk_cli.usage import sum_gpu_mb
 
 Tell = Callable[[str], None]
 
-TRIAL_S = 0.12  # of voice, to see how fast the model is and to load what the first call loads
+TRIAL_S = 0.12  # of voice, to see how fast the model is
+LONGEST_START_S = 60.0  # a fresh start that would take longer is left out, where all is slow
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured; parts that were not asked for are empty or None. ``gpu_mb``: the most that torch held on
-    each GPU, added up, None where it used none."""
+    """What was measured; parts that were not asked for are empty or None. ``load_s``: how long opening the model took,
+    in this process; ``gpu_mb``: the most that torch held on each GPU, added up, None where it used none."""
 
     card: Card
     workload: Workload
+    load_s: float = 0.0
     sizes: tuple[SizeFigures, ...] = ()
     start: StartFigures | None = None
     sweep: Sweep | None = None
@@ -69,27 +81,36 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
         check_sweep(wish.sweep, name)
     sizes = wished_sizes(config.video.size)
     tell(f"loading {name}")
+    started_s = time.perf_counter()
     subject = open_subject(config, name, sizes[0], tell)
-    card = describe_machine(subject)
-    effort = choose_effort(wish, sizes, _time_face(subject, card), float(config.video.frame_rate))
-    result = Result(card, _describe_workload(subject, effort))
+    load_s = time.perf_counter() - started_s
+    face_s = _time_face(subject)
+    effort = choose_effort(wish, sizes, face_s, float(config.video.frame_rate))
+    check_effort(wish, effort)
+    if effort.note:
+        tell(effort.note)
+    result = Result(describe_machine(subject), _describe_workload(subject, effort), load_s)
     if wish.is_whole:
         figures = tuple(_measure_size(subject, size, effort, tell) for size in effort.sizes)
-        tell("starting the command afresh")
-        fresh = replace(config, model=cast("Model", name), video=replace(config.video, size=sizes[0].height))
-        start = measure_start(fresh, speech(effort.seconds), effort.num_rounds)
-        result = replace(result, sizes=figures, start=start)
+        result = replace(result, sizes=figures)
     if wish.sweep:
         result = replace(result, sweep=measure_sweep(subject, wish.sweep, effort, tell))
     if wish.num_sessions:
         tell(f"{wish.num_sessions} sessions at once")
-        sessions = measure_sessions(subject, wish.num_sessions, effort)
-        result = replace(result, sessions=sessions)
+        result = replace(result, sessions=measure_sessions(subject, wish.num_sessions, effort))
+    del subject  # what follows opens its own
+    if wish.is_whole and not (effort.is_least and load_s + LEAST_FRAMES * face_s > LONGEST_START_S):
+        tell("starting the command afresh")
+        fresh = replace(config, model=cast("Model", name), video=replace(config.video, size=sizes[0].height))
+        result = replace(result, start=measure_start(fresh, speech(effort.seconds), effort.num_rounds))
     if wish.has_comparison:
-        del subject  # it opens its own
         measured = compare(config, name, seconds=effort.seconds, rounds=effort.num_rounds, tell=tell)
         result = replace(result, comparison=measured)
-    return replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"))
+    result = replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"))
+    if name == "warp":
+        return result
+    # Last of all: its matrices would count in the memory.
+    return replace(result, card=replace(result.card, ceiling=measure_ceiling(config.device, config.precision)))
 
 
 def settle(config: Config, tell: Tell) -> Config:
@@ -107,24 +128,41 @@ def settle(config: Config, tell: Tell) -> Config:
     return config
 
 
-def _time_face(subject: Subject, card: Card) -> float:
-    """Seconds for a face. The first call on a GPU has to load and choose much, so it counts only if it was quick."""
-    first_s = 1 / run_model_loop(subject, speech(TRIAL_S))
-    is_on_cpu = card.ceiling is None or card.ceiling.device == "cpu"
-    if is_on_cpu or is_quick(first_s, float(subject.settings.frame_rate)):
+def _time_face(subject: Subject) -> float:
+    """Seconds for a face.
+
+    The first call loads and chooses much, so it counts only if it was quick; or on a CPU, where opening the nets has
+    painted a face already and each may take many seconds.
+    """
+    fps = float(subject.settings.frame_rate)
+    first_s = 1 / run_model_loop(subject, speech(1 / fps))
+    if is_quick(first_s, fps) or (subject.name != "warp" and _is_on_cpu(subject.config)):
         return first_s
     return 1 / run_model_loop(subject, speech(TRIAL_S))
 
 
+def _is_on_cpu(config: Config) -> bool:
+    from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+
+    return choose_precisions(config.device, config.precision)[0].device.type == "cpu"
+
+
 def _measure_size(subject: Subject, size: FrameSize, effort: Effort, tell: Tell) -> SizeFigures:
-    tell(f"{size.width} × {size.height}")
+    name = f"{size.width} × {size.height}"
+    tell(f"{name}: each stage alone")
     subject = subject if size == subject.size else subject.sibling(size)
     fps = float(subject.settings.frame_rate)
     if not effort.is_brief:
         run_model_loop(subject, speech(subject.settings.block_s))  # every shape of batch, unmeasured
-    stages, rates = measure_stages(subject, effort), measure_rates(subject, effort)
+    stages = measure_stages(subject, effort)
+    tell(f"{name}: the whole pipeline")
+    # Where a face takes seconds, a second worker gains nothing: the stage alone stands for the loop.
+    rates = measure_rates(subject, effort, stages["model"].fps if effort.is_least else None)
     delivered_fps = rates.delivered_fps.median
-    latency = measure_latency(subject, effort.num_rounds) if delivered_fps > fps else None
+    latency = None
+    if delivered_fps > fps:
+        tell(f"{name}: live blocks")
+        latency = measure_latency(subject, effort.num_rounds)
     return SizeFigures(*size, stages, rates, latency, judge(stages, rates.model_fps.median, delivered_fps, fps))
 
 

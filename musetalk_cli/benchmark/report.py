@@ -8,6 +8,7 @@ from math import floor
 from musetalk_cli.benchmark.card import Card
 from musetalk_cli.benchmark.ceiling import FRAME_GFLOP
 from musetalk_cli.benchmark.comparison_report import describe_comparison
+from musetalk_cli.benchmark.effort import count_frames
 from musetalk_cli.benchmark.figures import (
     BlockLatency,
     SessionFigures,
@@ -62,7 +63,7 @@ def describe_card(card: Card, workload: Workload) -> str:
     ]
     if card.ceiling:
         speed = f"{short(card.ceiling.tflops)} TFLOP/s in matrix products"
-        frames = f"{short(card.ceiling.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the nets as published"
+        frames = f"{short(card.ceiling.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the full nets as published"
         rows.append(["arithmetic", f"{speed}: {frames}"])
     return table([[f"musetalk {card.musetalk} bench", card.date], *rows])
 
@@ -73,6 +74,11 @@ def describe_workload(workload: Workload) -> str:
     workers = count("worker", workload.num_workers)
     note = f" ({workload.note})" if workload.note else ""
     return f"{rounds}; blocks of {workload.block_s:g} s, batches of {workload.batch_size}, {workers}{note}"
+
+
+def describe_length(workload: Workload) -> str:
+    """``2 pictures``"""
+    return count("picture", count_frames(workload.seconds, workload.fps))
 
 
 def describe_sizes(sizes: Sequence[SizeFigures], fps: float) -> str:
@@ -98,7 +104,10 @@ def describe_whole(result: Result) -> str:
     if result.start:
         memory = f" and takes {result.start.rss_mb:.0f} MB beside ffmpeg" if result.start.rss_mb else ""
         first = spread(result.start.first_frame_s)
-        parts.append(f"A fresh `musetalk stream` has its first picture after {first} s{memory}.")
+        few = f" of {describe_length(result.workload)}" if result.workload.note else ""
+        parts.append(f"A fresh `musetalk stream`{few} has its first picture after {first} s{memory}.")
+    elif result.sizes:
+        parts.append(f"A fresh `musetalk stream` was not measured, as loading alone took {short(result.load_s)} s.")
     if result.gpu_mb is not None:
         parts.append(f"GPU memory: {result.gpu_mb:.0f} MB at most.")
     return " ".join(parts)

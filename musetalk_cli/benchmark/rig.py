@@ -19,7 +19,7 @@ from musetalk_cli.benchmark.feed import Arrivals, Feed
 from musetalk_cli.benchmark.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
 from musetalk_cli.benchmark.ways import Way
 from musetalk_cli.engine.blocks import BlockCutter, Cutter, frame_at
-from musetalk_cli.engine.encoder import EncoderProcess, EncoderSettings
+from musetalk_cli.engine.encoder import NUM_LATE, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, AudioBlock, SoundArray
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.output import FrameOutput
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
 
 TICK_S = 0.1
-# How many pictures of a block leave with the next one: ffmpeg's MP4 writer keeps one until it knows how long it lasts.
-NUM_LATE = 1
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 from math import ceil
 
 from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import QUIET_S, PictureClock, PushedVoice, count_held, speech
+from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.engine.blocks import frame_at
 from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
 
 TICK_S = 0.05
+QUIET_S = 0.1  # without a picture: all that are made have come, but for the late ones
+MOST_LATE = 4  # more than ever wait for the next block, even where the look-ahead allows the sound little lead
 # A decoder gives sound in pieces; the first block must not wait for the last one's.
 PIECE = SOUND_RATE_HZ // 2
 LEAST_LEAD_S = 1.0
@@ -34,17 +38,18 @@ class PipelineRun:
         ffmpeg takes as long to start as a hundred frames take to make, and meanwhile the queues would fill.
         """
         settings, after_s = self._subject.settings, self._subject.model.after_s
-        lead_s = ceil(LEAST_LEAD_S / settings.block_s) * settings.block_s
-        self._voice.push(speech(lead_s + after_s + HEAD_MARGIN_S))
-        num_pictures = max(1, int(lead_s * settings.frame_rate) - count_held(settings.frame_rate))
-        while not self.clock.wait_for(num_pictures, TICK_S):
+        block_s = Fraction(settings.block_s).limit_denominator(1000)
+        lead_s = ceil(LEAST_LEAD_S / block_s) * block_s
+        self._voice.push(speech(float(lead_s) + after_s + HEAD_MARGIN_S))
+        self._num_before = frame_at(lead_s, settings.frame_rate)
+        while not self.clock.wait_for(max(1, self._num_before - MOST_LATE), TICK_S):
             self.check()
         while self.clock.wait_for(len(self.clock.times_s) + 1, QUIET_S):
             pass
 
     def speak(self, sound: SoundArray) -> None:
         """Give all of it, and end. The clock of ``fps`` starts."""
-        self._num_before, self.spoke_s = len(self.clock.times_s), time.perf_counter()
+        self.spoke_s = time.perf_counter()
         for at in range(0, len(sound), PIECE):
             self._voice.push(sound[at : at + PIECE])
         self._voice.finish()
@@ -66,7 +71,7 @@ class PipelineRun:
 
     @property
     def num_pictures(self) -> int:
-        """That came since ``speak``."""
+        """Of what was said since ``speak``."""
         return len(self.clock.times_s) - self._num_before
 
     @property

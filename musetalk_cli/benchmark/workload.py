@@ -5,8 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from fractions import Fraction
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +20,22 @@ NUM_HARMONICS = 28
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
 FORMANT_WIDTH_HZ = 120.0
 PEAK = 16_000
-# ffmpeg holds pictures back until it has the sound behind them: three packets of AAC, 21 ms each, and some.
-HELD_S = 0.12
-QUIET_S = 0.1  # without a picture: all that are made, but for those, have come
 MADE_S = 10.0  # longer voices repeat this much
 
 
 def speech(seconds: float, *, seed: int = 0) -> SoundArray:
-    """A voice without a pause, int16 (n, 1) at 48 kHz: syllables of a hiss or a closure and a vowel each.
+    """A voice without a pause, int16 (n, 1) at 48 kHz: syllables of a hiss or a closure and a vowel each, from within
+    the first vowel on, so that nothing passes for silence, however short it is.
 
     No language, but what a model has to hear: pitch, formants, and a rhythm of four to six syllables a second.
     """
     rng = np.random.default_rng(seed)
     made_s = min(seconds, MADE_S)
-    syllables, length = [], 0
-    while length < made_s * SOUND_RATE_HZ:
+    syllables = [_syllable(rng)]
+    opening = len(syllables[0]) // 2
+    while sum(map(len, syllables)) - opening < made_s * SOUND_RATE_HZ:
         syllables.append(_syllable(rng))
-        length += len(syllables[-1])
-    voice = np.concatenate(syllables)
+    voice = np.concatenate(syllables)[opening:]
     pcm = np.rint(voice / np.abs(voice).max() * PEAK).astype(np.int16)
     return np.resize(pcm[: round(made_s * SOUND_RATE_HZ)], (round(seconds * SOUND_RATE_HZ), 1))
 
@@ -60,11 +56,6 @@ def _vowel(count: int, formants: tuple[int, ...], pitch_hz: float) -> NDArray[np
     distances = (numbers[:, None] * pitch_hz - np.array(formants)) / FORMANT_WIDTH_HZ
     levels = (1 / (1 + distances**2)).sum(axis=1) / np.sqrt(numbers)
     return np.asarray(levels @ np.sin(numbers[:, None] * phase))
-
-
-def count_held(frame_rate: Fraction) -> int:
-    """How many pictures ffmpeg holds back at most: for want of sound, and one until the next comes."""
-    return ceil(HELD_S * frame_rate) + 1
 
 
 class PushedVoice:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.commands.options import AvatarDirOption, ConfigOption, load_settings
+from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
 from musetalk_cli.console import say
+from musetalk_cli.flags import load_settings
 from musetalk_cli.folders import avatars_folder, cache_folder
 
 if TYPE_CHECKING:

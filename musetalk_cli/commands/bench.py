@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.commands.options import (
-    DEVICE_HELP,
+    MODEL_OPTIONS,
+    VIDEO_OPTIONS,
     ConfigOption,
-    FpsOption,
-    ModelOption,
-    PrecisionOption,
-    RandomWeightsOption,
-    SizeOption,
-    WorkersOption,
-    settings_of,
+    be_finite,
+    with_settings,
 )
 from musetalk_cli.console import say
+from musetalk_cli.flags import settings_of
 
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.procedure import Result
@@ -29,22 +26,17 @@ if TYPE_CHECKING:
 SWEEPS = "batch, workers, precision, block or size"
 
 
+@with_settings(**MODEL_OPTIONS, **VIDEO_OPTIONS)
 def bench(
     context: typer.Context,
-    model: ModelOption = None,
-    model_device: Annotated[
-        str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)
-    ] = None,
-    precision: PrecisionOption = None,
-    random_weights: RandomWeightsOption = None,
-    fps: FpsOption = None,
-    size: SizeOption = None,
-    workers: WorkersOption = None,
     config: ConfigOption = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", min=0.2, max=600, help="Length of the voice in each measurement.")
+        float | None,
+        typer.Option("--seconds", min=0.2, max=600, callback=be_finite, help="Seconds of voice in each. [default: 4]"),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=100, help="Times each is repeated.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=100, help="Times each is repeated. [default: 3]")
+    ] = None,
     sweep: Annotated[str | None, typer.Option("--sweep", help=f"A row for every value of one: {SWEEPS}.")] = None,
     sessions: Annotated[int | None, typer.Option("--sessions", min=1, max=64, help="So many streams at once.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Switch each optimisation off, and all of them.")] = False,

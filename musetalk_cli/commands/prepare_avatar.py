@@ -14,10 +14,10 @@ from musetalk_cli.commands.options import (
     FaceModelsOption,
     FpsOption,
     be_finite,
-    load_settings,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import SinkError
+from musetalk_cli.flags import load_settings
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.preparation import Prepared

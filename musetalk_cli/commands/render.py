@@ -9,31 +9,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.commands.options import (
-    DEVICE_HELP,
+    MODEL_OPTIONS,
+    VIDEO_OPTIONS,
     AvatarDirOption,
     AvatarOption,
     CompatOption,
     ConfigOption,
-    FpsOption,
-    ModelOption,
-    PrecisionOption,
     PrintConfigOption,
-    RandomWeightsOption,
     SilenceGateOption,
-    SizeOption,
-    WorkersOption,
     check_apart,
-    print_settings,
-    settings_of,
+    with_settings,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.flags import print_settings, settings_of
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
     from musetalk_cli.engine.timing import Snapshot
 
 
+@with_settings(
+    avatar=AvatarOption,
+    avatar_dir=AvatarDirOption,
+    **MODEL_OPTIONS,
+    silence_gate=SilenceGateOption,
+    compat=CompatOption,
+    **VIDEO_OPTIONS,
+)
 def render(
     context: typer.Context,
     input_: Annotated[
@@ -43,19 +46,6 @@ def render(
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="MP4 to write, - for stdout. [default: INPUT's name + .mp4]")
     ] = None,
-    avatar: AvatarOption = None,
-    avatar_dir: AvatarDirOption = None,
-    model: ModelOption = None,
-    model_device: Annotated[
-        str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)
-    ] = None,
-    precision: PrecisionOption = None,
-    random_weights: RandomWeightsOption = None,
-    silence_gate: SilenceGateOption = None,
-    compat: CompatOption = None,
-    fps: FpsOption = None,
-    size: SizeOption = None,
-    workers: WorkersOption = None,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,

@@ -10,31 +10,35 @@ import typer
 
 from musetalk_cli.commands.options import (
     DEVICE_HELP,
+    MODEL_OPTIONS,
+    VIDEO_OPTIONS,
     AvatarOption,
     ConfigOption,
-    FpsOption,
-    ModelOption,
-    PrecisionOption,
     PrintConfigOption,
-    RandomWeightsOption,
     SilenceGateOption,
-    SizeOption,
-    WorkersOption,
     be_finite,
     check_apart,
-    print_settings,
-    settings_of,
+    with_settings,
 )
 from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.flags import print_settings, settings_of
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
     from musetalk_cli.live_assembly import LiveInput
 
+# --device names the microphone here.
+ModelDeviceOption = Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)]
 FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
 
 
+@with_settings(
+    avatar=AvatarOption,
+    **{**MODEL_OPTIONS, "model_device": ModelDeviceOption},
+    silence_gate=SilenceGateOption,
+    **VIDEO_OPTIONS,
+)
 def stream(
     context: typer.Context,
     mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
@@ -61,15 +65,6 @@ def stream(
     encoder: Annotated[str | None, typer.Option("--encoder", help="auto, x264, nvenc or videotoolbox.")] = None,
     on_source_loss: Annotated[str | None, typer.Option("--on-source-loss", help="retry or stop.")] = None,
     on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="retry or stop.")] = None,
-    avatar: AvatarOption = None,
-    model: ModelOption = None,
-    model_device: Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)] = None,
-    precision: PrecisionOption = None,
-    random_weights: RandomWeightsOption = None,
-    silence_gate: SilenceGateOption = None,
-    fps: FpsOption = None,
-    size: SizeOption = None,
-    workers: WorkersOption = None,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,

@@ -28,6 +28,9 @@ DEPTH_SOUNDS = 4096
 # Packets that ffmpeg itself holds per input; a packet of video is a whole picture of up to 7 MB.
 PICTURE_PACKETS, SOUND_PACKETS = 8, 64
 READ_BYTES = 1 << 16
+# How many of the pictures that went in come out only with the next one: the MP4 writer keeps one until it knows how
+# long it lasts. That no more do takes the sound's lead, see blocks.py.
+NUM_LATE = 1
 
 
 @dataclass(frozen=True)

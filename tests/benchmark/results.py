@@ -57,4 +57,4 @@ def result(*sizes: SizeFigures, ceiling: Ceiling | None = None) -> Result:
         ceiling=ceiling,
     )
     workload = Workload(seconds=4.0, rounds=3, fps=FPS, block_s=2.0, batch_size=8, num_workers=4, note="")
-    return Result(card, workload, sizes, StartFigures(Spread.of([0.9, 1.1]), 130.0))
+    return Result(card, workload, 0.5, sizes, StartFigures(Spread.of([0.9, 1.1]), 130.0))

@@ -57,7 +57,7 @@ def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) 
     from musetalk_cli.engine.models.musetalk import devices
 
     monkeypatch.setattr(devices, "_check", lambda device: None)  # that it is there
-    monkeypatch.setattr("musetalk_cli.benchmark.ceiling._measure_tflops", lambda chosen: 1.0 + chosen.device.index)
+    monkeypatch.setattr("musetalk_cli.benchmark.ceiling.measure_tflops", lambda chosen: 1.0 + chosen.device.index)
     ceiling = measure_ceiling("cuda:0,2", "fp16")
     assert (ceiling.device, ceiling.precision, ceiling.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
 
@@ -70,3 +70,11 @@ def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 1_000_000 * 10**index)
     assert sum_gpu_mb("max_memory_reserved") == 111.0
+
+
+def test_a_frames_operations_are_those_that_are_counted() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    from musetalk_cli.engine.models.musetalk.loading import NetConfigs
+    from tools.neural_speed.operations import count_all
+
+    assert next(count_all(NetConfigs())).total == pytest.approx(FRAME_GFLOP, abs=0.005)

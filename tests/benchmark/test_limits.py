@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.benchmark.effort import Wish
+from musetalk_cli.benchmark import procedure
+from musetalk_cli.benchmark.ceiling import Ceiling
+from musetalk_cli.benchmark.effort import SIZES, Wish, check_effort, choose_effort
 from musetalk_cli.benchmark.figures import FrameSize
 from musetalk_cli.benchmark.plot import check_plot
 from musetalk_cli.benchmark.procedure import settle
@@ -60,6 +62,15 @@ def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatc
     assert len(told) == 1
 
 
+def test_too_few_faces_are_not_swept() -> None:
+    slow = choose_effort(Wish(sweep="batch"), SIZES, 5.0, 25.0)
+    with pytest.raises(ConfigError, match="each figure is of 2 faces, too few to tell the values apart"):
+        check_effort(Wish(sweep="batch"), slow)
+    check_effort(Wish(sweep="batch", seconds=2.0), slow)
+    check_effort(Wish(sweep="size"), slow)
+    check_effort(Wish(sweep="batch"), choose_effort(Wish(), SIZES, 0.5, 25.0))
+
+
 def test_what_only_files_have_is_not_measured() -> None:
     with pytest.raises(ConfigError, match="no compat"):
         settle(Config(compat="upstream"), lambda text: None)
@@ -72,9 +83,26 @@ def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> 
     check_plot(old, Wish(), overwrite=True)
     for path, wish, words in (
         (old, Wish(), "exists already"),
-        (tmp_path / "new.jpg", Wish(), "only PNG"),
+        (tmp_path / "new.jpg", Wish(), "only PNG files"),
         (tmp_path / "nowhere" / "new.png", Wish(), "there is no folder"),
         (tmp_path / "new.png", Wish(has_comparison=True), "nothing to draw"),
     ):
         with pytest.raises(SinkError, match=words):
             check_plot(path, wish, overwrite=False)
+
+
+def test_the_arithmetic_does_not_count_in_the_gpus_memory(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_mb = [100.0]
+
+    def measure(device: str, precision: str) -> Ceiling:
+        held_mb[0] += 400.0
+        return Ceiling("cuda", "float16", 800.0, 1000.0)
+
+    monkeypatch.setattr(procedure, "choose_model", lambda config, tell: "musetalk-1.5")
+    monkeypatch.setattr(procedure, "open_subject", lambda config, name, size, tell: subject)
+    monkeypatch.setattr(procedure, "sum_gpu_mb", lambda what: held_mb[0])
+    monkeypatch.setattr(procedure, "measure_ceiling", measure)
+    wish = Wish(seconds=0.2, num_rounds=1, num_sessions=1)
+    result = procedure.run_benchmark(subject.config, wish, lambda text: None)
+    assert result.gpu_mb == 100.0
+    assert result.card.ceiling is not None

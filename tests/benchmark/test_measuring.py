@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from musetalk_cli.benchmark.cold_start import measure_start
 from musetalk_cli.benchmark.effort import Effort
 from musetalk_cli.benchmark.figures import FrameSize
 from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_encoder, run_pipeline, run_stages
-from musetalk_cli.benchmark.runs import PipelineRun
+from musetalk_cli.benchmark.runs import HEAD_MARGIN_S, PipelineRun
 from musetalk_cli.benchmark.sessions import measure_sessions
 from musetalk_cli.benchmark.subject import Subject, open_subject
-from musetalk_cli.benchmark.workload import speech
-from musetalk_cli.config import AudioConfig, Config
+from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.config import AudioConfig, Config, VideoConfig
+from musetalk_cli.engine.encoder import NUM_LATE
+from musetalk_cli.engine.messages import SOUND_RATE_HZ
 from musetalk_cli.errors import EncoderError, StageError
 
 SIZE = FrameSize(96, 96)
@@ -58,16 +62,37 @@ def test_pictures_of_a_block_come_after_its_look_ahead(subject: Subject) -> None
     assert subject.model.after_s < latency.first_s.least <= latency.last_s.most
 
 
+@pytest.mark.parametrize("fps", [25, 50, 60])
+def test_one_picture_of_a_block_waits_for_the_next(subject: Subject, fps: int) -> None:
+    config = replace(subject.config, video=VideoConfig(fps=fps))
+    voice, clock = PushedVoice(), PictureClock()
+    pipeline = open_subject(config, "warp", SIZE, lambda text: None).build_pipeline(voice, clock)
+    sound = speech(3.0)
+    try:
+        pipeline.start()
+        said = 0
+        for number in range(1, 6):
+            end = int((0.4 * number + subject.model.after_s + HEAD_MARGIN_S) * SOUND_RATE_HZ)
+            voice.push(sound[said:end])
+            said, num_made = end, round(0.4 * number * fps)
+            assert clock.wait_for(num_made - NUM_LATE, 20.0)
+        assert not clock.wait_for(num_made, 0.2)
+    finally:
+        pipeline.close()
+
+
 def test_sessions_share_the_machine(subject: Subject) -> None:
     figures = measure_sessions(subject, 2, BRIEF)
     assert figures.count == 2
     assert 0 < figures.slowest_fps.median <= figures.total_fps.median
 
 
-def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) -> None:
+def test_the_encoder_alone_is_timed_from_one_arrival_to_the_next(subject: Subject) -> None:
     pictures = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
-    assert [count for _, count in run_encoder(subject, pictures, speech(0.4))] == [1] * 9
-    assert len(run_encoder(subject, pictures, speech(0.04))) == 2  # never fewer than three pictures
+    for seconds, most in ((0.4, 10), (0.04, 3)):  # never fewer than three pictures
+        calls = run_encoder(subject, pictures, speech(seconds))
+        assert 1 <= sum(count for _, count in calls) <= most
+        assert all(span_s > 0 and count > 0 for span_s, count in calls)
     with pytest.raises(EncoderError):
         run_encoder(replace(subject, codec="no-such-codec"), pictures, speech(8.0))
 
@@ -75,6 +100,18 @@ def test_the_encoder_alone_is_timed_from_picture_to_picture(subject: Subject) ->
 def test_an_encoder_that_fails_is_told(subject: Subject) -> None:
     with pytest.raises(EncoderError):
         run_pipeline(replace(subject, codec="no-such-codec"), speech(0.4), is_brought_up=True)
+
+
+@pytest.mark.timeout(20)
+def test_a_fresh_command_may_say_more_than_a_pipe_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    talker = tmp_path / "python"
+    talker.write_text(
+        "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho 'it was too much' >&2\nexit 1\n"
+    )
+    talker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(talker))
+    with pytest.raises(StageError, match="failed: it was too much"):
+        measure_start(Config(), speech(0.2), 1)
 
 
 def test_a_fresh_command_that_fails_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -39,6 +40,7 @@ def test_a_stage_is_summed_up_over_its_calls() -> None:
 def test_a_stage_bounds_what_it_alone_cannot_exceed() -> None:
     assert judge(stages(), 160.0, 150.0, FPS).bottleneck == "model"
     assert judge(stages(encode_fps=90.0), 160.0, 85.0, FPS).bottleneck == "encode"
+    assert judge(stages(), 0.05, 0.03, FPS).bottleneck == "model"  # nothing else takes any time
     shared = judge(stages(), 160.0, 90.0, FPS)
     assert shared.bottleneck == SHARED
     assert (shared.num_streams, shared.speed) == (3, 3.6)
@@ -98,10 +100,19 @@ def test_the_report_has_everything() -> None:
     assert len({len(line) for line in text.splitlines() if line.startswith("| ") and "alone" in line}) == 1
 
 
+def test_a_slow_models_report_says_how_little_was_measured() -> None:
+    whole = result(size_figures(512, 512, 0.1, model_fps=0.1))
+    few = replace(whole, workload=replace(whole.workload, seconds=0.08, note="a face takes 14 s here"))
+    assert "A fresh `musetalk stream` of 2 pictures has its first picture after 1.00" in describe(few)
+    text = describe(replace(few, start=None))
+    assert "A fresh `musetalk stream` was not measured, as loading alone took 0.500 s." in text
+    assert "batches of 8, 4 workers (a face takes 14 s here)" in text
+
+
 def test_a_neural_model_is_held_against_the_arithmetic() -> None:
     text = describe(result(ceiling=Ceiling("cuda", "float16", 790.0, 987.5)))
     assert "| warp on cuda, float16 " in text
-    assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the nets as published" in text
+    assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the full nets as published" in text
 
 
 def test_a_sweep_has_a_row_for_each_value() -> None:
@@ -126,7 +137,8 @@ def test_a_slow_model_makes_fewer_faces(face_s: float, num_frames: int) -> None:
     assert effort.seconds * FPS == pytest.approx(num_frames)
     assert effort.is_brief == (num_frames < 100)
     assert len(effort.sizes) == (1 if effort.is_brief else 3)
-    assert ("few were made" in effort.note) == effort.is_brief
+    assert (f"each figure is of {num_frames} faces" in effort.note) == effort.is_brief
+    assert effort.is_least == (num_frames == LEAST_FRAMES)
     asked = choose_effort(Wish(seconds=2.0, num_rounds=5), SIZES, face_s, FPS)
     assert (asked.seconds, asked.num_rounds) == (2.0, 5)
 

@@ -25,6 +25,14 @@ def test_the_voice_is_always_the_same() -> None:
     assert 8_000 < np.abs(sound).max() < 32_000
 
 
+@pytest.mark.parametrize("seconds", [1 / 60, 1 / 25, 0.1])
+def test_the_shortest_voice_is_speech(seconds: float) -> None:
+    decimator = Decimator()
+    samples = np.concatenate([decimator.push(speech(seconds)), decimator.finish(), np.zeros(32_000, np.float32)])
+    times_s = np.arange(max(1, round(seconds * 25))) / 25
+    assert SilenceGate(SilenceSettings()).weigh(samples, 0.0, times_s).min() == 1
+
+
 def test_a_long_voice_goes_on() -> None:
     sound = speech(23.5)
     assert len(sound) == 23.5 * SOUND_RATE_HZ

@@ -27,8 +27,8 @@ def test_every_sample_is_in_exactly_one_block() -> None:
     sound = noise(48_000 * 7 + 123, 2)
     blocks = cut(sound)
     assert np.array_equal(np.concatenate([block.sound for block in blocks]), sound)
-    assert [len(block.sound) for block in blocks[:-1]] == [100_800, 96_000, 96_000]
-    assert [block.sound_start for block in blocks] == [0, 100_800, 196_800, 292_800]
+    assert [len(block.sound) for block in blocks[:-1]] == [103_200, 96_000, 96_000]
+    assert [block.sound_start for block in blocks] == [0, 103_200, 199_200, 295_200]
 
 
 def test_a_block_is_two_seconds_of_32000_samples_and_50_frames() -> None:
@@ -89,8 +89,8 @@ def test_batches_carry_the_sound_of_their_frames() -> None:
     position = 0
     for batch in batches:
         assert len(batch.features) == len(batch.frames) <= 8
-        # A frame never leaves before its sound: that is a tenth of a second ahead, to the frame.
-        lead_s = 0.1 if position else 0.0
+        # A frame never leaves before its sound: that is 0.15 s ahead, to the frame.
+        lead_s = 0.15 if position else 0.0
         assert abs(position / 48_000 - float(batch.frames.start / rate) - lead_s) <= float(1 / rate)
         position += len(batch.sound)
 

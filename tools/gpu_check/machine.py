@@ -55,10 +55,3 @@ def describe(machine: Machine) -> str:
         f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.multi_processor_count} multiprocessors, "
         f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
     )
-
-
-def measure_ceiling(machine: Machine, dtype: torch.dtype) -> float:
-    """10¹² operations a second of a product of two large matrices."""
-    size = 8192 if machine.device.type == "cuda" else 512
-    a, b = (torch.randn(size, size, device=machine.device).to(dtype) for _ in range(2))
-    return 2 * size**3 / machine.seconds(lambda: a @ b) / 1e12

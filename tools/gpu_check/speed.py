@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musetalk_cli.benchmark.ceiling import frames_per_second, measure_tflops
 from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample
 from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, Nets, Precision, build, random_nets
@@ -21,10 +22,9 @@ from musetalk_cli.engine.models.musetalk.random_weights import random_state
 from musetalk_cli.engine.models.musetalk.unet import UNet
 from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from musetalk_cli.engine.models.musetalk.weights import place
-from tools.gpu_check.machine import Machine, measure_ceiling
+from tools.gpu_check.machine import Machine
 
 SEED = 1
-GFLOP_PER_FACE = 799.96  # of the nets as published: python -m tools.neural_speed --only operations
 SPEED_HEAD = "| | batch | faces/s | ms/face | of the ceiling | peak, GiB |\n|---|---|---|---|---|---|"
 
 
@@ -46,9 +46,9 @@ def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
 
 def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
     """Faces a second of the nets as published and of ours, with and without graphs."""
-    ceiling = measure_ceiling(machine, dtype)
+    ceiling = measure_tflops(Precision(machine.device, dtype))
     yield f"{str(dtype).removeprefix('torch.')}: a large matrix product reaches {ceiling:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
-    machine.peak_gib()
+    machine.peak_gib()  # its matrices
     for name, published in _published_nets(machine, dtype):
         for batch in machine.batches:
             yield _speed_row(name, batch, machine, _call_published(machine, batch, dtype, *published), ceiling)
@@ -63,7 +63,8 @@ def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[
 
 def measure_compiled(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
     """Ours through torch.compile, called plainly and recorded; and how long making them took."""
-    ceiling, batch = measure_ceiling(machine, dtype), min(8, machine.batches[-1])
+    ceiling, batch = measure_tflops(Precision(machine.device, dtype)), min(8, machine.batches[-1])
+    machine.peak_gib()  # its matrices
     yield SPEED_HEAD
     painter = FacePainter(nets, is_compiled=True)
     paint = _paint(machine, painter, batch)
@@ -155,7 +156,7 @@ def _published_nets(machine: Machine, dtype: torch.dtype) -> Iterator[tuple[str,
 
 def _speed_row(name: str, batch: int, machine: Machine, call: Callable[[], object], ceiling: float) -> str:
     rate = batch / machine.seconds(call)
-    share = rate * GFLOP_PER_FACE / 1e3 / ceiling
+    share = rate / frames_per_second(ceiling)
     shown = f"{share:.0%}" if machine.device.type == "cuda" else ""
     return f"| {name} | {batch} | {rate:.1f} | {1e3 / rate:.2f} | {shown} | {machine.peak_gib():.2f} |"
 

@@ -1,0 +1,73 @@
+"""Flags and the configuration: what was asked for on the command line, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from musetalk_cli.config import LoadedConfig
+
+KEY_OF_FLAG = {
+    "avatar": "avatar",
+    "avatar_dir": "avatar_dir",
+    "face_models": "face_models",
+    "model": "model",
+    "model_device": "device",
+    "precision": "precision",
+    "random_weights": "random_weights",
+    "silence_gate": "silence.gate",
+    "compat": "compat",
+    "fps": "video.fps",
+    "size": "video.size",
+    "workers": "performance.parallel_workers",
+    "block": "audio.target_duration",
+    "encoder": "stream.encoder",
+    "when_slow": "stream.when_slow",
+    "on_source_loss": "stream.on_source_loss",
+    "on_sink_loss": "stream.on_sink_loss",
+}
+
+
+def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
+    """The configuration for a command: its files, then those of its flags that were given. Raises ConfigError."""
+    from musetalk_cli.config import load_config
+
+    given = {
+        KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
+    }
+    return load_config(files or (), given)
+
+
+def settings_of(context: typer.Context) -> LoadedConfig:
+    """The configuration for the command that was called: its ``config`` files, then its flags. Raises ConfigError."""
+    from musetalk_cli.config import load_config
+
+    options = {option.name: option for option in context.command.params}
+    values = {name: context.params.get(name) for name in KEY_OF_FLAG}
+    given = {
+        KEY_OF_FLAG[name]: ((options[name].secondary_opts if value is False else options[name].opts)[0], value)
+        for name, value in values.items()
+        if value is not None
+    }
+    # Some versions of Typer keep in the context what was typed, and make paths of it later.
+    return load_config([Path(name) for name in context.params["config"] or ()], given)
+
+
+def print_settings(loaded: LoadedConfig) -> None:
+    """Every setting as YAML on stdout, with where it came from."""
+    for key, value in asdict(loaded.config).items():
+        if isinstance(value, dict):
+            typer.echo(f"{key}:")
+            for name, inner in value.items():
+                _print_setting(f"  {name}", inner, loaded.origins[f"{key}.{name}"])
+        else:
+            _print_setting(key, value, loaded.origins[key])
+
+
+def _print_setting(key: str, value: Any, origin: str) -> None:
+    typer.echo(f"{f'{key}: {json.dumps(value)}':<34}  # {origin}")
