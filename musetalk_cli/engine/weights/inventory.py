@@ -81,9 +81,17 @@ def _state(part: Part, store: WeightStore) -> str:
     return "begun" if count_fetched_bytes(part.file, store.models) else "missing"
 
 
-def originals(weight_sets: Sequence[WeightSet], store: WeightStore) -> Iterator[tuple[Part, Path]]:
-    """The parts that a conversion would change, each once, and the files that they are in."""
+def originals(
+    weight_sets: Sequence[WeightSet], store: WeightStore, *, has_converted: bool = False
+) -> Iterator[tuple[Part, Path]]:
+    """The parts that a conversion would change, each once, and the files that they are in.
+
+    ``has_converted``: also an original in our own folder that was converted already and is not used any more.
+    """
     for part in dict.fromkeys(part for weight_set in weight_sets for part in weight_set.parts):
-        path = store.find(part)
-        if path is not None and path != store.models / part.converted and read_source(path) is None:
+        path, ours = store.find(part), store.models / part.converted
+        if has_converted and path == ours and read_source(ours):
+            others = (store.models / name for name in part.paths)
+            path = next((other for other in others if other != ours and other.is_file()), None)
+        if path is not None and path != ours and read_source(path) is None:
             yield part, path
