@@ -15,8 +15,7 @@ from musetalk_cli.folders import weight_store
 from musetalk_cli.transfers import TransferDisplay
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.weights.registry import Part, WeightFile, WeightSet
-    from musetalk_cli.engine.weights.store import WeightStore
+    from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
     from musetalk_cli.engine.weights.verification import Verdict
 
 app = typer.Typer(help="Get and check the weights of MuseTalk.", no_args_is_help=True)
@@ -92,12 +91,12 @@ def convert(
 ) -> None:
     """Write weights as fp16 safetensors. Half the disk, a faster start; all that are here, if none are named."""
     from musetalk_cli.engine.weights.convert import convert as convert_part
-    from musetalk_cli.engine.weights.inventory import originals
+    from musetalk_cli.engine.weights.inventory import originals, parts_here
 
     store, weight_sets = weight_store(), _sets(names)
     for weight_set in weight_sets if names else ():
         store.require(weight_set)
-    _find_parts(weight_sets, store)
+    parts_here(weight_sets, store)
     found = list(originals(weight_sets, store, has_converted=replace))
     with TransferDisplay(is_quiet=quiet) as display:
         if not found:
@@ -111,11 +110,12 @@ def convert(
 @app.command()
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     """Check that weights are whole. And the published ones, and fit; all that are here, if none are named."""
+    from musetalk_cli.engine.weights.inventory import parts_here
     from musetalk_cli.engine.weights.verification import verify as verify_part
 
     store, weight_sets = weight_store(), _sets(names)
     wanted = list(dict.fromkeys(part for each in weight_sets for part in each.parts))
-    parts = wanted if names else _find_parts(weight_sets, store)
+    parts = wanted if names else parts_here(weight_sets, store)
     with TransferDisplay(is_quiet=quiet) as display:
         verdicts = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
     _report(verdicts, is_quiet=quiet)
@@ -125,14 +125,6 @@ def _sets(names: Sequence[str] | None) -> list[WeightSet]:
     from musetalk_cli.engine.weights.registry import WEIGHT_SETS, get_weight_set
 
     return [get_weight_set(name) for name in names] if names else list(WEIGHT_SETS)
-
-
-def _find_parts(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Part]:
-    """The parts that are here, each once. Raises ModelError when none is."""
-    found = list(dict.fromkeys(part for each in weight_sets for part in each.parts if store.find(part)))
-    if not found:
-        raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
-    return found
 
 
 def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet: bool) -> None:

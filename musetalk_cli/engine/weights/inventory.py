@@ -10,6 +10,7 @@ from musetalk_cli.engine.weights.download import count_fetched_bytes
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, WeightFile, WeightSet
 from musetalk_cli.engine.weights.store import WeightStore
 from musetalk_cli.engine.weights.verification import is_likely_whole, read_source
+from musetalk_cli.errors import ModelError
 
 
 def describe_all(store: WeightStore) -> list[dict[str, Any]]:
@@ -79,6 +80,14 @@ def _state(part: Part, store: WeightStore) -> str:
     if path is not None:
         return "present" if is_likely_whole(part, path) else "doubtful"
     return "begun" if count_fetched_bytes(part.file, store.models) else "missing"
+
+
+def parts_here(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Part]:
+    """The parts that are on this computer, each once. Raises ModelError when none is."""
+    found = list(dict.fromkeys(part for each in weight_sets for part in each.parts if store.find(part)))
+    if not found:
+        raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
+    return found
 
 
 def originals(
