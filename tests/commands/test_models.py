@@ -249,6 +249,14 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
     assert models("download", "musetalk-1.0").returncode == 0  # nothing to fetch, nothing to agree to
 
 
+def test_an_imported_folder_that_is_gone_is_named(models: Run, published: Path, tmp_path: Path) -> None:
+    away = Path(shutil.copytree(published, tmp_path / "disk"))
+    assert models("import", away, "-q").returncode == 0
+    away.rename(tmp_path / "unplugged")
+    fails(models("verify"), f"{away} was imported and is not there any more")
+    fails(models("convert", "musetalk-1.5"), "UNet, VAE, Whisper missing", f"{away} was imported")
+
+
 def test_folders_that_hold_no_weights_are_refused(models: Run, tmp_path: Path, published: Path, home: Path) -> None:
     fails(models("import", tmp_path / "nowhere"), "no folder")
     (tmp_path / "empty").mkdir()

@@ -86,7 +86,7 @@ def parts_here(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Par
     """The parts that are on this computer, each once. Raises ModelError when none is."""
     found = list(dict.fromkeys(part for each in weight_sets for part in each.parts if store.find(part)))
     if not found:
-        raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
+        raise ModelError(f"there are no weights in {store.places()}", hint="musetalk models download")
     return found
 
 

@@ -51,13 +51,18 @@ class WeightStore:
         path = weights.parent / Path(part.settings.name).name
         return path if path.is_file() else None
 
+    def places(self) -> str:
+        """Where weights are looked for, in words: our folder, and imported ones that are not there any more."""
+        gone = [f"; {each} was imported and is not there any more" for each in self.imported() if not each.is_dir()]
+        return "".join([str(self.models), *gone])
+
     def require(self, weight_set: WeightSet) -> dict[PartKind, Path]:
         """Every part's file. Raises ModelError that names what is missing and the command that gets it."""
         found = {part.kind: self.find(part) for part in weight_set.parts}
         missing = [part.title for part in weight_set.parts if found[part.kind] is None]
         if missing:
             raise ModelError(
-                f"the weights of {weight_set.title} are not all here: {', '.join(missing)} missing in {self.models}",
+                f"the weights of {weight_set.title} are not all here: {', '.join(missing)} missing in {self.places()}",
                 hint=f"musetalk models download {weight_set.name}, or musetalk models import DIR if you have them",
             )
         return {kind: path for kind, path in found.items() if path is not None}
