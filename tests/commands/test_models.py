@@ -249,6 +249,13 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
     assert models("download", "musetalk-1.0").returncode == 0  # nothing to fetch, nothing to agree to
 
 
+def test_a_home_that_is_a_file_is_said(models: Run, home: Path, published: Path) -> None:
+    home.touch()
+    assert states(models)["musetalk-1.5"] == "missing"
+    fails(models("download", "-y"), f"in {home / 'models'}", "Not a directory", "MUSETALK_HOME")
+    fails(models("import", published), "cannot write", "Not a directory")
+
+
 def test_an_imported_folder_that_is_gone_is_named(models: Run, published: Path, tmp_path: Path) -> None:
     away = Path(shutil.copytree(published, tmp_path / "disk"))
     assert models("import", away, "-q").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class WeightStore:
         try:
             folders = json.loads(path.read_text(encoding="utf-8"))["folders"]
             return [Path(folder) for folder in folders]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
@@ -82,5 +83,6 @@ def write_whole(path: Path, text: str) -> None:
         staged.write_text(text, encoding="utf-8")
         staged.replace(path)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink()
         raise ModelError(f"cannot write {path}: {error.strerror}") from None
