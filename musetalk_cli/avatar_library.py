@@ -172,12 +172,15 @@ def _prepare(
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
     given = Path(config.face_models).expanduser() if config.face_models else None
-    finder = FaceFinder(find_face_models(given, cache_folder() / "face-models", display.tell))
+
+    def open_finder() -> FaceFinder:
+        return FaceFinder(find_face_models(given, cache_folder() / "face-models", display.tell))
+
     return prepare_avatar(
         source,
         folder,
         settings,
-        finder,
+        open_finder,
         find_ffmpeg(config.ffmpeg),
         source_sha256=sha256,
         is_replacing=True,

@@ -90,7 +90,7 @@ def _why_not_fast(config: Config) -> str:
 
 
 def _check_is_installed(config: Config, name: str) -> None:
-    """Before anything is loaded: raise ModelError when weights or PyTorch are missing."""
+    """Before anything is made: raise ModelError when weights, PyTorch or a device that was named are missing."""
     if not config.random_weights:
         _find_weights(name)
         _find_taesd(config)
@@ -99,6 +99,10 @@ def _check_is_installed(config: Config, name: str) -> None:
         raise ModelError(
             f"{name} needs {' and '.join(missing)}, not installed here", hint="pip install 'musetalk[neural]'"
         )
+    if config.device not in ("auto", "cpu"):
+        from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+
+        choose_precisions(config.device, config.precision)
 
 
 def _find_weights(name: str) -> dict[str, Path]:

@@ -113,6 +113,16 @@ def test_random_weights_need_no_files(machine: Machine) -> None:
         machine.choose(model="warp", random_weights=True)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0,1", "mps"])
+def test_a_device_that_is_not_there_is_said_before_an_avatar_is_prepared_for_it(device: str) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("safetensors", reason="needs safetensors: pip install 'musetalk[neural]'")
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this computer has a GPU")
+    with pytest.raises(ModelError, match=r"there is no (CUDA device|Apple GPU)"):
+        choose_model(Config(random_weights=True, device=device), str)
+
+
 def test_following_the_official_script_means_musetalk(machine: Machine) -> None:
     machine.has_torch(True)
     machine.has_weights()

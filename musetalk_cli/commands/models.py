@@ -91,13 +91,17 @@ def convert(
 ) -> None:
     """Write weights as fp16 safetensors. Half the disk, a faster start; all that are here, if none are named."""
     from musetalk_cli.engine.weights.convert import convert as convert_part
-    from musetalk_cli.engine.weights.inventory import originals
+    from musetalk_cli.engine.weights.inventory import originals, parts_here
 
     store, weight_sets = weight_store(), _sets(names)
     for weight_set in weight_sets if names else ():
         store.require(weight_set)
+    parts_here(weight_sets, store)
+    found = list(originals(weight_sets, store, has_converted=replace))
     with TransferDisplay(is_quiet=quiet) as display:
-        for part, path in originals(weight_sets, store):
+        if not found:
+            display.say("everything is converted already")
+        for part, path in found:
             display.say(f"{part.title}: {convert_part(part, path, store.find_settings(part), store.models)}")
             if replace and path.is_relative_to(store.models):
                 path.unlink()
@@ -106,12 +110,12 @@ def convert(
 @app.command()
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     """Check that weights are whole. And the published ones, and fit; all that are here, if none are named."""
+    from musetalk_cli.engine.weights.inventory import parts_here
     from musetalk_cli.engine.weights.verification import verify as verify_part
 
-    store = weight_store()
-    parts = list(dict.fromkeys(part for each in _sets(names) for part in each.parts if names or store.find(part)))
-    if not parts:
-        raise ModelError(f"there are no weights in {store.models}", hint="musetalk models download")
+    store, weight_sets = weight_store(), _sets(names)
+    wanted = list(dict.fromkeys(part for each in weight_sets for part in each.parts))
+    parts = wanted if names else parts_here(weight_sets, store)
     with TransferDisplay(is_quiet=quiet) as display:
         verdicts = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
     _report(verdicts, is_quiet=quiet)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 
 for library in ("torch", "safetensors", "huggingface_hub"):
     pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from musetalk_cli.engine.weights.registry import PARSING  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
@@ -246,6 +249,21 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
     assert models("download", "musetalk-1.0").returncode == 0  # nothing to fetch, nothing to agree to
 
 
+def test_a_home_that_is_a_file_is_said(models: Run, home: Path, published: Path) -> None:
+    home.touch()
+    assert states(models)["musetalk-1.5"] == "missing"
+    fails(models("download", "-y"), f"in {home / 'models'}", "Not a directory", "MUSETALK_HOME")
+    fails(models("import", published), "cannot write", "Not a directory")
+
+
+def test_an_imported_folder_that_is_gone_is_named(models: Run, published: Path, tmp_path: Path) -> None:
+    away = Path(shutil.copytree(published, tmp_path / "disk"))
+    assert models("import", away, "-q").returncode == 0
+    away.rename(tmp_path / "unplugged")
+    fails(models("verify"), f"{away} was imported and is not there any more")
+    fails(models("convert", "musetalk-1.5"), "UNet, VAE, Whisper missing", f"{away} was imported")
+
+
 def test_folders_that_hold_no_weights_are_refused(models: Run, tmp_path: Path, published: Path, home: Path) -> None:
     fails(models("import", tmp_path / "nowhere"), "no folder")
     (tmp_path / "empty").mkdir()
@@ -291,6 +309,37 @@ def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home:
     assert nets.version == "1.5"
 
 
+def test_originals_that_were_converted_before_may_go_later(models: Run, home: Path, published: Path) -> None:
+    folder = home / "models"
+    shutil.copytree(published, folder, ignore=shutil.ignore_patterns("tiny.pt", "registry.json"))
+    assert models("convert").returncode == 0
+    originals = [path for path in folder.rglob("*") if path.suffix in (".pth", ".bin")]
+    assert len(originals) == 4
+    again = models("convert")
+    assert (again.returncode, again.stderr) == (0, "everything is converted already\n")
+    done = models("convert", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert not any(path.exists() for path in originals)
+    assert models("verify").stdout.count("converted") == 4
+    assert models("convert", "--replace").returncode == 0
+    assert len(list(folder.rglob("*.safetensors"))) == 4
+
+
+def test_safetensors_that_are_no_conversion_are_not_replaced_by_one(
+    models: Run, home: Path, published: Path, tmp_path: Path
+) -> None:
+    assert models("import", published, "--convert", "-q").returncode == 0
+    folder = home / "models" / "sd-vae"
+    path = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    save_file(state, path)  # as its makers publish it: without our note in the header
+    shutil.copy(published / "sd-vae" / "diffusion_pytorch_model.bin", folder)
+    before = path.read_bytes()
+    assert models("convert", "--replace").returncode == 0
+    assert path.read_bytes() == before
+    assert (folder / "diffusion_pytorch_model.bin").exists()
+
+
 def test_an_imported_folder_is_converted_into_ours_and_left_alone(models: Run, home: Path, published: Path) -> None:
     before = files_in(published)
     assert models("import", published, "--convert").returncode == 0
@@ -314,7 +363,9 @@ def test_a_conversion_without_room_leaves_nothing(models: Run, home: Path, publi
 def test_names_that_are_wrong_get_the_nearest(models: Run) -> None:
     fails(models("download", "musetalk15", "-y"), "did you mean 'musetalk-1.5'?")
     fails(models("convert", "musetalk-1.5"), "missing", "musetalk models download musetalk-1.5")
-    fails(models("verify"), "no weights")
+    for command in ("verify", "convert"):
+        fails(models(command), "no weights", "musetalk models download")
+    fails(models("verify", "musetalk-1.0"), "pytorch_model.bin is missing", "musetalk models download musetalk-1.0")
 
 
 def test_face_parsing_is_fetched_into_the_place_where_a_model_looks(tmp_path: Path, home: Path) -> None:

@@ -218,6 +218,28 @@ def test_bad_input_is_refused_in_one_line(run_cli: Run, home: Path, tmp_path: Pa
     assert not list((home / "avatars").glob("*")) and not list((home / "avatars").glob(".*"))
 
 
+@pytest.mark.parametrize("name", ["text.txt", "text.png", "sound.wav", "bomb.png", "dot.png", "folder"])
+def test_what_holds_no_picture_is_refused_before_the_face_nets_are_looked_for(
+    run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str, speech: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("MUSETALK_FACE_MODELS", str(tmp_path / "nowhere"))
+    make, message = BAD[name]
+    make(tmp_path / name, ffmpeg)
+    done = run_cli("render", speech, "-o", tmp_path / "out.mp4", "--avatar", tmp_path / name)
+    assert done.returncode == 1
+    assert message in said(done).splitlines()[-1]
+
+
+def test_a_picture_without_the_face_nets_says_where_they_are_wanted(
+    run_cli: Run, home: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSETALK_FACE_MODELS", str(tmp_path / "nowhere"))
+    done = run_cli("prepare-avatar", photo)
+    assert done.returncode == 1
+    assert "MUSETALK_FACE_MODELS: there is no" in said(done).splitlines()[-1]
+    assert not list((home / "avatars").glob("*"))
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "", "nora", ".hidden"])
 def test_a_bad_name_is_refused(run_cli: Run, home: Path, photo: Path, name: str) -> None:
     done = run_cli("prepare-avatar", photo, f"--name={name}")

@@ -73,6 +73,16 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def flip_bits(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def save_marked_web_page(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf\r\n<!DOCTYPE html><html><title>Log in</title></html>")
+
+
 def save_web_page(path: Path) -> None:
     path.write_bytes(b"<!DOCTYPE html><html><title>Rate limited</title></html>")
 
@@ -110,6 +120,8 @@ def widen(path: Path) -> None:
         (cut, ["cut short", "bytes"]),
         (empty, ["empty"]),
         (save_web_page, ["web page"]),
+        (save_marked_web_page, ["web page"]),
+        (flip_bits, ["damaged", "checksum", "data/"]),
         (save_pointer, ["Git LFS"]),
         (put_code_in, ["code or objects", "not opened"]),
         (save_bare_pickle, ["no PyTorch file"]),
@@ -169,6 +181,18 @@ def test_a_conversion_keeps_names_and_values_to_16_bits(part: Part, models: Path
     assert is_likely_whole(part, target)
     target.write_bytes(target.read_bytes()[:-1])
     assert not is_likely_whole(part, target)
+
+
+def test_a_conversion_is_on_the_disk_before_it_takes_its_name(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original may be deleted next; a computer that then stops must not leave an empty file."""
+    target = tmp_path / "ours" / VAE.converted
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(not target.exists() and os.fstat(number).st_size > 0))
+    convert(VAE, models / VAE.file.path, models / "sd-vae" / "config.json", tmp_path / "ours")
+    assert synced == [True]
+    assert target.exists()
 
 
 def test_values_that_16_bits_cannot_hold_are_not_converted(models: Path, tmp_path: Path) -> None:

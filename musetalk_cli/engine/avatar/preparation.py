@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def prepare_avatar(
     source: Path,
     target: Path,
     settings: PreparationSettings,
-    finder: FaceFinder,
+    open_finder: Callable[[], FaceFinder],
     ffmpeg: str,
     *,
     source_sha256: str,
@@ -104,10 +105,12 @@ def prepare_avatar(
 ) -> Prepared:
     """Make the avatar folder ``target`` from a picture, a video or a folder of pictures.
 
-    Nothing is left behind when it fails or is interrupted. Raises AvatarError when the input cannot be decoded, fewer
-    than half of its frames have a usable face, the folder cannot be written, or exists and is not to be replaced.
+    ``open_finder``, which may fetch its nets, is called once there is something to look at. Nothing is left behind when
+    it fails or is interrupted. Raises AvatarError when the input cannot be decoded, fewer than half of its frames have
+    a usable face, the folder cannot be written, or exists and is not to be replaced.
     """
     cut = Cut(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
+    finder = cache(open_finder)
     with create_folder(target, is_replacing=is_replacing) as folder:
         clip = _take_still(source, folder, settings, finder) if is_still(source) else None
         clip = clip or _take_video(source, folder, cut, settings, finder, ffmpeg, report)
@@ -117,7 +120,7 @@ def prepare_avatar(
         np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
         _write_parts(folder, points, clip.size, settings, report)
         if clip.track.num_faces > 1:
-            listing = draw_faces(clip.first, [mesh.points for mesh in finder.find(clip.first)])
+            listing = draw_faces(clip.first, [mesh.points for mesh in finder().find(clip.first)])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
         record = AvatarRecord(
             width=clip.size[0],
@@ -146,8 +149,8 @@ class _Clip:
     complaint: str = ""
 
 
-def _take_still(source: Path, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
-    return _write_still(read_still(source, settings.height_px), folder, settings, finder)
+def _take_still(source: Path, folder: Path, settings: PreparationSettings, finder: Callable[[], FaceFinder]) -> _Clip:
+    return _write_still(read_still(source, settings.height_px), folder, settings, finder())
 
 
 def _write_still(picture: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
@@ -163,7 +166,7 @@ def _take_video(
     folder: Path,
     cut: Cut,
     settings: PreparationSettings,
-    finder: FaceFinder,
+    finder: Callable[[], FaceFinder],
     ffmpeg: str,
     report: Report,
 ) -> _Clip:
@@ -172,13 +175,13 @@ def _take_video(
     with closing(open_frames(source, ffmpeg, cut)) as frames:
         tap = _Tap(frames, report)
         with FrameWriter(path) as writer:
-            track = track_face(tap.pictures(writer), finder, face=settings.face)
+            track = track_face(tap.pictures(writer), finder(), face=settings.face)
         complaint = frames.complaint
     if tap.last is None or tap.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=complaint)
     if tap.num_frames == 1:
         path.unlink()
-        return _write_still(i420_to_bgr(tap.last), folder, settings, finder)
+        return _write_still(i420_to_bgr(tap.last), folder, settings, finder())
     size = (tap.last.shape[1], tap.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
     return _Clip(size, cut.frame_rate, track, index, tap.first, complaint)

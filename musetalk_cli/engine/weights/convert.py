@@ -32,6 +32,8 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
         if settings is not None and settings.parent != target.parent:
             shutil.copyfile(settings, target.parent / settings.name)
         shutil.copymode(source, staged)  # safetensors makes files that only their owner can read
+        with staged.open("rb") as written:
+            os.fsync(written.fileno())  # the original may be deleted next
         staged.replace(target)
     except OSError as error:
         raise ModelError(f"cannot write {target}: {error.strerror or error}", hint="is the disk full?") from error

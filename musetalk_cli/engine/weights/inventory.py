@@ -10,6 +10,7 @@ from musetalk_cli.engine.weights.download import count_fetched_bytes
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, WeightFile, WeightSet
 from musetalk_cli.engine.weights.store import WeightStore
 from musetalk_cli.engine.weights.verification import is_likely_whole, read_source
+from musetalk_cli.errors import ModelError
 
 
 def describe_all(store: WeightStore) -> list[dict[str, Any]]:
@@ -81,9 +82,25 @@ def _state(part: Part, store: WeightStore) -> str:
     return "begun" if count_fetched_bytes(part.file, store.models) else "missing"
 
 
-def originals(weight_sets: Sequence[WeightSet], store: WeightStore) -> Iterator[tuple[Part, Path]]:
-    """The parts that a conversion would change, each once, and the files that they are in."""
+def parts_here(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Part]:
+    """The parts that are on this computer, each once. Raises ModelError when none is."""
+    found = list(dict.fromkeys(part for each in weight_sets for part in each.parts if store.find(part)))
+    if not found:
+        raise ModelError(f"there are no weights in {store.places()}", hint="musetalk models download")
+    return found
+
+
+def originals(
+    weight_sets: Sequence[WeightSet], store: WeightStore, *, has_converted: bool = False
+) -> Iterator[tuple[Part, Path]]:
+    """The parts that a conversion would change, each once, and the files that they are in.
+
+    ``has_converted``: also an original in our own folder that was converted already and is not used any more.
+    """
     for part in dict.fromkeys(part for weight_set in weight_sets for part in weight_set.parts):
-        path = store.find(part)
-        if path is not None and path != store.models / part.converted and read_source(path) is None:
+        path, ours = store.find(part), store.models / part.converted
+        if has_converted and path == ours and read_source(ours):
+            others = (store.models / name for name in part.paths)
+            path = next((other for other in others if other != ours and other.is_file()), None)
+        if path is not None and path != ours and read_source(path) is None:
             yield part, path

@@ -202,6 +202,11 @@ def get_weight_set(name: str) -> WeightSet:
     return found
 
 
+def set_of(part: Part) -> str:
+    """The name of the first set that has this part, empty when none has."""
+    return next((each.name for each in WEIGHT_SETS if part in each.parts), "")
+
+
 def published_as(num_bytes: int, sha256: str) -> WeightFile | None:
     """The published file that has this sum, or failing that this size and no known sum. None when there is none."""
     files = _published()

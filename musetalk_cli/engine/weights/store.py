@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class WeightStore:
         try:
             folders = json.loads(path.read_text(encoding="utf-8"))["folders"]
             return [Path(folder) for folder in folders]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
@@ -51,13 +52,18 @@ class WeightStore:
         path = weights.parent / Path(part.settings.name).name
         return path if path.is_file() else None
 
+    def places(self) -> str:
+        """Where weights are looked for, in words: our folder, and imported ones that are not there any more."""
+        gone = [f"; {each} was imported and is not there any more" for each in self.imported() if not each.is_dir()]
+        return "".join([str(self.models), *gone])
+
     def require(self, weight_set: WeightSet) -> dict[PartKind, Path]:
         """Every part's file. Raises ModelError that names what is missing and the command that gets it."""
         found = {part.kind: self.find(part) for part in weight_set.parts}
         missing = [part.title for part in weight_set.parts if found[part.kind] is None]
         if missing:
             raise ModelError(
-                f"the weights of {weight_set.title} are not all here: {', '.join(missing)} missing in {self.models}",
+                f"the weights of {weight_set.title} are not all here: {', '.join(missing)} missing in {self.places()}",
                 hint=f"musetalk models download {weight_set.name}, or musetalk models import DIR if you have them",
             )
         return {kind: path for kind, path in found.items() if path is not None}
@@ -77,5 +83,6 @@ def write_whole(path: Path, text: str) -> None:
         staged.write_text(text, encoding="utf-8")
         staged.replace(path)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink()
         raise ModelError(f"cannot write {path}: {error.strerror}") from None

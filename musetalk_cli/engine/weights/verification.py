@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from musetalk_cli.engine.weights.download import OnProgress, hash_file, size_text
-from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at
+from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at, set_of
 from musetalk_cli.errors import ModelError
 
 Standing = Literal["official", "converted", "unofficial", "damaged", "missing"]
@@ -39,7 +40,9 @@ def verify(part: Part, path: Path | None, settings: Path | None, on_progress: On
     A file that fits but is no published one is ``unofficial`` – somebody's own training, perhaps.
     """
     if path is None:
-        return Verdict(part, None, None, "missing", f"{part.file.path} is missing")
+        return Verdict(
+            part, None, None, "missing", f"{part.file.path} is missing", f"musetalk models download {set_of(part)}"
+        )
     try:
         check_settings(part, settings)
         standing, note = identify(part, path, on_progress)
@@ -79,6 +82,7 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Standing,
     if known is not None and known.sha256 is None and size == known.num_bytes:
         return "official", f"has the published file's size (its sha256 was never published), {size_text(size)}"
     _check_own(part, path, published_as(size, total))
+    _check_records(path)
     return "unofficial", f"not the published file (sha256 {total[:12]}…), {size_text(size)}"
 
 
@@ -110,6 +114,21 @@ def is_likely_whole(part: Part, path: Path) -> bool:
         return bool(ends) and size == 8 + struct.unpack("<Q", head)[0] + max(ends)
     known = part.known_file(path.name)
     return size > 0 and (known is None or size == known.num_bytes)
+
+
+def _check_records(path: Path) -> None:
+    """Raise ModelError when something of a PyTorch file changed after it was written: its archive keeps a sum of each
+    record. Other files have none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = archive.testzip()
+    except zipfile.BadZipFile:
+        return
+    if name is not None:
+        raise ModelError(
+            f"{path} is damaged: its record {name} has another checksum than it was written with",
+            hint="delete it and download it again",
+        )
 
 
 def _check_own(part: Part, path: Path, published: WeightFile | None) -> None:

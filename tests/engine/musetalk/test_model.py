@@ -176,6 +176,16 @@ def test_the_painter_is_told_what_it_will_be_asked_for(face: AvatarFace, monkeyp
     assert told == [(1, 2, 3, 5)]
 
 
+def test_a_gpus_memory_is_used_up_to_the_share_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    capped: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: capped.append(given))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    for name in ("cuda:1", "cuda"):
+        opening._prepare_device(dataclasses.replace(SETTINGS, memory_fraction=0.5), torch.device(name))
+    assert capped == [(0.5, 1), (0.5, 3)]
+
+
 def test_several_devices_are_looked_for_one_by_one(face: AvatarFace) -> None:
     if torch.cuda.device_count() > 7:
         pytest.skip("this computer has them")

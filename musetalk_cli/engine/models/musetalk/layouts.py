@@ -120,5 +120,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _get(values: dict[str, Any], key: str, kind: type[Value], path: Path) -> Value:
     value = values.get(key)
     if not isinstance(value, kind):
-        raise ModelError(f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}")
+        raise ModelError(
+            f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}", hint="delete it and download it again"
+        )
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import pickle
 import warnings
 import zipfile
@@ -91,7 +92,7 @@ def _check_is_weights(path: Path) -> None:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
     if size == 0:
         raise ModelError(f"{path} is empty", hint=AGAIN)
-    if head.lstrip().startswith(b"<"):
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
         raise ModelError(f"{path} is a web page, not weights: its download went wrong", hint=AGAIN)
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path} is a pointer of Git LFS, not the weights themselves", hint="run: git lfs pull")
