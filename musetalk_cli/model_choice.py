@@ -68,6 +68,8 @@ def count_cores() -> int:
 
 def _choose_automatically(config: Config, tell: Tell) -> str:
     if not has_weights(BEST):
+        if config.device not in ("auto", "cpu"):
+            tell(f"model: warp, which runs on the CPU; --device is for {BEST}, whose weights are not here")
         return "warp"
     reason = _why_not_fast(config)
     if reason:

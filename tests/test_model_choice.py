@@ -52,6 +52,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
+def test_a_gpu_that_was_asked_for_in_vain_is_told(machine: Machine) -> None:
+    machine.has_gpu()
+    assert machine.choose(device="cuda") == "warp"
+    assert machine.told == [
+        "model: warp, which runs on the CPU; --device is for musetalk-1.5, whose weights are not here"
+    ]
+
+
 def test_without_weights_it_is_warp_without_a_word(machine: Machine) -> None:
     machine.has_gpu()
     machine.has_torch(True, has_cuda=True)

@@ -312,7 +312,12 @@ def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home:
 def test_originals_that_were_converted_before_may_go_later(models: Run, home: Path, published: Path) -> None:
     folder = home / "models"
     shutil.copytree(published, folder, ignore=shutil.ignore_patterns("tiny.pt", "registry.json"))
+    abandoned, at_work = (folder / "musetalkV15" / f".unet.safetensors.{pid}" for pid in (999_999_999, os.getpid()))
+    abandoned.touch()
+    at_work.touch()
     assert models("convert").returncode == 0
+    assert at_work.exists()
+    assert not abandoned.exists(), "nothing else would find what a conversion left that was killed"
     originals = [path for path in folder.rglob("*") if path.suffix in (".pth", ".bin")]
     assert len(originals) == 4
     again = models("convert")

@@ -28,7 +28,7 @@ from tools.parity.comparisons import Line
 from tools.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
-PARTS = ("whisper", "windows", "schemes", "blend", "vae", "unet", "folds", "bf16", "fp16")
+PARTS = ("whisper", "windows", "schemes", "scheme-pictures", "blend", "vae", "unet", "folds", "bf16", "fp16")
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
@@ -65,6 +65,7 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
         "whisper": lambda: comparisons.compare_whisper(configs, voice),
         "windows": comparisons.compare_windows,
         "schemes": lambda: comparisons.compare_schemes(configs, voice),
+        "scheme-pictures": lambda: comparisons.compare_scheme_pictures(configs, voice),
         "blend": comparisons.compare_blend,
         "vae": lambda: comparisons.compare_vae(configs),
         "unet": lambda: comparisons.compare_unet(configs),

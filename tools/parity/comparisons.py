@@ -19,8 +19,9 @@ from musetalk_cli.engine.models.musetalk.features import AnchoredFeatures, Upstr
 from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet
 from musetalk_cli.engine.models.musetalk.layouts import pick
 from musetalk_cli.engine.models.musetalk.listening import WhisperListener
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, build
+from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, build, random_nets
 from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters
+from musetalk_cli.engine.models.musetalk.painting import FacePainter
 from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic, resize_bilinear
 from musetalk_cli.engine.models.musetalk.positions import position_code
 from musetalk_cli.engine.models.musetalk.random_weights import random_state
@@ -34,6 +35,12 @@ from tools.parity import references
 SEED = 20
 CPU = Precision(torch.device("cpu"), torch.float32)
 State = dict[str, Tensor]
+# Frames of a voice at 25 a second, for pictures of both schemes: few, as each takes seconds on a CPU.
+SCHEME_FRAMES = {
+    "elsewhere": (325, 475, 575, 625),
+    "2 s joints": (300, 450, 550, 600),
+    "where either window moves": (695, 750, 751, 945),
+}
 
 
 class Line(NamedTuple):
@@ -197,12 +204,7 @@ def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
     ``voice`` should last 45 s or more. Positions are Whisper's own; the other weights are by lot and attend to
     everything alike, where trained ones attend to what is near, so the differences are upper bounds.
     """
-    state = drawn(WhisperEncoder, configs.whisper)
-    state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
-    net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
-    listener = WhisperListener(net, is_original=False)
-    sound = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
-    ours, theirs = (_features(kind, listener, sound) for kind in (AnchoredFeatures, UpstreamFeatures))
+    ours, theirs = _both_features(configs, voice)
     differences = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     for what, frames in (
         ("2 s of the window heard", slice(0, 50)),
@@ -214,6 +216,34 @@ def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
         yield Line(f"features, {what}", "upstream's whole window", error, "relative, mean", None)
     for who, features in (("ours", ours), ("upstream's", theirs)):
         yield from _measure_joints(who, features)
+
+
+def compare_scheme_pictures(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
+    """Faces painted from both schemes' features on one frame of an avatar, with weights by lot.
+
+    ``voice`` as for ``compare_schemes``. Upstream's window changes at frame 750, where ours has been sliding before.
+    """
+    painter = FacePainter(random_nets("1.5", CPU, SEED, configs))
+    views = painter.watch(noise(1, configs.unet.in_channels, 32, 32, seed=1))
+    both = _both_features(configs, voice)
+    for where, frames in SCHEME_FRAMES.items():
+        faces = [
+            [painter.submit(views, [0], features[frame : frame + 1]).collect().astype(int) for frame in frames]
+            for features in both
+        ]
+        errors = np.abs(np.subtract(*faces))
+        for what, error in (("mean", errors.mean()), ("most", errors.max())):
+            yield Line(f"pictures, {where}", "upstream's whole window", float(error), f"levels of 255, {what}", None)
+
+
+def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Ours and upstream's, float32 (frames, …)."""
+    state = drawn(WhisperEncoder, configs.whisper)
+    state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
+    net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
+    listener = WhisperListener(net, is_original=False)
+    sound = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
+    return _features(AnchoredFeatures, listener, sound), _features(UpstreamFeatures, listener, sound)
 
 
 def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:

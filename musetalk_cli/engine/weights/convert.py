@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from glob import escape
 from pathlib import Path
 
 from musetalk_cli.engine.weights.download import EXTRA, check_space
@@ -28,6 +29,7 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
     staged = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
         _write(part, source, settings, staged)
         if settings is not None and settings.parent != target.parent:
             shutil.copyfile(settings, target.parent / settings.name)
@@ -40,6 +42,17 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
     finally:
         staged.unlink(missing_ok=True)
     return target
+
+
+def _remove_abandoned(target: Path) -> None:
+    """What a conversion left that was killed: gigabytes that nothing else would find. Raises OSError."""
+    for staged in target.parent.glob(f".{escape(target.name)}.[0-9]*"):
+        try:
+            os.kill(int(staged.suffix[1:]), 0)
+        except (ProcessLookupError, ValueError):
+            staged.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # somebody else's, at work
 
 
 def convert_verified(verdict: Verdict, models: Path) -> Path:

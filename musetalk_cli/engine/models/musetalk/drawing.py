@@ -38,8 +38,12 @@ class Drawing:
     def __init__(self, nets: Nets, device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> None:
         is_cuda = device.type == "cuda"
         self.sizes = choose_sizes(device, is_compiled=is_compiled, asked_sizes=asked_sizes)
-        predict: Callable[..., Tensor] = _Compiled(nets.unet.predict) if is_compiled else nets.unet.predict
-        decode: Callable[..., Tensor] = _Compiled(nets.decoder) if is_compiled and is_cuda else nets.decoder
+        predict: Callable[..., Tensor] = (
+            _Compiled(nets.unet.predict, is_cuda=is_cuda) if is_compiled else nets.unet.predict
+        )
+        decode: Callable[..., Tensor] = (
+            _Compiled(nets.decoder, is_cuda=True) if is_compiled and is_cuda else nets.decoder
+        )
         # Not a method: recordings that refer to what holds them would keep the GPU's memory after the last use.
         self._draw = partial(_draw, nets.unet.split, predict, decode)
         self._graphs = Graphs(self._draw, device) if is_cuda else None
@@ -81,13 +85,14 @@ def _draw(
 class _Compiled:
     """A function, compiled when it is first called; the plain one where that fails, which is logged."""
 
-    def __init__(self, plain: Callable[..., Tensor]) -> None:
+    def __init__(self, plain: Callable[..., Tensor], *, is_cuda: bool) -> None:
         self._plain = plain
+        self._is_cuda = is_cuda
         self._compiled: Callable[..., Tensor] | None = None
 
     def __call__(self, *inputs: Any) -> Tensor:
         try:
-            self._compiled = self._compiled or _compile(self._plain)
+            self._compiled = self._compiled or _compile(self._plain, freezes=not self._is_cuda)
             return self._compiled(*inputs)
         except torch.OutOfMemoryError:
             raise
@@ -99,11 +104,13 @@ class _Compiled:
             return self._plain(*inputs)
 
 
-def _compile(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _compile(plain: Callable[..., Tensor], *, freezes: bool) -> Callable[..., Tensor]:
     from torch._dynamo import config as tracing
     from torch._inductor import config
 
-    config.freezing = True  # weights are constants, to be packed as the kernels want them
+    # On a CPU, weights are constants, to be packed as the kernels want them. PyTorch does not keep such code from one
+    # run to the next, so a GPU, which gains little from it, starts sooner without.
+    config.freezing = freezes
     tracing.cache_size_limit = MAX_COMPILED
     compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
     return compiled
