@@ -155,8 +155,10 @@ def tls_front(folder: Path, port: int) -> Iterator[int]:
 def _forward_one(listener: socket.socket, context: ssl.SSLContext, port: int, stop: threading.Event) -> None:
     listener.settimeout(0.1)
     while not stop.is_set():
-        with suppress(TimeoutError):
-            caller = context.wrap_socket(listener.accept()[0], server_side=True)
+        with suppress(OSError):
+            plain = listener.accept()[0]
+            plain.settimeout(5)
+            caller = context.wrap_socket(plain, server_side=True)
             with caller, socket.create_connection(("127.0.0.1", port)) as inner:
                 _carry(caller, inner, stop)
 

@@ -2,7 +2,7 @@
 
     python -m tools.encoder_delay [--seconds 10]
 
-Pictures are written one by one at 25 a second, with their sound 0.1 s ahead, as a stream does in the long run; a
+Pictures are written one by one at 25 a second, with their sound ahead, as a stream does in the long run; a
 picture's delay ends with the last byte of its fragment. The encoder has started before the first of them, as in a run.
 """
 
@@ -17,6 +17,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from musetalk_cli.engine.blocks import SOUND_LEAD_S
 from musetalk_cli.engine.encoder import READ_BYTES, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.fragments import FragmentSplitter
@@ -26,7 +27,7 @@ from tools.report import update_section
 from tools.stream_latency import DOCUMENT
 
 SIZES = ((512, 512), (1280, 720), (1920, 1080))
-FRAME_RATE, LEAD_S = 25, 0.1
+FRAME_RATE = 25
 START_S = 1.0
 
 
@@ -59,7 +60,7 @@ def measure(width: int, height: int, num_pictures: int) -> np.ndarray:
     time.sleep(START_S)
     written_at = []
     sound = np.zeros(SOUND_RATE_HZ // FRAME_RATE, np.int16)
-    process.sound.write(np.zeros(int(LEAD_S * SOUND_RATE_HZ), np.int16).tobytes())
+    process.sound.write(np.zeros(int(SOUND_LEAD_S * SOUND_RATE_HZ), np.int16).tobytes())
     begin = time.perf_counter()
     for number, picture in enumerate(pictures(width, height, num_pictures)):
         time.sleep(max(0.0, begin + number / FRAME_RATE - time.perf_counter()))

@@ -68,6 +68,7 @@ def record(speech: Path, duration_s: float, folder: Path) -> None:
         watch(child, folder / "processes.jsonl")
         is_over.set()
         speaker.join()
+        assert child.returncode == 0, "the stream failed"
         for recording in server.recordings:
             shutil.copy(recording, folder)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from musetalk_cli.benchmark.block_latency import measure_latency
 from musetalk_cli.benchmark.capacity import judge
 from musetalk_cli.benchmark.card import Card, describe_machine
-from musetalk_cli.benchmark.ceiling import measure_ceiling
+from musetalk_cli.benchmark.ceiling import Ceiling, measure_ceiling
 from musetalk_cli.benchmark.cold_start import measure_start
 from musetalk_cli.benchmark.comparison import compare
 from musetalk_cli.benchmark.comparison_figures import Comparison
@@ -37,7 +37,7 @@ from musetalk_cli.benchmark.figures import (
 from musetalk_cli.benchmark.measuring import measure_rates, measure_stages, run_model_loop
 from musetalk_cli.benchmark.sessions import measure_sessions
 from musetalk_cli.benchmark.subject import PORTRAIT, Subject, open_subject
-from musetalk_cli.benchmark.sweep import check_sweep, measure_sweep
+from musetalk_cli.benchmark.sweep import BATCHES, check_sweep, measure_sweep
 from musetalk_cli.benchmark.workload import speech
 from musetalk_cli.config import Config, Model
 from musetalk_cli.errors import ConfigError
@@ -82,7 +82,7 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
     sizes = wished_sizes(config.video.size)
     tell(f"loading {name}")
     started_s = time.perf_counter()
-    subject = open_subject(config, name, sizes[0], tell)
+    subject = _open(config, name, sizes[0], wish, tell)
     load_s = time.perf_counter() - started_s
     face_s = _time_face(subject)
     effort = choose_effort(wish, sizes, face_s, float(config.video.frame_rate))
@@ -110,7 +110,22 @@ def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
     if name == "warp":
         return result
     # Last of all: its matrices would count in the memory.
-    return replace(result, card=replace(result.card, ceiling=measure_ceiling(config.device, config.precision)))
+    return replace(result, card=replace(result.card, ceiling=_try_ceiling(config, tell)))
+
+
+def _open(config: Config, name: str, size: FrameSize, wish: Wish, tell: Tell) -> Subject:
+    """Warmed up for the largest batch that will be asked for."""
+    batch_size = max(BATCHES) if wish.sweep == "batch" else config.video.batch_size
+    warm = replace(config, video=replace(config.video, batch_size=batch_size))
+    return replace(open_subject(warm, name, size, tell), config=config)
+
+
+def _try_ceiling(config: Config, tell: Tell) -> Ceiling | None:
+    try:
+        return measure_ceiling(config.device, config.precision)
+    except RuntimeError as error:  # the measurements before it must not be lost for want of memory
+        tell(f"the arithmetic is left out: {str(error).splitlines()[0]}")
+        return None
 
 
 def settle(config: Config, tell: Tell) -> Config:

@@ -107,7 +107,7 @@ def describe_whole(result: Result) -> str:
         few = f" of {describe_length(result.workload)}" if result.workload.note else ""
         parts.append(f"A fresh `musetalk stream`{few} has its first picture after {first} s{memory}.")
     elif result.sizes:
-        parts.append(f"A fresh `musetalk stream` was not measured, as loading alone took {short(result.load_s)} s.")
+        parts.append("A fresh `musetalk stream` was not measured: loading and two faces take too long here.")
     if result.gpu_mb is not None:
         parts.append(f"GPU memory: {result.gpu_mb:.0f} MB at most.")
     return " ".join(parts)

@@ -38,7 +38,9 @@ class EncoderSettings:
     """What ffmpeg must know: ``width`` and ``height`` in pixels (even), and the values of the configuration.
 
     ``codec`` is ffmpeg's name of the video encoder. ``fragment_s``: a fragment of the MP4 leaves at least this often,
-    and not only with each keyframe; for live streams, in which nothing may wait.
+    and not only with each keyframe; for live streams, in which nothing may wait. ``has_index``: an index of all
+    fragments ends the MP4, so that players find their way about a file; ffmpeg remembers them for it, 10 MB an hour
+    with a picture in each.
     """
 
     width: int
@@ -53,6 +55,7 @@ class EncoderSettings:
     keyframe_interval_s: float
     codec: str = "libx264"
     fragment_s: float | None = None
+    has_index: bool = True
 
 
 def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> list[str]:
@@ -115,7 +118,8 @@ def _sound_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _container_options(settings: EncoderSettings) -> dict[str, Any]:
-    options = {"f": "mp4", "movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": 1}
+    flags = "frag_keyframe+empty_moov+default_base_moof" + ("" if settings.has_index else "+skip_trailer")
+    options = {"f": "mp4", "movflags": flags, "flush_packets": 1}
     # Half a frame, so that every frame ends a fragment; frag_every_frame writes double times with AAC (measured).
     pieces = {"frag_duration": round(settings.fragment_s * 1e6)} if settings.fragment_s else {}
     return {**options, **pieces}

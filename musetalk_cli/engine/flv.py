@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from musetalk_cli.engine.fragments import BOX_HEADER_BYTES, NO_KEYFRAME, boxes_in, find_box, find_boxes
+from musetalk_cli.errors import EncoderError
 
 AUDIO_TAG, VIDEO_TAG, SCRIPT_TAG = 8, 9, 18
 KEYFRAME, INTER_FRAME, AVC = 0x10, 0x20, 7
@@ -20,6 +21,7 @@ CONFIGURATION, FRAMES = 0, 1
 VISUAL_ENTRY_BYTES, AUDIO_ENTRY_BYTES = 78, 28
 DECODER_SPECIFIC_INFO = 5
 # Bytes of a descriptor's own fields before those inside it (ISO/IEC 14496-1, 7.2.6).
+LONGEST_MS = 1 << 31
 DESCRIPTOR_FIELDS = {3: 3, 4: 13}
 
 
@@ -39,11 +41,18 @@ class _Sample(NamedTuple):
 
 
 class FlvPacker:
-    """Repacks one stream. ``header`` is the MP4's first piece (ftyp and moov), ``frame_rate`` what players are told."""
+    """Repacks one stream. ``header`` is the MP4's first piece (ftyp and moov), ``frame_rate`` what players are told.
+
+    Raises EncoderError for a header that is not of one video and one sound.
+    """
 
     def __init__(self, header: bytes, frame_rate: Fraction) -> None:
         self._tracks = dict(_read_tracks(find_box(header, b"moov")))
+        if sorted(track.is_video for track in self._tracks.values()) != [False, True]:
+            raise EncoderError("the encoder's MP4 has not one video and one sound")
         self._frame_rate = frame_rate
+        self._start_s: float | None = None
+        self._end_ms = 0
 
     def begin(self) -> bytes:
         """What an FLV begins with (Adobe's specification, E.2 to E.5)."""
@@ -53,6 +62,11 @@ class FlvPacker:
         kinds = [_kind(track) for track in self._tracks.values()]
         starts = map(_tag, [SCRIPT_TAG, *kinds], [0] * (1 + len(tags)), [told, *tags])
         return b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00" + b"".join(starts)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much time has passed, some 25 days, that another FLV should be begun with the next keyframe."""
+        return self._end_ms >= LONGEST_MS
 
     def pack(self, fragment: bytes) -> bytes:
         """The tags of a piece (a moof and its mdat), in the order of decoding; nothing for a piece without samples."""
@@ -64,7 +78,14 @@ class FlvPacker:
                 body = _envelope(track, FRAMES, sample.data, kind, delay_ms)
                 tags.append((sample.time / track.timescale, _kind(track), body))
         tags.sort(key=lambda tag: tag[0])
-        return b"".join(_tag(kind, round(1000 * time_s), body) for time_s, kind, body in tags)
+        if tags and self._start_s is None:
+            self._start_s = tags[0][0]
+        return b"".join(_tag(kind, self._count_ms(time_s), body) for time_s, kind, body in tags)
+
+    def _count_ms(self, time_s: float) -> int:
+        """Since this FLV began, as it has 32 bits for it, and ffmpeg does not get over their end."""
+        self._end_ms = max(0, round(1000 * (time_s - (self._start_s or 0.0))))
+        return self._end_ms
 
 
 def _envelope(track: _Track, kind: int, data: bytes, picture: int = KEYFRAME, delay_ms: int = 0) -> bytes:
@@ -78,7 +99,7 @@ def _kind(track: _Track) -> int:
 
 
 def _tag(kind: int, time_ms: int, body: bytes) -> bytes:
-    stamp = (time_ms & 0xFFFFFF).to_bytes(3, "big") + (time_ms >> 24 & 0xFF).to_bytes(1, "big")
+    stamp = (time_ms & 0xFFFFFF).to_bytes(3, "big") + (time_ms >> 24).to_bytes(1, "big")
     head = bytes([kind]) + len(body).to_bytes(3, "big") + stamp + bytes(3)
     return head + body + (len(head) + len(body)).to_bytes(4, "big")
 

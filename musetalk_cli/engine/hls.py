@@ -50,6 +50,19 @@ class HlsFolder:
             for old in (self.playlist, *self._folder.glob(f"{escape(self.playlist.stem)}.[0-9]*.m4s")):
                 old.unlink(missing_ok=True)
 
+    def tidy(self) -> tuple[str, ...]:
+        """Remove what a writer left that did not end well; options for the next one. Raises OSError.
+
+        A playlist that lists nothing, as after a full disk, would have it count from 0 again, which players refuse.
+        """
+        listed = self.list_segments() or []
+        left = list(self._folder.glob(f"{escape(self.playlist.stem)}.[0-9]*.m4s*"))
+        numbers = [int(path.name.removeprefix(f"{self.playlist.stem}.").partition(".")[0]) for path in left]
+        for path in left:
+            if path.name not in listed:
+                path.unlink(missing_ok=True)
+        return () if listed or not numbers else ("-start_number", str(max(numbers) + 1))
+
     def has_space(self) -> bool:
         return shutil.disk_usage(self._folder).free >= ROOM_BYTES
 
@@ -57,7 +70,8 @@ class HlsFolder:
         """What the playlist names; None while there is none. Raises OSError."""
         if not self.playlist.exists():
             return None
-        return [line for line in self.playlist.read_text().splitlines() if line.endswith(".m4s")]
+        lines = os.fsdecode(self.playlist.read_bytes()).splitlines()
+        return [line for line in lines if line.endswith(".m4s")]
 
     def find_torn(self, segments: Iterable[str]) -> str | None:
         """Which of the files that a player of ``segments`` needs was cut short. Raises OSError."""
@@ -83,17 +97,18 @@ class SegmentCheck:
         self._folder = folder
         self._seen: list[str] | None = None
 
-    def find_torn(self) -> str | None:
-        """The name of a file that is cut short, if there is a new one."""
+    def find_damage(self) -> str | None:
+        """What is wrong with a file that is new, if anything is."""
         try:
             listed = self._folder.list_segments()
             if listed is None or listed == self._seen:
                 return None
             new = [name for name in listed if name not in (self._seen or ())]
             self._seen = listed
-            return self._folder.find_torn(new) if listed else self._folder.playlist.name
+            torn = self._folder.find_torn(new) if listed else self._folder.playlist.name
+            return f"{torn} was cut short, as on a full disk" if torn else None
         except OSError as error:
-            return str(error.filename or self._folder.playlist)
+            return f"{error.filename or self._folder.playlist}: {error.strerror or error}"
 
 
 def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:

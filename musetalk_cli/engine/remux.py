@@ -6,14 +6,14 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from musetalk_cli.engine.destinations import Destination
 from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
 from musetalk_cli.engine.flv import FlvPacker
 from musetalk_cli.engine.fragments import Piece
-from musetalk_cli.engine.hls import HlsFolder, SegmentCheck
+from musetalk_cli.engine.hls import SegmentCheck
 from musetalk_cli.engine.targets import Target
 from musetalk_cli.errors import EncoderError, SinkError
 
@@ -26,13 +26,25 @@ WAKE_S = 0.1
 PROBE_BYTES = 1_000_000
 
 
-def build_remux_args(ffmpeg: str, destination: Destination) -> list[str]:
-    """ffmpeg's arguments: FLV on stdin, repacked for the destination."""
+def build_remux_args(ffmpeg: str, destination: Destination, options: Sequence[str] = ()) -> list[str]:
+    """ffmpeg's arguments: FLV on stdin, repacked for the destination, with ``options`` beside those it always has."""
     # Not nobuffer too: it throws away what was read to look at the stream, a whole group of pictures.
     at_once = ["-probesize", str(PROBE_BYTES), "-fpsprobesize", "0"]
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"]
     copy = ["-map", "0", "-c", "copy", "-flush_packets", "1"]
-    return [ffmpeg, *quiet, "-f", "flv", *at_once, "-i", "pipe:0", *copy, *destination.options, destination.url]
+    return [
+        ffmpeg,
+        *quiet,
+        "-f",
+        "flv",
+        *at_once,
+        "-i",
+        "pipe:0",
+        *copy,
+        *destination.options,
+        *options,
+        destination.url,
+    ]
 
 
 class RemuxTarget(Target):
@@ -98,56 +110,75 @@ class RemuxTarget(Target):
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
     def _serve(self, first: Piece) -> str | None:
-        """Feed one child until the stream ends well (None) or the child does not (what it said)."""
+        """Feed children until the stream ends well (None) or one of them does not (what it said)."""
+        problem, following = self._serve_one(first)
+        while problem is None and following is not None:
+            self._has_lived = True
+            problem, following = self._serve_one(following)
+        return problem
+
+    def _serve_one(self, first: Piece) -> tuple[str | None, Piece | None]:
+        """Feed one child: what it said if it ended badly, and the next one's first piece if it can count no further."""
         try:
-            if (folder := self._destination.hls) and not self._prepare(folder):
-                return "no space left"
-            child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination), stdin=subprocess.PIPE)
-        except EncoderError as error:
-            return str(error)
+            options = self._prepare()
+            child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination, options), stdin=subprocess.PIPE)
+        except (EncoderError, SinkError) as error:
+            return str(error), None
         except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            return f"{error.filename}: {error.strerror}", None
         self._child = child
         try:
             os.set_blocking(child.stdin.fileno(), False)
-            problem = self._feed(child, first)
+            problem, following = self._feed(child, first)
             child.stdin.close()
-            return problem or self._wait_for_end(child)
+            return problem or self._wait_for_end(child), following
         finally:
             self._child = None
             child.close()
 
-    def _prepare(self, folder: HlsFolder) -> bool:
-        """Make the folder ready for a child; False when a disk that was full still is. Raises OSError."""
+    def _prepare(self) -> tuple[str, ...]:
+        """Make a folder ready for a child; options that it needs. Raises OSError, or SinkError on a disk still full."""
+        folder = self._destination.hls
+        if folder is None:
+            return ()
         folder.create()
-        if self._has_lived:
-            return folder.has_space()
-        folder.clear()
-        return True
+        if not self._has_lived:
+            folder.clear()
+            return ()
+        options = folder.tidy()
+        if not folder.has_space():
+            raise SinkError("no space left")
+        return options
 
-    def _feed(self, child: FfmpegProcess, first: Piece) -> str | None:
+    def _feed(self, child: FfmpegProcess, first: Piece) -> tuple[str | None, Piece | None]:
         packer = FlvPacker(self._header, self._frame_rate)
         piece: Piece | None = first
         data = packer.begin() + packer.pack(first.data)
         started = time.monotonic()
         while piece is not None:
-            try:
-                if not self._write(child.stdin.fileno(), data):
-                    return f"it takes nothing any more (for {FREEZE_S:.0f} s)"
-            except BrokenPipeError:
-                return self._explain(child)
-            self._note_connection(child, len(data))
+            if problem := self._send(child, data):
+                return problem, None
             if self._state != "live" and time.monotonic() - started > CONNECT_S:
-                return f"no answer within {CONNECT_S:.0f} s"
+                return f"no answer within {CONNECT_S:.0f} s", None
             if piece.is_keyframe and (damage := self._find_damage()):
-                return damage
+                return damage, None
             piece = self.ring.take()
+            if piece and piece.is_keyframe and packer.is_full:
+                return None, piece
             data = packer.pack(piece.data) if piece else b""
+        return None, None
+
+    def _send(self, child: FfmpegProcess, data: bytes) -> str | None:
+        try:
+            if not self._write(child.stdin.fileno(), data):
+                return f"it takes nothing any more (for {FREEZE_S:.0f} s)"
+        except BrokenPipeError:
+            return self._explain(child)
+        self._note_connection(child, len(data))
         return None
 
     def _find_damage(self) -> str | None:
-        torn = self._check.find_torn() if self._check else None
-        return f"{torn} was cut short, as on a full disk" if torn else None
+        return self._check.find_damage() if self._check else None
 
     def _note_connection(self, child: FfmpegProcess, num_bytes: int) -> None:
         """Bytes count once the child has opened its output, which it says on stderr."""

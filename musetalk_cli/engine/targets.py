@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from musetalk_cli.engine.fragments import Piece
-from musetalk_cli.engine.sinks import Sink
+from musetalk_cli.engine.sinks import FileSink, Sink
 from musetalk_cli.engine.stage import Aborted
 from musetalk_cli.errors import MuseTalkError
 
@@ -131,6 +131,8 @@ class Ring:
 class Target(ABC):
     """A thread that carries pieces from its ring to a destination; ``_deliver`` is what subclasses do there."""
 
+    is_file = False
+
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name = name
         self.ring = Ring()
@@ -211,6 +213,7 @@ class LocalTarget(Target):
 
     def __init__(self, sink: Sink, tell: Callable[[str], None]) -> None:
         super().__init__(sink.name, tell)
+        self.is_file = isinstance(sink, FileSink)
         self._sink = sink
 
     @property

@@ -10,6 +10,7 @@ import pytest
 
 from musetalk_cli.engine.flv import FlvPacker
 from musetalk_cli.engine.fragments import FragmentSplitter
+from musetalk_cli.errors import EncoderError
 
 RATE = Fraction(30_000, 1_001)
 PICTURES = ["-f", "lavfi", "-i", f"testsrc2=size=64x64:rate={RATE}"]
@@ -64,3 +65,10 @@ def test_what_has_no_samples_is_nothing(ffmpeg: str) -> None:
     header, *pieces = FragmentSplitter().feed(encode(ffmpeg, "-preset", "ultrafast"))
     assert not pieces[-1].num_pictures, "the index at the end"
     assert FlvPacker(header.data, RATE).pack(pieces[-1].data) == b""
+
+
+def test_a_header_without_sound_is_refused(ffmpeg: str) -> None:
+    command = [ffmpeg, "-v", "error", *PICTURES, "-t", "1", *FRAGMENTED]
+    stream = subprocess.run(command, capture_output=True, check=True).stdout
+    with pytest.raises(EncoderError, match="one sound"):
+        FlvPacker(next(FragmentSplitter().feed(stream)).data, RATE)

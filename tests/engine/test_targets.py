@@ -12,6 +12,7 @@ import pytest
 from musetalk_cli.engine.destinations import parse_destination
 from musetalk_cli.engine.fan_out import FanOut
 from musetalk_cli.engine.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.hls import HlsFolder
 from musetalk_cli.engine.remux import RemuxTarget, build_remux_args
 from musetalk_cli.engine.targets import LocalTarget, Ring, Target
 from musetalk_cli.errors import SinkError
@@ -285,6 +286,41 @@ def test_hls_on_a_full_disk_is_told(stream: bytes, ffmpeg: str, tmp_path: Path, 
     with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
         fan_out.close(is_whole=True, is_final=True)
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
+
+
+def test_after_a_full_disk_hls_counts_on_and_what_was_left_is_swept_up(tmp_path: Path) -> None:
+    folder = HlsFolder(tmp_path / "täglich.m3u8")
+    for number in (7, 8, 9):
+        (tmp_path / f"täglich.{number:05}.m4s").touch()
+    (tmp_path / "täglich.00010.m4s.tmp").touch()
+    (tmp_path / "other.00011.m4s").touch()
+    folder.playlist.write_text("#EXTM3U\n#EXTINF:2,\ntäglich.00007.m4s\n#EXTINF:2,\ntäglich.00008.m4s\n")
+    assert folder.tidy() == ()
+    assert sorted(path.name for path in tmp_path.glob("*.m4s*")) == [
+        "other.00011.m4s",
+        "täglich.00007.m4s",
+        "täglich.00008.m4s",
+    ]
+    folder.playlist.write_bytes("#EXTM3U\n#EXTINF:2,\ntä".encode()[:-1])
+    assert folder.tidy() == ("-start_number", "9")
+    assert [path.name for path in tmp_path.glob("*.m4s")] == ["other.00011.m4s"]
+
+
+def test_a_child_that_can_count_no_further_is_followed_by_another(
+    stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("musetalk_cli.engine.flv.LONGEST_MS", 5_000)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    told: list[str] = []
+    target = RemuxTarget(destination, ffmpeg, RATE, told.append)
+    fan_out = FanOut([target], "stop", told.append, waits=True)
+    send(fan_out, stream)
+    fan_out.close(is_whole=True, is_final=True)
+    playlist = tmp_path / "live" / "index.m3u8"
+    assert "index.00002.m4s\n#EXT-X-DISCONTINUITY\n" in playlist.read_text(), "with the keyframe at 6 s"
+    assert "index.00005.m4s\n#EXT-X-ENDLIST" in playlist.read_text()
+    assert not target.has_failed
 
 
 def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:

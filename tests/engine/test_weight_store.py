@@ -79,6 +79,14 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(data)
 
 
+def flip_a_bit_of_the_contents(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\x01\x02")  # the last entry of the archive's table of contents
+    data[at + 46] ^= 0x80  # its name's first letter, no UTF-8 then
+    data[at + 9] |= 0x08  # which it is said to be
+    path.write_bytes(data)
+
+
 def save_marked_web_page(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf\r\n<!DOCTYPE html><html><title>Log in</title></html>")
 
@@ -122,6 +130,7 @@ def widen(path: Path) -> None:
         (save_web_page, ["web page"]),
         (save_marked_web_page, ["web page"]),
         (flip_bits, ["damaged", "checksum", "data/"]),
+        (flip_a_bit_of_the_contents, ["damaged", "archive"]),
         (save_pointer, ["Git LFS"]),
         (put_code_in, ["code or objects", "not opened"]),
         (save_bare_pickle, ["no PyTorch file"]),
@@ -140,6 +149,17 @@ def test_what_is_wrong_is_said(
     assert [word for word in words if word not in verdict.note] == [], verdict.note
     assert verdict.hint
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_file_that_was_saved_without_checksums_is_not_called_damaged(models: Path) -> None:
+    path = models / UNET_15.file.path
+    state = torch.load(path, weights_only=True)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert judge(UNET_15, models).standing == "unofficial"
 
 
 def test_the_first_versions_file_under_the_seconds_name_is_found_out(models: Path, published: Path) -> None:

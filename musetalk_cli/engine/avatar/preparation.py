@@ -170,7 +170,10 @@ def _take_video(
     ffmpeg: str,
     report: Report,
 ) -> _Clip:
-    """Decode, follow the face and store, each frame once; of a video that is one frame long, a still."""
+    """Decode, follow the face and store, each frame once; of a video that is one frame long, a still.
+
+    ``finder`` is called when ffmpeg has found a picture in ``source``, though it may be one that cannot be decoded.
+    """
     path = folder / FRAMES_FILE
     with closing(open_frames(source, ffmpeg, cut)) as frames:
         tap = _Tap(frames, report)

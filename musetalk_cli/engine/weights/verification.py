@@ -13,6 +13,8 @@ from musetalk_cli.engine.weights.download import OnProgress, hash_file, size_tex
 from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at, set_of
 from musetalk_cli.errors import ModelError
 
+READ_BYTES = 1 << 20
+
 Standing = Literal["official", "converted", "unofficial", "damaged", "missing"]
 SOURCE_KEY = "musetalk.source"  # in the header of a converted file: which published file it was made of
 
@@ -118,17 +120,28 @@ def is_likely_whole(part: Part, path: Path) -> bool:
 
 def _check_records(path: Path) -> None:
     """Raise ModelError when something of a PyTorch file changed after it was written: its archive keeps a sum of each
-    record. Other files have none."""
+    record, unless it was told not to. Other files have none."""
+    if not zipfile.is_zipfile(path):
+        return
     try:
         with zipfile.ZipFile(path) as archive:
-            name = archive.testzip()
+            damaged = next(filter(None, (_find_damage(archive, record) for record in archive.infolist())), None)
+    except Exception as error:  # a damaged table of contents can mean anything
+        damaged = f"it cannot be read as the archive that it is ({error})"
+    if damaged:
+        raise ModelError(f"{path} is damaged: {damaged}", hint="get another copy of it")
+
+
+def _find_damage(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> str | None:
+    if not record.CRC:  # torch.serialization.set_crc32_options(False), or an empty record
+        return None
+    try:
+        with archive.open(record) as data:
+            while data.read(READ_BYTES):
+                pass
     except zipfile.BadZipFile:
-        return
-    if name is not None:
-        raise ModelError(
-            f"{path} is damaged: its record {name} has another checksum than it was written with",
-            hint="delete it and download it again",
-        )
+        return f"its record {record.filename} has another checksum than it was written with"
+    return None
 
 
 def _check_own(part: Part, path: Path, published: WeightFile | None) -> None:

@@ -116,7 +116,9 @@ def _closing(pool: Any) -> Iterator[None]:
 
 def _close(pool: Any) -> None:
     # There is no public way, and older versions have another name for it.
-    end = next(getattr(torch._C, name) for name in END_NAMES if hasattr(torch._C, name))
+    end = next((getattr(torch._C, name) for name in END_NAMES if hasattr(torch._C, name)), None)
+    if end is None:
+        return
     device = torch.cuda.current_device()
     try:
         end(device, pool)
