@@ -54,6 +54,7 @@ def test_a_file_is_streamed_at_its_own_pace_and_whole(run_cli: Run, speech: Path
 def test_fragments_leave_with_every_frame(run_cli: Run, speech: Path) -> None:
     done = run_cli("stream", "-i", speech, *SMALL)
     assert 63 <= done.stdout.count(b"moof") <= 63 + 150, "a picture each, and sound between"
+    assert b"mfra" not in done.stdout, "nobody remembers every fragment for an index at the end"
 
 
 def test_without_pace_a_file_streams_as_it_is_rendered(run_cli: Run, speech: Path, ffmpeg: str, tmp_path: Path) -> None:
@@ -153,6 +154,7 @@ def test_several_targets_from_one_encode(run_cli: Run, speech: Path, tmp_path: P
     receiver.close()
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == (tmp_path / "take.mp4").read_bytes()
+    assert b"mfra" in done.stdout[-100_000:], "a file has an index"
     assert len(read_pictures(ffmpeg, done.stdout, 96, 96)) == 63
     assert len(read_pictures(ffmpeg, tmp_path / "hls" / "index.m3u8", 96, 96)) == 63
     (tmp_path / "udp.ts").write_bytes(b"".join(packets))
