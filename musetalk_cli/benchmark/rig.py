@@ -77,7 +77,7 @@ class Rig:
         with ExitStack() as leaving:
             avatar = self.open_avatar()
             leaving.callback(avatar.close)
-            cpu_before_s, started_at = _cpu_s(), time.perf_counter()
+            cpu_before_s, started_at = _cpu_s_with_children(), time.perf_counter()
             output = leaving.enter_context(self._opened_output(way, arrivals, ends))
             if way.workers:
                 pace = None if way.ahead else BlockByBlock()
@@ -89,7 +89,7 @@ class Rig:
                 run_in_turn(feed, cutter, model, avatar, writer, state, self.settings)
         begun_at = started_at if feed.started_at is None else feed.started_at
         times_s = tuple(moment - begun_at for moment in arrivals.times)
-        return Run(arrivals.last_at - started_at, _cpu_s() - cpu_before_s, times_s, arrivals.videos)
+        return Run(arrivals.last_at - started_at, _cpu_s_with_children() - cpu_before_s, times_s, arrivals.videos)
 
     @contextmanager
     def _opened_output(self, way: Way, arrivals: Arrivals, ends: list[int]) -> Iterator[FrameOutput]:
@@ -156,7 +156,7 @@ def _own_threads() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _cpu_s() -> float:
+def _cpu_s_with_children() -> float:
     """CPU seconds of ours and of our ended children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
