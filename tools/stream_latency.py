@@ -24,7 +24,7 @@ import numpy as np
 
 from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.fragments import FragmentSplitter
-from tools.render_speed import describe_machine
+from tools.render_speed import ENVIRONMENT, describe_machine
 from tools.report import update_section
 
 DOCUMENT = Path("docs/streaming.md")
@@ -74,7 +74,7 @@ def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[
         options = ["--input", "-", "--format", "s16le", "--rate", str(RATE_HZ), "--block", str(block_s), "-q"]
         command = [sys.executable, "-m", "musetalk_cli", "stream", *options, "--stats", str(stats)]
         started = time.perf_counter()
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
         said_at: list[float] = []
         is_idle = threading.Event()
         speaker = threading.Thread(target=speak, args=(child, sound, said_at, is_idle))
