@@ -21,8 +21,9 @@ CONFIGURATION, FRAMES = 0, 1
 VISUAL_ENTRY_BYTES, AUDIO_ENTRY_BYTES = 78, 28
 DECODER_SPECIFIC_INFO = 5
 # Bytes of a descriptor's own fields before those inside it (ISO/IEC 14496-1, 7.2.6).
-LONGEST_MS = 1 << 31
 DESCRIPTOR_FIELDS = {3: 3, 4: 13}
+# Of the 32 bits that a tag has for its time, half are used: ffmpeg does not get over their end.
+LONGEST_MS = 1 << 31
 
 
 class _Track(NamedTuple):
@@ -83,7 +84,7 @@ class FlvPacker:
         return b"".join(_tag(kind, self._count_ms(time_s), body) for time_s, kind, body in tags)
 
     def _count_ms(self, time_s: float) -> int:
-        """Since this FLV began, as it has 32 bits for it, and ffmpeg does not get over their end."""
+        """Since this FLV began."""
         self._end_ms = max(0, round(1000 * (time_s - (self._start_s or 0.0))))
         return self._end_ms
 
