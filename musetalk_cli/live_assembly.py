@@ -109,8 +109,7 @@ def build_live_pipeline(
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has
         has_file = any(target.is_file for target in fan_out.targets)
-        settings = live_encoder_settings(config, chosen, source.num_channels, codec)
-        settings = replace(settings, has_index=has_file)
+        settings = replace(live_encoder_settings(config, chosen, source.num_channels, codec), has_index=has_file)
         encoder = EncoderProcess(ffmpeg, settings)
         failing.callback(encoder.close)
         avatar = chosen.load()

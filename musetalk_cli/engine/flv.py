@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from musetalk_cli.engine.fragments import BOX_HEADER_BYTES, NO_KEYFRAME, boxes_in, find_box, find_boxes
+from musetalk_cli.engine.fragments import (
+    BOX_HEADER_BYTES,
+    NO_KEYFRAME,
+    boxes_in,
+    field_behind_times,
+    find_box,
+    find_boxes,
+    is_video,
+    read_defaults,
+)
 from musetalk_cli.errors import EncoderError
 
 AUDIO_TAG, VIDEO_TAG, SCRIPT_TAG = 8, 9, 18
@@ -107,22 +116,15 @@ def _tag(kind: int, time_ms: int, body: bytes) -> bytes:
 
 def _read_tracks(moov: bytes) -> Iterator[tuple[int, _Track]]:
     for trak in find_boxes(moov, b"trak"):
-        media = find_box(trak, b"mdia")
-        is_video = find_box(media, b"hdlr")[8:12] == b"vide"
+        media, shows = find_box(trak, b"mdia"), is_video(trak)
         entry = find_box(media, b"minf", b"stbl", b"stsd")[8 + BOX_HEADER_BYTES :]
-        number, timescale = _field_behind_times(find_box(trak, b"tkhd")), _field_behind_times(find_box(media, b"mdhd"))
+        number, timescale = field_behind_times(find_box(trak, b"tkhd")), field_behind_times(find_box(media, b"mdhd"))
         configuration = (
             find_box(entry[VISUAL_ENTRY_BYTES:], b"avcC")
-            if is_video
+            if shows
             else _find_decoder_info(find_box(entry[AUDIO_ENTRY_BYTES:], b"esds")[4:])
         )
-        yield number, _Track(is_video, timescale, configuration)
-
-
-def _field_behind_times(box: bytes) -> int:
-    """The track's number in a tkhd, the timescale in an mdhd: what follows two times of 4 or of 8 bytes."""
-    at = 20 if box[0] == 1 else 12
-    return int.from_bytes(box[at : at + 4], "big")
+        yield number, _Track(shows, timescale, configuration)
 
 
 def _find_decoder_info(descriptors: bytes) -> bytes:
@@ -153,7 +155,7 @@ def _read_samples(fragment: bytes, number: int) -> Iterator[_Sample]:
 
 def _read_runs(data: bytes, traf: bytes) -> Iterator[_Sample]:
     """``data`` begins with the moof, from which offsets count (default-base-is-moof)."""
-    duration, size, flags = _read_defaults(find_box(traf, b"tfhd"))
+    duration, size, flags = read_defaults(find_box(traf, b"tfhd"))
     tfdt = find_box(traf, b"tfdt")
     time = int.from_bytes(tfdt[4 : 12 if tfdt[0] == 1 else 8], "big")
     for run in find_boxes(traf, b"trun"):
@@ -169,14 +171,3 @@ def _read_runs(data: bytes, traf: bytes) -> Iterator[_Sample]:
             signed = delay - (1 << 32) if delay >> 31 else delay
             yield _Sample(time, signed, not own & NO_KEYFRAME, data[at : at + length])
             at, time = at + length, time + lasts
-
-
-def _read_defaults(tfhd: bytes) -> tuple[int, int, int]:
-    """A sample's duration, size and flags where its run does not say (8.8.7)."""
-    present = int.from_bytes(tfhd[1:4], "big")
-    at = 8 + 8 * bool(present & 0x1) + 4 * bool(present & 0x2)
-    found = []
-    for bit in (0x8, 0x10, 0x20):
-        found.append(int.from_bytes(tfhd[at : at + 4], "big") if present & bit else 0)
-        at += 4 * bool(present & bit)
-    return found[0], found[1], found[2]

@@ -138,12 +138,32 @@ def find_box(body: bytes, *path: bytes) -> bytes:
     return body
 
 
+def is_video(trak: bytes) -> bool:
+    return find_box(trak, b"mdia", b"hdlr")[8:12] == b"vide"
+
+
+def field_behind_times(box: bytes) -> int:
+    """The track's number in a tkhd, the timescale in an mdhd: what follows two times of 4 or of 8 bytes."""
+    at = 20 if box[:1] == b"\1" else 12
+    return int.from_bytes(box[at : at + 4], "big")
+
+
+def read_defaults(tfhd: bytes) -> tuple[int, int, int]:
+    """A sample's duration, size and flags where its run does not say (8.8.7)."""
+    present = int.from_bytes(tfhd[1:4], "big")
+    at = 8 + 8 * bool(present & 0x1) + 4 * bool(present & 0x2)
+    found = [0, 0, NO_KEYFRAME]
+    for index, bit in enumerate((0x8, 0x10, 0x20)):
+        if present & bit:
+            found[index] = int.from_bytes(tfhd[at : at + 4], "big")
+            at += 4
+    return found[0], found[1], found[2]
+
+
 def _find_video_track(moov: bytes) -> int | None:
     for track in find_boxes(moov, b"trak"):
-        if find_box(track, b"mdia", b"hdlr")[8:12] == b"vide":
-            header = find_box(track, b"tkhd")
-            at = 20 if header[:1] == b"\1" else 12
-            return int.from_bytes(header[at : at + 4], "big")
+        if is_video(track):
+            return field_behind_times(find_box(track, b"tkhd"))
     return None
 
 
@@ -160,12 +180,11 @@ def _read_pictures(moof: bytes, video_track: int | None) -> tuple[int, bool]:
 
 def _first_flags(header: bytes, run: bytes) -> int:
     """The flags of a run's first sample: its own, the run's, or the track's default (8.8.7, 8.8.8)."""
-    header_flags, run_flags = (int.from_bytes(box[1:4], "big") for box in (header, run))
+    run_flags = int.from_bytes(run[1:4], "big")
     at = 8 + 4 * bool(run_flags & 0x1)
     if run_flags & 0x4:
         return int.from_bytes(run[at : at + 4], "big")
     if run_flags & 0x400:
         at += 4 * (bool(run_flags & 0x100) + bool(run_flags & 0x200))
         return int.from_bytes(run[at : at + 4], "big")
-    at = 8 + 8 * bool(header_flags & 0x1) + 4 * sum(bool(header_flags & bit) for bit in (0x2, 0x8, 0x10))
-    return int.from_bytes(header[at : at + 4], "big") if header_flags & 0x20 else NO_KEYFRAME
+    return read_defaults(header)[2]

@@ -110,17 +110,17 @@ def prepare_avatar(
     a usable face, the folder cannot be written, or exists and is not to be replaced.
     """
     cut = Cut(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
-    finder = cache(open_finder)
+    get_finder = cache(open_finder)
     with create_folder(target, is_replacing=is_replacing) as folder:
-        clip = _take_still(source, folder, settings, finder) if is_still(source) else None
-        clip = clip or _take_video(source, folder, cut, settings, finder, ffmpeg, report)
+        clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
+        clip = clip or _take_video(source, folder, cut, settings, get_finder, ffmpeg, report)
         check_track(clip.track, source, settings.frame_rate, is_still=clip.frame_rate is None)
         report(Progress("smooth", 0, 1))
         points = smooth_track(clip.track, settings.frame_rate).points
         np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
         _write_parts(folder, points, clip.size, settings, report)
         if clip.track.num_faces > 1:
-            listing = draw_faces(clip.first, [mesh.points for mesh in finder().find(clip.first)])
+            listing = draw_faces(clip.first, [mesh.points for mesh in get_finder().find(clip.first)])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
         record = AvatarRecord(
             width=clip.size[0],
@@ -149,8 +149,10 @@ class _Clip:
     complaint: str = ""
 
 
-def _take_still(source: Path, folder: Path, settings: PreparationSettings, finder: Callable[[], FaceFinder]) -> _Clip:
-    return _write_still(read_still(source, settings.height_px), folder, settings, finder())
+def _take_still(
+    source: Path, folder: Path, settings: PreparationSettings, get_finder: Callable[[], FaceFinder]
+) -> _Clip:
+    return _write_still(read_still(source, settings.height_px), folder, settings, get_finder())
 
 
 def _write_still(picture: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
@@ -166,25 +168,25 @@ def _take_video(
     folder: Path,
     cut: Cut,
     settings: PreparationSettings,
-    finder: Callable[[], FaceFinder],
+    get_finder: Callable[[], FaceFinder],
     ffmpeg: str,
     report: Report,
 ) -> _Clip:
     """Decode, follow the face and store, each frame once; of a video that is one frame long, a still.
 
-    ``finder`` is called when ffmpeg has found a picture in ``source``, though it may be one that cannot be decoded.
+    ``get_finder`` is called when ffmpeg has found a picture in ``source``, though it may be one that cannot be decoded.
     """
     path = folder / FRAMES_FILE
     with closing(open_frames(source, ffmpeg, cut)) as frames:
         tap = _Tap(frames, report)
         with FrameWriter(path) as writer:
-            track = track_face(tap.pictures(writer), finder(), face=settings.face)
+            track = track_face(tap.pictures(writer), get_finder(), face=settings.face)
         complaint = frames.complaint
     if tap.last is None or tap.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=complaint)
     if tap.num_frames == 1:
         path.unlink()
-        return _write_still(i420_to_bgr(tap.last), folder, settings, finder())
+        return _write_still(i420_to_bgr(tap.last), folder, settings, get_finder())
     size = (tap.last.shape[1], tap.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
     return _Clip(size, cut.frame_rate, track, index, tap.first, complaint)
