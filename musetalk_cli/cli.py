@@ -11,8 +11,8 @@ import typer
 
 from musetalk_cli import __version__
 from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, stream
-from musetalk_cli.console import say, say_error
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.ui.console import say, say_error
 
 app = typer.Typer(
     name="musetalk",

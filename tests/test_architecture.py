@@ -55,7 +55,7 @@ def test_the_engine_knows_nothing_above_it(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "benchmark").glob("*.py")), ids=named)
 def test_the_benchmark_stands_between_commands_and_assembly(path: Path) -> None:
-    above = ("musetalk_cli.commands", "musetalk_cli.cli", "musetalk_cli.console", "musetalk_cli.runner")
+    above = ("musetalk_cli.commands", "musetalk_cli.cli", "musetalk_cli.ui.console", "musetalk_cli.app.runner")
     for name in imports(path):
         assert name.split(".")[0] not in {"rich", "typer", "click"}, f"{named(path)} imports {name}"
         assert not name.startswith(above), f"{named(path)} imports {name}"
@@ -139,11 +139,11 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
 ) -> None:
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     loaded = loaded_by(
-        "from musetalk_cli.assembly import build_model\n"
-        "from musetalk_cli.avatar_library import choose_avatar\n"
+        "from musetalk_cli.app.assembly import build_model\n"
+        "from musetalk_cli.app.avatar_library import choose_avatar\n"
         "from musetalk_cli.config import Config\n"
-        "from musetalk_cli.model_choice import choose_model\n"
-        "import musetalk_cli.engine.pipeline, musetalk_cli.engine.sources, musetalk_cli.runner\n"
+        "from musetalk_cli.app.model_choice import choose_model\n"
+        "import musetalk_cli.engine.pipeline, musetalk_cli.engine.audio.sources, musetalk_cli.app.runner\n"
         "chosen = choose_avatar(Config())\n"
         "name = choose_model(Config(), print)\n"
         "build_model(Config(), name, chosen, chosen.load(), print)"

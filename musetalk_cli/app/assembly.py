@@ -7,16 +7,16 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
 from musetalk_cli.config import Config
-from musetalk_cli.model_choice import choose_model, count_cores, open_musetalk
 
 if TYPE_CHECKING:
-    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatar_library import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.encoder import EncoderSettings
     from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-    from musetalk_cli.engine.sinks import Sink
+    from musetalk_cli.engine.video.encoder import EncoderSettings
 
 
 def build_file_pipeline(
@@ -27,8 +27,8 @@ def build_file_pipeline(
 
     Raises MuseTalkError for whatever is wrong with the input, the model, the avatar or ffmpeg.
     """
-    from musetalk_cli.engine.decoder import DecoderProcess
-    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.engine.audio.decoder import DecoderProcess
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
@@ -37,10 +37,10 @@ def build_file_pipeline(
         decoder = DecoderProcess(location, ffmpeg)
         failing.callback(decoder.close)
 
-        from musetalk_cli.avatar_library import choose_avatar
-        from musetalk_cli.engine.encoder import EncoderProcess
+        from musetalk_cli.app.avatar_library import choose_avatar
+        from musetalk_cli.engine.audio.sources import FileSource
         from musetalk_cli.engine.pipeline import Pipeline
-        from musetalk_cli.engine.sources import FileSource
+        from musetalk_cli.engine.video.encoder import EncoderProcess
 
         source = FileSource(decoder)
         name = choose_model(config, tell)
@@ -115,8 +115,8 @@ def encoder_settings(
     fragment_s: float | None = None,
 ) -> EncoderSettings:
     """What ffmpeg must know for this avatar and these settings."""
-    from musetalk_cli.engine.colour import even_size
-    from musetalk_cli.engine.encoder import EncoderSettings
+    from musetalk_cli.engine.types.colour import even_size
+    from musetalk_cli.engine.video.encoder import EncoderSettings
 
     width, height = even_size(chosen.width, chosen.height, chosen.height_px)
     return EncoderSettings(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli.app.folders import avatars_folder, cache_folder
 from musetalk_cli.config import Config
 from musetalk_cli.errors import AvatarError
-from musetalk_cli.folders import avatars_folder, cache_folder
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.preparation import PreparationSettings, Prepared
-    from musetalk_cli.progress import ProgressDisplay
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings, Prepared
+    from musetalk_cli.ui.progress import ProgressDisplay
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
 STILL_HEIGHT_PX = 768
@@ -77,10 +77,10 @@ def _find_folder(config: Config) -> Path:
 
 def _prepare_on_the_fly(config: Config, source: Path) -> Path:
     from musetalk_cli.engine.avatar.avatar_files import read_record
-    from musetalk_cli.engine.avatar.intake import check_source
     from musetalk_cli.engine.avatar.library import cached_name
-    from musetalk_cli.engine.avatar.preparation import PreparationSettings
-    from musetalk_cli.progress import ProgressDisplay
+    from musetalk_cli.engine.avatar.preparation.inputs import check_source
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+    from musetalk_cli.ui.progress import ProgressDisplay
 
     check_source(source)
     settings = PreparationSettings(frame_rate=config.video.frame_rate)
@@ -107,8 +107,8 @@ def prepare_named(
     An avatar of the same input with other settings is built again, and ``display`` is told which they are. Raises
     AvatarError, also when the name is taken by another input's avatar and ``force`` is not given.
     """
-    from musetalk_cli.engine.avatar.intake import check_source
     from musetalk_cli.engine.avatar.library import check_avatar_name
+    from musetalk_cli.engine.avatar.preparation.inputs import check_source
 
     check_avatar_name(name)
     check_source(source)
@@ -148,8 +148,8 @@ def _check_is_avatar(folder: Path) -> None:
 
 
 def _hash(source: Path, display: ProgressDisplay) -> str:
-    from musetalk_cli.engine.avatar.intake import hash_source
-    from musetalk_cli.engine.avatar.preparation import Progress
+    from musetalk_cli.engine.avatar.preparation.inputs import hash_source
+    from musetalk_cli.engine.avatar.preparation.prepare import Progress
 
     return hash_source(source, lambda done, total: display(Progress("hash", done >> 20, total >> 20)))
 
@@ -164,10 +164,10 @@ def _prepare(
 ) -> Prepared:
     import cv2
 
-    from musetalk_cli.engine.avatar.face_models import find_face_models
-    from musetalk_cli.engine.avatar.faces import FaceFinder
-    from musetalk_cli.engine.avatar.preparation import prepare_avatar
-    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+    from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+    from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
 
-from musetalk_cli.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.config import Config
 from musetalk_cli.errors import ConfigError, SinkError
-from musetalk_cli.model_choice import choose_model
 
 if TYPE_CHECKING:
-    from musetalk_cli.avatar_library import ChosenAvatar
-    from musetalk_cli.engine.encoder import EncoderSettings
-    from musetalk_cli.engine.fan_out import FanOut
+    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.audio.sources import AudioSource
+    from musetalk_cli.engine.live.hooks import Pace
     from musetalk_cli.engine.models.base import LipSyncModel
-    from musetalk_cli.engine.pace import Pace
+    from musetalk_cli.engine.outputs.fan_out import FanOut
+    from musetalk_cli.engine.outputs.targets import Target
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-    from musetalk_cli.engine.sources import AudioSource
-    from musetalk_cli.engine.targets import Target
+    from musetalk_cli.engine.video.encoder import EncoderSettings
 
 STDIN = "-"
 # At most half a frame, so that every picture leaves as a fragment of its own.
@@ -60,12 +60,12 @@ def open_targets(
     config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Callable[[str], None]
 ) -> FanOut:
     """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
-    from musetalk_cli.engine.destinations import parse_destination
-    from musetalk_cli.engine.fan_out import FanOut
-    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-    from musetalk_cli.engine.remux import RemuxTarget
-    from musetalk_cli.engine.sinks import open_sink
-    from musetalk_cli.engine.targets import LocalTarget
+    from musetalk_cli.engine.outputs.destinations import parse_destination
+    from musetalk_cli.engine.outputs.fan_out import FanOut
+    from musetalk_cli.engine.outputs.remux import RemuxTarget
+    from musetalk_cli.engine.outputs.sinks import open_sink
+    from musetalk_cli.engine.outputs.targets import LocalTarget
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
     targets: list[Target] = []
@@ -90,11 +90,11 @@ def build_live_pipeline(
 
     Raises MuseTalkError for whatever is wrong with the input, the avatar or ffmpeg.
     """
-    from musetalk_cli.avatar_library import choose_avatar
-    from musetalk_cli.engine.encoder import EncoderProcess
-    from musetalk_cli.engine.encoder_choice import choose_codec
-    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.app.avatar_library import choose_avatar
     from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.video.encoder import EncoderProcess
+    from musetalk_cli.engine.video.encoder_choice import choose_codec
 
     if config.compat == "upstream":
         hint = "leave 'compat' out of the settings, or use musetalk render"
@@ -130,10 +130,10 @@ def build_live_pipeline(
 
 
 def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[[str], None]) -> AudioSource:
-    from musetalk_cli.engine.decoder import DecoderProcess
-    from musetalk_cli.engine.microphone import MicrophoneSource
-    from musetalk_cli.engine.raw_sound import RawSource
-    from musetalk_cli.engine.sources import FileSource
+    from musetalk_cli.engine.audio.decoder import DecoderProcess
+    from musetalk_cli.engine.audio.microphone import MicrophoneSource
+    from musetalk_cli.engine.audio.raw_pcm import RawSource
+    from musetalk_cli.engine.audio.sources import FileSource
 
     source: AudioSource
     if input_.location is None:
@@ -149,11 +149,11 @@ def _put_on_clock(
     config: Config, input_: LiveInput, source: AudioSource, model: LipSyncModel, fan_out: FanOut
 ) -> tuple[AudioSource, Pace | None]:
     """The source as the pipeline reads it, and the pace that goes with it; neither has a clock without ``is_paced``."""
-    from musetalk_cli.engine.blocks import count_lead
-    from musetalk_cli.engine.live import LivePace
-    from musetalk_cli.engine.live_feed import Limited, LiveFeed
-    from musetalk_cli.engine.overload import Overload
-    from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
+    from musetalk_cli.engine.audio.blocks import count_lead
+    from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+    from musetalk_cli.engine.live.feed import Limited, LiveFeed
+    from musetalk_cli.engine.live.live_pace import LivePace
+    from musetalk_cli.engine.live.overload import Overload
 
     if not input_.is_paced:
         return (source if input_.duration_s is None else Limited(source, input_.duration_s)), None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from musetalk_cli.console import own_stderr
-from musetalk_cli.dashboard import Dashboard, QuietDashboard, describe_model
+from musetalk_cli.app.runner import StatsFile, run_pipeline
 from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.timing import Snapshot
-from musetalk_cli.keys import Keys
-from musetalk_cli.notices import Notices
-from musetalk_cli.runner import StatsFile, run_pipeline
-from musetalk_cli.stream_view import LiveStreamDashboard, PlainStreamDashboard
-from musetalk_cli.usage import UsageMeter
+from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.usage import UsageMeter
+from musetalk_cli.ui.console import own_stderr
+from musetalk_cli.ui.dashboard import Dashboard, QuietDashboard, describe_model
+from musetalk_cli.ui.keys import Keys
+from musetalk_cli.ui.notices import Notices
+from musetalk_cli.ui.stream_view import LiveStreamDashboard, PlainStreamDashboard
 
 
 def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, is_quiet: bool) -> tuple[str, int]:

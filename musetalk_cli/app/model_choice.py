@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli.app.folders import weight_store
 from musetalk_cli.config import Config
 from musetalk_cli.errors import ConfigError, ModelError
-from musetalk_cli.folders import weight_store
 
 if TYPE_CHECKING:
-    from musetalk_cli.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatar_library import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
-    from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
+    from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
 
 Tell = Callable[[str], None]
 
@@ -47,8 +47,8 @@ def choose_model(config: Config, tell: Tell) -> str:
 
 def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
     """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
-    from musetalk_cli.engine.avatar.parts import face_parts
-    from musetalk_cli.engine.models.musetalk.opening import AvatarFace, open_model, part_settings
+    from musetalk_cli.engine.models.musetalk.face.parts import face_parts
+    from musetalk_cli.engine.models.musetalk.factory import AvatarFace, open_model, part_settings
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}
     settings = _settings(config, name)
@@ -102,7 +102,7 @@ def _check_is_installed(config: Config, name: str) -> None:
             f"{name} needs {' and '.join(missing)}, not installed here", hint="pip install 'musetalk[neural]'"
         )
     if config.device not in ("auto", "cpu"):
-        from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+        from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 
         choose_precisions(config.device, config.precision)
 
@@ -142,9 +142,9 @@ def _find_parsing() -> dict[str, Path]:
 
 
 def _settings(config: Config, name: str) -> MuseTalkSettings:
-    from musetalk_cli.engine.avatar.masks import MaskSettings
-    from musetalk_cli.engine.models.musetalk.opening import MuseTalkSettings
-    from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
+    from musetalk_cli.engine.models.musetalk.audio.silence import SilenceSettings
+    from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
+    from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
 
     look = config.musetalk
     # The official script, too, paints what a version was trained for.

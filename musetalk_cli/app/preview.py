@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import SinkError
-from musetalk_cli.progress import ProgressDisplay
+from musetalk_cli.ui.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.colour import ByteArray
     from musetalk_cli.engine.models.warp.model import WarpModel
+    from musetalk_cli.engine.types.colour import ByteArray
 
 NUM_ROWS = 4  # frames of a video that are shown, spread evenly over it
 OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
@@ -21,10 +21,10 @@ OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
 def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
     """Draw the avatar in ``folder`` as a PNG. Raises AvatarError, or SinkError when it cannot be written."""
     from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
-    from musetalk_cli.engine.avatar.drawing import SheetRow, draw_sheet
-    from musetalk_cli.engine.avatar.parts import load_face_parts
-    from musetalk_cli.engine.avatar.pictures import encode_png
-    from musetalk_cli.engine.avatar.preparation import Progress
+    from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
+    from musetalk_cli.engine.avatar.preparation.images import encode_png
+    from musetalk_cli.engine.avatar.preparation.prepare import Progress
+    from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
@@ -52,9 +52,9 @@ def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray
     """One frame of the avatar, BGR, with the mouth closed, half open and open."""
     import numpy as np
 
-    from musetalk_cli.engine.colour import i420_to_bgr
-    from musetalk_cli.engine.compositing import composite
-    from musetalk_cli.engine.messages import FeatureBatch
+    from musetalk_cli.engine.types.colour import i420_to_bgr
+    from musetalk_cli.engine.types.messages import FeatureBatch
+    from musetalk_cli.engine.video.compositing import composite
 
     mouths = np.array([(gap, gap, 0, 0, 0) for gap in OPENINGS], dtype=np.float32)
     silence, times = np.zeros((0, 1), dtype=np.int16), len(OPENINGS)

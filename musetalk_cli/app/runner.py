@@ -12,13 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from musetalk_cli.console import say
 from musetalk_cli.errors import SinkError
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.dashboard import Dashboard
     from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.engine.timing import Snapshot
+    from musetalk_cli.engine.runtime.timing import Snapshot
+    from musetalk_cli.ui.dashboard import Dashboard
 
 TICK_S = 0.1
 STATS_INTERVAL_S = 1.0
@@ -76,7 +76,7 @@ class StatsFile:
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
-        from musetalk_cli.usage import UsageMeter
+        from musetalk_cli.engine.runtime.usage import UsageMeter
 
         if path.is_file() and not overwrite:
             raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")

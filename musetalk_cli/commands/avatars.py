@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from musetalk_cli.app.flags import load_settings
+from musetalk_cli.app.folders import avatars_folder, cache_folder
 from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
-from musetalk_cli.console import say
-from musetalk_cli.flags import load_settings
-from musetalk_cli.folders import avatars_folder, cache_folder
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.library import Listed
@@ -48,7 +48,7 @@ def avatars(
 
 def describe(listed: Listed) -> dict[str, Any]:
     """An avatar as ``--json`` gives it; a damaged one has a ``problem`` and no models."""
-    from musetalk_cli.engine.avatar.parts import has_latents
+    from musetalk_cli.engine.models.musetalk.face.parts import has_latents
 
     row: dict[str, Any] = {"name": listed.folder.name, "folder": str(listed.folder), "bytes": listed.num_bytes}
     record = listed.record

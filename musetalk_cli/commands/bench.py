@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.app.flags import settings_of
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
@@ -17,11 +18,10 @@ from musetalk_cli.commands.options import (
     be_finite,
     with_settings,
 )
-from musetalk_cli.console import say
-from musetalk_cli.flags import settings_of
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.benchmark.procedure import Result
+    from musetalk_cli.benchmark.measurements.procedure import Result
 
 SWEEPS = "batch, workers, precision, block or size"
 
@@ -50,9 +50,9 @@ def bench(
     if sweep is not None and sweep not in SWEEPS.replace(" or ", ", ").split(", "):
         raise typer.BadParameter(f"must be {SWEEPS}", param_hint="--sweep")
 
-    from musetalk_cli.benchmark.effort import Wish
-    from musetalk_cli.benchmark.plot import check_plot, write_plot
-    from musetalk_cli.benchmark.procedure import run_benchmark
+    from musetalk_cli.benchmark.measurements.procedure import run_benchmark
+    from musetalk_cli.benchmark.report.plot import check_plot, write_plot
+    from musetalk_cli.benchmark.setup.plan import Wish
 
     wish = Wish(seconds, rounds, sweep, sessions, compare)
     if plot:
@@ -77,7 +77,7 @@ def _leave_time_to_end() -> None:
 
 
 def _report(result: Result, *, as_json: bool, is_quiet: bool) -> None:
-    from musetalk_cli.benchmark.report import describe
+    from musetalk_cli.benchmark.report.tables import describe
 
     text = describe(result)
     if not as_json:

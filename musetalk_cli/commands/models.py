@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.console import say
+from musetalk_cli.app.folders import weight_store
 from musetalk_cli.errors import ModelError
-from musetalk_cli.folders import weight_store
-from musetalk_cli.transfers import TransferDisplay
+from musetalk_cli.ui.console import say
+from musetalk_cli.ui.downloads import TransferDisplay
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.app.flags import load_settings
 from musetalk_cli.commands.options import (
     AvatarDirOption,
     ConfigOption,
@@ -15,12 +16,11 @@ from musetalk_cli.commands.options import (
     FpsOption,
     be_finite,
 )
-from musetalk_cli.console import say
 from musetalk_cli.errors import SinkError
-from musetalk_cli.flags import load_settings
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.preparation import Prepared
+    from musetalk_cli.engine.avatar.preparation.prepare import Prepared
 
 
 def prepare_avatar(
@@ -55,10 +55,10 @@ def prepare_avatar(
     if preview is not None:
         check_preview(preview, force=force)
 
-    from musetalk_cli.avatar_library import prepare_named, tell_what_was_found
-    from musetalk_cli.engine.avatar.preparation import PreparationSettings
-    from musetalk_cli.preview import write_preview
-    from musetalk_cli.progress import ProgressDisplay
+    from musetalk_cli.app.avatar_library import prepare_named, tell_what_was_found
+    from musetalk_cli.app.preview import write_preview
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+    from musetalk_cli.ui.progress import ProgressDisplay
 
     wanted = PreparationSettings(settings.video.frame_rate, start, max_seconds, size, face, bbox_shift)
     display = ProgressDisplay(is_quiet=quiet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.app.flags import print_settings, settings_of
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
@@ -20,13 +21,12 @@ from musetalk_cli.commands.options import (
     check_apart,
     with_settings,
 )
-from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.flags import print_settings, settings_of
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
-    from musetalk_cli.engine.timing import Snapshot
+    from musetalk_cli.engine.runtime.timing import Snapshot
 
 
 @with_settings(
@@ -77,10 +77,10 @@ def default_output(input_: str) -> str:
 def _render(
     config: Config, input_: str, destination: str, overwrite: bool, quiet: bool, stats: Path | None, started_at: float
 ) -> int:
-    from musetalk_cli.assembly import build_file_pipeline
-    from musetalk_cli.dashboard import open_dashboard
-    from musetalk_cli.engine.sinks import open_sink
-    from musetalk_cli.runner import StatsFile, run_pipeline
+    from musetalk_cli.app.assembly import build_file_pipeline
+    from musetalk_cli.app.runner import StatsFile, run_pipeline
+    from musetalk_cli.engine.outputs.sinks import open_sink
+    from musetalk_cli.ui.dashboard import open_dashboard
 
     sink = open_sink(destination, overwrite=overwrite)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
@@ -101,7 +101,7 @@ def _render(
 
 def describe_result(snapshot: Snapshot, where: str | None) -> str:
     """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``, with a neural model's name."""
-    from musetalk_cli.dashboard import describe_model
+    from musetalk_cli.ui.dashboard import describe_model
 
     if where is None:
         return "nothing was kept: the first fragment was not finished"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.app.flags import print_settings, settings_of
 from musetalk_cli.commands.options import (
     DEVICE_HELP,
     MODEL_OPTIONS,
@@ -20,13 +21,12 @@ from musetalk_cli.commands.options import (
     check_apart,
     with_settings,
 )
-from musetalk_cli.console import say
 from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.flags import print_settings, settings_of
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
+    from musetalk_cli.app.live_assembly import LiveInput
     from musetalk_cli.config import Config
-    from musetalk_cli.live_assembly import LiveInput
 
 # --device names the microphone here.
 ModelDeviceOption = Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)]
@@ -94,7 +94,7 @@ def _describe_input(
     is_paced: bool,
     duration: float | None,
 ) -> LiveInput:
-    from musetalk_cli.live_assembly import LiveInput
+    from musetalk_cli.app.live_assembly import LiveInput
 
     if mic == (input_ is not None):
         raise typer.BadParameter("give one of --mic and --input", param_hint="--mic, --input")
@@ -118,10 +118,10 @@ def _stream(
     stats: Path | None,
     started_at: float,
 ) -> int:
-    from musetalk_cli.live_assembly import build_live_pipeline, open_targets
-    from musetalk_cli.live_run import run_live
-    from musetalk_cli.notices import Notices
-    from musetalk_cli.runner import StatsFile
+    from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
+    from musetalk_cli.app.live_run import run_live
+    from musetalk_cli.app.runner import StatsFile
+    from musetalk_cli.ui.notices import Notices
 
     notices = Notices()
     fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)

@@ -6,19 +6,19 @@ import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, split_block, split_runs
+from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
-from musetalk_cli.engine.blocks import BlockCutter, Cutter, split_block, split_runs
-from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
+from musetalk_cli.engine.live.hooks import Pace
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.output import FrameOutput
-from musetalk_cli.engine.pace import Pace
-from musetalk_cli.engine.sinks import Sink
-from musetalk_cli.engine.sources import AudioSource
-from musetalk_cli.engine.stage import Channel, RunState, Stage
-from musetalk_cli.engine.timing import Snapshot, StageTimer
-from musetalk_cli.engine.workers import WorkerPool
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
+from musetalk_cli.engine.runtime.timing import Snapshot, StageTimer
+from musetalk_cli.engine.runtime.worker_pool import WorkerPool
+from musetalk_cli.engine.types.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
+from musetalk_cli.engine.video.compositing import composite
+from musetalk_cli.engine.video.output import FrameOutput
 from musetalk_cli.errors import SourceError
 
 STAGES = ("decode", "features", "avatar", "model", "composite", "encode")

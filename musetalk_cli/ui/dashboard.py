@@ -7,8 +7,8 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from musetalk_cli.console import say
-from musetalk_cli.engine.timing import Snapshot
+from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from musetalk_cli.console import say
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,13 +7,13 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from musetalk_cli.console import say
+from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from musetalk_cli.engine.avatar.preparation import Progress
+    from musetalk_cli.engine.avatar.preparation.prepare import Progress
 
 PLAIN_INTERVAL_S = 2.0
 LABELS = {

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from musetalk_cli.console import say
-from musetalk_cli.dashboard import LiveDashboard, PlainDashboard
-from musetalk_cli.engine.live import LiveFigures
-from musetalk_cli.engine.targets import TargetHealth
-from musetalk_cli.engine.timing import Snapshot
-from musetalk_cli.usage import Usage, UsageMeter
+from musetalk_cli.engine.live.live_pace import LiveFigures
+from musetalk_cli.engine.outputs.targets import TargetHealth
+from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
+from musetalk_cli.ui.console import say
+from musetalk_cli.ui.dashboard import LiveDashboard, PlainDashboard
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli import model_choice
-from musetalk_cli.assembly import count_devices
+from musetalk_cli.app import model_choice
+from musetalk_cli.app.assembly import count_devices
+from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.config import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
 from musetalk_cli.errors import ConfigError, ModelError
-from musetalk_cli.model_choice import choose_model
 
 
 class Machine:
@@ -152,8 +152,8 @@ def test_what_is_painted_is_the_settings_or_what_a_version_was_made_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, look: MuseTalkConfig, mode: str, margin_px: int
 ) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    from musetalk_cli.avatar_library import choose_avatar
-    from musetalk_cli.engine.models.musetalk import opening
+    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.engine.models.musetalk import factory as opening
 
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     opened: list[tuple[opening.MuseTalkSettings, opening.AvatarFace]] = []
@@ -197,7 +197,7 @@ def test_every_device_has_two_workers() -> None:
 
 def test_the_gate_is_by_default_set_as_the_engine_has_it() -> None:
     pytest.importorskip("numpy")
-    from musetalk_cli.engine.models.musetalk.silence import SilenceSettings
+    from musetalk_cli.engine.models.musetalk.audio.silence import SilenceSettings
 
     values = vars(SilenceConfig())
     assert values == {"gate": True, **vars(SilenceSettings())}

@@ -117,9 +117,9 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
 def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path) -> None:
     for library in ("torch", "safetensors"):
         pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+    from fixtures.official_files import write_models
+    from fixtures.small_nets import CONFIGS
     from musetalk_cli.engine.weights.store import WeightStore
-    from tests.engine.musetalk.official_files import write_models
-    from tests.engine.musetalk.small import CONFIGS
 
     home = tmp_path / "home"
     WeightStore(home).refer_to(write_models(tmp_path / "upstream" / "models", CONFIGS))

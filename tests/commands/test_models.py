@@ -21,12 +21,12 @@ for library in ("torch", "safetensors", "huggingface_hub"):
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from fixtures.hub_server import Hub, serve_hub  # noqa: E402
+from fixtures.official_files import write_models, write_parsing  # noqa: E402
+from fixtures.registry import hub_files, write_registry  # noqa: E402
+from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.engine.weights.registry import PARSING  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
-from tests.engine.musetalk.official_files import write_models, write_parsing  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS  # noqa: E402
-from tests.hub_server import Hub, serve_hub  # noqa: E402
-from tests.small_models import hub_files, write_registry  # noqa: E402
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 UNET = "musetalkV15/unet.pth"
@@ -68,7 +68,7 @@ def environment(hub: Hub, home: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def command(published: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.small_models", str(published / "registry.json"), "models"]
+    return [sys.executable, "-m", "fixtures.registry", str(published / "registry.json"), "models"]
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home:
 
     import torch
 
-    from musetalk_cli.engine.models.musetalk.loading import Precision, find_files, load_nets
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, find_files, load_nets
 
     nets = load_nets(find_files(folder, "1.5"), Precision(torch.device("cpu"), torch.float32))
     assert nets.version == "1.5"
@@ -378,7 +378,7 @@ def test_face_parsing_is_fetched_into_the_place_where_a_model_looks(tmp_path: Pa
     path = write_parsing(folder)
     write_registry(folder, folder / "registry.json")
     with serve_hub(hub_files(folder)) as server:
-        command = [sys.executable, "-m", "tests.small_models", str(folder / "registry.json"), "models"]
+        command = [sys.executable, "-m", "fixtures.registry", str(folder / "registry.json"), "models"]
         environment = {**os.environ, "MUSETALK_HOME": str(home), "HF_ENDPOINT": server.url, "NO_PROXY": "*"}
         for words in (["download", "face-parsing", "--yes"], ["verify", "face-parsing"]):
             done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, env=environment)

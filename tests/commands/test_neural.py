@@ -16,6 +16,11 @@ import pytest
 for library in ("torch", "safetensors"):
     pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
 
+from fixtures.clips import portrait_picture  # noqa: E402
+from fixtures.media import read_pictures  # noqa: E402
+from fixtures.meshes import portrait_mesh  # noqa: E402
+from fixtures.official_files import write_models, write_parsing  # noqa: E402
+from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     FACES_FILE,
     FRAMES_FILE,
@@ -24,18 +29,13 @@ from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     AvatarRecord,
     describe_files,
 )
-from musetalk_cli.engine.avatar.boxes import face_boxes  # noqa: E402
-from musetalk_cli.engine.avatar.masks import face_masks  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait  # noqa: E402
-from musetalk_cli.engine.avatar.preparation import PreparationSettings  # noqa: E402
+from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings  # noqa: E402
 from musetalk_cli.engine.avatar.store import write_frames  # noqa: E402
-from musetalk_cli.engine.colour import bgr_to_planes, planes_to_i420  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masks import face_masks  # noqa: E402
+from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
-from tests.clips import portrait_picture  # noqa: E402
-from tests.engine.avatar.meshes import portrait_mesh  # noqa: E402
-from tests.engine.musetalk.official_files import write_models, write_parsing  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS  # noqa: E402
-from tests.media import read_pictures  # noqa: E402
 
 Musetalk = Callable[..., subprocess.CompletedProcess[str]]
 SIDE, NUM_AVATAR_FRAMES, FPS = 128, 3, 5

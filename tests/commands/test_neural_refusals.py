@@ -17,12 +17,13 @@ for library in ("torch", "safetensors"):
 
 import torch  # noqa: E402
 
+from fixtures.official_files import write_models  # noqa: E402
+from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli import cli  # noqa: E402
-from musetalk_cli.engine.models.musetalk import loading, weights  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints import weight_files as weights  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS  # noqa: E402
 
 UNET = "musetalkV15/unet.pth"
 Render = Callable[..., str]

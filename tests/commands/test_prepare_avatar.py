@@ -14,15 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
+from fixtures.clips import moved_portrait, portrait_picture, write_clip, write_long_clip
+from fixtures.media import read_pictures, write_wav
 from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
-from musetalk_cli.engine.avatar.face_models import FaceModels
-from musetalk_cli.engine.avatar.parts import load_face_parts
 from musetalk_cli.engine.avatar.portrait import describe_portrait
-from musetalk_cli.engine.colour import ByteArray
-from tests.clips import moved_portrait, portrait_picture, write_clip, write_long_clip
-from tests.conftest import write_wav
-from tests.engine.avatar.test_pictures import png_bomb
-from tests.media import read_pictures
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+from musetalk_cli.engine.types.colour import ByteArray
+from tests.engine.avatar.preparation.test_images import png_bomb
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SIDE = 256

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.media import describe, read_pictures, read_sound
+from fixtures.media import describe, read_pictures, read_sound
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "128")

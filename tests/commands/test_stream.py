@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import write_wav
-from tests.fakes import tone
-from tests.media import describe, packet_times, read_pictures, read_sound
+from fixtures.fakes import tone
+from fixtures.media import describe, packet_times, read_pictures, read_sound, write_wav
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "96", "--block", "0.4")

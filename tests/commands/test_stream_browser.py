@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import write_wav
+from fixtures.media import write_wav
 
-PAGE = Path(__file__).parent.parent / "player.html"
+PAGE = Path(__file__).parents[2] / "fixtures" / "player.html"
 
 
 class Broadcast(http.server.ThreadingHTTPServer):

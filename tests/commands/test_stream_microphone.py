@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import write_wav
-from tests.media import read_pictures, read_sound
-from tests.servers import PulseAudio, pulse_audio
+from fixtures.media import read_pictures, read_sound, write_wav
+from fixtures.servers import PulseAudio, pulse_audio
 
 SMALL = ("--size", "96", "--block", "0.4")
 PULSE = pytest.mark.needs("pulseaudio", "paplay", "pactl")

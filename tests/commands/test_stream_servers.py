@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.media import packet_times, read_pictures, read_sound
-from tests.servers import RtmpServer, rtmp_server, tls_front
+from fixtures.media import packet_times, read_pictures, read_sound
+from fixtures.servers import RtmpServer, rtmp_server, tls_front
 
 SMALL = ("--size", "96", "--block", "0.4")
 RAW = ("-i", "-", "--format", "s16le", "--rate", "16000")

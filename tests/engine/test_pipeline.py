@@ -8,10 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
-from tests.fakes import (
+from fixtures.fakes import (
     HEIGHT,
     WIDTH,
     FakeFrames,
@@ -23,7 +20,10 @@ from tests.fakes import (
     pipeline_settings,
     tone,
 )
-from tests.media import read_pictures, read_sound
+from fixtures.media import read_pictures, read_sound
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
 
 
 def run(pipeline: Pipeline) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musetalk_cli.dashboard import LiveDashboard
-from musetalk_cli.engine.latency import LatencyFigures
-from musetalk_cli.engine.live import LiveFigures
-from musetalk_cli.engine.overload import OverloadCounts
-from musetalk_cli.engine.targets import TargetHealth
-from musetalk_cli.engine.timing import Snapshot, StageTiming
-from musetalk_cli.stream_view import build_view, describe_line, find_bottleneck, sparkline
-from musetalk_cli.usage import Usage, UsageMeter
+from musetalk_cli.engine.live.latency import LatencyFigures
+from musetalk_cli.engine.live.live_pace import LiveFigures
+from musetalk_cli.engine.live.overload import OverloadCounts
+from musetalk_cli.engine.outputs.targets import TargetHealth
+from musetalk_cli.engine.runtime.timing import Snapshot, StageTiming
+from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
+from musetalk_cli.ui.dashboard import LiveDashboard
+from musetalk_cli.ui.stream_view import build_view, describe_line, find_bottleneck, sparkline
 
 USAGE = Usage(cpu_percent=132, rss_mb=210.5, num_threads=14, num_files=21, gpu_mb=None)
 STEPS = {"capture": (1000.0, 1900.0), "features": (8.0, 9.0), "model": (90.0, 110.0), "composite": (1.0, 2.0)}

@@ -1,6 +1,6 @@
 """Make README.md's moving picture, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
 
-python -m tools.showcase
+python -m tools.assets.showcase
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
 PICTURE = Path("docs/nora.webp")
 SHRINK = "fps=12.5,crop=iw*0.62:ih*0.72:iw*0.19:ih*0.08,scale=360:-2:flags=lanczos"

@@ -1,6 +1,6 @@
 """Compare ``musetalk`` with what a straightforward version does instead, and write it into docs/performance.md.
 
-    python -m tools.before_and_after [--size 512 768] [--seconds 10] [--rounds 5] [--write]
+    python -m tools.measure.before_and_after [--size 512 768] [--seconds 10] [--rounds 5] [--write]
 
 What ``musetalk bench --compare`` measures, for several sizes, with the warp model or the one that is named.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from musetalk_cli.__main__ import set_up_libraries
 from musetalk_cli.config import Config
-from tools.report import update_section
+from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/performance.md")
 
@@ -41,8 +41,8 @@ def main() -> None:
 
 
 def describe(config: Config, size_px: int, seconds: float, rounds: int) -> str:
-    from musetalk_cli.benchmark.comparison import compare
-    from musetalk_cli.benchmark.comparison_report import describe_comparison
+    from musetalk_cli.benchmark.comparison.procedure import compare
+    from musetalk_cli.benchmark.comparison.report import describe_comparison
 
     sized = replace(config, video=replace(config.video, size=size_px))
     return describe_comparison(compare(sized, config.model, seconds=seconds, rounds=rounds, tell=tell))
@@ -53,7 +53,7 @@ def tell(line: str) -> None:
 
 
 def machine() -> str:
-    from tools.render_speed import describe_machine
+    from tools.measure.render_speed import describe_machine
 
     return describe_machine()
 

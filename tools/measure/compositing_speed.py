@@ -1,6 +1,6 @@
 """CPU of a frame from the network's picture to the finished video, ours and the way MuseTalk's own scripts go.
 
-python -m tools.compositing_speed VIDEO --write
+python -m tools.measure.compositing_speed VIDEO --write
 
 Theirs, written here from its description: copy the whole frame, lay the face over it with Pillow, write a PNG, let one
 ffmpeg make a video of the PNGs and a second one encode it again beside the sound.
@@ -26,16 +26,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.avatar.store import encode_frame, sheet_to_i420
-from musetalk_cli.engine.avatar.video import Cut, VideoFile
-from musetalk_cli.engine.colour import ByteArray, as_bytes, bgr_to_planes, i420_to_bgr, planes_to_i420
-from musetalk_cli.engine.compositing import write_face
-from musetalk_cli.engine.encoder import EncoderSettings, video_options
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.engine.messages import Face
-from musetalk_cli.engine.models.musetalk.blend import Box, crop_box, soften
-from musetalk_cli.engine.models.musetalk.placement import Placement
-from tools.report import update_section
+from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_box, soften
+from musetalk_cli.engine.models.musetalk.face.placement import Placement
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, i420_to_bgr, planes_to_i420
+from musetalk_cli.engine.types.messages import Face
+from musetalk_cli.engine.video.compositing import write_face
+from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
+from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 SIZES = ((512, 512), (1280, 720), (1920, 1080))

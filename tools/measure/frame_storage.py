@@ -1,6 +1,6 @@
 """Compares ways to store an avatar's frames: size, CPU time both ways, and how much is lost.
 
-python -m tools.frame_storage VIDEO… --write
+python -m tools.measure.frame_storage VIDEO… --write
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.avatar.store import i420_to_sheet, sheet_to_i420
-from musetalk_cli.engine.avatar.video import Cut, VideoFile
-from musetalk_cli.engine.colour import ByteArray, as_bytes
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from tools.report import update_section
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 NUM_FRAMES = 20

@@ -1,4 +1,4 @@
-"""Measures what loading MuseTalk takes: ``python -m tools.loading_memory [--write]``.
+"""Measures what loading MuseTalk takes: ``python -m tools.measure.loading_memory [--write]``.
 
 Official files of full size are written to a temporary folder (4 GB), with weights by lot, and loaded on the CPU, each
 time by a process of its own. Linux only.
@@ -20,9 +20,15 @@ from pathlib import Path
 
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import ModelFiles, NetConfigs, Precision, load_nets, random_nets
-from tests.engine.musetalk.official_files import legacy_vae, states
-from tools.report import update_section
+from fixtures.official_files import legacy_vae, states
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
+    ModelFiles,
+    NetConfigs,
+    Precision,
+    load_nets,
+    random_nets,
+)
+from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "musetalk-model.md"
 CASES = (("random", "float32"), ("files", "float32"), ("files", "float16"))
@@ -32,7 +38,7 @@ HEAD = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.loading_memory", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.measure.loading_memory", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--load", nargs=3, help=argparse.SUPPRESS)
@@ -98,7 +104,7 @@ def _own_gb() -> float:
 
 
 def _run(*args: str) -> str:
-    command = [sys.executable, "-m", "tools.loading_memory", *args]
+    command = [sys.executable, "-m", "tools.measure.loading_memory", *args]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

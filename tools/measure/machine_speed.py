@@ -1,6 +1,6 @@
 """Let ``musetalk bench`` measure this machine, and write what it prints into the README and docs/performance.md.
 
-    python -m tools.machine_speed [--write] [--rounds 5] [BENCH OPTION…]
+    python -m tools.measure.machine_speed [--write] [--rounds 5] [BENCH OPTION…]
 
 The README gets the whole measurement, the document the sweeps and several streams at once. Options that are not ours,
 such as ``--model musetalk-1.5``, go to every ``musetalk bench``; a sweep that it refuses for that model is left out.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.report import update_section
+from tools.measure.report import update_section
 
 README, DOCUMENT = Path("README.md"), Path("docs/performance.md")
 SWEEPS = ("batch", "workers", "block")

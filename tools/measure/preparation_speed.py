@@ -1,6 +1,6 @@
 """Measures ``musetalk prepare-avatar`` from outside, its stages one by one, and opening what it made.
 
-python -m tools.preparation_speed VIDEO… --write
+python -m tools.measure.preparation_speed VIDEO… --write
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.avatar.boxes import face_boxes
-from musetalk_cli.engine.avatar.face_models import find_face_models
-from musetalk_cli.engine.avatar.faces import FaceFinder
-from musetalk_cli.engine.avatar.masks import face_masks
-from musetalk_cli.engine.avatar.smoothing import smooth_track
+from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
+from musetalk_cli.engine.avatar.preparation.tracking import track_face
+from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.avatar.store import encode_frame
-from musetalk_cli.engine.avatar.tracking import track_face
-from musetalk_cli.engine.avatar.video import Cut, VideoFile
-from musetalk_cli.engine.colour import ByteArray
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.folders import cache_folder
-from tools.report import update_section
+from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes
+from musetalk_cli.engine.models.musetalk.face.masks import face_masks
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.colour import ByteArray
+from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 STAGE_FRAMES = 100  # of the middle of a video: enough for a mean, few enough to hold

@@ -1,6 +1,6 @@
 """Where the time of ``musetalk render`` goes, by py-spy, written into docs/performance.md.
 
-    python -m tools.render_profile SPEECH.wav [--avatar AVATAR]
+    python -m tools.measure.render_profile SPEECH.wav [--avatar AVATAR]
 
 Needs py-spy (``pip install py-spy``). It looks at every thread of the real command fifty times a second; threads that
 wait for another, or for a pipe, are left out, so a share is one of the command's own work. ffmpeg's two processes are
@@ -17,12 +17,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tools.render_speed import DOCUMENT, ENVIRONMENT, describe_machine
-from tools.report import update_section
+from tools.measure.render_speed import DOCUMENT, ENVIRONMENT, describe_machine
+from tools.measure.report import update_section
 
 RATE_HZ = 50
 NUM_ROWS = 12
-# A frame such as "paint (musetalk_cli/engine/models/warp/lips.py:88)".
+# A frame such as "paint (musetalk_cli/engine/models/warp/face/lips.py:88)".
 FRAME = re.compile(r"(.+) \((?:.*/)?([^/]+?)(?::\d+)?\)")
 # What waits for another thread or for a pipe; the system does not always say that it sleeps.
 WAITING = re.compile(

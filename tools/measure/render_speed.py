@@ -1,6 +1,6 @@
 """Measure ``musetalk render`` from outside and write the tables of docs/performance.md.
 
-    python -m tools.render_speed SPEECH.wav [--runs 5] [--starts 21] [--only-starts]
+    python -m tools.measure.render_speed SPEECH.wav [--runs 5] [--starts 21] [--only-starts]
 
 Every row is the median of some runs of the real command, one at a time: speed against real time, and the seconds from
 the command's start to the first bytes and to the first whole fragment (one that plays) on its stdout. As after any
@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.engine.fragments import FragmentCounter
-from tools.report import update_section
+from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/performance.md")
 CASES = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.warp.acoustics import NUM_FEATURES
-from musetalk_cli.engine.models.warp.net import load_net
-from tools.audio_net.espeak import Phone
-from tools.audio_net.phonemes import mouth_targets
-from tools.audio_net.texts import SPELLINGS, make_text
-from tools.report import update_section
+from musetalk_cli.engine.models.warp.audio.acoustics import NUM_FEATURES
+from musetalk_cli.engine.models.warp.audio.net import load_net
+from tools.assets.audio_net.espeak import Phone
+from tools.assets.audio_net.phonemes import mouth_targets
+from tools.assets.audio_net.texts import SPELLINGS, make_text
+from tools.measure.report import update_section
 
 PHRASE = (
     Phone("", 0.0, 0.3), Phone("m", 0.3, 0.4), Phone("ɑː", 0.4, 0.7), Phone("p", 0.7, 0.74), Phone("uː", 0.74, 1.0),
@@ -60,7 +60,7 @@ def test_report_keeps_the_written_parts(tmp_path: Path) -> None:
 
 def test_numpy_net_equals_torch_net(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tools.audio_net.training import TorchMouthNet, export
+    from tools.assets.audio_net.training import TorchMouthNet, export
 
     torch.manual_seed(0)
     twin = TorchMouthNet(24, torch.full((NUM_FEATURES,), 0.4), torch.full((NUM_FEATURES,), 3.0))
@@ -79,8 +79,8 @@ def test_numpy_net_equals_torch_net(tmp_path: Path) -> None:
 
 def test_loss_counts_missed_closures_and_shut_vowels() -> None:
     torch = pytest.importorskip("torch")
-    from tools.audio_net.corpus import CLOSURE, VOWEL
-    from tools.audio_net.training import mouth_loss
+    from tools.assets.audio_net.corpus import CLOSURE, VOWEL
+    from tools.assets.audio_net.training import mouth_loss
 
     target = torch.zeros(1, 40, 5)
     target[..., 0], target[0, 18:22, 3] = 0.6, 1.0
@@ -105,7 +105,7 @@ def test_takes_come_in_versions_that_differ_in_sound_alone() -> None:
     """In a process of its own because espeak-ng keeps global state."""
     code = """
 import numpy as np
-from tools.audio_net.corpus import Recipe, speak_takes
+from tools.assets.audio_net.corpus import Recipe, speak_takes
 one, two = speak_takes(Recipe("en-us", ("f1",), 1, 7, take_s=3.0, num_versions=2))
 assert len(one.samples) == len(two.samples) and not np.array_equal(one.samples, two.samples)
 np.testing.assert_array_equal(one.target.mouth, two.target.mouth)
@@ -118,9 +118,9 @@ def test_real_synthetic_speech_is_read_well() -> None:
     """One held-out voice, in a process of its own because espeak-ng keeps global state."""
     code = """
 import numpy as np
-from musetalk_cli.engine.models.warp.mouth import MouthReader
-from tools.audio_net.corpus import Recipe, speak_takes
-from tools.audio_net.evaluation import read_all, target_gap
+from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+from tools.assets.audio_net.corpus import Recipe, speak_takes
+from tools.assets.audio_net.evaluation import read_all, target_gap
 take = next(speak_takes(Recipe("en-us", ("f4",), 1, 77, is_clean=True)))
 gap = read_all(MouthReader.load(), take.samples)[:, 0]
 r = np.corrcoef(gap, target_gap(take, len(gap)))[0, 1]

@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from musetalk_cli.benchmark.feed import Arrivals
-from musetalk_cli.engine.encoder import DEPTH_BATCHES, EncoderSettings, video_options
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
-from musetalk_cli.engine.sinks import Sink
-from musetalk_cli.engine.stage import Aborted, Channel, RunState, Stage
-from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.benchmark.comparison.feed import Arrivals
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
+from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState, Stage
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
+from musetalk_cli.engine.video.encoder import DEPTH_BATCHES, EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
 
 # The silent video of upstream's scripts; the pass behind it, which names no codec, encodes with ffmpeg's own settings.

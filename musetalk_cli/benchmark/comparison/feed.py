@@ -7,8 +7,8 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from musetalk_cli.engine.fragments import FragmentSplitter
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 
 # As a microphone gives it; and the most that is given at once, shorter than any block.
 PIECE_SAMPLES = SOUND_RATE_HZ // 50

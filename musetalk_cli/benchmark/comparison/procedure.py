@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from musetalk_cli.assembly import build_model, pipeline_settings
-from musetalk_cli.avatar_library import choose_avatar
-from musetalk_cli.benchmark.comparison_figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
-from musetalk_cli.benchmark.ways import LABELS, WAYS, Way
-from musetalk_cli.benchmark.workload import speech
+from musetalk_cli.app.assembly import build_model, pipeline_settings
+from musetalk_cli.app.avatar_library import choose_avatar
+from musetalk_cli.app.live_assembly import live_encoder_settings
+from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
+from musetalk_cli.benchmark.comparison.variants import LABELS, WAYS, Way
+from musetalk_cli.benchmark.setup.workload import speech
 from musetalk_cli.config import Config
 from musetalk_cli.errors import ModelError
-from musetalk_cli.live_assembly import live_encoder_settings
-from musetalk_cli.model_choice import count_cores
 
 if TYPE_CHECKING:
-    from musetalk_cli.avatar_library import ChosenAvatar
-    from musetalk_cli.benchmark.rig import Rig
+    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.benchmark.comparison.runner import Rig
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
 
@@ -69,9 +69,9 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
 
 @contextmanager
 def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision]]:
-    from musetalk_cli.benchmark.rig import Rig
-    from musetalk_cli.engine.encoder_choice import CODECS
-    from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+    from musetalk_cli.benchmark.comparison.runner import Rig
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.video.encoder_choice import CODECS
 
     chosen = choose_avatar(config)
     with ExitStack() as leaving:
@@ -93,7 +93,7 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
 def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
     if name == "warp":
         return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
-    from musetalk_cli.engine.models.musetalk.devices import DTYPES, choose_precisions
+    from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES, choose_precisions
 
     ours = choose_precisions(config.device, config.precision)[0]
     used = next(each for each, dtype in DTYPES.items() if dtype == ours.dtype)
@@ -119,7 +119,7 @@ def _measure_speed(rig: Rig, way: Way, seconds: float, number: int = 0) -> Sampl
 
 
 def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
-    from musetalk_cli.engine.encoder import NUM_LATE
+    from musetalk_cli.engine.video.encoder import NUM_LATE
 
     block_s, rate = rig.settings.block_s, float(rig.settings.frame_rate)
     run = rig.run(way, speech(_live_s(rig)), is_live=True, piece_seed=number)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from textwrap import fill
 
-from musetalk_cli.benchmark.comparison_figures import Comparison, Row
-from musetalk_cli.benchmark.figures import Spread
-from musetalk_cli.benchmark.ways import SWITCHES
+from musetalk_cli.benchmark.comparison.figures import Comparison, Row
+from musetalk_cli.benchmark.comparison.variants import SWITCHES
+from musetalk_cli.benchmark.setup.figures import Spread
 
 # What the design that all this follows promises of its optimisations together.
 CLAIMED_SPEED = (2.0, 3.0)  # times the throughput

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from musetalk_cli.benchmark.clips import ClipOutput
-from musetalk_cli.benchmark.feed import Arrivals, Feed
-from musetalk_cli.benchmark.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
-from musetalk_cli.benchmark.ways import Way
-from musetalk_cli.engine.blocks import BlockCutter, Cutter, frame_at
-from musetalk_cli.engine.encoder import NUM_LATE, EncoderProcess, EncoderSettings
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, AudioBlock, SoundArray
+from musetalk_cli.benchmark.comparison.clips import ClipOutput
+from musetalk_cli.benchmark.comparison.feed import Arrivals, Feed
+from musetalk_cli.benchmark.comparison.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
+from musetalk_cli.benchmark.comparison.variants import Way
+from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, frame_at
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.output import FrameOutput
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-from musetalk_cli.engine.stage import RunState
-from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.engine.runtime.stage import RunState
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, AudioBlock, SoundArray
+from musetalk_cli.engine.video.encoder import NUM_LATE, EncoderProcess, EncoderSettings
+from musetalk_cli.engine.video.output import FrameOutput
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar

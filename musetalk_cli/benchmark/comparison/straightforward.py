@@ -12,17 +12,17 @@ from fractions import Fraction
 
 import numpy as np
 
+from musetalk_cli.engine.audio.blocks import Cutter, Decimator, frame_at, split_block
+from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
-from musetalk_cli.engine.blocks import Cutter, Decimator, frame_at, split_block
-from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FeatureBatch, SoundArray
+from musetalk_cli.engine.live.hooks import Pace
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.output import FrameWriter
-from musetalk_cli.engine.pace import Pace
 from musetalk_cli.engine.pipeline import PipelineSettings
-from musetalk_cli.engine.sources import AudioSource
-from musetalk_cli.engine.stage import Aborted, RunState
+from musetalk_cli.engine.runtime.stage import Aborted, RunState
+from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FeatureBatch, SoundArray
+from musetalk_cli.engine.video.compositing import composite
+from musetalk_cli.engine.video.output import FrameWriter
 
 # Pieces as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
 SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.2, 0.9

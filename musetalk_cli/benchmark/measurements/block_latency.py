@@ -6,13 +6,13 @@ import time
 from bisect import bisect_left
 from fractions import Fraction
 
-from musetalk_cli.benchmark.figures import BlockLatency, Spread
-from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
-from musetalk_cli.engine.blocks import frame_at
-from musetalk_cli.engine.encoder import NUM_LATE
-from musetalk_cli.engine.messages import SOUND_RATE_HZ
+from musetalk_cli.benchmark.setup.figures import BlockLatency, Spread
+from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import StageError
 
 PIECE_S = 0.02  # what a microphone gives at once

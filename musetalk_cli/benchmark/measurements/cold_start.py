@@ -15,11 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from musetalk_cli.benchmark.figures import Spread, StartFigures
-from musetalk_cli.benchmark.workload import PictureClock
+from musetalk_cli.benchmark.setup.figures import Spread, StartFigures
+from musetalk_cli.benchmark.setup.workload import PictureClock
 from musetalk_cli.config import Config
-from musetalk_cli.engine.ffmpeg_process import describe_status
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.runtime.ffmpeg import describe_status
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.errors import StageError
 
 READ_BYTES = 1 << 16

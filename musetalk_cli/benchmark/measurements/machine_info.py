@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from musetalk_cli import __version__
-from musetalk_cli.benchmark.ceiling import Ceiling
-from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.model_choice import count_cores
+from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.setup.subject import Subject
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
 ASK_S = 10.0

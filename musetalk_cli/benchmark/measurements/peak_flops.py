@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from musetalk_cli.engine.models.musetalk.loading import Precision
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision
 
-# UNet and decoder as published, one frame: python -m tools.neural_speed --only operations
+# UNet and decoder as published, one frame: python -m tools.measure.neural_speed --only operations
 FRAME_GFLOP = 799.96
 SIDES = {"cpu": 1024, "mps": 4096, "cuda": 8192}
 MEASURED_S = 0.5
@@ -34,7 +34,7 @@ def measure_ceiling(device: str, precision: str) -> Ceiling:
 
     On a CPU, as many threads take part as the nets get, which is how torch has been set by now. Raises ModelError.
     """
-    from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+    from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 
     chosen = choose_precisions(device, precision)
     tflops = sum(map(measure_tflops, chosen))

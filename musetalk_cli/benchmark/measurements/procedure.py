@@ -8,23 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from musetalk_cli.benchmark.block_latency import measure_latency
-from musetalk_cli.benchmark.capacity import judge
-from musetalk_cli.benchmark.card import Card, describe_machine
-from musetalk_cli.benchmark.ceiling import Ceiling, measure_ceiling
-from musetalk_cli.benchmark.cold_start import measure_start
-from musetalk_cli.benchmark.comparison import compare
-from musetalk_cli.benchmark.comparison_figures import Comparison
-from musetalk_cli.benchmark.effort import (
-    LEAST_FRAMES,
-    Effort,
-    Wish,
-    check_effort,
-    choose_effort,
-    is_quick,
-    wished_sizes,
-)
-from musetalk_cli.benchmark.figures import (
+from musetalk_cli.app.model_choice import choose_model, has_weights
+from musetalk_cli.benchmark.comparison.figures import Comparison
+from musetalk_cli.benchmark.comparison.procedure import compare
+from musetalk_cli.benchmark.measurements.block_latency import measure_latency
+from musetalk_cli.benchmark.measurements.capacity import judge
+from musetalk_cli.benchmark.measurements.cold_start import measure_start
+from musetalk_cli.benchmark.measurements.machine_info import Card, describe_machine
+from musetalk_cli.benchmark.measurements.peak_flops import Ceiling, measure_ceiling
+from musetalk_cli.benchmark.measurements.sessions import measure_sessions
+from musetalk_cli.benchmark.measurements.stages import measure_rates, measure_stages, run_model_loop
+from musetalk_cli.benchmark.measurements.sweep import BATCHES, check_sweep, measure_sweep
+from musetalk_cli.benchmark.setup.figures import (
     SCHEMA,
     FrameSize,
     SessionFigures,
@@ -34,15 +29,20 @@ from musetalk_cli.benchmark.figures import (
     Workload,
     as_record,
 )
-from musetalk_cli.benchmark.measuring import measure_rates, measure_stages, run_model_loop
-from musetalk_cli.benchmark.sessions import measure_sessions
-from musetalk_cli.benchmark.subject import PORTRAIT, Subject, open_subject
-from musetalk_cli.benchmark.sweep import BATCHES, check_sweep, measure_sweep
-from musetalk_cli.benchmark.workload import speech
+from musetalk_cli.benchmark.setup.plan import (
+    LEAST_FRAMES,
+    Effort,
+    Wish,
+    check_effort,
+    choose_effort,
+    is_quick,
+    wished_sizes,
+)
+from musetalk_cli.benchmark.setup.subject import PORTRAIT, Subject, open_subject
+from musetalk_cli.benchmark.setup.workload import speech
 from musetalk_cli.config import Config, Model
+from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 from musetalk_cli.errors import ConfigError
-from musetalk_cli.model_choice import choose_model, has_weights
-from musetalk_cli.usage import sum_gpu_mb
 
 Tell = Callable[[str], None]
 
@@ -157,7 +157,7 @@ def _time_face(subject: Subject) -> float:
 
 
 def _is_on_cpu(config: Config) -> bool:
-    from musetalk_cli.engine.models.musetalk.devices import choose_precisions
+    from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 
     return choose_precisions(config.device, config.precision)[0].device.type == "cpu"
 

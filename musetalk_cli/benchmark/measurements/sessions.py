@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from musetalk_cli.benchmark.effort import Effort
-from musetalk_cli.benchmark.figures import SessionFigures, Spread
-from musetalk_cli.benchmark.runs import PipelineRun
-from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import speech
-from musetalk_cli.engine.messages import SoundArray
+from musetalk_cli.benchmark.setup.figures import SessionFigures, Spread
+from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.runs import PipelineRun
+from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.engine.types.messages import SoundArray
 
 
 def measure_sessions(subject: Subject, count: int, effort: Effort) -> SessionFigures:

@@ -11,17 +11,17 @@ from itertools import chain, cycle, groupby, islice, pairwise
 
 import numpy as np
 
-from musetalk_cli.benchmark.effort import Effort
-from musetalk_cli.benchmark.figures import Rates, Spread, StageFigures
-from musetalk_cli.benchmark.runs import PipelineRun
-from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, speech
-from musetalk_cli.engine.blocks import BlockCutter, split_block
-from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.encoder import Encoder
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FeatureBatch, FrameBatch, SoundArray
-from musetalk_cli.engine.stage import Aborted, RunState
-from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.benchmark.setup.figures import Rates, Spread, StageFigures
+from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.runs import PipelineRun
+from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.setup.workload import PictureClock, speech
+from musetalk_cli.engine.audio.blocks import BlockCutter, split_block
+from musetalk_cli.engine.runtime.stage import Aborted, RunState
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, ByteArray, FeatureBatch, FrameBatch, SoundArray
+from musetalk_cli.engine.video.compositing import composite
+from musetalk_cli.engine.video.encoder import Encoder
 
 STAGES = ("features", "avatar", "model", "composite", "encode")
 # Pictures that are held to feed the encoder alone: 150 MB at 1080p. They are shown forwards and back.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from musetalk_cli.benchmark.block_latency import measure_latency
-from musetalk_cli.benchmark.effort import Effort
-from musetalk_cli.benchmark.figures import FrameSize, Sweep, SweepRow
-from musetalk_cli.benchmark.measuring import measure_rates
-from musetalk_cli.benchmark.subject import Subject, open_subject
+from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.benchmark.measurements.block_latency import measure_latency
+from musetalk_cli.benchmark.measurements.stages import measure_rates
+from musetalk_cli.benchmark.setup.figures import FrameSize, Sweep, SweepRow
+from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.subject import Subject, open_subject
 from musetalk_cli.config import Config, Precision
 from musetalk_cli.errors import ConfigError, ModelError
-from musetalk_cli.model_choice import count_cores
 
 Tell = Callable[[str], None]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musetalk_cli.benchmark.effort import Wish
-from musetalk_cli.benchmark.measuring import STAGES
-from musetalk_cli.benchmark.procedure import Result
-from musetalk_cli.benchmark.report import short
-from musetalk_cli.benchmark.verdict import count
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.benchmark.measurements.procedure import Result
+from musetalk_cli.benchmark.measurements.stages import STAGES
+from musetalk_cli.benchmark.report.summary import count
+from musetalk_cli.benchmark.report.tables import short
+from musetalk_cli.benchmark.setup.plan import Wish
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import SinkError
 
 # Drawn at twice the size and scaled down, which makes OpenCV's lines and letters smooth.

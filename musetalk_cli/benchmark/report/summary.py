@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from musetalk_cli.benchmark.capacity import SHARED, shares
-from musetalk_cli.benchmark.figures import SessionFigures, SizeFigures
+from musetalk_cli.benchmark.measurements.capacity import SHARED, shares
+from musetalk_cli.benchmark.setup.figures import SessionFigures, SizeFigures
 
 NAMES = {"model": "the model", "encode": "the video encoder"}
 

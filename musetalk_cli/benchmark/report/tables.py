@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor
 
-from musetalk_cli.benchmark.card import Card
-from musetalk_cli.benchmark.ceiling import FRAME_GFLOP
-from musetalk_cli.benchmark.comparison_report import describe_comparison
-from musetalk_cli.benchmark.effort import count_frames
-from musetalk_cli.benchmark.figures import (
+from musetalk_cli.benchmark.comparison.report import describe_comparison
+from musetalk_cli.benchmark.measurements.machine_info import Card
+from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP
+from musetalk_cli.benchmark.measurements.procedure import Result
+from musetalk_cli.benchmark.measurements.stages import STAGES
+from musetalk_cli.benchmark.report.summary import (
+    count,
+    describe_session_verdict,
+    describe_verdict,
+    name_bottleneck,
+    name_size,
+)
+from musetalk_cli.benchmark.setup.figures import (
     BlockLatency,
     SessionFigures,
     SizeFigures,
@@ -19,15 +27,7 @@ from musetalk_cli.benchmark.figures import (
     SweepRow,
     Workload,
 )
-from musetalk_cli.benchmark.measuring import STAGES
-from musetalk_cli.benchmark.procedure import Result
-from musetalk_cli.benchmark.verdict import (
-    count,
-    describe_session_verdict,
-    describe_verdict,
-    name_bottleneck,
-    name_size,
-)
+from musetalk_cli.benchmark.setup.plan import count_frames
 
 TOO_SLOW = "too slow"
 

@@ -6,10 +6,10 @@ import time
 from fractions import Fraction
 from math import ceil
 
-from musetalk_cli.benchmark.subject import Subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
-from musetalk_cli.engine.blocks import frame_at
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.engine.audio.blocks import frame_at
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 
 TICK_S = 0.05
 QUIET_S = 0.1  # without a picture: all that are made have come, but for the late ones

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from musetalk_cli.assembly import build_model
-from musetalk_cli.avatar_library import ChosenAvatar
-from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice
+from musetalk_cli.app.assembly import build_model
+from musetalk_cli.app.avatar_library import ChosenAvatar
+from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
+from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice
 from musetalk_cli.config import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.encoder import EncoderProcess
-from musetalk_cli.engine.encoder_choice import choose_codec
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-from musetalk_cli.live_assembly import live_encoder_settings, live_pipeline_settings
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.video.encoder import EncoderProcess
+from musetalk_cli.engine.video.encoder_choice import choose_codec
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
@@ -67,7 +67,7 @@ class Subject:
         if self.name == "warp":
             model = build_model(self.config, self.name, _choose(avatar, size), avatar, lambda text: None)
         else:
-            from musetalk_cli.engine.avatar.parts import PREPARED, face_parts
+            from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, face_parts
 
             parts = face_parts(avatar, None, PREPARED)
             model = cast("MuseTalkModel", self.model).sibling(avatar, parts, size.height)

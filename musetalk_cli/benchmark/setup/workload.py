@@ -9,8 +9,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.fragments import FragmentSplitter
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 
 SYLLABLE_S = (0.16, 0.28)
 CONSONANT_SHARE = 0.3  # of a syllable, in front of its vowel

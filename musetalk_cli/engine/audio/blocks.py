@@ -9,7 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FeatureBatch, FloatArray, SoundArray
+from musetalk_cli.engine.types.messages import (
+    MODEL_RATE_HZ,
+    SOUND_RATE_HZ,
+    AudioBlock,
+    FeatureBatch,
+    FloatArray,
+    SoundArray,
+)
 
 DECIMATION = SOUND_RATE_HZ // MODEL_RATE_HZ
 # Half the length of the low-pass in front of the decimation, in 48 kHz samples: 1 ms of delay, and 70 dB below the

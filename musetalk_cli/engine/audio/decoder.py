@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, widen_pipe
-from musetalk_cli.engine.rates import SOUND_RATE_HZ
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
+from musetalk_cli.engine.types.rates import SOUND_RATE_HZ
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
-from musetalk_cli.engine.resampling import Resampler
+from musetalk_cli.engine.audio.resampling import Resampler
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.errors import SourceError
 
 SourceLossPolicy = Literal["retry", "stop"]

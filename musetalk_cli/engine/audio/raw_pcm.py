@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.messages import FloatArray, SoundArray
-from musetalk_cli.engine.resampling import Resampler
+from musetalk_cli.engine.audio.resampling import Resampler
+from musetalk_cli.engine.types.messages import FloatArray, SoundArray
 from musetalk_cli.errors import SourceError
 
 READ_BYTES = 1 << 14

@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, FloatArray, SoundArray
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, FloatArray, SoundArray
 
 ZERO_CROSSINGS = 24  # of the sinc on each side: 1.5 ms of delay at 16 kHz, and images 80 dB down
 KAISER_BETA = 8.0

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.decoder import DecoderProcess, is_url
-from musetalk_cli.engine.ffmpeg_process import describe_status
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.audio.decoder import DecoderProcess, is_url
+from musetalk_cli.engine.runtime.ffmpeg import describe_status
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 from musetalk_cli.errors import SourceError
 
 READ_BYTES = SOUND_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls

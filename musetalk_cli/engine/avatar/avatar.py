@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, Still
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.avatar.mesh import landmarks_of
-from musetalk_cli.engine.colour import even_size
+from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.errors import AvatarError
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.colour import ByteArray, as_bytes, bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, planes_to_i420
 
 
 class AvatarFrames(Protocol):

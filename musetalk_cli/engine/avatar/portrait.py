@@ -15,7 +15,7 @@ from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 FORMAT = 1

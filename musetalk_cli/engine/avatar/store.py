@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import check_indices
-from musetalk_cli.engine.colour import ByteArray, as_bytes, i420_to_bgr
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Chosen by measurement (docs/performance.md): 52 dB on clean video; grainy video costs twice the bytes.

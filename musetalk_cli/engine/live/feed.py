@@ -8,9 +8,9 @@ from collections import deque
 
 import numpy as np
 
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
-from musetalk_cli.engine.pacing import Credit
-from musetalk_cli.engine.sources import AudioSource
+from musetalk_cli.engine.audio.sources import AudioSource
+from musetalk_cli.engine.live.clock import Credit
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 
 PIECE = SOUND_RATE_HZ // 25  # samples handed on at once: one frame at 25 fps
 BUFFER = SOUND_RATE_HZ  # samples that wait here; beyond that, the source waits

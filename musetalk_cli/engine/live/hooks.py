@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from musetalk_cli.engine.messages import SoundArray
+from musetalk_cli.engine.types.messages import SoundArray
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.live import LiveFigures
+    from musetalk_cli.engine.live.live_pace import LiveFigures
 
 
 class Pace:

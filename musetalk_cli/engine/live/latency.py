@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
 
 # What happens to a frame, in order; a step lasts from the mark before it to its own.
 STEPS = ("capture", "features", "model", "composite", "encode")

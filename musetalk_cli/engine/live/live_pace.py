@@ -9,13 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.latency import LatencyFigures, LatencyLog
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, SoundArray
-from musetalk_cli.engine.overload import Overload, OverloadCounts
-from musetalk_cli.engine.pace import Pace
-from musetalk_cli.engine.pacing import Credit
-from musetalk_cli.engine.targets import TargetHealth
-from musetalk_cli.engine.timing import Rate
+from musetalk_cli.engine.live.clock import Credit
+from musetalk_cli.engine.live.hooks import Pace
+from musetalk_cli.engine.live.latency import LatencyFigures, LatencyLog
+from musetalk_cli.engine.live.overload import Overload, OverloadCounts
+from musetalk_cli.engine.outputs.targets import TargetHealth
+from musetalk_cli.engine.runtime.timing import Rate
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
 
 SILENCE_PEAK = 33  # of 32768: −60 dBFS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
 
 
 class LipSyncModel(Protocol):

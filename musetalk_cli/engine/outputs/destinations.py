@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from musetalk_cli.engine.hls import HlsFolder, find_hls_folder
+from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
 from musetalk_cli.errors import SinkError
 
 TIMEOUT_US = 5_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from musetalk_cli.engine.fragments import FragmentSplitter, Piece
-from musetalk_cli.engine.targets import LocalTarget, Target, TargetHealth
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.outputs.targets import LocalTarget, Target, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
 SinkLossPolicy = Literal["retry", "stop"]

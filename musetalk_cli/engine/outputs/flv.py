@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from musetalk_cli.engine.fragments import (
+from musetalk_cli.engine.outputs.fragments import (
     BOX_HEADER_BYTES,
     NO_KEYFRAME,
     boxes_in,

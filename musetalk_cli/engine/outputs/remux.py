@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from musetalk_cli.engine.destinations import Destination
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status
-from musetalk_cli.engine.flv import FlvPacker
-from musetalk_cli.engine.fragments import Piece
-from musetalk_cli.engine.hls import SegmentCheck
-from musetalk_cli.engine.targets import Target
+from musetalk_cli.engine.outputs.destinations import Destination
+from musetalk_cli.engine.outputs.flv import FlvPacker
+from musetalk_cli.engine.outputs.fragments import Piece
+from musetalk_cli.engine.outputs.hls import SegmentCheck
+from musetalk_cli.engine.outputs.targets import Target
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.errors import EncoderError, SinkError
 
 # A child that takes nothing for this long is stuck on its network.

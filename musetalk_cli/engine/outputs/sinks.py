@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from musetalk_cli.engine.fragments import FragmentCounter
-from musetalk_cli.engine.stage import Aborted
+from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 
 STDOUT = "-"

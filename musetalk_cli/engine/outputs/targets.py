@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from musetalk_cli.engine.fragments import Piece
-from musetalk_cli.engine.sinks import FileSink, Sink
-from musetalk_cli.engine.stage import Aborted
+from musetalk_cli.engine.outputs.fragments import Piece
+from musetalk_cli.engine.outputs.sinks import FileSink, Sink
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import MuseTalkError
 
 TargetState = Literal["waiting", "live", "behind", "retrying", "gone", "ended"]

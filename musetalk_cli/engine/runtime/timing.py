@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.live import LiveFigures
+    from musetalk_cli.engine.live.live_pace import LiveFigures
 
 # The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
 ROLLING_CALLS = 200

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from musetalk_cli.engine.stage import Aborted, Channel, RunState
+from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")

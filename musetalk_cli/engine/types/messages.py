@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import Planes
-from musetalk_cli.engine.rates import MODEL_RATE_HZ as MODEL_RATE_HZ
-from musetalk_cli.engine.rates import SOUND_RATE_HZ as SOUND_RATE_HZ
+from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.rates import MODEL_RATE_HZ as MODEL_RATE_HZ
+from musetalk_cli.engine.types.rates import SOUND_RATE_HZ as SOUND_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 SoundArray = NDArray[np.int16]

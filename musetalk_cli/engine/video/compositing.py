@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.colour import Planes
-from musetalk_cli.engine.messages import ByteArray, Face, FaceBatch, FrameBatch, Region
+from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.messages import ByteArray, Face, FaceBatch, FrameBatch, Region
 
 
 def composite(batch: FaceBatch) -> FrameBatch:

@@ -12,12 +12,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status, widen_pipe
-from musetalk_cli.engine.fragments import FragmentCounter
-from musetalk_cli.engine.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
-from musetalk_cli.engine.sinks import Sink
-from musetalk_cli.engine.stage import Channel, RunState, Stage
-from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
 from musetalk_cli.errors import EncoderError
 
 # Batches of pictures that wait for the encoder: with the default of 8 frames, two thirds of a second of video.

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from musetalk_cli.engine.encoder import EncoderSettings, video_options
+from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
 
 EncoderChoice = Literal["auto", "x264", "nvenc", "videotoolbox"]

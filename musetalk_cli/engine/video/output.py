@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from musetalk_cli.engine.messages import FrameBatch
-from musetalk_cli.engine.sinks import Sink
-from musetalk_cli.engine.stage import RunState, Stage
-from musetalk_cli.engine.timing import StageTimer
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.runtime.stage import RunState, Stage
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import FrameBatch
 
 
 class FrameWriter(Protocol):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.face_parsing import FaceParsingNet
-from musetalk_cli.engine.models.musetalk.layouts import (
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
     name_vae,
     name_whisper,
     pick,
@@ -15,11 +14,12 @@ from musetalk_cli.engine.models.musetalk.layouts import (
     read_vae_config,
     read_whisper_config,
 )
-from musetalk_cli.engine.models.musetalk.loading import build
-from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig
-from musetalk_cli.engine.models.musetalk.vae import VaeConfig, VaeDecoder, VaeEncoder
-from musetalk_cli.engine.models.musetalk.weights import check_state, read_state
-from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, read_state
+from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParsingNet
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig, VaeDecoder, VaeEncoder
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig, WhisperEncoder
 from musetalk_cli.engine.weights.registry import Part
 
 State = dict[str, Tensor]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from musetalk_cli import assembly
-from musetalk_cli.benchmark import comparison as engine
-from musetalk_cli.benchmark.comparison import compare
-from musetalk_cli.benchmark.comparison_figures import Comparison, Conditions, Row, Sample, make_row
-from musetalk_cli.benchmark.comparison_report import conclude, describe_comparison
-from musetalk_cli.benchmark.ways import LABELS, SWITCHES, WAYS
+from musetalk_cli.app import assembly
+from musetalk_cli.benchmark.comparison.figures import Comparison, Conditions, Row, Sample, make_row
+from musetalk_cli.benchmark.comparison.procedure import compare
+from musetalk_cli.benchmark.comparison.procedure import procedure as engine
+from musetalk_cli.benchmark.comparison.report import conclude, describe_comparison
+from musetalk_cli.benchmark.comparison.variants import LABELS, SWITCHES, WAYS
 from musetalk_cli.config import AudioConfig, Config, PerformanceConfig, VideoConfig
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.base import LipSyncModel
@@ -81,7 +81,7 @@ def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Small MuseTalk nets in place of full ones; returns the precisions that are asked for."""
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
-    from tests.engine.musetalk.small import small_model
+    from fixtures.small_nets import small_model
 
     asked: list[str] = []
 

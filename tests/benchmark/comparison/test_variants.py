@@ -16,17 +16,17 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.benchmark.feed import Arrivals, Feed
-from musetalk_cli.benchmark.rig import Rig, Run
-from musetalk_cli.benchmark.straightforward import PieceCutter, draw_pieces
-from musetalk_cli.benchmark.ways import SWITCHES, WAYS, Way, without
-from musetalk_cli.benchmark.workload import speech
-from musetalk_cli.engine.blocks import BlockCutter
-from musetalk_cli.engine.encoder import EncoderSettings
-from musetalk_cli.engine.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, SoundArray
+from fixtures.fakes import HEIGHT, WIDTH, FakeModel, fake_avatar, pipeline_settings, tone
+from fixtures.media import read_pictures, read_sound
+from musetalk_cli.benchmark.comparison.feed import Arrivals, Feed
+from musetalk_cli.benchmark.comparison.runner import Rig, Run
+from musetalk_cli.benchmark.comparison.straightforward import PieceCutter, draw_pieces
+from musetalk_cli.benchmark.comparison.variants import SWITCHES, WAYS, Way, without
+from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.engine.audio.blocks import BlockCutter
+from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, SoundArray
+from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.errors import MuseTalkError
-from tests.fakes import HEIGHT, WIDTH, FakeModel, fake_avatar, pipeline_settings, tone
-from tests.media import read_pictures, read_sound
 
 RATE = Fraction(25)
 ENCODER = EncoderSettings(WIDTH, HEIGHT, RATE, 1, "ultrafast", "zerolatency", 4, None, 64, 1.0, fragment_s=0.02)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.benchmark import procedure
-from musetalk_cli.benchmark.ceiling import Ceiling
-from musetalk_cli.benchmark.effort import SIZES, Wish, check_effort, choose_effort
-from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.plot import check_plot
-from musetalk_cli.benchmark.procedure import settle
-from musetalk_cli.benchmark.subject import Subject, open_subject
-from musetalk_cli.benchmark.sweep import check_sweep, sweep_values
+from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.benchmark.measurements import procedure
+from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.measurements.procedure import settle
+from musetalk_cli.benchmark.measurements.sweep import check_sweep, sweep_values
+from musetalk_cli.benchmark.report.plot import check_plot
+from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.setup.plan import SIZES, Wish, check_effort, choose_effort
+from musetalk_cli.benchmark.setup.subject import Subject, open_subject
 from musetalk_cli.config import Config, PerformanceConfig
 from musetalk_cli.errors import ConfigError, SinkError
-from musetalk_cli.model_choice import count_cores
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.benchmark import card
-from musetalk_cli.benchmark.ceiling import FRAME_GFLOP, measure_ceiling
-from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.subject import open_subject
+from musetalk_cli.benchmark.measurements import machine_info as card
+from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_ceiling
+from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.setup.subject import open_subject
 from musetalk_cli.config import Config
-from musetalk_cli.usage import sum_gpu_mb
+from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 
 
 def write_program(folder: Path, name: str, script: str) -> None:
@@ -45,7 +45,7 @@ def test_the_card_knows_the_machine() -> None:
 
 def test_the_ceiling_is_what_the_arithmetic_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    monkeypatch.setattr("musetalk_cli.benchmark.ceiling.MEASURED_S", 0.05)
+    monkeypatch.setattr("musetalk_cli.benchmark.measurements.peak_flops.MEASURED_S", 0.05)
     ceiling = measure_ceiling("cpu", "auto")
     assert (ceiling.device, ceiling.precision) == ("cpu", "float32")
     assert 0 < ceiling.tflops < 100
@@ -54,10 +54,12 @@ def test_the_ceiling_is_what_the_arithmetic_makes(monkeypatch: pytest.MonkeyPatc
 
 def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    from musetalk_cli.engine.models.musetalk import devices
+    from musetalk_cli.engine.models.musetalk.inference import devices
 
     monkeypatch.setattr(devices, "_check", lambda device: None)  # that it is there
-    monkeypatch.setattr("musetalk_cli.benchmark.ceiling.measure_tflops", lambda chosen: 1.0 + chosen.device.index)
+    monkeypatch.setattr(
+        "musetalk_cli.benchmark.measurements.peak_flops.measure_tflops", lambda chosen: 1.0 + chosen.device.index
+    )
     ceiling = measure_ceiling("cuda:0,2", "fp16")
     assert (ceiling.device, ceiling.precision, ceiling.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
 
@@ -74,7 +76,7 @@ def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_frames_operations_are_those_that_are_counted() -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    from musetalk_cli.engine.models.musetalk.loading import NetConfigs
-    from tools.neural_speed.operations import count_all
+    from fixtures.operations import count_all
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
 
     assert next(count_all(NetConfigs())).total == pytest.approx(FRAME_GFLOP, abs=0.005)

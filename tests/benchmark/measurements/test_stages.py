@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.benchmark.block_latency import measure_latency
-from musetalk_cli.benchmark.cold_start import measure_start
-from musetalk_cli.benchmark.effort import Effort
-from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.measuring import STAGES, CallLog, run_encoder, run_pipeline, run_stages
-from musetalk_cli.benchmark.runs import HEAD_MARGIN_S, PipelineRun
-from musetalk_cli.benchmark.sessions import measure_sessions
-from musetalk_cli.benchmark.subject import Subject, open_subject
-from musetalk_cli.benchmark.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.measurements.block_latency import measure_latency
+from musetalk_cli.benchmark.measurements.cold_start import measure_start
+from musetalk_cli.benchmark.measurements.sessions import measure_sessions
+from musetalk_cli.benchmark.measurements.stages import STAGES, CallLog, run_encoder, run_pipeline, run_stages
+from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.runs import HEAD_MARGIN_S, PipelineRun
+from musetalk_cli.benchmark.setup.subject import Subject, open_subject
+from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
 from musetalk_cli.config import AudioConfig, Config, VideoConfig
-from musetalk_cli.engine.encoder import NUM_LATE
-from musetalk_cli.engine.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import EncoderError, StageError
 
 SIZE = FrameSize(96, 96)

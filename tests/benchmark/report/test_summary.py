@@ -9,14 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.benchmark.capacity import SHARED, judge, shares
-from musetalk_cli.benchmark.ceiling import Ceiling
-from musetalk_cli.benchmark.effort import LEAST_FRAMES, SIZES, Wish, choose_effort
-from musetalk_cli.benchmark.figures import SCHEMA, FrameSize, SessionFigures, Spread, StageFigures, Sweep, SweepRow
-from musetalk_cli.benchmark.plot import draw
-from musetalk_cli.benchmark.report import describe, describe_sweep, short, spread, table
-from musetalk_cli.benchmark.verdict import describe_session_verdict, describe_verdict
-from tests.benchmark.results import FPS, result, size_figures, stages
+from fixtures.benchmark_results import FPS, result, size_figures, stages
+from musetalk_cli.benchmark.measurements.capacity import SHARED, judge, shares
+from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.report.plot import draw
+from musetalk_cli.benchmark.report.summary import describe_session_verdict, describe_verdict
+from musetalk_cli.benchmark.report.tables import describe, describe_sweep, short, spread, table
+from musetalk_cli.benchmark.setup.figures import (
+    SCHEMA,
+    FrameSize,
+    SessionFigures,
+    Spread,
+    StageFigures,
+    Sweep,
+    SweepRow,
+)
+from musetalk_cli.benchmark.setup.plan import LEAST_FRAMES, SIZES, Wish, choose_effort
 
 
 def test_a_spread_is_the_median_and_the_ends() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.benchmark.effort import SIZES
-from musetalk_cli.benchmark.figures import FrameSize
-from musetalk_cli.benchmark.subject import draw_avatar
-from musetalk_cli.benchmark.workload import PushedVoice, speech
+from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.setup.plan import SIZES
+from musetalk_cli.benchmark.setup.subject import draw_avatar
+from musetalk_cli.benchmark.setup.workload import PushedVoice, speech
+from musetalk_cli.engine.audio.blocks import Decimator
 from musetalk_cli.engine.avatar.portrait import describe_portrait
-from musetalk_cli.engine.blocks import Decimator
-from musetalk_cli.engine.messages import SOUND_RATE_HZ
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
-from musetalk_cli.engine.models.warp.mouth import MouthReader
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
 
 
 def test_the_voice_is_always_the_same() -> None:

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.blocks import BlockCutter, Decimator, split_block
-from musetalk_cli.engine.messages import AudioBlock, SoundArray
-from tests.fakes import tone
+from fixtures.fakes import tone
+from musetalk_cli.engine.audio.blocks import BlockCutter, Decimator, split_block
+from musetalk_cli.engine.types.messages import AudioBlock, SoundArray
 
 
 def noise(num_samples: int, num_channels: int = 1) -> SoundArray:

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.raw_sound import FORMATS, RawSource
+from fixtures.fakes import tone
+from musetalk_cli.engine.audio.raw_pcm import FORMATS, RawSource
 from musetalk_cli.errors import SourceError
-from tests.fakes import tone
 
 Pipe = Callable[[], int]
 

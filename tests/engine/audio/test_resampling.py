@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.resampling import Resampler
+from musetalk_cli.engine.audio.resampling import Resampler
 
 RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000]
 

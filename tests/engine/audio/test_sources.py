@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.decoder import DecoderProcess, build_decoder_args
-from musetalk_cli.engine.sources import FileSource
+from fixtures.fakes import tone
+from musetalk_cli.engine.audio.decoder import DecoderProcess, build_decoder_args
+from musetalk_cli.engine.audio.sources import FileSource
 from musetalk_cli.errors import SourceError
-from tests.fakes import tone
 
 
 def read_all(location: str, ffmpeg: str) -> tuple[np.ndarray, FileSource]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.clips import moved_portrait
 from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
@@ -29,14 +30,13 @@ from musetalk_cli.engine.avatar.avatar_files import (
     read_record,
 )
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
-from musetalk_cli.engine.avatar.parts import has_latents, load_face_parts, load_latents, store_latents
-from musetalk_cli.engine.avatar.pictures import encode_png
-from musetalk_cli.engine.avatar.preparation import PreparationSettings
+from musetalk_cli.engine.avatar.preparation.images import encode_png
+from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 from musetalk_cli.engine.avatar.store import write_frames
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.colour import bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.models.musetalk.face.parts import has_latents, load_face_parts, load_latents, store_latents
+from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
-from tests.clips import moved_portrait
 
 NUM_FRAMES, SIDE = 5, 128
 VAE = "0123456789abcdef" * 4

@@ -7,10 +7,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from fixtures.meshes import portrait_mesh
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS
 from musetalk_cli.engine.avatar.mesh import CHIN, GROUPS, JAW, ibug68_of, landmarks_of
 from musetalk_cli.engine.avatar.portrait import describe_portrait
-from tests.engine.avatar.meshes import portrait_mesh
 
 
 @pytest.mark.parametrize("name", ["nora", "theo"])

@@ -10,7 +10,7 @@ import pytest
 
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
 from musetalk_cli.engine.avatar.store import FrameWriter, StoredFrames, i420_to_sheet, sheet_to_i420, write_frames
-from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
 WIDTH, HEIGHT = 320, 256

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from musetalk_cli.engine.overload import Overload
-from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.overload import Overload
 
 FILE = PaceSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=True)
 MICROPHONE = PaceSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=False)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.live_feed import GAP_S, Limited, LiveFeed
-from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
+from fixtures.fakes import FakeSource, tone
+from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.feed import GAP_S, Limited, LiveFeed
 from musetalk_cli.errors import SourceError
-from tests.fakes import FakeSource, tone
 
 QUICK = 8.0  # stream seconds a second: the tests' clock runs this much faster
 

@@ -8,14 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.blocks import count_lead
-from musetalk_cli.engine.latency import LatencyLog
-from musetalk_cli.engine.live import LivePace
-from musetalk_cli.engine.live_feed import LiveFeed
-from musetalk_cli.engine.overload import Overload, OverloadPolicy
-from musetalk_cli.engine.pacing import Credit, PaceSettings, StreamClock
-from musetalk_cli.engine.pipeline import Pipeline
-from tests.fakes import (
+from fixtures.fakes import (
     HEIGHT,
     WIDTH,
     FakeModel,
@@ -26,7 +19,14 @@ from tests.fakes import (
     pipeline_settings,
     tone,
 )
-from tests.media import read_pictures, read_sound
+from fixtures.media import read_pictures, read_sound
+from musetalk_cli.engine.audio.blocks import count_lead
+from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.feed import LiveFeed
+from musetalk_cli.engine.live.latency import LatencyLog
+from musetalk_cli.engine.live.live_pace import LivePace
+from musetalk_cli.engine.live.overload import Overload, OverloadPolicy
+from musetalk_cli.engine.pipeline import Pipeline
 
 BLOCK_S = 0.4
 LATE_S = 0.3

@@ -9,15 +9,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from fixtures.drawn_face import draw_face, shut_lids
+from fixtures.fakes import FakeModel, fake_avatar
+from fixtures.moving_face import talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
 from musetalk_cli.engine.avatar.frames import StillFrames
-from musetalk_cli.engine.messages import AudioBlock, Face, FeatureBatch, FloatArray
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.models.warp.model import WarpModel
-from tests.engine.warp.drawn_face import draw_face, shut_lids
-from tests.engine.warp.moving_face import talking_avatar
-from tests.fakes import FakeModel, fake_avatar
+from musetalk_cli.engine.types.messages import AudioBlock, Face, FeatureBatch, FloatArray
 
 RATE = Fraction(25)
 NUM_FRAMES = 14
@@ -35,7 +35,7 @@ def still(*, has_lids: bool) -> Avatar:
 
 def musetalk_of(avatar: Avatar, height_px: int) -> Subject:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    from tests.engine.musetalk.small import small_model
+    from fixtures.small_nets import small_model
 
     return small_model(avatar, RATE, height_px), avatar.resized(height_px)
 

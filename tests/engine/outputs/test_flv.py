@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.flv import FlvPacker
-from musetalk_cli.engine.fragments import FragmentSplitter
+from musetalk_cli.engine.outputs.flv import FlvPacker
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.errors import EncoderError
 
 RATE = Fraction(30_000, 1_001)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from musetalk_cli.engine.fragments import FragmentCounter
+from musetalk_cli.engine.outputs.fragments import FragmentCounter
 
 
 def box(kind: bytes, num_bytes: int) -> bytes:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.sinks import Sink, open_sink
-from musetalk_cli.engine.stage import Aborted
+from musetalk_cli.engine.outputs.sinks import Sink, open_sink
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
-from tests.engine.test_fragments import STREAM
+from tests.engine.outputs.test_fragments import STREAM
 
 
 def end(sink: Sink, *, is_whole: bool = True, is_final: bool = True) -> None:

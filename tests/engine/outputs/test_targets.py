@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.destinations import parse_destination
-from musetalk_cli.engine.fan_out import FanOut
-from musetalk_cli.engine.fragments import FragmentSplitter, Piece
-from musetalk_cli.engine.hls import HlsFolder
-from musetalk_cli.engine.remux import RemuxTarget, build_remux_args
-from musetalk_cli.engine.targets import LocalTarget, Ring, Target
+from fixtures.media import read_pictures
+from musetalk_cli.engine.outputs.destinations import parse_destination
+from musetalk_cli.engine.outputs.fan_out import FanOut
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.outputs.hls import HlsFolder
+from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
+from musetalk_cli.engine.outputs.targets import LocalTarget, Ring, Target
 from musetalk_cli.errors import SinkError
-from tests.media import read_pictures
 
 RATE = Fraction(25)
 
@@ -309,7 +309,7 @@ def test_after_a_full_disk_hls_counts_on_and_what_was_left_is_swept_up(tmp_path:
 def test_a_child_that_can_count_no_further_is_followed_by_another(
     stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("musetalk_cli.engine.flv.LONGEST_MS", 5_000)
+    monkeypatch.setattr("musetalk_cli.engine.outputs.flv.LONGEST_MS", 5_000)
     destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
     assert destination
     told: list[str] = []

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from musetalk_cli.engine.stage import Aborted, Channel, RunState, Stage
-from musetalk_cli.engine.timing import StageTimer
-from musetalk_cli.engine.workers import WorkerPool
+from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState, Stage
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.runtime.worker_pool import WorkerPool
 from musetalk_cli.errors import SinkError, StageError
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from musetalk_cli.engine.timing import RATE_S, Rate
+from musetalk_cli.engine.runtime.timing import RATE_S, Rate
 
 
 def test_a_rate_is_that_of_the_last_seconds() -> None:

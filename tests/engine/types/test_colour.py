@@ -5,7 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.colour import bgr_to_planes, bgr_to_ycbcr, planes_to_i420
+from musetalk_cli.engine.types.colour import bgr_to_planes, bgr_to_ycbcr, planes_to_i420
 
 # Rec. BT.709, 8 bit, limited range: (B, G, R) → (Y, Cb, Cr).
 PRIMARIES = {

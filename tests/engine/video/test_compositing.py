@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import Planes, planes_to_i420
-from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.messages import Face, FaceBatch, Region
+from musetalk_cli.engine.types.colour import Planes, planes_to_i420
+from musetalk_cli.engine.types.messages import Face, FaceBatch, Region
+from musetalk_cli.engine.video.compositing import composite
 
 WIDTH, HEIGHT = 40, 32
 REGION = Region(8, 4, 16, 12)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.encoder import EncoderSettings, build_ffmpeg_args
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status, find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_ffmpeg
+from musetalk_cli.engine.video.encoder import EncoderSettings, build_ffmpeg_args
 from musetalk_cli.errors import EncoderError
 
 SETTINGS = EncoderSettings(768, 432, Fraction(30_000, 1001), 2, "ultrafast", "zerolatency", 23, None, 128, 1.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.encoder_choice import choose_codec, probe_codec
+from musetalk_cli.engine.video.encoder_choice import choose_codec, probe_codec
 from musetalk_cli.errors import EncoderError
 
 

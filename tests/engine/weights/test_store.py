@@ -15,7 +15,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk import loading  # noqa: E402
+from fixtures.official_files import write_models  # noqa: E402
+from fixtures.small_nets import CONFIGS  # noqa: E402
+from musetalk_cli.app.folders import home_folder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
 from musetalk_cli.engine.weights import registry  # noqa: E402
 from musetalk_cli.engine.weights.convert import convert  # noqa: E402
 from musetalk_cli.engine.weights.download import check_space, size_text  # noqa: E402
@@ -23,9 +26,6 @@ from musetalk_cli.engine.weights.registry import PARSING, UNET_10, UNET_15, VAE,
 from musetalk_cli.engine.weights.store import WeightStore, find_in  # noqa: E402
 from musetalk_cli.engine.weights.verification import Verdict, is_likely_whole, verify  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
-from musetalk_cli.folders import home_folder  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)
 

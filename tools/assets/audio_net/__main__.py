@@ -1,4 +1,4 @@
-"""Train, judge and demonstrate the mouth net; run from the repository root as ``python -m tools.audio_net COMMAND``.
+"""Train, judge and demonstrate the mouth net; from the repository root: ``python -m tools.assets.audio_net COMMAND``.
 
 train      make the corpus with espeak-ng, fit the net, write the packaged weights and the training log
 evaluate   hold the packaged net to its targets and print the table; recordings and clips of your own are optional
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from tools.audio_net.corpus import make_shards, training_recipes
-    from tools.report import update_section
+    from tools.assets.audio_net.corpus import make_shards, training_recipes
+    from tools.measure.report import update_section
 
     started_s = time.perf_counter()
     recipes = training_recipes(args.takes, args.versions)
@@ -60,7 +60,7 @@ def _train(args: argparse.Namespace) -> None:
 
     import torch
 
-    from tools.audio_net.training import Plan, export, train
+    from tools.assets.audio_net.training import Plan, export, train
 
     torch.set_num_threads(args.workers)
     plan = Plan(num_updates=args.updates)
@@ -89,10 +89,10 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from musetalk_cli.engine.models.warp.mouth import MouthReader
-    from musetalk_cli.engine.models.warp.net import load_net
-    from tools.audio_net import evaluation
-    from tools.report import update_section
+    from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+    from musetalk_cli.engine.models.warp.audio.net import load_net
+    from tools.assets.audio_net import evaluation
+    from tools.measure.report import update_section
 
     reader = MouthReader(load_net(args.weights))
     rows = evaluation.synthetic_rows(reader, seed=9000, num_workers=args.workers)
@@ -110,7 +110,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _speak(_: argparse.Namespace) -> None:
-    from tools.audio_net.espeak import SAMPLE_RATE_HZ, Synthesiser, Voice
+    from tools.assets.audio_net.espeak import SAMPLE_RATE_HZ, Synthesiser, Voice
 
     speech = Synthesiser().speak(HELLO_TEXT, Voice("en-us", "f5", rate=150, pitch=48, pitch_range=60))
     quiet = np.zeros(int(0.3 * SAMPLE_RATE_HZ), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.acoustics import SAMPLE_RATE_HZ
+from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator

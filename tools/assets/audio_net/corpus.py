@@ -13,12 +13,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
-from tools.audio_net import augment
-from tools.audio_net.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
-from tools.audio_net.espeak import Phone, Synthesiser, Voice
-from tools.audio_net.phonemes import Target, mouth_targets
-from tools.audio_net.texts import TRAINING_LANGUAGES, make_text
+from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
+from tools.assets.audio_net import augment
+from tools.assets.audio_net.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
+from tools.assets.audio_net.espeak import Phone, Synthesiser, Voice
+from tools.assets.audio_net.phonemes import Target, mouth_targets
+from tools.assets.audio_net.texts import TRAINING_LANGUAGES, make_text
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
-from musetalk_cli.engine.models.warp.mouth import LEAD_S, MouthReader
-from tools.audio_net import augment
-from tools.audio_net.corpus import HELD_OUT_VARIANTS, Recipe, Take, make_takes
-from tools.audio_net.texts import HELD_OUT_LANGUAGES
+from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
+from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, MouthReader
+from tools.assets.audio_net import augment
+from tools.assets.audio_net.corpus import HELD_OUT_VARIANTS, Recipe, Take, make_takes
+from tools.assets.audio_net.texts import HELD_OUT_LANGUAGES
 
 FloatArray = NDArray[np.float32]
 

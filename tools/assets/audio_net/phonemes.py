@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.acoustics import STEP_S
-from tools.audio_net.espeak import Phone
+from musetalk_cli.engine.models.warp.audio.acoustics import STEP_S
+from tools.assets.audio_net.espeak import Phone
 
 FloatArray = NDArray[np.float32]
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from musetalk_cli.engine.models.warp.acoustics import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
-from musetalk_cli.engine.models.warp.mouth import NEIGHBOUR_SHARE
-from musetalk_cli.engine.models.warp.net import FORMAT, OUTPUTS
-from tools.audio_net.corpus import CLOSURE, VOWEL, Shard
+from musetalk_cli.engine.models.warp.audio.acoustics import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
+from musetalk_cli.engine.models.warp.audio.mouth import NEIGHBOUR_SHARE
+from musetalk_cli.engine.models.warp.audio.net import FORMAT, OUTPUTS
+from tools.assets.audio_net.corpus import CLOSURE, VOWEL, Shard
 
 Log = Callable[[str], None]
 
@@ -60,7 +60,7 @@ class TapConvolution(nn.Module):
 
 
 class TorchMouthNet(nn.Module):
-    """The trainable twin of ``musetalk_cli.engine.models.warp.net.MouthNet``; answers before the final squashing."""
+    """The trainable twin of ``models.warp.audio.net.MouthNet``; its output is taken before the final squashing."""
 
     def __init__(self, channels: int, mean: Tensor, scale: Tensor) -> None:
         super().__init__()

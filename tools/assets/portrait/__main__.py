@@ -1,4 +1,4 @@
-"""``python -m tools.portrait nora|theo|all``: paints the built-in portraits into the package's assets."""
+"""``python -m tools.assets.portrait nora|theo|all``: paints the built-in portraits into the package's assets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import time
 from pathlib import Path
 
-from tools.portrait.export import export
-from tools.portrait.people import PEOPLE
+from tools.assets.portrait.export import export
+from tools.assets.portrait.people import PEOPLE
 
 ASSETS = Path(__file__).resolve().parents[2] / "musetalk_cli" / "assets" / "portraits"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.portrait", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.assets.portrait", description=__doc__)
     parser.add_argument("name", choices=[*PEOPLE, "all"])
     parser.add_argument("--folder", type=Path, default=ASSETS, help="where to write (default: the package's assets)")
     parser.add_argument("--scale", type=int, default=2, help="samples per pixel and axis (default: 2)")

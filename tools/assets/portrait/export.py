@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from tools.portrait import scene
-from tools.portrait.face import lid_curves, lip_curves, outline_points
-from tools.portrait.geometry import Array, Profile, catmull_rom
-from tools.portrait.people import Person
+from tools.assets.portrait import scene
+from tools.assets.portrait.geometry import Array, Profile, catmull_rom
+from tools.assets.portrait.parts.face import lid_curves, lip_curves, outline_points
+from tools.assets.portrait.people import Person
 
 LID_LEVELS = (0.25, 0.5, 0.75, 1.0)
 FEATHER_PX = 10

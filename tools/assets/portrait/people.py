@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tools.portrait.geometry import Pose
+from tools.assets.portrait.geometry import Pose
 
 Colour = tuple[float, float, float]
 Pairs = tuple[tuple[float, float], ...]

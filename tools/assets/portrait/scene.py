@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tools.portrait import body, clothes, ears, eyes, hair, skin
-from tools.portrait.clothes import Outfit
-from tools.portrait.face import outline_fraction, relief
-from tools.portrait.geometry import PICTURE_PX, Array, Grid, bump
-from tools.portrait.people import Person
-from tools.portrait.shading import (
+from tools.assets.portrait.geometry import PICTURE_PX, Array, Grid, bump
+from tools.assets.portrait.parts import body, clothes, ears, eyes, hair, skin
+from tools.assets.portrait.parts.clothes import Outfit
+from tools.assets.portrait.parts.face import outline_fraction, relief
+from tools.assets.portrait.people import Person
+from tools.assets.portrait.shading import (
     FILL,
     KEY,
     blur,
@@ -27,8 +27,8 @@ from tools.portrait.shading import (
     to_linear,
     to_srgb,
 )
-from tools.portrait.strokes import over
-from tools.portrait.styles import STYLES
+from tools.assets.portrait.strokes import over
+from tools.assets.portrait.styles import STYLES
 
 HEAD = (-262, -310, 524, 660)
 

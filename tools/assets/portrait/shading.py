@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tools.portrait.geometry import Array
+from tools.assets.portrait.geometry import Array
 
 
 @dataclass(frozen=True)

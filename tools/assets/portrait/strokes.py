@@ -7,7 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from tools.portrait.geometry import Array
+from tools.assets.portrait.geometry import Array
 
 _BITS = 4
 

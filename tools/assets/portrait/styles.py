@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.portrait import hair_styles
-from tools.portrait.clothes import Outfit
-from tools.portrait.geometry import Profile
-from tools.portrait.hair import Sheet
-from tools.portrait.people import rgb
+from tools.assets.portrait.geometry import Profile
+from tools.assets.portrait.parts import hair_styles
+from tools.assets.portrait.parts.clothes import Outfit
+from tools.assets.portrait.parts.hair import Sheet
+from tools.assets.portrait.people import rgb
 
 Outline = tuple[tuple[float, float], ...]
 

@@ -1,6 +1,6 @@
 """Hold the points of faces against MediaPipe's and against the truth, and write the table of docs/avatars.md.
 
-    python -m tools.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--picture PHOTO.png …]
+    python -m tools.measure.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--picture PHOTO.png …]
 
 ``--tracker`` is a Python with mediapipe==0.10.21 (see tools/lip_sync/track.py). Clips and pictures are yours. The two
 face nets come from where ``prepare-avatar`` takes them.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 
-from musetalk_cli.engine.avatar.face_models import find_face_models
-from musetalk_cli.engine.avatar.faces import FaceFinder
-from musetalk_cli.folders import cache_folder
-from tools.face_tracking.measuring import (
+from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from tools.measure.face_tracking.measuring import (
     Row,
     clip_rows,
     cost_rows,
@@ -28,7 +28,7 @@ from tools.face_tracking.measuring import (
     portrait_rows,
     small_face_rows,
 )
-from tools.report import update_section
+from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/avatars.md")
 

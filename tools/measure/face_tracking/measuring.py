@@ -13,15 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.avatar.faces import FaceFinder, region_of_points
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import GROUPS, LIDS, LIPS, NUM_MESH_POINTS
-from musetalk_cli.engine.avatar.plausibility import Trouble, trouble_of, yaw_deg
 from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
-from musetalk_cli.engine.avatar.smoothing import smooth_track
-from musetalk_cli.engine.avatar.tracking import FaceTrack, track_face
-from musetalk_cli.engine.colour import ByteArray
-from tools.face_tracking import scenes
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, region_of_points
+from musetalk_cli.engine.avatar.preparation.plausibility import Trouble, trouble_of, yaw_deg
+from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
+from musetalk_cli.engine.types.colour import ByteArray
+from tools.measure.face_tracking import scenes
 
 ALL = tuple(range(NUM_MESH_POINTS))
 MOVING = {*LIPS, *LIDS, *GROUPS["left_brow"], *GROUPS["right_brow"]}

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
-from musetalk_cli.engine.colour import ByteArray
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.colour import ByteArray
 
 PORTRAIT_PX, FACE_PX = 1024, 390  # the portraits' side, and how wide the detector draws their faces
 FPS = 25

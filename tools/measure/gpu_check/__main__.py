@@ -1,4 +1,4 @@
-"""Check and measure the neural model on this computer's GPU: ``python -m tools.gpu_check > gpu.md``.
+"""Check and measure the neural model on this computer's GPU: ``python -m tools.measure.gpu_check > gpu.md``.
 
 Weights by lot; needs torch, numpy, opencv and what the tests of the neural model need, no ffmpeg; diffusers is compared
 with where it is installed. ``--small`` runs all of it on a CPU with the tests' nets, to see that it runs.
@@ -14,16 +14,16 @@ from datetime import date
 
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Nets
-from tools.gpu_check import correctness, speed
-from tools.gpu_check.machine import Machine, describe
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Nets
+from tools.measure.gpu_check import correctness, speed
+from tools.measure.gpu_check.machine import Machine, describe
 
 # Parts that have not begun by then are left out, so that the whole stays below eight minutes.
 LIMIT_S = 300.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.gpu_check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.measure.gpu_check", description=__doc__)
     parser.add_argument("--small", action="store_true", help="small nets on the CPU")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--repeats", type=int, default=10, help="calls for each figure")
@@ -68,7 +68,7 @@ def parts(machine: Machine, *, has_compiled: bool) -> Iterator[tuple[str, Callab
 
 
 def _in_bf16(machine: Machine) -> Nets:
-    from musetalk_cli.engine.models.musetalk.loading import Precision, random_nets
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, random_nets
 
     return random_nets("1.5", Precision(machine.device, torch.bfloat16), speed.SEED, machine.configs)
 
@@ -79,7 +79,7 @@ def _machine(repeats: int) -> Machine:
 
 
 def _small_machine(repeats: int) -> Machine:
-    from tests.engine.musetalk.small import CONFIGS
+    from fixtures.small_nets import CONFIGS
 
     torch.set_num_threads(1)
     return Machine(torch.device("cpu"), CONFIGS, min(repeats, 1), (1, 2), block=(1, 2))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, Precision, random_nets
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from tests.engine.musetalk.small import CONFIGS
-from tools.gpu_check.machine import Machine
+from fixtures.small_nets import CONFIGS
+from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import LATENT_PX, Precision, random_nets
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from tools.measure.gpu_check.machine import Machine
 
 SEED = 2
 FRAMES = (0, 1, 2, 1, 0)

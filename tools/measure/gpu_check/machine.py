@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
 
 
 @dataclass(frozen=True)

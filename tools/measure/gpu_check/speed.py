@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.benchmark.ceiling import frames_per_second, measure_tflops
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample
-from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, Nets, Precision, build, random_nets
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from musetalk_cli.engine.models.musetalk.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.unet import UNet
-from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
-from musetalk_cli.engine.models.musetalk.weights import place
-from tools.gpu_check.machine import Machine
+from musetalk_cli.benchmark.measurements.peak_flops import frames_per_second, measure_tflops
+from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import LATENT_PX, Nets, Precision, build, random_nets
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from tools.measure.gpu_check.machine import Machine
 
 SEED = 1
 SPEED_HEAD = "| | batch | faces/s | ms/face | of the ceiling | peak, GiB |\n|---|---|---|---|---|---|"
@@ -140,7 +140,7 @@ def _published_nets(machine: Machine, dtype: torch.dtype) -> Iterator[tuple[str,
     yield "as published, plain calls", (unet, decoder)
     if importlib.util.find_spec("diffusers") is None:
         return
-    from tools.parity import references
+    from fixtures import references
 
     vae_state |= random_state(build(VaeEncoder, configs.vae), SEED)
     unet_state, vae_state = (

@@ -1,6 +1,6 @@
 """Hold the finished video to its targets and write the table of docs/lip-sync.md.
 
-    python -m tools.lip_sync --tracker tracker/bin/python [--recording SPEECH.wav …] [--clip TALKING.mp4 …]
+    python -m tools.measure.lip_sync --tracker tracker/bin/python [--recording SPEECH.wav …] [--clip TALKING.mp4 …]
                              [--still PHOTO.png …] [--video PERSON.mp4 …]
 
 ``--tracker`` is a Python with mediapipe==0.10.21 (see track.py). Recordings and clips are yours: real speech, and real
@@ -14,10 +14,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from musetalk_cli.engine.models.warp.mouth import MouthReader
-from tools.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
-from tools.lip_sync.pictures import Bench, avatar_rows, clip_rows, file_rows, picture_rows, purity_rows
-from tools.report import update_section
+from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+from tools.assets.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
+from tools.measure.lip_sync.pictures import Bench, avatar_rows, clip_rows, file_rows, picture_rows, purity_rows
+from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/lip-sync.md")
 HELLO = Path("examples/hello.wav")

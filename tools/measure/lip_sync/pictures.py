@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
-from musetalk_cli.engine.compositing import composite
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.engine.messages import FeatureBatch
+from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, MouthReader
 from musetalk_cli.engine.models.warp.model import WarpModel
-from musetalk_cli.engine.models.warp.mouth import LEAD_S, MouthReader
-from tools.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_sound
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.messages import FeatureBatch
+from musetalk_cli.engine.video.compositing import composite
+from tools.assets.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_sound
 
 FloatArray = NDArray[np.float32]
 SILENCE_S = 10

@@ -1,4 +1,4 @@
-"""Measure the neural model: ``python -m tools.neural_speed [--small] [--write] [--only PART …]``.
+"""Measure the neural model: ``python -m tools.measure.neural_speed [--small] [--write] [--only PART …]``.
 
 ``operations``: counted, per frame, before and after each saving. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our
 UNet and decoder against diffusers' eager ones with the same weights by lot, in turns, in CPU time of one thread.
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs
-from tools.neural_speed import half_rate, operations, profiles, ratios
-from tools.report import update_section
+from fixtures import operations
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
+from tools.measure.neural_speed import half_rate, profiles, ratios
+from tools.measure.report import update_section
 
 RUNS = {
     "fp32": (torch.float32, False, 0.88),
@@ -29,7 +30,7 @@ DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "performance.md"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.neural_speed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.measure.neural_speed", description=__doc__)
     parser.add_argument("--small", action="store_true", help="the tests' small nets")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.name}")
     parser.add_argument("--repeats", type=int, default=5, help="turns of one frame each")
@@ -39,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     configs = NetConfigs()
     if args.small:
-        from tests.engine.musetalk.small import CONFIGS
+        from fixtures.small_nets import CONFIGS
 
         configs = CONFIGS
     for name in args.only:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, random_nets
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from tools.neural_speed.ratios import SEED, inputs
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, random_nets
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from tools.measure.neural_speed.ratios import SEED, inputs
 
 NUM_ROWS = 10
 HEAD = "| operation | calls | CPU, ms | share |\n|---|---|---|---|"

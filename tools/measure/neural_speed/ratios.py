@@ -13,14 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.loading import LATENT_PX, NetConfigs, Nets, Precision, assemble, build
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from musetalk_cli.engine.models.musetalk.positions import position_code
-from musetalk_cli.engine.models.musetalk.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.unet import UNet
-from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
-from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
+from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
+    LATENT_PX,
+    NetConfigs,
+    Nets,
+    Precision,
+    assemble,
+    build,
+)
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 
 SEED = 1
 HEAD = (
@@ -82,7 +89,7 @@ def describe(result: Result) -> str:
 
 def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
     """Our nets, and diffusers' UNet and VAE, of the same weights by lot."""
-    from tools.parity import references
+    from fixtures import references
 
     unet = random_state(build(UNet, configs.unet), SEED)
     vae = random_state(build(VaeDecoder, configs.vae), SEED)

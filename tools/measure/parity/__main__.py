@@ -1,4 +1,4 @@
-"""Print the parity table, one line after the other: ``python -m tools.parity [--small] [--write] VOICE.wav``.
+"""Print the parity table, one line after the other: ``python -m tools.measure.parity [--small] [--write] VOICE.wav``.
 
 Every net is compared at its full size with weights by lot, one at a time; 12 GB of memory are enough. With ``--only``,
 ``--write`` leaves the other parts' lines of the table as they were.
@@ -22,10 +22,10 @@ import numpy as np
 import torch
 import transformers
 
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs
-from tools.parity import comparisons
-from tools.parity.comparisons import Line
-from tools.report import update_section
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
+from tools.measure.parity import comparisons
+from tools.measure.parity.comparisons import Line
+from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
 PARTS = ("whisper", "windows", "schemes", "scheme-pictures", "blend", "vae", "unet", "folds", "bf16", "fp16")
@@ -33,7 +33,7 @@ HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.measure.parity", description=__doc__)
     parser.add_argument("voice", type=Path, help="speech, WAV, 16 kHz mono")
     parser.add_argument("--small", action="store_true", help="the tests' small nets")
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
@@ -57,7 +57,7 @@ def main() -> None:
 def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[Line]:
     configs = NetConfigs()
     if is_small:
-        from tests.engine.musetalk.small import CONFIGS
+        from fixtures.small_nets import CONFIGS
 
         # Transformers takes whole windows of 30 s only.
         configs = dataclasses.replace(CONFIGS, whisper=dataclasses.replace(CONFIGS.whisper, num_steps=1500))

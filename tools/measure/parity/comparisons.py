@@ -12,26 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.blocks import BlockCutter
-from musetalk_cli.engine.models.musetalk.blend import Box, JawBlend, crop_box
-from musetalk_cli.engine.models.musetalk.devices import DTYPES
-from musetalk_cli.engine.models.musetalk.features import AnchoredFeatures, UpstreamFeatures
-from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet
-from musetalk_cli.engine.models.musetalk.layouts import pick
-from musetalk_cli.engine.models.musetalk.listening import WhisperListener
-from musetalk_cli.engine.models.musetalk.loading import NetConfigs, Precision, build, random_nets
-from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic, resize_bilinear
-from musetalk_cli.engine.models.musetalk.positions import position_code
-from musetalk_cli.engine.models.musetalk.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.sounds import Sounds
-from musetalk_cli.engine.models.musetalk.unet import UNet
-from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
-from musetalk_cli.engine.models.musetalk.weights import place
-from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
-from tests.engine.musetalk.test_features import IndexListener, heard_steps, upstream_by_hand
-from tools.parity import references
+from fixtures import references
+from fixtures.feature_windows import IndexListener, heard_steps, upstream_by_hand
+from musetalk_cli.engine.audio.blocks import BlockCutter
+from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+from musetalk_cli.engine.models.musetalk.audio.windows import AnchoredFeatures, UpstreamFeatures
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import pick
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build, random_nets
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place
+from musetalk_cli.engine.models.musetalk.face.blend import Box, JawBlend, crop_box
+from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic, resize_bilinear
+from musetalk_cli.engine.models.musetalk.inference.audio_kv import Sounds
+from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 
 SEED = 20
 FEATURE_SEED = 2

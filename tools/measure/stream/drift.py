@@ -1,6 +1,6 @@
 """Stream half an hour, look for drift and growth, and write what was found into docs/streaming.md.
 
-    python -m tools.stream_drift SPEECH.wav [--minutes 30] [--real-time]
+    python -m tools.measure.stream.drift SPEECH.wav [--minutes 30] [--real-time]
 
 The speech is repeated and streamed into a file, without pace unless ``--real-time`` is given. Sync is measured in the
 finished file: the rhythm of the moving picture against the rhythm of the sound, in its first and its last two minutes.
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from tools.render_speed import describe_machine
-from tools.report import update_section
-from tools.stream_latency import DOCUMENT, RATE_HZ, decode
-from tools.stream_overload import write_wav
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from tools.measure.render_speed import describe_machine
+from tools.measure.report import update_section
+from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
+from tools.measure.stream.overload import write_wav
 
 FPS = 25
 SIZE = 96

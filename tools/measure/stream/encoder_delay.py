@@ -1,6 +1,6 @@
 """Measure how long the encoder keeps a picture, and write the table of docs/streaming.md.
 
-    python -m tools.encoder_delay [--seconds 10]
+    python -m tools.measure.stream.encoder_delay [--seconds 10]
 
 Pictures are written one by one at 25 a second, with their sound ahead, as a stream does in the long run; a
 picture's delay ends with the last byte of its fragment. The encoder has started before the first of them, as in a run.
@@ -17,14 +17,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.blocks import SOUND_LEAD_S
-from musetalk_cli.engine.encoder import READ_BYTES, EncoderProcess, EncoderSettings
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.engine.fragments import FragmentSplitter
-from musetalk_cli.engine.messages import SOUND_RATE_HZ
-from tools.render_speed import describe_machine
-from tools.report import update_section
-from tools.stream_latency import DOCUMENT
+from musetalk_cli.engine.audio.blocks import SOUND_LEAD_S
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.video.encoder import READ_BYTES, EncoderProcess, EncoderSettings
+from tools.measure.render_speed import describe_machine
+from tools.measure.report import update_section
+from tools.measure.stream.latency import DOCUMENT
 
 SIZES = ((512, 512), (1280, 720), (1920, 1080))
 FRAME_RATE = 25

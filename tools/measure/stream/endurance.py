@@ -1,6 +1,6 @@
 """Speak into a virtual microphone for half an hour, stream it to four targets in real time, and write what was seen.
 
-    python -m tools.stream_endurance SPEECH.wav [--minutes 30] [--folder FOLDER]
+    python -m tools.measure.stream.endurance SPEECH.wav [--minutes 30] [--folder FOLDER]
 
 The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. Memory, threads
 and open files are those of the command and of the children that it has. Needs pulseaudio, pulseaudio-utils, nginx and
@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.servers import pulse_audio, rtmp_server
-from tools.render_speed import describe_machine
-from tools.report import update_section
-from tools.stream_drift import FPS, PART_S, count, measure_lag_ms
-from tools.stream_latency import DOCUMENT
+from fixtures.servers import pulse_audio, rtmp_server
+from tools.measure.render_speed import describe_machine
+from tools.measure.report import update_section
+from tools.measure.stream.drift import FPS, PART_S, count, measure_lag_ms
+from tools.measure.stream.latency import DOCUMENT
 
 SAMPLE_S = 5.0
 

@@ -1,6 +1,6 @@
 """Measure the latency of ``musetalk stream`` from outside and write the table of docs/streaming.md.
 
-    python -m tools.stream_latency SPEECH.wav [--seconds 30]
+    python -m tools.measure.stream.latency SPEECH.wav [--seconds 30]
 
 Once the avatar idles, the speech is written to stdin in real time. A frame's latency is the time from writing
 the sample it begins with to reading the last byte of its fragment from the command's stdout; the steps are what the
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
-from musetalk_cli.engine.fragments import FragmentSplitter
-from tools.render_speed import ENVIRONMENT, describe_machine
-from tools.report import update_section
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from tools.measure.render_speed import ENVIRONMENT, describe_machine
+from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/streaming.md")
 BLOCKS_S = (0.2, 0.5, 1.0, 2.0)

@@ -1,6 +1,6 @@
 """Speak into a virtual microphone for some minutes, and write what came out into docs/streaming.md.
 
-    python -m tools.stream_microphone SPEECH.wav [--minutes 3] [--block 1.0]
+    python -m tools.measure.stream.microphone SPEECH.wav [--minutes 3] [--block 1.0]
 
 Needs pulseaudio and pulseaudio-utils. The sound of the finished video is compared with what was played, in pieces of
 ten seconds, and the rhythm of its moving picture with its sound.
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.servers import pulse_audio
-from tools.render_speed import describe_machine
-from tools.report import update_section
-from tools.stream_drift import PART_S, SIZE, measure_lag_ms
-from tools.stream_latency import DOCUMENT, RATE_HZ, decode
-from tools.stream_overload import write_wav
+from fixtures.servers import pulse_audio
+from tools.measure.render_speed import describe_machine
+from tools.measure.report import update_section
+from tools.measure.stream.drift import PART_S, SIZE, measure_lag_ms
+from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
+from tools.measure.stream.overload import write_wav
 
 PIECE_S = 10
 

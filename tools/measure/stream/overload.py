@@ -1,6 +1,6 @@
 """Slow the warp model to a share of real time and write what each policy makes of it into docs/streaming.md.
 
-    python -m tools.stream_overload SPEECH.wav [--seconds 30] [--speed 0.6]
+    python -m tools.measure.stream.overload SPEECH.wav [--seconds 30] [--speed 0.6]
 
 The real command runs with the real model, which afterwards sleeps until it has been as slow as wanted; what it writes
 is decoded again, and its sound compared with the speech.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.render_speed import describe_machine
-from tools.report import update_section
-from tools.stream_latency import DOCUMENT, RATE_HZ, decode
+from tools.measure.render_speed import describe_machine
+from tools.measure.report import update_section
+from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
 
 SLOWED = """
 import sys, threading, time

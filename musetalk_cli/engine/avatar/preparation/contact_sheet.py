@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import resize_picture
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
-from musetalk_cli.engine.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 
 CELL_PX = 320  # height of every picture on the sheet
 CAPTION_PX = 26

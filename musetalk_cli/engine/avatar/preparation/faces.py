@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.detection import (
+from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.preparation.detection import (
     INPUT_PX,
     FaceBox,
     Tile,
@@ -20,11 +22,9 @@ from musetalk_cli.engine.avatar.detection import (
     needed_scale,
     tiles,
 )
-from musetalk_cli.engine.avatar.face_models import FaceModels
-from musetalk_cli.engine.avatar.landmarks import FloatArray
-from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
-from musetalk_cli.engine.avatar.plausibility import LEAST_PRESENCE
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 MESH_INPUT_PX = 192

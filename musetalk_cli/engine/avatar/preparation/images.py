@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
 # A picture of this size unpacks into 384 MB. Cameras stay below it; a small file that claims more is a trap or a map.

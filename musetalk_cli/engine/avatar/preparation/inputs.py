@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from musetalk_cli.engine.avatar.frames import resize_picture
-from musetalk_cli.engine.avatar.pictures import list_pictures, looks_like_picture, read_picture, shrink_picture
-from musetalk_cli.engine.avatar.video import Cut, VideoFile
-from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.avatar.preparation.images import (
+    list_pictures,
+    looks_like_picture,
+    read_picture,
+    shrink_picture,
+)
+from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
 HASH_BYTES = 1 << 20

@@ -24,20 +24,20 @@ from musetalk_cli.engine.avatar.avatar_files import (
     AvatarRecord,
     describe_files,
 )
-from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX, face_boxes
-from musetalk_cli.engine.avatar.drawing import draw_faces
-from musetalk_cli.engine.avatar.faces import FaceFinder
-from musetalk_cli.engine.avatar.intake import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.landmarks import FloatArray
-from musetalk_cli.engine.avatar.masks import face_masks
-from musetalk_cli.engine.avatar.pictures import MIN_SIDE_PX, encode_png
-from musetalk_cli.engine.avatar.plausibility import Trouble
-from musetalk_cli.engine.avatar.smoothing import smooth_track
+from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from musetalk_cli.engine.avatar.preparation.images import MIN_SIDE_PX, encode_png
+from musetalk_cli.engine.avatar.preparation.inputs import FrameSource, is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.preparation.plausibility import Trouble
+from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
+from musetalk_cli.engine.avatar.preparation.video import Cut
 from musetalk_cli.engine.avatar.store import JPEG_QUALITY, FrameWriter
-from musetalk_cli.engine.avatar.tracking import FaceTrack, track_face
-from musetalk_cli.engine.avatar.video import Cut
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.colour import ByteArray, as_bytes, i420_to_bgr
+from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, face_boxes
+from musetalk_cli.engine.models.musetalk.face.masks import face_masks
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray
 
 THUMBNAIL_PX = 24
 # Levels of 255 that a thumbnail's pixels change by on average, and how much more that is than in the frames before.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIDS, LIPS, NUM_MESH_POINTS
-from musetalk_cli.engine.avatar.tracking import FaceTrack
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack
 from musetalk_cli.errors import AvatarError
 
 Doubles = NDArray[np.float64]

@@ -10,12 +10,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.faces import FaceFinder, Mesh, region_of_points
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
-from musetalk_cli.engine.avatar.plausibility import LEAST_PRESENCE, Trouble, trouble_of, yaw_deg
-from musetalk_cli.engine.avatar.shots import CutWatch, jumps
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, Mesh, region_of_points
+from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE, Trouble, trouble_of, yaw_deg
+from musetalk_cli.engine.avatar.preparation.shots import CutWatch, jumps
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 # A mesh that has become this much larger or smaller, or moved by this share of its region, is no longer the same face.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from musetalk_cli.engine.avatar.pictures import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
-from musetalk_cli.engine.colour import ByteArray
-from musetalk_cli.engine.ffmpeg_process import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.avatar.preparation.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.

@@ -12,14 +12,8 @@ from typing import Literal
 import torch
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX
-from musetalk_cli.engine.avatar.class_maps import ClassMaps
-from musetalk_cli.engine.avatar.masks import MaskSettings
-from musetalk_cli.engine.avatar.parts import FaceParts, PartSettings
-from musetalk_cli.engine.models.musetalk.devices import choose_precisions
-from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
-from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell, avatar_latents
-from musetalk_cli.engine.models.musetalk.loading import (
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     ModelFiles,
     Nets,
     Precision,
@@ -30,12 +24,18 @@ from musetalk_cli.engine.models.musetalk.loading import (
     random_encoder,
     random_nets,
 )
-from musetalk_cli.engine.models.musetalk.masking import DrawnClasses, ParsedMasks, parse_avatar
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import LABEL
+from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX
+from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps
+from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses, ParsedMasks, parse_avatar
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
+from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, PartSettings
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook
+from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, Tell, avatar_latents
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
-from musetalk_cli.engine.models.musetalk.painting import FaceEncoder
-from musetalk_cli.engine.models.musetalk.random_weights import LABEL
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings
-from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook
 from musetalk_cli.errors import ModelError
 
 SEED = 0

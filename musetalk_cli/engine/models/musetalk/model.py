@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.parts import FaceParts
-from musetalk_cli.engine.colour import even_size
-from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker, asked_sizes
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.hearing import Hearing
-from musetalk_cli.engine.models.musetalk.listening import WhisperListener
-from musetalk_cli.engine.models.musetalk.loading import Nets
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from musetalk_cli.engine.models.musetalk.placement import Masks, Placements, Placing
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate
-from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook, UpstreamPlacements
+from musetalk_cli.engine.models.musetalk.audio.feature_extractor import Hearing
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
+from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
+from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements, Placing
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker, asked_sizes
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.types.colour import even_size
+from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.errors import AvatarError
 
 MIN_BOX_PX = 2

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
-from musetalk_cli.engine.models.warp.mouth import MouthReader
+from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
 from musetalk_cli.engine.models.warp.still import StillFace
+from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.moving import MovingFace

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.colour import ByteArray
-from musetalk_cli.engine.messages import Face, Region
-from musetalk_cli.engine.models.warp.interior import Interior
-from musetalk_cli.engine.models.warp.light import FaceLight
-from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
-from musetalk_cli.engine.models.warp.sampling import Grid, Source, cut_planes, region_around
+from musetalk_cli.engine.models.warp.face.interior import Interior
+from musetalk_cli.engine.models.warp.face.light import FaceLight
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.sampling import Grid, Source, cut_planes, region_around
 from musetalk_cli.engine.models.warp.track import MouthTrack
+from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.messages import Face, Region
 
 # Prepared frames that are kept: a cycle comes back to them at its turns, and a video slower than the output repeats
 # each. One takes about 0.4 MB.

@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.messages import Face, Region
-from musetalk_cli.engine.models.warp.blink import make_lids
-from musetalk_cli.engine.models.warp.eyes import EyeStates
-from musetalk_cli.engine.models.warp.interior import Interior
-from musetalk_cli.engine.models.warp.life import head_pose, lid_closure
-from musetalk_cli.engine.models.warp.light import FaceLight
-from musetalk_cli.engine.models.warp.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
-from musetalk_cli.engine.models.warp.pose import MouthPose
-from musetalk_cli.engine.models.warp.sampling import Grid, Source, cut_planes, region_around
-from musetalk_cli.engine.models.warp.sway import Sway
+from musetalk_cli.engine.models.warp.face.interior import Interior
+from musetalk_cli.engine.models.warp.face.light import FaceLight
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.sampling import Grid, Source, cut_planes, region_around
+from musetalk_cli.engine.models.warp.idle.blink import make_lids
+from musetalk_cli.engine.models.warp.idle.eyes import EyeStates
+from musetalk_cli.engine.models.warp.idle.life import head_pose, lid_closure
+from musetalk_cli.engine.models.warp.idle.sway import Sway
+from musetalk_cli.engine.types.messages import Face, Region
 
 
 class StillFace:

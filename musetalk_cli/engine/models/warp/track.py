@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
 from musetalk_cli.engine.avatar.mesh import GROUPS
-from musetalk_cli.engine.models.warp.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
-from musetalk_cli.engine.models.warp.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
 
 _SLOW_S = 0.5  # standard deviation of the average over time
 _SHUT_GAP = 0.04  # mouth widths; a frame counts exp(-gap / this) towards the rest, and _LEAST_WEIGHT at least

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.detection import (
+from musetalk_cli.engine.avatar.preparation.detection import (
     INPUT_PX,
     NET_REACH,
     SMALLEST_FACE,

@@ -10,18 +10,24 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.detection import FaceBox
-from musetalk_cli.engine.avatar.face_models import FaceModels
-from musetalk_cli.engine.avatar.faces import FaceFinder, FaceRegion, _crop_to_picture, _cut_out, region_of_box
+from fixtures.meshes import RATE, portrait_mesh
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIDS, LIPS, OVAL
-from musetalk_cli.engine.avatar.plausibility import Trouble, eyes_px, trouble_of
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
-from musetalk_cli.engine.avatar.smoothing import smooth_track
-from musetalk_cli.engine.avatar.tracking import track_face
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.avatar.preparation.detection import FaceBox
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.engine.avatar.preparation.faces import (
+    FaceFinder,
+    FaceRegion,
+    _crop_to_picture,
+    _cut_out,
+    region_of_box,
+)
+from musetalk_cli.engine.avatar.preparation.plausibility import Trouble, eyes_px, trouble_of
+from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
+from musetalk_cli.engine.avatar.preparation.tracking import track_face
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
-from tests.engine.avatar.meshes import RATE, portrait_mesh
 
 FACE_BOX = 390  # how wide the detector draws the portraits' faces, in their 1024 pixels
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.pictures import list_pictures, looks_like_picture, read_header, read_picture
+from musetalk_cli.engine.avatar.preparation.images import list_pictures, looks_like_picture, read_header, read_picture
 from musetalk_cli.errors import AvatarError
 
 CORNERS = np.zeros((80, 120, 3), dtype=np.uint8)
@@ -95,8 +95,8 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     assert path.stat().st_size < 8_000_000
     code = (
         "import sys, pathlib\n"
-        "from tests.media import peak_memory_bytes\n"
-        "from musetalk_cli.engine.avatar.pictures import read_picture\n"
+        "from fixtures.media import peak_memory_bytes\n"
+        "from musetalk_cli.engine.avatar.preparation.images import read_picture\n"
         "try: read_picture(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error: print(error)\n"
         "print(peak_memory_bytes())"

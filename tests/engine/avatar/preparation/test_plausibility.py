@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.plausibility import LARGEST_YAW_DEG, Trouble, eyes_px, trouble_of, yaw_deg
-from tests.engine.avatar.meshes import placed, portrait_mesh, turned
+from fixtures.meshes import placed, portrait_mesh, turned
+from musetalk_cli.engine.avatar.preparation.plausibility import LARGEST_YAW_DEG, Trouble, eyes_px, trouble_of, yaw_deg
 
 
 def judge(points: np.ndarray, presence: float = 1.0, size: tuple[int, int] = (1024, 1024)) -> Trouble:

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from fixtures.meshes import RATE, portrait_mesh, track_of
 from musetalk_cli.engine.avatar.mesh import LIPS
-from musetalk_cli.engine.avatar.smoothing import STEADY, smooth_track
-from musetalk_cli.engine.avatar.tracking import FaceTrack
+from musetalk_cli.engine.avatar.preparation.smoothing import STEADY, smooth_track
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack
 from musetalk_cli.errors import AvatarError
-from tests.engine.avatar.meshes import RATE, portrait_mesh, track_of
 
 NOISE_PX = 0.4
 STILL = portrait_mesh()[:, :2].astype(np.float64)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.faces import FaceRegion, Mesh, region_of_points
-from musetalk_cli.engine.avatar.plausibility import Trouble
-from musetalk_cli.engine.avatar.shots import CutWatch, jumps
-from musetalk_cli.engine.avatar.tracking import TILES_EVERY, FaceTrack, track_face
+from fixtures.meshes import placed, turned
+from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh, region_of_points
+from musetalk_cli.engine.avatar.preparation.plausibility import Trouble
+from musetalk_cli.engine.avatar.preparation.shots import CutWatch, jumps
+from musetalk_cli.engine.avatar.preparation.tracking import TILES_EVERY, FaceTrack, track_face
 from musetalk_cli.errors import AvatarError
-from tests.engine.avatar.meshes import placed, turned
 
 SIZE = (480, 640, 3)
 Face = tuple[float, float, float]  # middle and width

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fixtures.clips import write_clip
+from fixtures.media import describe
 from musetalk_cli.engine.avatar.frames import resize_picture
-from musetalk_cli.engine.avatar.intake import PictureFolder, check_source, hash_source, is_still
-from musetalk_cli.engine.avatar.video import Cut, VideoFile, build_frames_args
-from musetalk_cli.engine.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
+from musetalk_cli.engine.avatar.preparation.inputs import PictureFolder, check_source, hash_source, is_still
+from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile, build_frames_args
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
-from tests.clips import write_clip
-from tests.media import describe
 
 CUT = Cut(Fraction(25))
 

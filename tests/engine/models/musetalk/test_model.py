@@ -12,25 +12,26 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.benchmark.figures import FrameSize  # noqa: E402
-from musetalk_cli.benchmark.subject import draw_avatar  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+from musetalk_cli.benchmark.setup.figures import FrameSize  # noqa: E402
+from musetalk_cli.benchmark.setup.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
-from musetalk_cli.engine.avatar.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.avatar.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
-from musetalk_cli.engine.messages import FeatureBatch  # noqa: E402
-from musetalk_cli.engine.models.musetalk import drawing, opening  # noqa: E402
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker  # noqa: E402
-from musetalk_cli.engine.models.musetalk.latents import KeptPlace, avatar_latents  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import random_encoder, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk import factory as opening  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook  # noqa: E402
+from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import forward_pass as drawing  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
-from musetalk_cli.engine.models.musetalk.opening import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FaceEncoder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.taesd import TinyDecoder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.taesd import TinyDecoder  # noqa: E402
+from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
 from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
 
 FPS = Fraction(25)
 VAE = "0123456789abcdef" * 4
@@ -86,7 +87,7 @@ def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
 def test_latents_that_cannot_be_kept_are_used_all_the_same(
     face: AvatarFace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from musetalk_cli.engine.models.musetalk import latents
+    from musetalk_cli.engine.models.musetalk.inference import latents
 
     def fail(*args: object) -> None:
         raise AvatarError("no space left")

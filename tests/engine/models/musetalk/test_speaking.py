@@ -10,15 +10,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.blocks import BlockCutter  # noqa: E402
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker  # noqa: E402
-from musetalk_cli.engine.models.musetalk.hearing import Hearing  # noqa: E402
-from musetalk_cli.engine.models.musetalk.listening import WhisperListener  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import Nets, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
-from musetalk_cli.engine.models.musetalk.placement import NOTHING, Placements  # noqa: E402
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
+from musetalk_cli.engine.audio.blocks import BlockCutter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.feature_extractor import Hearing  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.placement import NOTHING, Placements  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
 
 FPS = Fraction(25)
 BOXES = np.array([[20, 30, 84, 94], [21, 31, 90, 99]], np.int32)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.moving_face import gap_at, talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
-from musetalk_cli.engine.compositing import write_face
-from musetalk_cli.engine.models.warp.geometry import transform_points
-from musetalk_cli.engine.models.warp.lips import Closing
-from musetalk_cli.engine.models.warp.motion import lip_points, shared_points
+from musetalk_cli.engine.models.warp.face.geometry import transform_points
+from musetalk_cli.engine.models.warp.face.lips import Closing
+from musetalk_cli.engine.models.warp.face.motion import lip_points, shared_points
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
 from musetalk_cli.engine.models.warp.moving import MovingFace
-from musetalk_cli.engine.models.warp.pose import MouthPose
 from musetalk_cli.engine.models.warp.track import MouthTrack
-from tests.engine.warp.moving_face import gap_at, talking_avatar
+from musetalk_cli.engine.video.compositing import write_face
 
 REST = np.zeros(5, dtype=np.float32)
 OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0], dtype=np.float32)

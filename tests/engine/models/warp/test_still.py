@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.drawn_face import draw_face, shut_lids
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames, resize_picture
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import Planes, bgr_to_planes, even_size, planes_to_i420
-from musetalk_cli.engine.compositing import write_face
-from musetalk_cli.engine.models.warp.geometry import MouthAxes
+from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
 from musetalk_cli.engine.models.warp.still import StillFace
-from tests.engine.warp.drawn_face import draw_face, shut_lids
+from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
+from musetalk_cli.engine.video.compositing import write_face
 
 REST = (0.0, 0.0, 0.0, 0.0, 0.0)
 OPEN = (1.0, 0.95, 0.1, 0.0, 0.0)

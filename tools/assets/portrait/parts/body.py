@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.portrait.geometry import Array, Profile, bump, smoothstep
-from tools.portrait.people import Person
-from tools.portrait.shading import noise, to_linear
+from tools.assets.portrait.geometry import Array, Profile, bump, smoothstep
+from tools.assets.portrait.people import Person
+from tools.assets.portrait.shading import noise, to_linear
 
 # Farther out than this, clothes cover the shoulders.
 HIDDEN_FROM_X = 230.0

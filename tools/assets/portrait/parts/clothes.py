@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.portrait.geometry import Array, Profile, smoothstep
-from tools.portrait.shading import blur, noise, to_linear
+from tools.assets.portrait.geometry import Array, Profile, smoothstep
+from tools.assets.portrait.shading import blur, noise, to_linear
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tools.portrait.geometry import Array, Grid, bump, catmull_rom
-from tools.portrait.people import Person
-from tools.portrait.shading import blur, to_linear
+from tools.assets.portrait.geometry import Array, Grid, bump, catmull_rom
+from tools.assets.portrait.people import Person
+from tools.assets.portrait.shading import blur, to_linear
 
 OUTLINE = (
     (168, -14),

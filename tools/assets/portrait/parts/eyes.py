@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.portrait.face import LidCurves, lid_curves
-from tools.portrait.geometry import Array, Grid, Profile, catmull_rom, smoothstep
-from tools.portrait.people import Eyes, Person
-from tools.portrait.shading import blur, to_linear, to_srgb
-from tools.portrait.strokes import draw_stroke
+from tools.assets.portrait.geometry import Array, Grid, Profile, catmull_rom, smoothstep
+from tools.assets.portrait.parts.face import LidCurves, lid_curves
+from tools.assets.portrait.people import Eyes, Person
+from tools.assets.portrait.shading import blur, to_linear, to_srgb
+from tools.assets.portrait.strokes import draw_stroke
 
 BALL_RADIUS = 37.0
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.portrait.geometry import Array, Profile, bump, catmull_rom, smoothstep
-from tools.portrait.people import Eyes, Lips, Person
+from tools.assets.portrait.geometry import Array, Profile, bump, catmull_rom, smoothstep
+from tools.assets.portrait.people import Eyes, Lips, Person
 
 POLE_Y = 20.0
 

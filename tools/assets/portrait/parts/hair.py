@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tools.portrait.geometry import Array, Grid, Pose, catmull_rom, smoothstep
-from tools.portrait.people import Colour
-from tools.portrait.shading import FILL, KEY, RIM, Light, to_linear, to_srgb
-from tools.portrait.strokes import draw_stroke
+from tools.assets.portrait.geometry import Array, Grid, Pose, catmull_rom, smoothstep
+from tools.assets.portrait.people import Colour
+from tools.assets.portrait.shading import FILL, KEY, RIM, Light, to_linear, to_srgb
+from tools.assets.portrait.strokes import draw_stroke
 
 NUM_POINTS = 73
 HEAD_MIDDLE = np.array([0, -40, -60], np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.portrait.hair import Guide, Sheet
+from tools.assets.portrait.parts.hair import Guide, Sheet
 
 NORA_BACK = (
     Sheet(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.portrait.face import lid_curves, lip_curves, outline_fraction
-from tools.portrait.geometry import Array, Grid, Profile, bump, smoothstep
-from tools.portrait.people import Person
-from tools.portrait.shading import blur, noise, to_linear
-from tools.portrait.strokes import draw_stroke
+from tools.assets.portrait.geometry import Array, Grid, Profile, bump, smoothstep
+from tools.assets.portrait.parts.face import lid_curves, lip_curves, outline_fraction
+from tools.assets.portrait.people import Person
+from tools.assets.portrait.shading import blur, noise, to_linear
+from tools.assets.portrait.strokes import draw_stroke
 
 
 def _tint(colour: Array, amount: Array, towards: tuple[float, float, float]) -> Array:

@@ -6,9 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.messages import AudioBlock, FloatArray
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME, AnchoredFeatures, Listener, UpstreamFeatures
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate, count_silent
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, count_silent
+from musetalk_cli.engine.models.musetalk.audio.windows import (
+    STEPS_PER_FRAME,
+    AnchoredFeatures,
+    Listener,
+    UpstreamFeatures,
+)
+from musetalk_cli.engine.types.messages import AudioBlock, FloatArray
 
 
 class Hearing:

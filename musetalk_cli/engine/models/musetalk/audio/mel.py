@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.messages import MODEL_RATE_HZ
+from musetalk_cli.engine.types.messages import MODEL_RATE_HZ
 
 FFT_SIZE = 400
 HOP = 160

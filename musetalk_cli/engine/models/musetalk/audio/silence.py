@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.messages import MODEL_RATE_HZ, FloatArray
-from musetalk_cli.engine.samples import cut_samples
+from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, FloatArray
+from musetalk_cli.engine.types.samples import cut_samples
 
 HOP_SAMPLES = 160
 HOP_S = HOP_SAMPLES / MODEL_RATE_HZ

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from musetalk_cli.engine.messages import MODEL_RATE_HZ, FloatArray
-from musetalk_cli.engine.models.musetalk.mel import FFT_SIZE, SAMPLES_PER_STEP, log_mel, mel_filters
-from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder
+from musetalk_cli.engine.models.musetalk.audio.mel import FFT_SIZE, SAMPLES_PER_STEP, log_mel, mel_filters
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
+from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, FloatArray
 
 
 class WhisperListener:

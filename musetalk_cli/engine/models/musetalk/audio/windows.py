@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FloatArray
+from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FloatArray
 
 STEP_HZ = 50
 STEPS_PER_FRAME = 10

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.unet import UNetConfig
-from musetalk_cli.engine.models.musetalk.vae import VaeConfig
-from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig
+from musetalk_cli.engine.models.musetalk.nets.unet import UNetConfig
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig
 from musetalk_cli.errors import ModelError
 
 State = Mapping[str, Tensor]

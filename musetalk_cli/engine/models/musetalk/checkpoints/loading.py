@@ -11,8 +11,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet
-from musetalk_cli.engine.models.musetalk.layouts import (
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
     State,
     name_vae,
     name_whisper,
@@ -21,13 +20,14 @@ from musetalk_cli.engine.models.musetalk.layouts import (
     read_vae_config,
     read_whisper_config,
 )
-from musetalk_cli.engine.models.musetalk.random_weights import RandomState
-from musetalk_cli.engine.models.musetalk.taesd import TinyConfig, TinyDecoder
-from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig
-from musetalk_cli.engine.models.musetalk.upsampling import choose_phases
-from musetalk_cli.engine.models.musetalk.vae import VaeConfig, VaeDecoder, VaeEncoder
-from musetalk_cli.engine.models.musetalk.weights import check_state, place, read_state
-from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomState
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, place, read_state
+from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
+from musetalk_cli.engine.models.musetalk.nets.taesd import TinyConfig, TinyDecoder
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig
+from musetalk_cli.engine.models.musetalk.nets.upsampling import choose_phases
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig, VaeDecoder, VaeEncoder
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig, WhisperEncoder
 from musetalk_cli.errors import ModelError
 
 Version = Literal["1.5", "1.0"]

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.masks import EXPANSION, PARSED_PX, MaskSettings
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray
+from musetalk_cli.engine.models.musetalk.face.masks import EXPANSION, PARSED_PX, MaskSettings
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray
 
 BLUR_PREPARED = 0.1  # the mask's blur kernel ÷ the crop's width, where upstream prepares avatars …
 BLUR_OFFLINE = 0.05  # … and where it renders a file

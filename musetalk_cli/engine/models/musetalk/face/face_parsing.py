@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bilinear
-from musetalk_cli.engine.models.musetalk.weights import check_state, place, read_state
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, place, read_state
+from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bilinear
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray
 
 NUM_CLASSES = 19
 INPUT_PX = 512

@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.class_maps import ClassMaps, load_class_maps, store_class_maps
 from musetalk_cli.engine.avatar.landmarks import FloatArray
-from musetalk_cli.engine.avatar.masks import PARSED_PX, MaskSettings, neck_outline, nose_outline, soften_mask
-from musetalk_cli.engine.avatar.parts import FaceParts
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray
-from musetalk_cli.engine.models.musetalk.blend import (
+from musetalk_cli.engine.models.musetalk.face.blend import (
     LOWER_LIP,
     MOUTH,
     NECK,
@@ -29,9 +24,20 @@ from musetalk_cli.engine.models.musetalk.blend import (
     crop_box,
     mode_mask,
 )
-from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser
-from musetalk_cli.engine.models.musetalk.latents import KeptPlace, Tell
-from musetalk_cli.engine.models.musetalk.placement import NUM_KEPT
+from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps, load_class_maps, store_class_maps
+from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.face.masks import (
+    PARSED_PX,
+    MaskSettings,
+    neck_outline,
+    nose_outline,
+    soften_mask,
+)
+from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
+from musetalk_cli.engine.models.musetalk.face.placement import NUM_KEPT
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, Tell
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray
 from musetalk_cli.errors import AvatarError
 
 _SUBPIXEL_BITS = 8

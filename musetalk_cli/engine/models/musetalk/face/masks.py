@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
-from musetalk_cli.engine.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 
 MASK_PX = 64
 # MuseTalk's parsing looks at a square around the face's box, half as large again, on 512 pixels; its figures below are

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.avatar_files import PARTS_FILE, read_arrays, read_record
-from musetalk_cli.engine.avatar.boxes import EXTRA_MARGIN_PX, drawn_face_box, face_boxes
-from musetalk_cli.engine.avatar.masks import MASK_PX, MaskSettings, face_mask
-from musetalk_cli.engine.colour import ByteArray
+from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, drawn_face_box, face_boxes
+from musetalk_cli.engine.models.musetalk.face.masks import MASK_PX, MaskSettings, face_mask
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 LATENT_SHAPE = (8, 32, 32)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray
 
 _BITS = 22  # of a weight's fraction: 32 less 8 for the value and 2 for the overshoot
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import Planes, as_bytes, bgr_to_planes
-from musetalk_cli.engine.messages import ByteArray, Region
-from musetalk_cli.engine.models.musetalk.blend import Box, resize_face
+from musetalk_cli.engine.models.musetalk.face.blend import Box, resize_face
+from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
+from musetalk_cli.engine.types.messages import ByteArray, Region
 
 NOTHING = Region(0, 0, 2, 2)
 # Placements that are kept, about 0.2 MB each at 1080p.

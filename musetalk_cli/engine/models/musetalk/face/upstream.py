@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import AvatarFrames
-from musetalk_cli.engine.avatar.masks import MaskSettings
-from musetalk_cli.engine.colour import bgr_to_planes
-from musetalk_cli.engine.messages import ByteArray
-from musetalk_cli.engine.models.musetalk.blend import BLUR_OFFLINE, Box, JawBlend, crop_box, mode_mask, soften
-from musetalk_cli.engine.models.musetalk.masking import Classes
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic
-from musetalk_cli.engine.models.musetalk.placement import PlacedFace, even_region, nothing
+from musetalk_cli.engine.models.musetalk.face.blend import BLUR_OFFLINE, Box, JawBlend, crop_box, mode_mask, soften
+from musetalk_cli.engine.models.musetalk.face.masking import Classes
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
+from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic
+from musetalk_cli.engine.models.musetalk.face.placement import PlacedFace, even_region, nothing
+from musetalk_cli.engine.types.colour import bgr_to_planes
+from musetalk_cli.engine.types.messages import ByteArray
 
 # Frames that are kept ready, about a megabyte each at 1080p: a cycle shows neighbours again where it turns.
 NUM_KEPT = 64

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musetalk_cli.engine.messages import FloatArray
-from musetalk_cli.engine.models.musetalk.copies import Upload
-from musetalk_cli.engine.models.musetalk.positions import position_code
-from musetalk_cli.engine.models.musetalk.unet import UNet
+from musetalk_cli.engine.models.musetalk.inference.transfers import Upload
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.types.messages import FloatArray
 
 
 class Sounds:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from musetalk_cli.engine.models.musetalk.loading import Precision
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision
 from musetalk_cli.errors import ModelError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import torch
 
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray, FloatArray
-from musetalk_cli.engine.models.musetalk.drawing import CUDA_SIZES
-from musetalk_cli.engine.models.musetalk.painting import FacePainter
-from musetalk_cli.engine.models.musetalk.placement import PlacedFace, Placing, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import PlacedFace, Placing, nothing
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray, FloatArray
 
 
 class FaceMaker:

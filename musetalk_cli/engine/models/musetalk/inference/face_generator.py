@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray, FloatArray
-from musetalk_cli.engine.models.musetalk.blend import Box
-from musetalk_cli.engine.models.musetalk.copies import Collect, make_copies
-from musetalk_cli.engine.models.musetalk.drawing import Drawing
-from musetalk_cli.engine.models.musetalk.features import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.loading import Nets
-from musetalk_cli.engine.models.musetalk.sounds import Sounds
-from musetalk_cli.engine.models.musetalk.vae import VaeEncoder, encode_avatar
-from musetalk_cli.engine.models.musetalk.views import Views
+from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
+from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.inference.audio_kv import Sounds
+from musetalk_cli.engine.models.musetalk.inference.forward_pass import Drawing
+from musetalk_cli.engine.models.musetalk.inference.prefix_cache import Views
+from musetalk_cli.engine.models.musetalk.inference.transfers import Collect, make_copies
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeEncoder, encode_avatar
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray, FloatArray
 from musetalk_cli.errors import ModelError
 
 FACE_PX = 256

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.attention import KeyValue, Looked
-from musetalk_cli.engine.models.musetalk.graphs import Graphs
-from musetalk_cli.engine.models.musetalk.unet import View
-from musetalk_cli.engine.models.musetalk.vae import to_bgr
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import Graphs
+from musetalk_cli.engine.models.musetalk.nets.attention import KeyValue, Looked
+from musetalk_cli.engine.models.musetalk.nets.unet import View
+from musetalk_cli.engine.models.musetalk.nets.vae import to_bgr
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.musetalk.loading import Nets
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
 
 # The sizes of batches where a size costs something before its first batch; others are filled up.
 CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.parts import FaceParts, load_latents, store_latents
-from musetalk_cli.engine.models.musetalk.blend import Box
-from musetalk_cli.engine.models.musetalk.painting import FaceEncoder, crop_face
+from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, load_latents, store_latents
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face
 from musetalk_cli.errors import AvatarError
 
 Tell = Callable[[str], None]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musetalk_cli.engine.models.musetalk.attention import Looked
-from musetalk_cli.engine.models.musetalk.copies import Upload
-from musetalk_cli.engine.models.musetalk.unet import View
+from musetalk_cli.engine.models.musetalk.inference.transfers import Upload
+from musetalk_cli.engine.models.musetalk.nets.attention import Looked
+from musetalk_cli.engine.models.musetalk.nets.unet import View
 
 # 102 frames in half precision, 51 in full: a picture or a short cycle is kept whole. See docs/performance.md.
 KEPT_BYTES = 1 << 28

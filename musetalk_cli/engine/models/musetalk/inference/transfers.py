@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musetalk_cli.engine.colour import as_bytes
-from musetalk_cli.engine.messages import ByteArray
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import ByteArray
 
 Collect = Callable[[], ByteArray]
 Upload = Callable[[NDArray[Any]], Tensor]

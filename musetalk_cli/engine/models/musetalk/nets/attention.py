@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.layers import to_picture, to_tokens
+from musetalk_cli.engine.models.musetalk.nets.layers import to_picture, to_tokens
 
 GROUP_NORM_EPS = 1e-6  # in front of a transformer; everywhere else in the UNet it is 1e-5
 

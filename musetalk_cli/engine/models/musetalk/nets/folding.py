@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample
-from musetalk_cli.engine.models.musetalk.unet import UNet
-from musetalk_cli.engine.models.musetalk.vae import SCALE, VaeDecoder
+from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder
 
 State = Mapping[str, Tensor]
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.attention import KeyValue, Looked, Transformer, split_sound
-from musetalk_cli.engine.models.musetalk.layers import Downsample, ResnetBlock, make_upsample
+from musetalk_cli.engine.models.musetalk.nets.attention import KeyValue, Looked, Transformer, split_sound
+from musetalk_cli.engine.models.musetalk.nets.layers import Downsample, ResnetBlock, make_upsample
 
 EPS = 1e-5
 

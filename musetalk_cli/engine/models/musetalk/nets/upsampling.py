@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample
+from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample
 
 # Frames in a timed call: the decoder fills a GPU from a few on.
 BATCH = 4

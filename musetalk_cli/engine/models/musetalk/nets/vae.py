@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.attention import attend
-from musetalk_cli.engine.models.musetalk.layers import (
+from musetalk_cli.engine.models.musetalk.nets.attention import attend
+from musetalk_cli.engine.models.musetalk.nets.layers import (
     Downsample,
     ResnetBlock,
     make_upsample,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.attention import attend
+from musetalk_cli.engine.models.musetalk.nets.attention import attend
 
 
 @dataclass(frozen=True)

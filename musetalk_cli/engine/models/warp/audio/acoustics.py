@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.samples import cut_samples
+from musetalk_cli.engine.types.samples import cut_samples
 
 FloatArray = NDArray[np.float32]
 

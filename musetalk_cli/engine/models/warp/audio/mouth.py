@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import musetalk_cli
-from musetalk_cli.engine.models.warp.acoustics import (
+from musetalk_cli.engine.models.warp.audio.acoustics import (
     REACH_AHEAD_S,
     REACH_BACK_STEPS,
     SAMPLE_RATE_HZ,
     STEP_S,
     extract_steps,
 )
-from musetalk_cli.engine.models.warp.net import MouthNet, load_net
+from musetalk_cli.engine.models.warp.audio.net import MouthNet, load_net
 
 FloatArray = NDArray[np.float32]
 

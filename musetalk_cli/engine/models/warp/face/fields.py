@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.geometry import FloatArray, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.lips import Closing
-from musetalk_cli.engine.models.warp.motion import COMPONENTS, ControlPoints, lip_points, shared_points
-from musetalk_cli.engine.models.warp.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.face.lips import Closing
+from musetalk_cli.engine.models.warp.face.motion import COMPONENTS, ControlPoints, lip_points, shared_points
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
 
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 # From the edge inwards, mouth units: more than a cell of the grid stays unmoved, so that no seam shows there.

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import ByteArray, Planes, bgr_to_ycbcr
-from musetalk_cli.engine.models.warp.geometry import FloatArray, smoothstep
-from musetalk_cli.engine.models.warp.light import FaceLight
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.face.light import FaceLight
+from musetalk_cli.engine.types.colour import ByteArray, Planes, bgr_to_ycbcr
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars on the turn of
 # the arch (8.5, 6.5, 7.5 and 7 mm on a mouth 50 mm wide, foreshortened).

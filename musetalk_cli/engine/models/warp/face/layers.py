@@ -9,12 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.models.warp.fields import compute_fields
-from musetalk_cli.engine.models.warp.geometry import FloatArray, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.lips import Closing
-from musetalk_cli.engine.models.warp.motion import COMPONENTS, TUCK
-from musetalk_cli.engine.models.warp.pose import MouthPose
-from musetalk_cli.engine.models.warp.sampling import look_up
+from musetalk_cli.engine.models.warp.face.fields import compute_fields
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.face.lips import Closing
+from musetalk_cli.engine.models.warp.face.motion import COMPONENTS, TUCK
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.sampling import look_up
 
 _INVERSE_STEPS = 3
 _LEAST_SLOPE = 0.3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.colour import Planes, bgr_to_ycbcr
+from musetalk_cli.engine.types.colour import Planes, bgr_to_ycbcr
 
 _TOOTH_BGR = (212, 223, 231)  # in good light
 _BLACK = 16.0  # luma of black

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smooth_curve, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.face.geometry import (
+    FloatArray,
+    MouthAxes,
+    smooth_curve,
+    smoothstep,
+    transform_points,
+)
 
 _CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
 _CLOSED_GAP = (0.006, 0.016)  # up to the first a picture's lips count as closed, from the second as seen

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.geometry import FloatArray, smooth_curve, transform_points
-from musetalk_cli.engine.models.warp.lips import Closing
-from musetalk_cli.engine.models.warp.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, transform_points
+from musetalk_cli.engine.models.warp.face.lips import Closing
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
 
 # ``purse`` (gap times rounding) draws the sides of a rounded opening together, its middle unchanged. ``close`` takes
 # away what the picture's own mouth does, its lip gap above all; its weight is always one.

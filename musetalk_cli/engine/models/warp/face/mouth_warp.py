@@ -6,15 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import ByteArray, Planes
-from musetalk_cli.engine.models.warp.fields import REACH
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.interior import Interior, Opening, Setting
-from musetalk_cli.engine.models.warp.layers import Claims, MouthLayers
-from musetalk_cli.engine.models.warp.lips import Closing
-from musetalk_cli.engine.models.warp.motion import COMPONENTS
-from musetalk_cli.engine.models.warp.pose import MouthPose
-from musetalk_cli.engine.models.warp.sampling import (
+from musetalk_cli.engine.models.warp.face.fields import REACH
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.face.interior import Interior, Opening, Setting
+from musetalk_cli.engine.models.warp.face.layers import Claims, MouthLayers
+from musetalk_cli.engine.models.warp.face.lips import Closing
+from musetalk_cli.engine.models.warp.face.motion import COMPONENTS
+from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.sampling import (
     PAD,
     Box,
     Grid,
@@ -23,6 +22,7 @@ from musetalk_cli.engine.models.warp.sampling import (
     to_chroma_samples,
     to_luma_samples,
 )
+from musetalk_cli.engine.types.colour import ByteArray, Planes
 
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the two layers are told apart sharply, mouth units

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.geometry import FloatArray, MouthAxes
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes
 
 # tan(yaw) per offset of the nose's tip from the middle between the outer eye corners, in distances of these corners:
 # fitted on videos of real heads that turn by up to 20 degrees (r = 0.95 … 0.997).

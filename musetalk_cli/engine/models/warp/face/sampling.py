@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.colour import ByteArray, Planes, as_bytes
-from musetalk_cli.engine.messages import Region
-from musetalk_cli.engine.models.warp.geometry import FloatArray
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray
+from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
+from musetalk_cli.engine.types.messages import Region
 
 _HALF_SAMPLE = np.array([-1, 4, -11, 40, 40, -11, 4, -1], dtype=np.float32) / 64
 _WHOLE_SAMPLE = np.ones(1, dtype=np.float32)

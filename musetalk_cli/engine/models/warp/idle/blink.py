@@ -6,9 +6,9 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray
-from musetalk_cli.engine.models.warp.geometry import FloatArray, smooth_curve, smoothstep
-from musetalk_cli.engine.models.warp.sampling import look_up
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, smoothstep
+from musetalk_cli.engine.models.warp.face.sampling import look_up
+from musetalk_cli.engine.types.colour import ByteArray
 
 LEVELS = (0.3, 0.6, 1.0)
 _LEAST_OPENING = 0.12  # of an eye, against half its width: below this it is shut already

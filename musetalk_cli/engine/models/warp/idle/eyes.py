@@ -8,8 +8,8 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.frames import resize_picture
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.colour import ByteArray, bgr_to_planes
-from musetalk_cli.engine.models.warp.sampling import FILTER_REACH, Source
+from musetalk_cli.engine.models.warp.face.sampling import FILTER_REACH, Source
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 
 _MARGIN_PX = 2 * FILTER_REACH
 

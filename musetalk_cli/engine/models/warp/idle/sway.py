@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.models.warp.geometry import FloatArray, smoothstep
-from musetalk_cli.engine.models.warp.life import Pose
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.idle.life import Pose
 
 # In face heights (forehead to chin): up to where hair moves with the face, and where all motion has died away.
 _STIFF_ABOVE, _STILL_ABOVE = 0.30, 0.46  # over the forehead

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.musetalk.silence import SilenceGate, SilenceSettings, count_silent
+from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings, count_silent
 
 RATE_HZ = 16_000
 FPS = 25

@@ -9,68 +9,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.blocks import BlockCutter
-from musetalk_cli.engine.messages import AudioBlock
-from musetalk_cli.engine.models.musetalk.features import (
+from fixtures.feature_windows import FPS_25, STEP, IndexListener, blocks_of, heard_steps, upstream_by_hand
+from musetalk_cli.engine.audio.blocks import BlockCutter
+from musetalk_cli.engine.models.musetalk.audio.windows import (
     AnchoredFeatures,
     UpstreamFeatures,
     frame_steps,
     gather,
     upstream_frame_steps,
 )
-
-FPS_25 = Fraction(25)
-STEP = 320
-
-
-class IndexListener:
-    """Hears nothing but where it is: step n of a window is the value of its first sample, so sound says its place."""
-
-    window_s = 30
-    step_dim = 2
-    clamps_ends = False
-
-    def __init__(self) -> None:
-        self.num_calls = 0
-
-    def listen(self, samples: np.ndarray) -> np.ndarray:
-        assert 0 < len(samples) <= 480_000
-        self.num_calls += 1
-        places = np.full(1500, -1.0, np.float32)
-        heard = samples[::STEP]
-        places[: len(heard)] = heard
-        return np.stack([places, places + 0.5], axis=1)[:, :, None]
-
-
-def blocks_of(num_steps: float, before_s: float, after_s: float, block_s: float = 2.0, rate: Fraction = FPS_25):
-    """Blocks whose 16 kHz samples hold the number of the step they lie in, plus one."""
-    cutter = BlockCutter(block_s, before_s, after_s, rate)
-    total = round(num_steps * STEP * 3)
-    sound = np.zeros((total, 1), np.int16)
-    for block in [*cutter.push(sound), *cutter.finish()]:
-        first = round(block.start_s * 16_000)
-        numbers = (np.arange(first, first + len(block.samples)) // STEP + 1).astype(np.float32)
-        numbers[numbers < 1] = 0
-        yield AudioBlock(
-            block.index, numbers, block.start_s, block.sound, block.sound_start, block.frames, block.sound_end
-        )
-
-
-def heard_steps(scheme, num_steps: float, rate: Fraction = FPS_25, block_s: float = 2.0) -> np.ndarray:
-    """The numbers of the steps that each frame hears, (frames, 10), −1 for zeros."""
-    parts = [
-        scheme.features(block).reshape(len(block.frames), 10, 2)[:, :, 0]
-        for block in blocks_of(num_steps, scheme.before_s, scheme.after_s, block_s, rate)
-    ]
-    return np.rint(np.concatenate(parts)).astype(int) - 1
-
-
-def upstream_by_hand(num_steps: int, fps: float, num_frames: int) -> np.ndarray:
-    """Upstream's slicing, step by step, as described: pads with zeros, then cuts ten for each frame."""
-    pad = math.ceil(50 / int(fps))
-    padded = [-1] * (2 * pad) + list(range(num_steps)) + [-1] * (6 * pad)
-    starts = [math.floor(frame * (50 / int(fps))) for frame in range(num_frames)]
-    return np.array([padded[start : start + 10] for start in starts])
 
 
 @pytest.mark.parametrize("num_steps", [400, 1700])
@@ -181,9 +128,9 @@ def test_the_steps_of_upstream_shift_early_below_25_fps_and_ours_do_not() -> Non
 def test_a_stream_cut_at_random_has_the_features_of_the_file(is_original: bool) -> None:
     """Bit for bit: the same hash for any chunking of the input, through the real encoder."""
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    from musetalk_cli.engine.models.musetalk.listening import WhisperListener
-    from musetalk_cli.engine.models.musetalk.loading import random_nets
-    from tests.engine.musetalk.small import CONFIGS, CPU
+    from fixtures.small_nets import CONFIGS, CPU
+    from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets
 
     rng = np.random.default_rng(7)
     sound = rng.integers(-9000, 9000, (48_000 * 13, 1)).astype(np.int16)

@@ -13,8 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk import loading  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import (  # noqa: E402
+from fixtures.official_files import write_models  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import (  # noqa: E402
     Precision,
     build,
     find_files,
@@ -23,12 +25,10 @@ from musetalk_cli.engine.models.musetalk.loading import (  # noqa: E402
     random_encoder,
     random_nets,
 )
-from musetalk_cli.engine.models.musetalk.random_weights import RandomState, random_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.weights import place, read_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.whisper import WhisperEncoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomState, random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place, read_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_too_little_memory_is_said(models: Path, monkeypatch: pytest.MonkeyPatch
     def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("musetalk_cli.engine.models.musetalk.weights._to", fail)
+    monkeypatch.setattr("musetalk_cli.engine.models.musetalk.checkpoints.weight_files._to", fail)
     with pytest.raises(ModelError, match="not enough memory on cpu"):
         load_nets(find_files(models, "1.5"), CPU)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.musetalk.blend import (
+from musetalk_cli.engine.models.musetalk.face.blend import (
     BLUR_OFFLINE,
     MOUTH,
     NOSE,
@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.musetalk.blend import (
     jaw_mask,
     soften,
 )
-from musetalk_cli.engine.models.musetalk.pillow_resize import resize_bicubic, resize_bilinear
+from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic, resize_bilinear
 
 FACES = [Box(150, 100, 350, 340), Box(2, 3, 161, 200), Box(420, 250, 640, 480)]
 

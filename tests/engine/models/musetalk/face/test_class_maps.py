@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.class_maps import ClassMaps, load_class_maps, store_class_maps
+from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps, load_class_maps, store_class_maps
 from musetalk_cli.errors import AvatarError
 from tests.engine.avatar.test_avatar_files import write_avatar
 

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 
 from torch.nn import functional  # noqa: E402
 
-from musetalk_cli.engine.models.musetalk.face_parsing import FaceParser, FaceParsingNet  # noqa: E402
+from fixtures.official_files import parsing_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser, FaceParsingNet  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
-from tests.engine.musetalk.official_files import parsing_state  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)
 

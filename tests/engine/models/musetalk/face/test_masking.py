@@ -12,11 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
-from musetalk_cli.engine.avatar.class_maps import ClassMaps  # noqa: E402
-from musetalk_cli.engine.avatar.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.avatar.parts import PREPARED, PartSettings, face_parts, load_face_parts  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
-from musetalk_cli.engine.models.musetalk.blend import (  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import (  # noqa: E402
     LOWER_LIP,
     MOUTH,
     NECK,
@@ -27,13 +24,16 @@ from musetalk_cli.engine.models.musetalk.blend import (  # noqa: E402
     crop_box,
     mode_mask,
 )
-from musetalk_cli.engine.models.musetalk.latents import KeptPlace  # noqa: E402
-from musetalk_cli.engine.models.musetalk.masking import (  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masking import (  # noqa: E402
     DrawnClasses,
     ParsedMasks,
     cut_square,
     parse_avatar,
 )
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, PartSettings, face_parts, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
 
 
@@ -87,7 +87,7 @@ def test_frames_are_parsed_once_for_the_same_net_and_boxes(parse, folder: Path, 
 
 
 def test_what_cannot_be_kept_is_used_all_the_same(parse, folder: Path, tmp_path: Path, monkeypatch) -> None:
-    from musetalk_cli.engine.models.musetalk import masking
+    from musetalk_cli.engine.models.musetalk.face import masking
     from musetalk_cli.errors import AvatarError
 
     def fail(*args: object) -> None:

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.colour import bgr_to_planes
-from musetalk_cli.engine.messages import Region
-from musetalk_cli.engine.models.musetalk.blend import Box
-from musetalk_cli.engine.models.musetalk.placement import Placement, nothing
+from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.face.placement import Placement, nothing
+from musetalk_cli.engine.types.colour import bgr_to_planes
+from musetalk_cli.engine.types.messages import Region
 
 FULL = np.full((64, 64), 255, np.uint8)
 

@@ -10,20 +10,20 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
+from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+from musetalk_cli.engine.audio.blocks import BlockCutter, split_block  # noqa: E402
 from musetalk_cli.engine.avatar.cycle import double_turn_index  # noqa: E402
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
-from musetalk_cli.engine.avatar.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
-from musetalk_cli.engine.blocks import BlockCutter, split_block  # noqa: E402
-from musetalk_cli.engine.colour import bgr_to_planes  # noqa: E402
-from musetalk_cli.engine.compositing import composite  # noqa: E402
-from musetalk_cli.engine.messages import FeatureBatch  # noqa: E402
-from musetalk_cli.engine.models.musetalk.blend import Box, mode_mask  # noqa: E402
-from musetalk_cli.engine.models.musetalk.masking import DrawnClasses  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
-from musetalk_cli.engine.models.musetalk.placement import NOTHING  # noqa: E402
-from musetalk_cli.engine.models.musetalk.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import Box, mode_mask  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.placement import NOTHING  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
+from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
+from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
+from musetalk_cli.engine.video.compositing import composite  # noqa: E402
 
 SKIN, NOSE, MOUTH = 1, 10, 11
 
@@ -114,8 +114,8 @@ def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
     shown = FeatureBatch(batch.features, batch.frames, batch.sound, (0, 0, 0), pictures)
     frames = composite(model.make_faces(shown)).pictures
 
-    from musetalk_cli.engine.colour import planes_to_i420
-    from musetalk_cli.engine.models.musetalk.loading import random_nets
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets
+    from musetalk_cli.engine.types.colour import planes_to_i420
 
     painter = FacePainter(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
     latents = painter.hold(small_latents(avatar, parts))[[0, 0, 0]]

@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.faces import asked_sizes  # noqa: E402
-from musetalk_cli.engine.models.musetalk.graphs import Graphs  # noqa: E402
-from musetalk_cli.engine.models.musetalk.listening import WhisperListener  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import Precision, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import asked_sizes  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.graphs import END_NAMES, Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import END_NAMES, Graphs  # noqa: E402
 
 DEVICE = torch.device("cuda", 0)
 

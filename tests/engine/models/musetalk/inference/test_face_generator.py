@@ -11,14 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.blend import Box  # noqa: E402
-from musetalk_cli.engine.models.musetalk.devices import choose_precision  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import Nets, random_encoder, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FaceEncoder, FacePainter, crop_face  # noqa: E402
-from musetalk_cli.engine.models.musetalk.positions import position_code  # noqa: E402
-from musetalk_cli.engine.models.musetalk.vae import encode_avatar, to_bgr  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import Box  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.devices import choose_precision  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FacePainter, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.vae import encode_avatar, to_bgr  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
 
 DIM = CONFIGS.unet.audio_dim
 

@@ -13,14 +13,15 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from musetalk_cli.engine.models.musetalk import drawing, painting  # noqa: E402
-from musetalk_cli.engine.models.musetalk.drawing import CUDA_SIZES, Drawing, choose_sizes  # noqa: E402
-from musetalk_cli.engine.models.musetalk.faces import FaceMaker, asked_sizes, choose_painted  # noqa: E402
-from musetalk_cli.engine.models.musetalk.graphs import Graphs  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import Nets, copy_nets, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.painting import FacePainter  # noqa: E402
-from musetalk_cli.engine.models.musetalk.placement import Placements  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, copy_nets, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.placement import Placements  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import face_generator as painting  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import forward_pass as drawing  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker, asked_sizes, choose_painted  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES, Drawing, choose_sizes  # noqa: E402
 
 STEP_DIM = CONFIGS.whisper.num_levels * CONFIGS.unet.audio_dim
 LATENTS = noise(3, 8, 8, 8, seed=5)

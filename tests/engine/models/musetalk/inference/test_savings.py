@@ -11,14 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.loading import build, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.positions import position_code  # noqa: E402
-from musetalk_cli.engine.models.musetalk.sounds import Sounds, find_different  # noqa: E402
-from musetalk_cli.engine.models.musetalk.unet import View  # noqa: E402
-from musetalk_cli.engine.models.musetalk.upsampling import choose_phases, pick_faster  # noqa: E402
-from musetalk_cli.engine.models.musetalk.vae import VaeDecoder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.views import Views  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.audio_kv import Sounds, find_different  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.prefix_cache import Views  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.unet import View  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.upsampling import choose_phases, pick_faster  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeDecoder  # noqa: E402
 
 UNET, LEVELS = CONFIGS.unet, CONFIGS.whisper.num_levels
 LATENTS = noise(4, 8, 32, 32)
@@ -175,7 +175,7 @@ def test_on_a_cpu_nothing_is_timed(on_cpu: bool) -> None:
 
 
 def test_the_nets_are_built_with_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from musetalk_cli.engine.models.musetalk import loading
+    from musetalk_cli.engine.models.musetalk.checkpoints import loading
 
     asked = []
 
@@ -192,7 +192,7 @@ def test_the_nets_are_built_with_what_was_chosen(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_saving_takes_operations_away() -> None:
-    from tools.neural_speed.operations import count_all
+    from fixtures.operations import count_all
 
     totals = [count.total for count in count_all(CONFIGS)][:-1]
     assert all(after < before for before, after in itertools.pairwise(totals))

@@ -1,6 +1,6 @@
 """The nets against diffusers and transformers, filled with the same values, and the folded nets against the plain ones.
 
-The libraries are only asked here and by ``python -m tools.parity``; the model itself does not need them.
+The libraries are only asked here and by ``python -m tools.measure.parity``; the model itself does not need them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.folding import fold_decoder, fold_unet, split_phases  # noqa: E402
-from musetalk_cli.engine.models.musetalk.layers import PhaseUpsample, Upsample  # noqa: E402
-from musetalk_cli.engine.models.musetalk.layouts import pick  # noqa: E402
-from musetalk_cli.engine.models.musetalk.loading import build, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.mel import log_mel, mel_filters  # noqa: E402
-from musetalk_cli.engine.models.musetalk.positions import position_code  # noqa: E402
-from musetalk_cli.engine.models.musetalk.random_weights import random_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.unet import UNet, UNetConfig  # noqa: E402
-from musetalk_cli.engine.models.musetalk.vae import (  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import pick  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet, split_phases  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.vae import (  # noqa: E402
     SCALE,
     VaeConfig,
     VaeDecoder,
@@ -27,8 +28,7 @@ from musetalk_cli.engine.models.musetalk.vae import (  # noqa: E402
     encode_avatar,
     to_bgr,
 )
-from musetalk_cli.engine.models.musetalk.whisper import WhisperConfig, WhisperEncoder  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig, WhisperEncoder  # noqa: E402
 
 UNET, VAE, WHISPER = CONFIGS.unet, CONFIGS.vae, CONFIGS.whisper
 LATENTS, TOKENS = noise(2, 8, 32, 32), noise(2, 50, UNET.audio_dim, seed=1)
@@ -50,7 +50,7 @@ def widened(state):
 
 def test_the_unet_is_diffusers() -> None:
     pytest.importorskip("diffusers", reason="needs diffusers to compare with")
-    from tools.parity import references
+    from fixtures import references
 
     net = filled(UNet, UNET)
     reference = references.unet(UNET, dict(net.state_dict()))
@@ -60,7 +60,7 @@ def test_the_unet_is_diffusers() -> None:
 
 def test_the_vae_is_diffusers() -> None:
     pytest.importorskip("diffusers", reason="needs diffusers to compare with")
-    from tools.parity import references
+    from fixtures import references
 
     state = vae_state()
     reference = references.vae(VAE, state)
@@ -75,7 +75,7 @@ def test_the_vae_is_diffusers() -> None:
 
 def test_every_level_of_whisper_is_transformers() -> None:
     pytest.importorskip("transformers", reason="needs transformers to compare with")
-    from tools.parity import references
+    from fixtures import references
 
     net = filled(WhisperEncoder, WHISPER)
     mel = noise(1, 80, 600)
@@ -95,7 +95,7 @@ def test_without_the_final_norm_only_the_last_level_differs() -> None:
 @pytest.mark.parametrize("num_samples", [400, 16_000, 123_457, 480_000])
 def test_the_log_mel_is_transformers(num_samples: int) -> None:
     pytest.importorskip("transformers", reason="needs transformers to compare with")
-    from tools.parity import references
+    from fixtures import references
 
     samples = 0.1 * noise(num_samples)
     padded = torch.nn.functional.pad(samples, (0, 480_000 - num_samples))

@@ -9,19 +9,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.loading import build, find_files, load_nets, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.random_weights import random_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.taesd import TinyConfig, TinyDecoder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.unet import UNet  # noqa: E402
+from fixtures.official_files import write_models  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build, find_files, load_nets, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.taesd import TinyConfig, TinyDecoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
-from tests.engine.musetalk.official_files import write_models  # noqa: E402
-from tests.engine.musetalk.small import CONFIGS, CPU, noise, relative_error  # noqa: E402
 
 
 @pytest.mark.parametrize("config", [CONFIGS.tiny, TinyConfig()])
 def test_it_is_diffusers(config: TinyConfig) -> None:
     pytest.importorskip("diffusers", reason="needs diffusers to compare with")
-    from tools.parity import references
+    from fixtures import references
 
     net = build(TinyDecoder, config)
     net.load_state_dict(random_state(net, seed=3), assign=True)

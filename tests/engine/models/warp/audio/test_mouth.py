@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.acoustics import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_steps
-from musetalk_cli.engine.models.warp.mouth import LEAD_S, LONGEST_VIEW_S, MouthReader
-from musetalk_cli.engine.models.warp.net import load_net
+from musetalk_cli.engine.models.warp.audio.acoustics import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_steps
+from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, LONGEST_VIEW_S, MouthReader
+from musetalk_cli.engine.models.warp.audio.net import load_net
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
@@ -219,7 +219,7 @@ def test_silence_around_the_sound_is_implied() -> None:
 
 def test_run_time_needs_no_torch() -> None:
     code = (
-        "import sys; from musetalk_cli.engine.models.warp.mouth import MouthReader; MouthReader.load();"
+        "import sys; from musetalk_cli.engine.models.warp.audio.mouth import MouthReader; MouthReader.load();"
         "assert not {'torch', 'cv2', 'rich', 'typer'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.blink import LEVELS, make_lids
-from tests.engine.warp.drawn_face import draw_face
+from fixtures.drawn_face import draw_face
+from musetalk_cli.engine.models.warp.idle.blink import LEVELS, make_lids
 
 
 def test_lids_cover_the_eyeballs_step_by_step() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.warp.life import blinks_in_window, head_pose, lid_closure
+from musetalk_cli.engine.models.warp.idle.life import blinks_in_window, head_pose, lid_closure
 
 MINUTES = 10
 

@@ -8,19 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.face_models import FaceModels, find_face_models
-from musetalk_cli.engine.avatar.faces import FaceFinder
-from musetalk_cli.engine.ffmpeg_process import find_ffmpeg
+from fixtures.fakes import tone
+from fixtures.media import write_wav
+from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels, find_face_models
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.errors import AvatarError
-from musetalk_cli.folders import cache_folder
-from tests.fakes import tone
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -95,15 +95,6 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[bytes]]:
         return subprocess.run(command, capture_output=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
 
     return run
-
-
-def write_wav(path: Path, sound: np.ndarray, rate_hz: int = 48_000) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(sound.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(sound.astype("<i2").tobytes())
-    return path
 
 
 @pytest.fixture
