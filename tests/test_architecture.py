@@ -1,4 +1,4 @@
-"""Who may import whom: the arrows of the engine's map, held by reading the source."""
+"""Who may import whom: the rooms of docs/architecture.md, held by reading the source."""
 
 from __future__ import annotations
 
@@ -12,8 +12,51 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "musetalk_cli"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-STAGES = {"sources", "blocks", "workers", "compositing", "encoder"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_FILES_PER_ROOM = 13
+
+# Each room and what it may import besides itself; docs/architecture.md has a sentence on each.
+ENGINE = "musetalk_cli.engine"
+MUSETALK = f"{ENGINE}.models.musetalk"
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "engine.types": {"errors"},
+    "engine.runtime": {"engine.types"},
+    "engine.audio": {"engine.runtime", "engine.types"},
+    "engine.outputs": {"engine.runtime", "engine.types"},
+    "engine.live": {"engine.audio", "engine.outputs", "engine.runtime", "engine.types"},
+    "engine.video": {"engine.outputs", "engine.runtime", "engine.types"},
+    "engine.avatar": {"engine.runtime", "engine.types"},
+    "engine.avatar.preparation": {"engine.avatar", "engine.runtime", "engine.types"},
+    "engine.models": {"engine.types"},
+    "engine.models.warp.audio": {"engine.types"},
+    "engine.models.warp.face": {"engine.avatar", "engine.types"},
+    "engine.models.warp.idle": {"engine.avatar", "engine.types", "engine.models.warp.face"},
+    "engine.models.warp": {"engine.avatar", "engine.types", "engine.models", "engine.models.warp.*"},
+    "engine.models.musetalk.checkpoints": {"engine.models.musetalk.nets"},
+    "engine.models.musetalk.nets": set(),
+    "engine.models.musetalk.audio": {"engine.types", "engine.models.musetalk.nets"},
+    "engine.models.musetalk.face": {
+        "engine.avatar",
+        "engine.types",
+        "engine.models.musetalk.nets",
+        "engine.models.musetalk.checkpoints",
+    },
+    "engine.models.musetalk.inference": {"engine.avatar", "engine.types", "engine.models.musetalk.*"},
+    "engine.models.musetalk": {"engine.avatar", "engine.types", "engine.models", "engine.models.musetalk.*"},
+    "engine.weights": {"engine.models.musetalk.*"},
+    "engine": {"engine.*"},
+    "ui": {"config", "engine", "engine.*"},
+    "app": {"config", "engine", "engine.*", "ui"},
+    "benchmark.setup": {"app", "config", "engine", "engine.*"},
+    "benchmark.comparison": {"app", "benchmark.setup", "config", "engine", "engine.*"},
+    "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.setup", "config", "engine", "engine.*"},
+    "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.setup", "engine", "engine.*"},
+    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "ui"},
+    "cli": {"commands", "ui"},
+    "__main__": {"cli"},
+}
 
 
 def imports(path: Path, *, at_top_only: bool = False) -> Iterator[str]:
@@ -35,64 +78,70 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
             yield from _walk(child)
 
 
-def engine_modules(folder: str = "") -> list[Path]:
-    return [path for path in MODULES if path.is_relative_to(PACKAGE / "engine" / folder)]
+def room_of(path: Path) -> str:
+    """The folder of a module, dotted; a module of the package's own folder is a room by itself."""
+    relative = path.relative_to(PACKAGE)
+    return ".".join(relative.parts[:-1]) or relative.stem
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of the package that a module imports from."""
+    found = set()
+    for name in imports(path):
+        target = ROOT / Path(*name.split("."))
+        module = target.with_suffix(".py")
+        if name.startswith("musetalk_cli.") and module.is_file():
+            found.add(room_of(module))
+    return found
+
+
+def is_allowed(room: str, other: str) -> bool:
+    """Whether a room may import from another: named, or below a name with a star; everybody may raise errors."""
+    allowed = ROOMS[room] | {room, "errors"}
+    return other in allowed or any(name.endswith(".*") and other.startswith(name[:-1]) for name in allowed)
 
 
 def named(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("path", engine_modules(), ids=named)
-def test_the_engine_knows_nothing_above_it(path: Path) -> None:
-    for name in imports(path):
-        top = name.split(".")[0]
-        assert top not in {"rich", "typer", "click", "pydantic", "yaml"}, f"{named(path)} imports {name}"
-        if top == "musetalk_cli":
-            allowed = ("musetalk_cli.engine", "musetalk_cli.errors")
-            assert name == "musetalk_cli" or name.startswith(allowed), f"{named(path)} imports {name}"
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__init__.py"], ids=named)
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    assert room in ROOMS, f"{room} is a new room: say what it may import"
+    above = {other for other in imported_rooms(path) if not is_allowed(room, other)}
+    assert above == set(), f"{named(path)} imports from {sorted(above)}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "benchmark").glob("*.py")), ids=named)
-def test_the_benchmark_stands_between_commands_and_assembly(path: Path) -> None:
-    above = ("musetalk_cli.commands", "musetalk_cli.cli", "musetalk_cli.ui.console", "musetalk_cli.app.runner")
-    for name in imports(path):
-        assert name.split(".")[0] not in {"rich", "typer", "click"}, f"{named(path)} imports {name}"
-        assert not name.startswith(above), f"{named(path)} imports {name}"
+def test_no_room_imports_itself_through_another() -> None:
+    arrows = {room: set[str]() for room in ROOMS}
+    for path in MODULES:
+        if path.name != "__init__.py":
+            arrows[room_of(path)] |= imported_rooms(path) - {room_of(path)}
+    left = dict(arrows)
+    while leaves := [room for room, others in left.items() if not others & set(left)]:
+        for room in leaves:
+            del left[room]
+    assert left == {}, f"these rooms import each other in a circle: {left}"
 
 
-def test_only_its_command_knows_the_benchmark() -> None:
-    users = {
-        named(path)
-        for path in MODULES
-        if path.parent.name != "benchmark" and any("musetalk_cli.benchmark" in name for name in imports(path))
-    }
-    assert users == {"commands/bench.py"}
+def test_every_room_is_small() -> None:
+    for folder in sorted({path.parent for path in MODULES}):
+        count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        assert count <= MAX_FILES_PER_ROOM, f"{named(folder)} holds {count} files"
 
 
-@pytest.mark.parametrize("path", engine_modules(), ids=named)
-def test_the_engine_prints_nothing(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in MODULES if "engine" in path.parts], ids=named)
+def test_the_engine_neither_draws_nor_reads_settings(path: Path) -> None:
+    tops = {name.split(".")[0] for name in imports(path)}
+    assert not tops & {"rich", "typer", "click", "pydantic", "yaml"}
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert "print" not in {getattr(call, "id", "") for call in calls}
 
 
-@pytest.mark.parametrize("stage", sorted(STAGES))
-def test_a_stage_knows_no_other_stage(stage: str) -> None:
-    others = {f"musetalk_cli.engine.{name}" for name in STAGES - {stage}} | {"musetalk_cli.engine.pipeline"}
-    assert not others & set(imports(PACKAGE / "engine" / f"{stage}.py"))
-
-
-@pytest.mark.parametrize("path", engine_modules("models") + engine_modules("avatar"), ids=named)
-def test_models_and_avatars_know_no_stage(path: Path) -> None:
-    stages = {f"musetalk_cli.engine.{name}" for name in STAGES | {"pipeline", "sinks", "stage"}}
-    assert not stages & set(imports(path))
-
-
-@pytest.mark.parametrize("path", [path for path in engine_modules("models") if path.name != "base.py"], ids=named)
-def test_a_model_knows_no_other_model(path: Path) -> None:
-    models = "musetalk_cli.engine.models."
-    own = (f"{models}{path.parent.name}", f"{models}base")
-    assert [name for name in imports(path) if name.startswith(models) and not name.startswith(own)] == []
+@pytest.mark.parametrize("path", [path for path in MODULES if "benchmark" in path.parts], ids=named)
+def test_the_benchmark_draws_nothing(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"rich", "typer", "click"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "commands").glob("*.py")), ids=named)
@@ -105,6 +154,16 @@ def test_a_command_is_thin_and_imports_late(path: Path) -> None:
         f"musetalk_cli.commands.{path.stem}",
     }
     assert not others & set(imports(path))
+
+
+@pytest.mark.parametrize("folder, other", [("tools", "tests"), ("tests", "tools"), ("fixtures", "tests")])
+def test_tools_and_tests_share_fixtures_and_nothing_else(folder: str, other: str) -> None:
+    users = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / folder).rglob("*.py")
+        if any(name.split(".")[0] == other for name in imports(path))
+    ]
+    assert users == []
 
 
 def test_only_the_command_line_turns_errors_into_exit_codes() -> None:

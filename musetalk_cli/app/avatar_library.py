@@ -36,9 +36,9 @@ class ChosenAvatar:
 
 
 def choose_avatar(config: Config) -> ChosenAvatar:
-    """Find the avatar that ``config.avatar`` names: built in, prepared, an avatar's folder, a picture or a video.
+    """Find the avatar that ``config.avatar`` names: built in, prepared, an avatar's folder, an image or a video.
 
-    A picture or video is prepared first and kept in the cache. Raises AvatarError when there is none, or it cannot be
+    An image or video is prepared first and kept in the cache. Raises AvatarError when there is none, or it cannot be
     prepared.
     """
     from musetalk_cli.engine.avatar.portrait import portrait_names
@@ -61,7 +61,7 @@ def choose_avatar(config: Config) -> ChosenAvatar:
 
 
 def _find_folder(config: Config) -> Path:
-    """The folder of an avatar that is not built in; it is made when a picture or a video was named."""
+    """The folder of an avatar that is not built in; it is made when an image or a video was named."""
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
     from musetalk_cli.engine.avatar.library import explain_unknown
 

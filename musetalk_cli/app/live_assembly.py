@@ -16,7 +16,7 @@ from musetalk_cli.errors import ConfigError, SinkError
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
     from musetalk_cli.engine.audio.sources import AudioSource
-    from musetalk_cli.engine.live.hooks import Pace
+    from musetalk_cli.engine.live.hooks import RunHooks
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.targets import Target
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 STDIN = "-"
-# At most half a frame, so that every picture leaves as a fragment of its own.
+# At most half a frame, so that every frame leaves as a fragment of its own.
 MOST_FRAGMENT_S = 0.02
 # The block that ``video_send_interval`` is told for, seconds.
 SEND_BLOCK_S = 2.0
@@ -147,38 +147,38 @@ def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[
 
 def _put_on_clock(
     config: Config, input_: LiveInput, source: AudioSource, model: LipSyncModel, fan_out: FanOut
-) -> tuple[AudioSource, Pace | None]:
+) -> tuple[AudioSource, RunHooks | None]:
     """The source as the pipeline reads it, and the pace that goes with it; neither has a clock without ``is_paced``."""
     from musetalk_cli.engine.audio.blocks import count_lead
-    from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+    from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
     from musetalk_cli.engine.live.feed import Limited, LiveFeed
     from musetalk_cli.engine.live.live_pace import LivePace
     from musetalk_cli.engine.live.overload import Overload
 
     if not input_.is_paced:
         return (source if input_.duration_s is None else Limited(source, input_.duration_s)), None
-    settings = PaceSettings(
+    settings = PacingSettings(
         head_s=config.audio.target_duration + model.after_s + HEAD_MARGIN_S,
         lead_s=config.stream.buffer_s,
         generation_speed=config.video.generation_speed_multiplier,
         fill_rate=SEND_BLOCK_S / config.performance.video_send_interval,
         can_run_ahead=not input_.is_microphone,
     )
-    credit = Credit(StreamClock(), settings)
+    budget = PacingBudget(StreamClock(), settings)
     opens_late = input_.location == STDIN
-    feed = LiveFeed(source, credit, fills_gaps=input_.pauses, opens_late=opens_late)
+    feed = LiveFeed(source, budget, fills_gaps=input_.pauses, opens_late=opens_late)
     overload = Overload(config.stream.when_slow, config.stream.late_after_s)
-    pace = LivePace(credit, overload, config.video.frame_rate, count_lead(model.after_s))
+    pace = LivePace(budget, overload, config.video.frame_rate, count_lead(model.after_s))
     pace.health = fan_out.health
     pace.count_filled = lambda: feed.num_filled
     pace.count_overruns = lambda: getattr(source, "num_overruns", 0)
-    fan_out.on_pictures = pace.note_out
-    fan_out.on_wait = credit.clock.pause
+    fan_out.on_frames = pace.note_out
+    fan_out.on_wait = budget.clock.pause
     return (feed if input_.duration_s is None else Limited(feed, input_.duration_s)), pace
 
 
 def live_encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int, codec: str) -> EncoderSettings:
-    """As for a file, but every picture leaves at once. ``codec`` is ffmpeg's name of the video encoder."""
+    """As for a file, but every frame leaves at once. ``codec`` is ffmpeg's name of the video encoder."""
     fragment_s = min(MOST_FRAGMENT_S, float(1 / (2 * config.video.frame_rate)))
     return encoder_settings(config, chosen, num_channels, codec=codec, fragment_s=fragment_s)
 

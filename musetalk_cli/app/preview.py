@@ -37,8 +37,8 @@ def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
             display(Progress("preview", len(rows), len(chosen)))
             label = "still" if avatar.frame_rate is None else f"{float(index / avatar.frame_rate):.2f} s"
             mouths = _show_mouths(avatar, model, index)
-            picture, face = avatar.frames.picture(index), avatar.landmarks[index]
-            rows.append(SheetRow(label, picture, face, parts.boxes[index], parts.masks[index], mouths))
+            image, face = avatar.frames.image(index), avatar.landmarks[index]
+            rows.append(SheetRow(label, image, face, parts.boxes[index], parts.masks[index], mouths))
         data = encode_png(draw_sheet(rows))
     finally:
         avatar.close()
@@ -58,6 +58,6 @@ def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray
 
     mouths = np.array([(gap, gap, 0, 0, 0) for gap in OPENINGS], dtype=np.float32)
     silence, times = np.zeros((0, 1), dtype=np.int16), len(OPENINGS)
-    pictures = tuple(avatar.frames.read([index] * times))
-    batch = FeatureBatch(mouths, range(times), silence, (index,) * times, pictures)
-    return [i420_to_bgr(picture) for picture in composite(model.make_faces(batch)).pictures]
+    images = tuple(avatar.frames.read([index] * times))
+    batch = FeatureBatch(mouths, range(times), silence, (index,) * times, images)
+    return [i420_to_bgr(image) for image in composite(model.make_faces(batch)).images]

@@ -52,13 +52,13 @@ def bench(
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot
-    from musetalk_cli.benchmark.setup.plan import Wish
+    from musetalk_cli.benchmark.setup.plan import BenchRequest
 
-    wish = Wish(seconds, rounds, sweep, sessions, compare)
+    request = BenchRequest(seconds, rounds, sweep, sessions, compare)
     if plot:
-        check_plot(plot, wish, overwrite=overwrite)
+        check_plot(plot, request, overwrite=overwrite)
     _leave_time_to_end()
-    result = run_benchmark(loaded.config, wish, (lambda text: None) if quiet else say)
+    result = run_benchmark(loaded.config, request, (lambda text: None) if quiet else say)
     if plot:
         write_plot(plot, result)
     _report(result, as_json=as_json, is_quiet=quiet)

@@ -16,7 +16,7 @@ from musetalk_cli.errors import SinkError
 
 AvatarOption = Annotated[
     str | None,
-    typer.Option("--avatar", help="Who speaks: built in (nora, theo), prepared, or a picture or video of a face."),
+    typer.Option("--avatar", help="Who speaks: built in (nora, theo), prepared, or an image or video of a face."),
 ]
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
@@ -31,7 +31,7 @@ DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu; several GPUs
 DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
 RandomWeightsOption = Annotated[
-    bool | None, typer.Option("--random-weights", help="MuseTalk with weights by lot, to measure: it paints noise.")
+    bool | None, typer.Option("--random-weights", help="MuseTalk with random weights, to measure: it paints noise.")
 ]
 SilenceGateOption = Annotated[
     bool | None, typer.Option("--silence-gate/--no-silence-gate", help="Keep the avatar's own mouth in silence.")

@@ -1,4 +1,4 @@
-"""``musetalk prepare-avatar``: a picture or a video of a face → an avatar with a name."""
+"""``musetalk prepare-avatar``: an image or a video of a face → an avatar with a name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def prepare_avatar(
-    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, a video, or a folder of pictures.")],
+    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a video, or a folder of images.")],
     name: Annotated[str | None, typer.Option("--name", help="What to call it. [default: INPUT's name]")] = None,
     start: Annotated[
         float, typer.Option("--start", min=0, callback=be_finite, help="Seconds of a video to leave out.")

@@ -41,7 +41,7 @@ def render(
     context: typer.Context,
     input_: Annotated[
         str | None,
-        typer.Argument(metavar="INPUT", help="Sound or video, URL, or - for stdin.", show_default=False),
+        typer.Argument(metavar="INPUT", help="Audio or video, URL, or - for stdin.", show_default=False),
     ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="MP4 to write, - for stdout. [default: INPUT's name + .mp4]")
@@ -58,7 +58,7 @@ def render(
     if print_config:
         return print_settings(loaded)
     if input_ is None:
-        raise typer.BadParameter("give a sound file, a URL, or - for stdin", param_hint="INPUT")
+        raise typer.BadParameter("give an audio file, a URL, or - for stdin", param_hint="INPUT")
     destination = default_output(input_) if output is None else output
     settings = [("settings", path) for path in config or ()]
     check_apart([("input", input_), ("output", destination), ("statistics", stats), *settings])

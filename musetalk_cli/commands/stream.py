@@ -55,7 +55,7 @@ def stream(
         list[str] | None,
         typer.Option("-o", "--output", help="- (default), x.mp4, rtmp://, udp://, srt://, folder/; may be repeated."),
     ] = None,
-    block: Annotated[float | None, typer.Option("--block", help="Seconds of sound in one block, 0.2 to 4.")] = None,
+    block: Annotated[float | None, typer.Option("--block", help="Seconds of audio in one block, 0.2 to 4.")] = None,
     no_pace: Annotated[bool, typer.Option("--no-pace", help="As fast as it goes, not at the voice's pace.")] = False,
     duration: Annotated[
         float | None,

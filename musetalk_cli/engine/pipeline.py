@@ -10,7 +10,7 @@ from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, split_block, s
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
-from musetalk_cli.engine.live.hooks import Pace
+from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
@@ -56,7 +56,7 @@ class Pipeline:
         sink: Sink,
         settings: PipelineSettings,
         started_at: float,
-        pace: Pace | None = None,
+        pace: RunHooks | None = None,
         cutter: Cutter | None = None,
     ) -> None:
         self._source = source
@@ -65,9 +65,9 @@ class Pipeline:
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
-        self._pace = pace or Pace()
+        self._pace = pace or RunHooks()
         self._cutter = cutter or BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
-        self._last_picture: ByteArray | None = None
+        self._last_image: ByteArray | None = None
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
         self._encoder = encoder.attach(sink, self._state, self._timers["encode"])
@@ -159,13 +159,13 @@ class Pipeline:
         while not is_ended:
             started = time.perf_counter()
             try:
-                sound = self._source.read()
+                audio = self._source.read()
             except SourceError as error:
                 # What was read before the voice broke off is still delivered; the error is told at the end.
                 self._state.record("source", error)
-                sound = None
-            is_ended = sound is None
-            blocks = list(cutter.finish() if sound is None else cutter.push(self._pace.hear(sound)))
+                audio = None
+            is_ended = audio is None
+            blocks = list(cutter.finish() if audio is None else cutter.push(self._pace.hear(audio)))
             self._timers["decode"].add(time.perf_counter() - started, sum(len(block.frames) for block in blocks))
             for block in blocks:
                 self._pace.note_block(block.frames)
@@ -182,20 +182,20 @@ class Pipeline:
                 features = self._model.features(block)
             self._pace.note_step("features", block.frames)
             for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
-                self._workers.submit(self._with_pictures(batch))
+                self._workers.submit(self._with_images(batch))
         self._workers.finish()
 
-    def _with_pictures(self, batch: FeatureBatch) -> FeatureBatch:
+    def _with_images(self, batch: FeatureBatch) -> FeatureBatch:
         """Add the avatar frames that a batch shows: here, where one thread takes them in the order of the cycle."""
         indices = self._avatar_frames(batch.frames)
         with self._timers["avatar"].measure(len(indices)):
-            pictures = tuple(self._avatar.frames.read(indices))
-        return replace(batch, avatar_frames=indices, pictures=pictures)
+            images = tuple(self._avatar.frames.read(indices))
+        return replace(batch, avatar_frames=indices, images=images)
 
     def _hold(self, block: AudioBlock) -> HeldBatch:
-        """A block for which nothing is made, with one picture in case that there is none before it."""
-        pictures = self._avatar.frames.read(self._avatar_frames(block.frames[:1]))
-        return HeldBatch(tuple(pictures) * len(block.frames), block.frames, block.sound)
+        """A block for which nothing is made, with one frame in case that there is none before it."""
+        images = self._avatar.frames.read(self._avatar_frames(block.frames[:1]))
+        return HeldBatch(tuple(images) * len(block.frames), block.frames, block.audio)
 
     def _avatar_frames(self, frames: range) -> tuple[int, ...]:
         avatar, rate = self._avatar, self._settings.frame_rate
@@ -220,7 +220,7 @@ class Pipeline:
     def _leave_out(self, batch: FeatureBatch) -> FaceBatch | HeldBatch:
         if self._pace.shows_idle:
             return self._model.make_idle(batch)
-        return HeldBatch(batch.pictures, batch.frames, batch.sound)
+        return HeldBatch(batch.images, batch.frames, batch.audio)
 
     def _composite(self) -> None:
         for batches in self._workers.results():
@@ -231,16 +231,16 @@ class Pipeline:
                 self._pace.wait_for_turn(batch.frames)
                 self._pace.note_step("composite", batch.frames)
                 self._encoder.write(frames)
-                self._pace.note_written(batch.frames, len(frames.sound))
+                self._pace.note_written(batch.frames, len(frames.audio))
         self._encoder.finish()
 
     def _finish_frames(self, batch: FaceBatch | HeldBatch) -> FrameBatch:
         if isinstance(batch, FaceBatch):
             frames = composite(batch)
-        elif self._last_picture is None:
-            frames = FrameBatch(batch.pictures, batch.sound)
+        elif self._last_image is None:
+            frames = FrameBatch(batch.images, batch.audio)
         else:
-            frames = FrameBatch((self._last_picture,) * len(batch.frames), batch.sound)
-        if frames.pictures:
-            self._last_picture = frames.pictures[-1]
+            frames = FrameBatch((self._last_image,) * len(batch.frames), batch.audio)
+        if frames.images:
+            self._last_image = frames.images[-1]
         return frames

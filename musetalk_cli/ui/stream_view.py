@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from musetalk_cli.engine.live.live_pace import LiveFigures
+from musetalk_cli.engine.live.live_pace import LiveStats
 from musetalk_cli.engine.outputs.targets import TargetHealth
 from musetalk_cli.engine.runtime.timing import Snapshot
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
@@ -109,11 +109,11 @@ def _head(snapshot: Snapshot, usage: Usage, width: int) -> RenderableType:
             f" · {usage.num_threads} threads · {usage.num_files} files · {snapshot.num_bytes / 1e6:.1f} MB made"
         )
         if snapshot.time_to_first_fragment_s is not None:
-            text.append(f" · first picture after {snapshot.time_to_first_fragment_s:.2f} s")
+            text.append(f" · first frame after {snapshot.time_to_first_fragment_s:.2f} s")
     return text
 
 
-def _latency_row(live: LiveFigures, latencies: Sequence[float], width: int) -> RenderableType:
+def _latency_row(live: LiveStats, latencies: Sequence[float], width: int) -> RenderableType:
     from rich.text import Text
 
     latency = live.latency
@@ -125,7 +125,7 @@ def _latency_row(live: LiveFigures, latencies: Sequence[float], width: int) -> R
     return text
 
 
-def _state_row(live: LiveFigures, width: int) -> RenderableType:
+def _state_row(live: LiveStats, width: int) -> RenderableType:
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ellipsis")
@@ -141,7 +141,7 @@ def _state_row(live: LiveFigures, width: int) -> RenderableType:
     return text
 
 
-def _stage_table(snapshot: Snapshot, live: LiveFigures, width: int) -> Any:
+def _stage_table(snapshot: Snapshot, live: LiveStats, width: int) -> Any:
     """What each step adds to the latency, and what it costs; the dearest one is marked where time is short."""
     from rich.table import Table
 
@@ -175,7 +175,7 @@ def _target_row(target: TargetHealth) -> RenderableType:
     text.append(f"{target.state:<9}", style=STATE_STYLES.get(target.state, "dim"))
     text.append(f"{target.name}  {target.num_bytes / 1e6:.1f} MB")
     if target.num_dropped:
-        text.append(f" · {target.num_dropped} pictures dropped", style="yellow")
+        text.append(f" · {target.num_dropped} frames dropped", style="yellow")
     if target.num_restarts:
         text.append(f" · restarted {target.num_restarts} ×", style="yellow")
     return text
@@ -186,11 +186,11 @@ def _describe_target(target: TargetHealth) -> str:
     return f"{target.state}{dropped}"
 
 
-def _num_left_out(live: LiveFigures) -> int:
+def _num_left_out(live: LiveStats) -> int:
     return live.counts.num_held + live.counts.num_idle + live.counts.num_skipped
 
 
-def _left_out(live: LiveFigures) -> str:
+def _left_out(live: LiveStats) -> str:
     counts = live.counts
     named = {"held": counts.num_held, "idle": counts.num_idle, "skipped": counts.num_skipped}
     return ", ".join(f"{number} {name}" for name, number in named.items() if number) or "0 held"

@@ -53,13 +53,13 @@ def test_json_has_every_figure_and_they_agree(run_cli: Run, tiny: Options, tmp_p
     assert figures["capacity"]["num_streams"] == delivered_fps // 25
     assert 0 < figures["rates"]["first_frame_s"]["median"] < record["start"]["first_frame_s"]["median"]
     assert record["start"]["rss_mb"] > 30
-    # The report is for people, and the picture is one.
+    # The report is for people, and the frame is one.
     said = done.stderr.decode()
     assert "This machine " in said
     assert "| delivered, frames/s " in said
-    picture = cv2.imread(str(tmp_path / "bench.png"))
-    assert picture is not None
-    assert picture.shape[1] == 1200
+    image = cv2.imread(str(tmp_path / "bench.png"))
+    assert image is not None
+    assert image.shape[1] == 1200
     assert [path.name for path in tmp_path.iterdir()] == ["bench.png"]
 
 

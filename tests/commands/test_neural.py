@@ -16,8 +16,8 @@ import pytest
 for library in ("torch", "safetensors"):
     pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
 
-from fixtures.clips import portrait_picture  # noqa: E402
-from fixtures.media import read_pictures  # noqa: E402
+from fixtures.clips import portrait_image  # noqa: E402
+from fixtures.media import read_frames  # noqa: E402
 from fixtures.meshes import portrait_mesh  # noqa: E402
 from fixtures.official_files import write_models, write_parsing  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402
@@ -75,9 +75,9 @@ def avatar(home: Path) -> Path:
     """A prepared video of the drawn portrait, "anna", which grows a little brighter from frame to frame."""
     folder = home / "avatars" / "anna"
     folder.mkdir(parents=True)
-    picture = portrait_picture(SIDE).astype(np.int16)
-    pictures = [np.clip(picture + 4 * number, 0, 255).astype(np.uint8) for number in range(NUM_AVATAR_FRAMES)]
-    frames = (planes_to_i420(bgr_to_planes(each)) for each in pictures)
+    image = portrait_image(SIDE).astype(np.int16)
+    images = [np.clip(image + 4 * number, 0, 255).astype(np.uint8) for number in range(NUM_AVATAR_FRAMES)]
+    frames = (planes_to_i420(bgr_to_planes(each)) for each in images)
     offsets, checksums = write_frames(folder / FRAMES_FILE, frames)
     mesh = portrait_mesh()[:, :2] * SIDE / describe_portrait("nora").height
     points = np.tile(mesh.astype(np.float32), (NUM_AVATAR_FRAMES, 1, 1))
@@ -100,10 +100,10 @@ def avatar(home: Path) -> Path:
     return folder
 
 
-def change_at_the_mouth(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
+def change_at_the_mouth(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Mean difference of luma in the middle of the lower half, for each frame."""
     part = (slice(None), slice(SIDE // 2, SIDE * 3 // 4), slice(SIDE * 3 // 8, SIDE * 5 // 8))
-    return np.abs(pictures[part].astype(int) - others[part]).mean(axis=(1, 2))
+    return np.abs(images[part].astype(int) - others[part]).mean(axis=(1, 2))
 
 
 def test_from_upstreams_files_to_a_talking_video(
@@ -132,7 +132,7 @@ def test_from_upstreams_files_to_a_talking_video(
     done = musetalk("render", speech, "-o", "own.mp4", "--config", tmp_path / "deaf.yaml", *look, *neural)
     assert done.returncode == 0, done.stderr
     assert "encoding" not in done.stderr
-    first, own = (read_pictures(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("first", "own"))
+    first, own = (read_frames(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("first", "own"))
     assert len(first) == len(own) == NUM_FRAMES
     change = change_at_the_mouth(first, own)
     assert change[1:9].min() > 5
@@ -158,7 +158,7 @@ def test_a_stream_speaks_with_it_too(
     done = musetalk("stream", "--input", speech, "--no-pace", "-o", "live.mp4", "--stats", "stats.jsonl", *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1].endswith(", musetalk-1.0 → live.mp4")
-    assert len(read_pictures(ffmpeg, tmp_path / "live.mp4", SIDE, SIDE)) == NUM_FRAMES
+    assert len(read_frames(ffmpeg, tmp_path / "live.mp4", SIDE, SIDE)) == NUM_FRAMES
     assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["num_silent"] == 0
 
 
@@ -169,7 +169,7 @@ def test_a_drawn_portrait_speaks_with_it_at_any_size(
     options = ("--model", "musetalk-1.5", "--avatar", "theo", "--fps", 5, "--size", 96)
     done = musetalk("render", speech, "-o", "theo.mp4", *options)
     assert done.returncode == 0, done.stderr
-    assert len(read_pictures(ffmpeg, tmp_path / "theo.mp4", 96, 96)) == 13
+    assert len(read_frames(ffmpeg, tmp_path / "theo.mp4", 96, 96)) == 13
 
 
 def test_what_is_missing_is_said(musetalk: Musetalk, home: Path, upstream: Path, speech: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_as_the_official_script_does_it(
         "upstream's masks come from face parsing, which is not here: musetalk models download face-parsing"
         in done.stderr
     )
-    assert len(read_pictures(ffmpeg, tmp_path / "theirs.mp4", SIDE, SIDE)) == NUM_FRAMES
+    assert len(read_frames(ffmpeg, tmp_path / "theirs.mp4", SIDE, SIDE)) == NUM_FRAMES
     # Silence is painted too.
     assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["num_silent"] == 0
 
@@ -230,5 +230,5 @@ def test_masks_come_from_face_parsing_where_its_weights_are(
     done = musetalk("render", speech, "-o", "drawn.mp4", *look)
     assert done.returncode == 0, done.stderr
     assert "masks from landmarks" in done.stderr
-    parsed, drawn = (read_pictures(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("parsed", "drawn"))
+    parsed, drawn = (read_frames(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("parsed", "drawn"))
     assert np.abs(parsed.astype(int) - drawn).max() > 20

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fixtures.clips import moved_portrait, portrait_picture, write_clip, write_long_clip
-from fixtures.media import read_pictures, write_wav
+from fixtures.clips import moved_portrait, portrait_image, write_clip, write_long_clip
+from fixtures.media import read_frames, write_wav
 from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
@@ -42,11 +42,11 @@ def clip(tmp_path: Path, ffmpeg: str) -> Path:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    return save(tmp_path / "me.png", portrait_picture(SIDE))
+    return save(tmp_path / "me.png", portrait_image(SIDE))
 
 
-def save(path: Path, picture: ByteArray) -> Path:
-    assert cv2.imwrite(str(path), picture)
+def save(path: Path, image: ByteArray) -> Path:
+    assert cv2.imwrite(str(path), image)
     return path
 
 
@@ -67,7 +67,7 @@ def test_a_video_becomes_an_avatar_that_render_uses(
     assert load_face_parts(folder).masks.max() == 255
     done = run_cli("render", speech, "--avatar", "anna", "-o", "out.mp4", cwd=tmp_path)
     assert done.returncode == 0, said(done)
-    assert len(read_pictures(ffmpeg, tmp_path / "out.mp4", SIDE, SIDE)) == 63
+    assert len(read_frames(ffmpeg, tmp_path / "out.mp4", SIDE, SIDE)) == 63
 
 
 def test_landmarks_are_where_the_portrait_has_them(run_cli: Run, home: Path, photo: Path) -> None:
@@ -83,16 +83,16 @@ def test_landmarks_are_where_the_portrait_has_them(run_cli: Run, home: Path, pho
     avatar.close()
 
 
-def test_a_picture_given_to_render_is_prepared_once(
+def test_a_image_given_to_render_is_prepared_once(
     run_cli: Run, home: Path, photo: Path, speech: Path, tmp_path: Path, ffmpeg: str
 ) -> None:
     for attempt in range(2):
         done = run_cli("render", speech, "--avatar", "me.png", "-o", f"{attempt}.mp4", cwd=tmp_path)
         assert done.returncode == 0, said(done)
         assert ("preparing me.png" in said(done)) == (attempt == 0)
-        assert len(read_pictures(ffmpeg, tmp_path / f"{attempt}.mp4", SIDE, SIDE)) == 63
+        assert len(read_frames(ffmpeg, tmp_path / f"{attempt}.mp4", SIDE, SIDE)) == 63
     (cached,) = (home / "cache" / "avatars").iterdir()
-    photo.write_bytes(save(tmp_path / "other.png", portrait_picture(SIDE, "theo")).read_bytes())
+    photo.write_bytes(save(tmp_path / "other.png", portrait_image(SIDE, "theo")).read_bytes())
     done = run_cli("render", speech, "--avatar", "me.png", "-o", "2.mp4", cwd=tmp_path)
     assert "preparing me.png" in said(done)
     done = run_cli("render", speech, "--avatar", cached, "-o", "3.mp4", cwd=tmp_path)
@@ -130,14 +130,14 @@ def test_a_folder_that_is_no_avatar_is_never_replaced(run_cli: Run, photo: Path,
     assert (tmp_path / "mine" / "thesis" / "text").exists()
 
 
-def beside(*pictures: ByteArray) -> ByteArray:
-    height = max(len(picture) for picture in pictures)
-    padded = [np.pad(p, ((0, height - len(p)), (8, 8), (0, 0)), constant_values=200) for p in pictures]
+def beside(*images: ByteArray) -> ByteArray:
+    height = max(len(image) for image in images)
+    padded = [np.pad(p, ((0, height - len(p)), (8, 8), (0, 0)), constant_values=200) for p in images]
     return np.concatenate(padded, axis=1)
 
 
 def test_of_two_faces_the_larger_is_taken_and_both_are_listed(run_cli: Run, home: Path, tmp_path: Path) -> None:
-    both = beside(portrait_picture(200), portrait_picture(320, "theo"))
+    both = beside(portrait_image(200), portrait_image(320, "theo"))
     path = save(tmp_path / "both.png", both)
     done = run_cli("prepare-avatar", path)
     assert done.returncode == 0, said(done)
@@ -156,19 +156,19 @@ def test_of_two_faces_the_larger_is_taken_and_both_are_listed(run_cli: Run, home
 
 
 def test_frames_without_a_face_are_named_by_time(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:
-    pictures = [moved_portrait(n, SIDE) for n in range(20)]
-    pictures[5:9] = [np.zeros_like(pictures[0])] * 4
-    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "gap.mp4", pictures))
+    images = [moved_portrait(n, SIDE) for n in range(20)]
+    images[5:9] = [np.zeros_like(images[0])] * 4
+    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "gap.mp4", images))
     assert done.returncode == 0, said(done)
     assert "4 of 20 frames have no usable face and take their neighbours': 0.20–0.36 s (no face)" in said(done)
 
 
 def test_a_video_of_one_frame_is_a_still(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:
-    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "one.mp4", [portrait_picture(SIDE)]))
+    done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "one.mp4", [portrait_image(SIDE)]))
     assert said(done).splitlines()[-1].startswith("a still of 256 × 256"), said(done)
 
 
-def test_a_folder_of_pictures_is_an_avatar_too(run_cli: Run, home: Path, tmp_path: Path) -> None:
+def test_a_folder_of_images_is_an_avatar_too(run_cli: Run, home: Path, tmp_path: Path) -> None:
     (tmp_path / "shots").mkdir()
     for n in range(12):
         save(tmp_path / "shots" / f"{n}.jpg", moved_portrait(n, SIDE))
@@ -181,25 +181,25 @@ BAD: dict[str, tuple[Callable[[Path, str], object], str]] = {
         lambda path, _: save(path, np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)),
         "no face",
     ),
-    "cut.png": (lambda path, _: save(path, np.ascontiguousarray(portrait_picture(400)[:230])), "face"),
-    "tiny.png": (lambda path, _: save(path, np.pad(portrait_picture(64), ((500,) * 2, (900,) * 2, (0, 0)))), "face"),
+    "cut.png": (lambda path, _: save(path, np.ascontiguousarray(portrait_image(400)[:230])), "face"),
+    "tiny.png": (lambda path, _: save(path, np.pad(portrait_image(64), ((500,) * 2, (900,) * 2, (0, 0)))), "face"),
     "black.mp4": (
         lambda path, ffmpeg: write_clip(ffmpeg, path, [np.zeros((128, 128, 3), dtype=np.uint8)] * 8),
         "only 0 of 8 frames (0 %) have a usable face",
     ),
     "rare.mp4": (
         lambda path, ffmpeg: write_clip(
-            ffmpeg, path, [portrait_picture(SIDE)] * 4 + [np.zeros((SIDE, SIDE, 3), dtype=np.uint8)] * 6
+            ffmpeg, path, [portrait_image(SIDE)] * 4 + [np.zeros((SIDE, SIDE, 3), dtype=np.uint8)] * 6
         ),
         "only 4 of 10 frames (40 %) have a usable face",
     ),
-    "text.txt": (lambda path, _: path.write_text("hello\n" * 99), "neither a picture nor a video"),
+    "text.txt": (lambda path, _: path.write_text("hello\n" * 99), "neither an image nor a video"),
     "text.png": (lambda path, _: path.write_text("hello\n" * 99), "cannot be decoded"),
     "empty.mp4": (lambda path, _: path.touch(), "is empty"),
-    "sound.wav": (lambda path, _: write_wav(path, np.zeros((4800, 1))), "has no pictures in it"),
+    "audio.wav": (lambda path, _: write_wav(path, np.zeros((4800, 1))), "has no images in it"),
     "bomb.png": (lambda path, _: path.write_bytes(png_bomb(20_000, 20_000)), "20000 × 20000 pixels"),
     "dot.png": (lambda path, _: save(path, np.zeros((1, 1, 3), dtype=np.uint8)), "has only 1 × 1 pixels"),
-    "folder": (lambda path, _: path.mkdir(), "no picture in the folder"),
+    "folder": (lambda path, _: path.mkdir(), "no image in the folder"),
     "missing.mp4": (lambda path, _: None, "does not exist"),
 }
 
@@ -217,8 +217,8 @@ def test_bad_input_is_refused_in_one_line(run_cli: Run, home: Path, tmp_path: Pa
     assert not list((home / "avatars").glob("*")) and not list((home / "avatars").glob(".*"))
 
 
-@pytest.mark.parametrize("name", ["text.txt", "text.png", "sound.wav", "bomb.png", "dot.png", "folder"])
-def test_what_holds_no_picture_is_refused_before_the_face_nets_are_looked_for(
+@pytest.mark.parametrize("name", ["text.txt", "text.png", "audio.wav", "bomb.png", "dot.png", "folder"])
+def test_what_holds_no_image_is_refused_before_the_face_nets_are_looked_for(
     run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str, speech: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("MUSETALK_FACE_MODELS", str(tmp_path / "nowhere"))
@@ -229,7 +229,7 @@ def test_what_holds_no_picture_is_refused_before_the_face_nets_are_looked_for(
     assert message in said(done).splitlines()[-1]
 
 
-def test_a_picture_without_the_face_nets_says_where_they_are_wanted(
+def test_a_image_without_the_face_nets_says_where_they_are_wanted(
     run_cli: Run, home: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSETALK_FACE_MODELS", str(tmp_path / "nowhere"))
@@ -254,14 +254,14 @@ def test_a_place_that_cannot_be_written_is_said(run_cli: Run, home: Path, photo:
     assert "cannot write avatars to" in said(done)
 
 
-def test_the_preview_is_a_picture_and_replaces_nothing_unasked(
+def test_the_preview_is_a_image_and_replaces_nothing_unasked(
     run_cli: Run, home: Path, clip: Path, tmp_path: Path
 ) -> None:
     sheet = tmp_path / "sheet.png"
     assert run_cli("prepare-avatar", clip, "--preview", sheet).returncode == 0
-    picture = cv2.imread(str(sheet))
-    assert picture is not None
-    assert picture.shape[0] > 4 * 320 and picture.shape[1] > 6 * 300
+    image = cv2.imread(str(sheet))
+    assert image is not None
+    assert image.shape[0] > 4 * 320 and image.shape[1] > 6 * 300
     before = sheet.read_bytes()
     done = run_cli("prepare-avatar", clip, "--preview", sheet)
     assert done.returncode == 1
@@ -271,7 +271,7 @@ def test_the_preview_is_a_picture_and_replaces_nothing_unasked(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_no_half_avatar(home: Path, tmp_path: Path, ffmpeg: str, number: signal.Signals) -> None:
-    long = write_long_clip(ffmpeg, tmp_path / "long.mp4", portrait_picture(SIDE), 1000)
+    long = write_long_clip(ffmpeg, tmp_path / "long.mp4", portrait_image(SIDE), 1000)
     command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(long), "--name", "anna"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     library, deadline = home / "avatars", time.monotonic() + 30
@@ -295,7 +295,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 def peak_bytes(num_frames: int, tmp_path: Path, ffmpeg: str) -> int:
     """How much memory preparing a video of so many frames takes at its peak."""
-    path = write_long_clip(ffmpeg, tmp_path / f"{num_frames}.mp4", portrait_picture(512), num_frames)
+    path = write_long_clip(ffmpeg, tmp_path / f"{num_frames}.mp4", portrait_image(512), num_frames)
     command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(path), "--quiet"]
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True)
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
@@ -303,7 +303,7 @@ def peak_bytes(num_frames: int, tmp_path: Path, ffmpeg: str) -> int:
 
 def test_a_longer_video_takes_no_more_memory(home: Path, tmp_path: Path, ffmpeg: str) -> None:
     short, long = peak_bytes(20, tmp_path, ffmpeg), peak_bytes(140, tmp_path, ffmpeg)
-    assert long - short < 25_000_000, "120 frames more are 47 MB as planes, 94 MB as pictures"
+    assert long - short < 25_000_000, "120 frames more are 47 MB as planes, 94 MB as images"
 
 
 def test_avatars_are_listed(run_cli: Run, home: Path, photo: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.media import describe, read_pictures, read_sound
+from fixtures.media import describe, read_audio, read_frames
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "128")
@@ -36,7 +36,7 @@ def test_a_wav_becomes_a_talking_video(run_cli: Run, speech: Path, tmp_path: Pat
     assert "25 tbr" in about
     assert "Audio: aac" in about
     assert "48000 Hz, mono" in about
-    assert len(read_pictures(ffmpeg, video, 768, 768)) == 63
+    assert len(read_frames(ffmpeg, video, 768, 768)) == 63
 
 
 def test_the_mouth_moves_with_the_voice_and_rests_without(
@@ -45,7 +45,7 @@ def test_the_mouth_moves_with_the_voice_and_rests_without(
     calm = tmp_path / "calm.yaml"
     calm.write_text("warp: {life: false}\nvideo: {crf: 12}")
     assert run_cli("render", speech, "--size", "256", "--config", calm, cwd=tmp_path).returncode == 0
-    luma = read_pictures(ffmpeg, tmp_path / "speech.mp4", 256, 256)[:, :256].astype(float)
+    luma = read_frames(ffmpeg, tmp_path / "speech.mp4", 256, 256)[:, :256].astype(float)
     motion = np.abs(np.diff(luma, axis=0)).mean(axis=(1, 2))
     assert motion[5:45].mean() > 5 * motion[56:].mean()
 
@@ -54,7 +54,7 @@ def test_stdout_is_the_video_and_nothing_else(run_cli: Run, speech: Path, tmp_pa
     done = run_cli("render", "-", "-o", "-", *SMALL, input=speech.read_bytes(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout[4:8] == b"ftyp"
-    assert len(read_pictures(ffmpeg, done.stdout, 128, 128)) == 63
+    assert len(read_frames(ffmpeg, done.stdout, 128, 128)) == 63
     assert not list(tmp_path.glob("*.mp4"))
 
 
@@ -62,16 +62,16 @@ def test_frames_are_the_same_whatever_the_number_of_workers(
     run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str
 ) -> None:
     one, many = (run_cli("render", speech, "-o", "-", *SMALL, "--workers", workers) for workers in (1, 5))
-    pictures = [read_pictures(ffmpeg, done.stdout, 128, 128) for done in (one, many)]
-    assert np.array_equal(*pictures)
+    images = [read_frames(ffmpeg, done.stdout, 128, 128) for done in (one, many)]
+    assert np.array_equal(*images)
 
 
-def test_sound_and_picture_have_one_length(run_cli: Run, tone_wav: Callable[..., Path], ffmpeg: str) -> None:
+def test_audio_and_image_have_one_length(run_cli: Run, tone_wav: Callable[..., Path], ffmpeg: str) -> None:
     done = run_cli("render", tone_wav(4.33, 2), "-o", "-", *SMALL)
-    num_pictures = len(read_pictures(ffmpeg, done.stdout, 128, 128))
-    num_samples = len(read_sound(ffmpeg, done.stdout, 2))
-    assert num_pictures == 108
-    assert abs(num_pictures / 25 - num_samples / 48_000) <= 0.04
+    num_frames = len(read_frames(ffmpeg, done.stdout, 128, 128))
+    num_samples = len(read_audio(ffmpeg, done.stdout, 2))
+    assert num_frames == 108
+    assert abs(num_frames / 25 - num_samples / 48_000) <= 0.04
 
 
 def test_flags_and_files_reach_the_video(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -83,7 +83,7 @@ def test_flags_and_files_reach_the_video(run_cli: Run, speech: Path, tmp_path: P
     about = describe(ffmpeg, tmp_path / "speech.mp4")
     assert "96x96" in about
     assert "29.97 tbr" in about
-    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 96, 96)) == 75
+    assert len(read_frames(ffmpeg, tmp_path / "speech.mp4", 96, 96)) == 75
 
 
 def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_bundled_ffmpeg_will_do(run_cli: Run, speech: Path, tmp_path: Path, ff
     environment = {**os.environ, "PATH": str(tmp_path)}
     done = run_cli("render", speech, *SMALL, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr.decode()
-    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
+    assert len(read_frames(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
 
 
 def test_an_existing_file_is_not_overwritten_unasked(run_cli: Run, speech: Path, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["empty.wav"], 1, "empty.wav is empty"),
         (["note.txt"], 1, "note.txt"),
         (["corrupt.wav"], 1, "corrupt.wav"),
-        (["none.wav"], 1, "none.wav holds 0 s of sound"),
+        (["none.wav"], 1, "none.wav holds 0 s of audio"),
         (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
         (["speech.wav", "-o", "link.mp4"], 1, "nowhere (create it first"),
         (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
@@ -183,12 +183,12 @@ def test_bad_input_is_one_clear_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_video_without_sound(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
+def test_a_video_without_audio(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
     silent = tmp_path / "silent.mp4"
     subprocess.run([ffmpeg, "-v", "error", "-f", "lavfi", "-i", "color=d=1:s=64x64", str(silent)], check=True)
     done = run_cli("render", silent, "-o", tmp_path / "talk.mp4")
     assert done.returncode == 1
-    assert b"silent.mp4 has no sound" in done.stderr
+    assert b"silent.mp4 has no audio" in done.stderr
     assert not (tmp_path / "talk.mp4").exists()
 
 
@@ -247,7 +247,7 @@ def test_ctrl_c_delivers_what_is_under_way(long_wav: Path, tmp_path: Path, ffmpe
     assert child.returncode == 130
     assert "stopping" in said.decode()
     assert "frames" in said.decode().splitlines()[-1]
-    assert 25 < len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000
+    assert 25 < len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000
 
 
 def test_ctrl_c_twice_drops_it_but_what_is_there_plays(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -259,7 +259,7 @@ def test_ctrl_c_twice_drops_it_but_what_is_there_plays(long_wav: Path, tmp_path:
     _, said = child.communicate(timeout=30)
     assert child.returncode == 130
     assert b"Traceback" not in said
-    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
 
 
 def test_ffmpeg_killed_in_the_middle(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -272,7 +272,7 @@ def test_ffmpeg_killed_in_the_middle(long_wav: Path, tmp_path: Path, ffmpeg: str
     last = said.decode().splitlines()[-1]
     assert last.startswith("musetalk: error: ffmpeg was killed by SIGKILL after ")
     assert "what was made so far plays: talk.mp4" in last
-    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
 
 
 def encoders_of(pid: int) -> list[int]:
@@ -313,7 +313,7 @@ def is_write(line: str) -> bool:
 def test_stdin_that_is_closed(run_cli: Run) -> None:
     done = run_cli("render", "-", "-o", "talk.mp4", preexec_fn=lambda: os.close(0))
     assert done.returncode == 1
-    assert done.stderr == b"musetalk: error: standard input is closed (pipe a sound into it)\n"
+    assert done.stderr == b"musetalk: error: standard input is closed (pipe an audio into it)\n"
 
 
 def test_no_arguments_and_version(run_cli: Run) -> None:
@@ -337,7 +337,7 @@ PRESETS = Path(__file__).parent.parent.parent / "configs"
 
 @pytest.mark.parametrize("choice", ["auto", "bundled"])
 @pytest.mark.parametrize("fps", ["5", "10", "29.97"])
-def test_an_encoder_that_looks_ahead_gets_its_pictures(
+def test_an_encoder_that_looks_ahead_gets_its_images(
     run_cli: Run, tone_wav: Callable[..., Path], tmp_path: Path, ffmpeg: str, choice: str, fps: str
 ) -> None:
     config = tmp_path / "slow.yaml"
@@ -345,7 +345,7 @@ def test_an_encoder_that_looks_ahead_gets_its_pictures(
     options = ("--config", PRESETS / "quality.yaml", "--config", config, "--fps", fps, "--size", "64", "-q")
     done = run_cli("render", tone_wav(15.0), *options, "-o", "-")
     assert done.returncode == 0, done.stderr.decode()
-    assert len(read_pictures(ffmpeg, done.stdout, 64, 64)) == round(15 * float(fps))
+    assert len(read_frames(ffmpeg, done.stdout, 64, 64)) == round(15 * float(fps))
 
 
 def test_an_interrupted_video_does_not_replace_an_older_one(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -358,7 +358,7 @@ def test_an_interrupted_video_does_not_replace_an_older_one(long_wav: Path, tmp_
     assert child.returncode == 130
     assert said.decode().splitlines()[-1].endswith("→ talk.part1.mp4")
     assert old.read_bytes() == b"precious"
-    assert len(read_pictures(ffmpeg, tmp_path / "talk.part1.mp4", 128, 128)) > 0
+    assert len(read_frames(ffmpeg, tmp_path / "talk.part1.mp4", 128, 128)) > 0
 
 
 def test_sigterm_ends_properly_with_its_own_code(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -367,7 +367,7 @@ def test_sigterm_ends_properly_with_its_own_code(long_wav: Path, tmp_path: Path,
     child.send_signal(signal.SIGTERM)
     child.communicate(timeout=30)
     assert child.returncode == 143
-    assert len(read_pictures(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) > 0
 
 
 @pytest.mark.parametrize("delay_s", [0.03, 0.1, 0.2, 0.4])
@@ -424,7 +424,7 @@ def test_a_closed_standard_stream_does_no_harm(
     done = run_cli("render", speech, *SMALL, cwd=tmp_path, preexec_fn=lambda: os.close(fd))
     assert done.returncode == 0
     assert done.stdout == b""
-    assert len(read_pictures(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
+    assert len(read_frames(ffmpeg, tmp_path / "speech.mp4", 128, 128)) == 63
 
 
 def test_messages_never_enter_the_video(run_cli: Run, tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_voice_through_a_file_descriptor(run_cli: Run, speech: Path, ffmpeg: s
     for name in ("/dev/stdin", "/dev/fd/0"):
         done = run_cli("render", name, "-o", "-", *SMALL, input=speech.read_bytes())
         assert done.returncode == 0, done.stderr.decode()
-        assert len(read_pictures(ffmpeg, done.stdout, 128, 128)) == 63
+        assert len(read_frames(ffmpeg, done.stdout, 128, 128)) == 63
 
 
 @pytest.mark.parametrize("stats", ["speech.wav", "notes.txt", "mine.yaml"])

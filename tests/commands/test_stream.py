@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import tone
-from fixtures.media import describe, packet_times, read_pictures, read_sound, write_wav
+from fixtures.media import describe, packet_times, read_audio, read_frames, write_wav
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "96", "--block", "0.4")
@@ -37,22 +37,22 @@ def at_16_khz(duration_s: float) -> bytes:
     return (8_000 * np.sin(2 * np.pi * 440 * times)).astype("<i2").tobytes()
 
 
-def loudness(sound: np.ndarray, window: int = 960) -> np.ndarray:
+def loudness(audio: np.ndarray, window: int = 960) -> np.ndarray:
     """Root mean square of every 20 ms."""
-    whole = sound[: len(sound) // window * window, 0].reshape(-1, window).astype(float)
+    whole = audio[: len(audio) // window * window, 0].reshape(-1, window).astype(float)
     return np.sqrt((whole**2).mean(axis=1))
 
 
 def test_a_file_is_streamed_at_its_own_pace_and_whole(run_cli: Run, speech: Path, ffmpeg: str) -> None:
     done = run_cli("stream", "-i", speech, *SMALL)
     assert done.returncode == 0, done.stderr.decode()
-    assert len(read_pictures(ffmpeg, done.stdout, 96, 96)) == 63
+    assert len(read_frames(ffmpeg, done.stdout, 96, 96)) == 63
     assert done.stderr.decode().splitlines()[-1].startswith("63 frames, 2.5 s, latency ")
 
 
 def test_fragments_leave_with_every_frame(run_cli: Run, speech: Path) -> None:
     done = run_cli("stream", "-i", speech, *SMALL)
-    assert 63 <= done.stdout.count(b"moof") <= 63 + 150, "a picture each, and sound between"
+    assert 63 <= done.stdout.count(b"moof") <= 63 + 150, "a frame each, and audio between"
     assert b"mfra" not in done.stdout, "nobody remembers every fragment for an index at the end"
 
 
@@ -60,13 +60,13 @@ def test_without_pace_a_file_streams_as_it_is_rendered(run_cli: Run, speech: Pat
     done = run_cli("stream", "-i", speech, "--no-pace", "--size", "96")
     rendered = run_cli("render", speech, "-o", "-", "--size", "96")
     assert done.returncode == 0, done.stderr.decode()
-    streamed, expected = (read_pictures(ffmpeg, data, 96, 96) for data in (done.stdout, rendered.stdout))
+    streamed, expected = (read_frames(ffmpeg, data, 96, 96) for data in (done.stdout, rendered.stdout))
     assert np.array_equal(streamed, expected)
 
 
 def test_a_long_way_through_is_the_same_in_any_block(run_cli: Run, speech: Path, ffmpeg: str) -> None:
     calm = [run_cli("stream", "-i", speech, "--no-pace", "--size", "96", "--block", block) for block in ("0.2", "4")]
-    first, second = (read_pictures(ffmpeg, done.stdout, 96, 96).astype(int) for done in calm)
+    first, second = (read_frames(ffmpeg, done.stdout, 96, 96).astype(int) for done in calm)
     assert np.abs(first - second).max() <= 2, "the net's arithmetic, to the last bit of a float"
 
 
@@ -80,7 +80,7 @@ def test_raw_samples_of_any_kind(run_cli: Run, ffmpeg: str, name: str, rate_hz: 
     options = ("--input", "-", "--format", name, "--rate", rate_hz, "--channels", channels)
     done = run_cli("stream", *options, *SMALL, input=scaled[name].tobytes())
     assert done.returncode == 0, done.stderr.decode()
-    heard = read_sound(ffmpeg, done.stdout, channels)
+    heard = read_audio(ffmpeg, done.stdout, channels)
     loud = np.flatnonzero(loudness(heard) > 3_000)
     assert (loud[-1] - loud[0] + 1) * 0.02 == pytest.approx(1.5, abs=0.06)
     crossings = np.count_nonzero(np.diff(np.signbit(heard[loud[5] * 960 : loud[-5] * 960, 0].astype(int))))
@@ -107,12 +107,12 @@ def test_a_pause_on_stdin_is_live_silence_and_the_end_is_the_end(ffmpeg: str) ->
         child.stdout.close()
         child.stderr.close()  # type: ignore[union-attr]
     video = b"".join(out)
-    sound = read_sound(ffmpeg, video)
-    heard = np.pad(loudness(sound) > 1_000, 1)
+    audio = read_audio(ffmpeg, video)
+    heard = np.pad(loudness(audio) > 1_000, 1)
     runs = np.flatnonzero(np.diff(heard.astype(int))).reshape(-1, 2) * 0.02
     assert len(runs) == 3, "sentences, with silence between them"
-    assert (runs[:, 1] - runs[:, 0]).sum() == pytest.approx(2.4, abs=0.1), "all of the sound, once"
-    assert len(read_pictures(ffmpeg, video, 96, 96)) / 25 == pytest.approx(len(sound) / 48_000, abs=0.08)
+    assert (runs[:, 1] - runs[:, 0]).sum() == pytest.approx(2.4, abs=0.1), "all of the audio, once"
+    assert len(read_frames(ffmpeg, video, 96, 96)) / 25 == pytest.approx(len(audio) / 48_000, abs=0.08)
 
 
 def test_idle_before_the_voice_begins(ffmpeg: str) -> None:
@@ -125,8 +125,8 @@ def test_idle_before_the_voice_begins(ffmpeg: str) -> None:
         finally:
             child.kill()
             child.communicate()
-        assert len(read_pictures(ffmpeg, data, 96, 96)) == 30
-        assert not read_sound(ffmpeg, data, 2 if options != RAW else 1).any()
+        assert len(read_frames(ffmpeg, data, 96, 96)) == 30
+        assert not read_audio(ffmpeg, data, 2 if options != RAW else 1).any()
 
 
 def test_several_targets_from_one_encode(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
@@ -154,8 +154,8 @@ def test_several_targets_from_one_encode(run_cli: Run, speech: Path, tmp_path: P
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == (tmp_path / "take.mp4").read_bytes()
     assert b"mfra" in done.stdout[-100_000:], "a file has an index"
-    assert len(read_pictures(ffmpeg, done.stdout, 96, 96)) == 63
-    assert len(read_pictures(ffmpeg, tmp_path / "hls" / "index.m3u8", 96, 96)) == 63
+    assert len(read_frames(ffmpeg, done.stdout, 96, 96)) == 63
+    assert len(read_frames(ffmpeg, tmp_path / "hls" / "index.m3u8", 96, 96)) == 63
     (tmp_path / "udp.ts").write_bytes(b"".join(packets))
     assert {len(packet) for packet in packets} <= {188 * count for count in range(1, 8)}
     assert len(packet_times(ffmpeg, tmp_path / "udp.ts", "v")) == 63
@@ -206,8 +206,8 @@ def test_a_signal_delivers_what_is_in_flight(tmp_path: Path, ffmpeg: str, number
         child.kill()
         child.wait()
     assert b"stopping" in messages
-    pictures, sound = read_pictures(ffmpeg, tmp_path / "take.mp4", 96, 96), read_sound(ffmpeg, tmp_path / "take.mp4")
-    assert len(pictures) / 25 == pytest.approx(len(sound) / 48_000, abs=0.08)
+    images, audio = read_frames(ffmpeg, tmp_path / "take.mp4", 96, 96), read_audio(ffmpeg, tmp_path / "take.mp4")
+    assert len(images) / 25 == pytest.approx(len(audio) / 48_000, abs=0.08)
 
 
 def feed(child: subprocess.Popen[bytes], output: Path, at_least: int = 20_000) -> None:
@@ -232,7 +232,7 @@ def test_a_second_ctrl_c_aborts(tmp_path: Path, ffmpeg: str) -> None:
         child.kill()
         child.wait()
     assert child.returncode == 130
-    assert len(read_pictures(ffmpeg, tmp_path / "take.mp4", 96, 96)) > 0
+    assert len(read_frames(ffmpeg, tmp_path / "take.mp4", 96, 96)) > 0
 
 
 def test_a_player_that_is_closed_is_a_clean_end() -> None:
@@ -348,11 +348,11 @@ def test_a_closed_stdin_is_said(run_cli: Run) -> None:
 def test_an_empty_stdin_is_said(run_cli: Run, tmp_path: Path) -> None:
     done = run_cli("stream", *RAW, *SMALL, "-o", "take.mp4", "-q", stdin=subprocess.DEVNULL, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == b"musetalk: error: standard input holds no sound (pipe raw samples into it)\n"
+    assert done.stderr == b"musetalk: error: standard input holds no audio (pipe raw samples into it)\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_with_sound_of_other_kinds(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
+def test_a_file_with_audio_of_other_kinds(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
     stereo = write_wav(tmp_path / "stereo.wav", tone(1.0, 2)[::2], 24_000)
     done = run_cli("stream", "-i", stereo, *SMALL, "-o", "take.mp4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()

@@ -95,7 +95,7 @@ def test_chromium_plays_it_to_the_end(broadcast: Broadcast, tmp_path: Path) -> N
     times = [report["time"] for report in broadcast.reports]
     last = broadcast.reports[-1]
     assert last["errors"] == []
-    assert (last["width"], last["pictures"]) == (96, 100)
+    assert (last["width"], last["frames"]) == (96, 100)
     assert times == sorted(times)
     assert len(set(times)) > 5, "it advanced while the stream was being made"
     assert times[-1] == pytest.approx(4.0, abs=0.1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.media import read_pictures, read_sound, write_wav
+from fixtures.media import read_audio, read_frames, write_wav
 from fixtures.servers import PulseAudio, pulse_audio
 
 SMALL = ("--size", "96", "--block", "0.4")
@@ -27,7 +27,7 @@ def microphone() -> Iterator[PulseAudio]:
 
 
 @pytest.fixture
-def no_sound(tmp_path: Path) -> dict[str, str]:
+def no_audio(tmp_path: Path) -> dict[str, str]:
     """An environment in which no sound server answers."""
     return PulseAudio(tmp_path).environment
 
@@ -54,7 +54,7 @@ def babble(duration_s: float) -> np.ndarray:
 
 
 def place(heard: np.ndarray, said: np.ndarray) -> tuple[int, float]:
-    """Where in ``heard`` the sound lies, in samples, and how alike they are (correlation)."""
+    """Where in ``heard`` the audio lies, in samples, and how alike they are (correlation)."""
     size = 1 << int(np.ceil(np.log2(len(heard) + len(said))))
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size))
     at = int(np.argmax(np.fft.irfft(spectrum, size)[: len(heard)]))
@@ -77,11 +77,11 @@ def test_what_is_said_is_what_is_heard(microphone: PulseAudio, tmp_path: Path, f
         child.kill()
         child.wait()
     assert child.returncode == 130, messages.decode()
-    heard = read_sound(ffmpeg, tmp_path / "take.mp4")[:, 0].astype(float)
+    heard = read_audio(ffmpeg, tmp_path / "take.mp4")[:, 0].astype(float)
     _, alike = place(heard, said[:, 0].astype(float))
-    assert alike > 0.98, "the same sound, as AAC leaves it, without a gap"
-    num_pictures = len(read_pictures(ffmpeg, tmp_path / "take.mp4", 96, 96))
-    assert num_pictures / 25 == pytest.approx(len(heard) / 48_000, abs=0.08)
+    assert alike > 0.98, "the same audio, as AAC leaves it, without a gap"
+    num_frames = len(read_frames(ffmpeg, tmp_path / "take.mp4", 96, 96))
+    assert num_frames / 25 == pytest.approx(len(heard) / 48_000, abs=0.08)
 
 
 @PULSE
@@ -106,9 +106,9 @@ def test_a_microphone_that_goes_away_and_comes_back(microphone: PulseAudio, tmp_
     said_of_it = messages.decode()
     assert said_of_it.count("is gone: silence until it is back") == 1
     assert said_of_it.count("' is back") == 1
-    heard = read_sound(ffmpeg, take)[:, 0].astype(float)
+    heard = read_audio(ffmpeg, take)[:, 0].astype(float)
     assert place(heard, said[:, 0].astype(float))[1] > 0.98
-    assert len(read_pictures(ffmpeg, take, 96, 96)) / 25 == pytest.approx(len(heard) / 48_000, abs=0.08)
+    assert len(read_frames(ffmpeg, take, 96, 96)) / 25 == pytest.approx(len(heard) / 48_000, abs=0.08)
 
 
 @PULSE
@@ -124,7 +124,7 @@ def test_a_microphone_that_goes_away_may_end_the_stream(microphone: PulseAudio, 
         child.wait()
     assert child.returncode == 1
     assert b"is gone" in messages
-    assert len(read_pictures(ffmpeg, take, 96, 96)) > 0
+    assert len(read_frames(ffmpeg, take, 96, 96)) > 0
 
 
 @PULSE
@@ -148,8 +148,8 @@ def test_a_name_must_fit_one(microphone: PulseAudio, name: str, words: str, tmp_
 
 
 @PULSE
-def test_no_microphone_is_said(no_sound: dict[str, str], tmp_path: Path) -> None:
-    child = stream(no_sound, *SMALL, "-o", tmp_path / "take.mp4")
+def test_no_microphone_is_said(no_audio: dict[str, str], tmp_path: Path) -> None:
+    child = stream(no_audio, *SMALL, "-o", tmp_path / "take.mp4")
     _, messages = child.communicate(timeout=40)
     assert child.returncode == 1
     (line,) = messages.decode().splitlines()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.media import packet_times, read_pictures, read_sound
+from fixtures.media import packet_times, read_audio, read_frames
 from fixtures.servers import RtmpServer, rtmp_server, tls_front
 
 SMALL = ("--size", "96", "--block", "0.4")
@@ -74,11 +74,11 @@ def grown(path: Path, num_bytes: int) -> Callable[[], bool]:
 
 
 def assert_whole(ffmpeg: str, take: Path) -> int:
-    """The file beside a server that fails: every picture and all of the sound. Returns the number of pictures."""
+    """The file beside a server that fails: every frame and all of the audio. Returns the number of frames."""
     times = packet_times(ffmpeg, take, "v")
-    # The muxer moves everything but the first picture by the packet that the AAC encoder begins with.
-    assert np.abs(np.diff(times[1:]) - 0.04).max() < 1e-3, "no picture is missing"
-    assert len(times) / 25 == pytest.approx(len(read_sound(ffmpeg, take)) / 48_000, abs=0.08)
+    # The muxer moves everything but the first frame by the packet that the AAC encoder begins with.
+    assert np.abs(np.diff(times[1:]) - 0.04).max() < 1e-3, "no frame is missing"
+    assert len(times) / 25 == pytest.approx(len(read_audio(ffmpeg, take)) / 48_000, abs=0.08)
     return len(times)
 
 
@@ -110,7 +110,7 @@ def test_a_server_behind_tls(server: RtmpServer, sessions: Callable[..., Session
         session.end()
     received = server.recordings[-1]
     assert len(packet_times(ffmpeg, received, "v")) >= 25
-    assert len(read_sound(ffmpeg, received)) >= 48_000, "a second of it at least"
+    assert len(read_audio(ffmpeg, received)) >= 48_000, "a second of it at least"
 
 
 @NGINX
@@ -130,7 +130,7 @@ def test_a_server_that_is_killed_and_started_again(
     assert "talk" not in messages.replace("take", ""), "the stream's key is not shown"
     assert_whole(ffmpeg, take)
     server.kill()
-    assert len(read_pictures(ffmpeg, server.recordings[-1], 96, 96)) > 10
+    assert len(read_frames(ffmpeg, server.recordings[-1], 96, 96)) > 10
 
 
 @NGINX

@@ -20,7 +20,7 @@ from fixtures.fakes import (
     pipeline_settings,
     tone,
 )
-from fixtures.media import read_pictures, read_sound
+from fixtures.media import read_audio, read_frames
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
@@ -47,34 +47,34 @@ def build(
     return Pipeline(source, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
 
 
-def painted_numbers(pictures: np.ndarray) -> list[int]:
+def painted_numbers(images: np.ndarray) -> list[int]:
     """What the fake model painted into each frame's region."""
-    return [round(float(picture[18:22, 28:36].mean())) - 16 for picture in pictures]
+    return [round(float(image[18:22, 28:36].mean())) - 16 for image in images]
 
 
-def test_every_frame_in_order_and_the_whole_sound(ffmpeg: str) -> None:
-    sink, sound = MemorySink(), tone(5.3)
-    pipeline = build(ffmpeg, FakeSource(np.array_split(sound, 11)), FakeModel(delay_s=0.005), sink)
+def test_every_frame_in_order_and_the_whole_audio(ffmpeg: str) -> None:
+    sink, audio = MemorySink(), tone(5.3)
+    pipeline = build(ffmpeg, FakeSource(np.array_split(audio, 11)), FakeModel(delay_s=0.005), sink)
     run(pipeline)
     assert pipeline.error is None
     assert sink.is_final
-    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)
-    numbers = painted_numbers(pictures)
+    images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)
+    numbers = painted_numbers(images)
     assert len(numbers) == 133  # 5.3 s × 25 = 132.5, halves up
     assert np.abs(np.array(numbers) - np.arange(133)).max() <= 2  # what x264 leaves of it
-    heard = read_sound(ffmpeg, sink.data)[:, 0].astype(float)
-    assert len(sound) <= len(heard) <= len(sound) + 2 * 1024  # AAC rounds up to its packets, and begins with one
+    heard = read_audio(ffmpeg, sink.data)[:, 0].astype(float)
+    assert len(audio) <= len(heard) <= len(audio) + 2 * 1024  # AAC rounds up to its packets, and begins with one
     lag = 1024
-    assert np.corrcoef(heard[lag : lag + len(sound)], sound[: len(heard) - lag, 0])[0, 1] > 0.99
+    assert np.corrcoef(heard[lag : lag + len(audio)], audio[: len(heard) - lag, 0])[0, 1] > 0.99
 
 
 def test_only_the_region_is_touched(ffmpeg: str) -> None:
     sink = MemorySink()
     run(build(ffmpeg, FakeSource([tone(1.0)]), FakeModel(), sink))
-    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)[:, :HEIGHT].astype(int)
+    images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)[:, :HEIGHT].astype(int)
     outside = np.ones((HEIGHT, WIDTH), dtype=bool)
     outside[12:28, 20:44] = False  # the region and a rim, since x264 does not encode it exactly
-    assert np.abs(pictures[:, outside] - 60).max() <= 2
+    assert np.abs(images[:, outside] - 60).max() <= 2
 
 
 def test_a_moving_avatar_goes_forward_and_back_across_blocks(ffmpeg: str) -> None:
@@ -84,10 +84,10 @@ def test_a_moving_avatar_goes_forward_and_back_across_blocks(ffmpeg: str) -> Non
     there, back = list(range(40)), list(range(38, 0, -1))
     expected = (there + back + there + back)[:125]
     assert frames.asked == expected
-    pictures = read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)
-    shown = pictures[:, 36:44, 4:20].mean(axis=(1, 2))
+    images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)
+    shown = images[:, 36:44, 4:20].mean(axis=(1, 2))
     assert np.abs(shown - (60 + 4 * np.array(expected))).max() <= 2
-    assert np.abs(np.array(painted_numbers(pictures)) - np.arange(125)).max() <= 2
+    assert np.abs(np.array(painted_numbers(images)) - np.arange(125)).max() <= 2
     assert frames.is_closed
 
 
@@ -111,7 +111,7 @@ def test_the_number_of_workers_changes_nothing(ffmpeg: str, num_workers: int) ->
     for workers in (4, num_workers):
         sink = MemorySink()
         run(build(ffmpeg, FakeSource([tone(3.1)]), FakeModel(delay_s=0.003), sink, num_workers=workers))
-        outputs.append(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT))
+        outputs.append(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT))
     assert np.array_equal(*outputs)
 
 
@@ -119,7 +119,7 @@ def test_the_number_of_workers_changes_nothing(ffmpeg: str, num_workers: int) ->
 def test_other_frame_rates(ffmpeg: str, rate: Fraction) -> None:
     sink = MemorySink()
     run(build(ffmpeg, FakeSource([tone(4.7)]), FakeModel(rate), sink))
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == int(Fraction(47, 10) * rate + Fraction(1, 2))
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == int(Fraction(47, 10) * rate + Fraction(1, 2))
 
 
 def test_a_stage_that_breaks_is_named_and_everything_ends(ffmpeg: str) -> None:
@@ -149,7 +149,7 @@ def test_a_voice_that_breaks_off_is_delivered_up_to_there(ffmpeg: str) -> None:
     run(pipeline)
     assert isinstance(pipeline.error, SourceError)
     assert (sink.is_whole, sink.is_final) == (True, False)
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 65
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 65
 
 
 def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
@@ -164,7 +164,7 @@ def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
         pipeline.close()
     assert sink.is_whole
     assert not sink.is_final, "an older file must stay"
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
 
 
 def test_abort_ends_at_once(ffmpeg: str) -> None:

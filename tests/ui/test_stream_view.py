@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musetalk_cli.engine.live.latency import LatencyFigures
-from musetalk_cli.engine.live.live_pace import LiveFigures
+from musetalk_cli.engine.live.latency import LatencyStats
+from musetalk_cli.engine.live.live_pace import LiveStats
 from musetalk_cli.engine.live.overload import OverloadCounts
 from musetalk_cli.engine.outputs.targets import TargetHealth
 from musetalk_cli.engine.runtime.timing import Snapshot, StageTiming
@@ -27,8 +27,8 @@ STEPS = {"capture": (1000.0, 1900.0), "features": (8.0, 9.0), "model": (90.0, 11
 
 
 def snapshot(*, num_held: int = 0, lead_s: float = 0.4) -> Snapshot:
-    live = LiveFigures(
-        latency=LatencyFigures(1.23, 2.34, 1.25, 2.36, {**STEPS, "encode": (51.0, 90.0)}),
+    live = LiveStats(
+        latency=LatencyStats(1.23, 2.34, 1.25, 2.36, {**STEPS, "encode": (51.0, 90.0)}),
         delivered_fps=25.04,
         buffer_s=2.1,
         lead_s=lead_s,

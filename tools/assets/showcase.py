@@ -1,4 +1,4 @@
-"""Make README.md's moving picture, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
+"""Make README.md's moving image, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
 
 python -m tools.assets.showcase
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
-PICTURE = Path("docs/nora.webp")
+IMAGE = Path("docs/nora.webp")
 SHRINK = "fps=12.5,crop=iw*0.62:ih*0.72:iw*0.19:ih*0.08,scale=360:-2:flags=lanczos"
 
 
@@ -22,8 +22,8 @@ def main() -> None:
         render = [sys.executable, "-m", "musetalk_cli", "render", "examples/hello.wav", "-q", "-o", str(video)]
         subprocess.run([*render, "--config", "configs/quality.yaml"], check=True)
         webp = ["-vf", SHRINK, "-c:v", "libwebp_anim", "-loop", "0", "-quality", "60", "-compression_level", "6"]
-        subprocess.run([find_ffmpeg(), "-v", "error", "-y", "-i", str(video), "-an", *webp, str(PICTURE)], check=True)
-    print(f"{PICTURE}: {PICTURE.stat().st_size / 1e3:.0f} kB")
+        subprocess.run([find_ffmpeg(), "-v", "error", "-y", "-i", str(video), "-an", *webp, str(IMAGE)], check=True)
+    print(f"{IMAGE}: {IMAGE.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

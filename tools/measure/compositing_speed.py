@@ -1,9 +1,9 @@
-"""CPU of a frame from the network's picture to the finished video, ours and the way MuseTalk's own scripts go.
+"""CPU of a frame from the network's image to the finished video, ours and the way MuseTalk's own scripts go.
 
 python -m tools.measure.compositing_speed VIDEO --write
 
 Theirs, written here from its description: copy the whole frame, lay the face over it with Pillow, write a PNG, let one
-ffmpeg make a video of the PNGs and a second one encode it again beside the sound.
+ffmpeg make a video of the PNGs and a second one encode it again beside the audio.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     columns = [measure(make_scene(args.video, size, args.frames)) for size in SIZES]
     rows = [f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in columns) + " |" for name in columns[0]]
-    for avatar in ("picture", "video"):
+    for avatar in ("image", "video"):
         ratios = [column["theirs, together"] / column[f"ours, together, {avatar}"] for column in columns]
         rows.append(f"| **theirs ÷ ours, {avatar}** | " + " | ".join(f"**{ratio:.1f} ×**" for ratio in ratios) + " |")
     text = "\n".join([f"{date.today()}, {args.frames} frames.\n", HEAD, "|---" * (len(SIZES) + 1) + "|", *rows])
@@ -82,7 +82,7 @@ def make_scene(video: Path, size: tuple[int, int], count: int) -> Scene:
     """The video's frames filled to ``size``, a face in the middle; painted faces are the video's own, a frame late."""
     width, height = size
     with closing(VideoFile(video, find_ffmpeg(), Cut(Fraction(FPS), max_seconds=count / FPS))) as source:
-        frames = [_fill(i420_to_bgr(picture), width, height) for picture in source][:count]
+        frames = [_fill(i420_to_bgr(image), width, height) for image in source][:count]
     half_height, half_width = int(height * FACE_SHARE / 2), int(height * FACE_SHARE * 0.4)
     x, y = width // 2, height // 2
     box = Box(x - half_width, y - half_height, x + half_width, y + half_height)
@@ -98,12 +98,12 @@ def measure(scene: Scene) -> dict[str, float]:
     count = len(scene.frames)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sound = write_sound(folder / "sound.wav", count)
-        steps = {**measure_theirs(scene, folder, sound), **measure_ours(scene, sound)}
+        audio = write_audio(folder / "audio.wav", count)
+        steps = {**measure_theirs(scene, folder, audio), **measure_ours(scene, audio)}
     return {name: seconds / count * 1e3 for name, seconds in steps.items()}
 
 
-def measure_theirs(scene: Scene, folder: Path, sound: Path) -> dict[str, float]:
+def measure_theirs(scene: Scene, folder: Path, audio: Path) -> dict[str, float]:
     mask = Image.fromarray(scene.mask)
     blend_s = png_s = 0.0
     for index, (frame, face) in enumerate(zip(scene.frames, scene.faces, strict=True)):
@@ -112,10 +112,10 @@ def measure_theirs(scene: Scene, folder: Path, sound: Path) -> dict[str, float]:
         path = str(folder / f"{index:08d}.png")
         png_s += timed(lambda path=path, made=made: cv2.imwrite(path, made))[1]
     ffmpeg = [find_ffmpeg(), "-y", "-v", "error"]
-    pictures = ["-r", str(FPS), "-f", "image2", "-i", str(folder / "%08d.png")]
+    images = ["-r", str(FPS), "-f", "image2", "-i", str(folder / "%08d.png")]
     silent, final = folder / "silent.mp4", folder / "final.mp4"
-    first = [*ffmpeg, *pictures, "-vcodec", "libx264", "-vf", "format=yuv420p", "-crf", "18", str(silent)]
-    second = [*ffmpeg, "-i", str(sound), "-i", str(silent), str(final)]
+    first = [*ffmpeg, *images, "-vcodec", "libx264", "-vf", "format=yuv420p", "-crf", "18", str(silent)]
+    second = [*ffmpeg, "-i", str(audio), "-i", str(silent), str(final)]
     first_s = timed(lambda: subprocess.run(first, check=True))[1]
     second_s = timed(lambda: subprocess.run(second, check=True))[1]
     return {
@@ -127,28 +127,28 @@ def measure_theirs(scene: Scene, folder: Path, sound: Path) -> dict[str, float]:
     }
 
 
-def measure_ours(scene: Scene, sound: Path) -> dict[str, float]:
+def measure_ours(scene: Scene, audio: Path) -> dict[str, float]:
     placement = Placement(scene.box, scene.box_mask)
     copy_s = read_s = place_s = write_s = 0.0
-    pictures: list[ByteArray] = []
+    images: list[ByteArray] = []
     for frame, face in zip(scene.frames, scene.faces, strict=True):
         data = encode_frame(planes_to_i420(bgr_to_planes(frame)))
-        picture, spent_s = timed(lambda data=data: decode(data))
+        image, spent_s = timed(lambda data=data: decode(data))
         read_s += spent_s
-        copy_s += timed(picture.copy)[1]
+        copy_s += timed(image.copy)[1]
         made, spent_s = timed(lambda face=face: placement.place(face))
         place_s += spent_s
         placed = Face(made.region, made.planes, made.mask)
-        write_s += timed(lambda picture=picture, placed=placed: write_face(picture, placed))[1]
-        pictures.append(picture)
-    encode_s = timed(lambda: encode(pictures, sound))[1]
+        write_s += timed(lambda image=image, placed=placed: write_face(image, placed))[1]
+        images.append(image)
+    encode_s = timed(lambda: encode(images, audio))[1]
     return {
-        "ours: copy a picture's frame": copy_s,
+        "ours: copy an image's frame": copy_s,
         "ours: or read a video's": read_s,
         "ours: resize, colours": place_s,
         "ours: blend into I420": write_s,
         "ours: pipe and encode": encode_s,
-        "ours, together, picture": copy_s + place_s + write_s + encode_s,
+        "ours, together, image": copy_s + place_s + write_s + encode_s,
         "ours, together, video": read_s + place_s + write_s + encode_s,
     }
 
@@ -170,27 +170,27 @@ def decode(data: bytes) -> ByteArray:
     return sheet_to_i420(as_bytes(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)))
 
 
-def encode(pictures: Sequence[ByteArray], sound: Path) -> None:
+def encode(images: Sequence[ByteArray], audio: Path) -> None:
     """With the default settings."""
-    width, height = pictures[0].shape[1], pictures[0].shape[0] * 2 // 3
+    width, height = images[0].shape[1], images[0].shape[0] * 2 // 3
     settings = EncoderSettings(width, height, Fraction(FPS), 1, "ultrafast", "zerolatency", 23, None, 128, 1.0)
     names = {"vcodec": "c:v", "video_bitrate": "b:v"}
     options = [
         word for key, value in video_options(settings).items() for word in (f"-{names.get(key, key)}", str(value))
     ]
     raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(FPS), "-i", "pipe:0"]
-    command = [find_ffmpeg(), "-v", "error", *raw, "-i", str(sound), *options, "-c:a", "aac", "-f", "mp4"]
+    command = [find_ffmpeg(), "-v", "error", *raw, "-i", str(audio), *options, "-c:a", "aac", "-f", "mp4"]
     command += ["-movflags", "frag_keyframe+empty_moov", "pipe:1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
         assert child.stdin is not None
-        for picture in pictures:
-            child.stdin.write(picture.data)
+        for image in images:
+            child.stdin.write(image.data)
         child.stdin.close()
     if child.returncode:
         raise SystemExit("ffmpeg failed")
 
 
-def write_sound(path: Path, count: int) -> Path:
+def write_audio(path: Path, count: int) -> Path:
     samples = np.random.default_rng(0).normal(0, 1000, 48_000 * count // FPS).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -212,11 +212,11 @@ def _spent_s() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _fill(picture: ByteArray, width: int, height: int) -> ByteArray:
+def _fill(image: ByteArray, width: int, height: int) -> ByteArray:
     """Scaled until it fills the frame, its middle."""
-    factor = max(width / picture.shape[1], height / picture.shape[0])
-    size = max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor))
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    factor = max(width / image.shape[1], height / image.shape[0])
+    size = max(width, round(image.shape[1] * factor)), max(height, round(image.shape[0] * factor))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return as_bytes(np.ascontiguousarray(scaled[top : top + height, left : left + width]))
 

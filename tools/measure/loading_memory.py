@@ -1,6 +1,6 @@
 """Measures what loading MuseTalk takes: ``python -m tools.measure.loading_memory [--write]``.
 
-Official files of full size are written to a temporary folder (4 GB), with weights by lot, and loaded on the CPU, each
+Official files of full size are written to a temporary folder (4 GB), with random weights, and loaded on the CPU, each
 time by a process of its own. Linux only.
 """
 

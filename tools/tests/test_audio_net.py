@@ -101,7 +101,7 @@ def test_loss_counts_missed_closures_and_shut_vowels() -> None:
 
 
 @pytest.mark.needs("espeak-ng")
-def test_takes_come_in_versions_that_differ_in_sound_alone() -> None:
+def test_takes_come_in_versions_that_differ_in_audio_alone() -> None:
     """In a process of its own because espeak-ng keeps global state."""
     code = """
 import numpy as np

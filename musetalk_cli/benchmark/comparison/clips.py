@@ -1,4 +1,4 @@
-"""The way through files: for every block a WAV, a PNG per frame, a silent video of these, then a pass for the sound."""
+"""The variant through files: for every block a WAV, a PNG per frame, a silent video of these, then a pass for the audio."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from musetalk_cli.benchmark.comparison.feed import Arrivals
+from musetalk_cli.benchmark.comparison.feed import ArrivalSink
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
 from musetalk_cli.engine.video.encoder import DEPTH_BATCHES, EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
 
@@ -37,7 +37,7 @@ class ClipOutput:
     ffmpeg: str
     settings: EncoderSettings
     folder: Path
-    arrivals: Arrivals
+    arrivals: ArrivalSink
     block_ends: Sequence[int]
     is_quick: bool
     has_thread: bool
@@ -88,24 +88,24 @@ class ClipWriter:
             self._take(batch)
 
     def _take(self, batch: FrameBatch) -> None:
-        """Write a batch's pictures; with the block's last one, make its clip."""
-        for picture in batch.pictures:
-            self._clip.num_pictures += 1
-            write_png(self._output.folder / f"{self._clip.num_pictures:08d}.png", picture)
-        self._clip.sounds.append(batch.sound)
-        self.num_frames += len(batch.pictures)
+        """Write a batch's frames; with the block's last one, make its clip."""
+        for image in batch.images:
+            self._clip.num_written += 1
+            write_png(self._output.folder / f"{self._clip.num_written:08d}.png", image)
+        self._clip.audio_blocks.append(batch.audio)
+        self.num_frames += len(batch.images)
         if self._ends and self.num_frames >= self._ends[0]:
             self._ends.pop(0)
             self._make_clip()
 
     def _make_clip(self) -> None:
         folder, clip = self._output.folder, self._clip
-        sound, silent, whole = folder / "sound.wav", folder / "silent.mp4", folder / "clip.mp4"
-        write_wav(sound, np.concatenate(clip.sounds))
+        audio, silent, whole = folder / "audio.wav", folder / "silent.mp4", folder / "clip.mp4"
+        write_wav(audio, np.concatenate(clip.audio_blocks))
         self._run(build_silent_args(self._output, silent))
-        self._run(build_mux_args(self._output, silent, sound, whole))
+        self._run(build_mux_args(self._output, silent, audio, whole))
         data = whole.read_bytes()
-        self._output.arrivals.take_clip(data, clip.num_pictures)
+        self._output.arrivals.take_clip(data, clip.num_written)
         self.num_bytes += len(data)
         for path in folder.iterdir():
             path.unlink()
@@ -134,42 +134,42 @@ class ClipWriter:
 class _Clip:
     """What the folder holds of the clip that is being made."""
 
-    num_pictures: int = 0
-    sounds: list[SoundArray] = field(default_factory=list)
+    num_written: int = 0
+    audio_blocks: list[AudioArray] = field(default_factory=list)
 
 
-def write_png(path: Path, picture: ByteArray) -> None:
-    """A planar I420 picture as a PNG, as fast as OpenCV does it. Raises EncoderError."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420)):
+def write_png(path: Path, image: ByteArray) -> None:
+    """A planar I420 frame as a PNG, as fast as OpenCV does it. Raises EncoderError."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420)):
         raise EncoderError(f"cannot write {path}", hint="is the disk full?")
 
 
-def write_wav(path: Path, sound: SoundArray) -> None:
+def write_wav(path: Path, audio: AudioArray) -> None:
     """int16 (n, channels) at 48 kHz."""
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(sound.shape[1])
-        file.setsampwidth(sound.itemsize)
-        file.setframerate(SOUND_RATE_HZ)
-        file.writeframes(np.ascontiguousarray(sound).tobytes())
+        file.setnchannels(audio.shape[1])
+        file.setsampwidth(audio.itemsize)
+        file.setframerate(AUDIO_RATE_HZ)
+        file.writeframes(np.ascontiguousarray(audio).tobytes())
 
 
 def build_silent_args(output: ClipOutput, silent: Path) -> list[str]:
-    """The first pass: pictures → a silent video."""
+    """The first pass: frames → a silent video."""
     import ffmpeg as builder
 
     rate = output.settings.frame_rate
-    pictures = builder.input(
+    images = builder.input(
         str(output.folder / "%08d.png"), f="image2", framerate=f"{rate.numerator}/{rate.denominator}"
     )
     options = video_options(output.settings) if output.is_quick else PLAIN_OPTIONS
-    return _compile(output, builder.output(pictures, str(silent), **options))
+    return _compile(output, builder.output(images, str(silent), **options))
 
 
-def build_mux_args(output: ClipOutput, silent: Path, sound: Path, whole: Path) -> list[str]:
-    """The second pass: silent video and sound → the clip, its video encoded once more."""
+def build_mux_args(output: ClipOutput, silent: Path, audio: Path, whole: Path) -> list[str]:
+    """The second pass: silent video and audio → the clip, its video encoded once more."""
     import ffmpeg as builder
 
-    video, voice = builder.input(str(silent)), builder.input(str(sound))
+    video, voice = builder.input(str(silent)), builder.input(str(audio))
     options = video_options(output.settings) if output.is_quick else {}
     return _compile(output, builder.output(video.video, voice.audio, str(whole), **options))
 

@@ -1,4 +1,4 @@
-"""A voice that comes as fast as it is taken, or in real time; and when its pictures have left."""
+"""A voice that comes as fast as it is taken, or in real time; and when its frames have left."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 # As a microphone gives it; and the most that is given at once, shorter than any block.
-PIECE_SAMPLES = SOUND_RATE_HZ // 50
+PIECE_SAMPLES = AUDIO_RATE_HZ // 50
 MOST_SAMPLES = 5 * PIECE_SAMPLES
 
 
@@ -23,10 +23,10 @@ class Feed:
 
     num_channels = 1
 
-    def __init__(self, sound: SoundArray, *, is_live: bool = False) -> None:
-        self.duration_s: float | None = len(sound) / SOUND_RATE_HZ
+    def __init__(self, audio: AudioArray, *, is_live: bool = False) -> None:
+        self.duration_s: float | None = len(audio) / AUDIO_RATE_HZ
         self.started_at: float | None = None  # time.perf_counter() of the first read
-        self._sound = sound
+        self._audio = audio
         self._is_live = is_live
         self._position = 0
         self._stopped = threading.Event()
@@ -34,17 +34,17 @@ class Feed:
     def open(self) -> None:
         pass
 
-    def read(self) -> SoundArray | None:
+    def read(self) -> AudioArray | None:
         if self.started_at is None:
             self.started_at = time.perf_counter()
         start = self._position
-        wanted = min(start + PIECE_SAMPLES, len(self._sound))
+        wanted = min(start + PIECE_SAMPLES, len(self._audio))
         while not self._stopped.is_set() and self._count_there() < wanted:
-            self._stopped.wait(wanted / SOUND_RATE_HZ - (time.perf_counter() - self.started_at))
-        if self._stopped.is_set() or start == len(self._sound):
+            self._stopped.wait(wanted / AUDIO_RATE_HZ - (time.perf_counter() - self.started_at))
+        if self._stopped.is_set() or start == len(self._audio):
             return None
         self._position = min(self._count_there(), start + MOST_SAMPLES)
-        return self._sound[start : self._position]
+        return self._audio[start : self._position]
 
     def stop(self) -> None:
         self._stopped.set()
@@ -55,23 +55,23 @@ class Feed:
     def _count_there(self) -> int:
         """How many samples have come, in whole pieces but for the last."""
         if not self._is_live or self.started_at is None:
-            return len(self._sound)
-        num_come = int((time.perf_counter() - self.started_at) * SOUND_RATE_HZ)
-        return len(self._sound) if num_come >= len(self._sound) else num_come // PIECE_SAMPLES * PIECE_SAMPLES
+            return len(self._audio)
+        num_come = int((time.perf_counter() - self.started_at) * AUDIO_RATE_HZ)
+        return len(self._audio) if num_come >= len(self._audio) else num_come // PIECE_SAMPLES * PIECE_SAMPLES
 
 
-class Arrivals:
-    """Sink that notes when each picture's bytes came, and drops them, or keeps them if it ``keeps``.
+class ArrivalSink:
+    """Sink that notes when each frame's bytes came, and drops them, or keeps them if it ``keeps``.
 
-    ``block_ends`` (frames, ascending) has it hand pictures on block by block: they count as come when their block is
-    whole, which the last ``num_late`` pictures of a block are not waited for.
+    ``block_ends`` (frames, ascending) has it hand frames on block by block: they count as come when their block is
+    whole, which the last ``num_late`` frames of a block are not waited for.
     """
 
     name = "the bench"
     where = None
 
     def __init__(self, block_ends: Sequence[int] | None, num_late: int, *, keeps: bool = False) -> None:
-        self.times: list[float] = []  # time.perf_counter() of every picture, in order
+        self.times: list[float] = []  # time.perf_counter() of every frame, in order
         self.last_at = 0.0  # and of the last byte
         self._stream = bytearray()
         self._clips: list[bytes] = []
@@ -87,14 +87,14 @@ class Arrivals:
         if self._keeps:
             self._stream += data
         for piece in self._splitter.feed(data):
-            self._note(piece.num_pictures)
+            self._note(piece.num_frames)
 
-    def take_clip(self, data: bytes, num_pictures: int) -> None:
+    def take_clip(self, data: bytes, num_frames: int) -> None:
         """A whole MP4 of its own."""
         self.last_at = time.perf_counter()
         if self._keeps:
             self._clips.append(data)
-        self._note(num_pictures)
+        self._note(num_frames)
 
     @property
     def videos(self) -> tuple[bytes, ...]:
@@ -107,8 +107,8 @@ class Arrivals:
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         pass
 
-    def _note(self, num_pictures: int) -> None:
-        self._num_made += num_pictures
+    def _note(self, num_frames: int) -> None:
+        self._num_made += num_frames
         self.times += [time.perf_counter()] * (self._num_whole() - len(self.times))
 
     def _num_whole(self) -> int:

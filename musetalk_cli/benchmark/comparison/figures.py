@@ -14,10 +14,10 @@ LEAST_LIVE_SPEED = 0.1
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one way. ``speed``: media seconds a wall second; ``cpu_s``: CPU seconds a media second.
+    """One round of one variant. ``speed``: media seconds a wall second; ``cpu_s``: CPU seconds a media second.
 
     ``first_s`` and ``last_s``: from the arrival of a block's last sample to the bytes of its first and of its last
-    picture; ``delay_s``: the longest that a picture of the block left behind the sound with which it begins. None where
+    frame; ``delay_s``: the longest that a frame of the block left behind the audio with which it begins. None where
     no live run was made.
     """
 
@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One way: its figures, and how many times better ours is in the same round.
+    """One variant: its figures, and how many times better ours is in the same round.
 
     ``label``: what is done instead. ``reason``: why there are no figures; else empty. Figures of
     latency are None where there was no live run, and gains in our own row.
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was compared: ``width`` × ``height`` pixels, ``workers`` threads, ``block_s`` and ``seconds`` of sound."""
+    """What was compared: ``width`` × ``height`` pixels, ``workers`` threads, ``block_s`` and ``seconds`` of audio."""
 
     model: str
     avatar: str
@@ -92,7 +92,7 @@ class Comparison:
 
 
 def make_row(key: str, label: str, samples: Sequence[Sample], ours: Sequence[Sample]) -> Row:
-    """A row from a way's rounds and ours, in the same order."""
+    """A row from a variant's rounds and ours, in the same order."""
     pairs = list(zip(samples, ours, strict=True))
     is_ours = key == "ours"
     return Row(

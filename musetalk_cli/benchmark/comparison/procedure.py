@@ -13,20 +13,20 @@ from musetalk_cli.app.avatar_library import choose_avatar
 from musetalk_cli.app.live_assembly import live_encoder_settings
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
-from musetalk_cli.benchmark.comparison.variants import LABELS, WAYS, Way
+from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
 from musetalk_cli.benchmark.setup.workload import speech
 from musetalk_cli.config import Config
 from musetalk_cli.errors import ModelError
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
-    from musetalk_cli.benchmark.comparison.runner import Rig
+    from musetalk_cli.benchmark.comparison.runner import ComparisonRunner
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
 
 Tell = Callable[[str], None]
 
-# What every way makes before it counts, at most: the first call of everything is slow.
+# What every variant makes before it counts, at most: the first call of everything is slow.
 WARM_UP_S = 1.0
 
 
@@ -40,36 +40,40 @@ class _Precision:
 
 
 def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tell) -> Comparison:
-    """Measure the model called ``name`` (see ``choose_model``) in every way, ``rounds`` times in turns.
+    """Measure the model called ``name`` (see ``choose_model``) in every variant, ``rounds`` times in turns.
 
-    Throughput: the video of ``seconds`` of sound that is there at once, from before the encoder's start to the last
+    Throughput: the video of ``seconds`` of audio that is there at once, from before the encoder's start to the last
     byte. Latency: two blocks in real time, the first of which is looked at, so that it finds the machine idle; the
-    second is there because encoders and containers hold pictures back until something follows. Ways that are
+    second is there because encoders and containers hold frames back until something follows. Ways that are
     slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
     """
     gc.enable()  # see __main__.py
-    with _opened_rig(config, name, tell) as (rig, precision):
-        ways = {key: way for key, way in WAYS.items() if key != "precision" or precision.full_model}
-        speeds = {key: _measure_speed(rig, way, min(seconds, WARM_UP_S)).speed for key, way in ways.items()}
-        wait = _describe_wait(rig, speeds, seconds, rounds)
-        tell(f"comparing {len(ways)} ways in {rounds} round{'s' * (rounds > 1)}: {wait}")
-        samples: dict[str, list[Sample]] = {key: [] for key in ways}
+    with _opened_runner(config, name, tell) as (runner, precision):
+        variants = {key: variant for key, variant in VARIANTS.items() if key != "precision" or precision.full_model}
+        speeds = {
+            key: _measure_speed(runner, variant, min(seconds, WARM_UP_S)).speed for key, variant in variants.items()
+        }
+        wait = _describe_wait(runner, speeds, seconds, rounds)
+        tell(f"comparing {len(variants)} variants in {rounds} round{'s' * (rounds > 1)}: {wait}")
+        samples: dict[str, list[Sample]] = {key: [] for key in variants}
         for number in range(rounds):
-            for key in _turned(list(ways), number):
+            for key in _turned(list(variants), number):
                 tell(f"round {number + 1} of {rounds}: {key}")
-                samples[key].append(_measure(rig, ways[key], seconds, number, is_live=speeds[key] >= LEAST_LIVE_SPEED))
+                samples[key].append(
+                    _measure(runner, variants[key], seconds, number, is_live=speeds[key] >= LEAST_LIVE_SPEED)
+                )
         rows = [
             make_row(key, _label(key, config, precision), samples[key], samples["ours"])
             if key in samples
             else Row(key, _label(key, config, precision), reason=precision.reason)
-            for key in WAYS
+            for key in VARIANTS
         ]
-        return Comparison(_describe(config, rig, seconds, rounds), tuple(rows))
+        return Comparison(_describe(config, runner, seconds, rounds), tuple(rows))
 
 
 @contextmanager
-def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _Precision]]:
-    from musetalk_cli.benchmark.comparison.runner import Rig
+def _opened_runner(config: Config, name: str, tell: Tell) -> Iterator[tuple[ComparisonRunner, _Precision]]:
+    from musetalk_cli.benchmark.comparison.runner import ComparisonRunner
     from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
     from musetalk_cli.engine.video.encoder_choice import CODECS
 
@@ -79,7 +83,7 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
         leaving.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)
         precision = _find_precision(config, name, chosen, avatar)
-        rig = Rig(
+        runner = ComparisonRunner(
             ffmpeg=find_ffmpeg(config.ffmpeg),
             model=model,
             full_model=precision.full_model,
@@ -87,12 +91,12 @@ def _opened_rig(config: Config, name: str, tell: Tell) -> Iterator[tuple[Rig, _P
             encoder=live_encoder_settings(config, chosen, num_channels=1, codec=CODECS["x264"]),
             settings=pipeline_settings(config, name),
         )
-        yield rig, precision
+        yield runner, precision
 
 
 def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar) -> _Precision:
     if name == "warp":
-        return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either way")
+        return _Precision("half precision", None, "warp runs on the CPU, where it computes in fp32 either variant")
     from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES, choose_precisions
 
     ours = choose_precisions(config.device, config.precision)[0]
@@ -107,23 +111,23 @@ def _find_precision(config: Config, name: str, chosen: ChosenAvatar, avatar: Ava
     return _Precision(used, full, "")
 
 
-def _measure(rig: Rig, way: Way, seconds: float, number: int, *, is_live: bool) -> Sample:
-    """One way in round ``number``, which also draws its pieces."""
-    sample = _measure_speed(rig, way, seconds, number)
-    return _add_latency(sample, rig, way, number) if is_live else sample
+def _measure(runner: ComparisonRunner, variant: Variant, seconds: float, number: int, *, is_live: bool) -> Sample:
+    """One variant in round ``number``, which also draws its pieces."""
+    sample = _measure_speed(runner, variant, seconds, number)
+    return _add_latency(sample, runner, variant, number) if is_live else sample
 
 
-def _measure_speed(rig: Rig, way: Way, seconds: float, number: int = 0) -> Sample:
-    run = rig.run(way, speech(seconds), piece_seed=number)
+def _measure_speed(runner: ComparisonRunner, variant: Variant, seconds: float, number: int = 0) -> Sample:
+    run = runner.run(variant, speech(seconds), piece_seed=number)
     return Sample(speed=seconds / run.wall_s, cpu_s=run.cpu_s / seconds)
 
 
-def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
+def _add_latency(sample: Sample, runner: ComparisonRunner, variant: Variant, number: int) -> Sample:
     from musetalk_cli.engine.video.encoder import NUM_LATE
 
-    block_s, rate = rig.settings.block_s, float(rig.settings.frame_rate)
-    run = rig.run(way, speech(_live_s(rig)), is_live=True, piece_seed=number)
-    times_s = run.frame_times_s[: rig.frames_in(block_s)]
+    block_s, rate = runner.settings.block_s, float(runner.settings.frame_rate)
+    run = runner.run(variant, speech(_live_s(runner)), is_live=True, piece_seed=number)
+    times_s = run.frame_times_s[: runner.frames_in(block_s)]
     return replace(
         sample,
         first_s=times_s[0] - block_s,
@@ -132,8 +136,8 @@ def _add_latency(sample: Sample, rig: Rig, way: Way, number: int) -> Sample:
     )
 
 
-def _live_s(rig: Rig) -> float:
-    return 2 * rig.settings.block_s + rig.model.after_s
+def _live_s(runner: ComparisonRunner) -> float:
+    return 2 * runner.settings.block_s + runner.model.after_s
 
 
 def _turned(keys: list[str], by: int) -> list[str]:
@@ -142,17 +146,17 @@ def _turned(keys: list[str], by: int) -> list[str]:
     return keys[by:] + keys[:by]
 
 
-def _describe(config: Config, rig: Rig, seconds: float, rounds: int) -> Conditions:
+def _describe(config: Config, runner: ComparisonRunner, seconds: float, rounds: int) -> Conditions:
     return Conditions(
-        model=rig.model.name,
+        model=runner.model.name,
         avatar=config.avatar,
-        width=rig.encoder.width,
-        height=rig.encoder.height,
-        fps=float(rig.settings.frame_rate),
-        block_s=rig.settings.block_s,
-        look_ahead_s=rig.model.after_s,
-        workers=rig.settings.num_workers,
-        batch_size=rig.settings.batch_size,
+        width=runner.encoder.width,
+        height=runner.encoder.height,
+        fps=float(runner.settings.frame_rate),
+        block_s=runner.settings.block_s,
+        look_ahead_s=runner.model.after_s,
+        workers=runner.settings.num_workers,
+        batch_size=runner.settings.batch_size,
         cores=count_cores(),
         seconds=seconds,
         rounds=rounds,
@@ -169,9 +173,9 @@ def _label(key: str, config: Config, precision: _Precision) -> str:
     )
 
 
-def _describe_wait(rig: Rig, speeds: dict[str, float], seconds: float, rounds: int) -> str:
+def _describe_wait(runner: ComparisonRunner, speeds: dict[str, float], seconds: float, rounds: int) -> str:
     """How long all of it is going to take, from the speed of the warm-up."""
     at_once_s = sum(seconds / speed for speed in speeds.values())
-    live_s = sum(_live_s(rig) / min(1.0, speed) for speed in speeds.values() if speed >= LEAST_LIVE_SPEED)
+    live_s = sum(_live_s(runner) / min(1.0, speed) for speed in speeds.values() if speed >= LEAST_LIVE_SPEED)
     wait_s = rounds * (at_once_s + live_s)
     return f"about {wait_s:.0f} s" if wait_s < 90 else f"about {wait_s / 60:.0f} minutes"

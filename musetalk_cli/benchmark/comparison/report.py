@@ -33,14 +33,14 @@ def _describe_conditions(comparison: Comparison) -> list[str]:
         f"blocks of {given.block_s:g} s, look-ahead {given.look_ahead_s:g} s, batches of {given.batch_size}; "
         f"{given.workers} workers, {given.cores} cores",
         f"{given.rounds} round{'s' * (given.rounds > 1)} in turns; medians (lowest–highest). "
-        f"Speed: {given.seconds:g} s of sound at once. Latency: two blocks in real time.",
+        f"Speed: {given.seconds:g} s of audio at once. Latency: two blocks in real time.",
     ]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
     heads = [
         ["switched off", "speed,", "ours is", "CPU,", "first", "last", "ours is", "delay,"],
-        ["", "× real", "× faster", "s per s", "picture, s", "picture, s", "× sooner", "s"],
+        ["", "× real", "× faster", "s per s", "frame, s", "frame, s", "× sooner", "s"],
     ]
     cells = [*heads, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells if len(line) > 2) for column in range(len(heads[0]))]
@@ -74,10 +74,10 @@ def _cells(row: Row) -> list[str]:
 def _legend(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     lines = {row.key: row.label for row in rows if row.key != "ours"}
-    lines["picture"] = "from a block's last sample to the bytes of its first and of its last picture"
+    lines["frame"] = "from a block's last sample to the bytes of its first and of its last frame"
     if any(row.first_s and row.first_s.median < 0 for row in rows):
-        lines["picture"] += "; negative: before it"
-    lines["delay"] = "the longest that a picture of the block left behind its sound: what a player has to wait"
+        lines["frame"] += "; negative: before it"
+    lines["delay"] = "the longest that a frame of the block left behind its audio: what a player has to wait"
     if any(row.falls_behind for row in rows):
         lines["+"] = "slower than real time: so long for one block on an idle machine, and ever longer in a stream"
     width = max(map(len, lines))
@@ -91,7 +91,7 @@ def conclude(comparison: Comparison) -> list[str]:
         _judge_speed(comparison.row("ours"), comparison.row("all")),
         *_judge_latency(comparison.row("ours"), comparison.row("all but blocks"), comparison.row("all")),
         *_rank("Throughput", singles, lambda row: row.speed_gain),
-        *_rank("The last picture's latency", singles, lambda row: row.last_gain),
+        *_rank("The last frame's latency", singles, lambda row: row.last_gain),
     ]
 
 
@@ -113,7 +113,7 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
         low, high = CLAIMED_CUT
         verdict = _verdict(_cut(same_blocks.last_s, ours.last_s), low, high, least=0.0)
         lines += [
-            f"Latency of the same block, last sample to last picture: {_change(same_blocks.last_s, ours.last_s)}. "
+            f"Latency of the same block, last sample to last frame: {_change(same_blocks.last_s, ours.last_s)}. "
             f"Claimed {low * 100:.0f}–{high * 100:.0f} % less: {verdict}.",
             f"With the block itself, as a player has it (delay): {_change(same_blocks.delay_s, ours.delay_s)}.",
         ]
@@ -123,7 +123,7 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
             lines.append(f"In the row '{row.key}', a live stream gets {growth_s:.1f} s later every second.")
     if pieces.delay_s and pieces.delay_s.median < ours.delay_s.median:
         lines.append(
-            f"Pieces have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "
+            f"Fragments have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "
             "blocks are for a mouth that hears its context, which is not measured here."
         )
     return lines

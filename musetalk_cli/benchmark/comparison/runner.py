@@ -1,4 +1,4 @@
-"""One video made in one way: the same engine with some of its parts exchanged."""
+"""One video made in one variant: the same engine with some of its parts exchanged."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import cv2
 
 from musetalk_cli.benchmark.comparison.clips import ClipOutput
-from musetalk_cli.benchmark.comparison.feed import Arrivals, Feed
+from musetalk_cli.benchmark.comparison.feed import ArrivalSink, Feed
 from musetalk_cli.benchmark.comparison.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
-from musetalk_cli.benchmark.comparison.variants import Way
+from musetalk_cli.benchmark.comparison.variants import Variant
 from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, frame_at
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
 from musetalk_cli.engine.runtime.stage import RunState
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, AudioBlock, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock
 from musetalk_cli.engine.video.encoder import NUM_LATE, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.video.output import FrameOutput
 
@@ -36,7 +36,7 @@ TICK_S = 0.1
 @dataclass(frozen=True)
 class Run:
     """What came of it. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
-    our ffmpegs; ``frame_times_s``: for every picture, from the voice's start to its bytes; ``videos``: the bytes, if
+    our ffmpegs; ``frame_times_s``: for every frame, from the voice's start to its bytes; ``videos``: the bytes, if
     kept, of one video or one for each clip.
     """
 
@@ -47,8 +47,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Rig:
-    """The parts that all ways share. ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
+class ComparisonRunner:
+    """The parts that all variants share. ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
     full precision and is None where ``model`` does."""
 
     ffmpeg: str
@@ -59,28 +59,28 @@ class Rig:
     settings: PipelineSettings
 
     def run(
-        self, way: Way, sound: SoundArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
+        self, variant: Variant, audio: AudioArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
     ) -> Run:
-        """Make a video of ``sound``, int16 (n, 1) at 48 kHz, which comes at once, or in real time with ``is_live``.
+        """Make a video of ``audio``, int16 (n, 1) at 48 kHz, which comes at once, or in real time with ``is_live``.
 
         Live, its blocks are treated as if others had gone before, so without the small first batch that only a stream's
-        first block has. ``piece_seed`` draws the pieces of a way without blocks. Nothing stays behind, whatever
+        first block has. ``piece_seed`` draws the pieces of a variant without blocks. Nothing stays behind, whatever
         happens. Raises MuseTalkError.
         """
-        feed = Feed(sound, is_live=is_live)
-        pieces = None if way.blocks else draw_pieces(len(sound), piece_seed)
-        ends = self._block_ends(len(sound), pieces)
-        arrivals = Arrivals(None if way.ahead else ends, NUM_LATE, keeps=keeps)
-        cutter = self._cutter(pieces, leads=way.memory)
+        feed = Feed(audio, is_live=is_live)
+        pieces = None if variant.blocks else draw_pieces(len(audio), piece_seed)
+        ends = self._block_ends(len(audio), pieces)
+        arrivals = ArrivalSink(None if variant.ahead else ends, NUM_LATE, keeps=keeps)
+        cutter = self._cutter(pieces, leads=variant.memory)
         cutter = _MidStream(cutter) if is_live else cutter
-        model = self.model if way.precision or not self.full_model else self.full_model
+        model = self.model if variant.precision or not self.full_model else self.full_model
         with ExitStack() as leaving:
             avatar = self.open_avatar()
             leaving.callback(avatar.close)
             cpu_before_s, started_at = _cpu_s_with_children(), time.perf_counter()
-            output = leaving.enter_context(self._opened_output(way, arrivals, ends))
-            if way.workers:
-                pace = None if way.ahead else BlockByBlock()
+            output = leaving.enter_context(self._opened_output(variant, arrivals, ends))
+            if variant.workers:
+                pace = None if variant.ahead else BlockByBlock()
                 _run(Pipeline(feed, model, avatar, output, arrivals, self.settings, started_at, pace, cutter))
             else:
                 state = RunState()
@@ -92,33 +92,39 @@ class Rig:
         return Run(arrivals.last_at - started_at, _cpu_s_with_children() - cpu_before_s, times_s, arrivals.videos)
 
     @contextmanager
-    def _opened_output(self, way: Way, arrivals: Arrivals, ends: list[int]) -> Iterator[FrameOutput]:
+    def _opened_output(self, variant: Variant, arrivals: ArrivalSink, ends: list[int]) -> Iterator[FrameOutput]:
         with ExitStack() as leaving:
-            if way.memory:
+            if variant.memory:
                 plain = replace(self.encoder, preset="medium", tune="none")
-                process = EncoderProcess(self.ffmpeg, self.encoder if way.encode else plain)
+                process = EncoderProcess(self.ffmpeg, self.encoder if variant.encode else plain)
                 leaving.callback(process.close)
                 yield process
             else:
                 folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="musetalk-bench-"))
                 yield ClipOutput(
-                    self.ffmpeg, self.encoder, Path(folder), arrivals, ends, is_quick=way.encode, has_thread=way.workers
+                    self.ffmpeg,
+                    self.encoder,
+                    Path(folder),
+                    arrivals,
+                    ends,
+                    is_quick=variant.encode,
+                    has_thread=variant.workers,
                 )
 
     def _cutter(self, pieces: list[int] | None, *, leads: bool) -> Cutter:
-        """``leads``: an encoder wants sound ahead of its pictures, a clip beside them."""
+        """``leads``: an encoder wants audio ahead of its frames, a clip beside them."""
         context = (self.model.before_s, self.model.after_s, self.settings.frame_rate)
         return PieceCutter(pieces, *context) if pieces else BlockCutter(self.settings.block_s, *context, leads=leads)
 
     def _block_ends(self, num_samples: int, pieces: list[int] | None) -> list[int]:
         """The frame behind each block's last."""
-        block = round(self.settings.block_s * SOUND_RATE_HZ)
+        block = round(self.settings.block_s * AUDIO_RATE_HZ)
         ends = pieces or [*range(block, num_samples, block), num_samples]
-        return [max(1, frame_at(Fraction(end, SOUND_RATE_HZ), self.settings.frame_rate)) for end in ends]
+        return [max(1, frame_at(Fraction(end, AUDIO_RATE_HZ), self.settings.frame_rate)) for end in ends]
 
     def frames_in(self, seconds: float) -> int:
         """How many frames a whole block of that length has."""
-        return frame_at(Fraction(round(seconds * SOUND_RATE_HZ), SOUND_RATE_HZ), self.settings.frame_rate)
+        return frame_at(Fraction(round(seconds * AUDIO_RATE_HZ), AUDIO_RATE_HZ), self.settings.frame_rate)
 
 
 def _run(pipeline: Pipeline) -> None:
@@ -138,8 +144,8 @@ class _MidStream:
     def __init__(self, cutter: Cutter) -> None:
         self._cutter = cutter
 
-    def push(self, sound: SoundArray) -> Iterator[AudioBlock]:
-        return (replace(block, index=block.index + 1) for block in self._cutter.push(sound))
+    def push(self, audio: AudioArray) -> Iterator[AudioBlock]:
+        return (replace(block, index=block.index + 1) for block in self._cutter.push(audio))
 
     def finish(self) -> Iterator[AudioBlock]:
         return (replace(block, index=block.index + 1) for block in self._cutter.finish())

@@ -16,15 +16,15 @@ from musetalk_cli.engine.audio.blocks import Cutter, Decimator, frame_at, split_
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
-from musetalk_cli.engine.live.hooks import Pace
+from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import PipelineSettings
 from musetalk_cli.engine.runtime.stage import Aborted, RunState
-from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FeatureBatch, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, MODEL_RATE_HZ, AudioArray, AudioBlock, FeatureBatch
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameWriter
 
-# Pieces as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
+# Fragments as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
 SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.2, 0.9
 GRID_S = 0.04
 
@@ -32,7 +32,7 @@ GRID_S = 0.04
 def draw_pieces(num_samples: int, seed: int = 0) -> list[int]:
     """Where the pieces of ``num_samples`` at 48 kHz end, by lot."""
     rng = np.random.default_rng(seed)
-    grid = round(GRID_S * SOUND_RATE_HZ)
+    grid = round(GRID_S * AUDIO_RATE_HZ)
     least, most = round(SHORTEST_PIECE_S / GRID_S), round(LONGEST_PIECE_S / GRID_S)
     ends = [0]
     while (left := num_samples - ends[-1]) > most * grid:
@@ -41,7 +41,7 @@ def draw_pieces(num_samples: int, seed: int = 0) -> list[int]:
 
 
 class PieceCutter:
-    """Every piece of sound that arrives is a block by itself, with silence around it in place of context."""
+    """Every piece of audio that arrives is a block by itself, with silence around it in place of context."""
 
     def __init__(self, ends: list[int], before_s: float, after_s: float, frame_rate: Fraction) -> None:
         """``ends`` in samples at 48 kHz; all but the last on multiples of 40 ms."""
@@ -49,39 +49,39 @@ class PieceCutter:
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)
         self._frame_rate = frame_rate
-        self._sound: SoundArray = np.zeros((0, 1), np.int16)
+        self._audio: AudioArray = np.zeros((0, 1), np.int16)
         self._start = 0
         self._index = 0
 
-    def push(self, sound: SoundArray) -> Iterator[AudioBlock]:
-        self._sound = np.concatenate([self._sound, sound])
-        while self._index < len(self._ends) and len(self._sound) >= self._ends[self._index] - self._start:
+    def push(self, audio: AudioArray) -> Iterator[AudioBlock]:
+        self._audio = np.concatenate([self._audio, audio])
+        while self._index < len(self._ends) and len(self._audio) >= self._ends[self._index] - self._start:
             yield self._cut(self._ends[self._index])
 
     def finish(self) -> Iterator[AudioBlock]:
-        if len(self._sound):
-            yield self._cut(self._start + len(self._sound))
+        if len(self._audio):
+            yield self._cut(self._start + len(self._audio))
 
     def _cut(self, end: int) -> AudioBlock:
         start, count = self._start, end - self._start
-        sound, self._sound = self._sound[:count], self._sound[count:]
+        audio, self._audio = self._audio[:count], self._audio[count:]
         decimator = Decimator()
-        heard = np.concatenate([decimator.push(sound), decimator.finish()])
+        heard = np.concatenate([decimator.push(audio), decimator.finish()])
         silence = [np.zeros(length, np.float32) for length in (self._before, self._after)]
         block = AudioBlock(
             index=self._index,
             samples=np.concatenate([silence[0], heard, silence[1]]),
-            start_s=start / SOUND_RATE_HZ - self._before / MODEL_RATE_HZ,
-            sound=sound,
-            sound_start=start,
+            start_s=start / AUDIO_RATE_HZ - self._before / MODEL_RATE_HZ,
+            audio=audio,
+            audio_start=start,
             frames=range(self._frame(start), max(1, self._frame(end))),
-            sound_end=end,
+            audio_end=end,
         )
         self._start, self._index = end, self._index + 1
         return block
 
     def _frame(self, sample: int) -> int:
-        return frame_at(Fraction(sample, SOUND_RATE_HZ), self._frame_rate)
+        return frame_at(Fraction(sample, AUDIO_RATE_HZ), self._frame_rate)
 
 
 def run_in_turn(
@@ -104,7 +104,7 @@ def run_in_turn(
         for block in _read_blocks(source, cutter):
             features = model.features(block)
             for batch in split_block(block, features, settings.batch_size, rate):
-                writer.write(composite(model.make_faces(_with_pictures(batch, avatar, rate))))
+                writer.write(composite(model.make_faces(_with_images(batch, avatar, rate))))
         writer.finish()
         for stage in writer.stages:
             stage.join()
@@ -118,18 +118,18 @@ def run_in_turn(
 
 
 def _read_blocks(source: AudioSource, cutter: Cutter) -> Iterator[AudioBlock]:
-    while (sound := source.read()) is not None:
-        yield from cutter.push(sound)
+    while (audio := source.read()) is not None:
+        yield from cutter.push(audio)
     yield from cutter.finish()
 
 
-def _with_pictures(batch: FeatureBatch, avatar: Avatar, frame_rate: Fraction) -> FeatureBatch:
+def _with_images(batch: FeatureBatch, avatar: Avatar, frame_rate: Fraction) -> FeatureBatch:
     count = avatar.frames.num_frames
     indices = tuple(avatar_frame(frame, frame_rate, avatar.frame_rate, count) for frame in batch.frames)
-    return replace(batch, avatar_frames=indices, pictures=tuple(avatar.frames.read(indices)))
+    return replace(batch, avatar_frames=indices, images=tuple(avatar.frames.read(indices)))
 
 
-class BlockByBlock(Pace):
+class BlockByBlock(RunHooks):
     """A pipeline that hears of the next block only when this one's frames are all with the encoder."""
 
     def __init__(self) -> None:
@@ -138,10 +138,10 @@ class BlockByBlock(Pace):
         self._num_written = 0
         self._is_open = False
 
-    def hear(self, sound: SoundArray) -> SoundArray:
+    def hear(self, audio: AudioArray) -> AudioArray:
         with self._changed:
             self._changed.wait_for(lambda: self._num_written >= self._num_begun or self._is_open)
-        return sound
+        return audio
 
     def note_block(self, frames: range) -> None:
         self._num_begun = frames.stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-# What each way does instead.
+# What each variant does instead.
 LABELS = {
     "ours": "musetalk as it is",
     "blocks": "pieces of 0.2–0.9 s as they arrive, each without context, instead of blocks of {block:g} s",
@@ -19,10 +19,10 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to make a video: each optimisation on or off.
+class Variant:
+    """One variant to make a video: each optimisation on or off.
 
-    ``blocks``: sound is merged to whole blocks with context, instead of taken in the pieces that arrive. ``memory``:
+    ``blocks``: audio is merged to whole blocks with context, instead of taken in the pieces that arrive. ``memory``:
     frames go to one encoder through memory, instead of files and two passes of ffmpeg for each block. ``workers``:
     stages run beside each other. ``precision``: nets in half precision. ``encode``: the quick encoder settings.
     ``ahead``: batches leave as they are made and the next block is begun meanwhile, instead of block after block, each
@@ -37,15 +37,15 @@ class Way:
     ahead: bool = True
 
 
-SWITCHES = tuple(field.name for field in fields(Way))
+SWITCHES = tuple(field.name for field in fields(Variant))
 
 
-def without(*switched_off: str) -> Way:
+def without(*switched_off: str) -> Variant:
     """Every optimisation but these."""
-    return Way(**{name: name not in switched_off for name in SWITCHES})
+    return Variant(**{name: name not in switched_off for name in SWITCHES})
 
 
-WAYS = {
+VARIANTS = {
     "ours": without(),
     **{name: without(name) for name in SWITCHES},
     "all": without(*SWITCHES),

@@ -1,4 +1,4 @@
-"""How long a live block takes: its last sample is spoken, and its pictures come."""
+"""How long a live block takes: its last sample is spoken, and its frames come."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from fractions import Fraction
 
 from musetalk_cli.benchmark.setup.figures import BlockLatency, Spread
 from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
 from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import StageError
 
 PIECE_S = 0.02  # what a microphone gives at once
-SPARE_S = 4.0  # of sound behind the last block: its look-ahead, and what is said while it is made
+SPARE_S = 4.0  # of audio behind the last block: its look-ahead, and what is said while it is made
 LONGEST_S = 60.0
 
 
 class Speaker:
     """Says a voice in real time, but for leaps to where something is measured next."""
 
-    def __init__(self, voice: PushedVoice, seconds: float) -> None:
+    def __init__(self, voice: PushSource, seconds: float) -> None:
         self._voice = voice
-        self._sound = speech(seconds)
+        self._audio = speech(seconds)
         self._ends: list[int] = []  # samples said by each moment
         self._times_s: list[float] = []
         self._due_s = 0.0
@@ -40,7 +40,7 @@ class Speaker:
         """Say the next piece when it is due."""
         time.sleep(max(0.0, self._due_s - time.perf_counter()))
         self._due_s += PIECE_S
-        self._say(min(self._said + round(PIECE_S * SOUND_RATE_HZ), len(self._sound)))
+        self._say(min(self._said + round(PIECE_S * AUDIO_RATE_HZ), len(self._audio)))
 
     def said_at(self, end: int) -> float:
         """When the sample before ``end`` was said, by ``time.perf_counter()``."""
@@ -52,7 +52,7 @@ class Speaker:
 
     def _say(self, end: int) -> None:
         if end > self._said:
-            self._voice.push(self._sound[self._said : end])
+            self._voice.push(self._audio[self._said : end])
         self._ends.append(end)
         self._times_s.append(time.perf_counter())
 
@@ -60,18 +60,18 @@ class Speaker:
 def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     """Of ``num_blocks`` blocks, each said to its end when the one before is out; a first one is not counted.
 
-    A block's last picture leaves ffmpeg only with the next block, so the last that comes before it is taken. Raises
+    A block's last frame leaves ffmpeg only with the next block, so the last that comes before it is taken. Raises
     MuseTalkError.
     """
     block_s, rate = Fraction(subject.settings.block_s).limit_denominator(1000), subject.settings.frame_rate
-    voice, clock = PushedVoice(), PictureClock()
+    voice, clock = PushSource(), TimestampSink()
     speaker = Speaker(voice, float(block_s) * (num_blocks + 1) + SPARE_S)
     pipeline = subject.build_pipeline(voice, clock)
     spans = []
     try:
         pipeline.start()
         for number in range(num_blocks + 1):
-            end = int((number + 1) * block_s * SOUND_RATE_HZ)
+            end = int((number + 1) * block_s * AUDIO_RATE_HZ)
             first, behind = (frame_at((number + k) * block_s, rate) for k in (0, 1))
             speaker.leap_to(end)
             last = max(first, behind - 1 - NUM_LATE)
@@ -85,12 +85,12 @@ def measure_latency(subject: Subject, num_blocks: int) -> BlockLatency:
     return BlockLatency(Spread.of(firsts), Spread.of(lasts))
 
 
-def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: PictureClock, num_pictures: int) -> None:
-    """Speak on until so many pictures have come."""
+def _wait_for(pipeline: Pipeline, speaker: Speaker, clock: TimestampSink, num_frames: int) -> None:
+    """Speak on until so many frames have come."""
     deadline_s = time.perf_counter() + LONGEST_S
-    while len(clock.times_s) < num_pictures:
+    while len(clock.times_s) < num_frames:
         speaker.go_on()
         if pipeline.error:
             raise pipeline.error
         if time.perf_counter() > deadline_s:
-            raise StageError(f"only {len(clock.times_s)} of {num_pictures} pictures came in {LONGEST_S:.0f} s")
+            raise StageError(f"only {len(clock.times_s)} of {num_frames} frames came in {LONGEST_S:.0f} s")

@@ -1,4 +1,4 @@
-"""How long the real command takes to its first picture, from nothing."""
+"""How long the real command takes to its first frame, from nothing."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.benchmark.setup.figures import Spread, StartFigures
-from musetalk_cli.benchmark.setup.workload import PictureClock
+from musetalk_cli.benchmark.setup.workload import TimestampSink
 from musetalk_cli.config import Config
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import StageError
 
 READ_BYTES = 1 << 16
 LONG_S = 10.0  # a start that takes longer is not repeated
 
 
-def measure_start(config: Config, sound: SoundArray, num_rounds: int) -> StartFigures:
-    """Start ``musetalk stream`` with these settings up to ``num_rounds`` times, with ``sound`` on its stdin.
+def measure_start(config: Config, audio: AudioArray, num_rounds: int) -> StartFigures:
+    """Start ``musetalk stream`` with these settings up to ``num_rounds`` times, with ``audio`` on its stdin.
 
     Raises StageError when it fails.
     """
     firsts: list[float] = []
     peaks: list[float] = []
     while len(firsts) < num_rounds and (not firsts or firsts[-1] < LONG_S):
-        first_s, rss_mb = _start_once(config, sound)
+        first_s, rss_mb = _start_once(config, audio)
         firsts.append(first_s)
         peaks.append(rss_mb)
     return StartFigures(Spread.of(firsts), max(peaks) or None)
 
 
-def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
-    clock = PictureClock()
+def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
+    clock = TimestampSink()
     with _as_file(config) as settings_fd:
-        raw = ["--input", "-", "--format", "s16le", "--rate", str(SOUND_RATE_HZ), "--no-pace", "-o", "-"]
+        raw = ["--input", "-", "--format", "s16le", "--rate", str(AUDIO_RATE_HZ), "--no-pace", "-o", "-"]
         settings = ["--config", f"/dev/fd/{settings_fd}", "--quiet"]
         command = [sys.executable, "-m", "musetalk_cli", "stream", *raw, *settings]
         started_s = time.perf_counter()
@@ -59,7 +59,7 @@ def _start_once(config: Config, sound: SoundArray) -> tuple[float, float]:
     drain = threading.Thread(target=said.extend, args=(_lines(child.stderr),), name="musetalk-fresh", daemon=True)
     drain.start()
     try:
-        rss_mb = _listen(child, sound, clock)
+        rss_mb = _listen(child, audio, clock)
         child.wait()
         if child.returncode or not clock.times_s:
             drain.join()
@@ -80,10 +80,10 @@ def _lines(pipe: IO[bytes] | None) -> Iterator[bytes]:
     return (line for line in pipe or () if line.strip())
 
 
-def _listen(child: subprocess.Popen[bytes], sound: SoundArray, clock: PictureClock) -> float:
-    """Feed the sound and read the video to its end; returns the most memory that was held meanwhile, in MB."""
+def _listen(child: subprocess.Popen[bytes], audio: AudioArray, clock: TimestampSink) -> float:
+    """Feed the audio and read the video to its end; returns the most memory that was held meanwhile, in MB."""
     assert child.stdin and child.stdout  # noqa: S101 - both are pipes
-    speaker = threading.Thread(target=_speak, args=(child.stdin, sound.tobytes()), name="musetalk-speaker", daemon=True)
+    speaker = threading.Thread(target=_speak, args=(child.stdin, audio.tobytes()), name="musetalk-speaker", daemon=True)
     speaker.start()
     rss_mb = 0.0
     try:

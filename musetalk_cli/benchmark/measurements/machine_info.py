@@ -15,7 +15,7 @@ from pathlib import Path
 
 from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
-from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.setup.subject import Subject
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
@@ -23,8 +23,8 @@ ASK_S = 10.0
 
 
 @dataclass(frozen=True)
-class Card:
-    """``gpu`` and ``driver`` are empty where there is none; ``ceiling`` is None for a model without large nets, and
+class MachineInfo:
+    """``gpu`` and ``driver`` are empty where there is none; ``peak_flops`` is None for a model without large nets, and
     until it is measured."""
 
     date: str
@@ -40,14 +40,14 @@ class Card:
     libraries: dict[str, str]
     ffmpeg: str
     encoder: str
-    ceiling: Ceiling | None = None
+    peak_flops: PeakFlops | None = None
 
 
-def describe_machine(subject: Subject) -> Card:
+def describe_machine(subject: Subject) -> MachineInfo:
     """Ask the system; nothing is measured."""
     config = subject.config
     gpu, driver = ask_for_gpu()
-    return Card(
+    return MachineInfo(
         date=str(date.today()),
         musetalk=__version__,
         model=subject.model.name,

@@ -18,7 +18,7 @@ MEASURED_S = 0.5
 
 
 @dataclass(frozen=True)
-class Ceiling:
+class PeakFlops:
     """``device`` and ``precision`` that were measured, ``cuda:0 and cuda:1`` where there are several; the arithmetic
     that they reach together, and the frames per second that this would make if nothing else took time and every frame
     took what the nets as published take. What is run takes less, and much less with TAESD or at half rate."""
@@ -29,7 +29,7 @@ class Ceiling:
     fps: float
 
 
-def measure_ceiling(device: str, precision: str) -> Ceiling:
+def measure_peak_flops(device: str, precision: str) -> PeakFlops:
     """The best of many large matrix products, in the numbers that the nets would have, one device after the other.
 
     On a CPU, as many threads take part as the nets get, which is how torch has been set by now. Raises ModelError.
@@ -39,7 +39,7 @@ def measure_ceiling(device: str, precision: str) -> Ceiling:
     chosen = choose_precisions(device, precision)
     tflops = sum(map(measure_tflops, chosen))
     kind = str(chosen[0].dtype).removeprefix("torch.")
-    return Ceiling(" and ".join(str(each.device) for each in chosen), kind, tflops, frames_per_second(tflops))
+    return PeakFlops(" and ".join(str(each.device) for each in chosen), kind, tflops, frames_per_second(tflops))
 
 
 def frames_per_second(tflops: float) -> float:

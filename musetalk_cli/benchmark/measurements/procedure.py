@@ -14,8 +14,8 @@ from musetalk_cli.benchmark.comparison.procedure import compare
 from musetalk_cli.benchmark.measurements.block_latency import measure_latency
 from musetalk_cli.benchmark.measurements.capacity import judge
 from musetalk_cli.benchmark.measurements.cold_start import measure_start
-from musetalk_cli.benchmark.measurements.machine_info import Card, describe_machine
-from musetalk_cli.benchmark.measurements.peak_flops import Ceiling, measure_ceiling
+from musetalk_cli.benchmark.measurements.machine_info import MachineInfo, describe_machine
+from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops, measure_peak_flops
 from musetalk_cli.benchmark.measurements.sessions import measure_sessions
 from musetalk_cli.benchmark.measurements.stages import measure_rates, measure_stages, run_model_loop
 from musetalk_cli.benchmark.measurements.sweep import BATCHES, check_sweep, measure_sweep
@@ -31,12 +31,12 @@ from musetalk_cli.benchmark.setup.figures import (
 )
 from musetalk_cli.benchmark.setup.plan import (
     LEAST_FRAMES,
-    Effort,
-    Wish,
-    check_effort,
-    choose_effort,
+    BenchPlan,
+    BenchRequest,
+    check_plan,
+    choose_plan,
     is_quick,
-    wished_sizes,
+    requested_sizes,
 )
 from musetalk_cli.benchmark.setup.subject import PORTRAIT, Subject, open_subject
 from musetalk_cli.benchmark.setup.workload import speech
@@ -55,7 +55,7 @@ class Result:
     """What was measured; parts that were not asked for are empty or None. ``load_s``: how long opening the model took,
     in this process; ``gpu_mb``: the most that torch held on each GPU, added up, None where it used none."""
 
-    card: Card
+    machine_info: MachineInfo
     workload: Workload
     load_s: float = 0.0
     sizes: tuple[SizeFigures, ...] = ()
@@ -72,64 +72,64 @@ class Result:
         return {"schema": SCHEMA, **record, "comparison": comparison}
 
 
-def run_benchmark(config: Config, wish: Wish, tell: Tell) -> Result:
+def run_benchmark(config: Config, request: BenchRequest, tell: Tell) -> Result:
     """Measure. ``tell`` hears how it gets on. Raises MuseTalkError."""
     gc.enable()  # see __main__.py; a run has it too
     config = settle(config, tell)
     name = choose_model(config, tell)
-    if wish.sweep:
-        check_sweep(wish.sweep, name)
-    sizes = wished_sizes(config.video.size)
+    if request.sweep:
+        check_sweep(request.sweep, name)
+    sizes = requested_sizes(config.video.size)
     tell(f"loading {name}")
     started_s = time.perf_counter()
-    subject = _open(config, name, sizes[0], wish, tell)
+    subject = _open(config, name, sizes[0], request, tell)
     load_s = time.perf_counter() - started_s
     face_s = _time_face(subject)
-    effort = choose_effort(wish, sizes, face_s, float(config.video.frame_rate))
-    check_effort(wish, effort)
-    if effort.note:
-        tell(effort.note)
-    result = Result(describe_machine(subject), _describe_workload(subject, effort), load_s)
-    if wish.is_whole:
-        figures = tuple(_measure_size(subject, size, effort, tell) for size in effort.sizes)
+    plan = choose_plan(request, sizes, face_s, float(config.video.frame_rate))
+    check_plan(request, plan)
+    if plan.note:
+        tell(plan.note)
+    result = Result(describe_machine(subject), _describe_workload(subject, plan), load_s)
+    if request.is_whole:
+        figures = tuple(_measure_size(subject, size, plan, tell) for size in plan.sizes)
         result = replace(result, sizes=figures)
-    if wish.sweep:
-        result = replace(result, sweep=measure_sweep(subject, wish.sweep, effort, tell))
-    if wish.num_sessions:
-        tell(f"{wish.num_sessions} sessions at once")
-        result = replace(result, sessions=measure_sessions(subject, wish.num_sessions, effort))
+    if request.sweep:
+        result = replace(result, sweep=measure_sweep(subject, request.sweep, plan, tell))
+    if request.num_sessions:
+        tell(f"{request.num_sessions} sessions at once")
+        result = replace(result, sessions=measure_sessions(subject, request.num_sessions, plan))
     del subject  # what follows opens its own
-    if wish.is_whole and not (effort.is_least and load_s + LEAST_FRAMES * face_s > LONGEST_START_S):
+    if request.is_whole and not (plan.is_least and load_s + LEAST_FRAMES * face_s > LONGEST_START_S):
         tell("starting the command afresh")
         fresh = replace(config, model=cast("Model", name), video=replace(config.video, size=sizes[0].height))
-        result = replace(result, start=measure_start(fresh, speech(effort.seconds), effort.num_rounds))
-    if wish.has_comparison:
-        measured = compare(config, name, seconds=effort.seconds, rounds=effort.num_rounds, tell=tell)
+        result = replace(result, start=measure_start(fresh, speech(plan.seconds), plan.num_rounds))
+    if request.has_comparison:
+        measured = compare(config, name, seconds=plan.seconds, rounds=plan.num_rounds, tell=tell)
         result = replace(result, comparison=measured)
     result = replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"))
     if name == "warp":
         return result
     # Last of all: its matrices would count in the memory.
-    return replace(result, card=replace(result.card, ceiling=_try_ceiling(config, tell)))
+    return replace(result, machine_info=replace(result.machine_info, peak_flops=_try_peak_flops(config, tell)))
 
 
-def _open(config: Config, name: str, size: FrameSize, wish: Wish, tell: Tell) -> Subject:
+def _open(config: Config, name: str, size: FrameSize, request: BenchRequest, tell: Tell) -> Subject:
     """Warmed up for the largest batch that will be asked for."""
-    batch_size = max(BATCHES) if wish.sweep == "batch" else config.video.batch_size
+    batch_size = max(BATCHES) if request.sweep == "batch" else config.video.batch_size
     warm = replace(config, video=replace(config.video, batch_size=batch_size))
     return replace(open_subject(warm, name, size, tell), config=config)
 
 
-def _try_ceiling(config: Config, tell: Tell) -> Ceiling | None:
+def _try_peak_flops(config: Config, tell: Tell) -> PeakFlops | None:
     try:
-        return measure_ceiling(config.device, config.precision)
+        return measure_peak_flops(config.device, config.precision)
     except RuntimeError as error:  # the measurements before it must not be lost for want of memory
         tell(f"the arithmetic is left out: {str(error).splitlines()[0]}")
         return None
 
 
 def settle(config: Config, tell: Tell) -> Config:
-    """The avatar that everybody measures with, and weights by lot where the real ones are missing.
+    """The avatar that everybody measures with, and random weights where the real ones are missing.
 
     Raises ConfigError for what only files have.
     """
@@ -138,7 +138,7 @@ def settle(config: Config, tell: Tell) -> Config:
     config = replace(config, avatar=PORTRAIT)
     is_neural = config.model not in ("auto", "warp")
     if is_neural and not config.random_weights and not has_weights(config.model):
-        tell(f"the weights of {config.model} are not here: measured with weights by lot, which are as fast")
+        tell(f"the weights of {config.model} are not here: measured with random weights, which are as fast")
         config = replace(config, random_weights=True)
     return config
 
@@ -162,33 +162,33 @@ def _is_on_cpu(config: Config) -> bool:
     return choose_precisions(config.device, config.precision)[0].device.type == "cpu"
 
 
-def _measure_size(subject: Subject, size: FrameSize, effort: Effort, tell: Tell) -> SizeFigures:
+def _measure_size(subject: Subject, size: FrameSize, plan: BenchPlan, tell: Tell) -> SizeFigures:
     name = f"{size.width} × {size.height}"
     tell(f"{name}: each stage alone")
-    subject = subject if size == subject.size else subject.sibling(size)
+    subject = subject if size == subject.size else subject.clone_for(size)
     fps = float(subject.settings.frame_rate)
-    if not effort.is_brief:
+    if not plan.is_brief:
         run_model_loop(subject, speech(subject.settings.block_s))  # every shape of batch, unmeasured
-    stages = measure_stages(subject, effort)
+    stages = measure_stages(subject, plan)
     tell(f"{name}: the whole pipeline")
     # Where a face takes seconds, a second worker gains nothing: the stage alone stands for the loop.
-    rates = measure_rates(subject, effort, stages["model"].fps if effort.is_least else None)
+    rates = measure_rates(subject, plan, stages["model"].fps if plan.is_least else None)
     delivered_fps = rates.delivered_fps.median
     latency = None
     if delivered_fps > fps:
         tell(f"{name}: live blocks")
-        latency = measure_latency(subject, effort.num_rounds)
+        latency = measure_latency(subject, plan.num_rounds)
     return SizeFigures(*size, stages, rates, latency, judge(stages, rates.model_fps.median, delivered_fps, fps))
 
 
-def _describe_workload(subject: Subject, effort: Effort) -> Workload:
+def _describe_workload(subject: Subject, plan: BenchPlan) -> Workload:
     settings = subject.settings
     return Workload(
-        seconds=effort.seconds,
-        rounds=effort.num_rounds,
+        seconds=plan.seconds,
+        rounds=plan.num_rounds,
         fps=float(settings.frame_rate),
         block_s=settings.block_s,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
-        note=effort.note,
+        note=plan.note,
     )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from musetalk_cli.benchmark.setup.figures import SessionFigures, Spread
-from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.plan import BenchPlan
 from musetalk_cli.benchmark.setup.runs import PipelineRun
 from musetalk_cli.benchmark.setup.subject import Subject
 from musetalk_cli.benchmark.setup.workload import speech
-from musetalk_cli.engine.types.messages import SoundArray
+from musetalk_cli.engine.types.messages import AudioArray
 
 
-def measure_sessions(subject: Subject, count: int, effort: Effort) -> SessionFigures:
+def measure_sessions(subject: Subject, count: int, plan: BenchPlan) -> SessionFigures:
     """``count`` pipelines in this process, on the same nets, as fast as they go. Raises MuseTalkError."""
-    subjects = [subject, *(subject.sibling(subject.size) for _ in range(count - 1))]
+    subjects = [subject, *(subject.clone_for(subject.size) for _ in range(count - 1))]
     totals, slowest = [], []
-    for _ in range(effort.num_rounds):
-        total_fps, slowest_fps = _run_at_once(subjects, speech(effort.seconds), is_brought_up=not effort.is_brief)
+    for _ in range(plan.num_rounds):
+        total_fps, slowest_fps = _run_at_once(subjects, speech(plan.seconds), is_brought_up=not plan.is_brief)
         totals.append(total_fps)
         slowest.append(slowest_fps)
     return SessionFigures(*subject.size, count, Spread.of(totals), Spread.of(slowest))
 
 
-def _run_at_once(subjects: list[Subject], sound: SoundArray, *, is_brought_up: bool) -> tuple[float, float]:
+def _run_at_once(subjects: list[Subject], audio: AudioArray, *, is_brought_up: bool) -> tuple[float, float]:
     """Frames per second of all together, and of the slowest."""
     runs: list[PipelineRun] = []
     with ExitStack() as open_runs:
@@ -33,8 +33,8 @@ def _run_at_once(subjects: list[Subject], sound: SoundArray, *, is_brought_up: b
         for run in runs if is_brought_up else ():
             run.bring_up()
         for run in runs:
-            run.speak(sound)
+            run.speak(audio)
         for run in runs:
             run.wait()
     span_s = max(run.clock.times_s[-1] for run in runs) - min(run.spoke_s for run in runs)
-    return sum(run.num_pictures for run in runs) / span_s, min(run.fps for run in runs)
+    return sum(run.num_frames for run in runs) / span_s, min(run.fps for run in runs)

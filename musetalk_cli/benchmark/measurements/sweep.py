@@ -9,7 +9,7 @@ from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.block_latency import measure_latency
 from musetalk_cli.benchmark.measurements.stages import measure_rates
 from musetalk_cli.benchmark.setup.figures import FrameSize, Sweep, SweepRow
-from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.plan import BenchPlan
 from musetalk_cli.benchmark.setup.subject import Subject, open_subject
 from musetalk_cli.config import Config, Precision
 from musetalk_cli.errors import ConfigError, ModelError
@@ -31,22 +31,22 @@ def check_sweep(name: str, model: str) -> None:
         raise ConfigError(f"--sweep workers: {model} makes one batch at a time", hint="--sweep batch is what counts")
 
 
-def measure_sweep(subject: Subject, name: str, effort: Effort, tell: Tell) -> Sweep:
+def measure_sweep(subject: Subject, name: str, plan: BenchPlan, tell: Tell) -> Sweep:
     """A row for every value of ``name``, one of SWEEPS. Raises MuseTalkError."""
     rows: list[SweepRow] = []
     for value, swept in sweep_values(subject, name, tell):
         if value not in [row.value for row in rows]:
             tell(f"{name} {value}")
-            rows.append(_measure(swept, value, effort))
+            rows.append(_measure(swept, value, plan))
     return Sweep(name, *subject.size, tuple(rows))
 
 
-def _measure(subject: Subject, value: str, effort: Effort) -> SweepRow:
-    if not effort.is_brief:
-        measure_rates(subject, replace(effort, num_rounds=1, seconds=min(effort.seconds, subject.settings.block_s)))
-    rates = measure_rates(subject, effort)
+def _measure(subject: Subject, value: str, plan: BenchPlan) -> SweepRow:
+    if not plan.is_brief:
+        measure_rates(subject, replace(plan, num_rounds=1, seconds=min(plan.seconds, subject.settings.block_s)))
+    rates = measure_rates(subject, plan)
     is_live = rates.delivered_fps.median > float(subject.settings.frame_rate)
-    return SweepRow(value, rates, measure_latency(subject, effort.num_rounds) if is_live else None)
+    return SweepRow(value, rates, measure_latency(subject, plan.num_rounds) if is_live else None)
 
 
 def sweep_values(subject: Subject, name: str, tell: Tell) -> Iterator[tuple[str, Subject]]:
@@ -67,7 +67,7 @@ def sweep_values(subject: Subject, name: str, tell: Tell) -> Iterator[tuple[str,
     elif name == "size":
         for height_px in HEIGHTS_PX:
             size = FrameSize(height_px, height_px)
-            yield f"{height_px} × {height_px}", subject.sibling(size)
+            yield f"{height_px} × {height_px}", subject.clone_for(size)
     else:
         yield from _precisions(subject, config, tell)
 

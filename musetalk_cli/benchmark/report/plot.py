@@ -1,4 +1,4 @@
-"""The figures as a picture: bars of milliseconds and of frames per second."""
+"""The figures as a frame: bars of milliseconds and of frames per second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.benchmark.measurements.procedure import Result
 from musetalk_cli.benchmark.measurements.stages import STAGES
 from musetalk_cli.benchmark.report.summary import count
 from musetalk_cli.benchmark.report.tables import short
-from musetalk_cli.benchmark.setup.plan import Wish
+from musetalk_cli.benchmark.setup.plan import BenchRequest
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import SinkError
 
@@ -41,8 +41,8 @@ class Panel:
         return TITLE_PX + LEGEND_PX + len(self.groups) * (len(self.series) * BAR_PX + GAP_PX)
 
 
-def check_plot(path: Path, wish: Wish, *, overwrite: bool) -> None:
-    """Raise SinkError, before anything is measured, when the picture could not be written."""
+def check_plot(path: Path, request: BenchRequest, *, overwrite: bool) -> None:
+    """Raise SinkError, before anything is measured, when the frame could not be written."""
     if path.suffix.lower() != ".png":
         raise SinkError(f"cannot draw {path}: only PNG files", hint="give a name that ends in .png")
     if path.exists() and not overwrite:
@@ -51,7 +51,7 @@ def check_plot(path: Path, wish: Wish, *, overwrite: bool) -> None:
         raise SinkError(f"there is no folder {path.parent}", hint="create it first, or choose another")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"cannot write {path}", hint="choose another place with --plot")
-    if wish.has_comparison and not (wish.sweep or wish.num_sessions):
+    if request.has_comparison and not (request.sweep or request.num_sessions):
         raise SinkError("--compare alone gives nothing to draw", hint="leave --plot out")
 
 
@@ -69,9 +69,9 @@ def draw(result: Result) -> ByteArray:
     panels = _panels(result)
     height = HEAD_PX + max(panel.height_px for panel in panels) + MARGIN_PX
     canvas = np.full((height * SCALE, PANEL_PX * len(panels) * SCALE, 3), BACKGROUND, np.uint8)
-    card = result.card
-    _write(canvas, f"musetalk {card.musetalk} bench: {card.model}", MARGIN_PX, 34, 0.62, INK)
-    machine = f"{card.gpu or card.cpu}, {count('core', card.num_cores)}, {card.encoder}, {card.date}"
+    info = result.machine_info
+    _write(canvas, f"musetalk {info.musetalk} bench: {info.model}", MARGIN_PX, 34, 0.62, INK)
+    machine = f"{info.gpu or machine_info.cpu}, {count('core', info.num_cores)}, {info.encoder}, {info.date}"
     _write(canvas, machine, MARGIN_PX, 60, 0.42, DIM)
     for number, panel in enumerate(panels):
         _draw_panel(canvas, panel, number * PANEL_PX + MARGIN_PX)

@@ -10,7 +10,7 @@ from musetalk_cli.benchmark.setup.figures import SessionFigures, SizeFigures
 NAMES = {"model": "the model", "encode": "the video encoder"}
 
 
-def describe_verdict(sizes: Sequence[SizeFigures], fps: float, num_cores: int) -> str:
+def describe_summary(sizes: Sequence[SizeFigures], fps: float, num_cores: int) -> str:
     """``This machine holds 4 streams of 25 fps at 512 × 512 and 1 at 1920 × 1080. The bottleneck is …``"""
     held = [each for each in sizes if each.capacity.num_streams]
     lost = [each for each in sizes if not each.capacity.num_streams]
@@ -25,7 +25,7 @@ def describe_verdict(sizes: Sequence[SizeFigures], fps: float, num_cores: int) -
     return f"This machine {', and '.join(parts)}. {_describe_bottlenecks(sizes, num_cores)}"
 
 
-def describe_session_verdict(sessions: SessionFigures, fps: float) -> str:
+def describe_session_summary(sessions: SessionFigures, fps: float) -> str:
     """``This machine holds 2 streams of 25 fps at 512 × 512.``"""
     how = "holds" if sessions.slowest_fps.median >= fps else "does not hold"
     return f"This machine {how} {count('stream', sessions.count)} of {fps:g} fps at {name_size(sessions)}."

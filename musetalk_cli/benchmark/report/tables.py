@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from math import floor
 
 from musetalk_cli.benchmark.comparison.report import describe_comparison
-from musetalk_cli.benchmark.measurements.machine_info import Card
+from musetalk_cli.benchmark.measurements.machine_info import MachineInfo
 from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP
 from musetalk_cli.benchmark.measurements.procedure import Result
 from musetalk_cli.benchmark.measurements.stages import STAGES
 from musetalk_cli.benchmark.report.summary import (
     count,
-    describe_session_verdict,
-    describe_verdict,
+    describe_session_summary,
+    describe_summary,
     name_bottleneck,
     name_size,
 )
@@ -35,37 +35,45 @@ TOO_SLOW = "too slow"
 def describe(result: Result) -> str:
     """Everything that was measured, and the verdict."""
     fps = result.workload.fps
-    parts = [describe_card(result.card, result.workload)]
+    parts = [describe_machine_info(result.machine_info, result.workload)]
     if result.sizes:
-        verdict = describe_verdict(result.sizes, fps, result.card.num_cores)
+        verdict = describe_summary(result.sizes, fps, result.machine_info.num_cores)
         parts += [describe_sizes(result.sizes, fps), describe_whole(result), f"**{verdict}**"]
     if result.sweep:
         parts.append(describe_sweep(result.sweep))
     if result.sessions:
-        parts += [describe_sessions(result.sessions), f"**{describe_session_verdict(result.sessions, fps)}**"]
+        parts += [describe_sessions(result.sessions), f"**{describe_session_summary(result.sessions, fps)}**"]
     if result.comparison:
         parts.append(describe_comparison(result.comparison))
     return "\n\n".join(parts)
 
 
-def describe_card(card: Card, workload: Workload) -> str:
+def describe_machine_info(machine_info: MachineInfo, workload: Workload) -> str:
     """The machine, the versions, and how much was measured."""
-    libraries = ", ".join(f"{name.removesuffix('-python-headless')} {v}" for name, v in card.libraries.items())
-    place = f" on {card.ceiling.device}, {card.ceiling.precision}" if card.ceiling else ""
+    libraries = ", ".join(f"{name.removesuffix('-python-headless')} {v}" for name, v in machine_info.libraries.items())
+    place = (
+        f" on {machine_info.peak_flops.device}, {machine_info.peak_flops.precision}" if machine_info.peak_flops else ""
+    )
     rows = [
-        ["CPU", f"{card.cpu}, {count('core', card.num_cores)}, {card.memory_gb:.0f} GB of memory"],
-        ["GPU", f"{card.gpu}, driver {card.driver}" if card.driver else card.gpu or "none"],
-        ["system", f"{card.system}, Python {card.python}"],
+        [
+            "CPU",
+            f"{machine_info.cpu}, {count('core', machine_info.num_cores)}, {machine_info.memory_gb:.0f} GB of memory",
+        ],
+        [
+            "GPU",
+            f"{machine_info.gpu}, driver {machine_info.driver}" if machine_info.driver else machine_info.gpu or "none",
+        ],
+        ["system", f"{machine_info.system}, Python {machine_info.python}"],
         ["libraries", libraries],
-        ["encoder", f"{card.encoder}, ffmpeg {card.ffmpeg}"],
-        ["model", f"{card.model}{place}"],
+        ["encoder", f"{machine_info.encoder}, ffmpeg {machine_info.ffmpeg}"],
+        ["model", f"{machine_info.model}{place}"],
         ["workload", describe_workload(workload)],
     ]
-    if card.ceiling:
-        speed = f"{short(card.ceiling.tflops)} TFLOP/s in matrix products"
-        frames = f"{short(card.ceiling.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the full nets as published"
+    if machine_info.peak_flops:
+        speed = f"{short(machine_info.peak_flops.tflops)} TFLOP/s in matrix products"
+        frames = f"{short(machine_info.peak_flops.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the full nets as published"
         rows.append(["arithmetic", f"{speed}: {frames}"])
-    return table([[f"musetalk {card.musetalk} bench", card.date], *rows])
+    return table([[f"musetalk {machine_info.musetalk} bench", machine_info.date], *rows])
 
 
 def describe_workload(workload: Workload) -> str:
@@ -77,8 +85,8 @@ def describe_workload(workload: Workload) -> str:
 
 
 def describe_length(workload: Workload) -> str:
-    """``2 pictures``"""
-    return count("picture", count_frames(workload.seconds, workload.fps))
+    """``2 frames``"""
+    return count("frame", count_frames(workload.seconds, workload.fps))
 
 
 def describe_sizes(sizes: Sequence[SizeFigures], fps: float) -> str:
@@ -90,9 +98,9 @@ def describe_sizes(sizes: Sequence[SizeFigures], fps: float) -> str:
         ["× real time", *[short(each.capacity.speed) for each in sizes]],
         [f"streams of {fps:g} fps", *[str(each.capacity.num_streams) for each in sizes]],
         ["bottleneck", *[name_bottleneck(each) for each in sizes]],
-        ["first picture when loaded, s", *[spread(each.rates.first_frame_s) for each in sizes]],
-        ["a block's first picture, s", *[_first(each.latency) for each in sizes]],
-        ["a block's last picture, s", *[_last(each.latency) for each in sizes]],
+        ["first frame when loaded, s", *[spread(each.rates.first_frame_s) for each in sizes]],
+        ["a block's first frame, s", *[_first(each.latency) for each in sizes]],
+        ["a block's last frame, s", *[_last(each.latency) for each in sizes]],
         *[[f"{name} alone, ms/frame", *[_stage(each.stages[name]) for each in sizes]] for name in STAGES],
     ]
     return table(rows)
@@ -105,7 +113,7 @@ def describe_whole(result: Result) -> str:
         memory = f" and takes {result.start.rss_mb:.0f} MB beside ffmpeg" if result.start.rss_mb else ""
         first = spread(result.start.first_frame_s)
         few = f" of {describe_length(result.workload)}" if result.workload.note else ""
-        parts.append(f"A fresh `musetalk stream`{few} has its first picture after {first} s{memory}.")
+        parts.append(f"A fresh `musetalk stream`{few} has its first frame after {first} s{memory}.")
     elif result.sizes:
         parts.append("A fresh `musetalk stream` was not measured: loading and two faces take too long here.")
     if result.gpu_mb is not None:
@@ -116,7 +124,7 @@ def describe_whole(result: Result) -> str:
 def describe_sweep(sweep: Sweep) -> str:
     """A row for each value."""
     at = "" if sweep.name == "size" else f", {sweep.width} × {sweep.height}"
-    head = [f"{sweep.name}{at}", "model loop, frames/s", "delivered, frames/s", "a block's first picture, s", "last, s"]
+    head = [f"{sweep.name}{at}", "model loop, frames/s", "delivered, frames/s", "a block's first frame, s", "last, s"]
     return table([head, *[_sweep_row(row) for row in sweep.rows]])
 
 

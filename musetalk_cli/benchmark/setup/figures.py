@@ -53,7 +53,7 @@ class StageFigures:
 @dataclass(frozen=True)
 class Rates:
     """Frames per second of the model loop (all workers, faces only) and delivered (from the voice to the encoder's
-    bytes); seconds from the start of a loaded pipeline to its first picture."""
+    bytes); seconds from the start of a loaded pipeline to its first frame."""
 
     model_fps: Spread
     delivered_fps: Spread
@@ -62,7 +62,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class BlockLatency:
-    """Seconds from a block's last sample to its first and its last picture, the look-ahead included."""
+    """Seconds from a block's last sample to its first and its last frame, the look-ahead included."""
 
     first_s: Spread
     last_s: Spread
@@ -119,7 +119,7 @@ class SessionFigures:
 
 @dataclass(frozen=True)
 class StartFigures:
-    """A fresh process of the real command: seconds to its first picture, and its peak resident memory without its
+    """A fresh process of the real command: seconds to its first frame, and its peak resident memory without its
     ffmpegs (None where the system does not tell)."""
 
     first_frame_s: Spread

@@ -16,7 +16,7 @@ LEAST_FRAMES = 2  # one that waits for all that is loaded first, and one that do
 
 
 @dataclass(frozen=True)
-class Wish:
+class BenchRequest:
     """What the command line asks for; None is left to us. Without ``sweep``, ``num_sessions`` and ``has_comparison``,
     it is the whole measurement, else those."""
 
@@ -32,7 +32,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Effort:
+class BenchPlan:
     """``seconds`` of voice for each measurement, ``num_rounds`` of them at each of ``sizes``; ``note`` says why it is
     less than usual. ``is_brief``: not even a block can be made to warm up; ``is_least``: even the fewest faces take so
     long that what is known already is not measured again."""
@@ -45,27 +45,27 @@ class Effort:
     is_least: bool = False
 
 
-def wished_sizes(size_px: int | None) -> tuple[FrameSize, ...]:
+def requested_sizes(size_px: int | None) -> tuple[FrameSize, ...]:
     """The usual three, or a square of this height."""
     return SIZES if size_px is None else (FrameSize(size_px, size_px),)
 
 
-def choose_effort(wish: Wish, sizes: tuple[FrameSize, ...], face_s: float, fps: float) -> Effort:
+def choose_plan(request: BenchRequest, sizes: tuple[FrameSize, ...], face_s: float, fps: float) -> BenchPlan:
     """``face_s``: how long the model takes for a face, with all its workers."""
     if is_quick(face_s, fps):
-        return Effort(wish.seconds or SECONDS, wish.num_rounds or ROUNDS, sizes)
-    seconds = wish.seconds or max(LEAST_FRAMES, int(LONGEST_S / face_s)) / fps
+        return BenchPlan(request.seconds or SECONDS, request.num_rounds or ROUNDS, sizes)
+    seconds = request.seconds or max(LEAST_FRAMES, int(LONGEST_S / face_s)) / fps
     num_faces = count_frames(seconds, fps)
     note = f"a face takes {face_s:.2g} s here, so each figure is of {num_faces} face{'s' * (num_faces > 1)}"
     is_least = LEAST_FRAMES * face_s > LONGEST_S
-    return Effort(seconds, wish.num_rounds or 1, sizes[:1], note, is_brief=True, is_least=is_least)
+    return BenchPlan(seconds, request.num_rounds or 1, sizes[:1], note, is_brief=True, is_least=is_least)
 
 
-def check_effort(wish: Wish, effort: Effort) -> None:
+def check_plan(request: BenchRequest, plan: BenchPlan) -> None:
     """Raise ConfigError where so few faces would be made that the values of a sweep would not differ."""
-    if effort.is_least and wish.sweep in ("batch", "block") and wish.seconds is None:
+    if plan.is_least and request.sweep in ("batch", "block") and request.seconds is None:
         raise ConfigError(
-            f"--sweep {wish.sweep}: {effort.note}, too few to tell the values apart",
+            f"--sweep {request.sweep}: {plan.note}, too few to tell the values apart",
             hint="give --seconds to measure all the same",
         )
 

@@ -7,15 +7,15 @@ from fractions import Fraction
 from math import ceil
 
 from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
 from musetalk_cli.engine.audio.blocks import frame_at
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 TICK_S = 0.05
-QUIET_S = 0.1  # without a picture: all that are made have come, but for the late ones
-MOST_LATE = 4  # more than ever wait for the next block, even where the look-ahead allows the sound little lead
-# A decoder gives sound in pieces; the first block must not wait for the last one's.
-PIECE = SOUND_RATE_HZ // 2
+QUIET_S = 0.1  # without a frame: all that are made have come, but for the late ones
+MOST_LATE = 4  # more than ever wait for the next block, even where the look-ahead allows the audio little lead
+# A decoder gives audio in pieces; the first block must not wait for the last one's.
+PIECE = AUDIO_RATE_HZ // 2
 LEAST_LEAD_S = 1.0
 HEAD_MARGIN_S = 0.01  # what the way from 48 to 16 kHz keeps back
 
@@ -24,10 +24,10 @@ class PipelineRun:
     """A pipeline with a voice that is given to it at once. ``close`` it, whatever happened."""
 
     def __init__(self, subject: Subject) -> None:
-        self.clock = PictureClock()
+        self.clock = TimestampSink()
         self.started_s = self.spoke_s = time.perf_counter()
         self._subject = subject
-        self._voice = PushedVoice()
+        self._voice = PushSource()
         self._num_before = 0
         self._pipeline = subject.build_pipeline(self._voice, self.clock)
         self._pipeline.start()
@@ -47,11 +47,11 @@ class PipelineRun:
         while self.clock.wait_for(len(self.clock.times_s) + 1, QUIET_S):
             pass
 
-    def speak(self, sound: SoundArray) -> None:
+    def speak(self, audio: AudioArray) -> None:
         """Give all of it, and end. The clock of ``fps`` starts."""
         self.spoke_s = time.perf_counter()
-        for at in range(0, len(sound), PIECE):
-            self._voice.push(sound[at : at + PIECE])
+        for at in range(0, len(audio), PIECE):
+            self._voice.push(audio[at : at + PIECE])
         self._voice.finish()
 
     def wait(self) -> None:
@@ -70,11 +70,11 @@ class PipelineRun:
         self._pipeline.close()
 
     @property
-    def num_pictures(self) -> int:
+    def num_frames(self) -> int:
         """Of what was said since ``speak``."""
         return len(self.clock.times_s) - self._num_before
 
     @property
     def fps(self) -> float:
-        """Pictures per second from ``speak`` to the last of them."""
-        return self.num_pictures / (self.clock.times_s[-1] - self.spoke_s)
+        """Frames per second from ``speak`` to the last of them."""
+        return self.num_frames / (self.clock.times_s[-1] - self.spoke_s)

@@ -14,7 +14,7 @@ from musetalk_cli.app.assembly import build_model
 from musetalk_cli.app.avatar_library import ChosenAvatar
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
 from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice
+from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink
 from musetalk_cli.config import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
@@ -56,12 +56,12 @@ class Subject:
         chosen = _choose(self.avatar, self.size)
         return EncoderProcess(self.ffmpeg, live_encoder_settings(self.config, chosen, 1, self.codec))
 
-    def build_pipeline(self, voice: PushedVoice, clock: PictureClock) -> Pipeline:
+    def build_pipeline(self, voice: PushSource, clock: TimestampSink) -> Pipeline:
         """A pipeline with no pace, ready to start. Raises EncoderError."""
         started_at = time.perf_counter()
         return Pipeline(voice, self.model, self.shown, self.start_encoder(), clock, self.settings, started_at)
 
-    def sibling(self, size: FrameSize) -> Subject:
+    def clone_for(self, size: FrameSize) -> Subject:
         """The same for frames of another size, or for another stream of this one; nets are shared."""
         avatar = draw_avatar(size)
         if self.name == "warp":
@@ -70,7 +70,7 @@ class Subject:
             from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, face_parts
 
             parts = face_parts(avatar, None, PREPARED)
-            model = cast("MuseTalkModel", self.model).sibling(avatar, parts, size.height)
+            model = cast("MuseTalkModel", self.model).clone_for(avatar, parts, size.height)
         return replace(self, size=size, avatar=avatar, shown=avatar.resized(size.height), model=model)
 
 
@@ -90,14 +90,14 @@ def draw_avatar(size: FrameSize) -> Avatar:
     left, right = (width - portrait.width) // 2, (width - portrait.width + 1) // 2
     if not width > portrait.width:
         return portrait
-    picture = as_bytes(cv2.copyMakeBorder(portrait.frames.picture(), 0, 0, left, right, cv2.BORDER_REPLICATE))
+    image = as_bytes(cv2.copyMakeBorder(portrait.frames.image(), 0, 0, left, right, cv2.BORDER_REPLICATE))
     shift = np.array([left, 0], np.float32)
     face = Landmarks(**{name: points + shift for name, points in vars(portrait.landmarks[0]).items()})
     lids = portrait.lids
     if lids:
         x, *rest = lids.box
         lids = replace(lids, box=(x + left, rest[0], rest[1], rest[2]))
-    return replace(portrait, frames=StillFrames(picture), landmarks=(face,), lids=lids)
+    return replace(portrait, frames=StillFrames(image), landmarks=(face,), lids=lids)
 
 
 def _choose(avatar: Avatar, size: FrameSize) -> ChosenAvatar:

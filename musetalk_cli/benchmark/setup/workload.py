@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 SYLLABLE_S = (0.16, 0.28)
 CONSONANT_SHARE = 0.3  # of a syllable, in front of its vowel
@@ -23,7 +23,7 @@ PEAK = 16_000
 MADE_S = 10.0  # longer voices repeat this much
 
 
-def speech(seconds: float, *, seed: int = 0) -> SoundArray:
+def speech(seconds: float, *, seed: int = 0) -> AudioArray:
     """A voice without a pause, int16 (n, 1) at 48 kHz: syllables of a hiss or a closure and a vowel each, from within
     the first vowel on, so that nothing passes for silence, however short it is.
 
@@ -33,15 +33,15 @@ def speech(seconds: float, *, seed: int = 0) -> SoundArray:
     made_s = min(seconds, MADE_S)
     syllables = [_syllable(rng)]
     opening = len(syllables[0]) // 2
-    while sum(map(len, syllables)) - opening < made_s * SOUND_RATE_HZ:
+    while sum(map(len, syllables)) - opening < made_s * AUDIO_RATE_HZ:
         syllables.append(_syllable(rng))
     voice = np.concatenate(syllables)[opening:]
     pcm = np.rint(voice / np.abs(voice).max() * PEAK).astype(np.int16)
-    return np.resize(pcm[: round(made_s * SOUND_RATE_HZ)], (round(seconds * SOUND_RATE_HZ), 1))
+    return np.resize(pcm[: round(made_s * AUDIO_RATE_HZ)], (round(seconds * AUDIO_RATE_HZ), 1))
 
 
 def _syllable(rng: np.random.Generator) -> NDArray[np.float64]:
-    count = round(rng.uniform(*SYLLABLE_S) * SOUND_RATE_HZ)
+    count = round(rng.uniform(*SYLLABLE_S) * AUDIO_RATE_HZ)
     num_hiss = round(CONSONANT_SHARE * count)
     hiss = np.diff(rng.standard_normal(num_hiss + 1)) * rng.choice([0.0, 0.02, 0.06])
     vowel = _vowel(count - num_hiss, VOWELS[rng.integers(len(VOWELS))], rng.uniform(*PITCH_HZ))
@@ -51,35 +51,35 @@ def _syllable(rng: np.random.Generator) -> NDArray[np.float64]:
 def _vowel(count: int, formants: tuple[int, ...], pitch_hz: float) -> NDArray[np.float64]:
     """A buzz whose harmonics are the louder the nearer they are to a formant; its pitch falls by a tenth."""
     glide_hz = pitch_hz * np.linspace(1.0, 0.9, count)
-    phase = 2 * np.pi * np.cumsum(glide_hz) / SOUND_RATE_HZ
+    phase = 2 * np.pi * np.cumsum(glide_hz) / AUDIO_RATE_HZ
     numbers = np.arange(1, NUM_HARMONICS + 1)
     distances = (numbers[:, None] * pitch_hz - np.array(formants)) / FORMANT_WIDTH_HZ
     levels = (1 / (1 + distances**2)).sum(axis=1) / np.sqrt(numbers)
     return np.asarray(levels @ np.sin(numbers[:, None] * phase))
 
 
-class PushedVoice:
+class PushSource:
     """An AudioSource that gives what is pushed into it, when it is pushed."""
 
     num_channels = 1
     duration_s = None
 
     def __init__(self) -> None:
-        self._sounds: queue.SimpleQueue[SoundArray | None] = queue.SimpleQueue()
+        self._audio: queue.SimpleQueue[AudioArray | None] = queue.SimpleQueue()
 
-    def push(self, sound: SoundArray) -> None:
+    def push(self, audio: AudioArray) -> None:
         """The next samples, int16 (n, 1)."""
-        self._sounds.put(sound)
+        self._audio.put(audio)
 
     def finish(self) -> None:
         """Nothing more will be pushed."""
-        self._sounds.put(None)
+        self._audio.put(None)
 
     def open(self) -> None:
         """Nothing to wait for."""
 
-    def read(self) -> SoundArray | None:
-        return self._sounds.get()
+    def read(self) -> AudioArray | None:
+        return self._audio.get()
 
     def stop(self) -> None:
         self.finish()
@@ -88,8 +88,8 @@ class PushedVoice:
         self.finish()
 
 
-class PictureClock:
-    """A Sink that keeps nothing but when each picture's last byte came, by ``time.perf_counter()``."""
+class TimestampSink:
+    """A Sink that keeps nothing but when each frame's last byte came, by ``time.perf_counter()``."""
 
     name = "nowhere"
     where = None
@@ -101,15 +101,15 @@ class PictureClock:
 
     def write(self, data: bytes) -> None:
         now_s = time.perf_counter()
-        num_pictures = sum(piece.num_pictures for piece in self._splitter.feed(data))
+        num_frames = sum(piece.num_frames for piece in self._splitter.feed(data))
         with self._changed:
-            self.times_s += [now_s] * num_pictures
+            self.times_s += [now_s] * num_frames
             self._changed.notify_all()
 
-    def wait_for(self, num_pictures: int, timeout_s: float) -> bool:
-        """Wait until so many pictures have come; False when they have not."""
+    def wait_for(self, num_frames: int, timeout_s: float) -> bool:
+        """Wait until so many frames have come; False when they have not."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.times_s) >= num_pictures, timeout_s)
+            return self._changed.wait_for(lambda: len(self.times_s) >= num_frames, timeout_s)
 
     def cancel(self) -> None:
         """It never waits."""

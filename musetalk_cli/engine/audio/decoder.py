@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
-from musetalk_cli.engine.types.rates import SOUND_RATE_HZ
+from musetalk_cli.engine.types.rates import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"
@@ -43,7 +43,7 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     """
     url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
     layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
-    layout = f"aformat=sample_fmts=s16:sample_rates={SOUND_RATE_HZ}:channel_layouts={layouts}"
+    layout = f"aformat=sample_fmts=s16:sample_rates={AUDIO_RATE_HZ}:channel_layouts={layouts}"
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if is_stream(location) else ["-nostdin"])
     calls_again = is_live and url.lower().startswith(("http://", "https://"))
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
@@ -77,18 +77,18 @@ def open_stdin(location: str) -> Iterator[int | IO[bytes]]:
 def check_input(location: str) -> None:
     """Raise SourceError, saying what is wrong, for an input that cannot even be opened."""
     if not location:
-        raise SourceError("the input has no name", hint="give a sound file, a URL, or - for standard input")
+        raise SourceError("the input has no name", hint="give an audio file, a URL, or - for standard input")
     if location == STDIN:
         if sys.stdin is None or sys.stdin.closed:
-            raise SourceError("standard input is closed", hint="pipe a sound into it")
+            raise SourceError("standard input is closed", hint="pipe an audio into it")
         if sys.stdin.isatty():
-            raise SourceError("standard input is a terminal", hint="pipe a sound into it: tts | musetalk render -")
+            raise SourceError("standard input is a terminal", hint="pipe an audio into it: tts | musetalk render -")
     if location == STDIN or is_url(location):
         return
     path = Path(location)
     try:
         if path.is_dir():
-            raise SourceError(f"{location} is a folder", hint="give one sound file")
+            raise SourceError(f"{location} is a folder", hint="give one audio file")
         if path.is_file() and path.stat().st_size == 0:
             raise SourceError(f"{location} is empty")
         if path.is_file():

@@ -1,4 +1,4 @@
-"""The microphone, through PortAudio: which one, its sound, and what happens when it is pulled out."""
+"""The microphone, through PortAudio: which one, its audio, and what happens when it is pulled out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from musetalk_cli.engine.audio.resampling import Resampler
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import SourceError
 
 SourceLossPolicy = Literal["retry", "stop"]
 
 CALLBACK_S = 0.02
-BUFFER_S = 2.0  # sound that may wait for us; more than that means we stand still, and the newest is dropped and counted
+BUFFER_S = 2.0  # audio that may wait for us; more than that means we stand still, and the newest is dropped and counted
 SILENT_DEVICE_S = 2.0  # a device that says nothing for this long is gone, whatever PortAudio believes
 RETRY_S = 1.0
 NO_MICROPHONE_HINT = "plug one in, and see: musetalk devices"
@@ -40,9 +40,9 @@ class InputDevice:
 
 def list_devices() -> list[InputDevice]:
     """All inputs. Raises SourceError when PortAudio is missing."""
-    sound = _load_portaudio()
-    hosts = [host["name"] for host in sound.query_hostapis()]
-    default = sound.default.device[0]
+    audio = _load_portaudio()
+    hosts = [host["name"] for host in audio.query_hostapis()]
+    default = audio.default.device[0]
     return [
         InputDevice(
             index=index,
@@ -52,7 +52,7 @@ def list_devices() -> list[InputDevice]:
             rate_hz=round(device["default_samplerate"]),
             is_default=index == default,
         )
-        for index, device in enumerate(sound.query_devices())
+        for index, device in enumerate(audio.query_devices())
         if device["max_input_channels"] > 0
     ]
 
@@ -104,26 +104,26 @@ class MicrophoneSource:
     def open(self) -> None:
         self._start()
 
-    def read(self) -> SoundArray | None:
+    def read(self) -> AudioArray | None:
         while not self._is_stopped:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._pieces) or self._is_lost or self._is_stopped, CALLBACK_S)
                 data, is_lost = b"".join(self._pieces), self._is_lost
                 self._pieces.clear()
             if data:
-                sound = self._convert(np.frombuffer(data, np.int16)[:, None])
-                if len(sound):
-                    return sound
+                audio = self._convert(np.frombuffer(data, np.int16)[:, None])
+                if len(audio):
+                    return audio
             elif is_lost or time.monotonic() - self._heard_at > SILENT_DEVICE_S:
                 silence = self._outlast_loss()
                 if len(silence):
                     return silence
         return None
 
-    def _convert(self, sound: SoundArray) -> SoundArray:
+    def _convert(self, audio: AudioArray) -> AudioArray:
         if self._resampler is None:
-            return sound
-        return self._resampler.push(sound.astype(np.float32) / np.float32(32768))
+            return audio
+        return self._resampler.push(audio.astype(np.float32) / np.float32(32768))
 
     def stop(self) -> None:
         with self._changed:
@@ -137,13 +137,13 @@ class MicrophoneSource:
         self._end_stream()
 
     def _start(self) -> None:
-        sound = _load_portaudio()
+        audio = _load_portaudio()
         device = choose_device(self._wanted, list_devices())
-        rate_hz = self._choose_rate(sound, device)
-        self._resampler = None if rate_hz == SOUND_RATE_HZ else Resampler(rate_hz, 1)
+        rate_hz = self._choose_rate(audio, device)
+        self._resampler = None if rate_hz == AUDIO_RATE_HZ else Resampler(rate_hz, 1)
         try:
             with _quiet_stderr():
-                self._stream = sound.RawInputStream(
+                self._stream = audio.RawInputStream(
                     samplerate=rate_hz,
                     channels=1,
                     dtype="int16",
@@ -155,22 +155,22 @@ class MicrophoneSource:
                 )
                 self._is_lost, self._heard_at = False, time.monotonic()
                 self._stream.start()
-        except sound.PortAudioError as error:
+        except audio.PortAudioError as error:
             self._end_stream()
             raise SourceError(f"cannot use microphone '{device.name}': {error}", hint=NO_MICROPHONE_HINT) from None
         self.name = device.name
         self._rate_hz = rate_hz
 
-    def _choose_rate(self, sound: Any, device: InputDevice) -> int:
+    def _choose_rate(self, audio: Any, device: InputDevice) -> int:
         """The wanted rate, or ours, or where the device refuses that, its own."""
         if self._wanted_rate_hz:
             return self._wanted_rate_hz
         try:
             with _quiet_stderr():
-                sound.check_input_settings(device=device.index, channels=1, dtype="int16", samplerate=SOUND_RATE_HZ)
-        except sound.PortAudioError:
+                audio.check_input_settings(device=device.index, channels=1, dtype="int16", samplerate=AUDIO_RATE_HZ)
+        except audio.PortAudioError:
             return device.rate_hz
-        return SOUND_RATE_HZ
+        return AUDIO_RATE_HZ
 
     def _receive(self, data: Any, num_frames: int, times: Any, status: Any) -> None:
         """PortAudio's callback: keep the samples and go."""
@@ -188,7 +188,7 @@ class MicrophoneSource:
             self._is_lost = True
             self._changed.notify_all()
 
-    def _outlast_loss(self) -> SoundArray:
+    def _outlast_loss(self) -> AudioArray:
         """The silence that is due since the microphone went, while it is being looked for."""
         now = time.monotonic()
         if self._search is None or not self._search.is_alive():
@@ -198,21 +198,21 @@ class MicrophoneSource:
             self._is_lost, self._silent_since, self._num_silent = True, now, 0
             self._search = threading.Thread(target=self._find_again, name="musetalk-microphone", daemon=True)
             self._search.start()
-        due = int((now - self._silent_since) * SOUND_RATE_HZ) - self._num_silent
+        due = int((now - self._silent_since) * AUDIO_RATE_HZ) - self._num_silent
         self._num_silent += due
-        if due < SOUND_RATE_HZ * CALLBACK_S:
+        if due < AUDIO_RATE_HZ * CALLBACK_S:
             time.sleep(CALLBACK_S / 2)
         return np.zeros((due, 1), dtype=np.int16)
 
     def _find_again(self) -> None:
         """Try to open it again, until it works or the run ends. PortAudio sees new devices only after a restart."""
-        sound = _load_portaudio()
+        audio = _load_portaudio()
         while not self._is_stopped:
             self._end_stream()
-            with contextlib.suppress(SourceError, sound.PortAudioError):
+            with contextlib.suppress(SourceError, audio.PortAudioError):
                 with _quiet_stderr():
-                    sound._terminate()
-                    sound._initialize()
+                    audio._terminate()
+                    audio._initialize()
                 self._start()
                 self._tell(f"microphone '{self.name}' is back")
                 return

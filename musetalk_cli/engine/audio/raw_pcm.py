@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.resampling import Resampler
-from musetalk_cli.engine.types.messages import FloatArray, SoundArray
+from musetalk_cli.engine.types.messages import AudioArray, FloatArray
 from musetalk_cli.errors import SourceError
 
 READ_BYTES = 1 << 14
@@ -74,22 +74,22 @@ class RawSource:
     def open(self) -> None:
         """Nothing to wait for: raw samples have no header."""
 
-    def read(self) -> SoundArray | None:
+    def read(self) -> AudioArray | None:
         while True:
             if self._wake_read in select.select([self._fd, self._wake_read], [], [])[0]:
                 return None
             data = os.read(self._fd, READ_BYTES)
             if not data:
                 if not self._has_spoken:
-                    raise SourceError("standard input holds no sound", hint="pipe raw samples into it")
+                    raise SourceError("standard input holds no audio", hint="pipe raw samples into it")
                 return None
             data = self._rest + data
             whole = len(data) - len(data) % self._frame_bytes
             self._has_spoken = self._has_spoken or whole > 0
             self._rest = data[whole:]
-            sound = self._resampler.push(self._decode(data[:whole]).reshape(-1, self.num_channels))
-            if len(sound):
-                return sound
+            audio = self._resampler.push(self._decode(data[:whole]).reshape(-1, self.num_channels))
+            if len(audio):
+                return audio
 
     def stop(self) -> None:
         if self._wake_write >= 0:

@@ -1,4 +1,4 @@
-"""Any sampling rate → 48 kHz, piece by piece, as sound arrives."""
+"""Any sampling rate → 48 kHz, piece by piece, as audio arrives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, FloatArray, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, FloatArray
 
 ZERO_CROSSINGS = 24  # of the sinc on each side: 1.5 ms of delay at 16 kHz, and images 80 dB down
 KAISER_BETA = 8.0
@@ -21,20 +21,20 @@ class Resampler:
     """
 
     def __init__(self, rate_hz: int, num_channels: int) -> None:
-        shared = gcd(rate_hz, SOUND_RATE_HZ)
-        self._up, self._down = SOUND_RATE_HZ // shared, rate_hz // shared
-        stretch = max(1.0, rate_hz / SOUND_RATE_HZ)
+        shared = gcd(rate_hz, AUDIO_RATE_HZ)
+        self._up, self._down = AUDIO_RATE_HZ // shared, rate_hz // shared
+        stretch = max(1.0, rate_hz / AUDIO_RATE_HZ)
         self._half = int(np.ceil(ZERO_CROSSINGS * stretch))
         self._table = _phases(self._up, self._half, PASS_SHARE / stretch)
         self._waiting = np.zeros((self._half - 1, num_channels), dtype=np.float32)
         self._begins_at = 1 - self._half  # index in the input of the first waiting sample
         self._num_out = 0
 
-    def push(self, sound: FloatArray) -> SoundArray:
+    def push(self, audio: FloatArray) -> AudioArray:
         """The samples that can be made so far."""
         if self._up == self._down:
-            return _to_int16(sound)
-        waiting = np.concatenate([self._waiting, sound])
+            return _to_int16(audio)
+        waiting = np.concatenate([self._waiting, audio])
         # The last output that has ``half`` inputs behind its place.
         end = self._begins_at + len(waiting) - self._half
         numbers = np.arange(self._num_out, max(self._num_out, -(-end * self._up // self._down)))
@@ -57,5 +57,5 @@ def _phases(num_phases: int, half: int, cutoff: float) -> FloatArray:
     return np.asarray(taps / taps.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _to_int16(sound: FloatArray) -> SoundArray:
-    return np.asarray(np.clip(np.rint(sound * 32768.0), -32768, 32767), dtype=np.int16)
+def _to_int16(audio: FloatArray) -> AudioArray:
+    return np.asarray(np.clip(np.rint(audio * 32768.0), -32768, 32767), dtype=np.int16)

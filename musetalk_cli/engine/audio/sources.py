@@ -10,10 +10,10 @@ import numpy as np
 
 from musetalk_cli.engine.audio.decoder import DecoderProcess, is_url
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import SourceError
 
-READ_BYTES = SOUND_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
+READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
 WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' chunk, 'data'
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -28,9 +28,9 @@ class AudioSource(Protocol):
         """Its length in seconds, None where nobody can know it beforehand."""
 
     def open(self) -> None:
-        """Wait until sound is known to come. Raises SourceError."""
+        """Wait until audio is known to come. Raises SourceError."""
 
-    def read(self) -> SoundArray | None:
+    def read(self) -> AudioArray | None:
         """The next samples, int16 (n, channels), or None at the end. Raises SourceError when it breaks off."""
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class FileSource:
         self._pending = first
         self.num_channels = struct.unpack_from("<H", header, 22)[0]
 
-    def read(self) -> SoundArray | None:
+    def read(self) -> AudioArray | None:
         frame_bytes = 2 * self.num_channels
         data = self._pending
         while len(data) < frame_bytes or len(data) % frame_bytes:
@@ -89,7 +89,7 @@ class FileSource:
     def _check_end(self) -> None:
         status = self._decoder.wait()
         if status and not self._is_stopped:
-            at_s = self._num_bytes / (2 * self.num_channels * SOUND_RATE_HZ)
+            at_s = self._num_bytes / (2 * self.num_channels * AUDIO_RATE_HZ)
             how = f"ffmpeg {describe_status(status)}{self._last_error()}"
             raise SourceError(f"decoding {self._decoder.name} broke off after {at_s:.1f} s: {how}")
 
@@ -106,17 +106,17 @@ class FileSource:
         log = self._decoder.log
         was_recognised = any("Input #0" in line for line in log)
         if was_recognised and not any(": Audio:" in line for line in log):
-            hint = "give a sound file, or a video with an audio track"
-            return SourceError(f"{self._decoder.name} has no sound", hint=hint)
+            hint = "give an audio file, or a video with an audio track"
+            return SourceError(f"{self._decoder.name} has no audio", hint=hint)
         if was_recognised and not self._last_error():
-            return SourceError(f"{self._decoder.name} holds 0 s of sound")
+            return SourceError(f"{self._decoder.name} holds 0 s of audio")
         if is_url(self._decoder.name) and "Invalid data" not in self._last_error():
             hint = "check the address, and that it can be reached"
             return SourceError(f"{self._decoder.name} cannot be opened{self._last_error()}", hint=hint)
-        hint = "it must be something ffmpeg decodes: wav, mp3, flac, ogg, m4a, or a video with sound"
+        hint = "it must be something ffmpeg decodes: wav, mp3, flac, ogg, m4a, or a video with audio"
         if self._decoder.name == "standard input":
             hint += "; an m4a or mp4 from a pipe must have its index in front (-movflags faststart)"
-        return SourceError(f"{self._decoder.name} cannot be decoded as sound{self._last_error()}", hint=hint)
+        return SourceError(f"{self._decoder.name} cannot be decoded as audio{self._last_error()}", hint=hint)
 
     def _last_error(self) -> str:
         errors = [line for line in self._decoder.log if "[error]" in line or "[fatal]" in line]

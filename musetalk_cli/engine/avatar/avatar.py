@@ -1,4 +1,4 @@
-"""The prepared person: pictures of a face, and where the face is in each."""
+"""The prepared person: images of a face, and where the face is in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_picture
+from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.avatar.mesh import landmarks_of
@@ -20,7 +20,7 @@ from musetalk_cli.errors import AvatarError
 
 @dataclass(frozen=True)
 class Avatar:
-    """Pictures of one person and the landmarks of each.
+    """Images of one person and the landmarks of each.
 
     ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
     pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
@@ -54,7 +54,7 @@ class Avatar:
 
     @property
     def is_still(self) -> bool:
-        """Whether it is one picture, which may be given a life of its own."""
+        """Whether it is one image, which may be given a life of its own."""
         return self.frame_rate is None
 
     def resized(self, height_px: int) -> Avatar:
@@ -83,7 +83,7 @@ class Avatar:
             else MeshLandmarks(points)
         )
         frames: AvatarFrames = (
-            StillFrames(resize_picture(self.frames.picture(), width, height))
+            StillFrames(resize_image(self.frames.image(), width, height))
             if self.is_still
             else ResizedFrames(self.frames, width, height)
         )
@@ -112,7 +112,7 @@ class MeshLandmarks(Sequence[Landmarks]):
 
 
 def scale_points(points: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Points (..., 2) after their picture was resized by ``factors`` (x, y); pixel centres are at integers."""
+    """Points (..., 2) after their image was resized by ``factors`` (x, y); pixel centres are at integers."""
     return np.asarray((points + 0.5) * factors - 0.5, dtype=np.float32)
 
 

@@ -30,7 +30,7 @@ FORMAT = 1
 RECORD_FILE = "avatar.json"
 FACES_FILE = "faces.npz"
 FRAMES_FILE = "frames.jpegs"
-PICTURE_FILE = "picture.png"
+IMAGE_FILE = "image.png"
 LISTING_FILE = "faces.png"
 PARTS_FILE = "face_parts.npz"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
@@ -42,7 +42,7 @@ _AGAIN = "prepare it again with musetalk prepare-avatar --force"
 class AvatarRecord:
     """What avatar.json says.
 
-    ``frame_rate`` is None for a still. ``source_name`` and ``source_sha256`` are of the picture, video or folder it was
+    ``frame_rate`` is None for a still. ``source_name`` and ``source_sha256`` are of the image, video or folder it was
     made from; ``parameters`` are the settings it was made with, values as JSON has them. ``num_missing`` frames had no
     usable face of their own. ``files``: for every file its length, and its SHA-256 unless it has checksums inside.
     """
@@ -133,7 +133,7 @@ def open_avatar_folder(folder: Path) -> Avatar:
         raise AvatarError(f"avatar '{folder.name}' is damaged: {FACES_FILE} does not fit", hint=_AGAIN) from error
     if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
         frames.close()
-        raise AvatarError(f"avatar '{folder.name}' is damaged: its pictures do not fit {RECORD_FILE}", hint=_AGAIN)
+        raise AvatarError(f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN)
     return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points)
 
 
@@ -171,14 +171,14 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
 
 
 def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
-    data = _read_checked(folder / PICTURE_FILE, record)
-    # The size stands in the PNG's first chunk; a picture that would unfold into something else is not decoded.
+    data = _read_checked(folder / IMAGE_FILE, record)
+    # The size stands in the PNG's first chunk; an image that would unfold into something else is not decoded.
     if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
-        raise AvatarError(f"{folder / PICTURE_FILE} is not the picture that {RECORD_FILE} describes", hint=_AGAIN)
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise AvatarError(f"{folder / PICTURE_FILE} is not a picture", hint=_AGAIN)
-    return StillFrames(as_bytes(picture))
+        raise AvatarError(f"{folder / IMAGE_FILE} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise AvatarError(f"{folder / IMAGE_FILE} is not an image", hint=_AGAIN)
+    return StillFrames(as_bytes(image))
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

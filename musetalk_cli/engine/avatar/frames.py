@@ -1,4 +1,4 @@
-"""Where an avatar's pictures come from, one by one and in any order."""
+"""Where an avatar's images come from, one by one and in any order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes,
 
 
 class AvatarFrames(Protocol):
-    """The pictures of an avatar, all ``width`` × ``height`` pixels, both even."""
+    """The images of an avatar, all ``width`` × ``height`` pixels, both even."""
 
     width: int
     height: int
@@ -27,7 +27,7 @@ class AvatarFrames(Protocol):
         Raises AvatarError when a frame cannot be read, IndexError when there is none of this index.
         """
 
-    def picture(self, index: int = 0) -> ByteArray:
+    def image(self, index: int = 0) -> ByteArray:
         """A frame as uint8 BGR (height, width, 3); of a still, its exact pixels."""
 
     def close(self) -> None:
@@ -35,25 +35,25 @@ class AvatarFrames(Protocol):
 
 
 class StillFrames:
-    """One picture, held in memory: uint8 BGR (h, w, 3) of any size; I420 leaves out an odd last row or column."""
+    """One image, held in memory: uint8 BGR (h, w, 3) of any size; I420 leaves out an odd last row or column."""
 
     num_frames = 1
 
-    def __init__(self, picture: ByteArray) -> None:
-        self.height, self.width = (size - size % 2 for size in picture.shape[:2])
-        self._picture = picture
+    def __init__(self, image: ByteArray) -> None:
+        self.height, self.width = (size - size % 2 for size in image.shape[:2])
+        self._image = image
 
     @cached_property
     def _i420(self) -> ByteArray:
-        return planes_to_i420(bgr_to_planes(self._picture[: self.height, : self.width]))
+        return planes_to_i420(bgr_to_planes(self._image[: self.height, : self.width]))
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         check_indices(indices, self.num_frames)
         return [self._i420.copy() for _ in indices]
 
-    def picture(self, index: int = 0) -> ByteArray:
+    def image(self, index: int = 0) -> ByteArray:
         check_indices([index], self.num_frames)
-        return self._picture
+        return self._image
 
     def close(self) -> None:
         """Nothing to release."""
@@ -74,29 +74,29 @@ class ResizedFrames:
         self._frames = frames
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
-        return [resize_i420(picture, self.width, self.height) for picture in self._frames.read(indices)]
+        return [resize_i420(image, self.width, self.height) for image in self._frames.read(indices)]
 
-    def picture(self, index: int = 0) -> ByteArray:
-        return resize_picture(self._frames.picture(index), self.width, self.height)
+    def image(self, index: int = 0) -> ByteArray:
+        return resize_image(self._frames.image(index), self.width, self.height)
 
     def close(self) -> None:
         self._frames.close()
 
 
-def resize_i420(picture: ByteArray, width: int, height: int) -> ByteArray:
-    """Resize a planar I420 picture, uint8 (h · 3/2, w), to an even width and height."""
-    rows, columns = picture.shape[0] * 2 // 3, picture.shape[1]
-    chroma = picture[rows:].reshape(2, rows // 2, columns // 2)
+def resize_i420(image: ByteArray, width: int, height: int) -> ByteArray:
+    """Resize a planar I420 image, uint8 (h · 3/2, w), to an even width and height."""
+    rows, columns = image.shape[0] * 2 // 3, image.shape[1]
+    chroma = image[rows:].reshape(2, rows // 2, columns // 2)
     planes = [
-        resize_picture(picture[:rows], width, height),
-        *(resize_picture(plane, width // 2, height // 2) for plane in chroma),
+        resize_image(image[:rows], width, height),
+        *(resize_image(plane, width // 2, height // 2) for plane in chroma),
     ]
     return np.concatenate([plane.ravel() for plane in planes]).reshape(-1, width)
 
 
-def resize_picture(picture: ByteArray, width: int, height: int) -> ByteArray:
+def resize_image(image: ByteArray, width: int, height: int) -> ByteArray:
     """Resize one or more channels: area average when shrinking, bicubic when growing."""
-    if (width, height) == (picture.shape[1], picture.shape[0]):
-        return picture
-    how = cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_CUBIC
-    return as_bytes(cv2.resize(picture, (width, height), interpolation=how))
+    if (width, height) == (image.shape[1], image.shape[0]):
+        return image
+    how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
+    return as_bytes(cv2.resize(image, (width, height), interpolation=how))

@@ -14,7 +14,7 @@ from musetalk_cli.errors import AvatarError
 FloatArray = NDArray[np.float32]
 
 # How many points each group holds. The groups follow the order of the 468-point face mesh, so that a detector's
-# points map onto them one to one; "left" is the left side of the picture.
+# points map onto them one to one; "left" is the left side of the image.
 NUM_POINTS = {
     "outer_upper_lip": 11,
     "outer_lower_lip": 11,
@@ -33,11 +33,11 @@ NUM_POINTS = {
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points of one face, each group float32 (n, 2) as x right, y down, in pixels of the picture they belong to.
+    """Points of one face, each group float32 (n, 2) as x right, y down, in pixels of the image they belong to.
 
-    Pixel centres are at integer coordinates. Lips, lids and brows run from the picture's left to its right, and the
+    Pixel centres are at integer coordinates. Lips, lids and brows run from the image's left to its right, and the
     first and last points of an upper and a lower group coincide (the corners). ``nose`` is bridge, tip, base,
-    left wing, right wing. ``oval`` is the face's outline, clockwise on the picture from the middle of the forehead,
+    left wing, right wing. ``oval`` is the face's outline, clockwise on the image from the middle of the forehead,
     so that index 18 is the chin.
     """
 

@@ -68,7 +68,7 @@ def explain_unknown(wanted: str, library: Path) -> AvatarError:
     if "/" in wanted or Path(wanted).suffix:
         return AvatarError(f"there is no avatar and no file '{wanted}'", hint="musetalk avatars lists the names")
     near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}; or give a picture or a video"
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}; or give an image or a video"
     return AvatarError(f"there is no avatar '{wanted}'", hint=hint)
 
 

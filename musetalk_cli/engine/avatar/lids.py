@@ -1,4 +1,4 @@
-"""Painted eyelids: the eyes of a picture repainted at several closures."""
+"""Painted eyelids: the eyes of an image repainted at several closures."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from musetalk_cli.errors import AvatarError
 
 @dataclass(frozen=True)
 class Lids:
-    """``box``: left, top, width, height (pixels of the picture) of a crop that holds both eyes.
+    """``box``: left, top, width, height (pixels of the image) of a crop that holds both eyes.
 
-    ``levels``: increasing closures, 0 < level <= 1 (1 = shut). ``pictures`` uint8 (len(levels), height, width, 3), BGR:
+    ``levels``: increasing closures, 0 < level <= 1 (1 = shut). ``images`` uint8 (len(levels), height, width, 3), BGR:
     the crop at every level. Raises AvatarError when the three do not agree.
     """
 
     box: tuple[int, int, int, int]
     levels: tuple[float, ...]
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         expected = (len(self.levels), self.box[3], self.box[2], 3)
-        if not self.levels or self.pictures.shape != expected:
-            raise AvatarError(f"lid pictures must have shape {expected}; found {self.pictures.shape}")
+        if not self.levels or self.images.shape != expected:
+            raise AvatarError(f"lid images must have shape {expected}; found {self.images.shape}")
         if list(self.levels) != sorted(self.levels) or not 0 < self.levels[0] <= self.levels[-1] <= 1:
             raise AvatarError(f"lid levels must increase from above 0 to at most 1; found {self.levels}")

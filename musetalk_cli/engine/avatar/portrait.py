@@ -23,10 +23,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Portrait:
-    """A still face: ``picture`` uint8 BGR (h, w, 3), its landmarks in pixels, its eyelids repainted for blinks."""
+    """A still face: ``image`` uint8 BGR (h, w, 3), its landmarks in pixels, its eyelids repainted for blinks."""
 
     name: str
-    picture: ByteArray
+    image: ByteArray
     landmarks: Landmarks
     lids: Lids
 
@@ -47,7 +47,7 @@ def check_portrait_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class PortraitDescription:
-    """What is known of a portrait before its pictures are read; ``width`` and ``height`` in pixels."""
+    """What is known of a portrait before its images are read; ``width`` and ``height`` in pixels."""
 
     name: str
     width: int
@@ -72,30 +72,30 @@ def describe_portrait(name: str) -> PortraitDescription:
 
 
 def load_portrait(description: PortraitDescription) -> Portrait:
-    """Read a portrait's pictures. Raises AvatarError when they are damaged or are not what was described."""
+    """Read a portrait's images. Raises AvatarError when they are damaged or are not what was described."""
     name, levels = description.name, description.lid_levels
-    picture, strip = _read_picture(f"{name}.png"), _read_picture(f"{name}-lids.png")
-    if picture.shape != (description.height, description.width, 3) or len(strip) % max(1, len(levels)):
+    image, strip = _read_image(f"{name}.png"), _read_image(f"{name}-lids.png")
+    if image.shape != (description.height, description.width, 3) or len(strip) % max(1, len(levels)):
         raise AvatarError(
-            f"the pictures of portrait '{name}' are not what {name}.json says", hint="install musetalk again"
+            f"the images of portrait '{name}' are not what {name}.json says", hint="install musetalk again"
         )
     lids = Lids(description.lid_box, levels, np.stack(np.split(strip, len(levels))))
-    return Portrait(name, picture, description.landmarks, lids)
+    return Portrait(name, image, description.landmarks, lids)
 
 
 def open_portrait(description: PortraitDescription) -> Avatar:
     """A portrait as an avatar: a still with painted lids. Raises AvatarError."""
     portrait = load_portrait(description)
-    return Avatar(portrait.name, StillFrames(portrait.picture), None, (portrait.landmarks,), portrait.lids)
+    return Avatar(portrait.name, StillFrames(portrait.image), None, (portrait.landmarks,), portrait.lids)
 
 
 def _folder() -> Path:
     return Path(musetalk_cli.__file__).parent / "assets" / "portraits"
 
 
-def _read_picture(file_name: str) -> ByteArray:
+def _read_image(file_name: str) -> ByteArray:
     data = np.frombuffer(_folder().joinpath(file_name).read_bytes(), dtype=np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if picture is None:
-        raise AvatarError(f"{file_name} is not a picture", hint="install musetalk again")
-    return np.asarray(picture, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise AvatarError(f"{file_name} is not an image", hint="install musetalk again")
+    return np.asarray(image, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""An avatar's pictures on disk: one file of JPEGs that are read one by one, in any order, without decoding others."""
+"""An avatar's images on disk: one file of JPEGs that are read one by one, in any order, without decoding others."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from musetalk_cli.errors import AvatarError
 
 # Chosen by measurement (docs/performance.md): 52 dB on clean video; grainy video costs twice the bytes.
 JPEG_QUALITY = 90
-# Pictures that wait for the one thread that compresses: enough that neither side waits for the other's slow frame.
+# Images that wait for the one thread that compresses: enough that neither side waits for the other's slow frame.
 MAX_WAITING_FRAMES = 4
 
 
-def i420_to_sheet(picture: ByteArray) -> ByteArray:
+def i420_to_sheet(image: ByteArray) -> ByteArray:
     """Planar I420 uint8 (h · 3/2, w) as the sheet that is stored: the same shape, luma above, Cb and Cr side by side.
 
-    In I420 two rows of a chroma plane share a row of the array; side by side each plane is a picture that compresses.
+    In I420 two rows of a chroma plane share a row of the array; side by side each plane is an image that compresses.
     """
-    rows, columns = picture.shape[0] * 2 // 3, picture.shape[1]
-    sheet = np.empty_like(picture)
-    sheet[:rows] = picture[:rows]
-    blue, red = picture[rows:].reshape(2, rows // 2, columns // 2)
+    rows, columns = image.shape[0] * 2 // 3, image.shape[1]
+    sheet = np.empty_like(image)
+    sheet[:rows] = image[:rows]
+    blue, red = image[rows:].reshape(2, rows // 2, columns // 2)
     sheet[rows:, : columns // 2], sheet[rows:, columns // 2 :] = blue, red
     return sheet
 
@@ -46,10 +46,10 @@ def sheet_to_i420(sheet: ByteArray) -> ByteArray:
 
 
 class FrameWriter:
-    """Compresses pictures on a thread of its own and appends them to a file, in the order of ``write``.
+    """Compresses images on a thread of its own and appends them to a file, in the order of ``write``.
 
     Use it as a context: leaving it waits for the thread and closes the file. After that ``offsets`` int64 (n + 1,) are
-    the bytes at which each picture starts (the last: where the file ends), ``checksums`` uint32 (n,) their CRC-32.
+    the bytes at which each image starts (the last: where the file ends), ``checksums`` uint32 (n,) their CRC-32.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,9 +69,9 @@ class FrameWriter:
         if kind is None:
             self._collect(0)
 
-    def write(self, picture: ByteArray) -> None:
-        """Append a planar I420 picture, which must not change afterwards. Raises OSError of an earlier one."""
-        self._waiting.append(self._executor.submit(self._append, picture))
+    def write(self, image: ByteArray) -> None:
+        """Append a planar I420 image, which must not change afterwards. Raises OSError of an earlier one."""
+        self._waiting.append(self._executor.submit(self._append, image))
         self._collect(MAX_WAITING_FRAMES)
 
     @property
@@ -82,8 +82,8 @@ class FrameWriter:
     def checksums(self) -> NDArray[np.uint32]:
         return np.array(self._checksums, dtype=np.uint32)
 
-    def _append(self, picture: ByteArray) -> tuple[int, int]:
-        data = encode_frame(picture)
+    def _append(self, image: ByteArray) -> tuple[int, int]:
+        data = encode_frame(image)
         self._file.write(data)
         return len(data), zlib.crc32(data)
 
@@ -94,11 +94,11 @@ class FrameWriter:
             self._checksums.append(checksum)
 
 
-def encode_frame(picture: ByteArray) -> bytes:
-    """One planar I420 picture as a greyscale JPEG of its sheet."""
-    is_done, data = cv2.imencode(".jpg", i420_to_sheet(picture), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def encode_frame(image: ByteArray) -> bytes:
+    """One planar I420 image as a greyscale JPEG of its sheet."""
+    is_done, data = cv2.imencode(".jpg", i420_to_sheet(image), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not is_done:
-        raise AvatarError(f"a frame of {picture.shape[1]} × {picture.shape[0] * 2 // 3} pixels cannot be stored")
+        raise AvatarError(f"a frame of {image.shape[1]} × {image.shape[0] * 2 // 3} pixels cannot be stored")
     return data.tobytes()
 
 
@@ -125,7 +125,7 @@ class StoredFrames:
         check_indices(indices, self.num_frames)
         return [self._read_one(index) for index in indices]
 
-    def picture(self, index: int = 0) -> ByteArray:
+    def image(self, index: int = 0) -> ByteArray:
         return i420_to_bgr(self.read([index])[0])
 
     def close(self) -> None:
@@ -138,13 +138,13 @@ class StoredFrames:
             raise AvatarError(f"{self._path} is damaged: frame {index} is not what it was", hint="prepare it again")
         sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
         if sheet is None or sheet.shape != (self.height * 3 // 2, self.width):
-            raise AvatarError(f"{self._path} is damaged: frame {index} is not a picture of its size")
+            raise AvatarError(f"{self._path} is damaged: frame {index} is not an image of its size")
         return sheet_to_i420(as_bytes(sheet))
 
 
-def write_frames(path: Path, pictures: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Store planar I420 pictures in a file; returns offsets and checksums as :class:`StoredFrames` wants them."""
+def write_frames(path: Path, images: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Store planar I420 images in a file; returns offsets and checksums as :class:`StoredFrames` wants them."""
     with FrameWriter(path) as writer:
-        for picture in pictures:
-            writer.write(picture)
+        for image in images:
+            writer.write(image)
     return writer.offsets, writer.checksums

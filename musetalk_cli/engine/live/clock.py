@@ -1,4 +1,4 @@
-"""The one clock of a live stream, and how far ahead of it sound is read and pictures leave.
+"""The one clock of a live stream, and how far ahead of it audio is read and frames leave.
 
 Nothing here sleeps or starts a thread, so that hours of a stream can be simulated in a moment.
 """
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 # A crystal is off by 0.02 % at most, and half a percent of tempo is below what a listener notices.
 MOST_SLEW = 0.005
-# How fast an offset is worked off, per second: sound comes in pieces of tens of milliseconds, and their jitter moves
+# How fast an offset is worked off, per second: audio comes in pieces of tens of milliseconds, and their jitter moves
 # the clock's rate by less than a thousandth.
 SLEW_PER_S = 0.05
 LEAST_WAIT_S = 0.001  # what is due sooner may go now
 
 
 @dataclass(frozen=True)
-class PaceSettings:
+class PacingSettings:
     """``head_s``: what the first block needs before it can be cut. ``lead_s``: how far ahead of the clock a stream may
-    get. ``generation_speed`` and ``fill_rate``: stream seconds a second at which sound is read, and pictures leave,
-    while that lead fills. ``can_run_ahead``: whether the source has sound before its time (a file), or not (a
+    get. ``generation_speed`` and ``fill_rate``: stream seconds a second at which audio is read, and frames leave,
+    while that lead fills. ``can_run_ahead``: whether the source has audio before its time (a file), or not (a
     microphone)."""
 
     head_s: float
@@ -76,27 +76,27 @@ class StreamClock:
         return self._stream_s
 
 
-class Credit:
+class PacingBudget:
     """How far a paced stream may go: what is not yet due beyond its lead has to wait.
 
-    Sound may be read up to ``head + min(speed · t, t + lead)`` at clock time t, and pictures may leave up to
+    Audio may be read up to ``head + min(speed · t, t + lead)`` at clock time t, and frames may leave up to
     ``min(fill · w, w + lead)``, w seconds after the first one: both rates say how fast the lead fills, and never hold
     in the long run, which is the clock's alone.
     """
 
-    def __init__(self, clock: StreamClock, settings: PaceSettings) -> None:
+    def __init__(self, clock: StreamClock, settings: PacingSettings) -> None:
         self.clock = clock
         self.settings = settings
         self._first_at: float | None = None
 
     def source_wait_s(self, position_s: float) -> float:
-        """Seconds until the sound at ``position_s`` may be read, 0 when it may."""
+        """Seconds until the audio at ``position_s`` may be read, 0 when it may."""
         if not self.settings.can_run_ahead:
             return 0.0
         return self._wait_s(position_s - self.settings.head_s, self.clock.read(), self.settings.generation_speed)
 
     def release_wait_s(self, time_s: float) -> float:
-        """Seconds until the picture of ``time_s`` may leave, 0 when it may; the first one starts the count."""
+        """Seconds until the frame of ``time_s`` may leave, 0 when it may; the first one starts the count."""
         if self._first_at is None:
             self._first_at = self.clock.read() - time_s
         if not self.settings.can_run_ahead:
@@ -104,7 +104,7 @@ class Credit:
         return self._wait_s(time_s, self.clock.read() - self._first_at, self.settings.fill_rate)
 
     def lag_s(self, time_s: float) -> float:
-        """How long ago the picture of ``time_s`` was due at a player that began with the first; negative when it is
+        """How long ago the frame of ``time_s`` was due at a player that began with the first; negative when it is
         still to come, 0 before the first has left."""
         return 0.0 if self._first_at is None else self.clock.read() - self._first_at - time_s
 

@@ -1,4 +1,4 @@
-"""Putting a source on the clock: no sound before its time, and silence where none comes."""
+"""Putting a source on the clock: no audio before its time, and silence where none comes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections import deque
 import numpy as np
 
 from musetalk_cli.engine.audio.sources import AudioSource
-from musetalk_cli.engine.live.clock import Credit
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.live.clock import PacingBudget
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
-PIECE = SOUND_RATE_HZ // 25  # samples handed on at once: one frame at 25 fps
-BUFFER = SOUND_RATE_HZ  # samples that wait here; beyond that, the source waits
-# Sound over a network or from another program arrives in bursts: a gap below this is no pause.
+PIECE = AUDIO_RATE_HZ // 25  # samples handed on at once: one frame at 25 fps
+BUFFER = AUDIO_RATE_HZ  # samples that wait here; beyond that, the source waits
+# Audio over a network or from another program arrives in bursts: a gap below this is no pause.
 GAP_S = 0.2
 WAKE_S = 0.02
 
 
 class LiveFeed:
-    """AudioSource that reads another one in a thread and hands its sound on by the clock.
+    """AudioSource that reads another one in a thread and hands its audio on by the clock.
 
     A source that can run ahead is read no further than its credit. One that cannot (a microphone) is the clock's
     master. With ``fills_gaps``, silence is handed on while the source says nothing, and the stream goes on.
@@ -29,15 +29,17 @@ class LiveFeed:
 
     duration_s: float | None = None
 
-    def __init__(self, source: AudioSource, credit: Credit, *, fills_gaps: bool, opens_late: bool = False) -> None:
+    def __init__(
+        self, source: AudioSource, budget: PacingBudget, *, fills_gaps: bool, opens_late: bool = False
+    ) -> None:
         self._source = source
-        self._credit = credit
+        self._budget = budget
         self._fills_gaps = fills_gaps
         self._opens_late = opens_late
         self.num_channels = source.num_channels
         self.num_filled = 0  # samples of silence that were put in
         self._position = 0
-        self._pieces: deque[SoundArray] = deque()
+        self._pieces: deque[AudioArray] = deque()
         self._num_waiting = 0
         self._arrived_at = time.monotonic()
         self._is_ended = self._is_stopped = False
@@ -50,11 +52,11 @@ class LiveFeed:
         self.duration_s = self._source.duration_s
         self._thread.start()
 
-    def read(self) -> SoundArray | None:
-        self._credit.clock.start()
+    def read(self) -> AudioArray | None:
+        self._budget.clock.start()
         with self._changed:
             while not self._is_stopped:
-                wait_s = self._credit.source_wait_s(self._position / SOUND_RATE_HZ)
+                wait_s = self._budget.source_wait_s(self._position / AUDIO_RATE_HZ)
                 if wait_s:
                     self._changed.wait(wait_s)
                     continue
@@ -81,9 +83,9 @@ class LiveFeed:
             self._thread.join()
         self._source.close()
 
-    def _take(self) -> SoundArray | None:
+    def _take(self) -> AudioArray | None:
         """The next piece, silence where it is due, or None when neither is there yet."""
-        clock, position_s = self._credit.clock, self._position / SOUND_RATE_HZ
+        clock, position_s = self._budget.clock, self._position / AUDIO_RATE_HZ
         if self._pieces:
             piece = self._pieces.popleft()
             piece, rest = piece[:PIECE], piece[PIECE:]
@@ -97,14 +99,14 @@ class LiveFeed:
         is_pause = time.monotonic() - self._arrived_at > GAP_S or behind_s > 2 * GAP_S
         if not self._fills_gaps or self._is_ended or behind_s < GAP_S or not is_pause:
             return None
-        num_missing = min(PIECE, max(1, int((behind_s - GAP_S) * SOUND_RATE_HZ)))
+        num_missing = min(PIECE, max(1, int((behind_s - GAP_S) * AUDIO_RATE_HZ)))
         self.num_filled += num_missing
         return np.zeros((num_missing, self.num_channels), dtype=np.int16)
 
     def _follow(self, position_s: float) -> None:
         """Let the clock bend to a source that has its own; one that sends ahead of time is only waited for."""
-        clock = self._credit.clock
-        if not self._credit.settings.can_run_ahead:
+        clock = self._budget.clock
+        if not self._budget.settings.can_run_ahead:
             clock.follow(position_s)
         elif self._fills_gaps:
             clock.follow(min(position_s + GAP_S, clock.read()))
@@ -113,10 +115,10 @@ class LiveFeed:
         try:
             if self._opens_late:
                 self._source.open()
-            while (sound := self._source.read()) is not None:
+            while (audio := self._source.read()) is not None:
                 with self._changed:
-                    self._pieces.append(sound)
-                    self._num_waiting += len(sound)
+                    self._pieces.append(audio)
+                    self._num_waiting += len(audio)
                     self._arrived_at = time.monotonic()
                     self._changed.notify_all()
                     self._changed.wait_for(lambda: self._num_waiting < BUFFER or self._is_stopped)
@@ -134,7 +136,7 @@ class Limited:
     def __init__(self, source: AudioSource, duration_s: float) -> None:
         self._source = source
         self._wanted_s = duration_s
-        self._left = round(duration_s * SOUND_RATE_HZ)
+        self._left = round(duration_s * AUDIO_RATE_HZ)
         self.num_channels = source.num_channels
 
     @property
@@ -146,13 +148,13 @@ class Limited:
         self._source.open()
         self.num_channels = self._source.num_channels
 
-    def read(self) -> SoundArray | None:
-        sound = self._source.read() if self._left else None
-        if sound is None:
+    def read(self) -> AudioArray | None:
+        audio = self._source.read() if self._left else None
+        if audio is None:
             return None
-        sound = sound[: self._left]
-        self._left -= len(sound)
-        return sound
+        audio = audio[: self._left]
+        self._left -= len(audio)
+        return audio
 
     def stop(self) -> None:
         self._source.stop()

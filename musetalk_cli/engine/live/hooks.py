@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from musetalk_cli.engine.types.messages import SoundArray
+from musetalk_cli.engine.types.messages import AudioArray
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.live.live_pace import LiveFigures
+    from musetalk_cli.engine.live.live_pace import LiveStats
 
 
-class Pace:
+class RunHooks:
     """No clock: everything as fast as it goes, all faces made."""
 
-    def hear(self, sound: SoundArray) -> SoundArray:
-        """Sound that has just been read, int16 (n, channels), and what to do as if it had been heard."""
-        return sound
+    def hear(self, audio: AudioArray) -> AudioArray:
+        """Audio that has just been read, int16 (n, channels), and what to do as if it had been heard."""
+        return audio
 
     def note_block(self, frames: range) -> None:
         """A block is whole."""
@@ -33,14 +33,14 @@ class Pace:
 
     @property
     def shows_idle(self) -> bool:
-        """Whether frames without a face show the idle avatar, or repeat the last picture."""
+        """Whether frames without a face show the idle avatar, or repeat the last frame."""
         return False
 
     def wait_for_turn(self, frames: range) -> None:
         """Return when these frames may leave."""
 
     def note_written(self, frames: range, num_samples: int) -> None:
-        """These frames went to the encoder, and so much sound with them."""
+        """These frames went to the encoder, and so much audio with them."""
 
     def open_gates(self) -> None:
         """Hold nothing back any more; may be called from any thread."""
@@ -49,5 +49,5 @@ class Pace:
         """Make the source silent, or heard again; whether it is silent now."""
         return False
 
-    def figures(self) -> LiveFigures | None:
+    def figures(self) -> LiveStats | None:
         return None

@@ -1,4 +1,4 @@
-"""How long the voice takes from the source to the bytes of its picture, step by step, and over the whole run."""
+"""How long the voice takes from the source to the bytes of its frame, step by step, and over the whole run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 
 # What happens to a frame, in order; a step lasts from the mark before it to its own.
 STEPS = ("capture", "features", "model", "composite", "encode")
@@ -24,7 +24,7 @@ LONGEST_S = 60.0
 
 
 @dataclass(frozen=True)
-class LatencyFigures:
+class LatencyStats:
     """Seconds from a frame's first sample at the source to the frame's bytes: of the last 10 s, and of the whole run;
     ``steps`` has p50 and p95 of each step's share, in milliseconds."""
 
@@ -62,7 +62,7 @@ class LatencyLog:
         with self._lock:
             now = self._now()
             for frame in frames:
-                index = bisect_left(self._ends, int(frame / self._frame_rate * SOUND_RATE_HZ) + 1)
+                index = bisect_left(self._ends, int(frame / self._frame_rate * AUDIO_RATE_HZ) + 1)
                 self._marks[0, frame % NUM_REMEMBERED] = self._times[min(index, len(self._times) - 1)]
                 self._marks[1, frame % NUM_REMEMBERED] = now
 
@@ -71,11 +71,11 @@ class LatencyLog:
         with self._lock:
             self._marks[STEPS.index(step) + 1, np.arange(frames.start, frames.stop) % NUM_REMEMBERED] = self._now()
 
-    def leave(self, num_pictures: int) -> None:
-        """The bytes of ``num_pictures`` more have left."""
+    def leave(self, num_frames: int) -> None:
+        """The bytes of ``num_frames`` more have left."""
         with self._lock:
             now = self._now()
-            for _ in range(num_pictures):
+            for _ in range(num_frames):
                 marks = np.append(self._marks[:, self._num_out % NUM_REMEMBERED], now)
                 self._recent[:, self._num_out % self._recent.shape[1]] = np.diff(marks)
                 latency_s = marks[-1] - marks[0]
@@ -83,14 +83,14 @@ class LatencyLog:
                     self._histogram[min(int(latency_s / BUCKET_S), len(self._histogram) - 1)] += 1
                 self._num_out += 1
 
-    def figures(self) -> LatencyFigures:
+    def figures(self) -> LatencyStats:
         with self._lock:
             recent = self._recent[:, np.isfinite(self._recent).all(axis=0)]
             if not recent.size:
-                return LatencyFigures()
+                return LatencyStats()
             low, high = np.quantile(recent.sum(axis=0), [0.5, 0.95])
             steps = np.quantile(recent, [0.5, 0.95], axis=1) * 1000
             shares = np.cumsum(self._histogram) / self._histogram.sum()
             run = [float((np.searchsorted(shares, share) + 0.5) * BUCKET_S) for share in (0.5, 0.95)]
         named = {name: (float(steps[0, index]), float(steps[1, index])) for index, name in enumerate(STEPS)}
-        return LatencyFigures(float(low), float(high), run[0], run[1], named)
+        return LatencyStats(float(low), float(high), run[0], run[1], named)

@@ -9,27 +9,27 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.live.clock import Credit
-from musetalk_cli.engine.live.hooks import Pace
-from musetalk_cli.engine.live.latency import LatencyFigures, LatencyLog
+from musetalk_cli.engine.live.clock import PacingBudget
+from musetalk_cli.engine.live.hooks import RunHooks
+from musetalk_cli.engine.live.latency import LatencyLog, LatencyStats
 from musetalk_cli.engine.live.overload import Overload, OverloadCounts
 from musetalk_cli.engine.outputs.targets import TargetHealth
 from musetalk_cli.engine.runtime.timing import Rate
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 SILENCE_PEAK = 33  # of 32768: −60 dBFS
 
 
 @dataclass(frozen=True)
-class LiveFigures:
+class LiveStats:
     """A live stream at one moment.
 
     ``delivered_fps``: frames a second whose bytes left lately; ``buffer_s``: read but not yet sent; ``lead_s``: sent
-    ahead of the clock (negative: late); ``skew_ms``: pictures handed to the encoder, less sound and its lead;
-    ``silence_share`` of all sound, 0..1.
+    ahead of the clock (negative: late); ``skew_ms``: frames handed to the encoder, less audio and its lead;
+    ``silence_share`` of all audio, 0..1.
     """
 
-    latency: LatencyFigures
+    latency: LatencyStats
     delivered_fps: float
     buffer_s: float
     lead_s: float
@@ -42,34 +42,34 @@ class LiveFigures:
     targets: Sequence[TargetHealth] = field(default_factory=tuple)
 
 
-class LivePace(Pace):
+class LivePace(RunHooks):
     """Against a clock, with its credit, its policy for an overload, and its latency."""
 
-    def __init__(self, credit: Credit, overload: Overload, frame_rate: Fraction, sound_lead: int) -> None:
-        """``sound_lead``: 48 kHz samples by which the sound is ahead of its pictures."""
+    def __init__(self, budget: PacingBudget, overload: Overload, frame_rate: Fraction, audio_lead: int) -> None:
+        """``audio_lead``: 48 kHz samples by which the audio is ahead of its frames."""
         self.latency = LatencyLog(frame_rate)
         self.health: Callable[[], Sequence[TargetHealth]] = tuple
         self.count_overruns: Callable[[], int] = lambda: 0
         self.count_filled: Callable[[], int] = lambda: 0
-        self._credit = credit
+        self._budget = budget
         self._overload = overload
         self._frame_rate = frame_rate
         self._opened = threading.Event()
         self._is_muted = False
         self._num_read = self._num_silent = 0
-        self._sound_lead = sound_lead
+        self._audio_lead = audio_lead
         self._num_written_samples = 0
         self._skew_s = 0.0
         self._num_out = 0
         self._delivered = Rate()
 
-    def hear(self, sound: SoundArray) -> SoundArray:
-        self.latency.arrive(len(sound))
-        sound = np.zeros_like(sound) if self._is_muted else sound
-        self._num_read += len(sound)
-        if len(sound) and np.abs(sound.astype(np.int32)).max() < SILENCE_PEAK:
-            self._num_silent += len(sound)
-        return sound
+    def hear(self, audio: AudioArray) -> AudioArray:
+        self.latency.arrive(len(audio))
+        audio = np.zeros_like(audio) if self._is_muted else audio
+        self._num_read += len(audio)
+        if len(audio) and np.abs(audio.astype(np.int32)).max() < SILENCE_PEAK:
+            self._num_silent += len(audio)
+        return audio
 
     def note_block(self, frames: range) -> None:
         self.latency.cut(frames)
@@ -80,12 +80,12 @@ class LivePace(Pace):
     def choose(self, frames: range) -> list[bool] | None:
         if self._opened.is_set():
             return None
-        return self._overload.choose(len(frames), self._credit.lag_s(self._time_s(frames.start)))
+        return self._overload.choose(len(frames), self._budget.lag_s(self._time_s(frames.start)))
 
     def leaves_out(self, frames: range) -> bool:
         if self._opened.is_set() or not len(frames):
             return False
-        return self._overload.leave_out(len(frames), self._credit.lag_s(self._time_s(frames.stop)))
+        return self._overload.leave_out(len(frames), self._budget.lag_s(self._time_s(frames.stop)))
 
     @property
     def shows_idle(self) -> bool:
@@ -93,21 +93,21 @@ class LivePace(Pace):
 
     def wait_for_turn(self, frames: range) -> None:
         while not self._opened.is_set():
-            wait_s = self._credit.release_wait_s(self._time_s(frames.start)) if len(frames) else 0.0
+            wait_s = self._budget.release_wait_s(self._time_s(frames.start)) if len(frames) else 0.0
             if not wait_s:
                 return
             self._opened.wait(wait_s)
 
     def note_written(self, frames: range, num_samples: int) -> None:
-        if self._num_written_samples and num_samples:  # at the very end, all sound has been written already
-            self._skew_s = self._time_s(frames.start) - (self._num_written_samples - self._sound_lead) / SOUND_RATE_HZ
+        if self._num_written_samples and num_samples:  # at the very end, all audio has been written already
+            self._skew_s = self._time_s(frames.start) - (self._num_written_samples - self._audio_lead) / AUDIO_RATE_HZ
         self._num_written_samples += num_samples
 
-    def note_out(self, num_pictures: int) -> None:
-        """The bytes of these pictures have left the encoder."""
-        self._num_out += num_pictures
-        self._delivered.add(num_pictures)
-        self.latency.leave(num_pictures)
+    def note_out(self, num_frames: int) -> None:
+        """The bytes of these frames have left the encoder."""
+        self._num_out += num_frames
+        self._delivered.add(num_frames)
+        self.latency.leave(num_frames)
 
     def open_gates(self) -> None:
         self._opened.set()
@@ -116,18 +116,18 @@ class LivePace(Pace):
         self._is_muted = not self._is_muted
         return self._is_muted
 
-    def figures(self) -> LiveFigures:
+    def figures(self) -> LiveStats:
         out_s = self._time_s(self._num_out)
-        return LiveFigures(
+        return LiveStats(
             latency=self.latency.figures(),
             delivered_fps=self._delivered.per_s(),
-            buffer_s=max(0.0, self._num_read / SOUND_RATE_HZ - out_s),
-            lead_s=-self._credit.lag_s(out_s),
+            buffer_s=max(0.0, self._num_read / AUDIO_RATE_HZ - out_s),
+            lead_s=-self._budget.lag_s(out_s),
             counts=self._overload.counts,
             silence_share=self._num_silent / max(1, self._num_read),
             skew_ms=1000 * self._skew_s,
             num_overruns=self.count_overruns(),
-            num_filled_s=self.count_filled() / SOUND_RATE_HZ,
+            num_filled_s=self.count_filled() / AUDIO_RATE_HZ,
             is_muted=self._is_muted,
             targets=tuple(self.health()),
         )

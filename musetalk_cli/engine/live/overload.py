@@ -8,7 +8,7 @@ from typing import Literal
 
 OverloadPolicy = Literal["hold", "idle", "skip"]
 
-# ``skip`` thins out before pictures are late, by a tenth at a time, and comes back in small steps: the model's pace is
+# ``skip`` thins out before frames are late, by a tenth at a time, and comes back in small steps: the model's pace is
 # seen only a batch later, so that larger steps would swing.
 THIN_OUT, COME_BACK = 0.9, 1.03
 LEAST_SHARE = 0.1
@@ -28,7 +28,7 @@ class Overload:
 
     ``hold`` and ``idle`` leave out what is more than ``tolerance_s`` late, until the stream has caught up. ``skip``
     makes an even share of all frames, as many as can be made, and leaves out the rest only beyond twice the tolerance.
-    What is left out costs nothing, so no queue grows, and its sound goes out in its place.
+    What is left out costs nothing, so no queue grows, and its audio goes out in its place.
     """
 
     def __init__(self, policy: OverloadPolicy, tolerance_s: float) -> None:

@@ -24,13 +24,13 @@ class LipSyncModel(Protocol):
         """How many frames so far were left without a face because nobody speaks in them."""
 
     def features(self, block: AudioBlock) -> FloatArray:
-        """What the sound says for each frame of a block: float32 (len(block.frames), d).
+        """What the audio says for each frame of a block: float32 (len(block.frames), d).
 
         A live stream that is far behind leaves blocks out, so nothing may be taken over from the block before.
         """
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        """A face for every frame of a batch, whose pictures are passed on as they are, not written into."""
+        """A face for every frame of a batch, whose images are passed on as they are, not written into."""
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         """The avatar's own frames in place of a batch that cannot be made in time: quickly, and with a closed mouth

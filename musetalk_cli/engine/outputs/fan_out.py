@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
@@ -15,8 +15,8 @@ SinkLossPolicy = Literal["retry", "stop"]
 class FanOut:
     """A Sink that hands every fragment to all its targets; none of them can hold up another.
 
-    ``waits``: a single target that is slow is waited for, and ``on_wait`` told how long, instead of dropping pictures
-    for it; only for a source that can be kept waiting itself. ``on_pictures`` is told how many pictures have left.
+    ``waits``: a single target that is slow is waited for, and ``on_wait`` told how long, instead of dropping frames
+    for it; only for a source that can be kept waiting itself. ``on_frames`` is told how many frames have left.
     """
 
     name = "the targets"
@@ -30,7 +30,7 @@ class FanOut:
         waits: bool = False,
     ) -> None:
         self.targets = list(targets)
-        self.on_pictures: Callable[[int], None] = lambda num_pictures: None
+        self.on_frames: Callable[[int], None] = lambda num_frames: None
         self.on_wait: Callable[[float], None] = lambda duration_s: None
         self._on_loss = on_loss
         self._tell = tell
@@ -39,8 +39,8 @@ class FanOut:
         self._told: set[str] = set()
 
     def write(self, data: bytes) -> None:
-        for piece in self._splitter.feed(data):
-            self._send(piece)
+        for fragment in self._splitter.feed(data):
+            self._send(fragment)
         self._check()
 
     def cancel(self) -> None:
@@ -49,7 +49,7 @@ class FanOut:
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         for target in self.targets:
-            target.ring.finish()
+            target.queue.finish()
         for target in self.targets:
             target.close(is_whole=is_whole, is_final=is_final)
         errors = [target.error for target in self.targets if isinstance(target.error, MuseTalkError)]
@@ -66,15 +66,15 @@ class FanOut:
         """After ``close``: the targets that something has reached; None when nothing has."""
         return ", ".join(filter(None, (target.where for target in self.targets))) or None
 
-    def _send(self, piece: Piece) -> None:
+    def _send(self, fragment: Fragment) -> None:
         for target in self.targets:
-            if piece.is_header:
-                target.begin(piece)
+            if fragment.is_header:
+                target.begin(fragment)
                 continue
-            if self._waits and (waited_s := target.ring.wait_for_room()):
+            if self._waits and (waited_s := target.queue.wait_for_room()):
                 self.on_wait(waited_s)
-            target.ring.put(piece)
-        self.on_pictures(piece.num_pictures)
+            target.queue.put(fragment)
+        self.on_frames(fragment.num_frames)
 
     def _check(self) -> None:
         """Raise once nobody is left to send to, or somebody is lost and nobody may be."""

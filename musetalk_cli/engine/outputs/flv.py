@@ -1,6 +1,6 @@
 """Fragmented MP4 → FLV, piece by piece, for ffmpeg to read from a pipe.
 
-ffmpeg's reader of MP4 remembers every fragment for good, some 30 MB an hour with a picture in each (measured); its
+ffmpeg's reader of MP4 remembers every fragment for good, some 30 MB an hour with a frame in each (measured); its
 reader of FLV remembers nothing. Only what our encoder writes is understood: one H.264 and one AAC stream.
 """
 
@@ -25,7 +25,7 @@ from musetalk_cli.errors import EncoderError
 
 AUDIO_TAG, VIDEO_TAG, SCRIPT_TAG = 8, 9, 18
 KEYFRAME, INTER_FRAME, AVC = 0x10, 0x20, 7
-AAC = 0xAF  # FLV has the rest of this byte say 44.1 kHz stereo whatever the sound is
+AAC = 0xAF  # FLV has the rest of this byte say 44.1 kHz stereo whatever the audio is
 CONFIGURATION, FRAMES = 0, 1
 VISUAL_ENTRY_BYTES, AUDIO_ENTRY_BYTES = 78, 28
 DECODER_SPECIFIC_INFO = 5
@@ -53,13 +53,13 @@ class _Sample(NamedTuple):
 class FlvPacker:
     """Repacks one stream. ``header`` is the MP4's first piece (ftyp and moov), ``frame_rate`` what players are told.
 
-    Raises EncoderError for a header that is not of one video and one sound.
+    Raises EncoderError for a header that is not of one video and one audio.
     """
 
     def __init__(self, header: bytes, frame_rate: Fraction) -> None:
         self._tracks = dict(_read_tracks(find_box(header, b"moov")))
         if sorted(track.is_video for track in self._tracks.values()) != [False, True]:
-            raise EncoderError("the encoder's MP4 has not one video and one sound")
+            raise EncoderError("the encoder's MP4 has not one video and one audio")
         self._frame_rate = frame_rate
         self._start_s: float | None = None
         self._end_ms = 0
@@ -98,9 +98,9 @@ class FlvPacker:
         return self._end_ms
 
 
-def _envelope(track: _Track, kind: int, data: bytes, picture: int = KEYFRAME, delay_ms: int = 0) -> bytes:
+def _envelope(track: _Track, kind: int, data: bytes, image: int = KEYFRAME, delay_ms: int = 0) -> bytes:
     if track.is_video:
-        return bytes([picture | AVC, kind]) + (delay_ms & 0xFFFFFF).to_bytes(3, "big") + data
+        return bytes([image | AVC, kind]) + (delay_ms & 0xFFFFFF).to_bytes(3, "big") + data
     return bytes([AAC, kind]) + data
 
 

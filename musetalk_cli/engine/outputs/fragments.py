@@ -56,8 +56,8 @@ class FragmentCounter:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of a fragmented MP4 that must not be torn apart: the header, or one fragment (``num_pictures`` of them).
+class Fragment:
+    """A part of a fragmented MP4 that must not be torn apart: the header, or one fragment (``num_frames`` of them).
 
     ``is_keyframe``: a player can begin here, given the header.
     """
@@ -65,11 +65,11 @@ class Piece:
     data: bytes
     is_header: bool
     is_keyframe: bool
-    num_pictures: int
+    num_frames: int
 
 
 class FragmentSplitter:
-    """Cuts a stream of bytes into Pieces, each as soon as its last byte is there (ISO/IEC 14496-12, 8.8)."""
+    """Cuts a stream of bytes into Fragments, each as soon as its last byte is there (ISO/IEC 14496-12, 8.8)."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -77,7 +77,7 @@ class FragmentSplitter:
         self._moof = b""
         self._video_track: int | None = None
 
-    def feed(self, data: bytes) -> Iterator[Piece]:
+    def feed(self, data: bytes) -> Iterator[Fragment]:
         self._data += data
         while len(self._data) >= BOX_HEADER_BYTES:
             size = max(BOX_HEADER_BYTES, int.from_bytes(self._data[:4], "big"))
@@ -88,22 +88,22 @@ class FragmentSplitter:
             self._boxes += box
             yield from self._take_box(box[4:8], box[BOX_HEADER_BYTES:])
 
-    def _take_box(self, kind: bytes, body: bytes) -> Iterator[Piece]:
+    def _take_box(self, kind: bytes, body: bytes) -> Iterator[Fragment]:
         if kind == b"moov":
             self._video_track = _find_video_track(body)
-            yield self._finish(is_header=True, is_keyframe=False, num_pictures=0)
+            yield self._finish(is_header=True, is_keyframe=False, num_frames=0)
         elif kind == b"moof":
             self._moof = body
         elif kind == b"mdat":
-            num_pictures, is_keyframe = _read_pictures(self._moof, self._video_track)
-            yield self._finish(is_header=False, is_keyframe=is_keyframe, num_pictures=num_pictures)
+            num_frames, is_keyframe = _read_frames(self._moof, self._video_track)
+            yield self._finish(is_header=False, is_keyframe=is_keyframe, num_frames=num_frames)
         elif kind == b"mfra":
-            yield self._finish(is_header=False, is_keyframe=False, num_pictures=0)
+            yield self._finish(is_header=False, is_keyframe=False, num_frames=0)
 
-    def _finish(self, *, is_header: bool, is_keyframe: bool, num_pictures: int) -> Piece:
+    def _finish(self, *, is_header: bool, is_keyframe: bool, num_frames: int) -> Fragment:
         data = bytes(self._boxes)
         self._boxes.clear()
-        return Piece(data, is_header, is_keyframe, num_pictures)
+        return Fragment(data, is_header, is_keyframe, num_frames)
 
 
 def is_whole_file(path: Path) -> bool:
@@ -167,14 +167,14 @@ def _find_video_track(moov: bytes) -> int | None:
     return None
 
 
-def _read_pictures(moof: bytes, video_track: int | None) -> tuple[int, bool]:
-    """How many pictures a fragment holds, and whether the first is a keyframe."""
+def _read_frames(moof: bytes, video_track: int | None) -> tuple[int, bool]:
+    """How many frames a fragment holds, and whether the first is a keyframe."""
     for traf in find_boxes(moof, b"traf"):
         header, run = find_box(traf, b"tfhd"), find_box(traf, b"trun")
         if int.from_bytes(header[4:8], "big") != video_track or not run:
             continue
-        num_pictures = int.from_bytes(run[4:8], "big")
-        return num_pictures, num_pictures > 0 and not _first_flags(header, run) & NO_KEYFRAME
+        num_frames = int.from_bytes(run[4:8], "big")
+        return num_frames, num_frames > 0 and not _first_flags(header, run) & NO_KEYFRAME
     return 0, False
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from musetalk_cli.engine.outputs.destinations import Destination
 from musetalk_cli.engine.outputs.flv import FlvPacker
-from musetalk_cli.engine.outputs.fragments import Piece
+from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.hls import SegmentCheck
 from musetalk_cli.engine.outputs.targets import Target
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
@@ -28,7 +28,7 @@ PROBE_BYTES = 1_000_000
 
 def build_remux_args(ffmpeg: str, destination: Destination, options: Sequence[str] = ()) -> list[str]:
     """ffmpeg's arguments: FLV on stdin, repacked for the destination, with ``options`` beside those it always has."""
-    # Not nobuffer too: it throws away what was read to look at the stream, a whole group of pictures.
+    # Not nobuffer too: it throws away what was read to look at the stream, a whole group of frames.
     at_once = ["-probesize", str(PROBE_BYTES), "-fpsprobesize", "0"]
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"]
     copy = ["-map", "0", "-c", "copy", "-flush_packets", "1"]
@@ -79,23 +79,23 @@ class RemuxTarget(Target):
 
     def _deliver(self) -> None:
         back_off_s = FIRST_BACK_OFF_S
-        while (first := self.ring.take()) is not None:
+        while (first := self.queue.take()) is not None:
             if not first.is_keyframe:
                 continue
             started = time.monotonic()
             problem = self._serve(first)
-            if problem is None or self.ring.is_cancelled:
+            if problem is None or self.queue.is_cancelled:
                 return
-            if self.ring.is_closing:
+            if self.queue.is_closing:
                 self.error = self._describe(problem)
                 self._tell(f"{self.name}: its end is missing: {problem}")
                 return
             if time.monotonic() - started > LONGEST_BACK_OFF_S:
                 back_off_s = FIRST_BACK_OFF_S
             self._fail(problem, back_off_s)
-            self.ring.pause(back_off_s)
+            self.queue.pause(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
-            self.ring.skip_to_newest()
+            self.queue.skip_to_newest()
 
     def _fail(self, problem: str, back_off_s: float) -> None:
         is_news = not self.has_failed or self._state == "live"
@@ -109,7 +109,7 @@ class RemuxTarget(Target):
         hint = "check the folder" if self._destination.hls else "check the address, and that it listens"
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
-    def _serve(self, first: Piece) -> str | None:
+    def _serve(self, first: Fragment) -> str | None:
         """Feed children until the stream ends well (None) or one of them does not (what it said)."""
         problem, following = self._serve_one(first)
         while problem is None and following is not None:
@@ -117,7 +117,7 @@ class RemuxTarget(Target):
             problem, following = self._serve_one(following)
         return problem
 
-    def _serve_one(self, first: Piece) -> tuple[str | None, Piece | None]:
+    def _serve_one(self, first: Fragment) -> tuple[str | None, Fragment | None]:
         """Feed one child: what it said if it ended badly, and the next one's first piece if it can count no further."""
         try:
             options = self._prepare()
@@ -150,22 +150,22 @@ class RemuxTarget(Target):
             raise SinkError("no space left")
         return options
 
-    def _feed(self, child: FfmpegProcess, first: Piece) -> tuple[str | None, Piece | None]:
+    def _feed(self, child: FfmpegProcess, first: Fragment) -> tuple[str | None, Fragment | None]:
         packer = FlvPacker(self._header, self._frame_rate)
-        piece: Piece | None = first
+        fragment: Fragment | None = first
         data = packer.begin() + packer.pack(first.data)
         started = time.monotonic()
-        while piece is not None:
+        while fragment is not None:
             if problem := self._send(child, data):
                 return problem, None
             if self._state != "live" and time.monotonic() - started > CONNECT_S:
                 return f"no answer within {CONNECT_S:.0f} s", None
-            if piece.is_keyframe and (damage := self._find_damage()):
+            if fragment.is_keyframe and (damage := self._find_damage()):
                 return damage, None
-            piece = self.ring.take()
-            if piece and piece.is_keyframe and packer.is_full:
-                return None, piece
-            data = packer.pack(piece.data) if piece else b""
+            fragment = self.queue.take()
+            if fragment and fragment.is_keyframe and packer.is_full:
+                return None, fragment
+            data = packer.pack(fragment.data) if fragment else b""
         return None, None
 
     def _send(self, child: FfmpegProcess, data: bytes) -> str | None:
@@ -202,14 +202,14 @@ class RemuxTarget(Target):
                     moved_at = self._moved_at = time.monotonic()
                 except BlockingIOError:
                     continue
-            elif time.monotonic() - moved_at > FREEZE_S or self.ring.is_cancelled:
+            elif time.monotonic() - moved_at > FREEZE_S or self.queue.is_cancelled:
                 return False
         return True
 
     def _wait_for_end(self, child: FfmpegProcess) -> str | None:
         """Let the child finish what it holds, for a while; what it said if it could not."""
         deadline = time.monotonic() + FREEZE_S
-        while child.is_running and time.monotonic() < deadline and not self.ring.is_cancelled:
+        while child.is_running and time.monotonic() < deadline and not self.queue.is_cancelled:
             time.sleep(0.02)
         return self._explain(child) if not child.is_running and child.wait() else self._find_damage()
 

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from musetalk_cli.engine.outputs.fragments import Piece
+from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import MuseTalkError
 
 TargetState = Literal["waiting", "live", "behind", "retrying", "gone", "ended"]
-# Pictures that wait for a slow target: some seconds, as long as a network's hiccup. Beyond that its oldest go.
-RING_PICTURES = 150
+# Frames that wait for a slow target: some seconds, as long as a network's hiccup. Beyond that its oldest go.
+QUEUE_FRAMES = 150
 # A destination on this machine that takes nothing for this long when the stream has ended is left.
 CLOSE_S = 5.0
 
 
 @dataclass(frozen=True)
 class TargetHealth:
-    """How a destination is doing: its state, bytes taken, pictures dropped for it alone, and times it was restarted."""
+    """How a destination is doing: its state, bytes taken, frames dropped for it alone, and times it was restarted."""
 
     name: str
     state: TargetState
@@ -33,29 +33,29 @@ class TargetHealth:
     num_restarts: int
 
 
-class Ring:
-    """Pieces that wait for one target. When it is full, the oldest whole groups of pictures are dropped; what comes out
-    after a gap begins with a keyframe."""
+class DropOldestQueue:
+    """Fragments that wait for one target. When it is full, the oldest whole groups of frames are dropped; what comes
+    out after a gap begins with a keyframe."""
 
-    def __init__(self, max_pictures: int = RING_PICTURES) -> None:
+    def __init__(self, max_frames: int = QUEUE_FRAMES) -> None:
         self.num_dropped = 0
-        self._max_pictures = max_pictures
-        self._pieces: deque[Piece] = deque()
-        self._num_pictures = 0
+        self._max_frames = max_frames
+        self._fragments: deque[Fragment] = deque()
+        self._num_frames = 0
         self._needs_keyframe = True
         self._is_finished = self._is_cancelled = False
         self._changed = threading.Condition()
 
-    def put(self, piece: Piece) -> None:
+    def put(self, fragment: Fragment) -> None:
         """Add a fragment; never waits."""
         with self._changed:
-            if self._needs_keyframe and not piece.is_keyframe:
-                self.num_dropped += piece.num_pictures
+            if self._needs_keyframe and not fragment.is_keyframe:
+                self.num_dropped += fragment.num_frames
                 return
             self._needs_keyframe = False
-            self._pieces.append(piece)
-            self._num_pictures += piece.num_pictures
-            if self._num_pictures > self._max_pictures:
+            self._fragments.append(fragment)
+            self._num_frames += fragment.num_frames
+            if self._num_frames > self._max_frames:
                 self._drop_oldest()
             self._changed.notify_all()
 
@@ -68,22 +68,22 @@ class Ring:
             self._changed.wait_for(self._has_room)
         return time.monotonic() - started
 
-    def take(self) -> Piece | None:
+    def take(self) -> Fragment | None:
         """The next piece, waiting for one; None when the stream has ended, or the ring was cancelled."""
         with self._changed:
-            self._changed.wait_for(lambda: self._pieces or self._is_finished or self._is_cancelled)
-            if self._is_cancelled or not self._pieces:
+            self._changed.wait_for(lambda: self._fragments or self._is_finished or self._is_cancelled)
+            if self._is_cancelled or not self._fragments:
                 return None
-            piece = self._pieces.popleft()
-            self._num_pictures -= piece.num_pictures
+            fragment = self._fragments.popleft()
+            self._num_frames -= fragment.num_frames
             self._changed.notify_all()
-            return piece
+            return fragment
 
     def skip_to_newest(self) -> None:
-        """Keep the last group of pictures only, for a target that begins anew."""
+        """Keep the last group of frames only, for a target that begins anew."""
         with self._changed:
-            keyframes = [index for index, piece in enumerate(self._pieces) if piece.is_keyframe]
-            self._drop(keyframes[-1] if keyframes else len(self._pieces))
+            keyframes = [index for index, fragment in enumerate(self._fragments) if fragment.is_keyframe]
+            self._drop(keyframes[-1] if keyframes else len(self._fragments))
             self._needs_keyframe = not keyframes
 
     def pause(self, duration_s: float) -> None:
@@ -110,22 +110,22 @@ class Ring:
         return self._is_cancelled
 
     @property
-    def num_pictures(self) -> int:
-        return self._num_pictures
+    def num_frames(self) -> int:
+        return self._num_frames
 
     def _has_room(self) -> bool:
-        return self._num_pictures < self._max_pictures or self._is_cancelled
+        return self._num_frames < self._max_frames or self._is_cancelled
 
     def _drop_oldest(self) -> None:
-        later = [index for index, piece in enumerate(self._pieces) if index and piece.is_keyframe]
+        later = [index for index, fragment in enumerate(self._fragments) if index and fragment.is_keyframe]
         self._needs_keyframe = not later
-        self._drop(later[0] if later else len(self._pieces))
+        self._drop(later[0] if later else len(self._fragments))
 
-    def _drop(self, num_pieces: int) -> None:
-        for _ in range(num_pieces):
-            num_pictures = self._pieces.popleft().num_pictures
-            self.num_dropped += num_pictures
-            self._num_pictures -= num_pictures
+    def _drop(self, num_fragments: int) -> None:
+        for _ in range(num_fragments):
+            num_frames = self._fragments.popleft().num_frames
+            self.num_dropped += num_frames
+            self._num_frames -= num_frames
 
 
 class Target(ABC):
@@ -135,7 +135,7 @@ class Target(ABC):
 
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name = name
-        self.ring = Ring()
+        self.queue = DropOldestQueue()
         self.error: BaseException | None = None
         self.has_failed = False
         self._tell = tell
@@ -146,7 +146,7 @@ class Target(ABC):
         self._header = b""
         self._thread = threading.Thread(target=self._run, name=f"musetalk-target-{name}", daemon=True)
 
-    def begin(self, header: Piece) -> None:
+    def begin(self, header: Fragment) -> None:
         """The stream's header is known: start."""
         self._header = header.data
         self._thread.start()
@@ -167,19 +167,19 @@ class Target(ABC):
         return self._state == "gone" or (self.has_failed and not self._num_bytes)
 
     def health(self) -> TargetHealth:
-        is_behind = self._state == "live" and self.ring.num_pictures > RING_PICTURES // 2
+        is_behind = self._state == "live" and self.queue.num_frames > QUEUE_FRAMES // 2
         state = "behind" if is_behind else self._state
-        return TargetHealth(self.name, state, self._num_bytes, self.ring.num_dropped, self._num_restarts)
+        return TargetHealth(self.name, state, self._num_bytes, self.queue.num_dropped, self._num_restarts)
 
     def cancel(self) -> None:
         """Drop what waits; may be called from any thread."""
-        self.ring.cancel()
+        self.queue.cancel()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         """Let what waits go out, unless the run was aborted, and end the thread."""
         if not is_whole:
             self.cancel()
-        self.ring.finish()
+        self.queue.finish()
         self._moved_at = time.monotonic()
         while self._thread.ident is not None and self._thread.is_alive():
             self._thread.join(0.1)
@@ -196,7 +196,7 @@ class Target(ABC):
         except BaseException as error:  # it belongs to whoever owns the fan-out
             self.error = error
             self._state = "gone"
-            self.ring.cancel()
+            self.queue.cancel()
 
     @abstractmethod
     def _deliver(self) -> None:
@@ -234,8 +234,8 @@ class LocalTarget(Target):
 
     def _deliver(self) -> None:
         self._write(self._header)
-        while (piece := self.ring.take()) is not None:
-            self._write(piece.data)
+        while (fragment := self.queue.take()) is not None:
+            self._write(fragment.data)
 
     def _write(self, data: bytes) -> None:
         self._sink.write(data)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.live.live_pace import LiveFigures
+    from musetalk_cli.engine.live.live_pace import LiveStats
 
 # The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
 ROLLING_CALLS = 200
@@ -49,7 +49,7 @@ class Snapshot:
     time_to_first_byte_s: float | None = None
     time_to_first_fragment_s: float | None = None
     stages: Mapping[str, StageTiming] = field(default_factory=dict)
-    live: LiveFigures | None = None
+    live: LiveStats | None = None
 
     def as_record(self) -> dict[str, Any]:
         """A JSON-ready mapping with rounded figures."""

@@ -1,4 +1,4 @@
-"""Colour between pictures (BGR) and video (Y'CbCr 4:2:0, BT.709, limited range)."""
+"""Colour between images (BGR) and video (Y'CbCr 4:2:0, BT.709, limited range)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BGR_TO_YCBCR = np.vstack(
 
 @dataclass(frozen=True)
 class Planes:
-    """A picture as video holds it: ``luma`` uint8 (h, w); ``chroma`` uint8 (h/2, w/2, 2) as Cb, Cr.
+    """An image as video holds it: ``luma`` uint8 (h, w); ``chroma`` uint8 (h/2, w/2, 2) as Cb, Cr.
 
     A chroma sample stands at the centre of its four luma samples. Width and height are even.
     """
@@ -35,7 +35,7 @@ class Planes:
 
 
 def even_size(width: int, height: int, height_px: int) -> tuple[int, int]:
-    """Width and height of a picture scaled to ``height_px``, both even, as 4:2:0 planes must be."""
+    """Width and height of an image scaled to ``height_px``, both even, as 4:2:0 planes must be."""
     return max(2, 2 * round(width * height_px / height / 2)), max(2, 2 * round(height_px / 2))
 
 
@@ -51,19 +51,19 @@ def bgr_to_planes(bgr: ByteArray) -> Planes:
 
 
 def planes_to_i420(planes: Planes) -> ByteArray:
-    """Lay a picture out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
+    """Lay an image out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
     blue, red = np.moveaxis(planes.chroma, 2, 0)
     return np.concatenate([planes.luma.ravel(), blue.ravel(), red.ravel()]).reshape(-1, planes.luma.shape[1])
 
 
-def i420_to_bgr(picture: ByteArray) -> ByteArray:
+def i420_to_bgr(image: ByteArray) -> ByteArray:
     """Convert planar I420, uint8 (h · 3/2, w), to BGR (h, w, 3), its chroma interpolated."""
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    blue, red = picture[height:].reshape(2, height // 2, width // 2)
+    height, width = image.shape[0] * 2 // 3, image.shape[1]
+    blue, red = image[height:].reshape(2, height // 2, width // 2)
     chroma = cv2.resize(cv2.merge([blue, red]), (width, height), interpolation=cv2.INTER_LINEAR)
     back = np.linalg.inv(_BGR_TO_YCBCR[:, :3])
     offset = -back @ _BGR_TO_YCBCR[:, 3:]
-    return as_bytes(cv2.transform(cv2.merge([picture[:height], chroma]), np.hstack([back, offset])))
+    return as_bytes(cv2.transform(cv2.merge([image[:height], chroma]), np.hstack([back, offset])))
 
 
 def bgr_to_ycbcr(colours: Any) -> NDArray[np.float32]:

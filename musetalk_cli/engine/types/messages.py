@@ -1,6 +1,6 @@
 """What travels through the engine, one frozen message per hop.
 
-Sound rides with the frames it belongs to, so that picture and voice never have to be matched again.
+Audio rides with the frames it belongs to, so that image and voice never have to be matched again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.rates import AUDIO_RATE_HZ as AUDIO_RATE_HZ
 from musetalk_cli.engine.types.rates import MODEL_RATE_HZ as MODEL_RATE_HZ
-from musetalk_cli.engine.types.rates import SOUND_RATE_HZ as SOUND_RATE_HZ
 
 FloatArray = NDArray[np.float32]
-SoundArray = NDArray[np.int16]
+AudioArray = NDArray[np.int16]
 ByteArray = NDArray[np.uint8]
 
 
@@ -31,40 +31,40 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class AudioBlock:
-    """The unit of work: a fixed length of sound with the context that the model asks for.
+    """The unit of work: a fixed length of audio with the context that the model asks for.
 
     ``samples`` float32 (before + block + after,), 16 kHz mono in ±1, zero outside the stream; its first sample stands
-    ``start_s`` seconds after the stream's first (negative in front of it). ``sound`` int16 (n, channels), 48 kHz,
-    without padding: it begins with the stream's sample ``sound_start`` and ends ``sound_lead`` samples behind the
-    block's own end, so that sound reaches the encoder ahead of its pictures. ``frames``: the output frames that belong
-    to the block. ``sound_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
+    ``start_s`` seconds after the stream's first (negative in front of it). ``audio`` int16 (n, channels), 48 kHz,
+    without padding: it begins with the stream's sample ``audio_start`` and ends ``audio_lead`` samples behind the
+    block's own end, so that audio reaches the encoder ahead of its images. ``frames``: the output frames that belong
+    to the block. ``audio_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
     says that it goes on behind the last of ``samples``.
     """
 
     index: int
     samples: FloatArray
     start_s: float
-    sound: SoundArray
-    sound_start: int
+    audio: AudioArray
+    audio_start: int
     frames: range
-    sound_end: int | None = None
-    sound_lead: int = 0
+    audio_end: int | None = None
+    audio_lead: int = 0
 
 
 @dataclass(frozen=True)
 class FeatureBatch:
     """What a model needs for the frames that share one call.
 
-    ``features`` float32 (len(frames), d); ``sound`` as in AudioBlock. ``avatar_frames``: which frame of the avatar each
-    output frame shows, and ``pictures``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
+    ``features`` float32 (len(frames), d); ``audio`` as in AudioBlock. ``avatar_frames``: which frame of the avatar each
+    output frame shows, and ``images``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
     that only the compositing writes into. Both are empty until the avatar's frames have been read.
     """
 
     features: FloatArray
     frames: range
-    sound: SoundArray
+    audio: AudioArray
     avatar_frames: tuple[int, ...] = ()
-    pictures: tuple[ByteArray, ...] = ()
+    images: tuple[ByteArray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,30 +82,30 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """One finished face per frame, and the avatar's ``pictures`` that they go into, as in FeatureBatch.
+    """One finished face per frame, and the avatar's ``images`` that they go into, as in FeatureBatch.
 
-    Without any faces, the pictures are shown as they are.
+    Without any faces, the images are shown as they are.
     """
 
     faces: tuple[Face, ...]
-    pictures: tuple[ByteArray, ...]
+    images: tuple[ByteArray, ...]
     frames: range
-    sound: SoundArray
+    audio: AudioArray
 
 
 @dataclass(frozen=True)
 class HeldBatch:
-    """Frames for which no face is made: they repeat the picture before them, or, where a stream begins so, show the
-    avatar's own ``pictures``. Their ``sound`` goes out as it is."""
+    """Frames for which no face is made: they repeat the image before them, or, where a stream begins so, show the
+    avatar's own ``images``. Their ``audio`` goes out as it is."""
 
-    pictures: tuple[ByteArray, ...]
+    images: tuple[ByteArray, ...]
     frames: range
-    sound: SoundArray
+    audio: AudioArray
 
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """``pictures``: one uint8 (height · 3/2, width) per frame, planar I420; ``sound`` int16 (n, channels), 48 kHz."""
+    """``images``: one uint8 (height · 3/2, width) per frame, planar I420; ``audio`` int16 (n, channels), 48 kHz."""
 
-    pictures: tuple[ByteArray, ...]
-    sound: SoundArray
+    images: tuple[ByteArray, ...]
+    audio: AudioArray

@@ -1,4 +1,4 @@
-"""The two rates of sound."""
+"""The two rates of audio."""
 
 MODEL_RATE_HZ = 16_000  # what the models hear
-SOUND_RATE_HZ = 48_000  # what the viewer hears
+AUDIO_RATE_HZ = 48_000  # what the viewer hears

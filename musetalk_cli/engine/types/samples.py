@@ -1,4 +1,4 @@
-"""Pieces of a block's samples, for every model that hears."""
+"""Fragments of a block's samples, for every model that hears."""
 
 from __future__ import annotations
 

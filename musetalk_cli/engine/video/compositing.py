@@ -1,4 +1,4 @@
-"""Putting faces into frames: the only place that writes pixels of the final picture."""
+"""Putting faces into frames: the only place that writes pixels of the final frame."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from musetalk_cli.engine.types.messages import ByteArray, Face, FaceBatch, Frame
 
 
 def composite(batch: FaceBatch) -> FrameBatch:
-    """Put each face of a batch into its picture, in place; everything outside its region stays as it was."""
-    for face, picture in zip(batch.faces, batch.pictures if batch.faces else (), strict=True):
-        write_face(picture, face)
-    return FrameBatch(batch.pictures, batch.sound)
+    """Put each face of a batch into its frame, in place; everything outside its region stays as it was."""
+    for face, image in zip(batch.faces, batch.images if batch.faces else (), strict=True):
+        write_face(image, face)
+    return FrameBatch(batch.images, batch.audio)
 
 
-def write_face(picture: ByteArray, face: Face) -> None:
-    """Replace the face's region of an I420 picture in place, or blend it in where the face has a mask."""
-    luma, blue, red = _region_views(picture, face.region)
+def write_face(image: ByteArray, face: Face) -> None:
+    """Replace the face's region of an I420 frame in place, or blend it in where the face has a mask."""
+    luma, blue, red = _region_views(image, face.region)
     planes: Planes = face.planes
     sources = (planes.luma, planes.chroma[:, :, 0], planes.chroma[:, :, 1])
     if face.mask is None:
@@ -30,14 +30,14 @@ def write_face(picture: ByteArray, face: Face) -> None:
         target[:] = _blend(target, source, np.asarray(mask, dtype=np.uint16))
 
 
-def _region_views(picture: ByteArray, region: Region) -> tuple[ByteArray, ByteArray, ByteArray]:
+def _region_views(image: ByteArray, region: Region) -> tuple[ByteArray, ByteArray, ByteArray]:
     """The region's part of each plane."""
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    height, width = image.shape[0] * 2 // 3, image.shape[1]
     left, top, region_width, region_height = region
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    chroma = image[height:].reshape(2, height // 2, width // 2)
     rows = slice(top // 2, (top + region_height) // 2)
     columns = slice(left // 2, (left + region_width) // 2)
-    luma = picture[top : top + region_height, left : left + region_width]
+    luma = image[top : top + region_height, left : left + region_width]
     return luma, chroma[0, rows, columns], chroma[1, rows, columns]
 
 

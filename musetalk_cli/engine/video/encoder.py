@@ -1,4 +1,4 @@
-"""One ffmpeg for the whole run: pictures and sound go in through two pipes, fragmented MP4 comes out."""
+"""One ffmpeg for the whole run: frames and audio go in through two pipes, fragmented MP4 comes out."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ, ByteArray, FrameBatch, SoundArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
 from musetalk_cli.errors import EncoderError
 
-# Batches of pictures that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
+# Batches of frames that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
 DEPTH_BATCHES = 2
-# The sound of a batch is queued before its pictures and must never keep them back: an encoder that looks ahead asks for
-# many pictures before it takes more sound. So the pictures are the bound for both, and this number is never reached.
-DEPTH_SOUNDS = 4096
-# Packets that ffmpeg itself holds per input; a packet of video is a whole picture of up to 7 MB.
-PICTURE_PACKETS, SOUND_PACKETS = 8, 64
+# The audio of a batch is queued before its frames and must never keep them back: an encoder that looks ahead asks for
+# many frames before it takes more audio. So the frames are the bound for both, and this number is never reached.
+DEPTH_AUDIO = 4096
+# Packets that ffmpeg itself holds per input; a packet of video is a whole frame of up to 7 MB.
+FRAME_PACKETS, AUDIO_PACKETS = 8, 64
 READ_BYTES = 1 << 16
-# How many of the pictures that went in come out only with the next one: the MP4 writer keeps one until it knows how
-# long it lasts. That no more do takes the sound's lead, see blocks.py.
+# How many of the frames that went in come out only with the next one: the MP4 writer keeps one until it knows how
+# long it lasts. That no more do takes the audio's lead, see blocks.py.
 NUM_LATE = 1
 
 
@@ -40,7 +40,7 @@ class EncoderSettings:
     ``codec`` is ffmpeg's name of the video encoder. ``fragment_s``: a fragment of the MP4 leaves at least this often,
     and not only with each keyframe; for live streams, in which nothing may wait. ``has_index``: an index of all
     fragments ends the MP4, so that players find their way about a file; ffmpeg remembers them for it, 10 MB an hour
-    with a picture in each.
+    with a frame in each.
     """
 
     width: int
@@ -58,19 +58,19 @@ class EncoderSettings:
     has_index: bool = True
 
 
-def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, sound_fd: int) -> list[str]:
-    """The command line: I420 pictures on stdin, 16-bit PCM on ``sound_fd``, fragmented MP4 on stdout."""
+def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_fd: int) -> list[str]:
+    """The command line: I420 frames on stdin, 16-bit PCM on ``audio_fd``, fragmented MP4 on stdout."""
     import ffmpeg as builder
 
     rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
     # ffmpeg would otherwise read seconds of raw input to find out what we tell it anyway.
     at_once = {"probesize": 32, "analyzeduration": 0}
     shape = {"pix_fmt": "yuv420p", "s": f"{settings.width}x{settings.height}", "framerate": rate}
-    wave = {"ar": SOUND_RATE_HZ, "ac": settings.num_channels}
-    video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=PICTURE_PACKETS)
-    sound = builder.input(f"pipe:{sound_fd}", f="s16le", **wave, **at_once, thread_queue_size=SOUND_PACKETS)
-    options = {**video_options(settings), **_sound_options(settings), **_container_options(settings)}
-    output = builder.output(video.video, sound.audio, "pipe:1", **options)
+    wave = {"ar": AUDIO_RATE_HZ, "ac": settings.num_channels}
+    video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=FRAME_PACKETS)
+    audio = builder.input(f"pipe:{audio_fd}", f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
+    options = {**video_options(settings), **_audio_options(settings), **_container_options(settings)}
+    output = builder.output(video.video, audio.audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
     return list(builder.compile(quiet, cmd=ffmpeg))
 
@@ -95,7 +95,7 @@ def video_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _speed_options(settings: EncoderSettings) -> dict[str, Any]:
-    """How each encoder is told to be quick, and to hold no picture back."""
+    """How each encoder is told to be quick, and to hold no frame back."""
     if settings.codec == "h264_nvenc":
         return {"preset": "p2", "tune": "ull", "zerolatency": 1, "delay": 0, "bf": 0, "forced-idr": 1}
     if settings.codec == "h264_videotoolbox":
@@ -113,35 +113,35 @@ def _quality_options(settings: EncoderSettings) -> dict[str, Any]:
     return {"crf": settings.crf}
 
 
-def _sound_options(settings: EncoderSettings) -> dict[str, Any]:
-    return {"acodec": "aac", "ar": SOUND_RATE_HZ, "audio_bitrate": f"{settings.audio_kbps}k"}
+def _audio_options(settings: EncoderSettings) -> dict[str, Any]:
+    return {"acodec": "aac", "ar": AUDIO_RATE_HZ, "audio_bitrate": f"{settings.audio_kbps}k"}
 
 
 def _container_options(settings: EncoderSettings) -> dict[str, Any]:
     flags = "frag_keyframe+empty_moov+default_base_moof" + ("" if settings.has_index else "+skip_trailer")
     options = {"f": "mp4", "movflags": flags, "flush_packets": 1}
     # Half a frame, so that every frame ends a fragment; frag_every_frame writes double times with AAC (measured).
-    pieces = {"frag_duration": round(settings.fragment_s * 1e6)} if settings.fragment_s else {}
-    return {**options, **pieces}
+    fragments = {"frag_duration": round(settings.fragment_s * 1e6)} if settings.fragment_s else {}
+    return {**options, **fragments}
 
 
 class EncoderProcess(FfmpegProcess):
-    """ffmpeg as the encoder, with a pipe for pictures (``stdin``) and one for ``sound``.
+    """ffmpeg as the encoder, with a pipe for frames (``stdin``) and one for ``audio``.
 
-    It starts at once, so that it is ready when the first picture is.
+    It starts at once, so that it is ready when the first frame is.
     """
 
     def __init__(self, ffmpeg: str, settings: EncoderSettings) -> None:
-        sound_read_fd, sound_write_fd = os.pipe()
-        self.sound: IO[bytes] = os.fdopen(sound_write_fd, "wb", buffering=0)
+        audio_read_fd, audio_write_fd = os.pipe()
+        self.audio: IO[bytes] = os.fdopen(audio_write_fd, "wb", buffering=0)
         try:
-            argv = build_ffmpeg_args(ffmpeg, settings, sound_read_fd)
-            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=(sound_read_fd,))
+            argv = build_ffmpeg_args(ffmpeg, settings, audio_read_fd)
+            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=(audio_read_fd,))
         except BaseException:
-            self.sound.close()
+            self.audio.close()
             raise
         finally:
-            os.close(sound_read_fd)
+            os.close(audio_read_fd)
         widen_pipe(self.stdin)
         widen_pipe(self.stdout)
 
@@ -151,7 +151,7 @@ class EncoderProcess(FfmpegProcess):
 
     def close(self) -> None:
         super().close()
-        self.sound.close()
+        self.audio.close()
 
 
 class Encoder:
@@ -175,11 +175,11 @@ class Encoder:
         self._process = process
         state.on_abort(process.kill)
         state.on_abort(sink.cancel)
-        self._pictures: Channel[Sequence[ByteArray]] = Channel("pictures", DEPTH_BATCHES, state)
-        self._sounds: Channel[SoundArray] = Channel("sounds", DEPTH_SOUNDS, state)
+        self._images: Channel[Sequence[ByteArray]] = Channel("frames", DEPTH_BATCHES, state)
+        self._audio: Channel[AudioArray] = Channel("sounds", DEPTH_AUDIO, state)
         self.stages = [
-            Stage("encoder pictures", self._write_pictures, state),
-            Stage("encoder sound", self._write_sounds, state),
+            Stage("encoder frames", self._write_frames, state),
+            Stage("encoder audio", self._write_audio, state),
             Stage("sink", self._read_output, state),
         ]
 
@@ -188,16 +188,16 @@ class Encoder:
             stage.start()
 
     def write(self, batch: FrameBatch) -> None:
-        """Queue pictures and their sound. Raises Aborted."""
-        if len(batch.sound):
-            self._sounds.put(batch.sound)
-        self._pictures.put(batch.pictures)
+        """Queue frames and their audio. Raises Aborted."""
+        if len(batch.audio):
+            self._audio.put(batch.audio)
+        self._images.put(batch.images)
 
     def finish(self) -> None:
         """Everything has been written: let ffmpeg end the file."""
         self._is_finished = True
-        self._pictures.finish()
-        self._sounds.finish()
+        self._images.finish()
+        self._audio.finish()
 
     def close(self) -> None:
         """Release the child and the pipes, whatever state they are in."""
@@ -206,19 +206,19 @@ class Encoder:
             stage.join()
         self._process.close()
 
-    def _write_pictures(self) -> None:
+    def _write_frames(self) -> None:
         with self._process.stdin as pipe:
-            for pictures in self._pictures:
-                for picture in pictures:
+            for images in self._images:
+                for image in images:
                     with self._timer.measure():
-                        if not _write_all(pipe, picture):
+                        if not _write_all(pipe, image):
                             return
                     self.num_frames += 1
 
-    def _write_sounds(self) -> None:
-        with self._process.sound as pipe:
-            for sound in self._sounds:
-                if not _write_all(pipe, np.ascontiguousarray(sound)):
+    def _write_audio(self) -> None:
+        with self._process.audio as pipe:
+            for audio in self._audio:
+                if not _write_all(pipe, np.ascontiguousarray(audio)):
                     return
 
     def _read_output(self) -> None:
@@ -256,7 +256,7 @@ class Encoder:
         return EncoderError(f"ffmpeg {describe_status(status)} after {self.num_frames} frames{reason}", hint=hint)
 
 
-def _write_all(pipe: IO[bytes], array: ByteArray | SoundArray) -> bool:
+def _write_all(pipe: IO[bytes], array: ByteArray | AudioArray) -> bool:
     """Write a contiguous array; False when ffmpeg has gone. Why it went, whoever reads its output finds out."""
     view = array.data.cast("B")
     try:

@@ -33,12 +33,12 @@ def choose_codec(ffmpeg: str, choice: EncoderChoice) -> str:
 
 
 def probe_codec(ffmpeg: str, codec: str) -> str | None:
-    """Encode a few pictures with it: None when that works, else what ffmpeg says. Being listed means nothing."""
+    """Encode a few frames with it: None when that works, else what ffmpeg says. Being listed means nothing."""
     import ffmpeg as builder
 
     settings = EncoderSettings(256, 256, Fraction(25), 1, "ultrafast", "zerolatency", 23, None, 64, 1.0, codec)
-    pictures = builder.input("color=c=gray:s=256x256:r=25:d=0.2", f="lavfi")
-    output = builder.output(pictures, "-", f="null", **video_options(settings))
+    images = builder.input("color=c=gray:s=256x256:r=25:d=0.2", f="lavfi")
+    output = builder.output(images, "-", f="null", **video_options(settings))
     quiet = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error")
     try:
         done = subprocess.run(

@@ -29,7 +29,7 @@ class FrameWriter(Protocol):
     def start(self) -> None: ...
 
     def write(self, batch: FrameBatch) -> None:
-        """Queue pictures and their sound. Raises Aborted."""
+        """Queue frames and their audio. Raises Aborted."""
 
     def finish(self) -> None:
         """Everything has been written."""

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from musetalk_cli.app import assembly
+from musetalk_cli.benchmark.comparison import procedure as engine
 from musetalk_cli.benchmark.comparison.figures import Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.procedure import compare
-from musetalk_cli.benchmark.comparison.procedure import procedure as engine
 from musetalk_cli.benchmark.comparison.report import conclude, describe_comparison
-from musetalk_cli.benchmark.comparison.variants import LABELS, SWITCHES, WAYS
+from musetalk_cli.benchmark.comparison.variants import LABELS, SWITCHES, VARIANTS
 from musetalk_cli.config import AudioConfig, Config, PerformanceConfig, VideoConfig
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.base import LipSyncModel
@@ -37,21 +37,21 @@ def test_warp_in_every_way() -> None:
     told: list[str] = []
     result = compare(TINY, "warp", seconds=0.2, rounds=1, tell=told.append)
     check_rows(result, {"precision"})
-    assert "in fp32 either way" in result.row("precision").reason
+    assert "in fp32 either variant" in result.row("precision").reason
     assert result.row("workers").label.startswith("one step after the other")
     assert "blocks of 0.2 s" in result.row("blocks").label
-    # The look-ahead is waited for, whatever is switched off, and with clips all pictures of a block come together.
+    # The look-ahead is waited for, whatever is switched off, and with clips all frames of a block come together.
     assert all(row.last_s.median > 0.4 for row in result.rows if row.last_s and row.key not in ("blocks", "all"))
     assert result.row("memory").first_s == result.row("memory").last_s
     assert result.row("ahead").first_s == result.row("ahead").last_s
-    assert any(line.startswith("comparing 8 ways in 1 round: about ") for line in told)
+    assert any(line.startswith("comparing 8 variants in 1 round: about ") for line in told)
     assert json.loads(json.dumps(result.as_record()))["rows"][0]["key"] == "ours"
 
 
 @pytest.mark.timeout(240)
 def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: WAYS[key] for key in ("ours", "precision", "all")})
+    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="bf16")
     result = compare(config, "musetalk-1.5", seconds=0.12, rounds=1, tell=lambda line: None)
     check_rows(result, set())
@@ -62,7 +62,7 @@ def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: WAYS[key] for key in ("ours", "precision")})
+    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="fp32")
     result = compare(config, "musetalk-1.5", seconds=0.04, rounds=1, tell=lambda line: None)
     assert result.row("precision").reason == "fp32 was asked for"
@@ -71,7 +71,7 @@ def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyP
 
 def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)
-    monkeypatch.setattr(engine, "WAYS", {"ours": WAYS["ours"]})
+    monkeypatch.setattr(engine, "WAYS", {"ours": VARIANTS["ours"]})
     row = compare(TINY, "warp", seconds=0.2, rounds=2, tell=lambda line: None).row("ours")
     assert row.speed is not None
     assert row.first_s is row.last_s is row.delay_s is None
@@ -94,7 +94,7 @@ def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def check_rows(result: Comparison, without_figures: set[str]) -> None:
-    assert [row.key for row in result.rows] == list(engine.WAYS)
+    assert [row.key for row in result.rows] == list(engine.VARIANTS)
     for row in result.rows:
         assert bool(row.reason) == (row.key in without_figures)
         if row.reason:
@@ -109,7 +109,7 @@ def check_rows(result: Comparison, without_figures: set[str]) -> None:
 
 def made_up(figures: dict[str, list[Sample]]) -> Comparison:
     rows = [make_row(key, LABELS[key], samples, figures["ours"]) for key, samples in figures.items()]
-    others = [Row(key, LABELS[key], reason="not here") for key in WAYS if key not in figures]
+    others = [Row(key, LABELS[key], reason="not here") for key in VARIANTS if key not in figures]
     return Comparison(CONDITIONS, tuple(rows + others))
 
 
@@ -142,13 +142,13 @@ def test_words_where_the_claims_hold() -> None:
         "Throughput, all together: 1.80 → 4.50 × real time, 2.50 (2.50–2.50) ×. Claimed 2–3 ×: true here."
     )
     assert words[1] == (
-        "Latency of the same block, last sample to last picture: 1.62 → 0.90 s, 44 % less. "
+        "Latency of the same block, last sample to last frame: 1.62 → 0.90 s, 44 % less. "
         "Claimed 40–60 % less: true here."
     )
     assert words[2] == "With the block itself, as a player has it (delay): 2.60 → 2.60 s, 0 % less."
     assert words[3:] == [
         "Throughput, each alone: gains by workers 2.50 ×.",
-        "The last picture's latency, each alone: gains by workers 1.80 ×.",
+        "The last frame's latency, each alone: gains by workers 1.80 ×.",
     ]
 
 
@@ -158,7 +158,7 @@ def test_words_where_more_is_gained_and_pieces_are_sooner() -> None:
     assert "2.00 → 0.90 s, 55 % less. Claimed 40–60 % less: true here." in words
     assert "In the row 'all but blocks', a live stream gets 1.0 s later every second." in words
     assert "In the row 'all', a live stream gets 1.5 s later every second." in words
-    assert "Pieces have less delay, 1.40 s with everything else off too" in words
+    assert "Fragments have less delay, 1.40 s with everything else off too" in words
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_each_switch_is_ranked_by_what_it_alone_does() -> None:
         "no difference beyond the spread: workers, ahead."
     ) in words
     assert words[-1] == (
-        "The last picture's latency, each alone: gains by memory 2.00 ×; loses by blocks 0.50 ×; "
+        "The last frame's latency, each alone: gains by memory 2.00 ×; loses by blocks 0.50 ×; "
         "no difference beyond the spread: encode, workers, ahead."
     )
 

@@ -1,4 +1,4 @@
-"""The ways that are compared make the same video, where they claim to, and leave nothing behind."""
+"""The variants that are compared make the same video, where they claim to, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import HEIGHT, WIDTH, FakeModel, fake_avatar, pipeline_settings, tone
-from fixtures.media import read_pictures, read_sound
-from musetalk_cli.benchmark.comparison.feed import Arrivals, Feed
-from musetalk_cli.benchmark.comparison.runner import Rig, Run
+from fixtures.media import read_audio, read_frames
+from musetalk_cli.benchmark.comparison.feed import ArrivalSink, Feed
+from musetalk_cli.benchmark.comparison.runner import ComparisonRunner, Run
 from musetalk_cli.benchmark.comparison.straightforward import PieceCutter, draw_pieces
-from musetalk_cli.benchmark.comparison.variants import SWITCHES, WAYS, Way, without
+from musetalk_cli.benchmark.comparison.variants import SWITCHES, VARIANTS, Variant, without
 from musetalk_cli.benchmark.setup.workload import speech
 from musetalk_cli.engine.audio.blocks import BlockCutter
-from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, SoundArray
+from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.errors import MuseTalkError
 
@@ -47,71 +47,73 @@ class BoldModel(FakeModel):
         return 5 * super().features(block)
 
 
-def rig_of(ffmpeg: str, model: FakeModel | None = None, full_model: FakeModel | None = None, **changes: object) -> Rig:
+def runner_of(
+    ffmpeg: str, model: FakeModel | None = None, full_model: FakeModel | None = None, **changes: object
+) -> ComparisonRunner:
     settings = pipeline_settings(**{"block_s": 0.8, "num_workers": 2, **changes})
-    return Rig(ffmpeg, model or FakeModel(RATE), full_model, fake_avatar, ENCODER, settings)
+    return ComparisonRunner(ffmpeg, model or FakeModel(RATE), full_model, fake_avatar, ENCODER, settings)
 
 
-def pictures_of(ffmpeg: str, run: Run) -> np.ndarray:
-    return np.concatenate([read_pictures(ffmpeg, video, WIDTH, HEIGHT) for video in run.videos])
+def images_of(ffmpeg: str, run: Run) -> np.ndarray:
+    return np.concatenate([read_frames(ffmpeg, video, WIDTH, HEIGHT) for video in run.videos])
 
 
 def painted_numbers(ffmpeg: str, run: Run) -> list[int]:
-    """Which frame of the bold model each picture is."""
-    return [round((float(picture[18:22, 28:36].mean()) - 16) / 5) for picture in pictures_of(ffmpeg, run)]
+    """Which frame of the bold model each frame is."""
+    return [round((float(image[18:22, 28:36].mean()) - 16) / 5) for image in images_of(ffmpeg, run)]
 
 
 def test_every_way_makes_every_frame_in_order(ffmpeg: str) -> None:
-    rig, sound = rig_of(ffmpeg, BoldModel(RATE)), tone(1.1)
-    for key, way in WAYS.items():
-        run = rig.run(way, sound, keeps=True)
+    runner, audio = runner_of(ffmpeg, BoldModel(RATE)), tone(1.1)
+    for key, variant in VARIANTS.items():
+        run = runner.run(variant, audio, keeps=True)
         assert len(run.frame_times_s) == 28, key
         assert list(run.frame_times_s) == sorted(run.frame_times_s), key
         assert 0 < run.frame_times_s[0] <= run.frame_times_s[-1] <= run.wall_s, key
         assert run.cpu_s > 0, key
         # Upstream's two plain passes lose more than a small region keeps apart.
-        most = 0 if way.memory or way.encode else 1
+        most = 0 if variant.memory or variant.encode else 1
         assert np.abs(np.array(painted_numbers(ffmpeg, run)) - np.arange(28)).max() <= most, key
 
 
-def test_what_does_not_touch_the_pictures_gives_the_same_ones(ffmpeg: str) -> None:
-    rig, sound = rig_of(ffmpeg), tone(1.0)
-    ours = pictures_of(ffmpeg, rig.run(without(), sound, keeps=True))
+def test_what_does_not_touch_the_images_gives_the_same_ones(ffmpeg: str) -> None:
+    runner, audio = runner_of(ffmpeg), tone(1.0)
+    ours = images_of(ffmpeg, runner.run(without(), audio, keeps=True))
     for key in ("workers", "ahead", "precision"):
-        assert np.array_equal(ours, pictures_of(ffmpeg, rig.run(WAYS[key], sound, keeps=True))), key
+        assert np.array_equal(ours, images_of(ffmpeg, runner.run(VARIANTS[key], audio, keeps=True))), key
 
 
-def test_clips_have_the_whole_sound(ffmpeg: str) -> None:
-    run = rig_of(ffmpeg).run(without("memory"), tone(1.7), keeps=True)
-    lengths_s = [len(read_sound(ffmpeg, video)) / 48_000 for video in run.videos]
+def test_clips_have_the_whole_audio(ffmpeg: str) -> None:
+    run = runner_of(ffmpeg).run(without("memory"), tone(1.7), keeps=True)
+    lengths_s = [len(read_audio(ffmpeg, video)) / 48_000 for video in run.videos]
     assert lengths_s == pytest.approx([0.8, 0.8, 0.1], abs=0.03)
     assert run.frame_times_s[0] == run.frame_times_s[19] < run.frame_times_s[20]
 
 
 def test_full_precision_is_another_model(ffmpeg: str) -> None:
     half, full = FakeModel(RATE), FakeModel(RATE)
-    rig = rig_of(ffmpeg, half, full)
-    rig.run(without("precision"), tone(1.0))
+    runner = runner_of(ffmpeg, half, full)
+    runner.run(without("precision"), tone(1.0))
     assert (len(half.blocks), len(full.blocks)) == (0, 2)
-    rig.run(without(), tone(1.0))
+    runner.run(without(), tone(1.0))
     assert (len(half.blocks), len(full.blocks)) == (2, 2)
 
 
 def test_pieces_hear_silence_around_themselves(ffmpeg: str) -> None:
     model = FakeModel(RATE)
-    rig_of(ffmpeg, model).run(without("blocks"), tone(3.0))
+    runner_of(ffmpeg, model).run(without("blocks"), tone(3.0))
     assert len(model.blocks) > 2
     for block in model.blocks:
         before, after = block.samples[:3_200], block.samples[-1_600:]
         assert not before.any() and not after.any()
         assert block.samples[3_200:-1_600].any()
     in_blocks = FakeModel(RATE)
-    rig_of(ffmpeg, in_blocks).run(without(), tone(3.0))
+    runner_of(ffmpeg, in_blocks).run(without(), tone(3.0))
     assert in_blocks.blocks[1].samples[:3_200].any()
 
 
 @pytest.mark.parametrize("num_samples", [4_801, 43_200, 48_000, 144_000, 480_123])
-def test_pieces_cover_all_of_the_sound(num_samples: int) -> None:
+def test_pieces_cover_all_of_the_audio(num_samples: int) -> None:
     for seed in range(20):
         ends = draw_pieces(num_samples, seed)
         lengths = np.diff([0, *ends])
@@ -119,15 +121,15 @@ def test_pieces_cover_all_of_the_sound(num_samples: int) -> None:
         assert (lengths <= 0.9 * 48_000 + 1_920).all()
         assert (lengths[:-1] >= 0.2 * 48_000).all()
         assert not (np.array(ends[:-1]) % 1_920).any()
-    sound = tone(num_samples / 48_000)
-    blocks = cut(PieceCutter(ends, 0.2, 0.1, RATE), sound)
-    assert np.array_equal(np.concatenate([block.sound for block in blocks]), sound)
+    audio = tone(num_samples / 48_000)
+    blocks = cut(PieceCutter(ends, 0.2, 0.1, RATE), audio)
+    assert np.array_equal(np.concatenate([block.audio for block in blocks]), audio)
     assert [frame for block in blocks for frame in block.frames] == list(range(int(num_samples / 1_920 + 0.5)))
     assert all(round(block.start_s / 0.02, 6).is_integer() for block in blocks)
 
 
-def cut(cutter: PieceCutter | BlockCutter, sound: SoundArray) -> list[AudioBlock]:
-    blocks = [block for piece in np.array_split(sound, 7) for block in cutter.push(piece)]
+def cut(cutter: PieceCutter | BlockCutter, audio: AudioArray) -> list[AudioBlock]:
+    blocks = [block for piece in np.array_split(audio, 7) for block in cutter.push(piece)]
     return [*blocks, *cutter.finish()]
 
 
@@ -148,18 +150,18 @@ def test_block_after_block_begins_none_before_the_last_is_written(ffmpeg: str) -
             return faces
 
     model = Watching(RATE, delay_s=0.002)
-    rig_of(ffmpeg, model, num_workers=1).run(without("ahead"), tone(3.2))
+    runner_of(ffmpeg, model, num_workers=1).run(without("ahead"), tone(3.2))
     assert model.made_before[:3] == [0, 20, 40]
 
 
-def test_whole_blocks_wait_for_their_last_picture_but_the_late_ones() -> None:
-    arrivals = Arrivals([10, 20, 23], num_late=1)
+def test_whole_blocks_wait_for_their_last_image_but_the_late_ones() -> None:
+    arrivals = ArrivalSink([10, 20, 23], num_late=1)
     counts = []
     for _ in range(23):
         arrivals.take_clip(b"", 1)
         counts.append(len(arrivals.times))
     assert counts == [0] * 8 + [9] + [10] * 9 + [19] + [20] * 1 + [20, 22, 23]
-    at_once = Arrivals([10, 20], num_late=1)
+    at_once = ArrivalSink([10, 20], num_late=1)
     at_once.take_clip(b"", 13)
     assert len(at_once.times) == 10
 
@@ -181,24 +183,24 @@ def test_a_live_feed_keeps_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert times_s[-1] == pytest.approx(0.5, abs=1e-4)
 
 
-@pytest.mark.parametrize("way", [without(), without(*SWITCHES), without("memory"), without("workers")], ids=str)
-def test_a_failure_is_told_and_leaves_nothing(ffmpeg: str, way: Way) -> None:
+@pytest.mark.parametrize("variant", [without(), without(*SWITCHES), without("memory"), without("workers")], ids=str)
+def test_a_failure_is_told_and_leaves_nothing(ffmpeg: str, variant: Variant) -> None:
     with pytest.raises((MuseTalkError, ValueError), match="cannot make frame 30"):
-        rig_of(ffmpeg, FakeModel(RATE, fails_at=30)).run(way, tone(2.5))
+        runner_of(ffmpeg, FakeModel(RATE, fails_at=30)).run(variant, tone(2.5))
 
 
-@pytest.mark.parametrize("way", [without("memory"), without(*SWITCHES)], ids=["pipeline", "in turn"])
-def test_a_failing_ffmpeg_is_told(ffmpeg: str, way: Way) -> None:
-    rig = replace(rig_of(ffmpeg), ffmpeg="/bin/false")
+@pytest.mark.parametrize("variant", [without("memory"), without(*SWITCHES)], ids=["pipeline", "in turn"])
+def test_a_failing_ffmpeg_is_told(ffmpeg: str, variant: Variant) -> None:
+    runner = replace(runner_of(ffmpeg), ffmpeg="/bin/false")
     with pytest.raises(MuseTalkError, match="exit status 1 while it made a clip"):
-        rig.run(way, tone(1.0))
+        runner.run(variant, tone(1.0))
 
 
 def test_opencv_gets_its_threads_back(ffmpeg: str) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        rig_of(ffmpeg).run(without("workers"), speech(0.4))
+        runner_of(ffmpeg).run(without("workers"), speech(0.4))
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
@@ -208,9 +210,9 @@ def test_opencv_gets_its_threads_back(ffmpeg: str) -> None:
 def test_ctrl_c_leaves_neither_files_nor_children(files: Path, switched_off: str) -> None:
     code = (
         "from musetalk_cli.config import Config, VideoConfig\n"
-        "from musetalk_cli.benchmark import comparison, ways\n"
-        f"comparison.WAYS = {{'ours': ways.WAYS['{switched_off}']}}\n"
-        "comparison.compare(Config(video=VideoConfig(size=96)), 'warp', seconds=60, rounds=9, tell=print)"
+        "from musetalk_cli.benchmark.comparison import procedure, variants\n"
+        f"procedure.VARIANTS = {{'ours': variants.VARIANTS['{switched_off}']}}\n"
+        "procedure.compare(Config(video=VideoConfig(size=96)), 'warp', seconds=60, rounds=9, tell=print)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],

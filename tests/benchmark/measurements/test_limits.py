@@ -9,12 +9,12 @@ import pytest
 
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements import procedure
-from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.measurements.procedure import settle
 from musetalk_cli.benchmark.measurements.sweep import check_sweep, sweep_values
 from musetalk_cli.benchmark.report.plot import check_plot
 from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import SIZES, Wish, check_effort, choose_effort
+from musetalk_cli.benchmark.setup.plan import SIZES, BenchRequest, check_plan, choose_plan
 from musetalk_cli.benchmark.setup.subject import Subject, open_subject
 from musetalk_cli.config import Config, PerformanceConfig
 from musetalk_cli.errors import ConfigError, SinkError
@@ -56,19 +56,19 @@ def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatc
     told: list[str] = []
     settled = settle(Config(model="musetalk-1.5", avatar="me.jpg"), told.append)
     assert (settled.random_weights, settled.avatar) == (True, "nora")
-    assert "measured with weights by lot" in told[0]
+    assert "measured with random weights" in told[0]
     assert not settle(Config(model="warp"), told.append).random_weights
     assert not settle(Config(), told.append).random_weights
     assert len(told) == 1
 
 
 def test_too_few_faces_are_not_swept() -> None:
-    slow = choose_effort(Wish(sweep="batch"), SIZES, 5.0, 25.0)
+    slow = choose_plan(BenchRequest(sweep="batch"), SIZES, 5.0, 25.0)
     with pytest.raises(ConfigError, match="each figure is of 2 faces, too few to tell the values apart"):
-        check_effort(Wish(sweep="batch"), slow)
-    check_effort(Wish(sweep="batch", seconds=2.0), slow)
-    check_effort(Wish(sweep="size"), slow)
-    check_effort(Wish(sweep="batch"), choose_effort(Wish(), SIZES, 0.5, 25.0))
+        check_plan(BenchRequest(sweep="batch"), slow)
+    check_plan(BenchRequest(sweep="batch", seconds=2.0), slow)
+    check_plan(BenchRequest(sweep="size"), slow)
+    check_plan(BenchRequest(sweep="batch"), choose_plan(BenchRequest(), SIZES, 0.5, 25.0))
 
 
 def test_what_only_files_have_is_not_measured() -> None:
@@ -76,33 +76,33 @@ def test_what_only_files_have_is_not_measured() -> None:
         settle(Config(compat="upstream"), lambda text: None)
 
 
-def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
-    check_plot(tmp_path / "new.png", Wish(), overwrite=False)
+def test_a_image_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    check_plot(tmp_path / "new.png", BenchRequest(), overwrite=False)
     old = tmp_path / "old.png"
     old.write_bytes(b"old")
-    check_plot(old, Wish(), overwrite=True)
-    for path, wish, words in (
-        (old, Wish(), "exists already"),
-        (tmp_path / "new.jpg", Wish(), "only PNG files"),
-        (tmp_path / "nowhere" / "new.png", Wish(), "there is no folder"),
-        (tmp_path / "new.png", Wish(has_comparison=True), "nothing to draw"),
+    check_plot(old, BenchRequest(), overwrite=True)
+    for path, request, words in (
+        (old, BenchRequest(), "exists already"),
+        (tmp_path / "new.jpg", BenchRequest(), "only PNG files"),
+        (tmp_path / "nowhere" / "new.png", BenchRequest(), "there is no folder"),
+        (tmp_path / "new.png", BenchRequest(has_comparison=True), "nothing to draw"),
     ):
         with pytest.raises(SinkError, match=words):
-            check_plot(path, wish, overwrite=False)
+            check_plot(path, request, overwrite=False)
 
 
 def test_the_arithmetic_does_not_count_in_the_gpus_memory(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     held_mb = [100.0]
 
-    def measure(device: str, precision: str) -> Ceiling:
+    def measure(device: str, precision: str) -> PeakFlops:
         held_mb[0] += 400.0
-        return Ceiling("cuda", "float16", 800.0, 1000.0)
+        return PeakFlops("cuda", "float16", 800.0, 1000.0)
 
     monkeypatch.setattr(procedure, "choose_model", lambda config, tell: "musetalk-1.5")
     monkeypatch.setattr(procedure, "open_subject", lambda config, name, size, tell: subject)
     monkeypatch.setattr(procedure, "sum_gpu_mb", lambda what: held_mb[0])
-    monkeypatch.setattr(procedure, "measure_ceiling", measure)
-    wish = Wish(seconds=0.2, num_rounds=1, num_sessions=1)
-    result = procedure.run_benchmark(subject.config, wish, lambda text: None)
+    monkeypatch.setattr(procedure, "measure_peak_flops", measure)
+    request = BenchRequest(seconds=0.2, num_rounds=1, num_sessions=1)
+    result = procedure.run_benchmark(subject.config, request, lambda text: None)
     assert result.gpu_mb == 100.0
-    assert result.card.ceiling is not None
+    assert result.machine_info.peak_flops is not None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.benchmark.measurements import machine_info as card
-from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_ceiling
+from musetalk_cli.benchmark.measurements import machine_info as machine_info
+from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_peak_flops
 from musetalk_cli.benchmark.setup.figures import FrameSize
 from musetalk_cli.benchmark.setup.subject import open_subject
 from musetalk_cli.config import Config
@@ -24,32 +24,32 @@ def write_program(folder: Path, name: str, script: str) -> None:
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac is not asked for NVIDIA's tool")
 def test_the_gpu_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert card.ask_for_gpu() == ("", "")
+    assert machine_info.ask_for_gpu() == ("", "")
     write_program(
         tmp_path, "nvidia-smi", "echo 'NVIDIA H200, 143771 MiB, 570.86.10'; echo 'NVIDIA H200, 143771 MiB, 570.86.10'"
     )
-    assert card.ask_for_gpu() == ("NVIDIA H200, 143771 MiB, 2 of them", "570.86.10")
+    assert machine_info.ask_for_gpu() == ("NVIDIA H200, 143771 MiB, 2 of them", "570.86.10")
     write_program(tmp_path, "nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9")
-    assert card.ask_for_gpu() == ("", "")
+    assert machine_info.ask_for_gpu() == ("", "")
 
 
 def test_the_card_knows_the_machine() -> None:
     subject = open_subject(Config(), "warp", FrameSize(96, 96), lambda text: None)
-    found = card.describe_machine(subject)
+    found = machine_info.describe_machine(subject)
     assert found.cpu
     assert found.memory_gb > 0.5
     assert found.libraries["numpy"]
     assert found.ffmpeg[0].isalnum()
-    assert found.ceiling is None
+    assert found.peak_flops is None
 
 
 def test_the_ceiling_is_what_the_arithmetic_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     monkeypatch.setattr("musetalk_cli.benchmark.measurements.peak_flops.MEASURED_S", 0.05)
-    ceiling = measure_ceiling("cpu", "auto")
-    assert (ceiling.device, ceiling.precision) == ("cpu", "float32")
-    assert 0 < ceiling.tflops < 100
-    assert ceiling.fps == pytest.approx(1000 * ceiling.tflops / FRAME_GFLOP)
+    peak_flops = measure_peak_flops("cpu", "auto")
+    assert (peak_flops.device, peak_flops.precision) == ("cpu", "float32")
+    assert 0 < peak_flops.tflops < 100
+    assert peak_flops.fps == pytest.approx(1000 * peak_flops.tflops / FRAME_GFLOP)
 
 
 def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,8 @@ def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         "musetalk_cli.benchmark.measurements.peak_flops.measure_tflops", lambda chosen: 1.0 + chosen.device.index
     )
-    ceiling = measure_ceiling("cuda:0,2", "fp16")
-    assert (ceiling.device, ceiling.precision, ceiling.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
+    peak_flops = measure_peak_flops("cuda:0,2", "fp16")
+    assert (peak_flops.device, peak_flops.precision, peak_flops.tflops) == ("cuda:0 and cuda:2", "float16", 4.0)
 
 
 def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

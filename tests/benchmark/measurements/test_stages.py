@@ -14,17 +14,17 @@ from musetalk_cli.benchmark.measurements.cold_start import measure_start
 from musetalk_cli.benchmark.measurements.sessions import measure_sessions
 from musetalk_cli.benchmark.measurements.stages import STAGES, CallLog, run_encoder, run_pipeline, run_stages
 from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import Effort
+from musetalk_cli.benchmark.setup.plan import BenchPlan
 from musetalk_cli.benchmark.setup.runs import HEAD_MARGIN_S, PipelineRun
 from musetalk_cli.benchmark.setup.subject import Subject, open_subject
-from musetalk_cli.benchmark.setup.workload import PictureClock, PushedVoice, speech
+from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
 from musetalk_cli.config import AudioConfig, Config, VideoConfig
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import EncoderError, StageError
 
 SIZE = FrameSize(96, 96)
-BRIEF = Effort(0.4, 1, (SIZE,), is_brief=True)
+BRIEF = BenchPlan(0.4, 1, (SIZE,), is_brief=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +49,31 @@ def test_what_is_delivered_is_what_was_said(subject: Subject) -> None:
 
 def test_each_stage_logs_its_own_frames(subject: Subject) -> None:
     logs = {name: CallLog() for name in STAGES}
-    pictures = run_stages(subject, speech(0.4), logs)
+    images = run_stages(subject, speech(0.4), logs)
     assert {name: sum(count for _, count in log.calls) for name, log in logs.items()} == {
         **dict.fromkeys(STAGES, 10),
         "encode": 0,
     }
-    assert [picture.shape for picture in pictures] == [(144, 96)] * 10
+    assert [image.shape for image in images] == [(144, 96)] * 10
 
 
-def test_pictures_of_a_block_come_after_its_look_ahead(subject: Subject) -> None:
+def test_images_of_a_block_come_after_its_look_ahead(subject: Subject) -> None:
     latency = measure_latency(subject, 2)
     assert subject.model.after_s < latency.first_s.least <= latency.last_s.most
 
 
 @pytest.mark.parametrize("fps", [25, 50, 60])
-def test_one_picture_of_a_block_waits_for_the_next(subject: Subject, fps: int) -> None:
+def test_one_image_of_a_block_waits_for_the_next(subject: Subject, fps: int) -> None:
     config = replace(subject.config, video=VideoConfig(fps=fps))
-    voice, clock = PushedVoice(), PictureClock()
+    voice, clock = PushSource(), TimestampSink()
     pipeline = open_subject(config, "warp", SIZE, lambda text: None).build_pipeline(voice, clock)
-    sound = speech(3.0)
+    audio = speech(3.0)
     try:
         pipeline.start()
         said = 0
         for number in range(1, 6):
-            end = int((0.4 * number + subject.model.after_s + HEAD_MARGIN_S) * SOUND_RATE_HZ)
-            voice.push(sound[said:end])
+            end = int((0.4 * number + subject.model.after_s + HEAD_MARGIN_S) * AUDIO_RATE_HZ)
+            voice.push(audio[said:end])
             said, num_made = end, round(0.4 * number * fps)
             assert clock.wait_for(num_made - NUM_LATE, 20.0)
         assert not clock.wait_for(num_made, 0.2)
@@ -88,13 +88,13 @@ def test_sessions_share_the_machine(subject: Subject) -> None:
 
 
 def test_the_encoder_alone_is_timed_from_one_arrival_to_the_next(subject: Subject) -> None:
-    pictures = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
-    for seconds, most in ((0.4, 10), (0.04, 3)):  # never fewer than three pictures
-        calls = run_encoder(subject, pictures, speech(seconds))
+    images = [np.full((144, 96), level, np.uint8) for level in (60, 90, 120)]
+    for seconds, most in ((0.4, 10), (0.04, 3)):  # never fewer than three frames
+        calls = run_encoder(subject, images, speech(seconds))
         assert 1 <= sum(count for _, count in calls) <= most
         assert all(span_s > 0 and count > 0 for span_s, count in calls)
     with pytest.raises(EncoderError):
-        run_encoder(replace(subject, codec="no-such-codec"), pictures, speech(8.0))
+        run_encoder(replace(subject, codec="no-such-codec"), images, speech(8.0))
 
 
 def test_an_encoder_that_fails_is_told(subject: Subject) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from fixtures.benchmark_results import FPS, result, size_figures, stages
 from musetalk_cli.benchmark.measurements.capacity import SHARED, judge, shares
-from musetalk_cli.benchmark.measurements.peak_flops import Ceiling
+from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.report.plot import draw
-from musetalk_cli.benchmark.report.summary import describe_session_verdict, describe_verdict
+from musetalk_cli.benchmark.report.summary import describe_session_summary, describe_summary
 from musetalk_cli.benchmark.report.tables import describe, describe_sweep, short, spread, table
 from musetalk_cli.benchmark.setup.figures import (
     SCHEMA,
@@ -24,7 +24,7 @@ from musetalk_cli.benchmark.setup.figures import (
     Sweep,
     SweepRow,
 )
-from musetalk_cli.benchmark.setup.plan import LEAST_FRAMES, SIZES, Wish, choose_effort
+from musetalk_cli.benchmark.setup.plan import LEAST_FRAMES, SIZES, BenchRequest, choose_plan
 
 
 def test_a_spread_is_the_median_and_the_ends() -> None:
@@ -62,7 +62,7 @@ def test_shares_of_the_cores_add_up() -> None:
 
 def test_the_verdict_says_what_the_machine_holds() -> None:
     sizes = [size_figures(512, 512, 105.0), size_figures(1280, 720, 60.0), size_figures(1920, 1080, 26.0)]
-    assert describe_verdict(sizes, FPS, 4) == (
+    assert describe_summary(sizes, FPS, 4) == (
         "This machine holds 4 streams of 25 fps at 512 × 512, 2 at 1280 × 720 and 1 at 1920 × 1080. "
         "The bottleneck is the CPU, whose 4 cores all stages share."
     )
@@ -70,11 +70,11 @@ def test_the_verdict_says_what_the_machine_holds() -> None:
 
 def test_the_verdict_says_what_the_machine_does_not_hold() -> None:
     sizes = [size_figures(512, 512, 26.0, model_fps=27.0), size_figures(1920, 1080, 20.0, encode_fps=21.0)]
-    assert describe_verdict(sizes, FPS, 4) == (
+    assert describe_summary(sizes, FPS, 4) == (
         "This machine holds 1 stream of 25 fps at 512 × 512, and does not hold one: 0.8 × real time at 1920 × 1080. "
         "The bottleneck: at 512 × 512 it is the model; at 1920 × 1080 it is the video encoder."
     )
-    slow = describe_verdict([size_figures(512, 512, 0.1, model_fps=0.1)], FPS, 2)
+    slow = describe_summary([size_figures(512, 512, 0.1, model_fps=0.1)], FPS, 2)
     assert slow == (
         "This machine does not hold one stream of 25 fps: 0.004 × real time at 512 × 512. The bottleneck is the model."
     )
@@ -82,9 +82,9 @@ def test_the_verdict_says_what_the_machine_does_not_hold() -> None:
 
 def test_sessions_hold_when_the_slowest_does() -> None:
     holds = SessionFigures(512, 512, 3, Spread.of([78.0]), Spread.of([25.0]))
-    assert describe_session_verdict(holds, FPS) == "This machine holds 3 streams of 25 fps at 512 × 512."
+    assert describe_session_summary(holds, FPS) == "This machine holds 3 streams of 25 fps at 512 × 512."
     fails = SessionFigures(512, 512, 3, Spread.of([90.0]), Spread.of([24.9]))
-    assert "does not hold 3 streams" in describe_session_verdict(fails, FPS)
+    assert "does not hold 3 streams" in describe_session_summary(fails, FPS)
 
 
 def test_tables_are_markdown_and_aligned() -> None:
@@ -100,7 +100,7 @@ def test_the_report_has_everything() -> None:
         "105 (94.5–110)",
         "10.0 / 15.0 (100/s)",
         "| too slow ",
-        "has its first picture after 1.00 (0.900–1.10) s and takes 130 MB beside ffmpeg",
+        "has its first frame after 1.00 (0.900–1.10) s and takes 130 MB beside ffmpeg",
         "**This machine holds 4 streams",
     ):
         assert line in text
@@ -111,14 +111,14 @@ def test_the_report_has_everything() -> None:
 def test_a_slow_models_report_says_how_little_was_measured() -> None:
     whole = result(size_figures(512, 512, 0.1, model_fps=0.1))
     few = replace(whole, workload=replace(whole.workload, seconds=0.08, note="a face takes 14 s here"))
-    assert "A fresh `musetalk stream` of 2 pictures has its first picture after 1.00" in describe(few)
+    assert "A fresh `musetalk stream` of 2 frames has its first frame after 1.00" in describe(few)
     text = describe(replace(few, start=None))
     assert "A fresh `musetalk stream` was not measured: loading and two faces take too long here." in text
     assert "batches of 8, 4 workers (a face takes 14 s here)" in text
 
 
 def test_a_neural_model_is_held_against_the_arithmetic() -> None:
-    text = describe(result(ceiling=Ceiling("cuda", "float16", 790.0, 987.5)))
+    text = describe(result(peak_flops=PeakFlops("cuda", "float16", 790.0, 987.5)))
     assert "| warp on cuda, float16 " in text
     assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the full nets as published" in text
 
@@ -141,22 +141,22 @@ def test_the_record_is_json_with_a_version() -> None:
 
 @pytest.mark.parametrize(("face_s", "num_frames"), [(0.01, 100), (0.2, 40), (5.0, LEAST_FRAMES)])
 def test_a_slow_model_makes_fewer_faces(face_s: float, num_frames: int) -> None:
-    effort = choose_effort(Wish(), SIZES, face_s, FPS)
-    assert effort.seconds * FPS == pytest.approx(num_frames)
-    assert effort.is_brief == (num_frames < 100)
-    assert len(effort.sizes) == (1 if effort.is_brief else 3)
-    assert (f"each figure is of {num_frames} faces" in effort.note) == effort.is_brief
-    assert effort.is_least == (num_frames == LEAST_FRAMES)
-    asked = choose_effort(Wish(seconds=2.0, num_rounds=5), SIZES, face_s, FPS)
+    plan = choose_plan(BenchRequest(), SIZES, face_s, FPS)
+    assert plan.seconds * FPS == pytest.approx(num_frames)
+    assert plan.is_brief == (num_frames < 100)
+    assert len(plan.sizes) == (1 if plan.is_brief else 3)
+    assert (f"each figure is of {num_frames} faces" in plan.note) == plan.is_brief
+    assert plan.is_least == (num_frames == LEAST_FRAMES)
+    asked = choose_plan(BenchRequest(seconds=2.0, num_rounds=5), SIZES, face_s, FPS)
     assert (asked.seconds, asked.num_rounds) == (2.0, 5)
 
 
 def test_bars_are_as_long_as_their_figures() -> None:
-    picture = draw(result(size_figures(512, 512, 100.0), size_figures(1280, 720, 50.0)))
-    colours, counts = np.unique(picture[:, 600:].reshape(-1, 3), axis=0, return_counts=True)
+    image = draw(result(size_figures(512, 512, 100.0), size_figures(1280, 720, 50.0)))
+    colours, counts = np.unique(image[:, 600:].reshape(-1, 3), axis=0, return_counts=True)
     large = {tuple(map(int, colour)) for colour, count in zip(colours, counts, strict=True) if count > 1000}
     assert len(large) == 3  # the ground, and one for each size
-    blue = cv2.inRange(picture[:, 600:], (176, 114, 76), (176, 114, 76)) > 0
+    blue = cv2.inRange(image[:, 600:], (176, 114, 76), (176, 114, 76)) > 0
     lengths = [int(row.sum()) for row in blue if row.sum() > 20]
     # The model loop's 160 and the delivered 100 frames per second.
     assert min(lengths) / max(lengths) == pytest.approx(100 / 160, abs=0.02)

@@ -8,21 +8,21 @@ import pytest
 from musetalk_cli.benchmark.setup.figures import FrameSize
 from musetalk_cli.benchmark.setup.plan import SIZES
 from musetalk_cli.benchmark.setup.subject import draw_avatar
-from musetalk_cli.benchmark.setup.workload import PushedVoice, speech
+from musetalk_cli.benchmark.setup.workload import PushSource, speech
 from musetalk_cli.engine.audio.blocks import Decimator
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
 from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 
 
 def test_the_voice_is_always_the_same() -> None:
-    sound = speech(3.0)
-    assert sound.dtype == np.int16
-    assert sound.shape == (3 * SOUND_RATE_HZ, 1)
-    assert np.array_equal(sound, speech(3.0))
-    assert not np.array_equal(sound, speech(3.0, seed=1))
-    assert 8_000 < np.abs(sound).max() < 32_000
+    audio = speech(3.0)
+    assert audio.dtype == np.int16
+    assert audio.shape == (3 * AUDIO_RATE_HZ, 1)
+    assert np.array_equal(audio, speech(3.0))
+    assert not np.array_equal(audio, speech(3.0, seed=1))
+    assert 8_000 < np.abs(audio).max() < 32_000
 
 
 @pytest.mark.parametrize("seconds", [1 / 60, 1 / 25, 0.1])
@@ -34,9 +34,9 @@ def test_the_shortest_voice_is_speech(seconds: float) -> None:
 
 
 def test_a_long_voice_goes_on() -> None:
-    sound = speech(23.5)
-    assert len(sound) == 23.5 * SOUND_RATE_HZ
-    assert np.abs(sound[-SOUND_RATE_HZ:]).max() > 3_000
+    audio = speech(23.5)
+    assert len(audio) == 23.5 * AUDIO_RATE_HZ
+    assert np.abs(audio[-AUDIO_RATE_HZ:]).max() > 3_000
 
 
 def test_every_frame_of_it_is_speech_and_moves_the_mouth() -> None:
@@ -49,11 +49,11 @@ def test_every_frame_of_it_is_speech_and_moves_the_mouth() -> None:
 
 
 def test_a_pushed_voice_gives_what_is_pushed_and_ends() -> None:
-    voice = PushedVoice()
-    sound = speech(0.1)
-    voice.push(sound)
+    voice = PushSource()
+    audio = speech(0.1)
+    voice.push(audio)
     voice.finish()
-    assert voice.read() is sound
+    assert voice.read() is audio
     assert voice.read() is None
 
 
@@ -68,7 +68,7 @@ def test_the_avatar_fills_frames_of_any_shape(size: FrameSize) -> None:
     assert np.allclose(shift, [left, 0])
     assert avatar.lids is not None
     assert avatar.lids.box[0] == portrait.lid_box[0] + left
-    # The eyes that are painted on shut lids lie over the picture's own.
+    # The eyes that are painted on shut lids lie over the frame's own.
     x, y, width, height = avatar.lids.box
     eye = avatar.landmarks[0].left_upper_lid.mean(axis=0)
     assert x < eye[0] < x + width

@@ -7,28 +7,28 @@ import pytest
 
 from fixtures.fakes import tone
 from musetalk_cli.engine.audio.blocks import BlockCutter, Decimator, split_block
-from musetalk_cli.engine.types.messages import AudioBlock, SoundArray
+from musetalk_cli.engine.types.messages import AudioArray, AudioBlock
 
 
-def noise(num_samples: int, num_channels: int = 1) -> SoundArray:
+def noise(num_samples: int, num_channels: int = 1) -> AudioArray:
     rng = np.random.default_rng(num_samples)
     return rng.integers(-9_000, 9_000, (num_samples, num_channels)).astype(np.int16)
 
 
-def cut(sound: SoundArray, sizes: list[int] | None = None, rate: Fraction = Fraction(25), block_s: float = 2.0):
+def cut(audio: AudioArray, sizes: list[int] | None = None, rate: Fraction = Fraction(25), block_s: float = 2.0):
     cutter = BlockCutter(block_s, before_s=0.6, after_s=0.26, frame_rate=rate)
     blocks: list[AudioBlock] = []
-    for piece in np.split(sound, np.cumsum(sizes)) if sizes else [sound]:
+    for piece in np.split(audio, np.cumsum(sizes)) if sizes else [audio]:
         blocks += cutter.push(piece)
     return blocks + list(cutter.finish())
 
 
 def test_every_sample_is_in_exactly_one_block() -> None:
-    sound = noise(48_000 * 7 + 123, 2)
-    blocks = cut(sound)
-    assert np.array_equal(np.concatenate([block.sound for block in blocks]), sound)
-    assert [len(block.sound) for block in blocks[:-1]] == [103_200, 96_000, 96_000]
-    assert [block.sound_start for block in blocks] == [0, 103_200, 199_200, 295_200]
+    audio = noise(48_000 * 7 + 123, 2)
+    blocks = cut(audio)
+    assert np.array_equal(np.concatenate([block.audio for block in blocks]), audio)
+    assert [len(block.audio) for block in blocks[:-1]] == [103_200, 96_000, 96_000]
+    assert [block.audio_start for block in blocks] == [0, 103_200, 199_200, 295_200]
 
 
 def test_a_block_is_two_seconds_of_32000_samples_and_50_frames() -> None:
@@ -38,11 +38,11 @@ def test_a_block_is_two_seconds_of_32000_samples_and_50_frames() -> None:
     assert first.start_s == -0.6
 
 
-def test_context_is_the_neighbours_sound() -> None:
-    sound = noise(48_000 * 6)
-    blocks = cut(sound)
+def test_context_is_the_neighbours_audio() -> None:
+    audio = noise(48_000 * 6)
+    blocks = cut(audio)
     decimator = Decimator()
-    whole = np.concatenate([decimator.push(sound), decimator.finish()])
+    whole = np.concatenate([decimator.push(audio), decimator.finish()])
     padded = np.concatenate([np.zeros(9_600, np.float32), whole, np.zeros(40_000, np.float32)])
     for block in blocks:
         start = round(block.start_s * 16_000) + 9_600
@@ -50,11 +50,11 @@ def test_context_is_the_neighbours_sound() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1, 2, 3, 48_000], [777] * 300, [200_000], []])
-def test_blocks_do_not_depend_on_how_the_sound_arrives(sizes: list[int]) -> None:
-    sound = noise(48_000 * 5 + 7)
-    for block, expected in zip(cut(sound, sizes), cut(sound), strict=True):
+def test_blocks_do_not_depend_on_how_the_audio_arrives(sizes: list[int]) -> None:
+    audio = noise(48_000 * 5 + 7)
+    for block, expected in zip(cut(audio, sizes), cut(audio), strict=True):
         assert np.array_equal(block.samples, expected.samples)
-        assert np.array_equal(block.sound, expected.sound)
+        assert np.array_equal(block.audio, expected.audio)
         assert block.frames == expected.frames
 
 
@@ -66,7 +66,7 @@ def test_the_number_of_frames_is_duration_times_rate(rate: Fraction, num_samples
     assert frames == list(range(expected))
 
 
-def test_no_sound_gives_no_block() -> None:
+def test_no_audio_gives_no_block() -> None:
     assert cut(noise(0)) == []
 
 
@@ -77,35 +77,35 @@ def test_a_block_leaves_as_soon_as_its_look_ahead_is_there() -> None:
     assert len(list(cutter.push(noise(10)))) == 1
 
 
-def test_batches_carry_the_sound_of_their_frames() -> None:
+def test_batches_carry_the_audio_of_their_frames() -> None:
     rate = Fraction(30_000, 1001)
-    sound = noise(48_000 * 5)
+    audio = noise(48_000 * 5)
     batches = [
         batch
-        for block in cut(sound, rate=rate)
+        for block in cut(audio, rate=rate)
         for batch in split_block(block, np.zeros((len(block.frames), 5), np.float32), 8, rate)
     ]
-    assert np.array_equal(np.concatenate([batch.sound for batch in batches]), sound)
+    assert np.array_equal(np.concatenate([batch.audio for batch in batches]), audio)
     position = 0
     for batch in batches:
         assert len(batch.features) == len(batch.frames) <= 8
-        # A frame never leaves before its sound: that is 0.15 s ahead, to the frame.
+        # A frame never leaves before its audio: that is 0.15 s ahead, to the frame.
         lead_s = 0.15 if position else 0.0
         assert abs(position / 48_000 - float(batch.frames.start / rate) - lead_s) <= float(1 / rate)
-        position += len(batch.sound)
+        position += len(batch.audio)
 
 
-def test_a_rest_too_short_for_a_frame_keeps_its_sound() -> None:
-    sound = noise(96_000 + 480)
-    *_, last = blocks = cut(sound)
+def test_a_rest_too_short_for_a_frame_keeps_its_audio() -> None:
+    audio = noise(96_000 + 480)
+    *_, last = blocks = cut(audio)
     (batch,) = split_block(last, np.zeros((0, 5), np.float32), 8, Fraction(25))
     assert len(batch.frames) == 0
-    assert [len(block.sound) for block in blocks] == [96_480, 0]
+    assert [len(block.audio) for block in blocks] == [96_480, 0]
 
 
-def test_sound_that_all_led_its_pictures_leaves_frames_without_any() -> None:
+def test_audio_that_all_led_its_images_leaves_frames_without_any() -> None:
     first, last = cut(noise(96_000 + 3_000))
-    assert (len(first.sound), len(last.sound)) == (99_000, 0)
+    assert (len(first.audio), len(last.audio)) == (99_000, 0)
     assert last.frames == range(50, 52)
 
 

@@ -25,18 +25,18 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     os.close(read_fd)
 
 
-def encode(sound: np.ndarray, sample_format: str) -> bytes:
+def encode(audio: np.ndarray, sample_format: str) -> bytes:
     """int16 in another format."""
-    wide = sound.astype(np.int64) << 16
+    wide = audio.astype(np.int64) << 16
     if sample_format == "u8":
-        return ((sound.astype(int) >> 8) + 128).astype(np.uint8).tobytes()
+        return ((audio.astype(int) >> 8) + 128).astype(np.uint8).tobytes()
     if sample_format == "s24le":
         return b"".join(int(value >> 8).to_bytes(3, "little", signed=True) for value in wide.ravel())
     kinds = {"s16le": "<i2", "s16be": ">i2", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8"}
     kind = kinds[sample_format]
     if "f" in kind:
-        return (sound / 32768.0).astype(kind).tobytes()
-    return (wide if sample_format == "s32le" else sound).astype(kind).tobytes()
+        return (audio / 32768.0).astype(kind).tobytes()
+    return (wide if sample_format == "s32le" else audio).astype(kind).tobytes()
 
 
 def read_all(source: RawSource) -> np.ndarray:
@@ -49,8 +49,8 @@ def read_all(source: RawSource) -> np.ndarray:
 @pytest.mark.parametrize("num_channels", [1, 2])
 @pytest.mark.parametrize("sample_format", sorted(FORMATS))
 def test_every_format_bit_for_bit(stdin: int, sample_format: str, num_channels: int) -> None:
-    sound = tone(0.05, num_channels) + (np.arange(num_channels) * 100).astype(np.int16)
-    data = encode(sound, sample_format)
+    audio = tone(0.05, num_channels) + (np.arange(num_channels) * 100).astype(np.int16)
+    data = encode(audio, sample_format)
 
     def write() -> None:
         for start in range(0, len(data), 1_001):  # cut inside samples
@@ -63,7 +63,7 @@ def test_every_format_bit_for_bit(stdin: int, sample_format: str, num_channels: 
     heard = read_all(source)
     writer.join()
     source.close()
-    expected = (sound.astype(int) >> 8 << 8) if sample_format == "u8" else sound
+    expected = (audio.astype(int) >> 8 << 8) if sample_format == "u8" else audio
     assert np.array_equal(heard, expected)
 
 

@@ -24,11 +24,11 @@ def test_a_tone_stays_where_and_what_it_is(rate_hz: int) -> None:
 
 @pytest.mark.parametrize("rate_hz", RATES)
 def test_how_it_is_cut_changes_nothing(rate_hz: int) -> None:
-    sound = np.random.default_rng(1).uniform(-0.5, 0.5, (rate_hz // 2, 2)).astype(np.float32)
+    audio = np.random.default_rng(1).uniform(-0.5, 0.5, (rate_hz // 2, 2)).astype(np.float32)
     whole, pieces = Resampler(rate_hz, 2), Resampler(rate_hz, 2)
-    cuts = np.sort(np.random.default_rng(2).integers(0, len(sound), 40))
-    joined = np.concatenate([pieces.push(piece) for piece in np.split(sound, cuts)])
-    assert np.array_equal(joined, whole.push(sound))
+    cuts = np.sort(np.random.default_rng(2).integers(0, len(audio), 40))
+    joined = np.concatenate([pieces.push(piece) for piece in np.split(audio, cuts)])
+    assert np.array_equal(joined, whole.push(audio))
 
 
 def test_what_48_khz_cannot_hold_is_taken_out_and_does_not_fold_back() -> None:

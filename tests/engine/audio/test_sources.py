@@ -30,8 +30,8 @@ def read_all(location: str, ffmpeg: str) -> tuple[np.ndarray, FileSource]:
 
 @pytest.mark.parametrize("num_channels", [1, 2])
 def test_a_wav_comes_through_bit_for_bit(ffmpeg: str, tone_wav: Callable[..., Path], num_channels: int) -> None:
-    sound, source = read_all(str(tone_wav(1.2345, num_channels)), ffmpeg)
-    assert np.array_equal(sound, tone(1.2345, num_channels))
+    audio, source = read_all(str(tone_wav(1.2345, num_channels)), ffmpeg)
+    assert np.array_equal(audio, tone(1.2345, num_channels))
     assert source.num_channels == num_channels
     assert source.duration_s == pytest.approx(1.23, abs=0.01)
 
@@ -45,19 +45,19 @@ def test_whatever_ffmpeg_decodes_is_a_voice(
     target = tmp_path / options[-1]
     command = [ffmpeg, "-v", "error", "-i", str(tone_wav(1.0, 2)), *options[:-1], str(target)]
     subprocess.run(command, check=True)
-    sound, source = read_all(str(target), ffmpeg)
+    audio, source = read_all(str(target), ffmpeg)
     assert source.num_channels == 2
-    assert len(sound) == pytest.approx(48_000, abs=2_500)  # lossy codecs pad by a packet
-    assert np.abs(sound).max() > 5_000  # surround is turned down when it is folded
+    assert len(audio) == pytest.approx(48_000, abs=2_500)  # lossy codecs pad by a packet
+    assert np.abs(audio).max() > 5_000  # surround is turned down when it is folded
 
 
-def test_other_rates_and_a_videos_sound(ffmpeg: str, tmp_path: Path) -> None:
+def test_other_rates_and_a_videos_audio(ffmpeg: str, tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
     inputs = ["-f", "lavfi", "-i", "sine=d=1:r=22050", "-f", "lavfi", "-i", "color=d=1:s=64x64"]
     subprocess.run([ffmpeg, "-v", "error", *inputs, "-shortest", str(target)], check=True)
-    sound, source = read_all(str(target), ffmpeg)
+    audio, source = read_all(str(target), ffmpeg)
     assert source.num_channels == 1
-    assert len(sound) == pytest.approx(48_000, abs=2_500)
+    assert len(audio) == pytest.approx(48_000, abs=2_500)
 
 
 def test_names_that_look_like_options_or_protocols_are_files(
@@ -87,10 +87,10 @@ def test_what_cannot_be_read_is_explained(ffmpeg: str, tmp_path: Path, tone_wav:
         "missing.wav": "does not exist",
         ".": "is a folder",
         "empty.wav": "is empty",
-        "note.txt": "has no sound|cannot be decoded",
-        "broken.wav": "cannot be decoded|has no sound",
-        "nothing.wav": "0 s of sound",
-        "silent.mp4": "has no sound",
+        "note.txt": "has no audio|cannot be decoded",
+        "broken.wav": "cannot be decoded|has no audio",
+        "nothing.wav": "0 s of audio",
+        "silent.mp4": "has no audio",
     }
     for name, words in cases.items():
         with pytest.raises(SourceError, match=words) as caught:

@@ -45,12 +45,12 @@ def test_a_still_has_one_frame() -> None:
 
 def test_an_avatar_at_half_its_size_has_its_face_at_half_its_place() -> None:
     face = describe_portrait("nora").landmarks
-    picture = np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), dtype=np.uint8)
-    avatar = Avatar("nora", StillFrames(picture), None, (face,))
+    image = np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), dtype=np.uint8)
+    avatar = Avatar("nora", StillFrames(image), None, (face,))
     half = avatar.resized(512)
     assert (half.width, half.height) == (512, 512)
     assert half.frames.read([0])[0].shape == (768, 512)
-    # A pixel's area is what is resized: the picture's edge stands half a pixel before its first centre.
+    # A pixel's area is what is resized: the image's edge stands half a pixel before its first centre.
     np.testing.assert_allclose(half.landmarks[0].oval, (face.oval + 0.5) / 2 - 0.5, rtol=1e-6)
     assert avatar.resized(1024) is avatar
 

@@ -21,8 +21,8 @@ from fixtures.clips import moved_portrait
 from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
+    IMAGE_FILE,
     PARTS_FILE,
-    PICTURE_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
@@ -45,14 +45,14 @@ VAE = "0123456789abcdef" * 4
 def write_avatar(folder: Path, num_frames: int = NUM_FRAMES) -> Path:
     """An avatar of a moving portrait; its face points are made up."""
     folder.mkdir()
-    pictures = [moved_portrait(n, SIDE) for n in range(num_frames)]
+    images = [moved_portrait(n, SIDE) for n in range(num_frames)]
     points = np.random.default_rng(0).uniform(20, 100, (num_frames, 468, 2)).astype(np.float32)
     index: dict[str, np.ndarray] = {}
     if num_frames > 1:
-        frames = (planes_to_i420(bgr_to_planes(picture)) for picture in pictures)
+        frames = (planes_to_i420(bgr_to_planes(image)) for image in images)
         index["offsets"], index["checksums"] = write_frames(folder / FRAMES_FILE, frames)
     else:
-        (folder / PICTURE_FILE).write_bytes(encode_png(pictures[0]))
+        (folder / IMAGE_FILE).write_bytes(encode_png(images[0]))
     np.savez(folder / FACES_FILE, points=points, is_found=np.ones(num_frames, bool), **index)
     boxes = np.tile(np.array([20, 20, 100, 110], np.int32), (num_frames, 1))
     np.savez(folder / PARTS_FILE, boxes=boxes, masks=np.zeros((num_frames, 64, 64), np.uint8))
@@ -94,7 +94,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
 def test_a_still_keeps_its_pixels(tmp_path: Path) -> None:
     avatar = open_avatar_folder(write_avatar(tmp_path / "still", num_frames=1))
     assert avatar.is_still
-    np.testing.assert_array_equal(avatar.frames.picture(), moved_portrait(0, SIDE))
+    np.testing.assert_array_equal(avatar.frames.image(), moved_portrait(0, SIDE))
     avatar.close()
 
 

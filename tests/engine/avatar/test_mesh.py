@@ -38,7 +38,7 @@ def test_the_68_points_are_where_their_scheme_has_them() -> None:
     steps = np.linalg.norm(np.diff(points[:17], axis=0), axis=1)
     assert steps[:8].std() < 0.03 * steps[:8].mean()
     assert (points[48], points[54]) == (pytest.approx(mesh[61, :2]), pytest.approx(mesh[291, :2]))
-    assert (np.diff(points[[36, 39, 42, 45], 0]) > 0).all()  # eye corners, from the picture's left
+    assert (np.diff(points[[36, 39, 42, 45], 0]) > 0).all()  # eye corners, from the image's left
     assert (np.diff(points[17:27, 0]) > 0).all()
 
 

@@ -1,4 +1,4 @@
-"""The portraits that ship are whole: sizes, landmarks in order on a plausible face, eyelids that fit the picture."""
+"""The portraits that ship are whole: sizes, landmarks in order on a plausible face, eyelids that fit the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.avatar.portrait import Portrait, describe_portrait, load_portrait, portrait_names
 
 FOLDER = Path(str(files("musetalk_cli"))) / "assets" / "portraits"
-PICTURE_PX = 1024
+IMAGE_PX = 1024
 MAX_PNG_BYTES = 1_600_000
 PAIRS = (
     ("outer_upper_lip", "outer_lower_lip"),
@@ -37,9 +37,9 @@ def length(a: FloatArray, b: FloatArray) -> float:
     return float(np.linalg.norm(a - b))
 
 
-def crop(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def crop(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     left, top, width, height = box
-    return picture[top : top + height, left : left + width]
+    return image[top : top + height, left : left + width]
 
 
 def test_nora_ships() -> None:
@@ -47,23 +47,23 @@ def test_nora_ships() -> None:
 
 
 def test_files_have_the_stated_sizes(portrait: Portrait) -> None:
-    assert portrait.picture.shape == (PICTURE_PX, PICTURE_PX, 3)
+    assert portrait.image.shape == (IMAGE_PX, IMAGE_PX, 3)
     assert (FOLDER / f"{portrait.name}.png").stat().st_size <= MAX_PNG_BYTES
     assert (FOLDER / f"{portrait.name}-lids.png").stat().st_size <= MAX_PNG_BYTES
 
 
 def test_no_large_area_is_clipped(portrait: Portrait) -> None:
-    bright = (portrait.picture >= 254).any(axis=2).mean()
-    dark = (portrait.picture <= 1).all(axis=2).mean()
+    bright = (portrait.image >= 254).any(axis=2).mean()
+    dark = (portrait.image <= 1).all(axis=2).mean()
     assert bright < 0.0005
     assert dark < 0.002
 
 
-def test_all_points_lie_in_the_picture(portrait: Portrait) -> None:
+def test_all_points_lie_in_the_image(portrait: Portrait) -> None:
     for points in portrait.landmarks.to_mapping().values():
         values = np.asarray(points)
         assert values.min() >= 0
-        assert values.max() <= PICTURE_PX - 1
+        assert values.max() <= IMAGE_PX - 1
 
 
 def test_lips_lids_and_brows_run_from_left_to_right_and_share_corners(portrait: Portrait) -> None:
@@ -87,7 +87,7 @@ def test_lips_are_closed_and_lie_inside_their_outline(portrait: Portrait) -> Non
 
 
 def test_the_seam_between_the_lips_is_painted_where_the_landmarks_say(portrait: Portrait) -> None:
-    grey = cv2.GaussianBlur(cv2.cvtColor(portrait.picture, cv2.COLOR_BGR2GRAY), (0, 0), 0.8)
+    grey = cv2.GaussianBlur(cv2.cvtColor(portrait.image, cv2.COLOR_BGR2GRAY), (0, 0), 0.8)
     for x, y in portrait.landmarks.inner_upper_lip[2:-2]:
         column = grey[round(y) - 8 : round(y) + 9, round(x)].astype(int)
         assert abs(int(column.argmin()) - 8) <= 2, (x, y)
@@ -96,10 +96,10 @@ def test_the_seam_between_the_lips_is_painted_where_the_landmarks_say(portrait: 
 def test_the_lips_are_redder_than_the_skin_around_them(portrait: Portrait) -> None:
     marks = portrait.landmarks
     outline = np.vstack([marks.outer_upper_lip, marks.outer_lower_lip[::-1]]).round().astype(np.int32)
-    lips = cv2.fillPoly(np.zeros(portrait.picture.shape[:2], np.uint8), [outline], 255)
+    lips = cv2.fillPoly(np.zeros(portrait.image.shape[:2], np.uint8), [outline], 255)
     wide, narrow = (cv2.dilate(lips, np.ones((size, size), np.uint8)) > 0 for size in (31, 9))
     around = (wide & ~narrow).astype(np.uint8)
-    a_star = cv2.cvtColor(portrait.picture, cv2.COLOR_BGR2LAB)[..., 1]
+    a_star = cv2.cvtColor(portrait.image, cv2.COLOR_BGR2LAB)[..., 1]
     assert cv2.mean(a_star, lips)[0] > cv2.mean(a_star, around)[0] + 5
 
 
@@ -144,29 +144,29 @@ def test_the_oval_goes_round_everything_clockwise(portrait: Portrait) -> None:
             assert cv2.pointPolygonTest(contour, (float(point[0]), float(point[1])), False) > 0, name
 
 
-def test_the_lids_box_lies_in_the_picture_and_holds_both_eyes(portrait: Portrait) -> None:
+def test_the_lids_box_lies_in_the_image_and_holds_both_eyes(portrait: Portrait) -> None:
     left, top, width, height = portrait.lids.box
     assert left >= 0
     assert top >= 0
-    assert left + width <= PICTURE_PX
-    assert top + height <= PICTURE_PX
+    assert left + width <= IMAGE_PX
+    assert top + height <= IMAGE_PX
     marks = portrait.landmarks
     eyes = np.vstack([marks.left_upper_lid, marks.left_lower_lid, marks.right_upper_lid, marks.right_lower_lid])
     assert (eyes.min(axis=0) - 8 > (left, top)).all()
     assert (eyes.max(axis=0) + 8 < (left + width, top + height)).all()
 
 
-def test_every_lid_picture_meets_the_portrait_on_the_border(portrait: Portrait) -> None:
-    rest = crop(portrait.picture, portrait.lids.box)
-    for lids in portrait.lids.pictures:
+def test_every_lid_image_meets_the_portrait_on_the_border(portrait: Portrait) -> None:
+    rest = crop(portrait.image, portrait.lids.box)
+    for lids in portrait.lids.images:
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
             np.testing.assert_array_equal(lids[edge], rest[edge])
 
 
 def test_the_eyes_shut_step_by_step(portrait: Portrait) -> None:
     assert portrait.lids.levels[-1] == 1.0
-    rest = crop(portrait.picture, portrait.lids.box).astype(int)
-    change = [float(np.abs(lids.astype(int) - rest).mean()) for lids in portrait.lids.pictures]
+    rest = crop(portrait.image, portrait.lids.box).astype(int)
+    change = [float(np.abs(lids.astype(int) - rest).mean()) for lids in portrait.lids.images]
     assert change == sorted(change)
     assert change[0] > 0.3
 
@@ -180,6 +180,6 @@ def test_a_shut_eye_shows_neither_white_nor_pupil(portrait: Portrait, side: str)
     mask = cv2.fillPoly(
         np.zeros((height, width), np.uint8), [(inner - (left, top)).round().astype(np.int32)], 255
     ).astype(bool)
-    shut = cv2.cvtColor(portrait.lids.pictures[-1], cv2.COLOR_BGR2GRAY)[mask]
-    awake = cv2.cvtColor(np.ascontiguousarray(crop(portrait.picture, portrait.lids.box)), cv2.COLOR_BGR2GRAY)[mask]
+    shut = cv2.cvtColor(portrait.lids.images[-1], cv2.COLOR_BGR2GRAY)[mask]
+    awake = cv2.cvtColor(np.ascontiguousarray(crop(portrait.image, portrait.lids.box)), cv2.COLOR_BGR2GRAY)[mask]
     assert shut.std() < 0.35 * awake.std()

@@ -17,25 +17,25 @@ WIDTH, HEIGHT = 320, 256
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[ByteArray]:
+def images() -> list[ByteArray]:
     """Crops that wander over a portrait, as video frames."""
-    portrait = load_portrait(describe_portrait("nora")).picture
+    portrait = load_portrait(describe_portrait("nora")).image
     crops = [portrait[300 + 4 * n : 300 + 4 * n + HEIGHT, 300 + 2 * n : 300 + 2 * n + WIDTH] for n in range(12)]
     return [planes_to_i420(bgr_to_planes(np.ascontiguousarray(crop))) for crop in crops]
 
 
 @pytest.fixture
-def stored(tmp_path: Path, pictures: list[ByteArray]) -> StoredFrames:
-    return StoredFrames(tmp_path / "frames", WIDTH, HEIGHT, *write_frames(tmp_path / "frames", pictures))
+def stored(tmp_path: Path, images: list[ByteArray]) -> StoredFrames:
+    return StoredFrames(tmp_path / "frames", WIDTH, HEIGHT, *write_frames(tmp_path / "frames", images))
 
 
 def psnr(one: ByteArray, other: ByteArray) -> float:
     return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
 
 
-def test_frames_come_back_nearly_as_they_were(stored: StoredFrames, pictures: list[ByteArray]) -> None:
-    for picture, read in zip(pictures, stored.read(range(12)), strict=True):
-        assert psnr(picture, read) > 42
+def test_frames_come_back_nearly_as_they_were(stored: StoredFrames, images: list[ByteArray]) -> None:
+    for image, read in zip(images, stored.read(range(12)), strict=True):
+        assert psnr(image, read) > 42
     stored.close()
 
 
@@ -43,8 +43,8 @@ def test_any_order_gives_the_same_bytes(stored: StoredFrames) -> None:
     forward = stored.read(range(12))
     order = np.random.default_rng(1).permutation(np.repeat(np.arange(12), 3)).tolist()
     with ThreadPoolExecutor(4) as threads:
-        for index, (picture,) in zip(order, threads.map(lambda n: stored.read([n]), order), strict=True):
-            np.testing.assert_array_equal(picture, forward[index])
+        for index, (image,) in zip(order, threads.map(lambda n: stored.read([n]), order), strict=True):
+            np.testing.assert_array_equal(image, forward[index])
     stored.close()
 
 
@@ -56,16 +56,16 @@ def test_what_is_read_may_be_written_into(stored: StoredFrames) -> None:
     stored.close()
 
 
-def test_a_sheet_is_the_picture_in_another_order(pictures: list[ByteArray]) -> None:
-    sheet = i420_to_sheet(pictures[0])
-    assert sorted(sheet.ravel()) == sorted(pictures[0].ravel())
-    np.testing.assert_array_equal(sheet_to_i420(sheet), pictures[0])
+def test_a_sheet_is_the_image_in_another_order(images: list[ByteArray]) -> None:
+    sheet = i420_to_sheet(images[0])
+    assert sorted(sheet.ravel()) == sorted(images[0].ravel())
+    np.testing.assert_array_equal(sheet_to_i420(sheet), images[0])
 
 
 def test_colours_survive_the_way_to_bgr() -> None:
     colours = np.array([[[200, 30, 40], [20, 180, 90]], [[10, 60, 220], [128, 128, 128]]], dtype=np.uint8)
-    picture = np.repeat(np.repeat(colours, 32, axis=0), 32, axis=1)
-    back = i420_to_bgr(planes_to_i420(bgr_to_planes(picture)))
+    image = np.repeat(np.repeat(colours, 32, axis=0), 32, axis=1)
+    back = i420_to_bgr(planes_to_i420(bgr_to_planes(image)))
     centres = back[16::32, 16::32].astype(int)
     assert np.abs(centres - colours).max() <= 2
 
@@ -89,10 +89,10 @@ def test_a_changed_byte_is_noticed(stored: StoredFrames, tmp_path: Path) -> None
     stored.close()
 
 
-def test_a_writer_that_fails_leaves_no_thread(tmp_path: Path, pictures: list[ByteArray]) -> None:
+def test_a_writer_that_fails_leaves_no_thread(tmp_path: Path, images: list[ByteArray]) -> None:
     with pytest.raises(ZeroDivisionError), FrameWriter(tmp_path / "frames") as writer:
-        for picture in pictures:
-            writer.write(picture)
+        for image in images:
+            writer.write(image)
         raise ZeroDivisionError
 
 

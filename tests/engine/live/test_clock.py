@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
 from musetalk_cli.engine.live.overload import Overload
 
-FILE = PaceSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=True)
-MICROPHONE = PaceSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=False)
+FILE = PacingSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=True)
+MICROPHONE = PacingSettings(head_s=2.32, lead_s=2.0, generation_speed=1.1, fill_rate=2.0 / 1.8, can_run_ahead=False)
 FRAME_S = 0.04
 
 
@@ -24,9 +24,9 @@ class Time:
         return self.now_s
 
 
-def release(time: Time, credit: Credit, frame: int) -> float:
+def release(time: Time, budget: PacingBudget, frame: int) -> float:
     """Wait until a frame may leave; the moment, in seconds of the simulated clock."""
-    while wait_s := credit.release_wait_s(frame * FRAME_S):
+    while wait_s := budget.release_wait_s(frame * FRAME_S):
         time.now_s += wait_s
     return time.now_s
 
@@ -46,9 +46,9 @@ def test_the_clock_runs_with_the_machine_until_told_otherwise() -> None:
 def test_a_lead_fills_at_the_senders_pace_and_then_follows_the_clock() -> None:
     time = Time()
     clock = StreamClock(time)
-    credit = Credit(clock, FILE)
+    budget = PacingBudget(clock, FILE)
     clock.start()
-    left = [release(time, credit, frame) for frame in range(45_000)]  # half an hour
+    left = [release(time, budget, frame) for frame in range(45_000)]  # half an hour
     first = left[0]
     assert left[500] - left[450] == pytest.approx(1.8), "a block of 2 s every 1.8 s"
     leads = [frame * FRAME_S - (at - first) for frame, at in enumerate(left)]
@@ -64,16 +64,16 @@ def test_a_file_neither_runs_away_nor_starves_a_player_for_hours(ppm: int, seed:
     noise = random.Random(seed)
     time = Time()
     clock = StreamClock(time)
-    credit = Credit(clock, FILE)
+    budget = PacingBudget(clock, FILE)
     clock.start()
     player_rate = 1 + ppm * 1e-6
     stalls, buffer_max, played_from = 0, 0.0, None
     for frame in range(2 * 3600 * 25):
         if frame % 50 == 0:
-            while wait_s := credit.source_wait_s(frame * FRAME_S + FILE.head_s):
+            while wait_s := budget.source_wait_s(frame * FRAME_S + FILE.head_s):
                 time.now_s += wait_s
             time.now_s += max(0.0, noise.gauss(0.35, 0.02)) + (0.6 if noise.random() < 0.01 else 0.0)
-        at = release(time, credit, frame)
+        at = release(time, budget, frame)
         played_from = at if played_from is None else played_from
         played_s = (at - played_from) * player_rate
         buffer_s = frame * FRAME_S - played_s
@@ -82,7 +82,7 @@ def test_a_file_neither_runs_away_nor_starves_a_player_for_hours(ppm: int, seed:
             played_from = at - frame * FRAME_S / player_rate
         buffer_max = max(buffer_max, buffer_s)
     assert buffer_max < 2.0 + 2 * 3600 * 200e-6 + 0.2, "bounded: the lead, and what the player's crystal loses"
-    assert credit.clock.read() - 2 * 3600 == pytest.approx(-2.0, abs=1.0), "the sender itself is on its clock"
+    assert budget.clock.read() - 2 * 3600 == pytest.approx(-2.0, abs=1.0), "the sender itself is on its clock"
     assert stalls <= 60, "at the start, and from a crystal that eats a lead of 2 s in 10,000 s"
     if ppm <= 0:
         assert stalls <= 2
@@ -91,13 +91,13 @@ def test_a_file_neither_runs_away_nor_starves_a_player_for_hours(ppm: int, seed:
 def test_a_file_is_read_no_faster_than_its_generation_speed() -> None:
     time = Time()
     clock = StreamClock(time)
-    credit = Credit(clock, FILE)
+    budget = PacingBudget(clock, FILE)
     clock.start()
-    assert credit.source_wait_s(2.32) == 0, "the first block may be read at once"
-    assert credit.source_wait_s(2.32 + 1.1) == pytest.approx(1.0)
+    assert budget.source_wait_s(2.32) == 0, "the first block may be read at once"
+    assert budget.source_wait_s(2.32 + 1.1) == pytest.approx(1.0)
     time.now_s += 100
-    assert credit.source_wait_s(100 + 2.32 + 2.0) == pytest.approx(0)
-    assert credit.source_wait_s(100 + 2.32 + 3.0) == pytest.approx(1.0)
+    assert budget.source_wait_s(100 + 2.32 + 2.0) == pytest.approx(0)
+    assert budget.source_wait_s(100 + 2.32 + 3.0) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("ppm", [-200, 200])
@@ -120,24 +120,24 @@ def test_the_clock_follows_a_microphones_crystal_for_hours(ppm: int) -> None:
 def test_a_microphone_is_never_held_back() -> None:
     time = Time()
     clock = StreamClock(time)
-    credit = Credit(clock, MICROPHONE)
+    budget = PacingBudget(clock, MICROPHONE)
     clock.start()
-    assert credit.source_wait_s(1000) == 0
-    assert credit.release_wait_s(0) == 0
-    assert credit.release_wait_s(1000) == 0
+    assert budget.source_wait_s(1000) == 0
+    assert budget.release_wait_s(0) == 0
+    assert budget.release_wait_s(1000) == 0
 
 
-def test_lag_is_counted_from_the_first_picture() -> None:
+def test_lag_is_counted_from_the_first_image() -> None:
     time = Time()
     clock = StreamClock(time)
-    credit = Credit(clock, MICROPHONE)
+    budget = PacingBudget(clock, MICROPHONE)
     clock.start()
     time.now_s += 2.5
-    assert credit.lag_s(0) == 0
-    credit.release_wait_s(0)
+    assert budget.lag_s(0) == 0
+    budget.release_wait_s(0)
     time.now_s += 1.0
-    assert credit.lag_s(0.4) == pytest.approx(0.6)
-    assert credit.lag_s(1.4) == pytest.approx(-0.4)
+    assert budget.lag_s(0.4) == pytest.approx(0.6)
+    assert budget.lag_s(1.4) == pytest.approx(-0.4)
 
 
 def overloaded(policy: str, speed: float, minutes: float = 5) -> tuple[list[bool], list[float], Overload]:
@@ -145,7 +145,7 @@ def overloaded(policy: str, speed: float, minutes: float = 5) -> tuple[list[bool
     overload = Overload(policy, tolerance_s=0.5)  # type: ignore[arg-type]
     made, lags, now_s = [], [], 0.0
     for frame in range(0, int(minutes * 60 * 25), 4):
-        now_s = max(now_s, frame * FRAME_S)  # sound comes at real time
+        now_s = max(now_s, frame * FRAME_S)  # audio comes at real time
         lag_s = now_s - frame * FRAME_S
         wanted = overload.choose(4, lag_s)
         now_s += sum(wanted) * FRAME_S / speed

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import FakeSource, tone
-from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
 from musetalk_cli.engine.live.feed import GAP_S, Limited, LiveFeed
 from musetalk_cli.errors import SourceError
 
 QUICK = 8.0  # stream seconds a second: the tests' clock runs this much faster
 
 
-def credit(*, can_run_ahead: bool = True, lead_s: float = 0.2) -> Credit:
+def budget(*, can_run_ahead: bool = True, lead_s: float = 0.2) -> PacingBudget:
     clock = StreamClock(lambda: time.monotonic() * QUICK)
-    return Credit(clock, PaceSettings(0.5, lead_s, 1.1, 1.1, can_run_ahead))
+    return PacingBudget(clock, PacingSettings(0.5, lead_s, 1.1, 1.1, can_run_ahead))
 
 
 @pytest.fixture
 def feeds() -> Iterator[Callable[..., LiveFeed]]:
     opened: list[LiveFeed] = []
 
-    def open_feed(source: FakeSource, own_credit: Credit, **options: bool) -> LiveFeed:
-        feed = LiveFeed(source, own_credit, **options)
+    def open_feed(source: FakeSource, own_budget: PacingBudget, **options: bool) -> LiveFeed:
+        feed = LiveFeed(source, own_budget, **options)
         opened.append(feed)
         feed.open()
         return feed
@@ -43,13 +43,13 @@ def read_all(feed: LiveFeed) -> np.ndarray:
 
 
 def test_every_sample_comes_through_once(feeds: Callable[..., LiveFeed]) -> None:
-    sound = tone(3.0)
-    feed = feeds(FakeSource(np.array_split(sound, 7)), credit(), fills_gaps=False)
-    assert np.array_equal(read_all(feed), sound)
+    audio = tone(3.0)
+    feed = feeds(FakeSource(np.array_split(audio, 7)), budget(), fills_gaps=False)
+    assert np.array_equal(read_all(feed), audio)
 
 
 def test_a_file_is_not_read_before_its_time(feeds: Callable[..., LiveFeed]) -> None:
-    own = credit()
+    own = budget()
     feed = feeds(FakeSource([tone(30.0)]), own, fills_gaps=False)
     position_s = 0.0
     while position_s < 5.0:
@@ -60,15 +60,15 @@ def test_a_file_is_not_read_before_its_time(feeds: Callable[..., LiveFeed]) -> N
 
 
 def test_a_pause_is_silence_on_the_clock_and_not_the_end(feeds: Callable[..., LiveFeed]) -> None:
-    own = credit()
+    own = budget()
     feed = feeds(FakeSource([tone(1.0)], blocks_forever=True), own, fills_gaps=True)
-    position_s, sounds = 0.0, []
+    position_s, audio_blocks = 0.0, []
     while position_s < 6.0:
         piece = feed.read()
         assert piece is not None
-        sounds.append(piece)
+        audio_blocks.append(piece)
         position_s += len(piece) / 48_000
-    heard = np.concatenate(sounds)
+    heard = np.concatenate(audio_blocks)
     assert np.array_equal(heard[:48_000], tone(1.0))
     assert not heard[48_000:].any()
     assert own.clock.read() >= 6.0 + GAP_S - 0.05
@@ -77,7 +77,7 @@ def test_a_pause_is_silence_on_the_clock_and_not_the_end(feeds: Callable[..., Li
 
 def test_a_slow_source_that_goes_on_is_followed_and_not_interrupted(feeds: Callable[..., LiveFeed]) -> None:
     """Its crystal is 0.2 % slow: no silence is put between its words."""
-    sound = tone(4.0)
+    audio = tone(4.0)
 
     class SlowSource(FakeSource):
         started = 0.0
@@ -85,19 +85,19 @@ def test_a_slow_source_that_goes_on_is_followed_and_not_interrupted(feeds: Calla
         def read(self) -> np.ndarray | None:
             self.started = self.started or time.monotonic()
             piece = super().read()
-            given = len(sound) - sum(len(rest) for rest in self._chunks)
+            given = len(audio) - sum(len(rest) for rest in self._chunks)
             while piece is not None and (time.monotonic() - self.started) * QUICK * 0.998 < given / 48_000:
                 time.sleep(0.001)
             return piece
 
-    feed = feeds(SlowSource(np.array_split(sound, 80)), credit(), fills_gaps=True)
+    feed = feeds(SlowSource(np.array_split(audio, 80)), budget(), fills_gaps=True)
     heard = read_all(feed)
     assert feed.num_filled < 48_000 * 2 * GAP_S, "only at the start"
-    assert np.array_equal(heard[np.abs(heard[:, 0]) > 0], sound[np.abs(sound[:, 0]) > 0])
+    assert np.array_equal(heard[np.abs(heard[:, 0]) > 0], audio[np.abs(audio[:, 0]) > 0])
 
 
 def test_what_breaks_off_is_told_after_what_was_read(feeds: Callable[..., LiveFeed]) -> None:
-    feed = feeds(FakeSource([tone(0.4)], error=SourceError("broke off")), credit(), fills_gaps=True)
+    feed = feeds(FakeSource([tone(0.4)], error=SourceError("broke off")), budget(), fills_gaps=True)
     num_read = 0
     with pytest.raises(SourceError, match="broke off"):
         while True:
@@ -108,7 +108,7 @@ def test_what_breaks_off_is_told_after_what_was_read(feeds: Callable[..., LiveFe
 
 
 def test_stop_wakes_a_reader(feeds: Callable[..., LiveFeed]) -> None:
-    feed = feeds(FakeSource([], blocks_forever=True), credit(can_run_ahead=False), fills_gaps=False)
+    feed = feeds(FakeSource([], blocks_forever=True), budget(can_run_ahead=False), fills_gaps=False)
     timer = threading.Timer(0.1, feed.stop)
     timer.start()
     assert feed.read() is None
@@ -116,7 +116,7 @@ def test_stop_wakes_a_reader(feeds: Callable[..., LiveFeed]) -> None:
 
 
 def test_a_duration_ends_it_to_the_sample(feeds: Callable[..., LiveFeed]) -> None:
-    feed = feeds(FakeSource([tone(0.7)], blocks_forever=True), credit(), fills_gaps=True)
+    feed = feeds(FakeSource([tone(0.7)], blocks_forever=True), budget(), fills_gaps=True)
     limited = Limited(feed, 1.2345)
     num_read = 0
     while (piece := limited.read()) is not None:

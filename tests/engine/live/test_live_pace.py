@@ -19,9 +19,9 @@ from fixtures.fakes import (
     pipeline_settings,
     tone,
 )
-from fixtures.media import read_pictures, read_sound
+from fixtures.media import read_audio, read_frames
 from musetalk_cli.engine.audio.blocks import count_lead
-from musetalk_cli.engine.live.clock import Credit, PaceSettings, StreamClock
+from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
 from musetalk_cli.engine.live.feed import LiveFeed
 from musetalk_cli.engine.live.latency import LatencyLog
 from musetalk_cli.engine.live.live_pace import LivePace
@@ -45,10 +45,10 @@ def run_live(
 ) -> tuple[Pipeline, MemorySink, float]:
     """A live pipeline to its end; also the most stream seconds that were ever inside it."""
     sink = MemorySink()
-    settings = PaceSettings(BLOCK_S + model.after_s + 0.05, 0.5, 1.1, 1.11, can_run_ahead=True)
-    credit = Credit(StreamClock(), settings)
-    feed = LiveFeed(FakeSource(np.array_split(tone(duration_s), 20)), credit, fills_gaps=False)
-    pace = LivePace(credit, Overload(policy, LATE_S), Fraction(25), count_lead(model.after_s))
+    settings = PacingSettings(BLOCK_S + model.after_s + 0.05, 0.5, 1.1, 1.11, can_run_ahead=True)
+    budget = PacingBudget(StreamClock(), settings)
+    feed = LiveFeed(FakeSource(np.array_split(tone(duration_s), 20)), budget, fills_gaps=False)
+    pace = LivePace(budget, Overload(policy, LATE_S), Fraction(25), count_lead(model.after_s))
     encoder = encoder_process(ffmpeg)
     small = pipeline_settings(block_s=BLOCK_S, batch_size=2, num_workers=1, buffer_blocks=2)
     pipeline = Pipeline(feed, model, fake_avatar(), encoder, sink, small, time.perf_counter(), pace)
@@ -75,12 +75,12 @@ def test_a_slow_model_costs_faces_and_nothing_else(ffmpeg: str, policy: Overload
     assert 20 < counts[policy] < 110
     assert abs(live.skew_ms) < 20
     assert most_inside_s < 6 * BLOCK_S + 2 * LATE_S, "blocks and batches in its channels, however slow"
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
-    heard = read_sound(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
-    assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99, "all of the sound, in its place"
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
+    heard = read_audio(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
+    assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99, "all of the audio, in its place"
 
 
-def test_hearing_that_is_too_slow_costs_blocks_and_no_sound(ffmpeg: str) -> None:
+def test_hearing_that_is_too_slow_costs_blocks_and_no_audio(ffmpeg: str) -> None:
     class SlowHearing(FakeModel):
         def features(self, block):  # type: ignore[no-untyped-def]
             time.sleep(2 * BLOCK_S)
@@ -92,8 +92,8 @@ def test_hearing_that_is_too_slow_costs_blocks_and_no_sound(ffmpeg: str) -> None
     assert live.counts.num_held > 40
     assert abs(live.skew_ms) < 20
     assert most_inside_s < 6 * BLOCK_S + 4 * LATE_S + 2 * BLOCK_S
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
-    heard = read_sound(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 150
+    heard = read_audio(ffmpeg, sink.data)[1024 : 1024 + 6 * 48_000, 0].astype(float)
     assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99
 
 
@@ -102,7 +102,7 @@ def test_a_quick_model_leaves_out_nothing(ffmpeg: str) -> None:
     live = pipeline.snapshot().live
     assert live
     assert (live.counts.num_held, live.counts.num_idle, live.counts.num_skipped) == (0, 0, 0)
-    assert len(read_pictures(ffmpeg, sink.data, WIDTH, HEIGHT)) == 50
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 50
 
 
 def test_the_latency_of_each_step_adds_up() -> None:

@@ -29,8 +29,8 @@ def warp_of(avatar: Avatar, height_px: int, *, life: bool = False) -> Subject:
 
 
 def still(*, has_lids: bool) -> Avatar:
-    picture, face = draw_face(own_gap=0.0 if has_lids else 0.1)
-    return Avatar("still", StillFrames(picture), None, (face,), shut_lids(picture, face) if has_lids else None)
+    image, face = draw_face(own_gap=0.0 if has_lids else 0.1)
+    return Avatar("still", StillFrames(image), None, (face,), shut_lids(image, face) if has_lids else None)
 
 
 def musetalk_of(avatar: Avatar, height_px: int) -> Subject:
@@ -59,16 +59,16 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def features_of(model: LipSyncModel) -> FloatArray:
     length = round((model.before_s + 2.0 + model.after_s) * 16_000)
     samples = np.random.default_rng(0).normal(0, 0.1, length).astype(np.float32)
-    sound = np.zeros((96_000, 1), np.int16)
-    return model.features(AudioBlock(0, samples, -model.before_s, sound, 0, range(50)))
+    audio = np.zeros((96_000, 1), np.int16)
+    return model.features(AudioBlock(0, samples, -model.before_s, audio, 0, range(50)))
 
 
 def batch_of(subject: Subject, frames: range) -> FeatureBatch:
     model, avatar = subject
     shown = tuple(avatar_frame(frame, RATE, avatar.frame_rate, avatar.frames.num_frames) for frame in frames)
-    sound = np.zeros((8, 1), np.int16)
+    audio = np.zeros((8, 1), np.int16)
     features = features_of(model)[frames.start : frames.stop]
-    return FeatureBatch(features, frames, sound, shown, tuple(avatar.frames.read(shown)))
+    return FeatureBatch(features, frames, audio, shown, tuple(avatar.frames.read(shown)))
 
 
 def is_alike(face: Face, other: Face, most: int) -> bool:
@@ -91,8 +91,8 @@ def test_a_face_for_every_frame_in_its_own_region(subject: Subject) -> None:
     made = subject[0].make_faces(batch)
     assert len(made.faces) == NUM_FRAMES
     assert made.frames == batch.frames
-    assert made.sound is batch.sound
-    rows, width = batch.pictures[0].shape
+    assert made.audio is batch.audio
+    rows, width = batch.images[0].shape
     for face in made.faces:
         left, top, region_width, region_height = face.region
         assert all(value % 2 == 0 for value in face.region)
@@ -105,12 +105,12 @@ def test_a_face_for_every_frame_in_its_own_region(subject: Subject) -> None:
         assert face.mask is None or face.mask.shape == face.planes.luma.shape
 
 
-def test_the_avatars_pictures_are_passed_on_and_not_written_into(subject: Subject) -> None:
+def test_the_avatars_images_are_passed_on_and_not_written_into(subject: Subject) -> None:
     batch = batch_of(subject, range(NUM_FRAMES))
-    before = [picture.copy() for picture in batch.pictures]
+    before = [image.copy() for image in batch.images]
     made = subject[0].make_faces(batch)
-    assert all(ours is theirs for ours, theirs in zip(made.pictures, batch.pictures, strict=True))
-    assert all(np.array_equal(old, new) for old, new in zip(before, made.pictures, strict=True))
+    assert all(ours is theirs for ours, theirs in zip(made.images, batch.images, strict=True))
+    assert all(np.array_equal(old, new) for old, new in zip(before, made.images, strict=True))
 
 
 def test_faces_depend_neither_on_the_batch_nor_on_the_thread(subject: Subject) -> None:
@@ -129,6 +129,6 @@ def test_idle_frames_are_the_batchs_own(subject: Subject) -> None:
     batch = batch_of(subject, range(3))
     idle = subject[0].make_idle(batch)
     assert len(idle.faces) in (0, 3)
-    assert all(ours is theirs for ours, theirs in zip(idle.pictures, batch.pictures, strict=True))
+    assert all(ours is theirs for ours, theirs in zip(idle.images, batch.images, strict=True))
     assert idle.frames == batch.frames
-    assert idle.sound is batch.sound
+    assert idle.audio is batch.audio

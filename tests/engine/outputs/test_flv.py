@@ -13,13 +13,13 @@ from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.errors import EncoderError
 
 RATE = Fraction(30_000, 1_001)
-PICTURES = ["-f", "lavfi", "-i", f"testsrc2=size=64x64:rate={RATE}"]
-SOUND = ["-f", "lavfi", "-i", "aevalsrc=sin(440*t)|sin(550*t):s=48000"]
+IMAGES = ["-f", "lavfi", "-i", f"testsrc2=size=64x64:rate={RATE}"]
+AUDIO = ["-f", "lavfi", "-i", "aevalsrc=sin(440*t)|sin(550*t):s=48000"]
 FRAGMENTED = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"]
 
 
 def encode(ffmpeg: str, *options: str) -> bytes:
-    command = [ffmpeg, "-v", "error", *PICTURES, *SOUND, "-t", "4", "-g", "20", *options, *FRAGMENTED]
+    command = [ffmpeg, "-v", "error", *IMAGES, *AUDIO, "-t", "4", "-g", "20", *options, *FRAGMENTED]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
@@ -48,10 +48,10 @@ def test_every_packet_arrives_unchanged_and_within_a_millisecond(
     ffmpeg: str, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     stream = encode(ffmpeg, *options)
-    header, *pieces = FragmentSplitter().feed(stream)
+    header, *fragments = FragmentSplitter().feed(stream)
     packer = FlvPacker(header.data, RATE)
     (tmp_path / "a.mp4").write_bytes(stream)
-    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(piece.data) for piece in pieces))
+    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(fragment.data) for fragment in fragments))
     expected, found = (read_packets(ffmpeg, tmp_path / name) for name in ("a.mp4", "a.flv"))
     assert sorted(map(len, expected.values())) == sorted(map(len, found.values()))
     assert min(map(len, found.values())) > 100
@@ -62,13 +62,13 @@ def test_every_packet_arrives_unchanged_and_within_a_millisecond(
 
 
 def test_what_has_no_samples_is_nothing(ffmpeg: str) -> None:
-    header, *pieces = FragmentSplitter().feed(encode(ffmpeg, "-preset", "ultrafast"))
-    assert not pieces[-1].num_pictures, "the index at the end"
-    assert FlvPacker(header.data, RATE).pack(pieces[-1].data) == b""
+    header, *fragments = FragmentSplitter().feed(encode(ffmpeg, "-preset", "ultrafast"))
+    assert not fragments[-1].num_frames, "the index at the end"
+    assert FlvPacker(header.data, RATE).pack(fragments[-1].data) == b""
 
 
-def test_a_header_without_sound_is_refused(ffmpeg: str) -> None:
-    command = [ffmpeg, "-v", "error", *PICTURES, "-t", "1", *FRAGMENTED]
+def test_a_header_without_audio_is_refused(ffmpeg: str) -> None:
+    command = [ffmpeg, "-v", "error", *IMAGES, "-t", "1", *FRAGMENTED]
     stream = subprocess.run(command, capture_output=True, check=True).stdout
-    with pytest.raises(EncoderError, match="one sound"):
+    with pytest.raises(EncoderError, match="one audio"):
         FlvPacker(next(FragmentSplitter().feed(stream)).data, RATE)

@@ -9,66 +9,66 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.media import read_pictures
+from fixtures.media import read_frames
 from musetalk_cli.engine.outputs.destinations import parse_destination
 from musetalk_cli.engine.outputs.fan_out import FanOut
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter, Piece
+from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
 from musetalk_cli.engine.outputs.hls import HlsFolder
 from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
-from musetalk_cli.engine.outputs.targets import LocalTarget, Ring, Target
+from musetalk_cli.engine.outputs.targets import DropOldestQueue, LocalTarget, Target
 from musetalk_cli.errors import SinkError
 
 RATE = Fraction(25)
 
 
-def piece(number: int, *, is_keyframe: bool = False) -> Piece:
-    return Piece(b"%d " % number, is_header=False, is_keyframe=is_keyframe, num_pictures=1)
+def fragment(number: int, *, is_keyframe: bool = False) -> Fragment:
+    return Fragment(b"%d " % number, is_header=False, is_keyframe=is_keyframe, num_frames=1)
 
 
-def taken(ring: Ring) -> list[int]:
-    ring.finish()
+def taken(queue: DropOldestQueue) -> list[int]:
+    queue.finish()
     numbers = []
-    while (found := ring.take()) is not None:
+    while (found := queue.take()) is not None:
         numbers.append(int(found.data))
     return numbers
 
 
 def test_a_full_ring_drops_the_oldest_groups_and_begins_with_a_keyframe() -> None:
-    ring = Ring(max_pictures=20)
+    queue = DropOldestQueue(max_frames=20)
     for number in range(45):
-        ring.put(piece(number, is_keyframe=number % 8 == 0))
-    assert taken(ring) == list(range(32, 45))
-    assert ring.num_dropped == 32
+        queue.put(fragment(number, is_keyframe=number % 8 == 0))
+    assert taken(queue) == list(range(32, 45))
+    assert queue.num_dropped == 32
 
 
 def test_a_group_larger_than_the_ring_is_dropped_until_the_next_keyframe() -> None:
-    ring = Ring(max_pictures=5)
+    queue = DropOldestQueue(max_frames=5)
     for number in range(12):
-        ring.put(piece(number, is_keyframe=number in (0, 10)))
-    assert taken(ring) == [10, 11]
-    assert ring.num_dropped == 10
+        queue.put(fragment(number, is_keyframe=number in (0, 10)))
+    assert taken(queue) == [10, 11]
+    assert queue.num_dropped == 10
 
 
 def test_nothing_comes_before_the_first_keyframe() -> None:
-    ring = Ring()
+    queue = DropOldestQueue()
     for number in range(4):
-        ring.put(piece(number, is_keyframe=number == 2))
-    assert taken(ring) == [2, 3]
+        queue.put(fragment(number, is_keyframe=number == 2))
+    assert taken(queue) == [2, 3]
 
 
 def test_a_target_that_begins_anew_gets_the_newest_group() -> None:
-    ring = Ring()
+    queue = DropOldestQueue()
     for number in range(30):
-        ring.put(piece(number, is_keyframe=number % 10 == 0))
-    ring.skip_to_newest()
-    assert taken(ring) == list(range(20, 30))
+        queue.put(fragment(number, is_keyframe=number % 10 == 0))
+    queue.skip_to_newest()
+    assert taken(queue) == list(range(20, 30))
 
 
 def test_a_ring_that_is_waited_for_drops_nothing() -> None:
-    ring, got = Ring(max_pictures=4), []
+    queue, got = DropOldestQueue(max_frames=4), []
 
     def drain() -> None:
-        while (found := ring.take()) is not None:
+        while (found := queue.take()) is not None:
             time.sleep(0.002)
             got.append(int(found.data))
 
@@ -76,12 +76,12 @@ def test_a_ring_that_is_waited_for_drops_nothing() -> None:
     reader.start()
     waited_s = 0.0
     for number in range(40):
-        waited_s += ring.wait_for_room()
-        ring.put(piece(number, is_keyframe=number == 0))
-    ring.finish()
+        waited_s += queue.wait_for_room()
+        queue.put(fragment(number, is_keyframe=number == 0))
+    queue.finish()
     reader.join()
     assert got == list(range(40))
-    assert ring.num_dropped == 0
+    assert queue.num_dropped == 0
     assert waited_s > 0
 
 
@@ -131,20 +131,20 @@ def send(fan_out: FanOut, data: bytes, step: int = 4_000) -> None:
         time.sleep(0.001)
 
 
-def test_the_splitter_finds_every_picture_and_every_keyframe(stream: bytes) -> None:
+def test_the_splitter_finds_every_image_and_every_keyframe(stream: bytes) -> None:
     splitter = FragmentSplitter()
-    pieces = [found for start in range(0, len(stream), 777) for found in splitter.feed(stream[start : start + 777])]
-    assert b"".join(found.data for found in pieces) == stream
-    assert [found.is_header for found in pieces].count(True) == 1
-    assert sum(found.num_pictures for found in pieces) == 300
-    assert sum(found.is_keyframe for found in pieces) == 12
+    fragments = [found for start in range(0, len(stream), 777) for found in splitter.feed(stream[start : start + 777])]
+    assert b"".join(found.data for found in fragments) == stream
+    assert [found.is_header for found in fragments].count(True) == 1
+    assert sum(found.num_frames for found in fragments) == 300
+    assert sum(found.is_keyframe for found in fragments) == 12
 
 
 def test_all_targets_get_every_byte(stream: bytes) -> None:
     sinks = [Collector("a"), Collector("b")]
     counted: list[int] = []
     fan_out = FanOut(local(*sinks), "retry", lambda text: None)
-    fan_out.on_pictures = counted.append
+    fan_out.on_frames = counted.append
     send(fan_out, stream)
     fan_out.close(is_whole=True, is_final=True)
     assert [sink.data == stream for sink in sinks] == [True, True]
@@ -167,7 +167,7 @@ def test_a_frozen_target_holds_up_nobody_and_goes_on_at_a_keyframe(stream: bytes
     health = {target.name: target for target in fan_out.health()}
     assert health["frozen"].num_dropped > 0
     assert health["quick"].num_dropped == 0
-    assert len(read_pictures(ffmpeg, frozen.data, 64, 64)) == 300 - health["frozen"].num_dropped
+    assert len(read_frames(ffmpeg, frozen.data, 64, 64)) == 300 - health["frozen"].num_dropped
 
 
 def test_a_target_that_dies_leaves_the_others_alone(stream: bytes) -> None:
@@ -249,7 +249,7 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, ha
     assert playlist.count(".m4s") >= 5
     assert not (tmp_path / "live" / "index.00099.m4s").exists()
     assert {path.suffix for path in (tmp_path / "live").iterdir()} == {".m3u8", ".mp4", ".m4s"}
-    assert len(read_pictures(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
+    assert len(read_frames(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
 
 
 def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:

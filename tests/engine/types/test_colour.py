@@ -28,7 +28,7 @@ def test_known_colours(bgr: tuple[int, ...], expected: tuple[int, ...]) -> None:
 
 def test_ffmpeg_agrees(ffmpeg: str) -> None:
     rng = np.random.default_rng(3)
-    picture = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, axis=0), 8, axis=1)
+    image = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, axis=0), 8, axis=1)
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x64", "-i", "-"]
     convert = [
         "-vf",
@@ -37,8 +37,8 @@ def test_ffmpeg_agrees(ffmpeg: str) -> None:
         "yuv420p",
     ]
     command = [ffmpeg, "-v", "error", *raw, *convert, "-f", "rawvideo", "-"]
-    theirs = subprocess.run(command, input=picture.tobytes(), capture_output=True, check=True).stdout
-    ours = planes_to_i420(bgr_to_planes(picture)).ravel().astype(int)
+    theirs = subprocess.run(command, input=image.tobytes(), capture_output=True, check=True).stdout
+    ours = planes_to_i420(bgr_to_planes(image)).ravel().astype(int)
     difference = np.abs(ours - np.frombuffer(theirs, np.uint8))
     assert difference[: 64 * 64].max() <= 1
     # Of each square's four chroma columns and rows the inner two: at its edge every scaler blurs in its own way.
@@ -48,8 +48,8 @@ def test_ffmpeg_agrees(ffmpeg: str) -> None:
 
 def test_i420_is_one_plane_after_the_other() -> None:
     planes = bgr_to_planes(np.dstack([np.full((4, 8), value, np.uint8) for value in (250, 60, 10)]))
-    picture = planes_to_i420(planes)
-    assert picture.shape == (6, 8)
-    assert (picture[:4] == planes.luma).all()
-    assert (picture[4].reshape(2, 4) == planes.chroma[..., 0]).all()
-    assert (picture[5].reshape(2, 4) == planes.chroma[..., 1]).all()
+    image = planes_to_i420(planes)
+    assert image.shape == (6, 8)
+    assert (image[:4] == planes.luma).all()
+    assert (image[4].reshape(2, 4) == planes.chroma[..., 0]).all()
+    assert (image[5].reshape(2, 4) == planes.chroma[..., 1]).all()

@@ -22,16 +22,16 @@ def noise(width: int, height: int, seed: int) -> Planes:
     )
 
 
-def planes_of(picture: NDArray[np.uint8]) -> Planes:
-    chroma = picture[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
-    return Planes(picture[:HEIGHT], np.moveaxis(chroma, 0, 2))
+def planes_of(image: NDArray[np.uint8]) -> Planes:
+    chroma = image[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
+    return Planes(image[:HEIGHT], np.moveaxis(chroma, 0, 2))
 
 
 def put(*faces: Face) -> list[Planes]:
-    pictures = tuple(planes_to_i420(noise(WIDTH, HEIGHT, seed)) for seed in range(len(faces)))
-    made = composite(FaceBatch(faces, pictures, range(len(faces)), np.zeros((4, 1), np.int16)))
-    assert made.sound.shape == (4, 1)
-    return [planes_of(picture) for picture in made.pictures]
+    images = tuple(planes_to_i420(noise(WIDTH, HEIGHT, seed)) for seed in range(len(faces)))
+    made = composite(FaceBatch(faces, images, range(len(faces)), np.zeros((4, 1), np.int16)))
+    assert made.audio.shape == (4, 1)
+    return [planes_of(image) for image in made.images]
 
 
 def test_a_face_replaces_its_region_and_nothing_else() -> None:

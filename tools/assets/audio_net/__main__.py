@@ -96,10 +96,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     reader = MouthReader(load_net(args.weights))
     rows = evaluation.synthetic_rows(reader, seed=9000, num_workers=args.workers)
-    rows += [evaluation.motion_row(reader, evaluation.load_sound(path), path.stem) for path in args.recording]
+    rows += [evaluation.motion_row(reader, evaluation.load_audio(path), path.stem) for path in args.recording]
     if args.clip:
         scores = [
-            evaluation.score_clip(reader, evaluation.load_sound(video), np.load(track), video.stem)
+            evaluation.score_clip(reader, evaluation.load_audio(video), np.load(track), video.stem)
             for video, track in args.clip
         ]
         rows += evaluation.clip_rows(scores)

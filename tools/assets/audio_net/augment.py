@@ -87,7 +87,7 @@ def equalise(samples: FloatArray, rng: Rng) -> FloatArray:
 
 
 def reverberate(samples: FloatArray, decay_s: float, direct_db: float, rng: Rng) -> FloatArray:
-    """Add a room: noise falling by 60 dB in ``decay_s``, ``direct_db`` weaker than the direct sound."""
+    """Add a room: noise falling by 60 dB in ``decay_s``, ``direct_db`` weaker than the direct audio."""
     length = int(decay_s * SAMPLE_RATE_HZ)
     tail = rng.standard_normal(length) * 10.0 ** (-3.0 * np.arange(length) / length)
     tail[: int(0.002 * SAMPLE_RATE_HZ)] = 0.0

@@ -38,7 +38,7 @@ HELD_OUT_VARIANTS = ("f4", "m4", "m7", "Annie", "Hugo", "klatt3", "Mike", "steph
 
 @dataclass(frozen=True)
 class Take:
-    """Sound float32 (n,) at 16 kHz and its mouth targets, one row per 20 ms."""
+    """Audio float32 (n,) at 16 kHz and its mouth targets, one row per 20 ms."""
 
     samples: FloatArray
     target: Target
@@ -134,24 +134,24 @@ def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
     """Phrases of one speaker with gaps between them, until the take is full; not spoiled yet."""
     variant = str(rng.choice(recipe.variants))
     stretch = float(np.exp(rng.uniform(np.log(0.87), np.log(1.18))))
-    sounds: list[FloatArray] = []
+    audio_blocks: list[FloatArray] = []
     phones: list[Phone] = []
     now_s = 0.0
     while now_s < recipe.take_s:
         gap = _gap(recipe, rng)
-        sounds.append(gap)
+        audio_blocks.append(gap)
         phones.append(Phone("", now_s, now_s + len(gap) / SAMPLE_RATE_HZ))
         now_s = phones[-1].end_s
         voice = Voice(
             recipe.language, variant, int(rng.uniform(105, 250)), int(rng.uniform(20, 80)), int(rng.uniform(30, 90))
         )
         speech = synthesiser.speak(make_text(recipe.language, rng), voice)
-        sound, ratio = augment.resample(speech.samples, SAMPLE_RATE_HZ / ESPEAK_RATE_HZ * stretch)
+        audio, ratio = augment.resample(speech.samples, SAMPLE_RATE_HZ / ESPEAK_RATE_HZ * stretch)
         longer = ratio * ESPEAK_RATE_HZ / SAMPLE_RATE_HZ
-        sounds.append(sound * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
+        audio_blocks.append(audio * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
         phones += [Phone(p.name, now_s + p.start_s * longer, now_s + p.end_s * longer) for p in speech.phones]
-        now_s += len(sound) / SAMPLE_RATE_HZ
-    samples = _whole_seconds(np.concatenate(sounds), 0.5)
+        now_s += len(audio) / SAMPLE_RATE_HZ
+    samples = _whole_seconds(np.concatenate(audio_blocks), 0.5)
     phones.append(Phone("", now_s, len(samples) / SAMPLE_RATE_HZ))
     return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S)))
 
@@ -168,18 +168,18 @@ def _gap(recipe: Recipe, rng: Rng) -> FloatArray:
     kind = rng.random()
     if recipe.is_clean or kind < 0.6:
         return np.zeros(length, np.float32)
-    sound = augment.breath(length, rng) if kind < 0.85 else augment.clicks(length, rng)
-    return np.asarray(sound * rng.uniform(0.3, 1.5), dtype=np.float32)
+    audio = augment.breath(length, rng) if kind < 0.85 else augment.clicks(length, rng)
+    return np.asarray(audio * rng.uniform(0.3, 1.5), dtype=np.float32)
 
 
 def _non_speech_take(recipe: Recipe, rng: Rng) -> Take:
     """Stretches of hum, noise, music, breaths and clicks, mouth shut throughout."""
-    sounds: list[FloatArray] = []
-    while sum(len(sound) for sound in sounds) < recipe.take_s * SAMPLE_RATE_HZ:
+    audio_blocks: list[FloatArray] = []
+    while sum(len(audio) for audio in audio_blocks) < recipe.take_s * SAMPLE_RATE_HZ:
         length = int(rng.integers(2, 17)) * 8000
         kind = str(rng.choice(("noise", "hum", "music", "breath", "clicks", "silence", "swell")))
-        sounds.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))
-    samples = augment.equalise(_whole_seconds(np.concatenate(sounds), 0.0), rng)
+        audio_blocks.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))
+    samples = augment.equalise(_whole_seconds(np.concatenate(audio_blocks), 0.0), rng)
     if rng.random() < 0.5:
         samples = augment.reverberate(samples, float(rng.uniform(0.12, 0.8)), float(rng.uniform(-3.0, 14.0)), rng)
     num_steps = int(len(samples) / SAMPLE_RATE_HZ / STEP_S)

@@ -1,4 +1,4 @@
-"""Speech with phoneme times from libespeak-ng, through ctypes: sound and marks in one call, no files in between."""
+"""Speech with phoneme times from libespeak-ng, through ctypes: audio and marks in one call, no files in between."""
 
 from __future__ import annotations
 

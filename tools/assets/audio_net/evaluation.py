@@ -43,7 +43,7 @@ def frame_times_s(duration_s: float) -> NDArray[np.float64]:
 
 
 def read_all(reader: MouthReader, samples: FloatArray) -> FloatArray:
-    """Mouth per 25 fps frame of a whole recording, with the lead taken back so that it lies on the sound."""
+    """Mouth per 25 fps frame of a whole recording, with the lead taken back so that it lies on the audio."""
     times_s = frame_times_s(len(samples) / SAMPLE_RATE_HZ)
     return reader.read(samples, 0.0, times_s - LEAD_S, FRAME_S)
 
@@ -64,7 +64,7 @@ def held_out_takes(languages: Sequence[str], seed: int, num_workers: int, num_ta
 
 
 def spoiled(take: Take, seed: int) -> Take:
-    """The take in a room (0.4 s, direct sound 6 dB above the tail) with pink noise 10 dB below the speech."""
+    """The take in a room (0.4 s, direct audio 6 dB above the tail) with pink noise 10 dB below the speech."""
     rng = np.random.default_rng(seed)
     wet = augment.reverberate(take.samples, 0.4, 6.0, rng)
     noise = augment.coloured_noise(len(wet), -1.0, rng)
@@ -102,7 +102,7 @@ def target_gap(take: Take, num_frames: int) -> FloatArray:
 
 
 def quiet_rows(reader: MouthReader, take: Take, seed: int) -> list[Row]:
-    """Gap after speech ends, in silence, hum and steady noises, from 200 ms after its last sound."""
+    """Gap after speech ends, in silence, hum and steady noises, from 200 ms after its last audio."""
     rng = np.random.default_rng(seed)
     end = (int(np.flatnonzero(take.target.speech)[-1]) + 1) * round(STEP_S * SAMPLE_RATE_HZ)
     speech, length = take.samples[:end], 6 * SAMPLE_RATE_HZ
@@ -146,7 +146,7 @@ class ClipScore:
 
 
 def score_clip(reader: MouthReader, samples: FloatArray, real: FloatArray, name: str) -> ClipScore:
-    """``real`` float (n, 3): gap, jaw and width per 25 fps frame, measured on the clip's picture."""
+    """``real`` float (n, 3): gap, jaw and width per 25 fps frame, measured on the clip's image."""
     mine = read_all(reader, samples)
     n = min(len(mine), len(real))
     mine, real = mine[:n], real[:n]
@@ -204,8 +204,8 @@ def synthetic_rows(reader: MouthReader, seed: int, num_workers: int) -> list[Row
     ]
 
 
-def load_sound(path: Path) -> FloatArray:
-    """A sound or video file as 16 kHz mono, through ffmpeg."""
+def load_audio(path: Path) -> FloatArray:
+    """An audio or video file as 16 kHz mono, through ffmpeg."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "f32le", "-"]
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
 

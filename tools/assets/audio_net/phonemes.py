@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Viseme:
-    """Aimed-at gap 0..1 and width −1..1 of a sound, and how strongly each is insisted on against the neighbours'."""
+    """Aimed-at gap 0..1 and width −1..1 of an audio, and how strongly each is insisted on against the neighbours'."""
 
     gap: float
     width: float
@@ -30,7 +30,7 @@ class Target:
     """Mouth per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F (O before closures), ``vowel`` int (n,), see below.
 
     ``vowel`` is 1 at the middle step of a full vowel of at least 50 ms, 2 at that of an open "a", 0 elsewhere;
-    ``closure`` is 1 at the middle step of a bilabial; ``speech`` is 1 where any sound is spoken. All for evaluation.
+    ``closure`` is 1 at the middle step of a bilabial; ``speech`` is 1 where any audio is spoken. All for evaluation.
     """
 
     mouth: FloatArray

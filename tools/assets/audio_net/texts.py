@@ -92,7 +92,7 @@ _VERBS = (
     "|pushed aside|asked for|shows|heard"
 )
 _OBJECTS = (
-    "a pot of apple jam|the empty room|five yellow flowers|the map of the harbour|a much better plan|the sound of rain|his piano"
+    "a pot of apple jam|the empty room|five yellow flowers|the map of the harbour|a much better plan|the audio of rain|his piano"
     "|every single photograph|the wide river|bread and butter|a bowl of hot soup|the top of the mountain|her new job|the window"
     "|an open question|the beautiful garden|two or three problems|a piece of cake|the long way home|some fresh coffee"
 )

@@ -1,7 +1,7 @@
 """Landmarks, blink patches and files of a painted portrait.
 
 ``NAME.json`` holds ``format``, ``size``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``). Points are
-picture pixels, with pixel centres at integers.
+image pixels, with pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def landmarks(person: Person) -> Landmarks:
         ),
         "oval": _oval(person),
     }
-    return Landmarks(**{name: person.pose.to_picture(points.astype(np.float32)) for name, points in groups.items()})
+    return Landmarks(**{name: person.pose.to_image(points.astype(np.float32)) for name, points in groups.items()})
 
 
 def lid_box(marks: Landmarks) -> tuple[int, int, int, int]:
@@ -99,10 +99,10 @@ def _feather(width: int, height: int) -> Array:
     return (ramp * ramp * (3 - 2 * ramp))[..., None]
 
 
-def paint_lids(stage: scene.Scene, picture: np.ndarray, box: Sequence[int]) -> np.ndarray:
-    """The picture's ``box`` at every lid level, stacked, RGB uint8; on the box's border as the picture."""
+def paint_lids(stage: scene.Scene, image: np.ndarray, box: Sequence[int]) -> np.ndarray:
+    """The image's ``box`` at every lid level, stacked, RGB uint8; on the box's border as the image."""
     x, y, w, h = box
-    rest = picture[y : y + h, x : x + w].astype(np.float32)
+    rest = image[y : y + h, x : x + w].astype(np.float32)
     mix = _feather(w, h)
     patches = [scene.finish(stage, level)[y : y + h, x : x + w] for level in LID_LEVELS]
     return np.vstack([np.round(rest + (p.astype(np.float32) - rest) * mix).astype(np.uint8) for p in patches])
@@ -125,17 +125,17 @@ def _rounded(marks: Landmarks) -> dict[str, list[list[float]]]:
 def export(person: Person, folder: Path, scale: int) -> None:
     """Paints ``person`` and writes NAME.png, NAME-lids.png and NAME.json into ``folder``, each whole or not at all."""
     stage = scene.build(person, scale)
-    picture = scene.finish(stage)
+    image = scene.finish(stage)
     marks = landmarks(person)
     box = lid_box(marks)
-    lids = paint_lids(stage, picture, box)
+    lids = paint_lids(stage, image, box)
     record = {
         "format": 1,
-        "size": [picture.shape[1], picture.shape[0]],
+        "size": [image.shape[1], image.shape[0]],
         "landmarks": _rounded(marks),
         "lids": {"box": list(box), "levels": list(LID_LEVELS)},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{person.name}.png", _png(picture))
+    _write(folder / f"{person.name}.png", _png(image))
     _write(folder / f"{person.name}-lids.png", _png(lids))
     _write(folder / f"{person.name}.json", (json.dumps(record) + "\n").encode())

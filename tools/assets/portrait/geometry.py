@@ -1,6 +1,6 @@
 """Curves, pixel grids and the slight asymmetry of a drawn face.
 
-Everything is designed in *face units*: one unit is one pixel of the 1024-pixel picture, the origin lies midway between
+Everything is designed in *face units*: one unit is one pixel of the 1024-pixel image, the origin lies midway between
 the eyes, x to the right, y down, z towards the viewer.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-PICTURE_PX = 1024
+IMAGE_PX = 1024
 
 
 def catmull_rom(points: object, num: int, closed: bool = False) -> Array:
@@ -53,7 +53,7 @@ class Profile:
 
 
 def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float, turn_deg: float = 0.0) -> Array:
-    """A Gaussian hill of height 1 at (cx, cy); ``turn_deg`` turns its axes clockwise on the picture."""
+    """A Gaussian hill of height 1 at (cx, cy); ``turn_deg`` turns its axes clockwise on the image."""
     dx, dy = x - np.float32(cx), y - np.float32(cy)
     if turn_deg:
         c, s = np.float32(np.cos(np.radians(turn_deg))), np.float32(np.sin(np.radians(turn_deg)))
@@ -69,7 +69,7 @@ def smoothstep(low: float, high: float, value: Array) -> Array:
 
 @dataclass(frozen=True)
 class Pose:
-    """From the symmetric design to the picture: a slight turn, and a few smooth irregularities no face is without."""
+    """From the symmetric design to the image: a slight turn, and a few smooth irregularities no face is without."""
 
     centre_x: float
     eye_y: float
@@ -82,8 +82,8 @@ class Pose:
         dy = c * np.sin(x / 95.0) + d * np.sin(x / 60.0 + 0.4) * np.exp(-((y / 90.0) ** 2))
         return dx, dy
 
-    def to_picture(self, points: Array) -> Array:
-        """Face units (n, 2) → picture pixels (n, 2), pixel centres at integers."""
+    def to_image(self, points: Array) -> Array:
+        """Face units (n, 2) → image pixels (n, 2), pixel centres at integers."""
         x, y = points[:, 0], points[:, 1]
         dx, dy = self._shift(x, y)
         x, y = x + dx, y + dy
@@ -91,7 +91,7 @@ class Pose:
         return np.stack([self.centre_x + c * x - s * y, self.eye_y + s * x + c * y], 1).astype(np.float32)
 
     def to_face(self, px: Array, py: Array) -> tuple[Array, Array]:
-        """Picture pixels → face units: the inverse of :meth:`to_picture`, by fixed-point steps."""
+        """Image pixels → face units: the inverse of :meth:`to_image`, by fixed-point steps."""
         c, s = np.float32(np.cos(np.radians(self.roll_deg))), np.float32(np.sin(np.radians(self.roll_deg)))
         ux, uy = px - np.float32(self.centre_x), py - np.float32(self.eye_y)
         ux, uy = c * ux + s * uy, c * uy - s * ux
@@ -104,22 +104,22 @@ class Pose:
 
 @dataclass(frozen=True)
 class Grid:
-    """A window of the picture, sampled ``scale`` times finer than its pixels."""
+    """A window of the image, sampled ``scale`` times finer than its pixels."""
 
     scale: int
     left: int = 0
     top: int = 0
-    width: int = PICTURE_PX
-    height: int = PICTURE_PX
+    width: int = IMAGE_PX
+    height: int = IMAGE_PX
 
     def pixels(self) -> tuple[Array, Array]:
-        """Picture coordinates of every sample, two float32 (height × scale, width × scale)."""
+        """Image coordinates of every sample, two float32 (height × scale, width × scale)."""
         x = (np.arange(self.width * self.scale, dtype=np.float32) + 0.5) / self.scale - 0.5 + self.left
         y = (np.arange(self.height * self.scale, dtype=np.float32) + 0.5) / self.scale - 0.5 + self.top
         return np.meshgrid(x, y)
 
     def to_samples(self, points: Array) -> Array:
-        """Picture coordinates (n, 2) → sample coordinates, sample centres at integers."""
+        """Image coordinates (n, 2) → sample coordinates, sample centres at integers."""
         origin = np.array([self.left, self.top], dtype=np.float32)
         return (points - origin + 0.5) * self.scale - 0.5
 

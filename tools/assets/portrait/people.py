@@ -33,7 +33,7 @@ class Lips:
 
 @dataclass(frozen=True)
 class Eyes:
-    """Lid outlines of the picture's right eye as y(x), inner corner to outer corner; the left one mirrors it."""
+    """Lid outlines of the image's right eye as y(x), inner corner to outer corner; the left one mirrors it."""
 
     upper: Pairs
     lower: Pairs

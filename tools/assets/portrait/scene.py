@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tools.assets.portrait.geometry import PICTURE_PX, Array, Grid, bump
+from tools.assets.portrait.geometry import IMAGE_PX, Array, Grid, bump
 from tools.assets.portrait.parts import body, clothes, ears, eyes, hair, skin
 from tools.assets.portrait.parts.clothes import Outfit
 from tools.assets.portrait.parts.face import outline_fraction, relief
@@ -70,21 +70,21 @@ def paint_background(person: Person, grid: Grid) -> Array:
     return to_srgb(far + (near - far) * np.clip(glow + cloud, 0, 1)[..., None])
 
 
-def _blend(picture: Array, layer: Array, mask: Array) -> Array:
-    return picture * (1 - mask[..., None]) + layer * mask[..., None]
+def _blend(image: Array, layer: Array, mask: Array) -> Array:
+    return image * (1 - mask[..., None]) + layer * mask[..., None]
 
 
-def _dress(picture: Array, layers: tuple[Array, Array, Array], lit: Array, ground: Array, scale: int) -> Array:
-    """A garment over ``picture``, with its soft contact shadow on what lies in ``ground``."""
+def _dress(image: Array, layers: tuple[Array, Array, Array], lit: Array, ground: Array, scale: int) -> Array:
+    """A garment over ``image``, with its soft contact shadow on what lies in ``ground``."""
     z, colour, cover = layers
     light = irradiance(normals(z, scale), occlusion(z, np.ones_like(z), scale), lit)
     halo = blur(cover, 5.0 * scale) * (1 - cover)
-    shaded = picture * (1 - 0.5 * (halo * ground)[..., None])
+    shaded = image * (1 - 0.5 * (halo * ground)[..., None])
     return _blend(shaded, to_srgb(colour * light), cover)
 
 
 def _paint_body(
-    picture: Array, person: Person, outfit: Outfit, x: Array, y: Array, scale: int, hair_shade: Array
+    image: Array, person: Person, outfit: Outfit, x: Array, y: Array, scale: int, hair_shade: Array
 ) -> Array:
     rows = slice(int(np.argmax(y[:, y.shape[1] // 2] > 90)), None)
     x, y = x[rows], y[rows]
@@ -99,16 +99,16 @@ def _paint_body(
     mask = body.neck_mask(person, x, y, scale)
     tone = body.neck_colour(person, x, y, scale) * under_chin[..., None]
     skin_layer = shade_skin(neck_z, mask, tone, lit, np.float32(0.25), scale)
-    picture[rows] = _blend(picture[rows], skin_layer, mask)
+    image[rows] = _blend(image[rows], skin_layer, mask)
     garments = [clothes.shirt_collar] if outfit.collar else []
     lit = (0.4 + 0.6 * shadow) * (1 - 0.75 * hair_shade[rows])
     for layers in (
         *(garment(outfit, x, y, scale) for garment in garments),
         clothes.sweater(outfit, x, y, scale, person.seed),
     ):
-        picture[rows] = _dress(picture[rows], layers, lit, mask, scale)
+        image[rows] = _dress(image[rows], layers, lit, mask, scale)
         mask = np.maximum(mask, layers[2])
-    return picture
+    return image
 
 
 def _head_window(person: Person, grid: Grid, y: Array) -> tuple[slice, slice]:
@@ -135,8 +135,8 @@ def _fine_layer(scene: Scene, area: tuple[slice, slice], draw: Callable[[np.ndar
     return full
 
 
-def paint_head(scene: Scene, picture: Array, closure: float) -> Array:
-    """Face, eyes, lashes and brows over ``picture`` (sRGB 0..1)."""
+def paint_head(scene: Scene, image: Array, closure: float) -> Array:
+    """Face, eyes, lashes and brows over ``image`` (sRGB 0..1)."""
     person, scale = scene.person, scene.grid.scale
     area = _head_window(person, scene.grid, scene.y)
     x, y = scene.x[area], scene.y[area]
@@ -153,19 +153,19 @@ def paint_head(scene: Scene, picture: Array, closure: float) -> Array:
     line = eyes.lid_line(person, x, y, scale, closure)[..., None]
     face = eyes.paint_eyeballs(person, face, x, y, scale, closure)
     face = face * (1 - line) + line * np.array([0.13, 0.085, 0.07], np.float32)
-    picture[area] = _blend(picture[area], face, mask)
+    image[area] = _blend(image[area], face, mask)
     if person.stubble:
         hairs = np.zeros((*mask.shape, 4), np.uint8)
         skin.draw_stubble(person, hairs, _area_grid(scene, area))
-        picture[area] = over(picture[area], hairs, 0.40 * person.stubble)
-    picture[area] = over(
-        picture[area],
+        image[area] = over(image[area], hairs, 0.40 * person.stubble)
+    image[area] = over(
+        image[area],
         _fine_layer(scene, area, lambda layer, grid: eyes.draw_brows(person, layer, grid)),
         person.brow.opacity,
     )
     lashes = _fine_layer(scene, area, lambda layer, grid: eyes.draw_lashes(person, layer, grid, closure))
-    picture[area] = over(picture[area], lashes, 0.9)
-    return picture
+    image[area] = over(image[area], lashes, 0.9)
+    return image
 
 
 def build(person: Person, scale: int) -> Scene:
@@ -175,13 +175,13 @@ def build(person: Person, scale: int) -> Scene:
     style = STYLES[person.name]
     tone = hair.HairTone(person.hair_dark, person.hair_mid, person.hair_light)
     rng = np.random.default_rng(person.seed + 70)
-    picture = paint_background(person, grid)
+    image = paint_background(person, grid)
     back = np.zeros((*grid.shape, 4), np.uint8)
     if style.back:
         hair.fill_cap(back, style.back_ground, tone, person.pose, grid)
     for sheet in style.back:
         hair.draw_sheet(back, sheet, tone, person.pose, grid, rng)
-    picture = over(picture, back)
+    image = over(image, back)
     front = np.zeros((*grid.shape, 4), np.uint8)
     hair.fill_cap(front, style.front_ground, tone, person.pose, grid)
     for sheet in style.front:
@@ -189,19 +189,19 @@ def build(person: Person, scale: int) -> Scene:
     cover = front[..., 3].astype(np.float32) / 255
     moved = np.array([[1, 0, 6 * scale], [0, 1, 8 * scale]], np.float32)
     shade = blur(cv2.warpAffine(cover, moved, cover.shape[::-1]), 8 * scale)
-    picture = _paint_body(picture, person, style.outfit, x, y, scale, shade)
+    image = _paint_body(image, person, style.outfit, x, y, scale, shade)
     if person.ears:
         mask, z, colour = ears.ear_layers(person, grid, x, y)
         lit = 1 - 0.6 * shade
-        picture = _blend(picture, shade_skin(z, mask, colour, lit, np.float32(0.4), scale), mask)
-    return Scene(person, grid, x, y, picture, front, shade, blur(cover, 3.0 * scale))
+        image = _blend(image, shade_skin(z, mask, colour, lit, np.float32(0.4), scale), mask)
+    return Scene(person, grid, x, y, image, front, shade, blur(cover, 3.0 * scale))
 
 
 def finish(scene: Scene, closure: float = 0.0) -> np.ndarray:
-    """The whole picture at a lid closure, RGB uint8 (1024, 1024, 3)."""
-    picture = paint_head(scene, scene.behind.copy(), closure)
-    picture = over(picture, scene.front_hair)
-    small = cv2.resize(picture, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA)
+    """The whole image at a lid closure, RGB uint8 (1024, 1024, 3)."""
+    image = paint_head(scene, scene.behind.copy(), closure)
+    image = over(image, scene.front_hair)
+    small = cv2.resize(image, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA)
     rng = np.random.default_rng(scene.person.seed + 99)
     dither = rng.uniform(-0.4, 0.4, small.shape[:2]).astype(np.float32)[..., None]
     return np.clip(np.round(small * 255 + dither), 0, 255).astype(np.uint8)

@@ -43,7 +43,7 @@ def draw_stroke(
             )
 
 
-def over(picture: Array, layer: np.ndarray, opacity: float = 1.0) -> Array:
-    """``layer`` (uint8, premultiplied RGBA) over ``picture`` (float sRGB 0..1)."""
+def over(image: Array, layer: np.ndarray, opacity: float = 1.0) -> Array:
+    """``layer`` (uint8, premultiplied RGBA) over ``image`` (float sRGB 0..1)."""
     scaled = layer.astype(np.float32) * np.float32(opacity / 255)
-    return picture * (1 - scaled[..., 3:4]) + scaled[..., :3]
+    return image * (1 - scaled[..., 3:4]) + scaled[..., :3]

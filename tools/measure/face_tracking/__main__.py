@@ -1,8 +1,8 @@
 """Hold the points of faces against MediaPipe's and against the truth, and write the table of docs/avatars.md.
 
-    python -m tools.measure.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--picture PHOTO.png …]
+    python -m tools.measure.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--image PHOTO.png …]
 
-``--tracker`` is a Python with mediapipe==0.10.21 (see tools/lip_sync/track.py). Clips and pictures are yours. The two
+``--tracker`` is a Python with mediapipe==0.10.21 (see tools/lip_sync/track.py). Clips and images are yours. The two
 face nets come from where ``prepare-avatar`` takes them.
 """
 
@@ -24,7 +24,7 @@ from tools.measure.face_tracking.measuring import (
     cost_rows,
     film_rows,
     framing_rows,
-    picture_rows,
+    image_rows,
     portrait_rows,
     small_face_rows,
 )
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracker", required=True, help="Python that has mediapipe")
     parser.add_argument("--clip", type=Path, action="append", default=[])
-    parser.add_argument("--picture", type=Path, action="append", default=[])
+    parser.add_argument("--image", type=Path, action="append", default=[])
     args = parser.parse_args()
     cv2.setNumThreads(1)
     models = find_face_models(None, cache_folder() / "face-models", lambda line: print(line, file=sys.stderr))
@@ -48,7 +48,7 @@ def main() -> None:
             rows += clip_rows(clip, clip.name, finder, args.tracker, Path(folder))
         rows += film_rows(finder, Path(folder))
         rows += portrait_rows(finder) + framing_rows(finder) + small_face_rows(finder)
-        rows += picture_rows(args.picture, finder) + cost_rows(finder)
+        rows += image_rows(args.image, finder) + cost_rows(finder)
     lines = [f"| {row.name} | {row.value} | {row.unit} |" for row in rows]
     table = "\n".join(["| what | measured | unit |", "|---|---|---|", *lines])
     update_section("faces", table, DOCUMENT)

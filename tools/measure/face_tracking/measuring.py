@@ -17,7 +17,7 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import GROUPS, LIDS, LIPS, NUM_MESH_POINTS
 from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, region_of_points
-from musetalk_cli.engine.avatar.preparation.plausibility import Trouble, trouble_of, yaw_deg
+from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason, reject_reason_of, yaw_deg
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.types.colour import ByteArray
@@ -184,16 +184,16 @@ def small_face_rows(finder: FaceFinder) -> list[Row]:
     return rows
 
 
-def picture_rows(pictures: list[Path], finder: FaceFinder) -> list[Row]:
+def image_rows(images: list[Path], finder: FaceFinder) -> list[Row]:
     rows = []
-    for path in pictures:
-        picture = np.asarray(cv2.imread(str(path)), np.uint8)
-        height, width = picture.shape[:2]
+    for path in images:
+        image = np.asarray(cv2.imread(str(path)), np.uint8)
+        height, width = image.shape[:2]
         judged = []
-        for mesh in finder.find(picture):
-            trouble = trouble_of(mesh.points, mesh.presence, width, height)
-            judged.append(f"{trouble.value or 'usable'}, yaw {yaw_deg(mesh.points):.0f}°")
-        rows.append(Row(f"{path.name}, {width} × {height}", "; ".join(judged) or Trouble.NO_FACE.value, ""))
+        for mesh in finder.find(image):
+            reject_reason = reject_reason_of(mesh.points, mesh.presence, width, height)
+            judged.append(f"{reject_reason.value or 'usable'}, yaw {yaw_deg(mesh.points):.0f}°")
+        rows.append(Row(f"{path.name}, {width} × {height}", "; ".join(judged) or RejectReason.NO_FACE.value, ""))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Pictures and films in which it is known where the face is: a drawn portrait's head, put somewhere."""
+"""Images and films in which it is known where the face is: a drawn portrait's head, put somewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FPS = 25
 
 @cache
 def portrait(name: str) -> ByteArray:
-    return load_portrait(describe_portrait(name)).picture
+    return load_portrait(describe_portrait(name)).image
 
 
 def scenery(width: int, height: int, seed: int = 0) -> ByteArray:

@@ -1,6 +1,6 @@
 """Check and measure the neural model on this computer's GPU: ``python -m tools.measure.gpu_check > gpu.md``.
 
-Weights by lot; needs torch, numpy, opencv and what the tests of the neural model need, no ffmpeg; diffusers is compared
+Random weights; needs torch, numpy, opencv and what the tests of the neural model need, no ffmpeg; diffusers is compared
 with where it is installed. ``--small`` runs all of it on a CPU with the tests' nets, to see that it runs.
 """
 

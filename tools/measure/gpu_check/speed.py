@@ -46,33 +46,34 @@ def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
 
 def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
     """Faces a second of the nets as published and of ours, with and without graphs."""
-    ceiling = measure_tflops(Precision(machine.device, dtype))
-    yield f"{str(dtype).removeprefix('torch.')}: a large matrix product reaches {ceiling:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
+    peak_flops = measure_tflops(Precision(machine.device, dtype))
+    name = str(dtype).removeprefix("torch.")
+    yield f"{name}: a large matrix product reaches {peak_flops:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
     machine.peak_gib()  # its matrices
     for name, published in _published_nets(machine, dtype):
         for batch in machine.batches:
-            yield _speed_row(name, batch, machine, _call_published(machine, batch, dtype, *published), ceiling)
+            yield _speed_row(name, batch, machine, _call_published(machine, batch, dtype, *published), peak_flops)
     plain = FacePainter(nets)
     for batch in machine.batches:
-        yield _speed_row("ours, plain calls", batch, machine, _paint(machine, plain, batch), ceiling)
+        yield _speed_row("ours, plain calls", batch, machine, _paint(machine, plain, batch), peak_flops)
     ready = FacePainter(nets)
     for batch in machine.batches:
         ready.warm_up(_views(machine, ready, batch), [batch])
-        yield _speed_row("ours, made ready (graphs)", batch, machine, _paint(machine, ready, batch), ceiling)
+        yield _speed_row("ours, made ready (graphs)", batch, machine, _paint(machine, ready, batch), peak_flops)
 
 
 def measure_compiled(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
     """Ours through torch.compile, called plainly and recorded; and how long making them took."""
-    ceiling, batch = measure_tflops(Precision(machine.device, dtype)), min(8, machine.batches[-1])
+    peak_flops, batch = measure_tflops(Precision(machine.device, dtype)), min(8, machine.batches[-1])
     machine.peak_gib()  # its matrices
     yield SPEED_HEAD
     painter = FacePainter(nets, is_compiled=True)
     paint = _paint(machine, painter, batch)
     compile_s = _time(paint)
-    yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, paint, ceiling)
+    yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, paint, peak_flops)
     views = _views(machine, painter, batch)
     record_s = _time(lambda: painter.warm_up(views, [batch]))
-    yield _speed_row(f"ours, compiled, recorded in {record_s:.0f} s", batch, machine, paint, ceiling)
+    yield _speed_row(f"ours, compiled, recorded in {record_s:.0f} s", batch, machine, paint, peak_flops)
 
 
 def compare_threads(machine: Machine, nets: Nets) -> str:
@@ -93,7 +94,7 @@ def compare_threads(machine: Machine, nets: Nets) -> str:
 
 
 def measure_start_and_block(machine: Machine, dtype: torch.dtype) -> tuple[Nets, str]:
-    """From nothing to the first face, with and without making ready; then a block of 2 s, its sound included."""
+    """From nothing to the first face, with and without making ready; then a block of 2 s, its audio included."""
     started = time.perf_counter()
     nets = random_nets("1.5", Precision(machine.device, dtype), SEED, machine.configs)
     machine.wait()
@@ -104,7 +105,7 @@ def measure_start_and_block(machine: Machine, dtype: torch.dtype) -> tuple[Nets,
     ready_s = _time(lambda: painter.warm_up(views, painter.sizes_up_to(8)))
     ready_first_s = _time(_paint(machine, painter, 1))
     rows = [
-        f"| weights by lot made and placed | {loaded_s:.2f} s |",
+        f"| random weights made and placed | {loaded_s:.2f} s |",
         f"| first face, not made ready | {first_s * 1e3:.0f} ms |",
         f"| making ready for batches of up to 8 | {ready_s:.2f} s |",
         f"| first face after that | {ready_first_s * 1e3:.1f} ms |",
@@ -150,13 +151,13 @@ def _published_nets(machine: Machine, dtype: torch.dtype) -> Iterator[tuple[str,
     zero = torch.tensor([0], device=machine.device)
     yield (
         "diffusers, eager",
-        (lambda x, sound: theirs(x, zero, encoder_hidden_states=sound).sample, lambda x: vae.decode(x / SCALE).sample),
+        (lambda x, audio: theirs(x, zero, encoder_hidden_states=audio).sample, lambda x: vae.decode(x / SCALE).sample),
     )
 
 
-def _speed_row(name: str, batch: int, machine: Machine, call: Callable[[], object], ceiling: float) -> str:
+def _speed_row(name: str, batch: int, machine: Machine, call: Callable[[], object], peak_flops: float) -> str:
     rate = batch / machine.seconds(call)
-    share = rate / frames_per_second(ceiling)
+    share = rate / frames_per_second(peak_flops)
     shown = f"{share:.0%}" if machine.device.type == "cuda" else ""
     return f"| {name} | {batch} | {rate:.1f} | {1e3 / rate:.2f} | {shown} | {machine.peak_gib():.2f} |"
 
@@ -183,7 +184,7 @@ def _num_tokens(machine: Machine) -> int:
 
 
 def _time_block(machine: Machine, nets: Nets, painter: FacePainter) -> tuple[float, float]:
-    """Seconds from a block's sound, as log-mel of a whole window, to its first faces and to its last."""
+    """Seconds from a block's audio, as log-mel of a whole window, to its first faces and to its last."""
     whisper = machine.configs.whisper
     mel = torch.randn(1, whisper.num_mels, 2 * whisper.num_steps, device=machine.device)
     views, features = _views(machine, painter, 8), _features(machine, max(machine.block))

@@ -4,7 +4,7 @@
                              [--still PHOTO.png …] [--video PERSON.mp4 …]
 
 ``--tracker`` is a Python with mediapipe==0.10.21 (see track.py). Recordings and clips are yours: real speech, and real
-people talking, whose own sound is rendered and whose mouths ours are held against. Stills and videos are pictures of
+people talking, whose own audio is rendered and whose mouths ours are held against. Stills and videos are images of
 real people that are made avatars and measured as the portraits are. Needs espeak-ng, for the net's part.
 """
 
@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
-from tools.assets.audio_net.evaluation import load_sound, motion_row, synthetic_rows, table
-from tools.measure.lip_sync.pictures import Bench, avatar_rows, clip_rows, file_rows, picture_rows, purity_rows
+from tools.assets.audio_net.evaluation import load_audio, motion_row, synthetic_rows, table
+from tools.measure.lip_sync.images import Bench, avatar_rows, clip_rows, file_rows, image_rows, purity_rows
 from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/lip-sync.md")
@@ -36,8 +36,8 @@ def main() -> None:
         bench = Bench(args.tracker, Path(folder), reader)
         voices = [HELLO, *args.recording]
         rows = synthetic_rows(reader, seed=7, num_workers=2)
-        rows += [motion_row(reader, load_sound(path), path.name) for path in voices]
-        rows += [row for path in voices for row in (*picture_rows(bench, path), *file_rows(bench, path))]
+        rows += [motion_row(reader, load_audio(path), path.name) for path in voices]
+        rows += [row for path in voices for row in (*image_rows(bench, path), *file_rows(bench, path))]
         rows += [row for path in args.still for row in avatar_rows(bench, voices[-1], path, is_moving=False)]
         rows += [row for path in args.video for row in avatar_rows(bench, voices[-1], path, is_moving=True)]
         rows += purity_rows()

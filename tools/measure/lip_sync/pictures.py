@@ -22,7 +22,7 @@ from musetalk_cli.engine.models.warp.model import WarpModel
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import FeatureBatch
 from musetalk_cli.engine.video.compositing import composite
-from tools.assets.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_sound
+from tools.assets.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_audio
 
 FloatArray = NDArray[np.float32]
 SILENCE_S = 10
@@ -38,9 +38,9 @@ class Bench:
     reader: MouthReader
 
     @cache  # noqa: B019 - one bench lives as long as the program
-    def render(self, sound: Path, avatar: str) -> Path:
-        video = self.folder / f"{sound.stem}-{Path(avatar).stem}.mp4"
-        command = [sys.executable, "-m", "musetalk_cli", "render", str(sound), "-o", str(video), "--avatar", avatar]
+    def render(self, audio: Path, avatar: str) -> Path:
+        video = self.folder / f"{audio.stem}-{Path(avatar).stem}.mp4"
+        command = [sys.executable, "-m", "musetalk_cli", "render", str(audio), "-o", str(video), "--avatar", avatar]
         subprocess.run([*command, "-q"], check=True)
         return video
 
@@ -61,77 +61,77 @@ class Bench:
     def silence(self) -> Path:
         """Ten seconds of nothing, in which a video passes by its source's own talk."""
         path = self.folder / "silence.wav"
-        with wave.open(str(path), "wb") as sound:
-            sound.setnchannels(1)
-            sound.setsampwidth(2)
-            sound.setframerate(16_000)
-            sound.writeframes(bytes(2 * 16_000 * SILENCE_S))
+        with wave.open(str(path), "wb") as audio:
+            audio.setnchannels(1)
+            audio.setsampwidth(2)
+            audio.setframerate(16_000)
+            audio.writeframes(bytes(2 * 16_000 * SILENCE_S))
         return path
 
-    def requested(self, sound: Path) -> FloatArray:
+    def requested(self, audio: Path) -> FloatArray:
         """The mouth that the model asks for, (frames, 5), frame by frame as in the video."""
-        samples = load_sound(sound)
+        samples = load_audio(audio)
         times_s = np.arange(round(len(samples) / 16_000 * FPS)) * FRAME_S
         return self.reader.read(samples, 0.0, times_s, FRAME_S)
 
 
-def picture_rows(bench: Bench, sound: Path) -> list[Row]:
+def image_rows(bench: Bench, audio: Path) -> list[Row]:
     """Requested gap against the gap measured in the MP4, for every portrait."""
-    return [_loop_row(bench, sound, avatar, avatar, least_r=0.95) for avatar in portrait_names()]
+    return [_loop_row(bench, audio, avatar, avatar, least_r=0.95) for avatar in portrait_names()]
 
 
-def avatar_rows(bench: Bench, sound: Path, picture: Path, *, is_moving: bool) -> list[Row]:
+def avatar_rows(bench: Bench, audio: Path, image: Path, *, is_moving: bool) -> list[Row]:
     """The same for a photo or a video of a person, and how far apart the lips are seen while nothing is said."""
-    kind = f"{'video' if is_moving else 'photo'} {picture.name}"
-    spoken = _loop_row(bench, sound, str(picture), kind, least_r=0.85 if is_moving else 0.95)
-    gap = bench.track(bench.render(bench.silence(), str(picture)), is_ours=True)[:, 0]
+    kind = f"{'video' if is_moving else 'photo'} {image.name}"
+    spoken = _loop_row(bench, audio, str(image), kind, least_r=0.85 if is_moving else 0.95)
+    gap = bench.track(bench.render(bench.silence(), str(image)), is_ours=True)[:, 0]
     figures = f"{gap.mean():.4f} (95 % below {np.percentile(gap, 95):.4f})"
     return [spoken, Row(f"{kind}: gap in silence", figures, "mean < 0.01 of the eyes' distance")]
 
 
-def _loop_row(bench: Bench, sound: Path, avatar: str, name: str, least_r: float) -> Row:
-    seen, asked = bench.track(bench.render(sound, avatar), is_ours=True), bench.requested(sound)
+def _loop_row(bench: Bench, audio: Path, avatar: str, name: str, least_r: float) -> Row:
+    seen, asked = bench.track(bench.render(audio, avatar), is_ours=True), bench.requested(audio)
     n = min(len(seen), len(asked))
     r, lag = best_lag(seen[:n, 0], asked[:n, 0])
     closed = seen[:n, 0][asked[:n, 3] > CLOSED]
     wanted = f"r ≥ {least_r:.2f} at lag 0; gap < 0.01 of the eyes' distance"
     figures = f"{r:.3f} at lag {lag:+d}; {closed.mean():.4f} (max {closed.max():.4f}, {len(closed)} frames)"
-    return Row(f"{sound.name}, {name}: gap asked and seen; gap while the lips are pressed", figures, wanted)
+    return Row(f"{audio.name}, {name}: gap asked and seen; gap while the lips are pressed", figures, wanted)
 
 
-def file_rows(bench: Bench, sound: Path) -> list[Row]:
-    """Lengths of picture and sound in the finished file, and the mouth's lead."""
-    video = bench.render(sound, portrait_names()[0])
-    picture_s, sound_s = (_decoded_s(video, kind) for kind in ("v", "a"))
-    expected = round(len(load_sound(sound)) / 16_000 * FPS) / FPS
+def file_rows(bench: Bench, audio: Path) -> list[Row]:
+    """Lengths of image and audio in the finished file, and the mouth's lead."""
+    video = bench.render(audio, portrait_names()[0])
+    frame_s, audio_s = (_decoded_s(video, kind) for kind in ("v", "a"))
+    expected = round(len(load_audio(audio)) / 16_000 * FPS) / FPS
     return [
         Row(
-            f"{sound.name}: picture, sound, expected",
-            f"{picture_s:.3f} s, {sound_s:.3f} s, {expected:.3f} s",
+            f"{audio.name}: image, audio, expected",
+            f"{frame_s:.3f} s, {audio_s:.3f} s, {expected:.3f} s",
             "within one frame (0.04 s)",
         ),
     ]
 
 
 def lead_row() -> Row:
-    return Row("mouth moves before its sound", f"{LEAD_S / FRAME_S:.0f} frame", "0 … +1 frame")
+    return Row("mouth moves before its audio", f"{LEAD_S / FRAME_S:.0f} frame", "0 … +1 frame")
 
 
 def purity_rows() -> list[Row]:
-    """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same picture."""
+    """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same image."""
     rows = [lead_row()]
     for avatar in portrait_names():
         person = open_portrait(describe_portrait(avatar))
         model, shown = WarpModel(person, Fraction(FPS), 768, life=True, seed=0), person.resized(768)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
-        pictures = [_frames(model, shown, mouths) for _ in range(2)]
-        same = hashlib.sha256(pictures[0].tobytes()).digest() == hashlib.sha256(pictures[1].tobytes()).digest()
+        images = [_frames(model, shown, mouths) for _ in range(2)]
+        same = hashlib.sha256(images[0].tobytes()).digest() == hashlib.sha256(images[1].tobytes()).digest()
         left, top, width, height = model.make_faces(_batch(shown, mouths[:1])).faces[0].region
         resting = shown.frames.read([0])[0]
         outside = np.ones(resting.shape, dtype=bool)
         outside[top : top + height, left : left + width] = False
         outside[768:] = False  # the chroma planes follow the luma's region
-        changed = int((pictures[0][:, outside] != resting[outside]).sum())
+        changed = int((images[0][:, outside] != resting[outside]).sum())
         rows.append(
             Row(f"{avatar}: pixels changed outside the region; two runs equal", f"{changed}; {same}", "0; True")
         )
@@ -139,14 +139,14 @@ def purity_rows() -> list[Row]:
 
 
 def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
-    """Rendered from a real clip's own sound, against the clip's own mouth, at the best lag within ± 6 frames."""
+    """Rendered from a real clip's own audio, against the clip's own mouth, at the best lag within ± 6 frames."""
     rows, scores = [], []
     for index, clip in enumerate(clips, 1):
         mine = bench.track(bench.render(clip, portrait_names()[0]), is_ours=True)
         real = bench.track(clip, is_ours=False)
         n = min(len(mine), len(real))
         gap, width = best_lag(mine[:n, 0], real[:n, 0]), best_lag(mine[:n, 2], real[:n, 2])
-        energy = best_lag(energy_gap(load_sound(clip), n), real[:n, 0])
+        energy = best_lag(energy_gap(load_audio(clip), n), real[:n, 0])
         shifts = range(n // 5, n - n // 5, max(1, n // 20))
         null = np.mean([abs(best_lag(np.roll(mine[:n, 0], shift), real[:n, 0])[0]) for shift in shifts])
         scores.append((gap[0], energy[0], width[0], null))
@@ -164,19 +164,19 @@ def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
 def _batch(avatar: Avatar, mouths: FloatArray) -> FeatureBatch:
     """Features for the first frames of a still avatar."""
     shown = (0,) * len(mouths)
-    pictures = tuple(avatar.frames.read(shown))
-    return FeatureBatch(mouths, range(len(mouths)), np.zeros((0, 1), np.int16), shown, pictures)
+    images = tuple(avatar.frames.read(shown))
+    return FeatureBatch(mouths, range(len(mouths)), np.zeros((0, 1), np.int16), shown, images)
 
 
 def _frames(model: WarpModel, avatar: Avatar, mouths: FloatArray) -> NDArray[np.uint8]:
-    return np.stack(composite(model.make_faces(_batch(avatar, mouths))).pictures)
+    return np.stack(composite(model.make_faces(_batch(avatar, mouths))).images)
 
 
 def _decoded_s(video: Path, kind: str) -> float:
-    """Seconds of picture (``v``) or sound (``a``) that come out of a file when it is decoded."""
-    as_picture = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
-    as_sound = ["-f", "s16le", "-ac", "1", "-ar", "48000"]
+    """Seconds of image (``v``) or audio (``a``) that come out of a file when it is decoded."""
+    as_image = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
+    as_audio = ["-f", "s16le", "-ac", "1", "-ar", "48000"]
     command = [find_ffmpeg(), "-v", "error", "-i", str(video), "-map", f"0:{kind}:0"]
-    command += [*(as_picture if kind == "v" else as_sound), "-"]
+    command += [*(as_image if kind == "v" else as_audio), "-"]
     num_bytes = len(subprocess.run(command, check=True, capture_output=True).stdout)
     return num_bytes / 4 / FPS if kind == "v" else num_bytes / 2 / 48_000

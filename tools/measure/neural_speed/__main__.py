@@ -1,7 +1,7 @@
 """Measure the neural model: ``python -m tools.measure.neural_speed [--small] [--write] [--only PART …]``.
 
 ``operations``: counted, per frame, before and after each saving. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our
-UNet and decoder against diffusers' eager ones with the same weights by lot, in turns, in CPU time of one thread.
+UNet and decoder against diffusers' eager ones with the same random weights, in turns, in CPU time of one thread.
 ``profile``: where it goes. ``half-rate``: how far the mean of two faces is from the one between, in a prepared
 --avatar of somebody who speaks. Full-size nets take 12 GB of memory and minutes.
 """

@@ -1,4 +1,4 @@
-"""What painting every second face costs in pictures, judged by a prepared avatar of somebody who speaks."""
+"""What painting every second face costs in images, judged by a prepared avatar of somebody who speaks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def compare(folder: Path) -> str:
     avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
     count = min(NUM_FRAMES, avatar.frames.num_frames)
     boxes = [Box(*map(int, box)) for box in parts.boxes[:count]]
-    crops = [crop_face(avatar.frames.picture(index), box)[FACE_PX // 2 :] for index, box in enumerate(boxes)]
+    crops = [crop_face(avatar.frames.image(index), box)[FACE_PX // 2 :] for index, box in enumerate(boxes)]
     avatar.close()
     between = range(1, count - 1, 2)
     averaged = [_apart(average(crops[k - 1], crops[k + 1]), crops[k]) for k in between]

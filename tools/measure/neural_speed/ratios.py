@@ -88,7 +88,7 @@ def describe(result: Result) -> str:
 
 
 def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
-    """Our nets, and diffusers' UNet and VAE, of the same weights by lot."""
+    """Our nets, and diffusers' UNet and VAE, of the same random weights."""
     from fixtures import references
 
     unet = random_state(build(UNet, configs.unet), SEED)
@@ -136,7 +136,7 @@ def _reference(theirs: tuple[Any, Any], latents: Tensor, features: np.ndarray, c
     @torch.inference_mode()
     def call() -> Tensor:
         latent = unet(latents, zero, encoder_hidden_states=tokens).sample
-        pictures: Tensor = vae.decode(latent / SCALE).sample
-        return pictures
+        images: Tensor = vae.decode(latent / SCALE).sample
+        return images
 
     return call

@@ -1,6 +1,6 @@
 """Print the parity table, one line after the other: ``python -m tools.measure.parity [--small] [--write] VOICE.wav``.
 
-Every net is compared at its full size with weights by lot, one at a time; 12 GB of memory are enough. With ``--only``,
+Every net is compared at its full size with random weights, one at a time; 12 GB of memory are enough. With ``--only``,
 ``--write`` leaves the other parts' lines of the table as they were.
 """
 
@@ -28,7 +28,7 @@ from tools.measure.parity.comparisons import Line
 from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
-PARTS = ("whisper", "windows", "schemes", "scheme-pictures", "blend", "vae", "unet", "folds", "bf16", "fp16")
+PARTS = ("whisper", "windows", "schemes", "scheme-images", "blend", "vae", "unet", "folds", "bf16", "fp16")
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
@@ -65,7 +65,7 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
         "whisper": lambda: comparisons.compare_whisper(configs, voice),
         "windows": comparisons.compare_windows,
         "schemes": lambda: comparisons.compare_schemes(configs, voice),
-        "scheme-pictures": lambda: comparisons.compare_scheme_pictures(configs, voice),
+        "scheme-images": lambda: comparisons.compare_scheme_images(configs, voice),
         "blend": comparisons.compare_blend,
         "vae": lambda: comparisons.compare_vae(configs),
         "unet": lambda: comparisons.compare_unet(configs),

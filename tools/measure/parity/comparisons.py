@@ -37,7 +37,7 @@ SEED = 20
 FEATURE_SEED = 2
 CPU = Precision(torch.device("cpu"), torch.float32)
 State = dict[str, Tensor]
-# Frames of a voice at 25 a second, for pictures of both schemes: few, as each takes seconds on a CPU.
+# Frames of a voice at 25 a second, for images of both schemes: few, as each takes seconds on a CPU.
 SCHEME_FRAMES = {
     "elsewhere": (325, 475, 575, 625),
     "2 s joints": (300, 450, 550, 600),
@@ -92,9 +92,9 @@ def compare_unet(configs: NetConfigs) -> Iterator[Line]:
 def compare_vae(configs: NetConfigs) -> Iterator[Line]:
     state = drawn(VaeEncoder, configs.vae) | drawn(VaeDecoder, configs.vae)
     reference = references.vae(configs.vae, state)
-    pictures = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
+    images = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
     encoder = filled(VaeEncoder, configs.vae, pick(state, "encoder.", "quant_conv."))
-    error = relative_error(encoder(pictures), reference.encode(pictures).latent_dist.mode() * SCALE)
+    error = relative_error(encoder(images), reference.encode(images).latent_dist.mode() * SCALE)
     yield Line("VAE encoder, fp32", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
     decoder = filled(VaeDecoder, configs.vae, pick(state, "decoder.", "post_quant_conv."))
     latents = noise(1, 4, 32, 32, seed=4)
@@ -127,10 +127,10 @@ def compare_folds(configs: NetConfigs) -> Iterator[Line]:
     unet, decoder = _folded(configs, unet_state, vae)
     mine = decoder(unet(latents, tokens))
     yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-    yield from _compare_pictures("fp32", "plain ones in fp32", mine, plain)
+    yield from _compare_images("fp32", "plain ones in fp32", mine, plain)
     heard = Sounds(unet, configs.whisper.num_levels).hear(_features_of_one(configs), torch.from_numpy)
     error = relative_error(unet.predict(unet.look(latents), unet.split(heard)), unet(latents, tokens))
-    yield Line("sound projected once for each step", "for every frame", error, "relative", 1e-5)
+    yield Line("audio projected once for each step", "for every frame", error, "relative", 1e-5)
 
 
 @torch.inference_mode()
@@ -141,7 +141,7 @@ def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
     wanted = decoder(unet(latents, tokens))
     dtype = DTYPES[name]
     mine = decoder.to(dtype)(unet.to(dtype)(latents.to(dtype), tokens.to(dtype))).float()
-    yield from _compare_pictures(name, "the same in fp32", mine, wanted, limit=1.0 if name == "fp16" else None)
+    yield from _compare_images(name, "the same in fp32", mine, wanted, limit=1.0 if name == "fp16" else None)
 
 
 def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDecoder]:
@@ -154,14 +154,14 @@ def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDeco
     )
 
 
-def _compare_pictures(
+def _compare_images(
     name: str, against: str, mine: Tensor, wanted: Tensor, limit: float | None = None
 ) -> Iterator[Line]:
-    # Random weights give pictures of any spread; a real face fills the range.
+    # Random weights give images of any spread; a real face fills the range.
     gain = float(0.5 / wanted.std())
     levels = (to_bgr(mine * gain).float() - to_bgr(wanted * gain).float()).abs()
     for what, error, most in (("mean", levels.mean(), limit), ("most", levels.max(), None)):
-        yield Line(f"pictures, folded, {name}", against, float(error), f"levels of 255, {what}", most)
+        yield Line(f"images, folded, {name}", against, float(error), f"levels of 255, {what}", most)
 
 
 def compare_blend() -> Iterator[Line]:
@@ -221,8 +221,8 @@ def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
         yield from _measure_joints(who, features)
 
 
-def compare_scheme_pictures(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
-    """Faces painted from both schemes' features on one frame of an avatar, with weights by lot.
+def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
+    """Faces painted from both schemes' features on one frame of an avatar, with random weights.
 
     ``voice`` as for ``compare_schemes``. Upstream's window changes at frame 750, where ours has been sliding before.
     """
@@ -236,7 +236,7 @@ def compare_scheme_pictures(configs: NetConfigs, voice: Tensor) -> Iterator[Line
         ]
         errors = np.abs(np.subtract(*faces))
         for what, error in (("mean", errors.mean()), ("most", errors.max())):
-            yield Line(f"pictures, {where}", "upstream's whole window", float(error), f"levels of 255, {what}", None)
+            yield Line(f"images, {where}", "upstream's whole window", float(error), f"levels of 255, {what}", None)
 
 
 def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -245,8 +245,8 @@ def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.n
     state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
     net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
     listener = WhisperListener(net, is_original=False)
-    sound = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
-    return _features(AnchoredFeatures, listener, sound), _features(UpstreamFeatures, listener, sound)
+    audio = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
+    return _features(AnchoredFeatures, listener, audio), _features(UpstreamFeatures, listener, audio)
 
 
 def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:
@@ -271,11 +271,11 @@ def _whisper_positions(num_steps: int, dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32))
 
 
-def _features(scheme_of: Any, listener: WhisperListener, sound: np.ndarray) -> np.ndarray:
+def _features(scheme_of: Any, listener: WhisperListener, audio: np.ndarray) -> np.ndarray:
     rate = Fraction(25)
     scheme = scheme_of(listener, rate)
     cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, rate)
-    return np.concatenate([scheme.features(block) for block in [*cutter.push(sound), *cutter.finish()]])
+    return np.concatenate([scheme.features(block) for block in [*cutter.push(audio), *cutter.finish()]])
 
 
 def _features_of_one(configs: NetConfigs) -> np.ndarray:

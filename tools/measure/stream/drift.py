@@ -3,7 +3,7 @@
     python -m tools.measure.stream.drift SPEECH.wav [--minutes 30] [--real-time]
 
 The speech is repeated and streamed into a file, without pace unless ``--real-time`` is given. Sync is measured in the
-finished file: the rhythm of the moving picture against the rhythm of the sound, in its first and its last two minutes.
+finished file: the rhythm of the moving frame against the rhythm of the audio, in its first and its last two minutes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
         end = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
         video = folder / "out.mp4"
         lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, args.minutes * 60 - PART_S)]
-        num_pictures, sound_s = count(video)
+        num_frames, audio_s = count(video)
     fifth = max(1, len(seen) // 5)
     early, late = np.median(seen[fifth : 2 * fifth], axis=0), np.median(seen[-fifth:], axis=0)
     pace = "in real time" if args.real_time else "as fast as it goes"
@@ -50,12 +50,12 @@ def main() -> None:
 
 | what | early | at the end |
 |---|---|---|
-| picture against sound, by their rhythms, ms | {lags_ms[0]:+.0f} | {lags_ms[1]:+.0f} |
+| frame against audio, by their rhythms, ms | {lags_ms[0]:+.0f} | {lags_ms[1]:+.0f} |
 | resident memory, MB | {early[0]:.1f} | {late[0]:.1f} |
 | threads | {early[1]:.0f} | {late[1]:.0f} |
 | open files | {early[2]:.0f} | {late[2]:.0f} |
 
-{num_pictures} pictures are {num_pictures / FPS:.3f} s, the sound is {sound_s:.3f} s.
+{num_frames} frames are {num_frames / FPS:.3f} s, the audio is {audio_s:.3f} s.
 """
     update_section("stream drift", text, DOCUMENT)
     print(text)
@@ -79,20 +79,20 @@ def run(folder: Path, is_real_time: bool) -> np.ndarray:
 
 
 def measure_lag_ms(video: Path, start_s: float) -> float:
-    """How much later the picture moves than the sound is heard, from the correlation of both rhythms."""
+    """How much later the frame moves than the audio is heard, from the correlation of both rhythms."""
     at = ["-ss", str(max(0.0, start_s)), "-t", str(PART_S)]
     base = [find_ffmpeg(), "-v", "error", *at, "-i", str(video)]
     raw = subprocess.run(
         [*base, "-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{SIZE}x{SIZE}", "pipe:1"], capture_output=True, check=True
     ).stdout
-    pictures = np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE)[:, SIZE // 2 :].astype(np.float32)
-    sound = subprocess.run(
+    images = np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE)[:, SIZE // 2 :].astype(np.float32)
+    audio = subprocess.run(
         [*base, "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"], capture_output=True, check=True
     ).stdout
-    samples = np.frombuffer(sound, "<i2").astype(np.float32)
+    samples = np.frombuffer(audio, "<i2").astype(np.float32)
     step = RATE_HZ // FPS
     loudness = np.log1p(np.abs(samples[: len(samples) // step * step]).reshape(-1, step).mean(axis=1))
-    openness = pictures.std(axis=(1, 2))
+    openness = images.std(axis=(1, 2))
     length = min(len(loudness), len(openness))
     return 1000 / FPS * best_lag(openness[:length], loudness[:length])
 
@@ -112,16 +112,16 @@ def best_lag(later: np.ndarray, earlier: np.ndarray, most: int = 12) -> float:
 
 
 def count(video: Path) -> tuple[int, float]:
-    """Pictures of a video, and seconds of its sound without the packet that AAC begins with."""
+    """Frames of a video, and seconds of its audio without the packet that AAC begins with."""
     base = [find_ffmpeg(), "-v", "error", "-i", str(video)]
     stats = subprocess.run(
         [*base, "-map", "0:v", "-c", "copy", "-f", "framecrc", "pipe:1"], capture_output=True, check=True
     )
     rows = [line for line in stats.stdout.splitlines() if not line.startswith(b"#")]
-    sound = subprocess.run(
+    audio = subprocess.run(
         [*base, "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"], capture_output=True, check=True
     )
-    return len(rows), (len(sound.stdout) / 2 - 1024) / RATE_HZ
+    return len(rows), (len(audio.stdout) / 2 - 1024) / RATE_HZ
 
 
 if __name__ == "__main__":

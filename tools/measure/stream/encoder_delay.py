@@ -1,9 +1,9 @@
-"""Measure how long the encoder keeps a picture, and write the table of docs/streaming.md.
+"""Measure how long the encoder keeps a frame, and write the table of docs/streaming.md.
 
     python -m tools.measure.stream.encoder_delay [--seconds 10]
 
-Pictures are written one by one at 25 a second, with their sound ahead, as a stream does in the long run; a
-picture's delay ends with the last byte of its fragment. The encoder has started before the first of them, as in a run.
+Frames are written one by one at 25 a second, with their audio ahead, as a stream does in the long run; a
+frame's delay ends with the last byte of its fragment. The encoder has started before the first of them, as in a run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.audio.blocks import SOUND_LEAD_S
+from musetalk_cli.engine.audio.blocks import AUDIO_LEAD_S
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
-from musetalk_cli.engine.types.messages import SOUND_RATE_HZ
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import READ_BYTES, EncoderProcess, EncoderSettings
 from tools.measure.render_speed import describe_machine
 from tools.measure.report import update_section
@@ -36,20 +36,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     args = parser.parse_args()
     rows = [row(width, height, int(args.seconds * FRAME_RATE)) for width, height in SIZES]
-    header = "| picture | the first, ms | p50, ms | p95, ms | longest, ms |\n|---|---|---|---|---|"
+    header = "| frame | the first, ms | p50, ms | p95, ms | longest, ms |\n|---|---|---|---|---|"
     text = f"{describe_machine()} {args.seconds:.0f} s each.\n\n" + "\n".join([header, *rows])
     update_section("encoder delay", text, DOCUMENT)
     print(text)
 
 
-def row(width: int, height: int, num_pictures: int) -> str:
-    first_ms, *delays_ms = 1000 * measure(width, height, num_pictures)
+def row(width: int, height: int, num_frames: int) -> str:
+    first_ms, *delays_ms = 1000 * measure(width, height, num_frames)
     p50_ms, p95_ms = np.quantile(delays_ms, [0.5, 0.95])
     return f"| {width} × {height} | {first_ms:.0f} | {p50_ms:.0f} | {p95_ms:.0f} | {max(delays_ms):.0f} |"
 
 
-def measure(width: int, height: int, num_pictures: int) -> np.ndarray:
-    """Seconds from writing each picture to its fragment's last byte, but of the last, which nothing follows."""
+def measure(width: int, height: int, num_frames: int) -> np.ndarray:
+    """Seconds from writing each frame to its fragment's last byte, but of the last, which nothing follows."""
     settings = EncoderSettings(
         width, height, Fraction(FRAME_RATE), 1, "ultrafast", "zerolatency", 23, None, 128, 1.0, fragment_s=0.02
     )
@@ -59,34 +59,34 @@ def measure(width: int, height: int, num_pictures: int) -> np.ndarray:
     reader.start()
     time.sleep(START_S)
     written_at = []
-    sound = np.zeros(SOUND_RATE_HZ // FRAME_RATE, np.int16)
-    process.sound.write(np.zeros(int(SOUND_LEAD_S * SOUND_RATE_HZ), np.int16).tobytes())
+    audio = np.zeros(AUDIO_RATE_HZ // FRAME_RATE, np.int16)
+    process.audio.write(np.zeros(int(AUDIO_LEAD_S * AUDIO_RATE_HZ), np.int16).tobytes())
     begin = time.perf_counter()
-    for number, picture in enumerate(pictures(width, height, num_pictures)):
+    for number, image in enumerate(images(width, height, num_frames)):
         time.sleep(max(0.0, begin + number / FRAME_RATE - time.perf_counter()))
         written_at.append(time.perf_counter())
-        process.sound.write(sound.tobytes())
-        process.stdin.write(picture)
+        process.audio.write(audio.tobytes())
+        process.stdin.write(image)
     process.stdin.close()
-    process.sound.close()
+    process.audio.close()
     reader.join()
     process.close()
-    return np.subtract(left_at[: num_pictures - 1], written_at[: num_pictures - 1], dtype=float)
+    return np.subtract(left_at[: num_frames - 1], written_at[: num_frames - 1], dtype=float)
 
 
 def note_times(process: EncoderProcess, left_at: list[float]) -> None:
     splitter = FragmentSplitter()
     while data := os.read(process.stdout.fileno(), READ_BYTES):
         for piece in splitter.feed(data):
-            left_at += [time.perf_counter()] * piece.num_pictures
+            left_at += [time.perf_counter()] * piece.num_frames
 
 
-def pictures(width: int, height: int, num_pictures: int) -> Iterator[bytes]:
-    """I420: a soft texture that moves by two pixels from picture to picture."""
+def images(width: int, height: int, num_frames: int) -> Iterator[bytes]:
+    """I420: a soft texture that moves by two pixels from frame to frame."""
     coarse = np.random.default_rng(0).integers(16, 236, (height // 8 + 1, width // 8 + 1))
     luma = np.kron(coarse, np.ones((8, 8), int))[:height, :width].astype(np.uint8)
     chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
-    for number in range(num_pictures):
+    for number in range(num_frames):
         yield np.roll(luma, 2 * number, axis=1).tobytes() + chroma
 
 

@@ -112,7 +112,7 @@ def describe(folder: Path) -> str:
     end, video = ticks[-1], folder / "take.mp4"
     lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, end["media_s"] - PART_S)]
     rows = [
-        ("picture against sound, by their rhythms, ms", *(f"{lag:+.0f}" for lag in lags_ms)),
+        ("frame against audio, by their rhythms, ms", *(f"{lag:+.0f}" for lag in lags_ms)),
         ("latency of 10 s, p50 · p95, s", *map(describe_latency, (ticks[len(ticks) // 5], ticks[-2]))),
         ("the command's resident memory, MB", *early_and_late(samples, "rss_kb", 1e-3)),
         ("its children's, MB", *early_and_late(samples, "children_kb", 1e-3)),
@@ -138,16 +138,16 @@ def early_and_late(samples: list[dict[str, int]], key: str, scale: float = 1.0) 
 def describe_end(folder: Path, end: dict[str, Any]) -> str:
     """What the targets have, and what went wrong."""
     live = end["live"]
-    num_pictures, sound_s = count(folder / "take.mp4")
+    num_frames, audio_s = count(folder / "take.mp4")
     received = [count(path) for path in sorted(folder.glob("*.flv"))]
-    flv = " + ".join(f"{pictures} pictures and {seconds:.2f} s of sound" for pictures, seconds in received)
+    flv = " + ".join(f"{images} frames and {seconds:.2f} s of audio" for images, seconds in received)
     counts = " · ".join(str(live["counts"][key]) for key in ("num_held", "num_idle", "num_skipped"))
     dropped = sum(target["num_dropped"] for target in live["targets"])
     restarts = sum(target["num_restarts"] for target in live["targets"])
     return (
-        f"The file has {num_pictures} pictures, {num_pictures / FPS:.2f} s, and {sound_s:.2f} s of sound; the RTMP"
+        f"The file has {num_frames} frames, {num_frames / FPS:.2f} s, and {audio_s:.2f} s of audio; the RTMP"
         f" server received {flv}. Held, idle, skipped: {counts}; overruns of the microphone: {live['num_overruns']};"
-        f" restarts of all targets: {restarts}, pictures dropped for one: {dropped};"
+        f" restarts of all targets: {restarts}, frames dropped for one: {dropped};"
         f" skew by count: {live['skew_ms']:.1f} ms."
     )
 

@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--note", default="", help="a sentence to stand under the table")
     args = parser.parse_args()
-    sound = decode(args.speech, args.seconds)
-    rows = [row(block_s, sound) for block_s in BLOCKS_S]
+    audio = decode(args.speech, args.seconds)
+    rows = [row(block_s, audio) for block_s in BLOCKS_S]
     header = "| block, s | latency p50, s | p95, s | first byte, s | " + " | ".join(STEPS) + " | held |\n"
     header += "|---|---|---|---|" + "---|" * (len(STEPS) + 1)
     words = "Steps: p50 / p95 of each one's share, ms. *First byte* is counted from the command's start."
@@ -51,9 +51,9 @@ def main() -> None:
     print(text)
 
 
-def row(block_s: float, sound: np.ndarray) -> str:
+def row(block_s: float, audio: np.ndarray) -> str:
     for _ in range(NUM_TRIES):
-        latencies_s, first_byte_s, end = measure(block_s, sound)
+        latencies_s, first_byte_s, end = measure(block_s, audio)
         if len(latencies_s):
             break
     else:
@@ -64,7 +64,7 @@ def row(block_s: float, sound: np.ndarray) -> str:
     return f"| {block_s} | {p50_s:.2f} | {p95_s:.2f} | {first_byte_s:.2f} | {steps} | {held} |"
 
 
-def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[str, Any]]:
+def measure(block_s: float, audio: np.ndarray) -> tuple[np.ndarray, float, dict[str, Any]]:
     """Latency of each frame in seconds, seconds to the first byte, and the last record of the statistics.
 
     No latencies when this machine was too busy to speak without a gap: frames would not match samples.
@@ -77,7 +77,7 @@ def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
         said_at: list[float] = []
         is_idle = threading.Event()
-        speaker = threading.Thread(target=speak, args=(child, sound, said_at, is_idle))
+        speaker = threading.Thread(target=speak, args=(child, audio, said_at, is_idle))
         speaker.start()
         left_at = listen(child, is_idle)
         speaker.join()
@@ -93,37 +93,37 @@ def measure(block_s: float, sound: np.ndarray) -> tuple[np.ndarray, float, dict[
     return latencies_s, left_at[0] - started, records[-1]
 
 
-def speak(child: subprocess.Popen[bytes], sound: np.ndarray, said_at: list[float], is_idle: threading.Event) -> None:
-    """Write the sound in real time, and note when each step of it was written."""
+def speak(child: subprocess.Popen[bytes], audio: np.ndarray, said_at: list[float], is_idle: threading.Event) -> None:
+    """Write the audio in real time, and note when each step of it was written."""
     assert child.stdin
     is_idle.wait()
     step = round(STEP_S * RATE_HZ)
     started = time.perf_counter()
-    for index in range(0, len(sound) - step, step):
+    for index in range(0, len(audio) - step, step):
         time.sleep(max(0.0, started + index / RATE_HZ - time.perf_counter()))
-        child.stdin.write(sound[index : index + step].tobytes())
+        child.stdin.write(audio[index : index + step].tobytes())
         child.stdin.flush()
         said_at.append(time.perf_counter())
     child.stdin.close()
 
 
 def listen(child: subprocess.Popen[bytes], is_idle: threading.Event) -> list[float]:
-    """When the last byte of each picture's fragment was read."""
+    """When the last byte of each frame's fragment was read."""
     assert child.stdout
     splitter, left_at = FragmentSplitter(), []
     while data := os.read(child.stdout.fileno(), 1 << 16):
         now = time.perf_counter()
         is_idle.set()
         for piece in splitter.feed(data):
-            left_at += [now] * piece.num_pictures
+            left_at += [now] * piece.num_frames
     return left_at
 
 
 def decode(path: Path, seconds: float) -> np.ndarray:
-    """``seconds`` of a sound, repeated where it is shorter, int16 (n,) at 48 kHz mono."""
+    """``seconds`` of an audio, repeated where it is shorter, int16 (n,) at 48 kHz mono."""
     command = [find_ffmpeg(), "-v", "error", "-i", str(path), "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"]
-    sound = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<i2")
-    return np.resize(sound, int(seconds * RATE_HZ))
+    audio = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<i2")
+    return np.resize(audio, int(seconds * RATE_HZ))
 
 
 if __name__ == "__main__":

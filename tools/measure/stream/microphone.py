@@ -2,8 +2,8 @@
 
     python -m tools.measure.stream.microphone SPEECH.wav [--minutes 3] [--block 1.0]
 
-Needs pulseaudio and pulseaudio-utils. The sound of the finished video is compared with what was played, in pieces of
-ten seconds, and the rhythm of its moving picture with its sound.
+Needs pulseaudio and pulseaudio-utils. The audio of the finished video is compared with what was played, in pieces of
+ten seconds, and the rhythm of its moving frame with its audio.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def main() -> None:
 
 | what | result |
 |---|---|
-| sound against what was played, correlation of {len(likeness)} pieces of {PIECE_S} s | {min(likeness):.4f} at least |
+| audio against what was played, correlation of {len(likeness)} pieces of {PIECE_S} s | {min(likeness):.4f} at least |
 | place of the last piece against the first, ms | {1000 * (places[-1] - places[0]) / RATE_HZ:+.2f} |
-| picture against sound, by their rhythms, first and last {PART_S} s, ms | {lags_ms[0]:+.0f} · {lags_ms[1]:+.0f} |
+| frame against audio, by their rhythms, first and last {PART_S} s, ms | {lags_ms[0]:+.0f} · {lags_ms[1]:+.0f} |
 | latency p50 · p95, s | {live["latency"]["run_p50_s"]:.2f} · {live["latency"]["run_p95_s"]:.2f} |
 | frames · held · overruns | {end["num_frames"]} · {live["counts"]["num_held"]} · {live["num_overruns"]} |"""
     update_section("stream microphone", text, DOCUMENT)

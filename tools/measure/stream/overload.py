@@ -3,7 +3,7 @@
     python -m tools.measure.stream.overload SPEECH.wav [--seconds 30] [--speed 0.6]
 
 The real command runs with the real model, which afterwards sleeps until it has been as slow as wanted; what it writes
-is decoded again, and its sound compared with the speech.
+is decoded again, and its audio compared with the speech.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--speed", type=float, default=0.6)
     args = parser.parse_args()
-    sound = decode(args.speech, args.seconds)
-    rows = [row(policy, sound, args.speed) for policy in ("hold", "idle", "skip")]
-    header = "| policy | frames | left out | most in a second | skew at the end, ms | sound, correlation | "
+    audio = decode(args.speech, args.seconds)
+    rows = [row(policy, audio, args.speed) for policy in ("hold", "idle", "skip")]
+    header = "| policy | frames | left out | most in a second | skew at the end, ms | audio, correlation | "
     header += "most inside, s | RAM, first and last third, MB |\n|---|---|---|---|---|---|---|---|"
     about = (
         f"{describe_machine()} Blocks of 0.4 s, 256², the model at {args.speed:.0%} of real time, {args.seconds:.0f} s."
@@ -57,10 +57,10 @@ def main() -> None:
     print(text)
 
 
-def row(policy: str, sound: np.ndarray, speed: float) -> str:
+def row(policy: str, audio: np.ndarray, speed: float) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_wav(folder / "speech.wav", sound)
+        write_wav(folder / "speech.wav", audio)
         script = folder / "slowed.py"
         script.write_text(SLOWED)
         options = ["stream", "-i", str(folder / "speech.wav"), "--size", "256", "--block", "0.4", "-q"]
@@ -69,7 +69,7 @@ def row(policy: str, sound: np.ndarray, speed: float) -> str:
         memory_mb = watch_memory(child)
         assert child.returncode == 0, "the stream failed"
         records = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-        alike = compare(folder / "out.mp4", sound)
+        alike = compare(folder / "out.mp4", audio)
     live, num_frames = records[-1]["live"], records[-1]["num_frames"]
     left_out = sum(live["counts"].values())
     third = len(memory_mb) // 3
@@ -100,19 +100,19 @@ def watch_memory(child: subprocess.Popen[bytes]) -> list[float]:
             memory_mb.append(pages * 4096 / 1e6)
 
 
-def compare(video: Path, sound: np.ndarray) -> float:
-    """Correlation of a video's sound with what was said, at the best place."""
-    heard = decode(video, len(sound) / RATE_HZ).astype(float)
+def compare(video: Path, audio: np.ndarray) -> float:
+    """Correlation of a video's audio with what was said, at the best place."""
+    heard = decode(video, len(audio) / RATE_HZ).astype(float)
     lag = 1024  # the packet with which the AAC encoder begins
-    return float(np.corrcoef(heard[lag:], sound[: len(heard) - lag])[0, 1])
+    return float(np.corrcoef(heard[lag:], audio[: len(heard) - lag])[0, 1])
 
 
-def write_wav(path: Path, sound: np.ndarray) -> None:
+def write_wav(path: Path, audio: np.ndarray) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE_HZ)
-        file.writeframes(sound.astype("<i2").tobytes())
+        file.writeframes(audio.astype("<i2").tobytes())
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ TILE_PX = 2 * INPUT_PX
 class FaceBox:
     """A detected face: ``score`` 0..1, ``box`` left, top, width, height in pixels, ``key_points`` float32 (6, 2).
 
-    The key points are the picture's left eye, right eye, nose tip, mouth, left ear, right ear. The box may reach
-    beyond the picture.
+    The key points are the image's left eye, right eye, nose tip, mouth, left ear, right ear. The box may reach
+    beyond the image.
     """
 
     score: float
@@ -50,25 +50,25 @@ class FaceBox:
         return self.box[2] * self.box[3]
 
     def scaled(self, scale: float) -> FaceBox:
-        """The same face in a picture that is ``scale`` times as large; pixel centres are at integers in both."""
+        """The same face in an image that is ``scale`` times as large; pixel centres are at integers in both."""
         left, top, width, height = self.box
         points = ((self.key_points + 0.5) * scale - 0.5).astype(np.float32)
         corner = (left + 0.5) * scale - 0.5, (top + 0.5) * scale - 0.5
         return FaceBox(self.score, (*corner, width * scale, height * scale), points)
 
-    def moved(self, to_picture: NDArray[np.floating]) -> FaceBox:
+    def moved(self, to_image: NDArray[np.floating]) -> FaceBox:
         """The same face after a similarity, 2 × 3; the box stays upright around the same centre."""
         left, top, width, height = self.box
-        scale = float(np.hypot(*to_picture[:, 0]))
-        x, y = to_picture[:, :2] @ (left + width / 2, top + height / 2) + to_picture[:, 2]
-        points = (self.key_points @ to_picture[:, :2].T + to_picture[:, 2]).astype(np.float32)
+        scale = float(np.hypot(*to_image[:, 0]))
+        x, y = to_image[:, :2] @ (left + width / 2, top + height / 2) + to_image[:, 2]
+        points = (self.key_points @ to_image[:, :2].T + to_image[:, 2]).astype(np.float32)
         width, height = width * scale, height * scale
         return FaceBox(self.score, (float(x) - width / 2, float(y) - height / 2, width, height), points)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A square of the picture, which may reach beyond it on the right and below: left, top and side in pixels."""
+    """A square of the image, which may reach beyond it on the right and below: left, top and side in pixels."""
 
     left: int
     top: int
@@ -87,7 +87,7 @@ def anchors() -> FloatArray:
 
 
 def decode(scores: FloatArray, offsets: FloatArray, tile: Tile, least_score: float) -> list[FaceBox]:
-    """Boxes in pixels of the picture from the net's output for one tile; not merged yet.
+    """Boxes in pixels of the image from the net's output for one tile; not merged yet.
 
     ``scores`` (896,) before the sigmoid; ``offsets`` (896, 16): centre, size and six points, in pixels of the input,
     the centre and the points measured from the anchor.
@@ -99,7 +99,7 @@ def decode(scores: FloatArray, offsets: FloatArray, tile: Tile, least_score: flo
     points = (values[:, 2:] + centres[:, None]) * tile.side + (tile.left, tile.top)
     sizes = values[:, 1] * tile.side
     corners = (values[:, 0] + centres) * tile.side + (tile.left, tile.top) - sizes / 2
-    # The net's pixels are squares; the picture's coordinates name their centres.
+    # The net's pixels are squares; the image's coordinates name their centres.
     boxes = np.concatenate([corners - 0.5, sizes], axis=1)
     found = zip(1 / (1 + np.exp(-scores[rows])), boxes, points - 0.5, strict=True)
     return [FaceBox(float(score), _box(box), point.astype(np.float32)) for score, box, point in found]
@@ -142,7 +142,7 @@ def _box(values: NDArray[np.floating]) -> tuple[float, float, float, float]:
 
 
 def tiles(width: int, height: int) -> Iterator[list[Tile]]:
-    """Levels of ever smaller tiles over a picture, the first one the whole picture, the last for the smallest faces."""
+    """Levels of ever smaller tiles over an image, the first one the whole image, the last for the smallest faces."""
     whole = max(width, height)
     yield [Tile((width - whole) // 2, (height - whole) // 2, whole)]
     span = whole / max(INPUT_PX, SMALLEST_FACE * width / NET_REACH)
@@ -153,12 +153,12 @@ def tiles(width: int, height: int) -> Iterator[list[Tile]]:
 
 
 def needed_scale(width: int) -> float:
-    """How much a picture may be shrunk, at most 1, before its smallest faces are searched."""
+    """How much an image may be shrunk, at most 1, before its smallest faces are searched."""
     return min(1.0, TILE_PX * NET_REACH / (SMALLEST_FACE * width))
 
 
 def _steps(length: int, side: int) -> list[int]:
-    """Where tiles of one level begin along a side of the picture, evenly spread, overlapping by a small face."""
+    """Where tiles of one level begin along a side of the image, evenly spread, overlapping by a small face."""
     if length <= side:
         return [(length - side) // 2]
     count = 1 + int(np.ceil((length - side) / (side * (1 - TILE_OVERLAP))))
@@ -166,7 +166,7 @@ def _steps(length: int, side: int) -> list[int]:
 
 
 def is_cut_by_tile(face: FaceBox, tile: Tile, width: int, height: int) -> bool:
-    """Whether a face reaches over an edge of its tile that is not the picture's own edge."""
+    """Whether a face reaches over an edge of its tile that is not the image's own edge."""
     left, top, box_width, box_height = face.box
     return (
         (left < tile.left and tile.left > 0)

@@ -1,4 +1,4 @@
-"""Faces in a picture: where they are, and the 468 points of each. OpenCV runs both nets."""
+"""Faces in an image: where they are, and the 468 points of each. OpenCV runs both nets."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FaceRegion:
 
 @dataclass(frozen=True)
 class Mesh:
-    """``points`` float32 (468, 3): x, y in pixels of the picture, z in pixels away from the viewer.
+    """``points`` float32 (468, 3): x, y in pixels of the image, z in pixels away from the viewer.
 
     ``presence``: 0..1, how sure the net is that the region holds a face.
     """
@@ -82,37 +82,37 @@ class FaceFinder:
         self._detector = _load(models.detector, ("classificators", "regressors"))
         self._mesh = _load(models.mesh, ("conv2d_31", "conv2d_21"))
 
-    def detect(self, picture: ByteArray, *, thoroughly: bool = True) -> list[FaceBox]:
-        """Likely faces of a BGR picture uint8 (h, w, 3), largest first; ``find`` keeps those that are some.
+    def detect(self, image: ByteArray, *, thoroughly: bool = True) -> list[FaceBox]:
+        """Likely faces of a BGR image uint8 (h, w, 3), largest first; ``find`` keeps those that are some.
 
-        ``thoroughly`` also searches tiles, down to faces of 5 % of the picture's width.
+        ``thoroughly`` also searches tiles, down to faces of 5 % of the image's width.
         """
-        scale = needed_scale(picture.shape[1])
-        small = picture if scale == 1 else _shrink(picture, scale)
+        scale = needed_scale(image.shape[1])
+        small = image if scale == 1 else _shrink(image, scale)
         height, width = small.shape[:2]
         found: list[FaceBox] = []
         for squares in islice(tiles(width, height), None if thoroughly else 1):
             for tile in squares:
                 boxes = self._detect_in(_show(small, tile), tile)
                 found += [box for box in boxes if not is_cut_by_tile(box, tile, width, height)]
-        return [box.scaled(picture.shape[1] / width) for box in merge(found)]
+        return [box.scaled(image.shape[1] / width) for box in merge(found)]
 
-    def mesh(self, picture: ByteArray, region: FaceRegion) -> Mesh:
-        """The 468 points of the face in one region of a BGR picture."""
-        to_picture = _crop_to_picture(region, MESH_INPUT_PX)
-        blob = cv2.dnn.blobFromImage(_cut_out(picture, to_picture, MESH_INPUT_PX), 1 / 255, swapRB=True)
+    def mesh(self, image: ByteArray, region: FaceRegion) -> Mesh:
+        """The 468 points of the face in one region of a BGR image."""
+        to_image = _crop_to_image(region, MESH_INPUT_PX)
+        blob = cv2.dnn.blobFromImage(_cut_out(image, to_image, MESH_INPUT_PX), 1 / 255, swapRB=True)
         self._mesh.setInput(blob)
         presence, values = self._mesh.forward(("conv2d_31", "conv2d_21"))
         points = values.reshape(NUM_MESH_POINTS, 3).astype(np.float64)
-        plane = points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]
+        plane = points[:, :2] @ to_image[:, :2].T + to_image[:, 2]
         depth = points[:, 2:] * region.side / MESH_INPUT_PX
         score = 1 / (1 + float(np.exp(-presence.ravel()[0])))
         return Mesh(np.concatenate([plane, depth], axis=1).astype(np.float32), score)
 
-    def find(self, picture: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
-        """Every face of a picture, largest first: those that both nets agree on, each looked at until it is settled."""
-        boxes = (self._upright(picture, box) for box in self.detect(picture, thoroughly=thoroughly))
-        meshes = (self._settle(picture, region_of_box(box)) for box in boxes if box is not None)
+    def find(self, image: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
+        """Every face of an image, largest first: those that both nets agree on, each looked at until it is settled."""
+        boxes = (self._upright(image, box) for box in self.detect(image, thoroughly=thoroughly))
+        meshes = (self._settle(image, region_of_box(box)) for box in boxes if box is not None)
         found: list[Mesh] = []
         for mesh in meshes:
             is_new = not any(_is_same_face(mesh, other) for other in found)
@@ -120,19 +120,19 @@ class FaceFinder:
                 found.append(mesh)
         return found
 
-    def _settle(self, picture: ByteArray, region: FaceRegion) -> Mesh:
+    def _settle(self, image: ByteArray, region: FaceRegion) -> Mesh:
         """Look again where the last look found the face, then at slightly different framings, for their mean."""
-        mesh = self.mesh(picture, region)
+        mesh = self.mesh(image, region)
         for _ in range(NUM_LOOKS - 1):
             if mesh.presence < LEAST_PRESENCE:
                 return mesh
-            mesh = self.mesh(picture, region_of_points(mesh.points))
+            mesh = self.mesh(image, region_of_points(mesh.points))
         settled = region_of_points(mesh.points)
-        looks = [self.mesh(picture, settled.reframed(*framing)) for framing in FRAMINGS]
+        looks = [self.mesh(image, settled.reframed(*framing)) for framing in FRAMINGS]
         mean = np.mean([look.points for look in looks], axis=0)
         return Mesh(mean.astype(np.float32), float(np.median([look.presence for look in looks])))
 
-    def _upright(self, picture: ByteArray, face: FaceBox) -> FaceBox | None:
+    def _upright(self, image: ByteArray, face: FaceBox) -> FaceBox | None:
         """The face as seen with its eyes level, whichever way up it is; None when no closer look confirms it.
 
         The detector sees upside-down faces but mistakes chins for foreheads, and the mesh net believes it.
@@ -142,11 +142,11 @@ class FaceFinder:
         for turn in QUARTER_TURNS:
             angle = _angle(*face.key_points[:2]) + turn
             region = FaceRegion(left + width / 2, top + height / 2, UPRIGHT_VIEW * max(width, height), angle)
-            to_picture = _crop_to_picture(region, INPUT_PX)
-            boxes = merge(self._detect_in(_cut_out(picture, to_picture, INPUT_PX), Tile(0, 0, INPUT_PX)))
+            to_image = _crop_to_image(region, INPUT_PX)
+            boxes = merge(self._detect_in(_cut_out(image, to_image, INPUT_PX), Tile(0, 0, INPUT_PX)))
             seen = max(boxes, key=lambda box: box.score, default=None)
             if seen is not None and (best is None or seen.score > best.score):
-                best = seen.moved(to_picture)
+                best = seen.moved(to_image)
             if best is not None and best.score >= SURELY_UPRIGHT:
                 break
         return best
@@ -199,29 +199,29 @@ def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
     return net
 
 
-def _show(picture: ByteArray, tile: Tile) -> ByteArray:
-    """The tile at the detector's size; what lies outside the picture is black."""
-    height, width = picture.shape[:2]
+def _show(image: ByteArray, tile: Tile) -> ByteArray:
+    """The tile at the detector's size; what lies outside the image is black."""
+    height, width = image.shape[:2]
     left, top = max(tile.left, 0), max(tile.top, 0)
     right, bottom = min(tile.left + tile.side, width), min(tile.top + tile.side, height)
     scale = INPUT_PX / tile.side
     x, y = (round((start - corner) * scale) for start, corner in ((left, tile.left), (top, tile.top)))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     shown = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
-    small = cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
     shown[y : y + size[1], x : x + size[0]] = small
     return shown
 
 
-def _shrink(picture: ByteArray, scale: float) -> ByteArray:
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _shrink(image: ByteArray, scale: float) -> ByteArray:
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _crop_to_picture(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
-    """2 × 3 map from a region's crop, ``crop_px`` a side, to the picture; pixel centres are at integers in both.
+def _crop_to_image(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
+    """2 × 3 map from a region's crop, ``crop_px`` a side, to the image; pixel centres are at integers in both.
 
-    MediaPipe reads the mesh net so too, and a picture and its mirror image agree with it to a quarter of such a pixel.
+    MediaPipe reads the mesh net so too, and an image and its mirror image agree with it to a quarter of such a pixel.
     """
     cos, sin = np.cos(region.angle), np.sin(region.angle)
     turn = np.array([[cos, -sin], [sin, cos]]) * region.side / crop_px
@@ -229,37 +229,37 @@ def _crop_to_picture(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
     return np.column_stack([turn, first])
 
 
-def _cut_out(picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int) -> ByteArray:
+def _cut_out(image: ByteArray, to_image: NDArray[np.float64], crop_px: int) -> ByteArray:
     """A region's crop, averaged where it shrinks: aliasing would make the points jitter."""
-    times = int(np.hypot(*to_picture[:, 0]) / LEAST_SHRINKING)
+    times = int(np.hypot(*to_image[:, 0]) / LEAST_SHRINKING)
     if times > 1:
-        picture, to_picture = _surroundings(picture, to_picture, crop_px, times)
-    factor = max(1, round(float(np.hypot(*to_picture[:, 0]))))
-    turn = to_picture[:, :2] / factor
-    first = to_picture[:, 2] - turn @ np.full(2, (factor - 1) / 2)
+        image, to_image = _surroundings(image, to_image, crop_px, times)
+    factor = max(1, round(float(np.hypot(*to_image[:, 0]))))
+    turn = to_image[:, :2] / factor
+    first = to_image[:, 2] - turn @ np.full(2, (factor - 1) / 2)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(picture, np.column_stack([turn, first]), (crop_px * factor,) * 2, flags=flags)
+    crop = cv2.warpAffine(image, np.column_stack([turn, first]), (crop_px * factor,) * 2, flags=flags)
     if factor > 1:
         crop = cv2.resize(crop, (crop_px, crop_px), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
 
 
 def _surroundings(
-    picture: ByteArray, to_picture: NDArray[np.float64], crop_px: int, times: int
+    image: ByteArray, to_image: NDArray[np.float64], crop_px: int, times: int
 ) -> tuple[ByteArray, NDArray[np.float64]]:
     """What lies around a crop, a whole number of times smaller, and the crop's map to it."""
-    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_picture[:, :2].T + to_picture[:, 2]
-    size = np.array(picture.shape[1::-1])
+    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_image[:, :2].T + to_image[:, 2]
+    size = np.array(image.shape[1::-1])
     low = np.clip(np.floor(corners.min(axis=0)) - times, 0, size - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + times, low + 1, size).astype(int)
-    part = picture[low[1] : high[1], low[0] : high[0]]
+    part = image[low[1] : high[1], low[0] : high[0]]
     whole = np.maximum((high - low) // times, 1) * times
-    # Rows and columns that are left over are repeated, for the smaller picture to have whole pixels.
+    # Rows and columns that are left over are repeated, for the smaller image to have whole pixels.
     left_over = np.maximum(whole - (high - low), 0)
     if left_over.any():
         part = np.pad(part, ((0, left_over[1]), (0, left_over[0]), (0, 0)), mode="edge")
     part = part[: whole[1], : whole[0]]
     small = cv2.resize(part, tuple(int(side) for side in whole // times), interpolation=cv2.INTER_AREA)
-    to_small = np.column_stack([to_picture[:, :2], to_picture[:, 2] - low + 0.5]) / times
+    to_small = np.column_stack([to_image[:, :2], to_image[:, 2] - low + 0.5]) / times
     to_small[:, 2] -= 0.5
     return np.asarray(small, np.uint8), to_small

@@ -1,4 +1,4 @@
-"""Reading pictures that people bring: turned as their camera says, and checked before anything is unpacked."""
+"""Reading images that people bring: turned as their camera says, and checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
-# A picture of this size unpacks into 384 MB. Cameras stay below it; a small file that claims more is a trap or a map.
+# An image of this size unpacks into 384 MB. Cameras stay below it; a small file that claims more is a trap or a map.
 MAX_PIXELS = 128_000_000
 MIN_SIDE_PX = 64
 MAX_FILE_BYTES = 256 << 20
@@ -25,35 +25,35 @@ FORMATS = "PNG, JPEG, WebP, BMP, TIFF or AVIF"
 
 
 class Header(NamedTuple):
-    """What a picture's first bytes say; ``width`` and ``height`` before it is turned as its EXIF data says."""
+    """What an image's first bytes say; ``width`` and ``height`` before it is turned as its EXIF data says."""
 
     width: int
     height: int
     is_transparent: bool
 
 
-def looks_like_picture(head: bytes) -> bool:
-    """Whether a file that begins with these (at least 16) bytes is a picture, not a video."""
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file that begins with these (at least 16) bytes is an image, not a video."""
     is_raster = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*"))
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return is_raster or is_webp or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"heic", b"heix", b"mif1"))
 
 
-def read_picture(path: Path) -> ByteArray:
-    """A picture as uint8 BGR (h, w, 3), both sides even, upright, transparent parts white.
+def read_image(path: Path) -> ByteArray:
+    """An image as uint8 BGR (h, w, 3), both sides even, upright, transparent parts white.
 
     It is scaled down to fit into MAX_WIDTH_PX × MAX_HEIGHT_PX. Raises AvatarError when it cannot be read or decoded, or
     would unpack into more than MAX_PIXELS, or a side has less than MIN_SIDE_PX.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise AvatarError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MB", hint="give a smaller picture")
+            raise AvatarError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MB", hint="give a smaller image")
         data = path.read_bytes()
     except OSError as error:
         raise AvatarError(f"cannot read {path}: {error.strerror}") from error
     header = read_header(data)
     if header is None:  # nothing is unpacked whose size is not known beforehand
-        raise AvatarError(f"{path} is not a picture that can be read", hint=f"it must be {FORMATS}, and whole")
+        raise AvatarError(f"{path} is not an image that can be read", hint=f"it must be {FORMATS}, and whole")
     if min(header.width, header.height) < MIN_SIDE_PX:
         raise AvatarError(
             f"{path} has only {header.width} × {header.height} pixels",
@@ -62,44 +62,44 @@ def read_picture(path: Path) -> ByteArray:
     if header.width * header.height > MAX_PIXELS:
         raise AvatarError(
             f"{path} has {header.width} × {header.height} pixels, more than {MAX_PIXELS // 1_000_000} million",
-            hint="give a smaller picture; nothing above 4096 × 2160 is of use",
+            hint="give a smaller image; nothing above 4096 × 2160 is of use",
         )
-    picture = _decode(data, header)
-    if picture is None:
-        raise AvatarError(f"{path} cannot be decoded as a picture", hint=f"it must be {FORMATS}, and whole")
-    return shrink_picture(picture, MAX_HEIGHT_PX)
+    image = _decode(data, header)
+    if image is None:
+        raise AvatarError(f"{path} cannot be decoded as an image", hint=f"it must be {FORMATS}, and whole")
+    return shrink_image(image, MAX_HEIGHT_PX)
 
 
-def shrink_picture(picture: ByteArray, height_px: int) -> ByteArray:
-    """A BGR picture that is no higher than ``height_px`` and no wider than MAX_WIDTH_PX, both sides even.
+def shrink_image(image: ByteArray, height_px: int) -> ByteArray:
+    """A BGR image that is no higher than ``height_px`` and no wider than MAX_WIDTH_PX, both sides even.
 
     It is scaled down when it is larger, never up; an odd last row or column is cut off.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     factor = min(1.0, height_px / height, MAX_WIDTH_PX / width)
     if factor < 1:
         size = (max(2, 2 * round(width * factor / 2)), max(2, 2 * round(height * factor / 2)))
-        return as_bytes(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    return np.ascontiguousarray(picture[: height - height % 2, : width - width % 2])
+        return as_bytes(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    return np.ascontiguousarray(image[: height - height % 2, : width - width % 2])
 
 
-def encode_png(picture: ByteArray) -> bytes:
-    """A BGR picture as a PNG file's bytes."""
-    is_done, data = cv2.imencode(".png", picture)
+def encode_png(image: ByteArray) -> bytes:
+    """A BGR image as a PNG file's bytes."""
+    is_done, data = cv2.imencode(".png", image)
     if not is_done:
-        raise AvatarError(f"a picture of {picture.shape[1]} × {picture.shape[0]} pixels cannot be stored")
+        raise AvatarError(f"an image of {image.shape[1]} × {image.shape[0]} pixels cannot be stored")
     return data.tobytes()
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by name, numbers by value: ``2.png`` before ``10.png``. Raises AvatarError for none."""
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder by name, numbers by value: ``2.png`` before ``10.png``. Raises AvatarError for none."""
     try:
         files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-        found = [path for path in files if looks_like_picture(_head(path))]
+        found = [path for path in files if looks_like_image(_head(path))]
     except OSError as error:
         raise AvatarError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     if not found:
-        raise AvatarError(f"there is no picture in the folder {folder}", hint=f"a picture is {FORMATS}")
+        raise AvatarError(f"there is no image in the folder {folder}", hint=f"an image is {FORMATS}")
     return sorted(found, key=_natural_order)
 
 
@@ -116,27 +116,27 @@ def _decode(data: bytes, header: Header) -> ByteArray | None:
     buffer = np.frombuffer(data, dtype=np.uint8)
     flags = cv2.IMREAD_UNCHANGED if header.is_transparent else cv2.IMREAD_COLOR
     try:
-        picture = cv2.imdecode(buffer, flags)
+        image = cv2.imdecode(buffer, flags)
     except cv2.error:
         return None
-    if picture is None:
+    if image is None:
         return None
-    if picture.dtype == np.uint16:
-        picture = as_bytes(np.asarray(picture, dtype=np.uint16) >> 8)
-    if picture.dtype != np.uint8:
+    if image.dtype == np.uint16:
+        image = as_bytes(np.asarray(image, dtype=np.uint16) >> 8)
+    if image.dtype != np.uint8:
         return None
-    if picture.ndim == 3 and picture.shape[2] == 4:
-        return _on_white(as_bytes(picture))
-    return as_bytes(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture)
+    if image.ndim == 3 and image.shape[2] == 4:
+        return _on_white(as_bytes(image))
+    return as_bytes(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image)
 
 
-def _on_white(picture: ByteArray) -> ByteArray:
-    colours, cover = picture[:, :, :3], picture[:, :, 3:]
+def _on_white(image: ByteArray) -> ByteArray:
+    colours, cover = image[:, :, :3], image[:, :, 3:]
     return as_bytes((colours.astype(np.uint16) * cover + 255 * (255 - cover.astype(np.uint16)) + 127) // 255)
 
 
 def read_header(data: bytes) -> Header | None:
-    """Size and transparency of a picture without unpacking it; None for what is none of FORMATS, or broken.
+    """Size and transparency of an image without unpacking it; None for what is none of FORMATS, or broken.
 
     Sources: PNG 1.2 §11.2.2, ITU-T T.81 annex B, RFC 9649 (WebP), BITMAPINFOHEADER, TIFF 6.0 §2, ISO/IEC 23008-12
     (AVIF's image spatial extents).
@@ -178,7 +178,7 @@ def _tiff_header(data: bytes) -> Header:
 
 
 def _avif_header(data: bytes) -> Header | None:
-    """The largest of the pictures inside, the others being parts and thumbnails of it."""
+    """The largest of the images inside, the others being parts and thumbnails of it."""
     places = [found.end() + 4 for found in re.finditer(b"ispe", data[:65536])]
     sizes: list[tuple[int, int]] = [struct.unpack_from(">II", data, at) for at in places]
     if not sizes:
@@ -210,7 +210,7 @@ def _jpeg_header(data: bytes) -> Header | None:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and position (of the marker's length field, less 2) of every segment in front of the picture's data."""
+    """Marker and position (of the marker's length field, less 2) of every segment in front of the image's data."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

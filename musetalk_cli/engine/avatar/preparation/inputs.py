@@ -1,4 +1,4 @@
-"""What an avatar is made from: one picture, a video, or a folder of pictures, all read as frames one by one."""
+"""What an avatar is made from: one image, a video, or a folder of images, all read as frames one by one."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from musetalk_cli.engine.avatar.frames import resize_picture
+from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.preparation.images import (
-    list_pictures,
-    looks_like_picture,
-    read_picture,
-    shrink_picture,
+    list_images,
+    looks_like_image,
+    read_image,
+    shrink_image,
 )
 from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
 HASH_BYTES = 1 << 20
-# Where the shapes of two pictures differ by more than this, they were not taken for one clip.
+# Where the shapes of two images differ by more than this, they were not taken for one clip.
 MAX_SHAPE_DIFFERENCE = 0.02
 
 
@@ -40,57 +40,57 @@ class FrameSource(Protocol):
         """Release everything; an iteration under way ends."""
 
 
-class PictureFolder:
-    """A folder's pictures by name, each a frame; pictures of another size than the first are resized to it."""
+class ImageFolder:
+    """A folder's images by name, each a frame; images of another size than the first are resized to it."""
 
     complaint = ""
 
     def __init__(self, folder: Path, cut: Cut) -> None:
         rate = cut.frame_rate
-        paths = list_pictures(folder)[round(cut.start_s * rate) :]
+        paths = list_images(folder)[round(cut.start_s * rate) :]
         self._paths = paths if cut.max_seconds is None else paths[: max(1, round(cut.max_seconds * rate))]
         if not self._paths:
-            raise AvatarError(f"{folder} has no picture after {cut.start_s:g} s", hint="give a smaller --start")
+            raise AvatarError(f"{folder} has no image after {cut.start_s:g} s", hint="give a smaller --start")
         self._height_px = cut.height_px
         self.num_frames: int | None = len(self._paths)
 
     def __iter__(self) -> Iterator[ByteArray]:
         size = None
         for path in self._paths:
-            picture = read_still(path, self._height_px)
-            height, width = picture.shape[:2]
+            image = read_still(path, self._height_px)
+            height, width = image.shape[:2]
             size = size or (width, height)
             if abs(width * size[1] / (height * size[0]) - 1) > MAX_SHAPE_DIFFERENCE:
                 raise AvatarError(
-                    f"{path} is {width} × {height} pixels, but the pictures before it are {size[0]} × {size[1]}",
-                    hint="the pictures of a folder are the frames of one clip, all of one shape",
+                    f"{path} is {width} × {height} pixels, but the images before it are {size[0]} × {size[1]}",
+                    hint="the images of a folder are the frames of one clip, all of one shape",
                 )
-            yield planes_to_i420(bgr_to_planes(resize_picture(picture, *size)))
+            yield planes_to_i420(bgr_to_planes(resize_image(image, *size)))
 
     def close(self) -> None:
         """Nothing to release."""
 
 
 def read_still(source: Path, height_px: int | None) -> ByteArray:
-    """A picture, or a folder's only one, as BGR, no higher than ``height_px``. Raises AvatarError."""
-    picture = read_picture(list_pictures(source)[0] if source.is_dir() else source)
-    return picture if height_px is None else shrink_picture(picture, height_px)
+    """An image, or a folder's only one, as BGR, no higher than ``height_px``. Raises AvatarError."""
+    image = read_image(list_images(source)[0] if source.is_dir() else source)
+    return image if height_px is None else shrink_image(image, height_px)
 
 
 def is_still(source: Path) -> bool:
-    """Whether ``source`` is one picture. Raises AvatarError when it cannot be read."""
+    """Whether ``source`` is one image. Raises AvatarError when it cannot be read."""
     if source.is_dir():
-        return len(list_pictures(source)) == 1
+        return len(list_images(source)) == 1
     try:
         with source.open("rb") as file:
-            return looks_like_picture(file.read(32))
+            return looks_like_image(file.read(32))
     except OSError as error:
         raise AvatarError(f"cannot read {source}: {error.strerror}") from error
 
 
 def open_frames(source: Path, ffmpeg: str, cut: Cut) -> FrameSource:
-    """The frames of a video or of a folder of pictures. Raises AvatarError."""
-    return PictureFolder(source, cut) if source.is_dir() else VideoFile(source, ffmpeg, cut)
+    """The frames of a video or of a folder of images. Raises AvatarError."""
+    return ImageFolder(source, cut) if source.is_dir() else VideoFile(source, ffmpeg, cut)
 
 
 def check_source(source: Path) -> None:
@@ -111,8 +111,8 @@ def check_source(source: Path) -> None:
 
 
 def hash_source(source: Path, report: Callable[[int, int], None]) -> str:
-    """SHA-256 of a file, or of a folder's pictures with their names; ``report`` gets bytes read and bytes in all."""
-    paths = list_pictures(source) if source.is_dir() else [source]
+    """SHA-256 of a file, or of a folder's images with their names; ``report`` gets bytes read and bytes in all."""
+    paths = list_images(source) if source.is_dir() else [source]
     digest, done, total = hashlib.sha256(), 0, sum(path.stat().st_size for path in paths)
     for path in paths:
         if source.is_dir():

@@ -26,7 +26,7 @@ LEVEL_PAIRS = ((33, 263), (234, 454), (127, 356), (61, 291))
 EYES_TO_MOUTH = (0.45, 1.8)
 
 
-class Trouble(str, Enum):
+class RejectReason(str, Enum):
     """Why a frame's face cannot be used; the value completes "… in frame 12"."""
 
     NONE = ""
@@ -37,15 +37,15 @@ class Trouble(str, Enum):
     IMPLAUSIBLE = "unsure face"
 
 
-def trouble_of(points: FloatArray, presence: float, width: int, height: int) -> Trouble:
-    """Judge a mesh ``points`` (468, 3) in a picture of ``width`` × ``height`` pixels."""
+def reject_reason_of(points: FloatArray, presence: float, width: int, height: int) -> RejectReason:
+    """Judge a mesh ``points`` (468, 3) in an image of ``width`` × ``height`` pixels."""
     if presence < LEAST_PRESENCE or not _is_face_like(points):
-        return Trouble.IMPLAUSIBLE
+        return RejectReason.IMPLAUSIBLE
     if abs(yaw_deg(points)) > LARGEST_YAW_DEG:
-        return Trouble.PROFILE
+        return RejectReason.PROFILE
     if eyes_px(points) < LEAST_EYES_PX:
-        return Trouble.TOO_SMALL
-    return Trouble.CUT_OFF if _is_cut_off(points, width, height) else Trouble.NONE
+        return RejectReason.TOO_SMALL
+    return RejectReason.CUT_OFF if _is_cut_off(points, width, height) else RejectReason.NONE
 
 
 def eyes_px(points: NDArray[np.floating]) -> float:
@@ -55,7 +55,7 @@ def eyes_px(points: NDArray[np.floating]) -> float:
 
 
 def yaw_deg(points: NDArray[np.floating]) -> float:
-    """How far a mesh (468, 3) is turned, positive when it looks towards the picture's right.
+    """How far a mesh (468, 3) is turned, positive when it looks towards the image's right.
 
     Taken from the net's own depth, so it is an estimate, and too small for large angles.
     """

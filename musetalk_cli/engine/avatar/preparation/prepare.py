@@ -1,4 +1,4 @@
-"""From a picture or a video of a face to an avatar: the frames pass once, and are never all in memory."""
+"""From an image or a video of a face to an avatar: the frames pass once, and are never all in memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy as np
 from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
+    IMAGE_FILE,
     LISTING_FILE,
     PARTS_FILE,
-    PICTURE_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
@@ -29,7 +29,7 @@ from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.images import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.preparation.inputs import FrameSource, is_still, open_frames, read_still
-from musetalk_cli.engine.avatar.preparation.plausibility import Trouble
+from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.preparation.video import Cut
@@ -87,7 +87,7 @@ class Prepared:
     """
 
     record: AvatarRecord
-    gaps: tuple[tuple[int, int, Trouble], ...]
+    gaps: tuple[tuple[int, int, RejectReason], ...]
     num_faces: int
     complaint: str
 
@@ -103,7 +103,7 @@ def prepare_avatar(
     is_replacing: bool,
     report: Report,
 ) -> Prepared:
-    """Make the avatar folder ``target`` from a picture, a video or a folder of pictures.
+    """Make the avatar folder ``target`` from an image, a video or a folder of images.
 
     ``open_finder``, which may fetch its nets, is called once there is something to look at. Nothing is left behind when
     it fails or is interrupted. Raises AvatarError when the input cannot be decoded, fewer than half of its frames have
@@ -155,12 +155,12 @@ def _take_still(
     return _write_still(read_still(source, settings.height_px), folder, settings, get_finder())
 
 
-def _write_still(picture: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
-    height, width = picture.shape[:2]
+def _write_still(image: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
+    height, width = image.shape[:2]
     _check_size(width, height)
-    track = track_face([picture], finder, face=settings.face)
-    folder.joinpath(PICTURE_FILE).write_bytes(encode_png(picture))
-    return _Clip((width, height), None, track, {}, picture)
+    track = track_face([image], finder, face=settings.face)
+    folder.joinpath(IMAGE_FILE).write_bytes(encode_png(image))
+    return _Clip((width, height), None, track, {}, image)
 
 
 def _take_video(
@@ -174,13 +174,13 @@ def _take_video(
 ) -> _Clip:
     """Decode, follow the face and store, each frame once; of a video that is one frame long, a still.
 
-    ``get_finder`` is called when ffmpeg has found a picture in ``source``, though it may be one that cannot be decoded.
+    ``get_finder`` is called when ffmpeg has found an image in ``source``, though it may be one that cannot be decoded.
     """
     path = folder / FRAMES_FILE
     with closing(open_frames(source, ffmpeg, cut)) as frames:
         tap = _Tap(frames, report)
         with FrameWriter(path) as writer:
-            track = track_face(tap.pictures(writer), get_finder(), face=settings.face)
+            track = track_face(tap.images(writer), get_finder(), face=settings.face)
         complaint = frames.complaint
     if tap.last is None or tap.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=complaint)
@@ -201,15 +201,15 @@ class _Tap:
         self.first: ByteArray | None = None
         self.last: ByteArray | None = None
 
-    def pictures(self, writer: FrameWriter) -> Iterator[ByteArray]:
+    def images(self, writer: FrameWriter) -> Iterator[ByteArray]:
         """Yield each frame as BGR, after it was given to the writer."""
-        for picture in self._frames:
+        for image in self._frames:
             if self.last is None:
-                _check_size(picture.shape[1], picture.shape[0] * 2 // 3)
-            writer.write(picture)
-            self.last = picture
+                _check_size(image.shape[1], image.shape[0] * 2 // 3)
+            writer.write(image)
+            self.last = image
             # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
-            seen = as_bytes(cv2.cvtColor(picture, cv2.COLOR_YUV2BGR_I420))
+            seen = as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
             self.first = seen if self.first is None else self.first
             yield seen
             self.num_frames += 1
@@ -236,7 +236,7 @@ def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_stil
     count, found = len(track.is_found), int(track.is_found.sum())
     if found and track.found_share >= LEAST_FOUND_SHARE:
         return
-    reasons = Counter(trouble for trouble in track.trouble if trouble is not Trouble.NONE)
+    reasons = Counter(reject_reason for reject_reason in track.reject_reason if reject_reason is not RejectReason.NONE)
     reason = reasons.most_common(1)[0][0]
     hint = _HINTS.get(reason, "")
     if is_still:
@@ -246,9 +246,9 @@ def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_stil
 
 
 _HINTS = {
-    Trouble.NO_FACE: "it must show a face from the front, lit and sharp",
-    Trouble.CUT_OFF: "the whole face must be in the picture, chin and forehead included",
-    Trouble.PROFILE: "the face must look at the camera, not aside",
-    Trouble.TOO_SMALL: "crop the picture so that the face is larger",
-    Trouble.IMPLAUSIBLE: "it must show a face from the front, lit and sharp",
+    RejectReason.NO_FACE: "it must show a face from the front, lit and sharp",
+    RejectReason.CUT_OFF: "the whole face must be in the image, chin and forehead included",
+    RejectReason.PROFILE: "the face must look at the camera, not aside",
+    RejectReason.TOO_SMALL: "crop the image so that the face is larger",
+    RejectReason.IMPLAUSIBLE: "it must show a face from the front, lit and sharp",
 }

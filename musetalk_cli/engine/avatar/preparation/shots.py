@@ -29,8 +29,8 @@ class CutWatch:
         self._last: FloatArray | None = None
         self._changes: deque[float] = deque(maxlen=NUM_USUAL)
 
-    def is_cut(self, picture: ByteArray) -> bool:
-        small = cv2.resize(picture, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    def is_cut(self, image: ByteArray) -> bool:
+        small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
         thumbnail = small.astype(np.float32)
         # A flash or a fade changes all pixels alike.
         thumbnail -= thumbnail.mean()

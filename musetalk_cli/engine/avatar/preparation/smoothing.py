@@ -40,7 +40,8 @@ def smooth_track(track: FaceTrack, frame_rate: Fraction) -> FaceTrack:
     """The same track with finite points in every frame, smoothed without lag within each shot.
 
     Frames that had no usable face get theirs from their neighbours in the same shot; a shot without any takes the
-    nearest found frame's. ``is_found`` and ``trouble`` stay as they were. Raises AvatarError when no frame has a face.
+    nearest found frame's. ``is_found`` and ``reject_reason`` stay as they were. Raises AvatarError when no frame has a
+    face.
     """
     points = _fill(track)
     shots = _shots(track)
@@ -50,7 +51,7 @@ def smooth_track(track: FaceTrack, frame_rate: Fraction) -> FaceTrack:
         group = np.arange(first, min(first + POINTS_AT_ONCE, NUM_MESH_POINTS))
         limits = noise_px * np.where(np.isin(group, MOBILE), MOBILE_TOLERANCE, TOLERANCE)
         for shot in shots:
-            points[shot, group] = _calm(points[shot, group].astype(np.float64), halves, limits)
+            points[shot, group] = _adaptive_smooth(points[shot, group].astype(np.float64), halves, limits)
     return replace(track, points=points)
 
 
@@ -94,7 +95,7 @@ def _noise_px(points: FloatArray, shots: list[slice]) -> float:
     return float(np.quantile(thirds, CALM_SHARE)) / CALM_DEVIATIONS / THIRD_DIFFERENCE_GAIN
 
 
-def _calm(paths: Doubles, halves: list[int], limits_px: Doubles) -> Doubles:
+def _adaptive_smooth(paths: Doubles, halves: list[int], limits_px: Doubles) -> Doubles:
     """Smooth ``paths`` (n, points, 2) of one shot; ``limits_px`` (points,) is how far a window may move a point."""
     if len(paths) < 3 or not limits_px.all():
         return paths

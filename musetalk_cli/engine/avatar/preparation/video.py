@@ -23,7 +23,7 @@ MAX_FRAMES_AHEAD = 3
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
 HD_HEIGHT_PX = 720
 
-_WANTED = "an avatar is made from a picture or a video of a face"
+_WANTED = "an avatar is made from an image or a video of a face"
 _FRAME = b"FRAME\n"
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _SIZE = re.compile(r", (\d+)x(\d+)")
@@ -45,7 +45,7 @@ class VideoFile:
     """A video's frames as planar I420, uint8 (height · 3/2, width), BT.709, limited range; iterate once, then close.
 
     ``width`` and ``height`` are of the frames, even; ``num_frames`` is how many are expected, None where the file
-    does not say its length. Raises AvatarError when there is no picture in it; one that breaks off ends early, and
+    does not say its length. Raises AvatarError when there is no image in it; one that breaks off ends early, and
     then ``complaint`` says why.
     """
 
@@ -77,10 +77,10 @@ class VideoFile:
         while True:
             while len(waiting) < MAX_FRAMES_AHEAD:
                 waiting.append(self._executor.submit(self._read_frame))
-            picture = waiting.popleft().result()
-            if picture is None:
+            image = waiting.popleft().result()
+            if image is None:
                 break
-            yield picture
+            yield image
         self.complaint = self._last_error()
 
     def close(self) -> None:
@@ -103,9 +103,9 @@ class VideoFile:
 
     def _read_frame(self) -> ByteArray | None:
         header = bytearray(len(_FRAME))
-        picture = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
-        if self._fill(memoryview(header)) and header == _FRAME and self._fill(memoryview(picture.data).cast("B")):
-            return picture
+        image = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
+        if self._fill(memoryview(header)) and header == _FRAME and self._fill(memoryview(image.data).cast("B")):
+            return image
         self._process.wait()
         return None
 
@@ -131,7 +131,7 @@ class VideoFile:
 
 
 def probe(path: Path, ffmpeg: str) -> list[str]:
-    """What ffmpeg says of a video file, in lines. Raises AvatarError when it is none, or its pictures are too large."""
+    """What ffmpeg says of a video file, in lines. Raises AvatarError when it is none, or its images are too large."""
     argv = [ffmpeg, *_QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     log = done.stderr.decode("utf-8", "replace").splitlines()
@@ -141,11 +141,11 @@ def probe(path: Path, ffmpeg: str) -> list[str]:
     if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
         reason = _find_error(log).removeprefix(f"file:{path}: ")
         why = f": {reason}" if reason else ""
-        raise AvatarError(f"{path} is neither a picture nor a video that ffmpeg reads{why}", hint=_WANTED)
+        raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=_WANTED)
     videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
     if not videos:
-        raise AvatarError(f"{path} has no pictures in it", hint=_WANTED)
-    if any("Invalid image size" in line or "Picture size" in line for line in log):
+        raise AvatarError(f"{path} has no images in it", hint=_WANTED)
+    if any("Invalid image size" in line or "Image size" in line for line in log):
         raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
     return log
 

@@ -58,7 +58,7 @@ class MuseTalkModel:
 
         ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
         silence too. ``note`` is put beside the model's name. ``masks`` replace those of ``parts``. With ``upstream``,
-        sound is heard and faces are put into frames as by the official script, which needs 30 s of sound behind a
+        audio is heard and faces are put into frames as by the official script, which needs 30 s of audio behind a
         block: for files only. ``others``: the same nets on further devices, which share the batches. ``is_compiled`` as
         ``Drawing`` takes it, ``has_half_rate`` as ``FaceMaker`` does. ``batch_size``: the largest batch to be ready
         for. Raises AvatarError when the parts do not fit the avatar.
@@ -95,20 +95,20 @@ class MuseTalkModel:
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         placed = self._maker.make(batch.features, batch.avatar_frames)
         faces = tuple(Face(face.region, face.planes, face.mask) for face in placed)
-        return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+        return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
-        return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+        return FaceBatch((), batch.images, batch.frames, batch.audio)
 
-    def sibling(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
+    def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
         """A model of its own on the same nets and latents, for frames of another size or for another stream.
 
-        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in pictures of any size. Masks
+        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in images of any size. Masks
         or classes that the constructor was given are those of the faces still.
         """
         other = copy.copy(self)
-        other._hearing = self._hearing.sibling()
-        other._maker = self._maker.sibling(self._placing(avatar, parts, height_px))
+        other._hearing = self._hearing.clone_for()
+        other._maker = self._maker.clone_for(self._placing(avatar, parts, height_px))
         return other
 
     def warm_up(self) -> bool:

@@ -47,15 +47,15 @@ class WarpModel:
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
-        return FaceBatch(faces, batch.pictures, batch.frames, batch.sound)
+        return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         if isinstance(self._face, StillFace):
             return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
         # In a video, a closed mouth takes as long as any other.
-        return FaceBatch((), batch.pictures, batch.frames, batch.sound)
+        return FaceBatch((), batch.images, batch.frames, batch.audio)
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
         if isinstance(self._face, StillFace):
             return self._face.render(batch.features[row], float(batch.frames[row] / self._frame_rate))
-        return self._face.render(batch.features[row], batch.avatar_frames[row], batch.pictures[row])
+        return self._face.render(batch.features[row], batch.avatar_frames[row], batch.images[row])

@@ -45,18 +45,17 @@ class MovingFace:
         open_first = np.argsort(-self._track.gaps, kind="stable")[: _LIGHT_SAMPLES * _LIGHT_STEP : _LIGHT_STEP]
         samples = sorted({int(index) for index in (*evenly, *open_first)})
         whole = Region(0, 0, *self._size)
-        pictures = avatar.frames.read(samples)
+        images = avatar.frames.read(samples)
         seen = [
-            (cut_planes(picture, whole), avatar.landmarks[index])
-            for index, picture in zip(samples, pictures, strict=True)
+            (cut_planes(image, whole), avatar.landmarks[index]) for index, image in zip(samples, images, strict=True)
         ]
         return FaceLight.of(seen)
 
-    def render(self, mouth: NDArray[np.float32], index: int, picture: ByteArray) -> Face:
-        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``, whose I420 ``picture`` is
+    def render(self, mouth: NDArray[np.float32], index: int, image: ByteArray) -> Face:
+        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``, whose I420 ``image`` is
         only read. Values outside their ranges are clipped; not finite ones count as zero."""
         region, grid, warp = self._prepare(index)
-        source = Source.of(cut_planes(picture, region))
+        source = Source.of(cut_planes(image, region))
         return Face(region, warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED))
 
     def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:

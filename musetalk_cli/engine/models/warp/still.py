@@ -1,4 +1,4 @@
-"""A picture that talks: its mouth in motion, its lids blinking, its head swaying."""
+"""An image that talks: its mouth in motion, its lids blinking, its head swaying."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class StillFace:
         shown = avatar.resized(height_px)
         size, face = (shown.width, shown.height), shown.landmarks[0]
         planes = cut_planes(shown.frames.read([0])[0], Region(0, 0, *size))
-        picture, lids = avatar.frames.picture(), avatar.lids
+        image, lids = avatar.frames.image(), avatar.lids
         self._seed = seed
         if life and lids is None:
-            lids = make_lids(picture, avatar.landmarks[0])
-        self._eyes = EyeStates(Source.of(planes), picture, size, lids if life else None)
+            lids = make_lids(image, avatar.landmarks[0])
+        self._eyes = EyeStates(Source.of(planes), image, size, lids if life else None)
         pose = MouthPose.of_still(face)
         sway = Sway(face, size) if life else None
         mouth_px = reach_px(pose.axes)

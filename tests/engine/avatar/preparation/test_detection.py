@@ -35,14 +35,14 @@ def test_anchors_are_the_cells_centres_finer_grid_first() -> None:
     assert anchors()[-1] == pytest.approx((7.5 / 8, 7.5 / 8))
 
 
-def test_a_face_is_decoded_to_pixels_of_the_picture() -> None:
+def test_a_face_is_decoded_to_pixels_of_the_image() -> None:
     scores, offsets = np.full(896, -9, np.float32), np.zeros((896, 16), np.float32)
     row = 2 * (3 * 16 + 5)  # the first anchor of column 5, row 3
     scores[row] = np.log(0.8 / 0.2)
     offsets[row, :4] = 4, -4, 32, 16
     offsets[row, 4:6] = -12, 2
     (box,) = decode(scores, offsets, Tile(100, 200, 256), 0.5)
-    centre = np.array([5.5 * 8 + 4, 3.5 * 8 - 4])  # in pixels of the input, two of which are four of the picture's
+    centre = np.array([5.5 * 8 + 4, 3.5 * 8 - 4])  # in pixels of the input, two of which are four of the image's
     assert box.score == pytest.approx(0.8)
     assert box.box == pytest.approx((*(centre - (16, 8)) * 2 + (100 - 0.5, 200 - 0.5), 64, 32))
     assert box.key_points[0] == pytest.approx(np.array([5.5 * 8 - 12, 3.5 * 8 + 2]) * 2 + (99.5, 199.5))
@@ -85,12 +85,12 @@ def test_every_face_is_whole_in_a_tile_in_which_the_net_can_see_it(width: int, h
             assert any(size / tile.side > NET_REACH * 0.97 for tile in seen)
 
 
-def test_the_whole_picture_comes_first_and_small_pictures_have_no_tiles_below_the_nets_size() -> None:
+def test_the_whole_image_comes_first_and_small_images_have_no_tiles_below_the_nets_size() -> None:
     assert next(iter(tiles(640, 480))) == [Tile(0, -80, 640)]
     assert [level[0].side for level in tiles(INPUT_PX, 100)] == [INPUT_PX]
 
 
-def test_a_face_at_the_pictures_own_edge_is_not_cut_by_its_tile() -> None:
+def test_a_face_at_the_images_own_edge_is_not_cut_by_its_tile() -> None:
     tile = Tile(0, 100, 200)
     assert not is_cut_by_tile(face_box(-20, 150, 80), tile, 1000, 1000)
     assert is_cut_by_tile(face_box(150, 150, 80), tile, 1000, 1000)

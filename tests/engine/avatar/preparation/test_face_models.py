@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from musetalk_cli.engine.avatar.preparation import face_models
 from musetalk_cli.engine.avatar.preparation.face_models import VARIABLE, PinnedFile, find_face_models
-from musetalk_cli.engine.avatar.preparation.prepare import face_models
 from musetalk_cli.errors import AvatarError
 
 DETECTOR, MESH = b"a detector", b"a mesh net"

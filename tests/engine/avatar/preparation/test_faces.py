@@ -1,4 +1,4 @@
-"""The two nets on pictures made of the drawn portraits, moved, turned and scaled; and what needs no net at all."""
+"""The two nets on images made of the drawn portraits, moved, turned and scaled; and what needs no net at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.engine.avatar.preparation.faces import (
     FaceFinder,
     FaceRegion,
-    _crop_to_picture,
+    _crop_to_image,
     _cut_out,
     region_of_box,
 )
-from musetalk_cli.engine.avatar.preparation.plausibility import Trouble, eyes_px, trouble_of
+from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason, eyes_px, reject_reason_of
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.types.colour import ByteArray
@@ -34,7 +34,7 @@ FACE_BOX = 390  # how wide the detector draws the portraits' faces, in their 102
 
 @cache
 def portrait(name: str = "nora") -> ByteArray:
-    return load_portrait(describe_portrait(name)).picture
+    return load_portrait(describe_portrait(name)).image
 
 
 @cache
@@ -94,7 +94,7 @@ def test_a_portraits_points_are_where_they_were_drawn(finder: FaceFinder, name: 
     assert error(mesh.points, drawn, LIPS) < 0.03
     assert error(mesh.points, drawn, LIDS) < 0.04
     assert error(mesh.points, drawn, OVAL) < 0.09
-    assert trouble_of(mesh.points, mesh.presence, 1024, 1024) is Trouble.NONE
+    assert reject_reason_of(mesh.points, mesh.presence, 1024, 1024) is RejectReason.NONE
 
 
 @pytest.mark.parametrize("turn_deg", [20, -45, 70, 180])
@@ -124,19 +124,19 @@ def test_two_faces_come_largest_first(finder: FaceFinder) -> None:
 
 
 @pytest.mark.parametrize(
-    "picture", [np.zeros((720, 1280, 3), np.uint8), scenery(640, 480), np.zeros((1, 1, 3), np.uint8)]
+    "image", [np.zeros((720, 1280, 3), np.uint8), scenery(640, 480), np.zeros((1, 1, 3), np.uint8)]
 )
-def test_where_there_is_no_face_none_is_found(finder: FaceFinder, picture: ByteArray) -> None:
-    assert finder.find(picture) == []
+def test_where_there_is_no_face_none_is_found(finder: FaceFinder, image: ByteArray) -> None:
+    assert finder.find(image) == []
 
 
 @pytest.mark.parametrize("edge", [slice(0, 640), slice(0, 600)])
 def test_a_face_without_a_chin_is_cut_off(finder: FaceFinder, edge: slice) -> None:
     (mesh,) = finder.find(portrait()[edge].copy())
-    assert trouble_of(mesh.points, mesh.presence, 1024, edge.stop) is Trouble.CUT_OFF
+    assert reject_reason_of(mesh.points, mesh.presence, 1024, edge.stop) is RejectReason.CUT_OFF
 
 
-def test_a_huge_picture_has_the_same_points(finder: FaceFinder, upright: FloatArray) -> None:
+def test_a_huge_image_has_the_same_points(finder: FaceFinder, upright: FloatArray) -> None:
     (huge,) = finder.find(cv2.resize(portrait(), None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR))
     assert error((huge.points - 2) / 5, upright, tuple(range(468))) < 0.01
 
@@ -163,7 +163,7 @@ def test_a_face_is_followed_through_a_film(finder: FaceFinder, upright: FloatArr
             yield frame
 
     track = track_face(frames(), finder)
-    assert track.gaps() == [(12, 15, Trouble.NO_FACE)]
+    assert track.gaps() == [(12, 15, RejectReason.NO_FACE)]
     assert list(np.flatnonzero(track.is_cut)) == [0, 24]
     calm = smooth_track(track, RATE)
     for n in np.flatnonzero(track.is_found):
@@ -188,20 +188,20 @@ def test_another_net_is_an_error(face_models: FaceModels) -> None:
 @pytest.mark.parametrize("side", [70.0, 192.0, 500.0, 1400.0])
 @pytest.mark.parametrize("angle", [0.0, 0.6, np.pi])
 def test_a_crops_pixels_are_where_its_map_says(side: float, angle: float) -> None:
-    """On a picture whose levels are its coordinates, a crop shows the coordinates that it is taken to have.
+    """On an image whose levels are its coordinates, a crop shows the coordinates that it is taken to have.
 
     One channel rises and one falls, since rounding lifts both.
     """
     coordinates = np.stack(np.meshgrid(np.arange(1500), np.arange(1000)), axis=2)
-    to_picture = _crop_to_picture(FaceRegion(760, 480, side, angle), 192)
-    at = np.stack(np.meshgrid(np.arange(192), np.arange(192)), axis=2) @ to_picture[:, :2].T + to_picture[:, 2]
+    to_image = _crop_to_image(FaceRegion(760, 480, side, angle), 192)
+    at = np.stack(np.meshgrid(np.arange(192), np.arange(192)), axis=2) @ to_image[:, :2].T + to_image[:, 2]
     inside = ((at > 20) & (at < (1480, 980))).all(axis=2)
     assert inside.mean() > 0.4
     dither = np.random.default_rng(0).random((1000, 1500, 2))
     for axis in (0, 1):
         rising = coordinates[..., axis] / 6
         ramps = np.floor(np.stack([rising, 250 - rising], axis=2) + dither).astype(np.uint8)
-        crop = _cut_out(np.dstack([ramps, ramps[..., :1]]), to_picture, 192).astype(np.float64)
+        crop = _cut_out(np.dstack([ramps, ramps[..., :1]]), to_image, 192).astype(np.float64)
         shown = 3 * (crop[..., 0] - crop[..., 1] + 250)
         assert np.mean(shown[inside] - at[inside, axis]) == pytest.approx(0, abs=0.1 + 0.05 * side / 192)
 

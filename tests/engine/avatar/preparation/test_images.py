@@ -1,4 +1,4 @@
-"""Pictures that people bring: turned upright, checked before they are unpacked, scaled down."""
+"""Images that people bring: turned upright, checked before they are unpacked, scaled down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.preparation.images import list_pictures, looks_like_picture, read_header, read_picture
+from musetalk_cli.engine.avatar.preparation.images import list_images, looks_like_image, read_header, read_image
 from musetalk_cli.errors import AvatarError
 
 CORNERS = np.zeros((80, 120, 3), dtype=np.uint8)
@@ -46,47 +46,47 @@ def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     header = read_header(path.read_bytes())
     assert header is not None
     assert header[:2] == (120, 80)
-    assert looks_like_picture(path.read_bytes()[:32])
-    read = read_picture(path)
+    assert looks_like_image(path.read_bytes()[:32])
+    read = read_image(path)
     for y, x in ((10, 10), (10, 110), (70, 10), (70, 110)):
         np.testing.assert_allclose(read[y, x], CORNERS[y, x], atol=6)
 
 
 @pytest.mark.parametrize(("orientation", "red"), [(1, (20, 30)), (3, (60, 90)), (6, (30, 60)), (8, (90, 20))])
-def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path, orientation: int, red: tuple[int, int]) -> None:
+def test_a_image_is_turned_as_its_camera_was_held(tmp_path: Path, orientation: int, red: tuple[int, int]) -> None:
     jpeg = cv2.imencode(".jpg", CORNERS)[1].tobytes()
     path = tmp_path / "held.jpg"
     path.write_bytes(with_orientation(jpeg, orientation))
-    picture = read_picture(path)
-    assert picture.shape[:2] == ((80, 120) if orientation < 5 else (120, 80))
-    assert picture[red][2] > 200
+    image = read_image(path)
+    assert image.shape[:2] == ((80, 120) if orientation < 5 else (120, 80))
+    assert image[red][2] > 200
 
 
 def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
-    picture = np.zeros((64, 64, 4), dtype=np.uint8)
-    picture[16:48, 16:48] = (10, 20, 200, 255)
-    cv2.imwrite(str(tmp_path / "cut-out.png"), picture)
-    read = read_picture(tmp_path / "cut-out.png")
+    image = np.zeros((64, 64, 4), dtype=np.uint8)
+    image[16:48, 16:48] = (10, 20, 200, 255)
+    cv2.imwrite(str(tmp_path / "cut-out.png"), image)
+    read = read_image(tmp_path / "cut-out.png")
     assert read[0, 0].tolist() == [255, 255, 255]
     assert read[32, 32].tolist() == [10, 20, 200]
 
 
-def test_sixteen_bit_and_grey_pictures_are_read(tmp_path: Path) -> None:
+def test_sixteen_bit_and_grey_images_are_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((64, 64, 3), 0x8000, dtype=np.uint16))
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64), 99, dtype=np.uint8))
-    assert read_picture(tmp_path / "deep.png").dtype == np.uint8
-    assert read_picture(tmp_path / "grey.png")[5, 5].tolist() == [99, 99, 99]
+    assert read_image(tmp_path / "deep.png").dtype == np.uint8
+    assert read_image(tmp_path / "grey.png")[5, 5].tolist() == [99, 99, 99]
 
 
-def test_a_large_picture_is_scaled_down(tmp_path: Path) -> None:
+def test_a_large_image_is_scaled_down(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "large.jpg"), np.zeros((3000, 5000, 3), dtype=np.uint8))
-    assert read_picture(tmp_path / "large.jpg").shape == (2160, 3600, 3)
+    assert read_image(tmp_path / "large.jpg").shape == (2160, 3600, 3)
 
 
 def test_an_odd_row_is_cut_off_not_resampled(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (101, 77, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "odd.png"), noise)
-    np.testing.assert_array_equal(read_picture(tmp_path / "odd.png"), noise[:100, :76])
+    np.testing.assert_array_equal(read_image(tmp_path / "odd.png"), noise[:100, :76])
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from fixtures.media import peak_memory_bytes\n"
-        "from musetalk_cli.engine.avatar.preparation.images import read_picture\n"
-        "try: read_picture(pathlib.Path(sys.argv[1]))\n"
+        "from musetalk_cli.engine.avatar.preparation.images import read_image\n"
+        "try: read_image(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error: print(error)\n"
         "print(peak_memory_bytes())"
     )
@@ -111,19 +111,19 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     "data",
     [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\x10JFIF", b"RIFF\0\0\0\0WEBPVP8X", b"BM", b"II*\0\xff\xff\xff\xff"],
 )
-def test_a_broken_picture_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_broken_image_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "broken").write_bytes(data)
     with pytest.raises(AvatarError, match="broken"):
-        read_picture(tmp_path / "broken")
+        read_image(tmp_path / "broken")
 
 
 def test_a_folder_is_read_in_the_order_people_mean(tmp_path: Path) -> None:
     for name in ("10.png", "9.png", "1.png", ".hidden.png"):
         cv2.imwrite(str(tmp_path / name), CORNERS)
-    (tmp_path / "notes.txt").write_text("no picture")
-    assert [path.name for path in list_pictures(tmp_path)] == ["1.png", "9.png", "10.png"]
+    (tmp_path / "notes.txt").write_text("no image")
+    assert [path.name for path in list_images(tmp_path)] == ["1.png", "9.png", "10.png"]
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AvatarError, match="no picture in the folder"):
-        list_pictures(tmp_path)
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AvatarError, match="no image in the folder"):
+        list_images(tmp_path)

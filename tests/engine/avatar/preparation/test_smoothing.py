@@ -72,7 +72,7 @@ def test_gaps_close_along_a_straight_line_and_stay_marked() -> None:
     assert full.points[0] == pytest.approx(path[2], abs=0.5 * 6)  # nothing before it: it waits where it is first seen
     assert np.isfinite(full.points).all()
     assert (full.is_found == track.is_found).all()
-    assert full.trouble == track.trouble
+    assert full.reject_reason == track.reject_reason
 
 
 def test_a_cut_stays_sharp() -> None:

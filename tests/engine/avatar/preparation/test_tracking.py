@@ -1,4 +1,4 @@
-"""A face is followed, lost and found again; with a made-up finder, whose pictures are nothing but their number."""
+"""A face is followed, lost and found again; with a made-up finder, whose images are nothing but their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.meshes import placed, turned
 from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh, region_of_points
-from musetalk_cli.engine.avatar.preparation.plausibility import Trouble
+from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.shots import CutWatch, jumps
 from musetalk_cli.engine.avatar.preparation.tracking import TILES_EVERY, FaceTrack, track_face
 from musetalk_cli.errors import AvatarError
@@ -26,45 +26,45 @@ class FakeFinder:
         self.scene, self.small, self.yaw = scene, small, yaw
         self.searches: list[tuple[int, bool]] = []
 
-    def mesh(self, picture: np.ndarray, region: FaceRegion) -> Mesh:
-        for face in self._faces(picture):
+    def mesh(self, image: np.ndarray, region: FaceRegion) -> Mesh:
+        for face in self._faces(image):
             is_inside = np.hypot(face[0] - region.x, face[1] - region.y) < region.side / 3
             if is_inside and 0.4 < 1.5 * face[2] / region.side < 2.5:
-                return self._mesh(picture, face)
+                return self._mesh(image, face)
         return Mesh(placed(region.x, region.y, region.side / 1.5), 0.01)
 
-    def find(self, picture: np.ndarray, *, thoroughly: bool = True) -> list[Mesh]:
-        self.searches.append((number(picture), thoroughly))
-        seen = [face for face in self._faces(picture) if thoroughly or face[2] >= self.small]
-        return [self._mesh(picture, face) for face in sorted(seen, key=lambda face: -face[2])]
+    def find(self, image: np.ndarray, *, thoroughly: bool = True) -> list[Mesh]:
+        self.searches.append((number(image), thoroughly))
+        seen = [face for face in self._faces(image) if thoroughly or face[2] >= self.small]
+        return [self._mesh(image, face) for face in sorted(seen, key=lambda face: -face[2])]
 
-    def _faces(self, picture: np.ndarray) -> list[Face]:
-        return self.scene(number(picture))
+    def _faces(self, image: np.ndarray) -> list[Face]:
+        return self.scene(number(image))
 
-    def _mesh(self, picture: np.ndarray, face: Face) -> Mesh:
-        return Mesh(turned(placed(*face), self.yaw(number(picture))), 1.0)
-
-
-def number(picture: np.ndarray) -> int:
-    return int(picture[0, 0, 0])
+    def _mesh(self, image: np.ndarray, face: Face) -> Mesh:
+        return Mesh(turned(placed(*face), self.yaw(number(image))), 1.0)
 
 
-def pictures(count: int, cuts: tuple[int, ...] = ()) -> Iterator[np.ndarray]:
+def number(image: np.ndarray) -> int:
+    return int(image[0, 0, 0])
+
+
+def images(count: int, cuts: tuple[int, ...] = ()) -> Iterator[np.ndarray]:
     """Frames that carry their number; at a cut the scene behind changes."""
     scenes = np.random.default_rng(3).integers(0, 255, (len(cuts) + 1, *SIZE)) // 96 * 96
     shot = 0
     for index in range(count):
         shot += index in cuts
-        picture = np.repeat(np.repeat(scenes[shot, ::48, ::64], 48, axis=0), 64, axis=1).astype(np.uint8)
-        picture[0, 0, 0] = index
-        yield picture
+        image = np.repeat(np.repeat(scenes[shot, ::48, ::64], 48, axis=0), 64, axis=1).astype(np.uint8)
+        image[0, 0, 0] = index
+        yield image
 
 
 def follow(
     scene: Callable[[int], list[Face]], count: int = 20, face: int | None = None, cuts: tuple[int, ...] = (), **options
 ) -> tuple[FaceTrack, FakeFinder]:
     finder = FakeFinder(scene, **options)
-    return track_face(pictures(count, cuts), finder, face=face), finder
+    return track_face(images(count, cuts), finder, face=face), finder
 
 
 def middles(track: FaceTrack) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_a_moving_face_is_searched_once_and_then_followed() -> None:
 
 def test_a_lost_face_is_counted_and_found_again() -> None:
     track, finder = follow(lambda n: [] if 5 <= n < 12 else [(300, 240, 120)])
-    assert track.gaps() == [(5, 11, Trouble.NO_FACE)]
+    assert track.gaps() == [(5, 11, RejectReason.NO_FACE)]
     assert track.found_share == pytest.approx(13 / 20)
     assert np.isnan(track.points[5:12]).all()
     assert np.isnan(track.presence[5:12]).all()
@@ -97,7 +97,7 @@ def test_tiles_are_searched_now_and_then_while_a_face_is_lost() -> None:
 
 def test_a_small_face_is_found_when_the_tiles_are_searched() -> None:
     track, _ = follow(lambda n: [(300, 240, 40)] if n != 3 else [], small=60)
-    assert track.gaps() == [(3, 7, Trouble.NO_FACE)]
+    assert track.gaps() == [(3, 7, RejectReason.NO_FACE)]
 
 
 def test_the_largest_face_is_followed_and_not_left_for_another() -> None:
@@ -106,7 +106,7 @@ def test_the_largest_face_is_followed_and_not_left_for_another() -> None:
         return [*own, (480, 240, 100 + n)]
 
     track, _ = follow(scene)
-    assert track.gaps() == [(6, 8, Trouble.NO_FACE)]
+    assert track.gaps() == [(6, 8, RejectReason.NO_FACE)]
     assert middles(track)[track.is_found, 0] == pytest.approx(150, abs=0.5)
     assert track.num_faces == 2
 
@@ -121,7 +121,7 @@ def test_a_face_that_comes_back_elsewhere_is_taken_after_a_while() -> None:
 
 def test_a_face_is_chosen_by_number_from_the_first_frame_that_has_as_many() -> None:
     track, _ = follow(lambda n: [(150, 240, 120), *([(450, 240, 90)] if n >= 2 else [])], face=2)
-    assert track.gaps() == [(0, 1, Trouble.NO_FACE)]
+    assert track.gaps() == [(0, 1, RejectReason.NO_FACE)]
     assert middles(track)[2:, 0] == pytest.approx(450, abs=0.5)
 
 
@@ -145,7 +145,7 @@ def test_a_cut_begins_anew_with_the_largest_face() -> None:
 
 def test_a_profile_is_followed_but_not_used() -> None:
     track, finder = follow(lambda n: [(300, 240, 120)], yaw=lambda n: 50.0 if 5 <= n < 9 else 10.0)
-    assert track.gaps() == [(5, 8, Trouble.PROFILE)]
+    assert track.gaps() == [(5, 8, RejectReason.PROFILE)]
     assert finder.searches == [(0, True)]
     assert track.yaw_deg[6] == pytest.approx(50, abs=1)
 
@@ -159,11 +159,11 @@ def test_frames_are_not_kept() -> None:
     alive: list[weakref.ref[np.ndarray]] = []
 
     def stream() -> Iterator[np.ndarray]:
-        for picture in pictures(10):
-            alive.append(weakref.ref(picture))
-            yield picture
+        for image in images(10):
+            alive.append(weakref.ref(image))
+            yield image
             assert sum(ref() is not None for ref in alive) <= 2
-            del picture
+            del image
 
     assert len(track_face(stream(), FakeFinder(lambda n: [(300, 240, 120)])).points) == 10
 
@@ -175,7 +175,7 @@ def test_no_frames_make_an_empty_track() -> None:
 
 
 def test_cuts_are_told_from_flashes_and_motion() -> None:
-    watch, frames = CutWatch(), list(pictures(8, cuts=(4,)))
+    watch, frames = CutWatch(), list(images(8, cuts=(4,)))
     bright = np.clip(frames[2].astype(int) + 60, 0, 255).astype(np.uint8)
     moved = np.roll(frames[2], 3, axis=1)
     seen = [watch.is_cut(frame) for frame in (*frames[:3], bright, moved, *frames[3:])]

@@ -1,4 +1,4 @@
-"""Video in: rates, turned and odd-sized pictures, parts, colours, and what is no video."""
+"""Video in: rates, turned and odd-sized images, parts, colours, and what is no video."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from fixtures.clips import write_clip
 from fixtures.media import describe
-from musetalk_cli.engine.avatar.frames import resize_picture
-from musetalk_cli.engine.avatar.preparation.inputs import PictureFolder, check_source, hash_source, is_still
+from musetalk_cli.engine.avatar.frames import resize_image
+from musetalk_cli.engine.avatar.preparation.inputs import ImageFolder, check_source, hash_source, is_still
 from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile, build_frames_args
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
@@ -23,11 +23,11 @@ CUT = Cut(Fraction(25))
 
 
 def numbered(count: int, width: int = 128, height: int = 96) -> list[ByteArray]:
-    """Grey pictures whose brightness is their number: 40, 44, 48 …, a red patch in the top left corner."""
-    pictures = [np.full((height, width, 3), 40 + 4 * n, dtype=np.uint8) for n in range(count)]
-    for picture in pictures:
-        picture[: height // 4, : width // 4] = (30, 30, 220)
-    return pictures
+    """Grey images whose brightness is their number: 40, 44, 48 …, a red patch in the top left corner."""
+    images = [np.full((height, width, 3), 40 + 4 * n, dtype=np.uint8) for n in range(count)]
+    for image in images:
+        image[: height // 4, : width // 4] = (30, 30, 220)
+    return images
 
 
 def numbers(frames: list[ByteArray]) -> list[int]:
@@ -41,15 +41,15 @@ def read_all(path: Path, ffmpeg: str, cut: Cut = CUT) -> list[ByteArray]:
 
 
 def test_frames_are_those_of_the_video(tmp_path: Path, ffmpeg: str) -> None:
-    pictures = numbered(20)
-    path = write_clip(ffmpeg, tmp_path / "clip.mp4", pictures)
+    images = numbered(20)
+    path = write_clip(ffmpeg, tmp_path / "clip.mp4", images)
     with closing(VideoFile(path, ffmpeg, CUT)) as video:
         assert (video.width, video.height, video.num_frames) == (128, 96, 20)
         frames = list(video)
         assert video.complaint == ""
     assert numbers(frames) == list(range(20))
-    for frame, picture in zip(frames, pictures, strict=True):
-        expected = planes_to_i420(bgr_to_planes(picture))
+    for frame, image in zip(frames, images, strict=True):
+        expected = planes_to_i420(bgr_to_planes(image))
         assert np.abs(frame.astype(int) - expected).mean() < 1
 
 
@@ -87,8 +87,8 @@ def test_a_turned_phone_video_comes_upright(tmp_path: Path, ffmpeg: str) -> None
     is_left = "rotation of 90.00" in describe(ffmpeg, turned)
     frame = read_all(turned, ffmpeg)[0]
     assert frame.shape == (128 * 3 // 2, 96)
-    picture = i420_to_bgr(frame)
-    red = {corner: picture[corner][2] > 150 for corner in ((8, 8), (8, -8), (-8, 8), (-8, -8))}
+    image = i420_to_bgr(frame)
+    red = {corner: image[corner][2] > 150 for corner in ((8, 8), (8, -8), (-8, 8), (-8, -8))}
     # A quarter turn to the left takes the top left corner to the bottom left, one to the right to the top right.
     assert [corner for corner in red if red[corner]] == [(-8, 8) if is_left else (8, -8)]
 
@@ -120,17 +120,17 @@ def test_pixels_that_are_not_square_become_square(tmp_path: Path, ffmpeg: str) -
 
 
 def test_an_odd_size_is_cut_by_a_row_and_a_column(tmp_path: Path, ffmpeg: str) -> None:
-    pictures = numbered(2, width=129, height=97)
-    path = write_clip(ffmpeg, tmp_path / "odd.mkv", pictures, "25", "-c:v", "ffv1")
+    images = numbered(2, width=129, height=97)
+    path = write_clip(ffmpeg, tmp_path / "odd.mkv", images, "25", "-c:v", "ffv1")
     assert read_all(path, ffmpeg)[0].shape == (96 * 3 // 2, 128)
 
 
 @pytest.mark.parametrize("height", [480, 720])
 def test_untagged_colours_are_taken_for_what_they_are_in_practice(tmp_path: Path, ffmpeg: str, height: int) -> None:
-    picture = np.full((height, height, 3), (40, 60, 200), dtype=np.uint8)
+    image = np.full((height, height, 3), (40, 60, 200), dtype=np.uint8)
     matrix = "bt709" if height >= 720 else "bt601"
     untagged = ("-vf", f"scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p", "-c:v", "mpeg4", "-q:v", "2")
-    path = write_clip(ffmpeg, tmp_path / "plain.avi", [picture], "25", *untagged)
+    path = write_clip(ffmpeg, tmp_path / "plain.avi", [image], "25", *untagged)
     read = i420_to_bgr(read_all(path, ffmpeg)[0])
     assert np.abs(read[::50, ::50].astype(int) - (40, 60, 200)).max() <= 8
 
@@ -146,11 +146,11 @@ def test_a_video_cut_short_gives_what_is_there_and_says_so(tmp_path: Path, ffmpe
 
 def test_what_is_no_video_is_said(tmp_path: Path, ffmpeg: str, tone_wav: object) -> None:
     (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
-    with pytest.raises(AvatarError, match="neither a picture nor a video"):
+    with pytest.raises(AvatarError, match="neither an image nor a video"):
         VideoFile(tmp_path / "text.mp4", ffmpeg, CUT)
-    sound = tone_wav(0.5)  # type: ignore[operator]
-    with pytest.raises(AvatarError, match="has no pictures in it"):
-        VideoFile(sound, ffmpeg, CUT)
+    audio = tone_wav(0.5)  # type: ignore[operator]
+    with pytest.raises(AvatarError, match="has no images in it"):
+        VideoFile(audio, ffmpeg, CUT)
 
 
 def test_a_name_is_not_an_option_nor_a_pattern(tmp_path: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,20 +167,20 @@ def test_closing_in_the_middle_leaves_nothing(tmp_path: Path, ffmpeg: str) -> No
     video.close()
 
 
-def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
-    for n, picture in enumerate(numbered(12)):
-        cv2.imwrite(str(tmp_path / f"{n}.png"), picture if n else resize_picture(picture, 128, 96))
-    cv2.imwrite(str(tmp_path / "3.png"), resize_picture(numbered(4)[3], 256, 192))
-    frames = list(PictureFolder(tmp_path, Cut(Fraction(25), start_s=0.08, max_seconds=0.2)))
+def test_a_folder_of_images_is_a_clip(tmp_path: Path) -> None:
+    for n, image in enumerate(numbered(12)):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), image if n else resize_image(image, 128, 96))
+    cv2.imwrite(str(tmp_path / "3.png"), resize_image(numbered(4)[3], 256, 192))
+    frames = list(ImageFolder(tmp_path, Cut(Fraction(25), start_s=0.08, max_seconds=0.2)))
     assert numbers(frames) == [2, 3, 4, 5, 6]
     assert {frame.shape for frame in frames} == {(144, 128)}
 
 
-def test_pictures_of_different_shapes_are_no_clip(tmp_path: Path) -> None:
+def test_images_of_different_shapes_are_no_clip(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((96, 128, 3), dtype=np.uint8))
     cv2.imwrite(str(tmp_path / "2.png"), np.zeros((128, 96, 3), dtype=np.uint8))
     with pytest.raises(AvatarError, match=r"2\.png is 96 × 128 pixels"):
-        list(PictureFolder(tmp_path, CUT))
+        list(ImageFolder(tmp_path, CUT))
 
 
 def test_a_hash_tells_contents_apart_not_names(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model as a whole: its boxes at the output's size, kept latents, weights by lot, what does not fit."""
+"""The model as a whole: its boxes at the output's size, kept latents, random weights, what does not fit."""
 
 from __future__ import annotations
 
@@ -204,17 +204,17 @@ def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:
 def test_a_sibling_makes_the_same_faces_in_other_frames() -> None:
     square, wide = draw_avatar(FrameSize(96, 96)), draw_avatar(FrameSize(128, 72))
     model, fresh = small_model(square, FPS, 96), small_model(wide, FPS, 72)
-    sibling = model.sibling(wide, face_parts(wide), 72)
+    clone_for = model.clone_for(wide, face_parts(wide), 72)
     heard = np.random.default_rng(1).standard_normal((2, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
     heard[:, -1] = 1
-    pictures = tuple(wide.resized(72).frames.read([0, 0]))
-    batch = FeatureBatch(heard.astype(np.float32), range(2), np.zeros((3840, 1), np.int16), (0, 0), pictures)
-    for made, wanted in zip(sibling.make_faces(batch).faces, fresh.make_faces(batch).faces, strict=True):
+    images = tuple(wide.resized(72).frames.read([0, 0]))
+    batch = FeatureBatch(heard.astype(np.float32), range(2), np.zeros((3840, 1), np.int16), (0, 0), images)
+    for made, wanted in zip(clone_for.make_faces(batch).faces, fresh.make_faces(batch).faces, strict=True):
         assert made.region == wanted.region
         np.testing.assert_allclose(made.planes.luma.astype(int), wanted.planes.luma, atol=1)
-    assert sibling.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
+    assert clone_for.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
     model._hearing.num_silent = 5
-    assert model.sibling(wide, face_parts(wide), 72).num_silent == 0
+    assert model.clone_for(wide, face_parts(wide), 72).num_silent == 0
 
 
 def test_a_sibling_keeps_the_masks_and_the_way_into_frames_that_it_was_given() -> None:
@@ -229,11 +229,11 @@ def test_a_sibling_keeps_the_masks_and_the_way_into_frames_that_it_was_given() -
     plain = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None)
     heard = np.random.default_rng(1).standard_normal((1, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
     heard[:, -1] = 1
-    pictures = tuple(avatar.frames.read([0]))
-    batch = FeatureBatch(heard.astype(np.float32), range(1), np.zeros((1920, 1), np.int16), (0,), pictures)
+    images = tuple(avatar.frames.read([0]))
+    batch = FeatureBatch(heard.astype(np.float32), range(1), np.zeros((1920, 1), np.int16), (0,), images)
     seen = []
     for model in (masked, pasted, plain):
-        mine, theirs = model.make_faces(batch).faces[0], model.sibling(avatar, parts, 96).make_faces(batch).faces[0]
+        mine, theirs = model.make_faces(batch).faces[0], model.clone_for(avatar, parts, 96).make_faces(batch).faces[0]
         assert mine.region == theirs.region
         np.testing.assert_array_equal(mine.planes.luma, theirs.planes.luma)
         np.testing.assert_array_equal(np.asarray(mine.mask), np.asarray(theirs.mask))

@@ -1,4 +1,4 @@
-"""From sound to placed faces: silence, cross-fades, avatar frames, and the same bytes for every cut of a stream."""
+"""From audio to placed faces: silence, cross-fades, avatar frames, and the same bytes for every cut of a stream."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def voice(*parts: tuple[float, bool]) -> np.ndarray:
     return np.concatenate(pieces).clip(-32_000, 32_000).astype(np.int16)[:, None]
 
 
-def features_of(hears: Hearing, sound: np.ndarray, sizes: list[int]) -> np.ndarray:
+def features_of(hears: Hearing, audio: np.ndarray, sizes: list[int]) -> np.ndarray:
     cutter = BlockCutter(2.0, hears.before_s, hears.after_s, FPS)
     parts, at = [], 0
-    for size in [*sizes, len(sound)]:
-        parts += [hears.features(block) for block in cutter.push(sound[at : at + size])]
-        at = min(len(sound), at + size)
+    for size in [*sizes, len(audio)]:
+        parts += [hears.features(block) for block in cutter.push(audio[at : at + size])]
+        at = min(len(audio), at + size)
     return np.concatenate([*parts, *(hears.features(block) for block in cutter.finish())])
 
 
@@ -71,12 +71,12 @@ def test_silence_has_no_weight_and_is_counted(nets: Nets) -> None:
 def test_streams_at_the_same_time_hear_nothing_of_each_other(nets: Nets, follows_upstream: bool) -> None:
     listener = WhisperListener(nets.whisper, is_original=False)
     first = Hearing(listener, FPS, None, follows_upstream=follows_upstream)
-    second = first.sibling()
-    sounds = [voice((1.5, True)), voice((0.4, False), (1.1, True))]
+    second = first.clone_for()
+    audio_blocks = [voice((1.5, True)), voice((0.4, False), (1.1, True))]
     blocks = []
-    for sound in sounds:
+    for audio in audio_blocks:
         cutter = BlockCutter(1.0, first.before_s, first.after_s, FPS)
-        blocks.append([*cutter.push(sound), *cutter.finish()])
+        blocks.append([*cutter.push(audio), *cutter.finish()])
     for one, other in zip(*blocks, strict=True):
         for hears, block in ((first, one), (second, other)):
             alone = Hearing(listener, FPS, None, follows_upstream=follows_upstream)
@@ -109,7 +109,7 @@ def test_silent_frames_are_left_alone_and_fading_ones_thinned(nets: Nets) -> Non
     assert fading.mask.max() == 128
 
 
-def test_each_frame_has_the_face_of_its_avatar_frame_and_sound(nets: Nets) -> None:
+def test_each_frame_has_the_face_of_its_avatar_frame_and_audio(nets: Nets) -> None:
     painter = FacePainter(nets)
     maker = FaceMaker(painter, LATENTS, Placements(BOXES, MASKS))
     heard = noise(2, 50 * CONFIGS.unet.audio_dim, seed=9).numpy()
@@ -125,11 +125,11 @@ def test_each_frame_has_the_face_of_its_avatar_frame_and_sound(nets: Nets) -> No
 
 def test_faces_are_the_same_bytes_however_a_stream_arrives(nets: Nets) -> None:
     maker = FaceMaker(FacePainter(nets), LATENTS, Placements(BOXES, MASKS))
-    sound = voice((1.2, True), (0.8, False), (0.6, True))
+    audio = voice((1.2, True), (0.8, False), (0.6, True))
     rng = np.random.default_rng(5)
     hashes = set()
     for sizes in ([], list(rng.integers(1, 20_000, 40)), list(rng.integers(1, 2_000, 100))):
-        features = features_of(hearing(nets), sound, sizes)
+        features = features_of(hearing(nets), audio, sizes)
         digest = hashlib.sha256(features.tobytes())
         for start in range(0, len(features), 8):
             batch = features[start : start + 8]

@@ -26,19 +26,19 @@ TEETH = 200  # luma, from which on a pixel is taken for the drawn face's own bri
 
 
 def shown(avatar: Avatar, face: MovingFace, index: int, mouth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    picture = avatar.frames.read([index])[0]
-    before = picture.copy()
-    made = face.render(mouth, index, picture)
-    assert np.array_equal(picture, before), "the model wrote into the avatar's picture"
-    write_face(picture, made)
-    return picture[: avatar.height]
+    image = avatar.frames.read([index])[0]
+    before = image.copy()
+    made = face.render(mouth, index, image)
+    assert np.array_equal(image, before), "the model wrote into the avatar's image"
+    write_face(image, made)
+    return image[: avatar.height]
 
 
 def between_lips(avatar: Avatar, index: int, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Luma along the mouth's middle, from nose to chin, straightened by the frame's own pose."""
     pose = MouthPose.of_still(avatar.landmarks[index])
     line = np.column_stack([np.zeros(90), np.linspace(-0.2, 0.45, 90)]).astype(np.float32)
-    x, y = transform_points(pose.axes.to_picture, line).round().astype(int).T
+    x, y = transform_points(pose.axes.to_image, line).round().astype(int).T
     return luma[y, x]
 
 
@@ -101,7 +101,7 @@ def test_motion_has_died_away_where_the_region_ends() -> None:
         assert np.array_equal(made.planes.luma[rim], own[rim])
 
 
-def test_a_head_held_still_gives_still_pictures() -> None:
+def test_a_head_held_still_gives_still_images() -> None:
     """Landmark noise of a twentieth of a pixel must not be seen; a talking mouth must leave no trace in silence."""
     random = np.random.default_rng(5)
     avatar = talking_avatar(20, is_talking=False, has_motion=False)

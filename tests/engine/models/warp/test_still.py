@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.frames import StillFrames, resize_picture
+from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
@@ -30,19 +30,19 @@ def _shape(*values: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Sitter:
-    """A face and the avatar's own picture, ``planes``, that it goes into."""
+    """A face and the avatar's own image, ``planes``, that it goes into."""
 
     face: StillFace
     planes: Planes
 
     @classmethod
     def of(
-        cls, picture: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, life: bool
+        cls, image: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, life: bool
     ) -> Sitter:
-        size = even_size(picture.shape[1], picture.shape[0], height_px)
-        avatar = Avatar("drawn", StillFrames(picture), None, (landmarks,), lids)
+        size = even_size(image.shape[1], image.shape[0], height_px)
+        avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), lids)
         face = StillFace(avatar, height_px=height_px, life=life, seed=7)
-        return cls(face, bgr_to_planes(resize_picture(picture, *size)))
+        return cls(face, bgr_to_planes(resize_image(image, *size)))
 
     @property
     def base(self) -> Planes:
@@ -50,16 +50,16 @@ class Sitter:
 
 
 def _face(height_px: int = 320, *, life: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0) -> Sitter:
-    picture, landmarks = draw_face(tilt_deg, own_gap)
-    return Sitter.of(picture, landmarks, shut_lids(picture, landmarks), height_px, life=life)
+    image, landmarks = draw_face(tilt_deg, own_gap)
+    return Sitter.of(image, landmarks, shut_lids(image, landmarks), height_px, life=life)
 
 
 def _frame(sitter: Sitter, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
-    picture = planes_to_i420(sitter.planes)
-    write_face(picture, sitter.face.render(_shape(*shape), time_s))
+    image = planes_to_i420(sitter.planes)
+    write_face(image, sitter.face.render(_shape(*shape), time_s))
     height, width = sitter.planes.luma.shape
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
-    return Planes(picture[:height], np.moveaxis(chroma, 0, 2))
+    chroma = image[height:].reshape(2, height // 2, width // 2)
+    return Planes(image[:height], np.moveaxis(chroma, 0, 2))
 
 
 def _dark_rows(face: Sitter, shape: tuple[float, ...], landmarks: Landmarks) -> int:
@@ -74,10 +74,10 @@ def _dark_rows(face: Sitter, shape: tuple[float, ...], landmarks: Landmarks) -> 
     return int((frame[rows, column] < lip - 30).sum())
 
 
-def test_at_rest_a_closed_mouth_is_the_picture() -> None:
-    picture, landmarks = draw_face()
-    face = Sitter.of(picture, landmarks, None, 320, life=False)
-    expected = bgr_to_planes(picture)
+def test_at_rest_a_closed_mouth_is_the_image() -> None:
+    image, landmarks = draw_face()
+    face = Sitter.of(image, landmarks, None, 320, life=False)
+    expected = bgr_to_planes(image)
     assert np.array_equal(face.base.luma, expected.luma)
     assert np.array_equal(face.base.chroma, expected.chroma)
 
@@ -135,10 +135,10 @@ def test_closure_wins_over_any_gap(gap: float, own_gap: float) -> None:
     assert _dark_rows(face, (gap, 0.3, 0.0, 1.0, 0.0), landmarks) <= 1
 
 
-def test_open_mouthed_picture_is_closed_at_rest() -> None:
-    picture, _ = draw_face(own_gap=0.2)
+def test_open_mouthed_image_is_closed_at_rest() -> None:
+    image, _ = draw_face(own_gap=0.2)
     face = _face(own_gap=0.2)
-    teeth = bgr_to_planes(picture).luma[210:216, 144]
+    teeth = bgr_to_planes(image).luma[210:216, 144]
     assert teeth.min() > 190
     assert face.base.luma[195:240, 144].max() < 180
 
@@ -190,13 +190,13 @@ def test_mouth_shows_the_same_at_every_size() -> None:
 
 
 @pytest.mark.parametrize("margin", [(0, 0, 200, 200), (0, 200, 0, 0)])
-def test_pictures_of_other_aspects(margin: tuple[int, int, int, int]) -> None:
+def test_images_of_other_aspects(margin: tuple[int, int, int, int]) -> None:
     top, bottom, left, right = margin
-    picture, landmarks = draw_face()
-    wide = np.pad(picture, ((top, bottom), (left, right), (0, 0)), mode="edge")
+    image, landmarks = draw_face()
+    wide = np.pad(image, ((top, bottom), (left, right), (0, 0)), mode="edge")
     moved = Landmarks.from_mapping({name: points + np.array([left, top]) for name, points in vars(landmarks).items()})
     face = Sitter.of(wide, moved, None, wide.shape[0], life=False)
-    alone = Sitter.of(picture, landmarks, None, 320, life=False)
+    alone = Sitter.of(image, landmarks, None, 320, life=False)
     mouth = _frame(face, OPEN).luma[top + 190 : top + 250, left + 100 : left + 190]
     assert np.abs(mouth.astype(int) - _frame(alone, OPEN).luma[190:250, 100:190]).mean() < 2
 

@@ -31,7 +31,7 @@ def ear_layers(person: Person, grid: Grid, x: Array, y: Array) -> tuple[Array, A
     outline = catmull_rom(OUTLINE, 120, closed=True)
     for side in (-1, 1):
         lean = outline * np.array([side, 1], np.float32)
-        samples = grid.to_samples(person.pose.to_picture(lean))
+        samples = grid.to_samples(person.pose.to_image(lean))
         cv2.fillPoly(mask, [np.round(samples * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     inwards = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 5) / grid.scale
     ax = np.abs(x)

@@ -51,8 +51,8 @@ def _catchlights(dx: Array, dy: Array) -> Array:
     return 0.95 * main + faint
 
 
-def paint_eyeballs(person: Person, picture: Array, x: Array, y: Array, scale: int, closure: float) -> Array:
-    """Both eyeballs into ``picture`` (sRGB 0..1), where the lids leave them open."""
+def paint_eyeballs(person: Person, image: Array, x: Array, y: Array, scale: int, closure: float) -> Array:
+    """Both eyeballs into ``image`` (sRGB 0..1), where the lids leave them open."""
     lids = lid_curves(person.eyes, closure)
     for side in (-1.0, 1.0):
         ax = x * side
@@ -60,8 +60,8 @@ def paint_eyeballs(person: Person, picture: Array, x: Array, y: Array, scale: in
         area = (rows, cols)
         mask = opening(lids, ax[area], y[area], scale)
         ball = _eyeball(person, lids, ax[area], y[area], side, closure)
-        picture[area] = picture[area] * (1 - mask[..., None]) + to_srgb(ball) * mask[..., None]
-    return picture
+        image[area] = image[area] * (1 - mask[..., None]) + to_srgb(ball) * mask[..., None]
+    return image
 
 
 def _eye_window(eyes: Eyes, ax: Array, y: Array) -> tuple[slice, slice]:
@@ -149,7 +149,7 @@ def _lash(
     mid = (x0 + 0.52 * size * out, y0 + size * (0.36 * lift + dip))
     tip = (x0 + size * out * 0.92, y0 + size * (lift - 0.1))
     points = catmull_rom([(x0, y0), mid, tip], 9) * np.array([side, 1], np.float32)
-    samples = grid.to_samples(person.pose.to_picture(points))
+    samples = grid.to_samples(person.pose.to_image(points))
     width = np.linspace(0.34 if upper else 0.16, 0.03, 9).astype(np.float32) * grid.scale
     tone = rng.uniform(0.75, 1.25)
     colour = np.array([[44, 30, 24]]) * tone if upper else np.array([[158, 116, 98]]) * tone
@@ -189,7 +189,7 @@ def _brow_hair(
     size = rng.uniform(8, 13) * (1 - 0.3 * share) * (0.85 + 0.25 * across)
     bend = along * size * 0.14
     points = catmull_rom([start, start + way * size * 0.5 - bend * 0.2, start + way * size + bend], 7)
-    samples = grid.to_samples(person.pose.to_picture(points * np.array([side, 1], np.float32)))
+    samples = grid.to_samples(person.pose.to_image(points * np.array([side, 1], np.float32)))
     width = np.linspace(0.36, 0.03, 7).astype(np.float32) * grid.scale
     tone = rng.uniform(0.75, 1.2) * (1.12 - 0.16 * across) + 0.35 * max(0.12 - share, 0) / 0.12
     draw_stroke(layer, samples, width, (np.asarray(brow.colour) * 255 * tone).clip(0, 255)[None])

@@ -32,7 +32,7 @@ def lip_curves(lips: Lips) -> LipCurves:
 
 @dataclass(frozen=True)
 class LidCurves:
-    """Lid edges of the picture's right eye as y(x) at some closure; the left eye mirrors them."""
+    """Lid edges of the image's right eye as y(x) at some closure; the left eye mirrors them."""
 
     inner_x: float
     outer_x: float
@@ -60,7 +60,7 @@ def lid_curves(eyes: Eyes, closure: float) -> LidCurves:
 
 
 def outline_points(person: Person, num: int = 720) -> Array:
-    """The closed outline of the face, clockwise on the picture from the top, face units (num, 2)."""
+    """The closed outline of the face, clockwise on the image from the top, face units (num, 2)."""
     half = np.asarray(person.outline, dtype=np.float32)
     left = half[1:-1][::-1] * np.array([-1, 1], dtype=np.float32)
     return catmull_rom(np.vstack([half, left]), num, closed=True)

@@ -194,7 +194,7 @@ def _draw(
             end = begin + sheet.segment * rng.uniform(0.6, 1.0)
         flat = _cut(strands.points[i, :, :2], begin, end)
         width = half_width[i] * sheet.width * grid.scale * body
-        samples = grid.to_samples(pose.to_picture(flat))
+        samples = grid.to_samples(pose.to_image(flat))
         draw_stroke(layer, samples, width, _cut(colours[i], begin, end), sheet.num_pieces, rng.uniform())
 
 
@@ -208,7 +208,7 @@ def _cut(values: Array, begin: float, end: float) -> Array:
 
 def fill_cap(layer: np.ndarray, outline: object, tone: HairTone, pose: Pose, grid: Grid) -> None:
     """The dark ground below the strands of the crown."""
-    points = grid.to_samples(pose.to_picture(catmull_rom(outline, 160, closed=True)))
+    points = grid.to_samples(pose.to_image(catmull_rom(outline, 160, closed=True)))
     cv2.fillPoly(layer, [np.round(points).astype(np.int32)], (*(c * 255 for c in tone.dark), 255.0), cv2.LINE_AA)
 
 

@@ -127,6 +127,6 @@ def draw_stubble(person: Person, layer: np.ndarray, grid: Grid) -> None:
     for x0, y0 in spots[grows]:
         size, lean = rng.uniform(1.2, 2.8), 0.006 * x0 + rng.normal(0, 0.35)
         points = np.array([[x0, y0], [x0 + size * np.sin(lean), y0 + size * np.cos(lean)]], np.float32)
-        samples = grid.to_samples(person.pose.to_picture(points))
+        samples = grid.to_samples(person.pose.to_image(points))
         tone = np.array([[70, 50, 40]]) * rng.uniform(0.7, 1.5)
         draw_stroke(layer, samples, np.array([0.14, 0.05]) * grid.scale, tone)

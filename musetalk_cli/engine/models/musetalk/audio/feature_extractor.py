@@ -1,4 +1,4 @@
-"""A block of sound → what every frame hears, and how much of it speaks at all."""
+"""A block of audio → what every frame hears, and how much of it speaks at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from musetalk_cli.engine.types.messages import AudioBlock, FloatArray
 class Hearing:
     """Features with the silence gate's weight as their last column. One thread asks, block after block.
 
-    ``gate`` None weighs every frame with 1. ``follows_upstream`` needs 30 s of sound behind a block: for files only.
+    ``gate`` None weighs every frame with 1. ``follows_upstream`` needs 30 s of audio behind a block: for files only.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Hearing:
         heard = self._scheme.features(block) if weights.any() else np.zeros((len(weights), self._dim), np.float32)
         return np.concatenate([heard, weights[:, None]], axis=1)
 
-    def sibling(self) -> Hearing:
+    def clone_for(self) -> Hearing:
         """The same for another stream."""
         return Hearing(self._listener, self._frame_rate, self._gate, follows_upstream=self._follows_upstream)
 

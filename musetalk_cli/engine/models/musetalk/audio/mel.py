@@ -1,4 +1,4 @@
-"""Sound → the log-mel picture that Whisper takes, as in openai-whisper and transformers' WhisperFeatureExtractor."""
+"""Audio → the log-mel image that Whisper takes, as in openai-whisper and transformers' WhisperFeatureExtractor."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which frames speak: an energy gate with hangover, so that silence shows the avatar's own mouth and not the network's.
 
-Everything here depends on a finite stretch of sound around a frame and on integers, never on where a block was cut:
+Everything here depends on a finite stretch of audio around a frame and on integers, never on where a block was cut:
 judging a stream block by block gives bit for bit what judging it whole gives.
 """
 
@@ -19,7 +19,7 @@ HOP_SAMPLES = 160
 HOP_S = HOP_SAMPLES / MODEL_RATE_HZ
 # A level is the mean of three hops: 30 ms hold a pitch period of any voice.
 SMOOTH_HOPS = 3
-# Twice the sound minus its mean over 4 ms: 48 dB less at 50 Hz, 24 dB less at 100 Hz, and speech as it is. Mains hum
+# Twice the audio minus its mean over 4 ms: 48 dB less at 50 Hz, 24 dB less at 100 Hz, and speech as it is. Mains hum
 # and rumble are then no reason to open the mouth.
 MEAN_SAMPLES = 64
 UNIT = 2**20  # the grid that samples are rounded to: sums of integers are the same in any order
@@ -30,10 +30,10 @@ DIGITAL_SILENCE_DB = -120.0
 
 @dataclass(frozen=True)
 class SilenceSettings:
-    """When sound counts as speech; levels in dB below a full-scale square wave.
+    """When audio counts as speech; levels in dB below a full-scale square wave.
 
     Speech is what lies above ``threshold_dbfs``, less than ``range_db`` below the loudest moment of the last 3 s, and
-    ``noise_margin_db`` above their quietest one; but sound that is steadily louder than ``noise_ceiling_dbfs`` is a
+    ``noise_margin_db`` above their quietest one; but audio that is steadily louder than ``noise_ceiling_dbfs`` is a
     held note, not noise. Bursts shorter than ``shortest_s`` are clicks. Frames count as speaking from ``lead_s`` before
     speech, as mouths do, until ``hangover_s`` after it; ``fade_s`` is how long each cross-fade takes.
     """
@@ -51,7 +51,7 @@ class SilenceSettings:
 class SilenceGate:
     """Weighs frames between silence (0) and speech (1). Holds no state: safe to share between threads.
 
-    ``before_s`` and ``after_s`` say how much sound around a block its frames' weights depend on, multiples of 20 ms.
+    ``before_s`` and ``after_s`` say how much audio around a block its frames' weights depend on, multiples of 20 ms.
     """
 
     def __init__(self, settings: SilenceSettings) -> None:
@@ -71,7 +71,7 @@ class SilenceGate:
         """The weight of each frame, float32 (frames,): 0 the avatar's own mouth, 1 the network's, between them a mix.
 
         ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's
-        start. ``frame_times_s`` (frames,), ascending, are when the frames begin. Sound outside ``samples`` is silence.
+        start. ``frame_times_s`` (frames,), ascending, are when the frames begin. Audio outside ``samples`` is silence.
         """
         hops = np.floor(np.asarray(frame_times_s) / HOP_S + 1e-6).astype(np.int64)
         if len(hops) == 0:
@@ -87,7 +87,7 @@ class SilenceGate:
         count = self._past + num_hops + self._ahead
         begin = HOP_SAMPLES * (first - self._past) - first_sample - MEAN_SAMPLES
         stretch = cut_samples(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
-        power = np.square(_without_bass(stretch)).reshape(count, HOP_SAMPLES).sum(axis=1) / HOP_SAMPLES
+        power = np.square(_high_pass(stretch)).reshape(count, HOP_SAMPLES).sum(axis=1) / HOP_SAMPLES
         smooth = np.lib.stride_tricks.sliding_window_view(power, SMOOTH_HOPS).sum(axis=1) / SMOOTH_HOPS
         return np.asarray(10.0 * np.log10(np.maximum(smooth, 10.0 ** (DIGITAL_SILENCE_DB / 10.0))))
 
@@ -110,7 +110,7 @@ def _up_to_steps(time_s: float) -> float:
     return round(math.ceil(time_s / 0.02 - 1e-9) * 0.02, 2)
 
 
-def _without_bass(samples: FloatArray) -> NDArray[np.float64]:
+def _high_pass(samples: FloatArray) -> NDArray[np.float64]:
     """(n,) → (n − 128,), in ±1, each sample less the mean of those around it, twice."""
     whole = np.rint(samples.astype(np.float64) * UNIT).astype(np.int64)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Sound → Whisper's levels, in the two ways that MuseTalk's versions were trained with."""
+"""Audio → Whisper's levels, in the two ways that MuseTalk's versions were trained with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, FloatArray
 class WhisperListener:
     """A Whisper encoder with its mel filters, on the encoder's device and in its precision.
 
-    ``is_original`` hears as MuseTalk 1.0 was trained: what is missing of a window is blank in the mel picture instead
+    ``is_original`` hears as MuseTalk 1.0 was trained: what is missing of a window is blank in the mel image instead
     of being silence, the last level is not normalised, and at the stream's ends the nearest step stands in for those
     that are missing instead of zeros.
     """
@@ -43,10 +43,10 @@ class WhisperListener:
             return self._listen(samples)
 
     def _listen(self, samples: FloatArray) -> FloatArray:
-        sound = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self._device)
+        audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self._device)
         # The mirrored ends of the first spectrum need more than half of one.
-        length = max(FFT_SIZE, len(sound)) if self._is_original else self._num_samples
-        mel = log_mel(functional.pad(sound, (0, length - len(sound))), self._filters)
+        length = max(FFT_SIZE, len(audio)) if self._is_original else self._num_samples
+        mel = log_mel(functional.pad(audio, (0, length - len(audio))), self._filters)
         mel = functional.pad(mel, (0, 2 * self._net.config.num_steps - mel.shape[1]))
         levels = self._net(mel[None].to(self._dtype), has_final_norm=not self._is_original)[0]
         return np.asarray(levels.float().cpu().numpy(), np.float32)

@@ -1,17 +1,17 @@
-"""Which sound each frame hears, and how: the features of MuseTalk, the same for a file and for a live stream.
+"""Which audio each frame hears, and how: the features of MuseTalk, the same for a file and for a live stream.
 
 A frame hears ten steps of Whisper's encoder (20 ms each), all five levels of each: four steps before its own, its own
 two at 25 frames per second, four after. Whisper hears windows of 30 s and is not causal, so *which* window a step is
 taken from matters. Two schemes:
 
 ``AnchoredFeatures`` is used for files and streams alike. The windows stand at fixed places of the stream, every 10 s;
-a frame is heard at its true place in one of them, with the real sound before it and silence for what has not been heard
+a frame is heard at its true place in one of them, with the real audio before it and silence for what has not been heard
 yet. In another window it has another place, which Whisper's levels tell: from each window to the next, some frames are
 heard in both and cross-faded. A block's features depend on the block alone, so cutting the input differently
 changes nothing, not even a bit.
 
 ``UpstreamFeatures`` does what the official scripts do: windows of 30 s side by side, each heard whole, that is with up
-to 30 s of the future, and its frame windows. For comparison with pictures made by them.
+to 30 s of the future, and its frame windows. For comparison with images made by them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, SOUND_RATE_HZ, AudioBlock, FloatArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, MODEL_RATE_HZ, AudioBlock, FloatArray
 
 STEP_HZ = 50
 STEPS_PER_FRAME = 10
@@ -41,7 +41,7 @@ class Listener(Protocol):
     clamps_ends: bool
 
     def listen(self, samples: FloatArray) -> FloatArray:
-        """At most ``window_s`` of sound, 16 kHz, what is missing taken as not heard → (steps, levels, dim)."""
+        """At most ``window_s`` of audio, 16 kHz, what is missing taken as not heard → (steps, levels, dim)."""
 
 
 def frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
@@ -79,15 +79,15 @@ def gather(levels: FloatArray, first_step: int, steps: StepArray, num_steps: int
 
 def count_steps(block: AudioBlock) -> int | None:
     """Whole steps in the stream, where its end is known."""
-    return None if block.sound_end is None else block.sound_end * STEP_HZ // SOUND_RATE_HZ
+    return None if block.audio_end is None else block.audio_end * STEP_HZ // AUDIO_RATE_HZ
 
 
 def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
     """What is there of the stream from ``start_s`` to ``stop_s``: as far as the block reaches, without its padding."""
     first = round(block.start_s * MODEL_RATE_HZ)
     end = first + len(block.samples)
-    if block.sound_end is not None:
-        end = min(end, -(-block.sound_end * MODEL_RATE_HZ // SOUND_RATE_HZ))
+    if block.audio_end is not None:
+        end = min(end, -(-block.audio_end * MODEL_RATE_HZ // AUDIO_RATE_HZ))
     return block.samples[start_s * MODEL_RATE_HZ - first : min(stop_s * MODEL_RATE_HZ, end) - first]
 
 

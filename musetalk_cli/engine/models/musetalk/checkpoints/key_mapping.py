@@ -73,7 +73,7 @@ def read_unet_config(path: Path) -> UNetConfig:
         in_channels=_get(values, "in_channels", int, path),
         out_channels=_get(values, "out_channels", int, path),
         dims=tuple(_get(values, "block_out_channels", list, path)),
-        has_sound=tuple(kind == "CrossAttnDownBlock2D" for kind in kinds),
+        has_audio=tuple(kind == "CrossAttnDownBlock2D" for kind in kinds),
         num_resnets=_get(values, "layers_per_block", int, path),
         num_heads=_get(values, "attention_head_dim", int, path),
         audio_dim=_get(values, "cross_attention_dim", int, path),

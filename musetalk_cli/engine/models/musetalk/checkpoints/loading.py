@@ -156,7 +156,7 @@ def random_nets(
     *,
     is_tiny: bool = False,
 ) -> Nets:
-    """The same nets with weights by lot; ``is_tiny``: decoded by TAESD."""
+    """The same nets with random weights; ``is_tiny``: decoded by TAESD."""
     configs = configs or NetConfigs()
     states = (
         RandomState(build(UNet, configs.unet), seed),

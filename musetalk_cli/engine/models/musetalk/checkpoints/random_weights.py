@@ -1,4 +1,4 @@
-"""Weights by lot, for measuring and testing without the official files: the real nets, but noise for a mouth."""
+"""Random weights, for measuring and testing without the official files: the real nets, but noise for a mouth."""
 
 from __future__ import annotations
 

@@ -89,9 +89,9 @@ def soften(mask: ByteArray, face: Box, crop: Box, blur: float = BLUR_PREPARED) -
     return as_bytes(cv2.GaussianBlur(kept, (kernel, kernel), 0))
 
 
-def resize_face(picture: ByteArray, width: int, height: int) -> ByteArray:
+def resize_face(image: ByteArray, width: int, height: int) -> ByteArray:
     """A generated face at its box's size, bilinear."""
-    return as_bytes(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
+    return as_bytes(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 class JawBlend:
@@ -120,13 +120,13 @@ class JawBlend:
         own = frame[self.region.top : self.region.bottom, self.region.left : self.region.right]
         self._own = own * (255 - self._weights) + np.uint16(128)
 
-    def blend(self, picture: ByteArray) -> ByteArray:
+    def blend(self, image: ByteArray) -> ByteArray:
         """A generated face uint8 BGR (any size) → what ``region`` shows with it, uint8 BGR.
 
         Weights in 255ths, rounded as Pillow's paste does: t = m·new + (255 − m)·old + 128, (t + t ÷ 256) ÷ 256. The
         largest t is 65,153, so 16 bits hold it.
         """
-        face = resize_face(picture, self._face.width, self._face.height)
+        face = resize_face(image, self._face.width, self._face.height)
         left, top = self.region.left - self._face.left, self.region.top - self._face.top
         part = face[top : top + self.region.height, left : left + self.region.width]
         total = part * self._weights

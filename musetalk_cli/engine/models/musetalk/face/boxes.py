@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.avatar.mesh import ibug68_of
 
-# Version 1.5 of the network was trained with 10 ± 10 pixels below the chin, whatever the picture's size.
+# Version 1.5 of the network was trained with 10 ± 10 pixels below the chin, whatever the image's size.
 EXTRA_MARGIN_PX = 10
 _RIDGE = 29  # of the 68 points: the third of the nose's ridge stands at the box's middle
 MIN_SIDE_PX = 8  # a box is never smaller, so that it can always be resized
@@ -19,7 +19,7 @@ def face_boxes(
 ) -> NDArray[np.int32]:
     """Boxes int32 (n, 4): left, top, right, bottom (exclusive) in pixels, from meshes float32 (n, 468, 2).
 
-    ``size`` is the picture's width and height. ``bbox_shift`` moves the middle, and so the line below which the mouth
+    ``size`` is the image's width and height. ``bbox_shift`` moves the middle, and so the line below which the mouth
     is painted: down, for a mouth that opens more, where positive. Version 1.5 was trained with 0. ``extra_margin_px``
     lie below the chin.
     """
@@ -42,7 +42,7 @@ def drawn_face_box(
 def _box(points: FloatArray, size: tuple[int, int], bbox_shift: int, extra_margin_px: int) -> tuple[int, int, int, int]:
     """MuseTalk's formula on whole pixels: from the ridge's point as far up as the chin is down, as wide as all points.
 
-    Where it leaves the picture it is cut; MuseTalk would fall back on its detector's box.
+    Where it leaves the image it is cut; MuseTalk would fall back on its detector's box.
     """
     whole = points.astype(np.int32)
     middle = int(whole[_RIDGE, 1]) + bbox_shift

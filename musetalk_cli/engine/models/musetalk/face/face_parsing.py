@@ -1,4 +1,4 @@
-"""BiSeNet on ResNet-18 (Yu et al. 2018): which pixel of a face picture is skin, lip, nose … Optional, for masks.
+"""BiSeNet on ResNet-18 (Yu et al. 2018): which pixel of a face image is skin, lip, nose … Optional, for masks.
 
 Parameter names are those of the published 79999_iter.pth. Its two auxiliary heads serve training only; they are kept
 because the file has them.
@@ -20,7 +20,7 @@ from musetalk_cli.engine.types.messages import ByteArray
 
 NUM_CLASSES = 19
 INPUT_PX = 512
-# What ImageNet's pictures have in the mean, RGB.
+# What ImageNet's images have in the mean, RGB.
 MEAN = (0.485, 0.456, 0.406)
 SPREAD = (0.229, 0.224, 0.225)
 
@@ -74,7 +74,7 @@ class ResNet18(nn.Module):
 
 
 class AttentionRefinement(nn.Module):
-    """Features weighed, channel by channel, by what the whole picture holds."""
+    """Features weighed, channel by channel, by what the whole image holds."""
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
@@ -141,9 +141,9 @@ class FaceParsingNet(nn.Module):
         self.conv_out16 = Head(128, 64)
         self.conv_out32 = Head(128, 64)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        scores = self.conv_out(self.ffm(*self.cp(pictures)))
-        return functional.interpolate(scores, pictures.shape[2:], mode="bilinear", align_corners=True)
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.conv_out(self.ffm(*self.cp(images)))
+        return functional.interpolate(scores, images.shape[2:], mode="bilinear", align_corners=True)
 
 
 class FaceParser:
@@ -163,9 +163,9 @@ class FaceParser:
         return cls(place(net, state, device, torch.float32), device)
 
     @torch.inference_mode()
-    def parse(self, picture: ByteArray) -> ByteArray:
+    def parse(self, image: ByteArray) -> ByteArray:
         """A face with its surroundings, uint8 BGR (h, w, 3) → each pixel's class, uint8 (512, 512)."""
-        small = resize_bilinear(picture, INPUT_PX, INPUT_PX)[:, :, ::-1]
+        small = resize_bilinear(image, INPUT_PX, INPUT_PX)[:, :, ::-1]
         values = (small / np.float32(255) - np.array(MEAN, np.float32)) / np.array(SPREAD, np.float32)
         tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
         scores = self._net(tensor[None].to(self._device))

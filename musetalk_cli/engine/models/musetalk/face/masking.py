@@ -96,7 +96,7 @@ def parse_avatar(
 
     def parse() -> Iterator[ByteArray]:
         for index, box in enumerate(boxes):
-            yield parser.parse(cut_square(avatar.frames.picture(index), crop_box(Box(*map(int, box)))))
+            yield parser.parse(cut_square(avatar.frames.image(index), crop_box(Box(*map(int, box)))))
 
     maps = ClassMaps.pack(parse())
     if place:
@@ -125,12 +125,12 @@ class ParsedMasks:
         return mask if mask.any() else as_bytes(self._parts.masks[index])
 
 
-def cut_square(picture: ByteArray, crop: Box) -> ByteArray:
-    """A crop of a BGR picture, black where it leaves it."""
-    height, width = picture.shape[:2]
+def cut_square(image: ByteArray, crop: Box) -> ByteArray:
+    """A crop of a BGR image, black where it leaves it."""
+    height, width = image.shape[:2]
     inside = crop.clip(width, height)
     over = (inside.top - crop.top, crop.bottom - inside.bottom, inside.left - crop.left, crop.right - inside.right)
-    part = picture[inside.top : inside.bottom, inside.left : inside.right]
+    part = image[inside.top : inside.bottom, inside.left : inside.right]
     return as_bytes(cv2.copyMakeBorder(part, *over, cv2.BORDER_CONSTANT))
 
 

@@ -124,7 +124,7 @@ class _Crop:
         self._box = (np.array([[left, top], [right, bottom]]) - self._corner) * self._factor
 
     def fill(self, outline: FloatArray) -> ByteArray:
-        """A polygon of the picture as 255 on 0, its edge smooth, so that it moves in less than whole pixels."""
+        """A polygon of the image as 255 on 0, its edge smooth, so that it moves in less than whole pixels."""
         points = ((outline - self._corner + 0.5) * self._factor - 0.5) * (1 << _SUBPIXEL_BITS)
         canvas = np.zeros((_WORK_PX, _WORK_PX), dtype=np.uint8)
         return as_bytes(cv2.fillPoly(canvas, [np.round(points).astype(np.int32)], 255, cv2.LINE_AA, _SUBPIXEL_BITS))

@@ -90,7 +90,7 @@ def load_latents(folder: Path, key: str) -> NDArray[np.float16] | None:
 
 
 def store_latents(folder: Path, key: str, latents: NDArray[np.float16]) -> None:
-    """Keep latents (the distribution's mode, masked and reference picture, scaled) beside an avatar.
+    """Keep latents (the distribution's mode, masked and reference image, scaled) beside an avatar.
 
     They appear whole or not at all. Raises AvatarError when they do not fit the avatar or cannot be written.
     """

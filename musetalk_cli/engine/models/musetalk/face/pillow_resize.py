@@ -21,19 +21,19 @@ class _Filter(NamedTuple):
     reach: float
 
 
-def resize_bicubic(picture: ByteArray, width: int, height: int) -> ByteArray:
+def resize_bicubic(image: ByteArray, width: int, height: int) -> ByteArray:
     """uint8 (h, w) or (h, w, channels) → (height, width, …): Keys' cubic with a = −1/2, widened when shrinking."""
-    return _resize(picture, width, height, _Filter(_cubic, 2.0))
+    return _resize(image, width, height, _Filter(_cubic, 2.0))
 
 
-def resize_bilinear(picture: ByteArray, width: int, height: int) -> ByteArray:
+def resize_bilinear(image: ByteArray, width: int, height: int) -> ByteArray:
     """The same with a triangle."""
-    return _resize(picture, width, height, _Filter(lambda x: np.maximum(0.0, 1.0 - np.abs(x)), 1.0))
+    return _resize(image, width, height, _Filter(lambda x: np.maximum(0.0, 1.0 - np.abs(x)), 1.0))
 
 
-def _resize(picture: ByteArray, width: int, height: int, how: _Filter) -> ByteArray:
+def _resize(image: ByteArray, width: int, height: int, how: _Filter) -> ByteArray:
     """Across and then down, as Pillow does for squares; both passes round to 8 bits, with weights of 22 bits."""
-    across = _resample(picture, width, how)
+    across = _resample(image, width, how)
     return np.ascontiguousarray(_resample(across.swapaxes(0, 1), height, how).swapaxes(0, 1))
 
 

@@ -85,12 +85,12 @@ class Placement:
         mask = self._mask if weight == 1.0 else as_bytes(np.rint(self._mask * np.float32(weight)))
         return PlacedFace(self.region, bgr_to_planes(part), mask)
 
-    def _cut(self, picture: ByteArray, border: int) -> ByteArray:
-        """The region's part of a picture of the box's size, which the region may leave by one pixel."""
+    def _cut(self, image: ByteArray, border: int) -> ByteArray:
+        """The region's part of an image of the box's size, which the region may leave by one pixel."""
         box, region = self._box, self.region
         left, top = region.left - box.left, region.top - box.top
         right, bottom = left + region.width, top + region.height
-        inside = picture[max(0, top) : min(box.height, bottom), max(0, left) : min(box.width, right)]
+        inside = image[max(0, top) : min(box.height, bottom), max(0, left) : min(box.width, right)]
         over = (max(0, -top), max(0, bottom - box.height), max(0, -left), max(0, right - box.width))
         return as_bytes(cv2.copyMakeBorder(inside, *over, border)) if any(over) else inside
 

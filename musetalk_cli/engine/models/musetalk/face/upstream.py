@@ -1,4 +1,4 @@
-"""Faces in their frames as the official script puts them there, for holding our pictures against its own.
+"""Faces in their frames as the official script puts them there, for holding our images against its own.
 
 That is ``inference.py`` at commit 0a89dec (2025-09-26): its mask, cut at the face box and then blurred, which leaves an
 edge along the box, and its paste in BGR and 8 bits.
@@ -50,7 +50,7 @@ class UpstreamPlacements:
         crop = crop_box(box)
         hard = resize_bicubic(mode_mask(self._look.classes[index], self._look.mask), crop.width, crop.height)
         # An odd last row or column is not shown.
-        frame = self._frames.picture(index)[: self._frames.height, : self._frames.width]
+        frame = self._frames.image(index)[: self._frames.height, : self._frames.width]
         return UpstreamPlacement(frame, box, soften(hard, box, crop, BLUR_OFFLINE))
 
 
@@ -69,6 +69,6 @@ class UpstreamPlacement:
         """A painted face uint8 BGR (any size), whole: there is no silence for it to fade into, ``weight`` is 1."""
         if not self._region.width or not self._region.height:
             return nothing()
-        picture = self._own.copy()
-        picture[self._inner] = self._blend.blend(face)
-        return PlacedFace(self._region, bgr_to_planes(picture), None)
+        image = self._own.copy()
+        image[self._inner] = self._blend.blend(face)
+        return PlacedFace(self._region, bgr_to_planes(image), None)

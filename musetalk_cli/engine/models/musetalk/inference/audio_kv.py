@@ -31,8 +31,8 @@ class Sounds:
         weight = self._unet.conv_in.weight
         levels = upload(steps).to(weight.dtype).view(len(steps), self._num_levels, self._dim)
         projected = self._unet.project(levels).index_select(0, upload(which))
-        sound = projected.view(len(features), -1, projected.shape[-1])
-        return sound.add_(self._place(sound.shape[1]))
+        audio = projected.view(len(features), -1, projected.shape[-1])
+        return audio.add_(self._place(audio.shape[1]))
 
     def _place(self, num_tokens: int) -> Tensor:
         if num_tokens not in self._places:

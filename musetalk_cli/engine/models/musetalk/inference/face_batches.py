@@ -50,15 +50,15 @@ class FaceMaker:
         painted = choose_painted(speaking) if self._has_half_rate else speaking
         painter, views = next(self._turns)
         heard = np.ascontiguousarray(features[painted, :-1])
-        pictures = painter.submit(views, [avatar_frames[row] for row in painted], heard).collect()
-        by_row = dict(zip(painted, pictures, strict=True))
+        images = painter.submit(views, [avatar_frames[row] for row in painted], heard).collect()
+        by_row = dict(zip(painted, images, strict=True))
         faces = [nothing()] * len(features)
         for row in speaking:
-            picture = by_row[row] if row in by_row else average(by_row[row - 1], by_row[row + 1])
-            faces[row] = self._placing(avatar_frames[row]).place(picture, float(weights[row]))
+            image = by_row[row] if row in by_row else average(by_row[row - 1], by_row[row + 1])
+            faces[row] = self._placing(avatar_frames[row]).place(image, float(weights[row]))
         return tuple(faces)
 
-    def sibling(self, placing: Callable[[int], Placing]) -> FaceMaker:
+    def clone_for(self, placing: Callable[[int], Placing]) -> FaceMaker:
         """The same faces in frames in which they stand elsewhere; painters and latents are shared."""
         other = copy.copy(self)
         other._placing = placing

@@ -1,4 +1,4 @@
-"""An avatar's latents and what the sound says → faces: the nets' calls, batched, on their device."""
+"""An avatar's latents and what the audio says → faces: the nets' calls, batched, on their device."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FACE_PX = 256
 log = logging.getLogger(__name__)
 
 
-def crop_face(picture: ByteArray, box: Box) -> ByteArray:
-    """The part of a BGR picture that the nets see: uint8 (256, 256, 3), its sides stretched apart, Lanczos-4."""
-    part = picture[box.top : box.bottom, box.left : box.right]
+def crop_face(image: ByteArray, box: Box) -> ByteArray:
+    """The part of a BGR image that the nets see: uint8 (256, 256, 3), its sides stretched apart, Lanczos-4."""
+    part = image[box.top : box.bottom, box.left : box.right]
     return as_bytes(cv2.resize(part, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LANCZOS4))
 
 
@@ -82,7 +82,7 @@ class FacePainter:
         weight = nets.unet.conv_in.weight
         self._device, self._dtype = weight.device, weight.dtype
         self._drawing = Drawing(nets, self._device, is_compiled=is_compiled, asked_sizes=asked_sizes)
-        self._sounds = Sounds(nets.unet, nets.whisper.config.num_levels)
+        self._audio = Sounds(nets.unet, nets.whisper.config.num_levels)
         self._copies = make_copies(self._device)
         sizes = self._drawing.sizes
         self._max_batch = sizes[-1] if sizes else 1 << 16
@@ -122,8 +122,8 @@ class FacePainter:
 
     def _warm_up(self, views: Views, size: int) -> None:
         dim = STEPS_PER_FRAME * self._nets.whisper.config.num_levels * self._nets.unet.config.audio_dim
-        sound = self._sounds.hear(np.zeros((size, dim), np.float32), self._copies.upload)
-        self._drawing.warm_up(views.pick([0] * size), sound)
+        audio = self._audio.hear(np.zeros((size, dim), np.float32), self._copies.upload)
+        self._drawing.warm_up(views.pick([0] * size), audio)
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
         """Whether there was memory for it."""
@@ -155,8 +155,8 @@ class FacePainter:
         if filling:
             frames = [*frames, *[frames[-1]] * filling]
             features = np.concatenate([features, features[-1:].repeat(filling, axis=0)])
-        pictures = self._drawing.draw(views.pick(frames), self._sounds.hear(features, self._copies.upload))
-        return self._copies.download(pictures[:count])
+        images = self._drawing.draw(views.pick(frames), self._audio.hear(features, self._copies.upload))
+        return self._copies.download(images[:count])
 
     def _on_device(self) -> AbstractContextManager[object]:
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()

@@ -48,17 +48,17 @@ class Drawing:
         self._draw = partial(_draw, nets.unet.split, predict, decode)
         self._graphs = Graphs(self._draw, device) if is_cuda else None
 
-    def draw(self, view: View, sound: Tensor) -> Tensor:
+    def draw(self, view: View, audio: Tensor) -> Tensor:
         """uint8 BGR (B, H, W, 3); on a CUDA device it holds until the next call."""
-        inputs = (view.entry, *view.looked, sound)
+        inputs = (view.entry, *view.looked, audio)
         return self._graphs(*inputs) if self._graphs else self._draw(*inputs)
 
-    def warm_up(self, view: View, sound: Tensor) -> None:
+    def warm_up(self, view: View, audio: Tensor) -> None:
         """Do what the first batch of this size would wait for. Raises torch.OutOfMemoryError, as ``Graphs`` does."""
         if self._graphs:
-            self._graphs.record(view.entry, *view.looked, sound)
+            self._graphs.record(view.entry, *view.looked, audio)
         else:
-            self._draw(view.entry, *view.looked, sound)
+            self._draw(view.entry, *view.looked, audio)
 
 
 def choose_sizes(device: torch.device, *, is_compiled: bool, asked_sizes: Sequence[int] = ()) -> tuple[int, ...]:
@@ -73,13 +73,13 @@ def _draw(
     predict: Callable[..., Tensor],
     decode: Callable[..., Tensor],
     entry: Tensor,
-    picture: Tensor,
+    image: Tensor,
     tokens: Tensor,
     query: Tensor,
-    sound: Tensor,
+    audio: Tensor,
 ) -> Tensor:
-    view = View(entry, Looked(picture, tokens, query))
-    return to_bgr(decode(predict(view, split(sound))))
+    view = View(entry, Looked(image, tokens, query))
+    return to_bgr(decode(predict(view, split(audio))))
 
 
 class _Compiled:

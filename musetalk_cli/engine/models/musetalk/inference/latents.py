@@ -1,4 +1,4 @@
-"""An avatar's pictures as the UNet takes them: made once, then kept beside the avatar."""
+"""An avatar's images as the UNet takes them: made once, then kept beside the avatar."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def avatar_latents(
     encoder = open_encoder()
     boxes = [Box(*map(int, box)) for box in parts.boxes]
     latents = torch.cat(
-        [encoder.encode([crop_face(avatar.frames.picture(index), box)]).half().cpu() for index, box in enumerate(boxes)]
+        [encoder.encode([crop_face(avatar.frames.image(index), box)]).half().cpu() for index, box in enumerate(boxes)]
     )
     if place:
         try:

@@ -1,4 +1,4 @@
-"""What the UNet sees of an avatar's frames before any sound, kept for when they come round again."""
+"""What the UNet sees of an avatar's frames before any audio, kept for when they come round again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from musetalk_cli.engine.models.musetalk.inference.transfers import Upload
 from musetalk_cli.engine.models.musetalk.nets.attention import Looked
 from musetalk_cli.engine.models.musetalk.nets.unet import View
 
-# 102 frames in half precision, 51 in full: a picture or a short cycle is kept whole. See docs/performance.md.
+# 102 frames in half precision, 51 in full: an image or a short cycle is kept whole. See docs/performance.md.
 KEPT_BYTES = 1 << 28
 # Frames that are looked at together where all are wanted beforehand.
 LOOK_BATCH = 8
@@ -91,11 +91,11 @@ def bytes_per_frame(parts: Sequence[Tensor]) -> int:
 
 
 def _flatten(view: View) -> list[Tensor]:
-    """Pictures as (B, h, w, C), which is how they lie in memory."""
-    entry, (picture, tokens, query) = view
-    return [entry.permute(0, 2, 3, 1), picture.permute(0, 2, 3, 1), tokens, query]
+    """Images as (B, h, w, C), which is how they lie in memory."""
+    entry, (image, tokens, query) = view
+    return [entry.permute(0, 2, 3, 1), image.permute(0, 2, 3, 1), tokens, query]
 
 
 def _unflatten(parts: list[Tensor]) -> View:
-    entry, picture, tokens, query = parts
-    return View(entry.permute(0, 3, 1, 2), Looked(picture.permute(0, 3, 1, 2), tokens, query))
+    entry, image, tokens, query = parts
+    return View(entry.permute(0, 3, 1, 2), Looked(image.permute(0, 3, 1, 2), tokens, query))

@@ -20,8 +20,8 @@ class Copies(Protocol):
     def upload(self, array: NDArray[Any]) -> Tensor:
         """The array on the device; it may be overwritten at once on a CUDA device only."""
 
-    def download(self, pictures: Tensor) -> Collect:
-        """uint8 pictures: what is returned waits for them. ``pictures`` may be overwritten by later calls."""
+    def download(self, images: Tensor) -> Collect:
+        """uint8 images: what is returned waits for them. ``images`` may be overwritten by later calls."""
 
 
 class PlainCopies:
@@ -33,8 +33,8 @@ class PlainCopies:
     def upload(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def download(self, pictures: Tensor) -> Collect:
-        held = as_bytes(pictures.cpu().numpy())
+    def download(self, images: Tensor) -> Collect:
+        held = as_bytes(images.cpu().numpy())
         return lambda: held
 
 
@@ -55,9 +55,9 @@ class CudaCopies:
         copy.record_stream(arithmetic)
         return copy
 
-    def download(self, pictures: Tensor) -> Collect:
+    def download(self, images: Tensor) -> Collect:
         # A graph's result is overwritten by the next batch, which need not wait for this one's way home.
-        own = pictures.clone()
+        own = images.clone()
         self._down.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._down):
             pinned = torch.empty(own.shape, dtype=own.dtype, pin_memory=True)

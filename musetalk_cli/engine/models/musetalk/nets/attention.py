@@ -1,4 +1,4 @@
-"""Attention of the UNet: over the picture itself, and from the picture to the sound."""
+"""Attention of the UNet: over the image itself, and from the image to the audio."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.nets.layers import to_picture, to_tokens
+from musetalk_cli.engine.models.musetalk.nets.layers import to_image, to_tokens
 
 GROUP_NORM_EPS = 1e-6  # in front of a transformer; everywhere else in the UNet it is 1e-5
 
 
 class KeyValue(NamedTuple):
-    """Sound as one cross-attention sees it, both (B, tokens, C)."""
+    """Audio as one cross-attention sees it, both (B, tokens, C)."""
 
     key: Tensor
     value: Tensor
@@ -23,7 +23,7 @@ class KeyValue(NamedTuple):
 class Looked(NamedTuple):
     """What a transformer has worked out before it hears: its input (B, C, H, W), tokens and query (B, H·W, C)."""
 
-    picture: Tensor
+    image: Tensor
     tokens: Tensor
     query: Tensor
 
@@ -95,7 +95,7 @@ class TransformerLayer(nn.Module):
 class Transformer(nn.Module):
     """One transformer layer between two 1 × 1 convolutions, with a residual around all.
 
-    Cut in two where the sound comes in: ``look`` depends on the picture alone, ``listen`` does the rest.
+    Cut in two where the audio comes in: ``look`` depends on the image alone, ``listen`` does the rest.
     """
 
     def __init__(self, dim: int, audio_dim: int, num_heads: int, num_groups: int, *, has_key_value: bool) -> None:
@@ -120,23 +120,23 @@ class Transformer(nn.Module):
         tokens = tokens + layer.attn1(layer.attn1.to_q(normed), layer.attn1.project(normed))
         return Looked(x, tokens, layer.attn2.to_q(layer.norm2(tokens)))
 
-    def listen(self, looked: Looked, sound: KeyValue) -> Tensor:
+    def listen(self, looked: Looked, audio: KeyValue) -> Tensor:
         """The block's output (B, C, H, W)."""
         layer = self.layer
-        tokens = looked.tokens + layer.attn2(looked.query, sound)
+        tokens = looked.tokens + layer.attn2(looked.query, audio)
         tokens = tokens + layer.ff(layer.norm3(tokens))
-        return looked.picture + to_picture(_linear(tokens, self.proj_out), looked.picture)
+        return looked.image + to_image(_linear(tokens, self.proj_out), looked.image)
 
-    def forward(self, x: Tensor, sound: KeyValue) -> Tensor:
-        return self.listen(self.look(x), sound)
+    def forward(self, x: Tensor, audio: KeyValue) -> Tensor:
+        return self.listen(self.look(x), audio)
 
 
 def _linear(tokens: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A 1 × 1 convolution on tokens (B, n, C): the same product without going back to a picture."""
+    """A 1 × 1 convolution on tokens (B, n, C): the same product without going back to an image."""
     return functional.linear(tokens, conv.weight.flatten(1), conv.bias)
 
 
-def split_sound(projected: Tensor, dims: list[int]) -> list[KeyValue]:
+def split_audio(projected: Tensor, dims: list[int]) -> list[KeyValue]:
     """(B, tokens, 2·Σ dims), for each layer its keys then its values → one KeyValue per layer."""
     parts = torch.split(projected, [dim for dim in dims for _ in range(2)], dim=2)
     return [KeyValue(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]

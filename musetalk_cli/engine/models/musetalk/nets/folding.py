@@ -39,7 +39,7 @@ def fold_unet(state: State, net: UNet, vae: State | None) -> dict[str, Tensor]:
     for transformer in net.transformers():
         attention = names[transformer.layer.attn2]
         parts += [folded.pop(f"{attention}.to_k.weight"), folded.pop(f"{attention}.to_v.weight")]
-    folded["sound_projection.weight"] = torch.cat(parts)
+    folded["audio_projection.weight"] = torch.cat(parts)
     _fold_upsamplers(folded, net)
     if vae is None:
         return folded

@@ -1,6 +1,6 @@
 """What the UNet and the VAE are built from; parameter names are those of the official files.
 
-Pictures are (B, C, H, W) and stay in channels_last throughout: mixing layouts makes every convolution reorder its
+Images are (B, C, H, W) and stay in channels_last throughout: mixing layouts makes every convolution reorder its
 weights anew.
 """
 
@@ -94,7 +94,7 @@ def to_tokens(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def to_picture(tokens: Tensor, like: Tensor) -> Tensor:
+def to_image(tokens: Tensor, like: Tensor) -> Tensor:
     """(B, H·W, C) → (B, C, H, W) in channels_last; H and W are ``like``'s."""
     batch, dim, height, width = like.shape
     return tokens.reshape(batch, height, width, dim).permute(0, 3, 1, 2)

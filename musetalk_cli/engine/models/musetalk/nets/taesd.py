@@ -48,12 +48,12 @@ class Layers(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.layers(torch.tanh(latents / CLAMP) * CLAMP)
-        return pictures
+        images: Tensor = self.layers(torch.tanh(latents / CLAMP) * CLAMP)
+        return images
 
 
 class TinyDecoder(nn.Module):
-    """Latents (B, 4, h, w) × 0.18215 → pictures (B, 3, 8 h, 8 w), RGB, about ±1."""
+    """Latents (B, 4, h, w) × 0.18215 → images (B, 3, 8 h, 8 w), RGB, about ±1."""
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()
@@ -61,5 +61,5 @@ class TinyDecoder(nn.Module):
         self.decoder = Layers(config)
 
     def forward(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
-        return pictures * 2.0 - 1.0
+        images: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
+        return images * 2.0 - 1.0

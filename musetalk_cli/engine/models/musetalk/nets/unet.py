@@ -1,4 +1,4 @@
-"""The UNet that paints a mouth: avatar latents and sound in, latents of the speaking face out, in one step.
+"""The UNet that paints a mouth: avatar latents and audio in, latents of the speaking face out, in one step.
 
 Stable Diffusion 1.4's UNet with eight channels in and 384-wide context, called once at timestep 0 (Zhang et al. 2024,
 MuseTalk). Parameter names are those of diffusers' UNet2DConditionModel, which the official files hold.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.nets.attention import KeyValue, Looked, Transformer, split_sound
+from musetalk_cli.engine.models.musetalk.nets.attention import KeyValue, Looked, Transformer, split_audio
 from musetalk_cli.engine.models.musetalk.nets.layers import Downsample, ResnetBlock, make_upsample
 
 EPS = 1e-5
@@ -24,7 +24,7 @@ EPS = 1e-5
 class UNetConfig:
     """Sizes; the defaults are those of both official versions.
 
-    ``has_sound`` says for each level, finest first, whether its blocks attend to sound. ``num_heads`` holds at every
+    ``has_audio`` says for each level, finest first, whether its blocks attend to audio. ``num_heads`` holds at every
     level (diffusers calls it attention_head_dim). ``is_folded``: without time layers, the keys and values of all layers
     made by one product (see folding.py). ``has_phases`` says for each upsampling, coarsest first, whether it is made as
     four phases (see layers.PhaseUpsample); only folded nets do.
@@ -33,7 +33,7 @@ class UNetConfig:
     in_channels: int = 8
     out_channels: int = 4
     dims: tuple[int, ...] = (320, 640, 1280, 1280)
-    has_sound: tuple[bool, ...] = (True, True, True, False)
+    has_audio: tuple[bool, ...] = (True, True, True, False)
     num_resnets: int = 2
     num_heads: int = 8
     audio_dim: int = 384
@@ -70,23 +70,23 @@ class TimeEmbedding(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Resnets, each with a transformer where the level has sound, then half the size unless it is the last level."""
+    """Resnets, each with a transformer where the level has audio, then half the size unless it is the last level."""
 
     def __init__(self, config: UNetConfig, level: int) -> None:
         super().__init__()
         dim, before = config.dims[level], config.dims[max(0, level - 1)]
         in_dims = [before] + [dim] * (config.num_resnets - 1)
         self.resnets = nn.ModuleList(_resnet(config, in_dim, dim) for in_dim in in_dims)
-        self.attentions = nn.ModuleList(_transformer(config, dim) for _ in in_dims if config.has_sound[level])
+        self.attentions = nn.ModuleList(_transformer(config, dim) for _ in in_dims if config.has_audio[level])
         is_last = level == len(config.dims) - 1
         self.downsamplers = nn.ModuleList([] if is_last else [Downsample(dim, is_symmetric=True)])
 
-    def forward(self, x: Tensor, time: Tensor | None, sound: Iterator[KeyValue], done: int = 0) -> list[Tensor]:
+    def forward(self, x: Tensor, time: Tensor | None, audio: Iterator[KeyValue], done: int = 0) -> list[Tensor]:
         """All outputs in order, the last one for the next block. ``done`` resnets and transformers lie behind x."""
         outputs = []
         for index in range(done, len(self.resnets)):
             x = self.resnets[index](x, time)
-            x = self.attentions[index](x, next(sound)) if self.attentions else x
+            x = self.attentions[index](x, next(audio)) if self.attentions else x
             outputs.append(x)
         for downsample in self.downsamplers:
             outputs.append(downsample(outputs[-1] if outputs else x))
@@ -100,8 +100,8 @@ class MidBlock(nn.Module):
         self.resnets = nn.ModuleList(_resnet(config, dim, dim) for _ in range(2))
         self.attentions = nn.ModuleList([_transformer(config, dim)])
 
-    def forward(self, x: Tensor, time: Tensor | None, sound: Iterator[KeyValue]) -> Tensor:
-        x = self.attentions[0](self.resnets[0](x, time), next(sound))
+    def forward(self, x: Tensor, time: Tensor | None, audio: Iterator[KeyValue]) -> Tensor:
+        x = self.attentions[0](self.resnets[0](x, time), next(audio))
         y: Tensor = self.resnets[1](x, time)
         return y
 
@@ -118,14 +118,14 @@ class UpBlock(nn.Module):
         self.resnets = nn.ModuleList(
             _resnet(config, straight + skip, dim) for straight, skip in zip(in_dims, skip_dims, strict=True)
         )
-        self.attentions = nn.ModuleList(_transformer(config, dim) for _ in in_dims if config.has_sound[level])
+        self.attentions = nn.ModuleList(_transformer(config, dim) for _ in in_dims if config.has_audio[level])
         has_phases = config.is_folded and level > 0 and config.has_phases[len(config.dims) - 1 - level]
         self.upsamplers = nn.ModuleList([make_upsample(dim, has_phases=has_phases)] if level > 0 else [])
 
-    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor | None, sound: Iterator[KeyValue]) -> Tensor:
+    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor | None, audio: Iterator[KeyValue]) -> Tensor:
         for index, resnet in enumerate(self.resnets):
             x = resnet(torch.cat([x, skips.pop()], dim=1), time)
-            x = self.attentions[index](x, next(sound)) if self.attentions else x
+            x = self.attentions[index](x, next(audio)) if self.attentions else x
         for upsample in self.upsamplers:
             x = upsample(x)
         return x
@@ -134,7 +134,7 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """``forward`` is ``predict(look(latents), listen(tokens))``; the two halves may be kept and shared.
 
-    What ``look`` gives depends on the avatar frame alone, what ``listen`` gives on the sound alone.
+    What ``look`` gives depends on the avatar frame alone, what ``listen`` gives on the audio alone.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -152,9 +152,9 @@ class UNet(nn.Module):
         )
         self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[0], EPS)
         self.conv_out = nn.Conv2d(dims[0], config.out_channels, 3, padding=1)
-        self._sound_dims = [layer.proj_in.out_channels for layer in self.transformers()]
-        width = 2 * sum(self._sound_dims)
-        self.sound_projection = nn.Linear(config.audio_dim, width, bias=False) if config.is_folded else None
+        self._audio_dims = [layer.proj_in.out_channels for layer in self.transformers()]
+        width = 2 * sum(self._audio_dims)
+        self.audio_projection = nn.Linear(config.audio_dim, width, bias=False) if config.is_folded else None
 
     def transformers(self) -> list[Transformer]:
         """All transformers in the order in which they run."""
@@ -169,38 +169,38 @@ class UNet(nn.Module):
         return self.predict(self.look(latents), self.listen(tokens))
 
     def look(self, latents: Tensor) -> View:
-        """Everything in front of the first sound."""
+        """Everything in front of the first audio."""
         entry = self.conv_in(latents.contiguous(memory_format=torch.channels_last))
         first = cast("DownBlock", self.down_blocks[0])
         return View(entry, self.transformers()[0].look(first.resnets[0](entry, self._time())))
 
     def listen(self, tokens: Tensor) -> list[KeyValue]:
         """Keys and values of every cross-attention, in the order in which they run."""
-        if self.sound_projection is not None:
+        if self.audio_projection is not None:
             return self.split(self.project(tokens))
         return [layer.layer.attn2.project(tokens) for layer in self.transformers()]
 
     def project(self, tokens: Tensor) -> Tensor:
         """A folded net's keys and values side by side, (…, audio_dim) → (…, 2·Σ dims): linear, so that the parts of a
         sum may be made apart."""
-        assert self.sound_projection is not None  # noqa: S101 - only folded nets are asked
-        projected: Tensor = self.sound_projection(tokens)
+        assert self.audio_projection is not None  # noqa: S101 - only folded nets are asked
+        projected: Tensor = self.audio_projection(tokens)
         return projected
 
     def split(self, projected: Tensor) -> list[KeyValue]:
         """What ``project`` gave, (B, tokens, 2·Σ dims), as ``listen`` gives it."""
-        return split_sound(projected, self._sound_dims)
+        return split_audio(projected, self._audio_dims)
 
-    def predict(self, view: View, sounds: list[KeyValue]) -> Tensor:
+    def predict(self, view: View, audio_blocks: list[KeyValue]) -> Tensor:
         """The rest: (B, 4, h, w)."""
-        time, sound = self._time(), iter(sounds)
-        x = self.transformers()[0].listen(view.looked, next(sound))
+        time, audio = self._time(), iter(audio_blocks)
+        x = self.transformers()[0].listen(view.looked, next(audio))
         skips = [view.entry, x]
         for index, block in enumerate(self.down_blocks):
-            skips += block(skips[-1], time, sound, done=int(index == 0))
-        x = self.mid_block(skips[-1], time, sound)
+            skips += block(skips[-1], time, audio, done=int(index == 0))
+        x = self.mid_block(skips[-1], time, audio)
         for block in self.up_blocks:
-            x = block(x, skips, time, sound)
+            x = block(x, skips, time, audio)
         out: Tensor = self.conv_out(functional.silu(self.conv_norm_out(x)))
         return out
 

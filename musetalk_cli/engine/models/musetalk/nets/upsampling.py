@@ -24,7 +24,7 @@ def choose_phases(
 ) -> tuple[bool, ...]:
     """For each upsampling, (channels, height before it), whether four phases are to be used.
 
-    On a CUDA device both are timed with weights by lot, once for a device, precision and net; a tenth of a second.
+    On a CUDA device both are timed with random weights, once for a device, precision and net; a tenth of a second.
     Elsewhere it is ``on_cpu``: measured on a CPU, phases speed the decoder up and leave the UNet's small maps as slow.
     """
     if device.type != "cuda":

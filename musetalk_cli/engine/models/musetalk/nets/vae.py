@@ -1,4 +1,4 @@
-"""The VAE between pictures and latents: Stable Diffusion's, as fine-tuned in sd-vae-ft-mse (Rombach et al. 2022).
+"""The VAE between images and latents: Stable Diffusion's, as fine-tuned in sd-vae-ft-mse (Rombach et al. 2022).
 
 Parameter names are those of diffusers' AutoencoderKL. The encoder serves preparation, the decoder every frame.
 """
@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.musetalk.nets.layers import (
     Downsample,
     ResnetBlock,
     make_upsample,
-    to_picture,
+    to_image,
     to_tokens,
 )
 
@@ -40,7 +40,7 @@ class VaeConfig:
     has_phases: tuple[bool, ...] = (True, True, True)
 
 
-class PictureAttention(nn.Module):
+class SpatialAttention(nn.Module):
     """One head over all pixels. Folded, the output projection is part of the values'."""
 
     def __init__(self, dim: int, num_groups: int, *, is_folded: bool) -> None:
@@ -56,7 +56,7 @@ class PictureAttention(nn.Module):
         attended = attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), num_heads=1)
         for project in self.to_out:
             attended = project(attended)
-        return x + to_picture(attended, x)
+        return x + to_image(attended, x)
 
 
 class MidBlock(nn.Module):
@@ -64,7 +64,7 @@ class MidBlock(nn.Module):
         super().__init__()
         dim = config.dims[-1]
         self.resnets = nn.ModuleList(ResnetBlock(dim, dim, config.num_groups, EPS) for _ in range(2))
-        self.attentions = nn.ModuleList([PictureAttention(dim, config.num_groups, is_folded=is_folded)])
+        self.attentions = nn.ModuleList([SpatialAttention(dim, config.num_groups, is_folded=is_folded)])
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.resnets[1](self.attentions[0](self.resnets[0](x)))
@@ -102,8 +102,8 @@ class EncoderNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[-1], EPS)
         self.conv_out = nn.Conv2d(dims[-1], 2 * config.latent_channels, 3, padding=1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        x = self.conv_in(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.conv_in(images)
         for level in self.down_blocks:
             x = level(x)
         moments: Tensor = self.conv_out(functional.silu(self.conv_norm_out(self.mid_block(x))))
@@ -129,12 +129,12 @@ class DecoderNet(nn.Module):
         x = self.mid_block(self.conv_in(latents))
         for level in self.up_blocks:
             x = level(x)
-        pictures: Tensor = self.conv_out(functional.silu(self.conv_norm_out(x)))
-        return pictures
+        images: Tensor = self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return images
 
 
 class VaeEncoder(nn.Module):
-    """Pictures (B, 3, H, W) RGB in ±1 → latents (B, 4, H/8, W/8) × 0.18215."""
+    """Images (B, 3, H, W) RGB in ±1 → latents (B, 4, H/8, W/8) × 0.18215."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
@@ -142,15 +142,15 @@ class VaeEncoder(nn.Module):
         moments = 2 * config.latent_channels
         self.quant_conv = nn.Conv2d(moments, moments, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """The distribution's mode, as in training; upstream draws an unseeded sample here."""
-        moments = self.quant_conv(self.encoder(pictures.contiguous(memory_format=torch.channels_last)))
+        moments = self.quant_conv(self.encoder(images.contiguous(memory_format=torch.channels_last)))
         mean: Tensor = moments.chunk(2, dim=1)[0]
         return mean * SCALE
 
 
 class VaeDecoder(nn.Module):
-    """Latents (B, 4, h, w) → pictures (B, 3, 8 h, 8 w), RGB, about ±1.
+    """Latents (B, 4, h, w) → images (B, 3, 8 h, 8 w), RGB, about ±1.
 
     Unfolded it takes latents × 0.18215; folded, those that a folded UNet gives.
     """
@@ -165,27 +165,27 @@ class VaeDecoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents / SCALE)
-        pictures: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
-        return pictures
+        images: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
+        return images
 
 
-def masked_and_reference(pictures: Tensor) -> Tensor:
+def masked_and_reference(images: Tensor) -> Tensor:
     """What preparation encodes: (B, 3, H, W) RGB in 0..1 → (2 B, 3, H, W) in ±1, masked ones first.
 
-    The lower half of a masked picture is black, that is −1: the mask is laid on before the values are spread.
+    The lower half of a masked image is black, that is −1: the mask is laid on before the values are spread.
     """
-    masked = pictures.clone()
-    masked[:, :, pictures.shape[2] // 2 :] = 0.0
-    return torch.cat([masked, pictures]) * 2.0 - 1.0
+    masked = images.clone()
+    masked[:, :, images.shape[2] // 2 :] = 0.0
+    return torch.cat([masked, images]) * 2.0 - 1.0
 
 
-def encode_avatar(encoder: VaeEncoder, pictures: Tensor) -> Tensor:
-    """The UNet's picture input: (B, 3, 256, 256) RGB in 0..1 → (B, 8, 32, 32), masked latents first."""
-    masked, reference = encoder(masked_and_reference(pictures)).chunk(2)
+def encode_avatar(encoder: VaeEncoder, images: Tensor) -> Tensor:
+    """The UNet's image input: (B, 3, 256, 256) RGB in 0..1 → (B, 8, 32, 32), masked latents first."""
+    masked, reference = encoder(masked_and_reference(images)).chunk(2)
     return torch.cat([masked, reference], dim=1)
 
 
-def to_bgr(pictures: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB in ±1 → uint8 (B, H, W, 3) BGR, rounded and clipped where the pictures are."""
-    levels = pictures.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+def to_bgr(images: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in ±1 → uint8 (B, H, W, 3) BGR, rounded and clipped where the images are."""
+    levels = images.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return levels.flip(1).permute(0, 2, 3, 1).contiguous()

@@ -1,6 +1,6 @@
-"""Sound → what the mouth net sees: log-mel bands relative to the speaker's own recent level, 50 times a second.
+"""Audio → what the mouth net sees: log-mel bands relative to the speaker's own recent level, 50 times a second.
 
-Everything here depends on a finite stretch of sound and on where it lies in the stream, never on where a block was cut:
+Everything here depends on a finite stretch of audio and on where it lies in the stream, never on where a block was cut:
 reading a stream in pieces gives what reading it whole gives.
 """
 
@@ -92,7 +92,7 @@ def _band_power(samples: FloatArray, first_sample: int, first_hop: int, num_hops
 
 @lru_cache(maxsize=1)
 def _window() -> FloatArray:
-    """A Hann window scaled so that the one-sided power spectrum sums to the mean square of the sound."""
+    """A Hann window scaled so that the one-sided power spectrum sums to the mean square of the audio."""
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(WINDOW_SAMPLES) + 0.5) / WINDOW_SAMPLES)
     scale = np.sqrt(2.0 / (FFT_SAMPLES * np.square(window).sum()))
     return np.asarray(window * scale, dtype=np.float32)

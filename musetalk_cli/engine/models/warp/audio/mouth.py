@@ -1,4 +1,4 @@
-"""Sound → mouth shape of every video frame."""
+"""Audio → mouth shape of every video frame."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from musetalk_cli.engine.models.warp.audio.net import MouthNet, load_net
 
 FloatArray = NDArray[np.float32]
 
-# Real mouths move before their sound: measured on talking people, by one frame of 25 fps in the median.
+# Real mouths move before their audio: measured on talking people, by one frame of 25 fps in the median.
 LEAD_S = 0.04
 # The gate looks this many steps around itself, so that the silence inside a /t/ or /k/ does not shut the mouth.
 GATE_REACH_STEPS = 4
 GATE_LEVEL_DB = (-38.0, -28.0)
 GATE_POWER_DBFS = (-76.0, -68.0)
 # A frame shows the mouth of its first 40 ms at most: averaged over longer, all mouths are half open, and a frame that
-# runs past the end of its block would need more sound than a live stream has.
+# runs past the end of its block would need more audio than a live stream has.
 LONGEST_VIEW_S = 0.04
 # The net answers for every 20 ms by itself. A share of each neighbour takes the flicker out of O, J, W, P and F; more
 # of it in the closures would leave lips apart. (The net was trained with 0.25 and 0.1.)
@@ -37,9 +37,9 @@ _PROBE_S = 0.005
 
 
 class MouthReader:
-    """Reads mouth shapes from 16 kHz sound with the packaged net. Holds no state: safe to share between threads.
+    """Reads mouth shapes from 16 kHz audio with the packaged net. Holds no state: safe to share between threads.
 
-    ``before_s`` and ``after_s`` say how much sound before its first and after its last frame an answer depends on.
+    ``before_s`` and ``after_s`` say how much audio before its first and after its last frame an answer depends on.
     Given at least that much (silence before the stream's start and after its end may be left out), block-wise reading
     gives what reading the whole stream gives.
     """
@@ -65,7 +65,7 @@ class MouthReader:
 
         Columns are in the order O, J, W, P, F. ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a
         multiple of 0.02) after the stream's start. ``frame_times_s`` (frames,) are the frames' start times in the
-        stream, ascending; ``frame_s`` is how long each is shown (1 / fps). Sound outside ``samples`` counts as silence.
+        stream, ascending; ``frame_s`` is how long each is shown (1 / fps). Audio outside ``samples`` counts as silence.
         Digital silence gives exactly 0.
         Raises ValueError when ``start_s`` is off the 0.02 s grid or ``frame_s`` is not positive.
         """
@@ -141,7 +141,7 @@ def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
 
 
 def _needed_context_s(net: MouthNet) -> tuple[float, float]:
-    """Seconds of sound that a block's mouths depend on before its start and after its end.
+    """Seconds of audio that a block's mouths depend on before its start and after its end.
 
     A frame may begin just before the end, and its last view lies between two smoothed step centres: 2.5 steps more.
     """

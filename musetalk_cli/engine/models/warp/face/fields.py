@@ -33,7 +33,7 @@ def compute_fields(pose: MouthPose, closing: Closing, nodes: FloatArray) -> Floa
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
     is_of_lips = np.array([name not in ("jaw", "close") for name in COMPONENTS])
-    window[is_of_lips] *= _inside_face(transform_points(pose.axes.from_picture, pose.face.oval), nodes)
+    window[is_of_lips] *= _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes)
     return np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Where a mouth is: the similarity between a picture and its mouth's own axes, and smooth curves."""
+"""Where a mouth is: the similarity between an image and its mouth's own axes, and smooth curves."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class MouthAxes:
         )
 
     @property
-    def to_picture(self) -> FloatArray:
+    def to_image(self) -> FloatArray:
         """2×3 affine matrix: mouth units to pixels."""
         (cx, cy), (ux, uy) = self.origin_px, self.x_axis * self.unit_px
         return np.array([[ux, -uy, cx], [uy, ux, cy]], dtype=np.float32)
 
     @property
-    def from_picture(self) -> FloatArray:
+    def from_image(self) -> FloatArray:
         """2×3 affine matrix: pixels to mouth units."""
         (cx, cy), (ux, uy) = self.origin_px, self.x_axis / self.unit_px
         return np.array([[ux, uy, -(ux * cx + uy * cy)], [-uy, ux, uy * cx - ux * cy]], dtype=np.float32)

@@ -40,10 +40,10 @@ _TONGUE = (84, 80, 150)
 
 @dataclass(frozen=True)
 class Setting:
-    """How the teeth stand in a picture.
+    """How the teeth stand in an image.
 
-    ``middle``: x and y of the closed seam's middle, and ``smile``: how far below it the picture's own lower lip hangs,
-    in mouth units. ``yaw``: the tangent of the angle by which the head is turned to the picture's right.
+    ``middle``: x and y of the closed seam's middle, and ``smile``: how far below it the image's own lower lip hangs,
+    in mouth units. ``yaw``: the tangent of the angle by which the head is turned to the image's right.
     """
 
     middle: tuple[float, float]

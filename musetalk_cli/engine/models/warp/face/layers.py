@@ -66,19 +66,19 @@ class MouthLayers:
     """Displacement of both layers over a rectangular grid of nodes; immutable."""
 
     def __init__(self, pose: MouthPose, closing: Closing, nodes: FloatArray, cell_px: int) -> None:
-        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the picture that ``pose`` is of."""
+        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of."""
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, closing.own, cell_px
         self._origin = nodes[0, 0]
-        fields = compute_fields(pose, closing, transform_points(axes.from_picture, nodes))
-        to_cells = axes.to_picture * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
+        fields = compute_fields(pose, closing, transform_points(axes.from_image, nodes))
+        to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
         self._shape = fields.shape[1:]
 
     def trace(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
         """Where the skin seen at ``targets`` (rows, columns, 2; pixels) comes from, per layer: (2, rows, columns, 2).
 
-        The fields say where a point of the picture goes; what is needed is where an output pixel comes from: the root
+        The fields say where a point of the image goes; what is needed is where an output pixel comes from: the root
         of ``place + field(place) - target``, by Newton's method with the diagonal of the Jacobian alone, which also
         settles where the skin is stretched too much for plain fixed-point iteration.
         """
@@ -104,7 +104,7 @@ class MouthLayers:
         lips, unit_px = self._lips, self._axes.unit_px
         relative = (lips.x - lips.middle) / lips.half_width
         tucked = lips.lower + tuck * TUCK * (1 - relative**2)
-        to_units = self._axes.from_picture
+        to_units = self._axes.from_image
         planes, away = [], np.float32(0)
         for layer, line, sign in ((0, lips.upper, unit_px), (1, tucked, -unit_px)):
             x_px, y_px = cv2.split(traced[layer])

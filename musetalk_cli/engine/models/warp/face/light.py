@@ -33,7 +33,7 @@ class FaceLight:
 
     @classmethod
     def of(cls, seen: Sequence[tuple[Planes, Landmarks]]) -> FaceLight:
-        """From some pictures of a face: its own teeth where any picture shows them, else what its skin lets expect."""
+        """From some images of a face: its own teeth where any image shows them, else what its skin lets expect."""
         skin = float(_middle([_skin_luma(planes, face) for planes, face in seen]))
         teeth = [tone for planes, face in seen if (tone := _own_teeth(planes, face, skin)) is not None]
         expected = _expected_tooth(skin)

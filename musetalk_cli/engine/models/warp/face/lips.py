@@ -1,4 +1,4 @@
-"""The inner contours of a picture's lips, and where they meet once they are closed."""
+"""The inner contours of an image's lips, and where they meet once they are closed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     transform_points,
 )
 
-_CLOSE_TO_CORNERS = 0.65  # how far an open picture's seam settles from the upper lip towards the line of the corners
-_CLOSED_GAP = (0.006, 0.016)  # up to the first a picture's lips count as closed, from the second as seen
+_CLOSE_TO_CORNERS = 0.65  # how far an open image's seam settles from the upper lip towards the line of the corners
+_CLOSED_GAP = (0.006, 0.016)  # up to the first an image's lips count as closed, from the second as seen
 _CORNER_INSET = 0.035  # of the corners of one that is wide open: the dark reaches further than landmarks do
-_LIP_INSET = 0.018  # of an open picture's lip edge: landmarks run a little inside the teeth
+_LIP_INSET = 0.018  # of an open image's lip edge: landmarks run a little inside the teeth
 
 
 @dataclass(frozen=True)
 class LipLines:
-    """The picture's inner lip contours, in mouth units, as functions of x: float32 (n,) each, x ascending.
+    """The image's inner lip contours, in mouth units, as functions of x: float32 (n,) each, x ascending.
 
     ``upper`` and ``lower`` are equal where the lips touch; ``closed`` is where they are to meet. ``half_width`` is that
-    of the inner mouth, ``middle`` its x. ``own_gap`` is the gap the picture shows, at its widest; 0 for closed lips.
+    of the inner mouth, ``middle`` its x. ``own_gap`` is the gap the image shows, at its widest; 0 for closed lips.
     """
 
     x: FloatArray
@@ -41,7 +41,7 @@ class LipLines:
     def of(cls, face: Landmarks, axes: MouthAxes) -> LipLines:
         """Measure the inner lips of a face."""
         curves = [
-            smooth_curve(transform_points(axes.from_picture, points))
+            smooth_curve(transform_points(axes.from_image, points))
             for points in (face.inner_upper_lip, face.inner_lower_lip)
         ]
         left, right = (float((curves[0][k, 0] + curves[1][k, 0]) / 2) for k in (0, -1))
@@ -71,7 +71,7 @@ class LipLines:
 
 @dataclass(frozen=True)
 class Closing:
-    """The way from the mouth that a picture shows (``own``) to one that is shut (``rest.closed``), in mouth units."""
+    """The way from the mouth that an image shows (``own``) to one that is shut (``rest.closed``), in mouth units."""
 
     own: LipLines
     rest: LipLines

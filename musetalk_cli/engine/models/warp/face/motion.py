@@ -15,7 +15,7 @@ from musetalk_cli.engine.models.warp.face.lips import Closing
 from musetalk_cli.engine.models.warp.face.pose import MouthPose
 
 # ``purse`` (gap times rounding) draws the sides of a rounded opening together, its middle unchanged. ``close`` takes
-# away what the picture's own mouth does, its lip gap above all; its weight is always one.
+# away what the image's own mouth does, its lip gap above all; its weight is always one.
 COMPONENTS = ("gap", "jaw", "round", "spread", "press", "labiodental", "purse", "close")
 
 GAP = 0.30  # lip gap at O = 1
@@ -23,7 +23,7 @@ TUCK = 0.055  # of the lower lip's height that hides behind the upper teeth at F
 _JAW = 0.27  # way of the chin at J = 1
 _APERTURE = 0.92  # width of the opening against the distance of the inner corners
 _UPPER_SHARE = 0.13  # of the gap, by raising the upper lip
-_JAW_CLOSES = 0.6  # of an open picture's gap, by raising the chin
+_JAW_CLOSES = 0.6  # of an open image's gap, by raising the chin
 _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
 # Of the jaw line: its lower part, every second point. All points of a layer together stay below a hundred, from where
 # on the linear solver would start threads of its own.
@@ -61,9 +61,9 @@ def lip_points(pose: MouthPose, closing: Closing, *, is_lower: bool) -> ControlP
     """The control points of the lower or the upper lip."""
     side = "lower" if is_lower else "upper"
     own, rest = (
-        transform_points(pose.axes.from_picture, getattr(face, f"outer_{side}_lip")) for face in (pose.face, pose.rest)
+        transform_points(pose.axes.from_image, getattr(face, f"outer_{side}_lip")) for face in (pose.face, pose.rest)
     )
-    inner = transform_points(pose.axes.from_picture, getattr(pose.face, f"inner_{side}_lip"))
+    inner = transform_points(pose.axes.from_image, getattr(pose.face, f"inner_{side}_lip"))
     return ControlPoints.joined(
         [
             _contour_points(smooth_curve(inner, 21), None, closing, is_lower),
@@ -74,8 +74,8 @@ def lip_points(pose: MouthPose, closing: Closing, *, is_lower: bool) -> ControlP
 
 def shared_points(pose: MouthPose, closing: Closing) -> ControlPoints:
     """The control points of both sides: chin, cheeks, and what stays still."""
-    own = {name: transform_points(pose.axes.from_picture, points) for name, points in vars(pose.face).items()}
-    chin = transform_points(pose.axes.from_picture, pose.rest.oval[_CHIN])
+    own = {name: transform_points(pose.axes.from_image, points) for name, points in vars(pose.face).items()}
+    chin = transform_points(pose.axes.from_image, pose.rest.oval[_CHIN])
     rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), closing)
     return ControlPoints.joined(
         [

@@ -27,18 +27,18 @@ from musetalk_cli.engine.types.colour import ByteArray, Planes
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the two layers are told apart sharply, mouth units
 
-# By a picture's own gap: how deep its lips' rim is mixed with teeth and shadow that landmarks do not tell from them.
+# By an image's own gap: how deep its lips' rim is mixed with teeth and shadow that landmarks do not tell from them.
 _RIM = ((0.0, 0.1, 0.35), (0.0, 0.045, 0.08))  # gap and depth, mouth units
 
 
 class MouthWarp:
-    """Moves the mouth of one picture; immutable, and safe for several threads.
+    """Moves the mouth of one image; immutable, and safe for several threads.
 
-    ``is_at_rest``: whether the picture itself shows the mouth at rest, so that nothing need be done to show it so.
+    ``is_at_rest``: whether the image itself shows the mouth at rest, so that nothing need be done to show it so.
     """
 
     def __init__(self, pose: MouthPose, grid: Grid, interior: Interior) -> None:
-        """``pose`` in pixels of the picture that ``grid`` lies on."""
+        """``pose`` in pixels of the image that ``grid`` lies on."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
         self._closing = Closing.of(pose.face, pose.rest, pose.axes)
         self._setting = Setting(self._closing.seam_middle, self._closing.hang, pose.yaw)
@@ -69,7 +69,7 @@ class MouthWarp:
         if self._closing.own.own_gap:
             self._put(maps, lower)
             planes = source.sample(*maps)
-            # The layers lie a whole mouth apart: halfway between their places would be the picture's own teeth.
+            # The layers lie a whole mouth apart: halfway between their places would be the image's own teeth.
             self._blend(planes, source.sample(to_luma_samples(upper), to_chroma_samples(_halved(upper))), share)
         else:
             self._put(maps, lower + (upper - lower) * share[..., None])
@@ -90,7 +90,7 @@ class MouthWarp:
         upper, lower = fine[..., :2], fine[..., 2:]
         own_gap = self._closing.own.own_gap
         if own_gap:
-            # Beyond a lip's edge its colour goes on: what is shown there is the edge, not the picture's own teeth.
+            # Beyond a lip's edge its colour goes on: what is shown there is the edge, not the image's own teeth.
             depth = float(np.interp(own_gap, *_RIM)) * self._axes.unit_px
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
             upper = upper + np.minimum(near.upper - depth, np.float32(0))[..., None] * down
@@ -116,7 +116,7 @@ class MouthWarp:
         rows, columns = self._lips_px
         unit_px, region = self._axes.unit_px, self._grid.region
         corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
-        to_units = _chain(self._axes.from_picture, unsway, corner)
+        to_units = _chain(self._axes.from_image, unsway, corner)
         upper, lower = near.upper / unit_px, near.lower / unit_px
         box = Planes(planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
         _shade_lips(box.luma, upper, lower, near.inward, self._closing.own.own_gap)
@@ -143,11 +143,11 @@ def reach_px(axes: MouthAxes) -> FloatArray:
 def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> FloatArray:
     left, right, top, bottom = span
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float32)
-    return bounds_of(transform_points(axes.to_picture, corners))
+    return bounds_of(transform_points(axes.to_image, corners))
 
 
 def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: FloatArray, own_gap: float) -> None:
-    """Round off the lips' inner edges where they part, and draw the line between lips that the picture shows apart.
+    """Round off the lips' inner edges where they part, and draw the line between lips that the image shows apart.
 
     ``upper``, ``lower``, ``inward``: as in Claims, in mouth units.
     """

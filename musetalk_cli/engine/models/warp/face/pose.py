@@ -29,19 +29,19 @@ class MouthPose:
 
     @classmethod
     def of_still(cls, face: Landmarks) -> MouthPose:
-        """A picture's only pose: whatever its mouth does counts as its rest."""
+        """An image's only pose: whatever its mouth does counts as its rest."""
         return cls(face, face, MouthAxes.of(face))
 
     @property
     def yaw(self) -> float:
-        """Tangent of the angle by which the head is turned to the picture's right."""
+        """Tangent of the angle by which the head is turned to the image's right."""
         eyes = np.stack([self.face.left_upper_lid[0], self.face.right_upper_lid[-1]]).astype(np.float64)
         span = eyes[1] - eyes[0]
         offset = (self.face.nose[1] - eyes.mean(axis=0)) @ span / max(float(span @ span), 1e-6)
         return float(np.clip(_YAW_PER_OFFSET * offset, -_MOST_YAW, _MOST_YAW))
 
     def moved(self, shift_px: FloatArray) -> MouthPose:
-        """The same pose in a picture whose first pixel stands at ``-shift_px`` of this one."""
+        """The same pose in an image whose first pixel stands at ``-shift_px`` of this one."""
         face, rest = (
             Landmarks(**{name: points + shift_px for name, points in vars(marks).items()})
             for marks in (self.face, self.rest)

@@ -1,4 +1,4 @@
-"""Pictures prepared for resampling, and the coarse grid on which displacements are computed.
+"""Images prepared for resampling, and the coarse grid on which displacements are computed.
 
 Luma is kept at twice its size, the new samples made with the half-sample filter of HEVC (Rec. ITU-T H.265, section
 8.5.3.3.3.1): bilinear look-ups in it are as sharp as bicubic ones in the original, at a third of their time.
@@ -27,14 +27,14 @@ Box = tuple[slice, slice]  # rows and columns
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to sample from: ``luma`` uint8 (2h, 2w), even samples the picture's own; ``chroma`` as in Planes."""
+    """An image to sample from: ``luma`` uint8 (2h, 2w), even samples the image's own; ``chroma`` as in Planes."""
 
     luma: ByteArray
     chroma: ByteArray
 
     @classmethod
     def of(cls, planes: Planes) -> Source:
-        """Prepare a whole picture."""
+        """Prepare a whole image."""
         return cls(_double(planes.luma), planes.chroma)
 
     def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> Source:
@@ -53,14 +53,14 @@ class Source:
         return Planes(as_bytes(look_up(self.luma, luma_map)), as_bytes(look_up(self.chroma, chroma_map)))
 
 
-def cut_planes(picture: ByteArray, region: Region) -> Planes:
-    """A region of an I420 picture."""
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+def cut_planes(image: ByteArray, region: Region) -> Planes:
+    """A region of an I420 image."""
+    height, width = image.shape[0] * 2 // 3, image.shape[1]
     left, top = region.left, region.top
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    chroma = image[height:].reshape(2, height // 2, width // 2)
     rows = slice(top // 2, (top + region.height) // 2)
     columns = slice(left // 2, (left + region.width) // 2)
-    luma = np.ascontiguousarray(picture[top : top + region.height, left : left + region.width])
+    luma = np.ascontiguousarray(image[top : top + region.height, left : left + region.width])
     return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
 
 
@@ -98,7 +98,7 @@ def bounds_of(points: FloatArray) -> FloatArray:
 
 
 def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
-    """The even rectangle of a picture of ``size`` (width, height) that holds all bounds (left, top, right, bottom)."""
+    """The even rectangle of an image of ``size`` (width, height) that holds all bounds (left, top, right, bottom)."""
     every = np.array(bounds_px)
     low = np.clip(np.floor(every[:, :2].min(axis=0) / 2) * 2, 0, np.array(size) - 2)
     high = np.clip(np.ceil(every[:, 2:].max(axis=0) / 2) * 2, low + 2, size)
@@ -109,7 +109,7 @@ def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
 class Grid:
     """Nodes in the middle of square cells over a region, with ``PAD`` more cells on every side.
 
-    ``nodes`` float32 (rows, columns, 2): their positions in pixels of the picture. ``cell_px`` is even.
+    ``nodes`` float32 (rows, columns, 2): their positions in pixels of the image. ``cell_px`` is even.
     """
 
     def __init__(self, region: Region, cell_px: int) -> None:
@@ -121,7 +121,7 @@ class Grid:
         self.nodes: FloatArray = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
 
     def cells_touching(self, bounds_px: FloatArray) -> Box:
-        """Rows and columns of the nodes whose cells a rectangle (left, top, right, bottom) of the picture touches."""
+        """Rows and columns of the nodes whose cells a rectangle (left, top, right, bottom) of the image touches."""
         origin = np.array(self.region[:2]) - PAD * self.cell_px
         low = np.floor((bounds_px[:2] - origin) / self.cell_px).astype(int)
         high = np.ceil((bounds_px[2:] - origin) / self.cell_px).astype(int)

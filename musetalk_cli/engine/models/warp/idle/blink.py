@@ -1,4 +1,4 @@
-"""Eyelids for pictures that bring none: the skin over an eye, drawn down over it."""
+"""Eyelids for images that bring none: the skin over an eye, drawn down over it."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _LASH = 0.05  # lashes hang over the lid's edge, in eye heights
 _SKIN = 1.3  # how much skin over the eye takes part, in eye heights
 
 
-def make_lids(picture: ByteArray, face: Landmarks) -> Lids | None:
-    """Repaint the eyes of ``picture`` (uint8 BGR) at the closures ``LEVELS``, from the picture's own skin.
+def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
+    """Repaint the eyes of ``image`` (uint8 BGR) at the closures ``LEVELS``, from the image's own skin.
 
-    Returns None when neither eye is open, or when they lie outside the picture.
+    Returns None when neither eye is open, or when they lie outside the image.
     """
     pairs = ((face.left_upper_lid, face.left_lower_lid), (face.right_upper_lid, face.right_lower_lid))
     eyes = [_Eye(upper, lower) for upper, lower in pairs]
     points = np.concatenate([points for pair in pairs for points in pair])
     reach = max(eye.half_width for eye in eyes)
     low = np.floor(np.maximum(points.min(axis=0) - reach, 0)).astype(int)
-    high = np.ceil(np.minimum(points.max(axis=0) + reach, picture.shape[1::-1])).astype(int)
+    high = np.ceil(np.minimum(points.max(axis=0) + reach, image.shape[1::-1])).astype(int)
     if (high - low).min() < 4 or all(eye.height < _LEAST_OPENING for eye in eyes):
         return None
-    crop = picture[low[1] : high[1], low[0] : high[0]]
+    crop = image[low[1] : high[1], low[0] : high[0]]
     pixels = np.stack(np.meshgrid(*(np.arange(high[k] - low[k], dtype=np.float32) for k in (0, 1))), axis=-1)
-    pictures = []
+    images = []
     for level in LEVELS:
         shut = crop.astype(np.float32)
         for eye in eyes:
             if eye.height >= _LEAST_OPENING:
                 shut = eye.draw_down(level, shut, pixels, low.astype(np.float32))
-        pictures.append((shut + 0.5).astype(np.uint8))
+        images.append((shut + 0.5).astype(np.uint8))
     width, height = (int(extent) for extent in high - low)
-    return Lids((int(low[0]), int(low[1]), width, height), LEVELS, np.stack(pictures))
+    return Lids((int(low[0]), int(low[1]), width, height), LEVELS, np.stack(images))
 
 
 class _Eye:
@@ -63,9 +63,9 @@ class _Eye:
         return np.asarray(np.interp(self._x, curve[order, 0], curve[order, 1]), dtype=np.float32)
 
     def draw_down(self, level: float, crop: FloatArray, pixels: FloatArray, corner: FloatArray) -> FloatArray:
-        """A picture's crop (h, w, 3), the lid closed by ``level``.
+        """An image's crop (h, w, 3), the lid closed by ``level``.
 
-        ``pixels`` (h, w, 2): x and y in the crop, whose first pixel stands at ``corner`` of the picture.
+        ``pixels`` (h, w, 2): x and y in the crop, whose first pixel stands at ``corner`` of the image.
         """
         own = (pixels + corner - self._centre) @ self._axes / np.float32(self.half_width)
         x, y = own[..., 0], own[..., 1]

@@ -1,4 +1,4 @@
-"""What keeps a still picture alive: blinks and the head's slow sway, as pure functions of a seed and the time."""
+"""What keeps a still image alive: blinks and the head's slow sway, as pure functions of a seed and the time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START_S = 2.5  # the sway grows from rest, so that the first frame is the resti
 
 @dataclass(frozen=True)
 class Pose:
-    """A small rigid motion of the head on the picture: rotation (radians, clockwise), shift in face heights."""
+    """A small rigid motion of the head on the image: rotation (radians, clockwise), shift in face heights."""
 
     angle: float
     shift_x: float

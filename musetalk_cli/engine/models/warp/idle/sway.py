@@ -1,4 +1,4 @@
-"""The head's small rigid motion on the picture, fading out towards shoulders and borders."""
+"""The head's small rigid motion on the image, fading out towards shoulders and borders."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _BORDER = 0.14
 
 
 class Sway:
-    """Where the head's motion acts: fully on face and hair, not at all on shoulders and at the picture's borders.
+    """Where the head's motion acts: fully on face and hair, not at all on shoulders and at the image's borders.
 
     ``bounds_px``: left, top, right, bottom of everything that can move.
     """
 
     def __init__(self, face: Landmarks, size: tuple[int, int]) -> None:
-        """``face`` in pixels of a picture of ``size`` (width, height)."""
+        """``face`` in pixels of an image of ``size`` (width, height)."""
         top, chin = face.oval[0].astype(np.float64), face.oval[18].astype(np.float64)
         self._height_px = max(float(np.hypot(*(chin - top))), 4.0)
         self._down = (chin - top) / self._height_px

@@ -38,9 +38,9 @@ def silence(duration_s: float) -> np.ndarray:
     return np.zeros(round(duration_s * RATE_HZ))
 
 
-def weigh(sound: np.ndarray, settings: SilenceSettings | None = None, fps: float = FPS) -> np.ndarray:
-    frames = np.arange(round(len(sound) / RATE_HZ * fps))
-    return SilenceGate(settings or SilenceSettings()).weigh(sound.astype(np.float32), 0.0, frames / fps)
+def weigh(audio: np.ndarray, settings: SilenceSettings | None = None, fps: float = FPS) -> np.ndarray:
+    frames = np.arange(round(len(audio) / RATE_HZ * fps))
+    return SilenceGate(settings or SilenceSettings()).weigh(audio.astype(np.float32), 0.0, frames / fps)
 
 
 def join(*parts: np.ndarray) -> np.ndarray:
@@ -71,8 +71,8 @@ def test_a_voice_counts_whole_however_loud_it_is(level: float) -> None:
 
 
 def test_a_voice_over_noise_counts_and_the_noise_alone_does_not() -> None:
-    sound = join(silence(4), voice(2), silence(2)) + noise(8, -48)
-    weights = weigh(sound)
+    audio = join(silence(4), voice(2), silence(2)) + noise(8, -48)
+    weights = weigh(audio)
     assert (weights[102:148] == 1).all()
     assert (weights[:75] == 1).all()  # noise from the first moment on could be anything
     assert count_silent(weights[84:98]) == 14  # 3 s later it is known
@@ -92,16 +92,16 @@ def test_a_held_note_stays_speech() -> None:
 
 
 def test_a_click_does_not_open_the_mouth() -> None:
-    sound = silence(3)
-    sound[RATE_HZ] = 0.9
-    clicked = weigh(sound, SilenceSettings(shortest_s=0.05))
+    audio = silence(3)
+    audio[RATE_HZ] = 0.9
+    clicked = weigh(audio, SilenceSettings(shortest_s=0.05))
     assert count_silent(clicked) == 75
 
 
 def test_a_pause_shorter_than_the_hangover_keeps_the_network_on() -> None:
-    sound = join(voice(1), silence(0.2), voice(1))
-    assert (weigh(sound)[1:52] == 1).all()
-    assert count_silent(weigh(sound, SilenceSettings(hangover_s=0.02))) > 0
+    audio = join(voice(1), silence(0.2), voice(1))
+    assert (weigh(audio)[1:52] == 1).all()
+    assert count_silent(weigh(audio, SilenceSettings(hangover_s=0.02))) > 0
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_pause_shorter_than_the_hangover_keeps_the_network_on() -> None:
 def test_every_setting_is_obeyed(name: str, value: float) -> None:
     held = 0.2 * np.sin(2 * np.pi * 440 * seconds(5))
     knock = join(silence(0.5), voice(0.2), silence(0.5))
-    sound = join(silence(0.5), voice(1, 0.2), silence(0.5), voice(1, 0.05), knock, held)
-    sound += noise(len(sound) / RATE_HZ, -58)
-    assert not np.array_equal(weigh(sound), weigh(sound, SilenceSettings(**{name: value})))
+    audio = join(silence(0.5), voice(1, 0.2), silence(0.5), voice(1, 0.05), knock, held)
+    audio += noise(len(audio) / RATE_HZ, -58)
+    assert not np.array_equal(weigh(audio), weigh(audio, SilenceSettings(**{name: value})))
 
 
 @pytest.mark.parametrize("fps", [25, 30, 60, 12.5])
@@ -130,11 +130,11 @@ def test_every_setting_is_obeyed(name: str, value: float) -> None:
 def test_blocks_give_bit_for_bit_what_the_whole_gives(fps: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [voice(0.9, 0.1), silence(1.1), noise(1.3, -50), voice(0.7, 0.02), hum(1.5, -20), voice(1.2), silence(3.3)]
-    sound = join(*(parts[index] for index in rng.permutation(len(parts)))) + noise(10, -64, seed)
-    sound = sound.astype(np.float32)
+    audio = join(*(parts[index] for index in rng.permutation(len(parts)))) + noise(10, -64, seed)
+    audio = audio.astype(np.float32)
     gate = SilenceGate(SilenceSettings())
     times_s = np.arange(round(10 * fps)) / fps
-    whole = gate.weigh(sound, 0.0, times_s)
+    whole = gate.weigh(audio, 0.0, times_s)
     assert 0 < count_silent(whole) < len(whole)
 
     cuts = [0, *sorted(rng.choice(np.arange(1, 250), size=6, replace=False) * 2), 500]
@@ -142,16 +142,16 @@ def test_blocks_give_bit_for_bit_what_the_whole_gives(fps: float, seed: int) -> 
         begin = start - round(gate.before_s * RATE_HZ)
         stop = end + round(gate.after_s * RATE_HZ)
         inside = (times_s * RATE_HZ >= start) & (times_s * RATE_HZ < end)
-        padded = np.concatenate([np.zeros(max(0, -begin), np.float32), sound[max(0, begin) : stop]])
+        padded = np.concatenate([np.zeros(max(0, -begin), np.float32), audio[max(0, begin) : stop]])
         assert np.array_equal(gate.weigh(padded, begin / RATE_HZ, times_s[inside]), whole[inside])
 
 
 def test_the_context_it_asks_for_is_what_it_needs() -> None:
     gate = SilenceGate(SilenceSettings())
     assert gate.after_s <= 0.12  # what the features look ahead anyway: the gate costs a stream no latency
-    sound = join(silence(4), voice(1)).astype(np.float32)
-    before = gate.weigh(sound, 0.0, np.array([3.96]))
-    blind = gate.weigh(sound[: 4 * RATE_HZ], 0.0, np.array([3.96]))
+    audio = join(silence(4), voice(1)).astype(np.float32)
+    before = gate.weigh(audio, 0.0, np.array([3.96]))
+    blind = gate.weigh(audio[: 4 * RATE_HZ], 0.0, np.array([3.96]))
     assert before > blind
 
 

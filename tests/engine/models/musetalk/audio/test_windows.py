@@ -31,7 +31,7 @@ def test_at_25_fps_both_schemes_hear_upstreams_steps(num_steps: int) -> None:
 def test_the_upstream_scheme_follows_its_rule_at_other_rates(fps: float) -> None:
     rate = Fraction(30_000, 1001) if fps == 29.97 else Fraction(fps)
     mine = heard_steps(UpstreamFeatures(IndexListener(), rate), 1900, rate)
-    # Where it runs slow against the sound (29 for 29.97), upstream itself stops before the last frames.
+    # Where it runs slow against the audio (29 for 29.97), upstream itself stops before the last frames.
     num_frames = min(len(mine), 1900 * int(rate) // 50)
     np.testing.assert_array_equal(mine[:num_frames], upstream_by_hand(1900, fps, num_frames))
 
@@ -73,7 +73,7 @@ def test_tokens_are_step_by_step_and_in_each_all_levels() -> None:
 
 @pytest.mark.parametrize("block_s", [0.2, 0.52, 2.0, 4.0])
 def test_every_step_has_past_and_comes_from_inside_its_window(block_s: float) -> None:
-    """Whatever the block's length; the listener fails for more sound than a window, the places show the rest."""
+    """Whatever the block's length; the listener fails for more audio than a window, the places show the rest."""
     rate = Fraction(30)
     heard = heard_steps(AnchoredFeatures(IndexListener(), rate), 1800, rate, block_s)
     own = [math.floor(frame * 50 / rate) for frame in range(len(heard))]
@@ -133,16 +133,16 @@ def test_a_stream_cut_at_random_has_the_features_of_the_file(is_original: bool) 
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets
 
     rng = np.random.default_rng(7)
-    sound = rng.integers(-9000, 9000, (48_000 * 13, 1)).astype(np.int16)
+    audio = rng.integers(-9000, 9000, (48_000 * 13, 1)).astype(np.int16)
     listener = WhisperListener(random_nets("1.5", CPU, 1, CONFIGS).whisper, is_original=is_original)
     hashes = set()
-    for chunks in ([len(sound)], rng.integers(1, 100_000, 60), rng.integers(1, 9_000, 200)):
+    for chunks in ([len(audio)], rng.integers(1, 100_000, 60), rng.integers(1, 9_000, 200)):
         scheme = AnchoredFeatures(listener, FPS_25)
         cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, FPS_25)
         parts, at = [], 0
-        for size in [*chunks, len(sound)]:
-            parts += [scheme.features(block) for block in cutter.push(sound[at : at + size])]
-            at = min(len(sound), at + size)
+        for size in [*chunks, len(audio)]:
+            parts += [scheme.features(block) for block in cutter.push(audio[at : at + size])]
+            at = min(len(audio), at + size)
         parts += [scheme.features(block) for block in cutter.finish()]
         features = np.concatenate(parts)
         assert features.shape == (325, 10 * listener.step_dim)

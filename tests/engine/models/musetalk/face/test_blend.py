@@ -22,7 +22,7 @@ from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubi
 FACES = [Box(150, 100, 350, 340), Box(2, 3, 161, 200), Box(420, 250, 640, 480)]
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def image(height: int, width: int, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return cv2.GaussianBlur(noise, (5, 5), 0)
 
@@ -35,18 +35,18 @@ def mask_of(crop: Box, seed: int = 1) -> np.ndarray:
 
 def paste_by_pillow(frame: np.ndarray, face: np.ndarray, box: Box, crop: Box, mask: np.ndarray) -> np.ndarray:
     """Upstream's way: the face into the cut-out crop, the crop through the mask into the whole frame."""
-    image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
-    body = image.fromarray(frame)
+    pillow_image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
+    body = pillow_image.fromarray(frame)
     large = body.crop(tuple(crop))
     resized = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
-    large.paste(image.fromarray(resized), (box.left - crop.left, box.top - crop.top))
-    body.paste(large, (crop.left, crop.top), image.fromarray(mask))
+    large.paste(pillow_image.fromarray(resized), (box.left - crop.left, box.top - crop.top))
+    body.paste(large, (crop.left, crop.top), pillow_image.fromarray(mask))
     return np.array(body)
 
 
 @pytest.mark.parametrize("box", FACES)
 def test_the_blend_is_pillows_to_the_last_bit(box: Box) -> None:
-    frame, face, crop = picture(480, 640), picture(256, 256, seed=2), crop_box(box)
+    frame, face, crop = image(480, 640), image(256, 256, seed=2), crop_box(box)
     mask = mask_of(crop)
     blend = JawBlend(frame, box, crop, mask)
     mine = frame.copy()
@@ -59,9 +59,9 @@ def test_the_blend_is_pillows_to_the_last_bit(box: Box) -> None:
 def test_a_mask_that_is_zero_changes_nothing() -> None:
     box = FACES[0]
     crop = crop_box(box)
-    blend = JawBlend(picture(480, 640), box, crop, np.zeros((crop.height, crop.width), np.uint8))
+    blend = JawBlend(image(480, 640), box, crop, np.zeros((crop.height, crop.width), np.uint8))
     assert blend.region.width * blend.region.height == 0
-    assert blend.blend(picture(256, 256)).size == 0
+    assert blend.blend(image(256, 256)).size == 0
 
 
 def test_only_the_region_with_weight_is_blended() -> None:
@@ -69,7 +69,7 @@ def test_only_the_region_with_weight_is_blended() -> None:
     crop = crop_box(box)
     mask = np.zeros((crop.height, crop.width), np.uint8)
     mask[box.top + 130 - crop.top : box.top + 190 - crop.top, box.left + 40 - crop.left : box.left + 90 - crop.left] = 9
-    blend = JawBlend(picture(480, 640), box, crop, mask)
+    blend = JawBlend(image(480, 640), box, crop, mask)
     assert blend.region == (box.left + 40, box.top + 130, box.left + 90, box.top + 190)
 
 
@@ -119,11 +119,11 @@ def test_the_soft_mask_keeps_the_lower_half_of_the_face_box() -> None:
 
 @pytest.mark.parametrize("size", [(480, 480), (333, 301), (512, 512), (700, 900), (37, 1024)])
 def test_resizing_is_pillows_to_the_last_bit(size: tuple[int, int]) -> None:
-    image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
+    pillow_image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
     mask = mask_of(Box(0, 0, 512, 512))
     mask[100:300, 100:300] = 255
     mask[150:250, 150:250] = 0
-    np.testing.assert_array_equal(resize_bicubic(mask, *size), np.array(image.fromarray(mask).resize(size)))
-    coloured = picture(411, 411)
-    wanted = image.fromarray(coloured).resize(size, image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(resize_bicubic(mask, *size), np.array(pillow_image.fromarray(mask).resize(size)))
+    coloured = image(411, 411)
+    wanted = pillow_image.fromarray(coloured).resize(size, pillow_image.Resampling.BILINEAR)
     np.testing.assert_array_equal(resize_bilinear(coloured, *size), np.array(wanted))

@@ -86,9 +86,9 @@ def test_it_has_the_tensors_of_the_published_file(state) -> None:
 def test_it_computes_what_the_paper_draws(state) -> None:
     net = FaceParsingNet()
     net.load_state_dict(state)
-    picture = torch.randn((2, 3, 96, 64), generator=torch.Generator().manual_seed(1))
+    image = torch.randn((2, 3, 96, 64), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        got, wanted = net.eval()(picture), reference(picture, state)
+        got, wanted = net.eval()(image), reference(image, state)
     assert got.shape == (2, 19, 96, 64)
     assert float((got - wanted).abs().max() / wanted.abs().max()) < 1e-4
 

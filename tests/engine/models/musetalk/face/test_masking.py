@@ -43,9 +43,9 @@ class SkinParser:
     def __init__(self) -> None:
         self.num_parsed = 0
 
-    def parse(self, picture: np.ndarray) -> np.ndarray:
+    def parse(self, image: np.ndarray) -> np.ndarray:
         self.num_parsed += 1
-        grey = cv2.resize(picture, (512, 512)).max(axis=2)
+        grey = cv2.resize(image, (512, 512)).max(axis=2)
         return np.where(grey > 120, SKIN, 0).astype(np.uint8)
 
 
@@ -147,9 +147,9 @@ def test_drawn_classes_are_where_the_face_has_them() -> None:
     assert mode_mask(classes, MaskSettings("neck")).sum() > mode_mask(classes, MaskSettings("raw")).sum()
 
 
-def test_a_square_that_leaves_the_picture_is_black_there() -> None:
-    picture = np.full((40, 60, 3), 200, np.uint8)
-    square = cut_square(picture, Box(-10, 5, 40, 55))
+def test_a_square_that_leaves_the_image_is_black_there() -> None:
+    image = np.full((40, 60, 3), 200, np.uint8)
+    square = cut_square(image, Box(-10, 5, 40, 55))
     assert square.shape == (50, 50, 3)
     assert square[:, :10].max() == square[35:].max() == 0
     assert square[:35, 10:].min() == 200

@@ -46,7 +46,7 @@ def test_a_shift_moves_the_middle() -> None:
 
 
 @pytest.mark.parametrize("away", [(-180, 0), (250, 0), (0, -200), (0, 300), (900, 900), (-900, -900)])
-def test_a_box_never_leaves_the_picture(away: tuple[int, int]) -> None:
+def test_a_box_never_leaves_the_image(away: tuple[int, int]) -> None:
     (box,) = face_boxes(mesh()[None] + np.array(away, np.float32), SIZE)
     left, top, right, bottom = box
     assert 0 <= left < right <= SIZE[0]

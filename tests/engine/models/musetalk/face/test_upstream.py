@@ -53,7 +53,7 @@ def by_the_script(frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.n
     return np.array(body)[:, :, ::-1]
 
 
-def noise_picture(height: int, width: int, seed: int) -> np.ndarray:
+def noise_image(height: int, width: int, seed: int) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return cv2.GaussianBlur(noise, (9, 9), 0)
 
@@ -69,7 +69,7 @@ def face_classes() -> np.ndarray:
 @pytest.mark.parametrize("box", [Box(151, 101, 351, 338), Box(2, 3, 161, 200), Box(420, 250, 640, 480)])
 @pytest.mark.parametrize("settings", [MaskSettings(), MaskSettings("jaw", 40, 130), MaskSettings("raw")])
 def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings) -> None:
-    frame, face = noise_picture(481, 641, 1), noise_picture(256, 256, 2)
+    frame, face = noise_image(481, 641, 1), noise_image(256, 256, 2)
     frames = StillFrames(frame)
     placements = UpstreamPlacements(frames, np.array([box], np.int32), UpstreamLook([face_classes()], settings))
     placed = placements(0).place(face)
@@ -86,9 +86,9 @@ def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings
 
 
 def test_a_mask_without_anything_leaves_the_frame() -> None:
-    frames, nobody = StillFrames(noise_picture(480, 640, 1)), np.zeros((512, 512), np.uint8)
+    frames, nobody = StillFrames(noise_image(480, 640, 1)), np.zeros((512, 512), np.uint8)
     placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamLook([nobody], MaskSettings()))
-    assert placements(0).place(noise_picture(256, 256, 2)).region == NOTHING
+    assert placements(0).place(noise_image(256, 256, 2)).region == NOTHING
 
 
 def test_its_cycle_shows_both_turns_twice() -> None:
@@ -101,18 +101,18 @@ def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
     parts = face_parts(avatar)
     look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
     model = small_model(avatar, Fraction(25), 200, upstream=look)
-    sound = np.zeros((48_000 * 7, 1), np.int16)
-    sound[: 48_000 * 2] = np.random.default_rng(0).integers(-9000, 9000, (48_000 * 2, 1))
+    audio = np.zeros((48_000 * 7, 1), np.int16)
+    audio[: 48_000 * 2] = np.random.default_rng(0).integers(-9000, 9000, (48_000 * 2, 1))
     cutter = BlockCutter(2.0, model.before_s, model.after_s, Fraction(25))
-    blocks = [*cutter.push(sound), *cutter.finish()]
+    blocks = [*cutter.push(audio), *cutter.finish()]
     features = [model.features(block) for block in blocks]
     assert sum(map(len, features)) == 175
     assert (np.concatenate(features)[:, -1] == 1).all()
     assert model.num_silent == 0
     batch = next(split_block(blocks[1], features[1], 3, Fraction(25)))
-    pictures = tuple(avatar.frames.read([0] * 3))
-    shown = FeatureBatch(batch.features, batch.frames, batch.sound, (0, 0, 0), pictures)
-    frames = composite(model.make_faces(shown)).pictures
+    images = tuple(avatar.frames.read([0] * 3))
+    shown = FeatureBatch(batch.features, batch.frames, batch.audio, (0, 0, 0), images)
+    frames = composite(model.make_faces(shown)).images
 
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets
     from musetalk_cli.engine.types.colour import planes_to_i420
@@ -121,6 +121,6 @@ def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
     latents = painter.hold(small_latents(avatar, parts))[[0, 0, 0]]
     painted = painter.paint(latents, np.ascontiguousarray(batch.features[:, :-1]))
     hard = mode_mask(look.classes[0], look.mask)
-    for picture, face in zip(frames, painted, strict=True):
-        whole = by_the_script(avatar.frames.picture(), face, Box(*map(int, parts.boxes[0])), hard)
-        np.testing.assert_array_equal(picture, planes_to_i420(bgr_to_planes(whole)))
+    for image, face in zip(frames, painted, strict=True):
+        whole = by_the_script(avatar.frames.image(), face, Box(*map(int, parts.boxes[0])), hard)
+        np.testing.assert_array_equal(image, planes_to_i420(bgr_to_planes(whole)))

@@ -94,10 +94,10 @@ def test_at_half_rate_faces_are_those_of_plain_calls(features: np.ndarray) -> No
 
 
 def test_whisper_hears_the_same_beside_the_faces() -> None:
-    sound = noise(16_000, seed=7).numpy() / 10
+    audio = noise(16_000, seed=7).numpy() / 10
     heard = [
         WhisperListener(random_nets("1.5", Precision(device, torch.float32), 2, CONFIGS).whisper, is_original=False)
         for device in (torch.device("cpu"), torch.device("cuda"))
     ]
-    mine, wanted = (listener.listen(sound) for listener in heard[::-1])
+    mine, wanted = (listener.listen(audio) for listener in heard[::-1])
     np.testing.assert_allclose(mine, wanted, atol=1e-3)

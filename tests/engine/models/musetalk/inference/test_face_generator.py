@@ -58,7 +58,7 @@ def test_a_painter_adds_positions_and_gives_bytes(nets: Nets, features: np.ndarr
     tokens = torch.from_numpy(features).reshape(3, 50, DIM) + position_code(50, DIM)
     assert faces.dtype == np.uint8
     wanted = to_bgr(nets.decoder(nets.unet(latents, tokens))).numpy()
-    assert np.abs(faces.astype(int) - wanted).max() <= 1  # sound is projected step by step, and rounded so
+    assert np.abs(faces.astype(int) - wanted).max() <= 1  # audio is projected step by step, and rounded so
     assert faces.std() > 10
 
 
@@ -92,15 +92,15 @@ def test_crops_are_encoded_red_first_and_in_order() -> None:
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(2)]
     latents = FaceEncoder(net).encode(crops)
-    pictures = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2) / 255
+    images = torch.from_numpy(np.stack(crops)[..., ::-1].copy()).permute(0, 3, 1, 2) / 255
     assert latents.shape == (2, 8, 32, 32)
-    assert torch.allclose(latents, encode_avatar(net, pictures), atol=1e-4)
+    assert torch.allclose(latents, encode_avatar(net, images), atol=1e-4)
 
 
 def test_the_crop_is_the_box_stretched_to_a_square() -> None:
-    picture = np.zeros((300, 400, 3), np.uint8)
-    picture[50:200, 100:180] = (10, 200, 30)
-    crop = crop_face(picture, Box(100, 50, 180, 200))
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[50:200, 100:180] = (10, 200, 30)
+    crop = crop_face(image, Box(100, 50, 180, 200))
     assert crop.shape == (256, 256, 3)
     assert (crop == (10, 200, 30)).all()
 

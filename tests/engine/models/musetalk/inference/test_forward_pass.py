@@ -47,14 +47,14 @@ class FixedDrawing(Drawing):
         super().__init__(*args, **options)
         self.sizes = (1, 2, 4)
 
-    def draw(self, view, sound):
-        assert len(view.entry) == len(sound)
-        FixedDrawing.made.append(len(sound))
-        return super().draw(view, sound)
+    def draw(self, view, audio):
+        assert len(view.entry) == len(audio)
+        FixedDrawing.made.append(len(audio))
+        return super().draw(view, audio)
 
-    def warm_up(self, view, sound) -> None:
-        FixedDrawing.ready.append(len(sound))
-        super().warm_up(view, sound)
+    def warm_up(self, view, audio) -> None:
+        FixedDrawing.ready.append(len(audio))
+        super().warm_up(view, audio)
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def test_sizes_without_memory_do_not_keep_the_others_from_being_ready(
 ) -> None:
     ready: list[int] = []
 
-    def warm_up(drawing, view, sound) -> None:
-        if len(sound) > 2:
+    def warm_up(drawing, view, audio) -> None:
+        if len(audio) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        ready.append(len(sound))
+        ready.append(len(audio))
 
     monkeypatch.setattr(FixedDrawing, "warm_up", warm_up)
     assert not fixed.warm_up(fixed.watch(LATENTS), (1, 2, 4))

@@ -125,24 +125,24 @@ def test_the_kept_view_of_a_frame_is_laid_out_as_the_nets_want_it(unet) -> None:
     for _ in range(2):
         picked = views.pick([0, 2])
         assert picked.entry.is_contiguous(memory_format=torch.channels_last)
-        assert picked.looked.picture.is_contiguous(memory_format=torch.channels_last)
+        assert picked.looked.image.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_steps_that_frames_share_are_projected_once(unet) -> None:
     steps = noise(12, LEVELS * UNET.audio_dim).numpy()
     features = np.stack([steps[first : first + 10].reshape(-1) for first in (0, 2, 2)])
     sizes: list[int] = []
-    sounds = Sounds(unet, LEVELS)
+    audio_blocks = Sounds(unet, LEVELS)
 
     def upload(array: np.ndarray):
         sizes.append(len(array))
         return torch.from_numpy(array)
 
-    mine = sounds.hear(features, upload)
+    mine = audio_blocks.hear(features, upload)
     tokens = torch.from_numpy(features).view(3, -1, UNET.audio_dim) + position_code(10 * LEVELS, UNET.audio_dim)
     assert relative_error(mine, unet.project(tokens)) < 1e-6
     assert sizes == [12, 30]
-    assert torch.equal(sounds.hear(features, upload), mine)
+    assert torch.equal(audio_blocks.hear(features, upload), mine)
 
 
 def test_different_rows_are_found_in_their_order() -> None:

@@ -66,9 +66,9 @@ def test_the_vae_is_diffusers() -> None:
     reference = references.vae(VAE, state)
     encoder = filled(VaeEncoder, VAE, pick(state, "encoder.", "quant_conv."))
     decoder = filled(VaeDecoder, VAE, pick(state, "decoder.", "post_quant_conv."))
-    pictures = noise(1, 3, 64, 64).clamp(-1, 1)
-    wanted = reference.encode(pictures).latent_dist.mode() * SCALE
-    assert relative_error(encoder(pictures), wanted) < 1e-5
+    images = noise(1, 3, 64, 64).clamp(-1, 1)
+    wanted = reference.encode(images).latent_dist.mode() * SCALE
+    assert relative_error(encoder(images), wanted) < 1e-5
     latents = LATENTS[:, :4]
     assert relative_error(decoder(latents), reference.decode(latents / SCALE).sample) < 1e-5
 
@@ -168,7 +168,7 @@ def test_four_phases_are_an_upsampling_up_to_the_border() -> None:
 
 
 def test_the_parts_that_may_be_kept_give_the_same_as_the_whole() -> None:
-    """One avatar frame with two sounds: what was seen of it is made once, what each sound says too."""
+    """One avatar frame with two sounds: what was seen of it is made once, what each audio says too."""
     net = random_nets("1.5", CPU, seed=5, configs=CONFIGS).unet
     wanted = net(LATENTS[:1].expand(2, -1, -1, -1), TOKENS)
     view = net.look(LATENTS[:1])
@@ -185,17 +185,17 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
 
 def test_the_avatar_is_encoded_masked_and_whole() -> None:
     encoder = filled(VaeEncoder, VAE)
-    pictures = noise(1, 3, 64, 64).clamp(-1, 1) / 2 + 0.5
-    latents = encode_avatar(encoder, pictures)
-    half = pictures * 2 - 1
+    images = noise(1, 3, 64, 64).clamp(-1, 1) / 2 + 0.5
+    latents = encode_avatar(encoder, images)
+    half = images * 2 - 1
     assert relative_error(latents[:, 4:], encoder(half)) < 1e-4
     half[:, :, 32:] = -1
     assert relative_error(latents[:, :4], encoder(half)) < 1e-4
 
 
-def test_pictures_become_bytes_rounded_clipped_and_blue_first() -> None:
-    picture = torch.tensor([-1.5, 0.5 / 127.5, 1.0])[:, None, None].expand(3, 2, 1)[None]
-    bgr = to_bgr(picture)
+def test_images_become_bytes_rounded_clipped_and_blue_first() -> None:
+    image = torch.tensor([-1.5, 0.5 / 127.5, 1.0])[:, None, None].expand(3, 2, 1)[None]
+    bgr = to_bgr(image)
     assert bgr.shape == (1, 2, 1, 3)
     assert bgr[0, 0, 0].tolist() == [255, 128, 0]
     assert bgr.is_contiguous()

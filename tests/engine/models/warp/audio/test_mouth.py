@@ -1,4 +1,4 @@
-"""Sound → mouth: same answer in blocks as in one go, shut when nobody speaks, indifferent to loudness."""
+"""Audio → mouth: same answer in blocks as in one go, shut when nobody speaks, indifferent to loudness."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def reader() -> MouthReader:
 
 
 def babble(duration_s: float, seed: int = 0) -> FloatArray:
-    """Speech-like sound: a buzzing source through two moving resonances, with syllables and pauses, peak about 0.3."""
+    """Speech-like audio: a buzzing source through two moving resonances, with syllables and pauses, peak about 0.3."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(int(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     pitch_hz = 120.0 + 20.0 * np.sin(2.0 * np.pi * 0.4 * time_s)
     phase = np.cumsum(pitch_hz) / SAMPLE_RATE_HZ
     first_hz = 500.0 + 250.0 * np.sin(2.0 * np.pi * 1.7 * time_s)
     second_hz = 1500.0 + 500.0 * np.sin(2.0 * np.pi * 1.1 * time_s + 1.0)
-    sound = np.zeros(len(time_s))
+    audio = np.zeros(len(time_s))
     for harmonic in range(1, 30):
         hz = harmonic * pitch_hz
         gain = np.exp(-(((hz - first_hz) / 130.0) ** 2)) + 0.5 * np.exp(-(((hz - second_hz) / 180.0) ** 2)) + 0.01
-        sound += gain * np.sin(2.0 * np.pi * harmonic * phase)
+        audio += gain * np.sin(2.0 * np.pi * harmonic * phase)
     syllables = np.clip(1.5 * np.sin(2.0 * np.pi * 2.1 * time_s), 0.0, 1.0)
     phrases = np.sin(2.0 * np.pi * 0.23 * time_s) > -0.6
-    sound = sound * syllables * phrases + 0.001 * rng.standard_normal(len(time_s))
-    return np.asarray(0.3 * sound / np.abs(sound).max(), dtype=np.float32)
+    audio = audio * syllables * phrases + 0.001 * rng.standard_normal(len(time_s))
+    return np.asarray(0.3 * audio / np.abs(audio).max(), dtype=np.float32)
 
 
 def frame_times(duration_s: float, fps: float) -> NDArray[np.float64]:
@@ -110,19 +110,19 @@ def test_speech_then_silence_shuts_within_200_ms(reader: MouthReader) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hum", "white noise", "pink noise", "hiss"])
-def test_steady_sound_keeps_the_mouth_shut(reader: MouthReader, kind: str) -> None:
+def test_steady_audio_keeps_the_mouth_shut(reader: MouthReader, kind: str) -> None:
     rng = np.random.default_rng(3)
     time_s = np.arange(6 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     white = rng.standard_normal(len(time_s))
     spectrum = np.fft.rfft(white)
     pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 200)), len(time_s))
-    sounds = {
+    audio_blocks = {
         "hum": 0.05 * sum(np.sin(2.0 * np.pi * 50.0 * k * time_s) / k for k in range(1, 8)),
         "white noise": 0.03 * white,
         "pink noise": 0.03 * pink / pink.std(),
         "hiss": 0.0003 * white,
     }
-    gap = reader.read(np.asarray(sounds[kind], dtype=np.float32), 0.0, frame_times(6.0, 25.0), FRAME_S)[5:, 0]
+    gap = reader.read(np.asarray(audio_blocks[kind], dtype=np.float32), 0.0, frame_times(6.0, 25.0), FRAME_S)[5:, 0]
     assert gap.mean() < 0.02
     assert gap.max() < 0.1
 
@@ -167,7 +167,7 @@ def test_shifting_the_stream_shifts_the_mouth(reader: MouthReader) -> None:
     assert np.abs(usual - moved).max() < 1e-5
 
 
-def test_no_frames_and_no_sound(reader: MouthReader) -> None:
+def test_no_frames_and_no_audio(reader: MouthReader) -> None:
     nothing = np.zeros(0, np.float32)
     assert reader.read(nothing, 0.0, np.zeros(0), FRAME_S).shape == (0, 5)
     assert not reader.read(nothing, 0.0, frame_times(1.0, 25.0), FRAME_S).any()
@@ -207,7 +207,7 @@ def test_a_net_that_sees_too_far_is_refused(reader: MouthReader) -> None:
         MouthReader(far)
 
 
-def test_silence_around_the_sound_is_implied() -> None:
+def test_silence_around_the_audio_is_implied() -> None:
     samples = babble(1.0)
     steps = extract_steps(samples, 0, -10, 70)
     padded = np.concatenate([np.zeros(3200, np.float32), samples, np.zeros(3200, np.float32)])
