@@ -1,4 +1,4 @@
-"""The variant through files: for every block a WAV, a PNG per frame, a silent video of these, then a pass for the audio."""
+"""Block by block through files: a WAV and a PNG per frame, a silent video of these, then a pass for the audio."""
 
 from __future__ import annotations
 

@@ -48,8 +48,11 @@ class Run:
 
 @dataclass(frozen=True)
 class ComparisonRunner:
-    """The parts that all variants share. ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
-    full precision and is None where ``model`` does."""
+    """The parts that all variants share.
+
+    ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
+    full precision and is None where ``model`` does.
+    """
 
     ffmpeg: str
     model: LipSyncModel

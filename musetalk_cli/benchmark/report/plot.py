@@ -71,7 +71,7 @@ def draw(result: Result) -> ByteArray:
     canvas = np.full((height * SCALE, PANEL_PX * len(panels) * SCALE, 3), BACKGROUND, np.uint8)
     info = result.machine_info
     _write(canvas, f"musetalk {info.musetalk} bench: {info.model}", MARGIN_PX, 34, 0.62, INK)
-    machine = f"{info.gpu or machine_info.cpu}, {count('core', info.num_cores)}, {info.encoder}, {info.date}"
+    machine = f"{info.gpu or info.cpu}, {count('core', info.num_cores)}, {info.encoder}, {info.date}"
     _write(canvas, machine, MARGIN_PX, 60, 0.42, DIM)
     for number, panel in enumerate(panels):
         _draw_panel(canvas, panel, number * PANEL_PX + MARGIN_PX)

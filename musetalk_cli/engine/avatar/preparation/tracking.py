@@ -34,7 +34,8 @@ class FaceTrack:
     ``points`` float32 (n, 468, 2): pixels; NaN where ``is_found`` (bool, n) is False and no filling has been done.
     ``is_cut`` (bool, n): a new shot begins here, so nothing before it says anything about it (frame 0 is always one).
     ``reject_reason``: one per frame, RejectReason.NONE where the face was found. ``presence`` float32 (n,) 0..1,
-    ``yaw_deg`` float32 (n,): how far the head is turned, positive towards the image's right; both NaN where no mesh was seen.
+    ``yaw_deg`` float32 (n,): how far the head is turned, positive towards the image's right; both NaN where no mesh
+    was seen.
     ``num_faces``: the most faces seen at once.
     """
 
