@@ -37,9 +37,9 @@ def test_json_has_every_figure_and_they_agree(run_cli: Run, tiny: Options, tmp_p
     done = run_cli("bench", *tiny, "--json", "--plot", "bench.png", cwd=tmp_path)
     record = last_json(done)
     assert record["schema"] == 1
-    assert record["card"]["model"] == "warp"
-    assert record["card"]["num_cores"] >= 1
-    assert record["card"]["encoder"].startswith("libx264 ")
+    assert record["machine_info"]["model"] == "warp"
+    assert record["machine_info"]["num_cores"] >= 1
+    assert record["machine_info"]["encoder"].startswith("libx264 ")
     assert record["workload"]["seconds"] == 0.4
     (figures,) = record["sizes"]
     assert (figures["width"], figures["height"]) == (96, 96)
@@ -127,10 +127,10 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
     options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "1", "--json", "-q")
     command = [sys.executable, "-m", "musetalk_cli", "bench", *options]
     record = last_json(subprocess.run(command, capture_output=True, timeout=200, check=False, env=environment))
-    assert record["card"]["model"] == "musetalk-1.5"
-    assert record["card"]["ceiling"]["device"] == "cpu"
-    assert record["card"]["ceiling"]["precision"] == "float32"
-    assert record["card"]["ceiling"]["fps"] == pytest.approx(1.25 * record["card"]["ceiling"]["tflops"], rel=0.01)
+    assert record["machine_info"]["model"] == "musetalk-1.5"
+    assert record["machine_info"]["peak_flops"]["device"] == "cpu"
+    assert record["machine_info"]["peak_flops"]["precision"] == "float32"
+    assert record["machine_info"]["peak_flops"]["fps"] == pytest.approx(1.25 * record["machine_info"]["peak_flops"]["tflops"], rel=0.01)
     assert record["workload"]["num_workers"] == 2
     assert record["sessions"]["slowest_fps"]["median"] > 0
 

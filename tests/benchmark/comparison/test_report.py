@@ -51,7 +51,7 @@ def test_warp_in_every_way() -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
+    monkeypatch.setattr(engine, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="bf16")
     result = compare(config, "musetalk-1.5", seconds=0.12, rounds=1, tell=lambda line: None)
     check_rows(result, set())
@@ -62,7 +62,7 @@ def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision")})
+    monkeypatch.setattr(engine, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="fp32")
     result = compare(config, "musetalk-1.5", seconds=0.04, rounds=1, tell=lambda line: None)
     assert result.row("precision").reason == "fp32 was asked for"
@@ -71,7 +71,7 @@ def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyP
 
 def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)
-    monkeypatch.setattr(engine, "WAYS", {"ours": VARIANTS["ours"]})
+    monkeypatch.setattr(engine, "VARIANTS", {"ours": VARIANTS["ours"]})
     row = compare(TINY, "warp", seconds=0.2, rounds=2, tell=lambda line: None).row("ours")
     assert row.speed is not None
     assert row.first_s is row.last_s is row.delay_s is None
