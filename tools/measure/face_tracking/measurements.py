@@ -88,6 +88,15 @@ def mean_and_p99(values: FloatArray) -> str:
 
 
 def clip_rows(clip: Path, name: str, finder: FaceFinder, tracker: str, folder: Path) -> list[Row]:
+    """Our face mesh on a clip against MediaPipe's, before and after smoothing.
+
+    Args:
+        clip: A video with a face.
+        name: Its name in the table.
+        finder: Our detector and mesh net.
+        tracker: A Python with mediapipe.
+        folder: For temporary files.
+    """
     out = folder / "reference.npy"
     subprocess.run([tracker, SCRIPT, str(clip), str(out), "--points"], check=True, capture_output=True)
     reference, ours = np.load(out), track_clip(clip, finder)
