@@ -38,8 +38,8 @@ def main() -> None:
         rows = synthetic_rows(predictor, seed=7, num_workers=2)
         rows += [motion_row(predictor, load_audio(path), path.name) for path in voices]
         rows += [row for path in voices for row in (*portrait_rows(bench, path), *file_rows(bench, path))]
-        rows += [row for path in args.still for row in avatar_rows(bench, voices[-1], path, is_moving=False)]
-        rows += [row for path in args.video for row in avatar_rows(bench, voices[-1], path, is_moving=True)]
+        rows += [row for path in args.still for row in avatar_rows(bench, voices[-1], path, is_video=False)]
+        rows += [row for path in args.video for row in avatar_rows(bench, voices[-1], path, is_video=True)]
         rows += purity_rows()
         rows += clip_rows(bench, args.clip)
     update_section("measured", table(rows), DOCUMENT)

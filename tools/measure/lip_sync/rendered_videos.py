@@ -84,10 +84,10 @@ def portrait_rows(bench: Bench, audio: Path) -> list[Row]:
     return [_loop_row(bench, audio, avatar, avatar, least_r=0.95) for avatar in portrait_names()]
 
 
-def avatar_rows(bench: Bench, audio: Path, image: Path, *, is_moving: bool) -> list[Row]:
+def avatar_rows(bench: Bench, audio: Path, image: Path, *, is_video: bool) -> list[Row]:
     """The same for a photo or a video of a person, and the gap measured in silence."""
-    kind = f"{'video' if is_moving else 'photo'} {image.name}"
-    spoken = _loop_row(bench, audio, str(image), kind, least_r=0.85 if is_moving else 0.95)
+    kind = f"{'video' if is_video else 'photo'} {image.name}"
+    spoken = _loop_row(bench, audio, str(image), kind, least_r=0.85 if is_video else 0.95)
     gap = bench.track(bench.render(bench.silence(), str(image)), is_ours=True)[:, 0]
     figures = f"{gap.mean():.4f} (95 % below {np.percentile(gap, 95):.4f})"
     return [spoken, Row(f"{kind}: gap in silence", figures, "mean < 0.01 of the eyes' distance")]

@@ -86,11 +86,11 @@ def _reference_db(hop_power: FloatArray) -> FloatArray:
 def _band_power(samples: FloatArray, first_sample: int, first_hop: int, num_hops: int) -> FloatArray:
     """Mean power per mel band, float32 (num_hops, 40); hop h is centred on sample 160 h + 80 of the stream."""
     begin = HOP_SAMPLES * first_hop - (WINDOW_SAMPLES - HOP_SAMPLES) // 2 - first_sample
-    stretch = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
-    windows = np.lib.stride_tricks.sliding_window_view(stretch, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    padded = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _window(), FFT_SAMPLES, axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return np.asarray(power.astype(np.float32) @ _mel_weights(), dtype=np.float32)
+    return np.asarray(power.astype(np.float32) @ _mel_filter_bank(), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -102,8 +102,8 @@ def _window() -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _mel_weights() -> FloatArray:
-    """Triangular bands, float32 (257, 40), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
+def _mel_filter_bank() -> FloatArray:
+    """Triangular mel filters, float32 (257, 40), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
     lowest, highest = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOWEST_HZ, HIGHEST_HZ))
     edges_hz = 700.0 * (10.0 ** (np.linspace(lowest, highest, NUM_BANDS + 2) / 2595.0) - 1.0)
     bins_hz = np.arange(FFT_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FFT_SAMPLES

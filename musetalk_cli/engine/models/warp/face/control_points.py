@@ -205,7 +205,7 @@ def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: flo
 
 
 def _fixed_ring(own: dict[str, FloatArray]) -> FloatArray:
-    """Points that never move: outside the cheeks, below the chin, and across the eyes' level."""
+    """Control points that never move: outside the cheeks, below the chin, and across the eyes' level."""
     left, right, chin = own["oval"][26, 0], own["oval"][10, 0], own["oval"][18]
     ring = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
     ring += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]
