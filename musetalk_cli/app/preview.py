@@ -29,7 +29,7 @@ def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
 
     avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
     try:
-        model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, life=False, seed=0)
+        model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, has_idle_motion=False, seed=0)
         count = avatar.frames.num_frames
         chosen = sorted({round(row * (count - 1) / (NUM_ROWS - 1)) for row in range(NUM_ROWS)})
         rows: list[SheetRow] = []

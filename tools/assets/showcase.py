@@ -1,4 +1,4 @@
-"""Make README.md's moving image, ``docs/nora.webp``: the shipped speech sample, rendered and shrunk.
+"""Make README.md's animated image, ``docs/nora.webp``: the packaged speech sample, rendered and scaled down.
 
 python -m tools.assets.showcase
 """

@@ -1,4 +1,4 @@
-"""The training side: targets close where lips close, and the numpy net is the torch net."""
+"""Training of the mouth net: its targets, its loss, and equal outputs of the numpy and the PyTorch net."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.warp.audio.acoustics import NUM_FEATURES
-from musetalk_cli.engine.models.warp.audio.net import load_net
+from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES
+from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
 from tools.assets.audio_net.espeak import Phone
 from tools.assets.audio_net.phonemes import mouth_targets
 from tools.assets.audio_net.texts import SPELLINGS, make_text
@@ -23,7 +23,7 @@ PHRASE = (
 )  # fmt: skip
 
 
-def test_targets_say_what_the_mouth_does() -> None:
+def test_targets_follow_the_phones() -> None:
     target = mouth_targets(PHRASE, 100)
     gap, jaw, width, shut, bite = target.mouth.T
     assert shut[15:19].min() > 0.9
@@ -63,18 +63,18 @@ def test_numpy_net_equals_torch_net(tmp_path: Path) -> None:
     from tools.assets.audio_net.training import TorchMouthNet, export
 
     torch.manual_seed(0)
-    twin = TorchMouthNet(24, torch.full((NUM_FEATURES,), 0.4), torch.full((NUM_FEATURES,), 3.0))
-    assert export(twin, tmp_path / "net.npz") < 1_000_000
+    torch_net = TorchMouthNet(24, torch.full((NUM_FEATURES,), 0.4), torch.full((NUM_FEATURES,), 3.0))
+    assert export(torch_net, tmp_path / "net.npz") < 1_000_000
     net = load_net(io.BytesIO((tmp_path / "net.npz").read_bytes()))
     x = np.random.default_rng(1).random((90, NUM_FEATURES)).astype(np.float32)
     with torch.no_grad():
-        raw = twin(torch.from_numpy(x)[None])[0]
-    wanted = torch.sigmoid(raw)
-    wanted[:, 2] = torch.tanh(raw[:, 2])
-    mine = net.forward(x)
-    assert (net.past_steps, net.future_steps) == (twin.past_steps, twin.future_steps)
-    assert mine.shape == wanted.shape
-    assert np.abs(mine - wanted.numpy()).max() < 2e-3
+        raw = torch_net(torch.from_numpy(x)[None])[0]
+    expected = torch.sigmoid(raw)
+    expected[:, 2] = torch.tanh(raw[:, 2])
+    ours = net.forward(x)
+    assert (net.past_steps, net.future_steps) == (torch_net.past_steps, torch_net.future_steps)
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected.numpy()).max() < 2e-3
 
 
 def test_loss_counts_missed_closures_and_shut_vowels() -> None:
@@ -92,16 +92,16 @@ def test_loss_counts_missed_closures_and_shut_vowels() -> None:
     missed[0, 18:22, 3], shut[0, 28:33, 3] = -6.0, 6.0
     nothing = torch.zeros_like(events)
 
-    def share(raw: torch.Tensor) -> float:
+    def penalty(raw: torch.Tensor) -> float:
         return float(mouth_loss(raw, target, events) - mouth_loss(raw, target, nothing))
 
-    assert share(right) < 0.01
-    assert share(missed) > 0.1
-    assert share(shut) > 0.05
+    assert penalty(right) < 0.01
+    assert penalty(missed) > 0.1
+    assert penalty(shut) > 0.05
 
 
 @pytest.mark.needs("espeak-ng")
-def test_takes_come_in_versions_that_differ_in_audio_alone() -> None:
+def test_versions_of_a_take_differ_in_audio_alone() -> None:
     """In a process of its own because espeak-ng keeps global state."""
     code = """
 import numpy as np
@@ -114,15 +114,15 @@ np.testing.assert_array_equal(one.target.mouth, two.target.mouth)
 
 
 @pytest.mark.needs("espeak-ng")
-def test_real_synthetic_speech_is_read_well() -> None:
+def test_held_out_speech_is_predicted_well() -> None:
     """One held-out voice, in a process of its own because espeak-ng keeps global state."""
     code = """
 import numpy as np
-from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
 from tools.assets.audio_net.corpus import Recipe, speak_takes
-from tools.assets.audio_net.evaluation import read_all, target_gap
+from tools.assets.audio_net.evaluation import predict_all, target_gap
 take = next(speak_takes(Recipe("en-us", ("f4",), 1, 77, is_clean=True)))
-gap = read_all(MouthReader.load(), take.samples)[:, 0]
+gap = predict_all(MouthShapePredictor.load(), take.samples)[:, 0]
 r = np.corrcoef(gap, target_gap(take, len(gap)))[0, 1]
 assert r > 0.8, r
 """

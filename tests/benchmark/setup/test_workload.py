@@ -12,7 +12,7 @@ from musetalk_cli.benchmark.setup.workload import PushSource, speech
 from musetalk_cli.engine.audio.blocks import Decimator
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
-from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 
 
@@ -44,7 +44,7 @@ def test_every_frame_of_it_is_speech_and_moves_the_mouth() -> None:
     samples = np.concatenate([decimator.push(speech(4.0)), decimator.finish()])
     times_s = np.arange(100) / 25
     assert SilenceGate(SilenceSettings()).weigh(samples, 0.0, times_s).min() > 0
-    mouths = MouthReader.load().read(samples, 0.0, times_s, frame_s=0.04)
+    mouths = MouthShapePredictor.load().predict(samples, 0.0, times_s, frame_s=0.04)
     assert mouths.std(axis=0)[:3].min() > 0.03
 
 

@@ -1,4 +1,4 @@
-"""What every lip-sync model owes the pipeline, whichever it is and whatever avatar it has."""
+"""The contract of LipSyncModel, for every model and kind of avatar."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fixtures.drawn_face import draw_face, shut_lids
+from fixtures.drawn_video import talking_avatar
 from fixtures.fakes import FakeModel, fake_avatar
-from fixtures.moving_face import talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
 from musetalk_cli.engine.avatar.frames import StillFrames
@@ -24,8 +24,8 @@ NUM_FRAMES = 14
 Subject = tuple[LipSyncModel, Avatar]
 
 
-def warp_of(avatar: Avatar, height_px: int, *, life: bool = False) -> Subject:
-    return WarpModel(avatar, RATE, height_px, life=life, seed=3), avatar.resized(height_px)
+def warp_of(avatar: Avatar, height_px: int, *, has_idle_motion: bool = False) -> Subject:
+    return WarpModel(avatar, RATE, height_px, has_idle_motion=has_idle_motion, seed=3), avatar.resized(height_px)
 
 
 def still(*, has_lids: bool) -> Avatar:
@@ -42,8 +42,8 @@ def musetalk_of(avatar: Avatar, height_px: int) -> Subject:
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {
     "fake": lambda: (FakeModel(RATE), fake_avatar()),
-    "warp, drawn still": lambda: warp_of(still(has_lids=True), 240, life=True),
-    "warp, photo": lambda: warp_of(still(has_lids=False), 320, life=True),
+    "warp, drawn still": lambda: warp_of(still(has_lids=True), 240, has_idle_motion=True),
+    "warp, photo": lambda: warp_of(still(has_lids=False), 320, has_idle_motion=True),
     "warp, video": lambda: warp_of(talking_avatar(9), 320),
     "warp, smaller video": lambda: warp_of(talking_avatar(9), 200),
     "musetalk, still": lambda: musetalk_of(still(has_lids=False), 320),
@@ -71,11 +71,11 @@ def batch_of(subject: Subject, frames: range) -> FeatureBatch:
     return FeatureBatch(features, frames, audio, shown, tuple(avatar.frames.read(shown)))
 
 
-def is_alike(face: Face, other: Face, most: int) -> bool:
-    """The same face, up to ``most`` levels of 255."""
+def is_alike(face: Face, other: Face, max_difference: int) -> bool:
+    """Whether two faces are equal up to ``max_difference`` levels of 255."""
     planes = zip(vars(face.planes).values(), vars(other.planes).values(), strict=True)
     has_same_mask = face.mask is other.mask or np.array_equal(face.mask, other.mask)
-    is_near = all(np.abs(mine.astype(int) - theirs).max() <= most for mine, theirs in planes)
+    is_near = all(np.abs(mine.astype(int) - theirs).max() <= max_difference for mine, theirs in planes)
     return face.region == other.region and has_same_mask and is_near
 
 
@@ -120,9 +120,9 @@ def test_faces_depend_neither_on_the_batch_nor_on_the_thread(subject: Subject) -
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(model.make_faces, reversed(batches)))
     made = [face for part in reversed(parts) for face in part.faces]
-    most = 1 if model.name.startswith("musetalk") else 0
+    max_difference = 1 if model.name.startswith("musetalk") else 0
     assert len(made) == NUM_FRAMES
-    assert all(is_alike(face, other, most) for face, other in zip(made, whole, strict=True))
+    assert all(is_alike(face, other, max_difference) for face, other in zip(made, whole, strict=True))
 
 
 def test_idle_frames_are_the_batchs_own(subject: Subject) -> None:

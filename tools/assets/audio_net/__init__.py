@@ -1,1 +1,1 @@
-"""Trains and judges the mouth net that ships with the package: synthetic speech in, mouth shapes out."""
+"""Trains and evaluates the packaged mouth net: synthetic speech in, mouth shapes out."""

@@ -1,8 +1,8 @@
-"""Train, judge and demonstrate the mouth net; from the repository root: ``python -m tools.assets.audio_net COMMAND``.
+"""Train and evaluate the mouth net, from the repository root: ``python -m tools.assets.audio_net COMMAND``.
 
-train      make the corpus with espeak-ng, fit the net, write the packaged weights and the training log
-evaluate   hold the packaged net to its targets and print the table; recordings and clips of your own are optional
-speak      write the sample voice examples/hello.wav
+train      synthesise the corpus with espeak-ng, train the net, write the packaged weights and the training log
+evaluate   measure the packaged net and print the table; your own recordings and video clips are optional
+speak      write the sample speech examples/hello.wav
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     train.add_argument(
         "--takes", type=int, default=40, help="takes of 24 s per language (three times as many for English)"
     )
-    train.add_argument("--versions", type=int, default=3, help="ways in which each take is spoiled")
+    train.add_argument("--versions", type=int, default=3, help="augmented versions of each take")
     train.add_argument("--updates", type=int, default=6500)
     train.add_argument("--workers", type=int, default=2)
     train.add_argument("--out", type=Path, default=WEIGHTS)
-    judge = commands.add_parser("evaluate")
-    judge.add_argument("--weights", type=Path, default=WEIGHTS)
-    judge.add_argument("--workers", type=int, default=2)
-    judge.add_argument("--recording", type=Path, action="append", default=[], help="real speech, for jitter")
-    judge.add_argument("--clip", type=Path, nargs=2, action="append", default=[], metavar=("VIDEO", "TRACK.npy"),
-                       help="talking video, and its gap, jaw and width per 25 fps frame")  # fmt: skip
-    judge.add_argument("--write", action="store_true", help="also update docs/mouth-net-training.md")
+    evaluate = commands.add_parser("evaluate")
+    evaluate.add_argument("--weights", type=Path, default=WEIGHTS)
+    evaluate.add_argument("--workers", type=int, default=2)
+    evaluate.add_argument("--recording", type=Path, action="append", default=[], help="real speech, to measure jitter")
+    evaluate.add_argument("--clip", type=Path, nargs=2, action="append", default=[], metavar=("VIDEO", "TRACK.npy"),
+                       help="video of a talking person, and its gap, jaw and width per 25 fps frame")  # fmt: skip
+    evaluate.add_argument("--write", action="store_true", help="also update docs/mouth-net-training.md")
     commands.add_parser("speak")
     args = parser.parse_args(argv)
-    # One thread per corpus worker: the matrix library's own threads would only fight over the cores.
+    # One thread per corpus worker: the matrix library's own threads would only compete for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     {"train": _train, "evaluate": _evaluate, "speak": _speak}[args.command](args)
 
@@ -56,7 +56,7 @@ def _train(args: argparse.Namespace) -> None:
     recipes = training_recipes(args.takes, args.versions)
     shards = list(make_shards(recipes, args.workers))
     minutes = sum(len(shard.features) for shard in shards) * 0.02 / 60.0
-    made_s = time.perf_counter() - started_s
+    synthesised_s = time.perf_counter() - started_s
 
     import torch
 
@@ -66,8 +66,9 @@ def _train(args: argparse.Namespace) -> None:
     plan = Plan(num_updates=args.updates)
     lines = [
         f"{minutes:.0f} minutes in {sum(1 for r in recipes if r.language)} languages, every take in {args.versions}"
-        f" versions, made in {made_s:.0f} s on {args.workers} cores ({platform.machine()}); {plan.channels} channels,"
-        f" {plan.num_updates} updates of {plan.batch} crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed},"
+        f" versions, made in {synthesised_s:.0f} s on {args.workers} cores ({platform.machine()});"
+        f" {plan.channels} channels, {plan.num_updates} updates"
+        f" of {plan.batch} crops of {plan.crop_steps * 0.02:.1f} s, seed {plan.seed},"
         f" torch {torch.__version__.split('+')[0]}.",
         "",
         "| updates | mean loss | seconds |",
@@ -89,17 +90,17 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
-    from musetalk_cli.engine.models.warp.audio.net import load_net
+    from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
+    from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
     from tools.assets.audio_net import evaluation
     from tools.measure.report import update_section
 
-    reader = MouthReader(load_net(args.weights))
-    rows = evaluation.synthetic_rows(reader, seed=9000, num_workers=args.workers)
-    rows += [evaluation.motion_row(reader, evaluation.load_audio(path), path.stem) for path in args.recording]
+    predictor = MouthShapePredictor(load_net(args.weights))
+    rows = evaluation.synthetic_rows(predictor, seed=9000, num_workers=args.workers)
+    rows += [evaluation.motion_row(predictor, evaluation.load_audio(path), path.stem) for path in args.recording]
     if args.clip:
         scores = [
-            evaluation.score_clip(reader, evaluation.load_audio(video), np.load(track), video.stem)
+            evaluation.score_clip(predictor, evaluation.load_audio(video), np.load(track), video.stem)
             for video, track in args.clip
         ]
         rows += evaluation.clip_rows(scores)
@@ -113,8 +114,8 @@ def _speak(_: argparse.Namespace) -> None:
     from tools.assets.audio_net.espeak import SAMPLE_RATE_HZ, Synthesiser, Voice
 
     speech = Synthesiser().speak(HELLO_TEXT, Voice("en-us", "f5", rate=150, pitch=48, pitch_range=60))
-    quiet = np.zeros(int(0.3 * SAMPLE_RATE_HZ), np.float32)
-    samples = np.concatenate([quiet, speech.samples * (0.7 / np.abs(speech.samples).max()), quiet])
+    silence = np.zeros(int(0.3 * SAMPLE_RATE_HZ), np.float32)
+    samples = np.concatenate([silence, speech.samples * (0.7 / np.abs(speech.samples).max()), silence])
     HELLO.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(HELLO), "wb") as file:
         file.setnchannels(1)

@@ -1,11 +1,14 @@
-"""Ways to spoil clean synthetic speech, so that the net copes with real voices, rooms and microphones."""
+"""Augmentation: clean synthetic speech float32 (n,) at 16 kHz → the same as real rooms and microphones record it.
+
+Reverberation, additive noise at a given SNR, equalisation, compression, breathiness and level.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ
+from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
@@ -33,11 +36,11 @@ def rms(samples: FloatArray) -> float:
     return float(np.sqrt(np.mean(np.square(loud)))) if len(loud) else 1e-6
 
 
-def spoil(samples: FloatArray, rng: Rng) -> FloatArray:
-    """One random chain of excitation, microphone, compression, room, background and level; same length, within ±1."""
+def augment(samples: FloatArray, rng: Rng) -> FloatArray:
+    """A random chain of breathiness, equalisation, compression, room, background and level; same length, within ±1."""
     out = samples
     if rng.random() < 0.25:
-        out = blur_excitation(out, float(rng.uniform(0.3, 1.0)), rng)
+        out = add_breathiness(out, float(rng.uniform(0.3, 1.0)), rng)
     if rng.random() < 0.85:
         out = equalise(out, rng)
     if rng.random() < 0.25:
@@ -51,8 +54,8 @@ def spoil(samples: FloatArray, rng: Rng) -> FloatArray:
     return np.asarray(np.clip(out, -1.0, 1.0), dtype=np.float32)
 
 
-def blur_excitation(samples: FloatArray, amount: float, rng: Rng) -> FloatArray:
-    """Mix in a breathy copy: the same short-time spectrum with random phases, so the harmonics dissolve."""
+def add_breathiness(samples: FloatArray, amount: float, rng: Rng) -> FloatArray:
+    """Mix in a breathy copy: the same short-time spectrum with random phases, without harmonics."""
     size, hop = 256, 64
     padded = np.concatenate([np.zeros(size, np.float32), samples, np.zeros(2 * size, np.float32)])
     window = np.hanning(size).astype(np.float32)
@@ -71,7 +74,7 @@ def blur_excitation(samples: FloatArray, amount: float, rng: Rng) -> FloatArray:
 
 
 def equalise(samples: FloatArray, rng: Rng) -> FloatArray:
-    """A random smooth microphone: tilt, slow ripple over log frequency, sometimes a narrow band."""
+    """A random smooth frequency response: tilt, slow ripple over log frequency, sometimes a high or a low pass."""
     spectrum = np.fft.rfft(samples)
     hz = np.arange(len(spectrum)) * SAMPLE_RATE_HZ / len(samples)
     octave = np.log2(np.maximum(hz, 30.0) / 1000.0)
@@ -86,9 +89,9 @@ def equalise(samples: FloatArray, rng: Rng) -> FloatArray:
     return np.asarray(np.fft.irfft(spectrum, len(samples)), dtype=np.float32)
 
 
-def reverberate(samples: FloatArray, decay_s: float, direct_db: float, rng: Rng) -> FloatArray:
-    """Add a room: noise falling by 60 dB in ``decay_s``, ``direct_db`` weaker than the direct audio."""
-    length = int(decay_s * SAMPLE_RATE_HZ)
+def reverberate(samples: FloatArray, rt60_s: float, direct_db: float, rng: Rng) -> FloatArray:
+    """Add a room: a noise tail of RT60 ``rt60_s``, ``direct_db`` below the direct sound."""
+    length = int(rt60_s * SAMPLE_RATE_HZ)
     tail = rng.standard_normal(length) * 10.0 ** (-3.0 * np.arange(length) / length)
     tail[: int(0.002 * SAMPLE_RATE_HZ)] = 0.0
     tail *= 10.0 ** (-direct_db / 20.0) / np.sqrt(np.square(tail).sum())
@@ -99,19 +102,21 @@ def reverberate(samples: FloatArray, decay_s: float, direct_db: float, rng: Rng)
 
 
 def add_background(samples: FloatArray, snr_db: float, rng: Rng) -> FloatArray:
-    """Add steady noise, hum, soft music or a far crowd at ``snr_db`` below the speech."""
-    kind = rng.choice(("noise", "noise", "noise", "noise", "hum", "music", "crowd"))
+    """Add steady noise, hum, soft music or babble of distant voices, ``snr_db`` below the speech."""
+    kind = rng.choice(("noise", "noise", "noise", "noise", "hum", "music", "babble"))
     if kind == "noise":
-        bed = coloured_noise(len(samples), float(rng.uniform(-2.0, 0.5)), rng)
+        background = coloured_noise(len(samples), float(rng.uniform(-2.0, 0.5)), rng)
     elif kind == "hum":
-        bed = hum(len(samples), rng)
+        background = hum(len(samples), rng)
     elif kind == "music":
-        bed, snr_db = music(len(samples), rng), max(snr_db, 12.0)
+        background, snr_db = music(len(samples), rng), max(snr_db, 12.0)
     else:
         shifts = rng.integers(0, len(samples), 6)
-        bed = np.sum([np.roll(samples[::-1], int(s)) for s in shifts], axis=0).astype(np.float32)
+        background = np.sum([np.roll(samples[::-1], int(s)) for s in shifts], axis=0).astype(np.float32)
         snr_db = max(snr_db, 12.0)
-    return np.asarray(samples + bed * (rms(samples) * 10.0 ** (-snr_db / 20.0) / rms(bed)), dtype=np.float32)
+    return np.asarray(
+        samples + background * (rms(samples) * 10.0 ** (-snr_db / 20.0) / rms(background)), dtype=np.float32
+    )
 
 
 def coloured_noise(num_samples: int, slope: float, rng: Rng) -> FloatArray:
@@ -123,7 +128,7 @@ def coloured_noise(num_samples: int, slope: float, rng: Rng) -> FloatArray:
 
 
 def hum(num_samples: int, rng: Rng) -> FloatArray:
-    """Mains hum or a machine: a low tone with falling harmonics, rms about 0.1."""
+    """Mains hum or a machine: a low tone with decaying harmonics, rms about 0.1."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     base_hz = float(rng.choice((50.0, 60.0, 100.0, 120.0, rng.uniform(70.0, 400.0))))
     out = np.zeros(num_samples)
@@ -133,7 +138,7 @@ def hum(num_samples: int, rng: Rng) -> FloatArray:
 
 
 def music(num_samples: int, rng: Rng) -> FloatArray:
-    """Notes of plucked and bowed kinds, one to three at a time, rms about 0.1."""
+    """Notes with plucked and bowed envelopes, one to three at a time, rms about 0.1."""
     out = np.zeros(num_samples)
     position = 0
     while position < num_samples:

@@ -1,4 +1,7 @@
-"""Training and held-out takes: half a minute of one synthetic speaker, spoiled, with the mouth that goes with it."""
+"""Recipes → training and held-out takes: half a minute of one synthetic speaker each, with its mouth targets.
+
+Training takes are augmented with noise and rooms.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
+from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ, STEP_S, extract_features
 from tools.assets.audio_net import augment
 from tools.assets.audio_net.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
 from tools.assets.audio_net.espeak import Phone, Synthesiser, Voice
@@ -46,9 +49,10 @@ class Take:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make: so many takes of a language by these variants, from ``seed``. ``language`` "" makes non-speech.
+    """Which takes to make: ``num_takes`` of a language, spoken by ``variants``, from ``seed``.
 
-    Every spoken take is spoiled in ``num_versions`` ways, which costs less than speaking anew.
+    ``language`` "" makes non-speech. Each spoken take is augmented in ``num_versions`` ways, which takes less time than
+    synthesis.
     """
 
     language: str
@@ -83,10 +87,10 @@ def make_takes(recipes: Sequence[Recipe], num_workers: int) -> list[list[Take]]:
 
 
 def _in_fresh_processes(make: Callable[[Recipe], T], recipes: Sequence[Recipe], num_workers: int) -> Iterator[T]:
-    """Each recipe gets a process of its own: espeak-ng repeats itself only from its first call on.
+    """Run each recipe in a process of its own, because espeak-ng is deterministic only from its first call on.
 
-    An executor per recipe, because espeak-ng 1.51 now and then crashes (seen in Vietnamese), not always on one text:
-    the recipe is then tried again, and after three crashes left out with a word about it.
+    There is an executor per recipe because espeak-ng 1.51 sometimes crashes (seen in Vietnamese), and not always on the
+    same text. The recipe is then tried again; after three crashes it is left out with a message.
     """
 
     def run(recipe: Recipe) -> T | None:
@@ -113,13 +117,13 @@ def speak_takes(recipe: Recipe) -> Iterator[Take]:
         else:
             spoken = _speech_take(recipe, synthesiser, rng)
             for _ in range(recipe.num_versions):
-                yield spoken if recipe.is_clean else Take(augment.spoil(spoken.samples, rng), spoken.target)
+                yield spoken if recipe.is_clean else Take(augment.augment(spoken.samples, rng), spoken.target)
 
 
 def _make_shard(recipe: Recipe) -> Shard:
     features, mouths, events = [], [], []
     for take in speak_takes(recipe):
-        features.append(extract_steps(take.samples, 0, 0, len(take.target.mouth)).bands.astype(np.float16))
+        features.append(extract_features(take.samples, 0, 0, len(take.target.mouth)).bands.astype(np.float16))
         mouths.append(take.target.mouth.astype(np.float16))
         vowels = np.where(take.target.vowel > 0, VOWEL, 0)
         events.append(np.where(take.target.closure == 1, CLOSURE, vowels).astype(np.int8))
@@ -131,16 +135,16 @@ def _make_list(recipe: Recipe) -> list[Take]:
 
 
 def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
-    """Phrases of one speaker with gaps between them, until the take is full; not spoiled yet."""
+    """Phrases of one speaker with pauses between them, until the take is full; not yet augmented."""
     variant = str(rng.choice(recipe.variants))
     stretch = float(np.exp(rng.uniform(np.log(0.87), np.log(1.18))))
-    audio_blocks: list[FloatArray] = []
+    parts: list[FloatArray] = []
     phones: list[Phone] = []
     now_s = 0.0
     while now_s < recipe.take_s:
-        gap = _gap(recipe, rng)
-        audio_blocks.append(gap)
-        phones.append(Phone("", now_s, now_s + len(gap) / SAMPLE_RATE_HZ))
+        pause = _pause(recipe, rng)
+        parts.append(pause)
+        phones.append(Phone("", now_s, now_s + len(pause) / SAMPLE_RATE_HZ))
         now_s = phones[-1].end_s
         voice = Voice(
             recipe.language, variant, int(rng.uniform(105, 250)), int(rng.uniform(20, 80)), int(rng.uniform(30, 90))
@@ -148,22 +152,22 @@ def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
         speech = synthesiser.speak(make_text(recipe.language, rng), voice)
         audio, ratio = augment.resample(speech.samples, SAMPLE_RATE_HZ / ESPEAK_RATE_HZ * stretch)
         longer = ratio * ESPEAK_RATE_HZ / SAMPLE_RATE_HZ
-        audio_blocks.append(audio * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
+        parts.append(audio * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
         phones += [Phone(p.name, now_s + p.start_s * longer, now_s + p.end_s * longer) for p in speech.phones]
         now_s += len(audio) / SAMPLE_RATE_HZ
-    samples = _whole_seconds(np.concatenate(audio_blocks), 0.5)
+    samples = _whole_seconds(np.concatenate(parts), 0.5)
     phones.append(Phone("", now_s, len(samples) / SAMPLE_RATE_HZ))
     return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S)))
 
 
 def _whole_seconds(samples: FloatArray, tail_s: float) -> FloatArray:
-    """With at least ``tail_s`` of silence after it, up to a full second: transforms of round lengths are fast."""
+    """Append at least ``tail_s`` of silence, up to a full second, because FFTs of round lengths are fast."""
     length = -(-(len(samples) + int(tail_s * SAMPLE_RATE_HZ)) // SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ
     return np.pad(samples, (0, length - len(samples)))
 
 
-def _gap(recipe: Recipe, rng: Rng) -> FloatArray:
-    """Between two phrases: silence, sometimes with a breath or a click in it."""
+def _pause(recipe: Recipe, rng: Rng) -> FloatArray:
+    """A pause between two phrases: silence, sometimes with a breath or clicks in it."""
     length = int(rng.uniform(0.1, 1.3) * SAMPLE_RATE_HZ)
     kind = rng.random()
     if recipe.is_clean or kind < 0.6:
@@ -173,13 +177,13 @@ def _gap(recipe: Recipe, rng: Rng) -> FloatArray:
 
 
 def _non_speech_take(recipe: Recipe, rng: Rng) -> Take:
-    """Stretches of hum, noise, music, breaths and clicks, mouth shut throughout."""
-    audio_blocks: list[FloatArray] = []
-    while sum(len(audio) for audio in audio_blocks) < recipe.take_s * SAMPLE_RATE_HZ:
+    """A sequence of hum, noise, music, breaths and clicks; the mouth is closed throughout."""
+    parts: list[FloatArray] = []
+    while sum(len(audio) for audio in parts) < recipe.take_s * SAMPLE_RATE_HZ:
         length = int(rng.integers(2, 17)) * 8000
         kind = str(rng.choice(("noise", "hum", "music", "breath", "clicks", "silence", "swell")))
-        audio_blocks.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))
-    samples = augment.equalise(_whole_seconds(np.concatenate(audio_blocks), 0.0), rng)
+        parts.append(_non_speech(kind, length, rng) * np.float32(10.0 ** (rng.uniform(-35.0, 5.0) / 20.0)))
+    samples = augment.equalise(_whole_seconds(np.concatenate(parts), 0.0), rng)
     if rng.random() < 0.5:
         samples = augment.reverberate(samples, float(rng.uniform(0.12, 0.8)), float(rng.uniform(-3.0, 14.0)), rng)
     num_steps = int(len(samples) / SAMPLE_RATE_HZ / STEP_S)
@@ -203,7 +207,7 @@ def _non_speech(kind: str, length: int, rng: Rng) -> FloatArray:
 def training_recipes(num_takes: int, num_versions: int, seed: int = 100) -> list[Recipe]:
     """``num_takes`` of every training language, three times as many of English, and a tenth of it all non-speech.
 
-    Each take comes in ``num_versions`` spoiled ways.
+    Each take comes in ``num_versions`` augmented versions.
     """
     languages = [
         Recipe(

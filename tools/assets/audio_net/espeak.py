@@ -1,4 +1,4 @@
-"""Speech with phoneme times from libespeak-ng, through ctypes: audio and marks in one call, no files in between."""
+"""Text and voice → speech samples float32 (n,) at 22,050 Hz with timed phones, from libespeak-ng through ctypes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True)
 class Voice:
-    """A way of speaking: espeak-ng language and variant ("" is the plain one), words per minute, pitch and its range.
+    """An espeak-ng voice: language, variant ("" is the default), words per minute, pitch and its range.
 
     Pitch and range run from 0 to 100, 50 being the voice's own.
     """
@@ -58,7 +58,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Phone:
-    """One phoneme as espeak names it in IPA ("" is a pause), from ``start_s`` to ``end_s`` of its speech."""
+    """One phone in espeak-ng's IPA ("" is a pause), from ``start_s`` to ``end_s`` of its speech."""
 
     name: str
     start_s: float
@@ -81,7 +81,7 @@ class Synthesiser:
         self._library = ctypes.CDLL(path)
         options = _PHONEME_EVENTS | _PHONEME_IPA | _DONT_EXIT
         if self._library.espeak_Initialize(_RETRIEVAL, 0, None, options) <= 0:
-            raise RuntimeError("libespeak-ng would not start: is espeak-ng-data installed?")
+            raise RuntimeError("libespeak-ng cannot be initialised; is espeak-ng-data installed?")
         self._chunks: list[NDArray[np.int16]] = []
         self._marks: list[tuple[int, str]] = []
         # The library keeps the bare pointer, so the callback object must live as long as this one.
@@ -89,9 +89,9 @@ class Synthesiser:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: Voice) -> Speech:
-        """Say ``text``. Raises ValueError when espeak-ng does not know the voice or says nothing."""
+        """Synthesise ``text``. Raises ValueError when espeak-ng does not know the voice or returns no audio."""
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-            raise ValueError(f"espeak-ng refuses the voice {voice.name!r}")
+            raise ValueError(f"espeak-ng does not know the voice {voice.name!r}")
         for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks, self._marks = [], []
@@ -99,7 +99,7 @@ class Synthesiser:
         self._library.espeak_Synth(data, len(data) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         if not self._chunks or not self._marks:
-            raise ValueError(f"espeak-ng said nothing for {text[:40]!r} with {voice.name!r}")
+            raise ValueError(f"espeak-ng returned no audio for {text[:40]!r} with {voice.name!r}")
         samples = np.concatenate(self._chunks).astype(np.float32) / 32768.0
         return Speech(samples, _phones(self._marks, len(samples)))
 
@@ -116,7 +116,7 @@ class Synthesiser:
 
 
 def _phones(marks: list[tuple[int, str]], num_samples: int) -> tuple[Phone, ...]:
-    """Turn start marks (sample, name) into phones; what comes before the first mark is a pause."""
+    """Convert start marks (sample, name) to phones; a pause precedes the first mark."""
     marks = [(0, ""), *((sample, name) for sample, name in marks if not name.startswith("("))]
     ends = [sample for sample, _ in marks[1:]] + [num_samples]
     return tuple(

@@ -1,4 +1,4 @@
-"""Holds the packaged net to its targets: held-out synthetic speech, non-speech, real recordings, real talking clips."""
+"""The packaged net measured on held-out synthetic speech, non-speech, real recordings and clips → rows of a table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.audio.acoustics import SAMPLE_RATE_HZ, STEP_S, extract_steps
-from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, MouthReader
+from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ, STEP_S, extract_features
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor
 from tools.assets.audio_net import augment
 from tools.assets.audio_net.corpus import HELD_OUT_VARIANTS, Recipe, Take, make_takes
 from tools.assets.audio_net.texts import HELD_OUT_LANGUAGES
@@ -28,7 +28,7 @@ _LAGS = range(-6, 7)
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, the figure, and what it is held to."""
+    """One row of the table: what was measured, the figure, and its target."""
 
     name: str
     value: str
@@ -42,15 +42,15 @@ def frame_times_s(duration_s: float) -> NDArray[np.float64]:
     return np.arange(int(duration_s * FPS), dtype=np.float64) * FRAME_S
 
 
-def read_all(reader: MouthReader, samples: FloatArray) -> FloatArray:
-    """Mouth per 25 fps frame of a whole recording, with the lead taken back so that it lies on the audio."""
+def predict_all(predictor: MouthShapePredictor, samples: FloatArray) -> FloatArray:
+    """Mouth shapes of a recording at 25 fps, float32 (frames, 5), aligned to the audio, without the lead."""
     times_s = frame_times_s(len(samples) / SAMPLE_RATE_HZ)
-    return reader.read(samples, 0.0, times_s - LEAD_S, FRAME_S)
+    return predictor.predict(samples, 0.0, times_s - LEAD_S, FRAME_S)
 
 
 def energy_gap(samples: FloatArray, num_frames: int) -> FloatArray:
-    """The method to beat: the gap is the speech level, 0 at 40 dB under the reference and 1 at it."""
-    features = extract_steps(samples, 0, 0, _STEPS_PER_FRAME * num_frames)
+    """The baseline: the gap is the speech level, 0 at 40 dB below the reference level and 1 at it."""
+    features = extract_features(samples, 0, 0, _STEPS_PER_FRAME * num_frames)
     level = np.clip(features.level_db / 40.0 + 1.0, 0.0, 1.0)
     return np.asarray(level.reshape(num_frames, _STEPS_PER_FRAME).mean(axis=1), dtype=np.float32)
 
@@ -63,8 +63,8 @@ def held_out_takes(languages: Sequence[str], seed: int, num_workers: int, num_ta
     return [take for takes in make_takes(recipes, num_workers) for take in takes]
 
 
-def spoiled(take: Take, seed: int) -> Take:
-    """The take in a room (0.4 s, direct audio 6 dB above the tail) with pink noise 10 dB below the speech."""
+def add_noise_and_room(take: Take, seed: int) -> Take:
+    """The take in a room (RT60 0.4 s, direct sound 6 dB above the tail) with pink noise at an SNR of 10 dB."""
     rng = np.random.default_rng(seed)
     wet = augment.reverberate(take.samples, 0.4, 6.0, rng)
     noise = augment.coloured_noise(len(wet), -1.0, rng)
@@ -72,9 +72,9 @@ def spoiled(take: Take, seed: int) -> Take:
     return Take(np.clip(noisy, -1.0, 1.0).astype(np.float32), take.target)
 
 
-def speech_rows(reader: MouthReader, takes: Sequence[Take], label: str) -> list[Row]:
+def speech_rows(predictor: MouthShapePredictor, takes: Sequence[Take], label: str) -> list[Row]:
     """Closures, vowels, correlation and lag over ``takes``."""
-    mouths = [read_all(reader, take.samples) for take in takes]
+    mouths = [predict_all(predictor, take.samples) for take in takes]
     shut = np.concatenate([_gaps_at(m, t.target.closure == 1) for m, t in zip(mouths, takes, strict=True)])
     open_a = np.concatenate([_peaks_at(m, t.target.vowel == 2) for m, t in zip(mouths, takes, strict=True)])
     wanted = [target_gap(take, len(m)) for take, m in zip(takes, mouths, strict=True)]
@@ -91,22 +91,22 @@ def speech_rows(reader: MouthReader, takes: Sequence[Take], label: str) -> list[
         "r of gap to target (energy method)": (f"{r:.3f} ({np.corrcoef(energy, target)[0, 1]:.3f})", "≥ 0.85"),
         "lag, frames of 40 ms": (f"{lag:+d}", "−1 … +1"),
     }
-    return [Row(f"{label}: {name}", value, held_to) for name, (value, held_to) in measured.items()]
+    return [Row(f"{label}: {name}", value, goal) for name, (value, goal) in measured.items()]
 
 
 def target_gap(take: Take, num_frames: int) -> FloatArray:
-    """The target's gap per frame, closures taken off."""
+    """The target's gap per frame, closures applied."""
     o, _, _, p, f = take.target.mouth[: _STEPS_PER_FRAME * num_frames].T
     pairs = (o.reshape(-1, 2).mean(axis=1), p.reshape(-1, 2).max(axis=1), f.reshape(-1, 2).max(axis=1))
     return np.asarray(pairs[0] * (1.0 - pairs[1]) * (1.0 - 0.75 * pairs[2]), dtype=np.float32)
 
 
-def quiet_rows(reader: MouthReader, take: Take, seed: int) -> list[Row]:
-    """Gap after speech ends, in silence, hum and steady noises, from 200 ms after its last audio."""
+def non_speech_rows(predictor: MouthShapePredictor, take: Take, seed: int) -> list[Row]:
+    """Gap in silence, hum and steady noise after speech, from 200 ms after its last phone."""
     rng = np.random.default_rng(seed)
     end = (int(np.flatnonzero(take.target.speech)[-1]) + 1) * round(STEP_S * SAMPLE_RATE_HZ)
     speech, length = take.samples[:end], 6 * SAMPLE_RATE_HZ
-    beds = {
+    backgrounds = {
         "silence": np.zeros(length, np.float32),
         "mains hum": augment.hum(length, rng) * np.float32(0.2),
         "white noise": augment.coloured_noise(length, 0.0, rng) * np.float32(0.1),
@@ -115,17 +115,17 @@ def quiet_rows(reader: MouthReader, take: Take, seed: int) -> list[Row]:
         "music": augment.music(length, rng) * np.float32(0.3),
     }
     rows = []
-    for name, bed in beds.items():
-        gap = read_all(reader, np.concatenate([speech, bed]))[:, 0]
+    for name, background in backgrounds.items():
+        gap = predict_all(predictor, np.concatenate([speech, background]))[:, 0]
         after = gap[int(np.ceil((end / SAMPLE_RATE_HZ + 0.2) * FPS)) :]
-        wanted = "mean < 0.02, max < 0.1" if name != "music" else "not held to any"
+        wanted = "mean < 0.02, max < 0.1" if name != "music" else "no target"
         rows.append(Row(f"gap in {name}: mean, max", f"{after.mean():.4f}, {after.max():.3f}", wanted))
     return rows
 
 
-def motion_row(reader: MouthReader, samples: FloatArray, name: str) -> Row:
-    """Jitter (sd of the second difference ÷ sd) and share of energy above 6 Hz of the gap."""
-    gap = read_all(reader, samples)[:, 0]
+def motion_row(predictor: MouthShapePredictor, samples: FloatArray, name: str) -> Row:
+    """Jitter of the gap (standard deviation of its second difference ÷ its own) and its energy share above 6 Hz."""
+    gap = predict_all(predictor, samples)[:, 0]
     power = np.abs(np.fft.rfft(gap - gap.mean())) ** 2
     hz = np.fft.rfftfreq(len(gap), FRAME_S)
     jitter, fast = np.std(np.diff(gap, 2)) / gap.std(), power[hz > 6].sum() / power[hz > 0.3].sum()
@@ -134,7 +134,7 @@ def motion_row(reader: MouthReader, samples: FloatArray, name: str) -> Row:
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Pearson r of one real clip at the best lag (frames, positive: ours is late); mean |r| of shifted pairs."""
+    """Pearson r on one real clip at the best lag (frames; positive: the net is late), and mean |r| of shifted pairs."""
 
     name: str
     gap_r: float
@@ -145,16 +145,16 @@ class ClipScore:
     null_r: float
 
 
-def score_clip(reader: MouthReader, samples: FloatArray, real: FloatArray, name: str) -> ClipScore:
-    """``real`` float (n, 3): gap, jaw and width per 25 fps frame, measured on the clip's image."""
-    mine = read_all(reader, samples)
-    n = min(len(mine), len(real))
-    mine, real = mine[:n], real[:n]
-    gap_r, gap_lag = best_lag(mine[:, 0], real[:, 0])
-    width_r, width_lag = best_lag(mine[:, 2], real[:, 2])
+def score_clip(predictor: MouthShapePredictor, samples: FloatArray, real: FloatArray, name: str) -> ClipScore:
+    """Compare with ``real``, float (n, 3): gap, jaw and width per 25 fps frame, measured on the clip's frames."""
+    ours = predict_all(predictor, samples)
+    n = min(len(ours), len(real))
+    ours, real = ours[:n], real[:n]
+    gap_r, gap_lag = best_lag(ours[:, 0], real[:, 0])
+    width_r, width_lag = best_lag(ours[:, 2], real[:, 2])
     energy_r, _ = best_lag(energy_gap(samples, n), real[:, 0])
     shifts = range(n // 5, n - n // 5, max(1, n // 20))
-    null_r = float(np.mean([abs(best_lag(np.roll(mine[:, 0], s), real[:, 0])[0]) for s in shifts]))
+    null_r = float(np.mean([abs(best_lag(np.roll(ours[:, 0], s), real[:, 0])[0]) for s in shifts]))
     return ClipScore(name, gap_r, gap_lag, energy_r, width_r, width_lag, null_r)
 
 
@@ -186,21 +186,21 @@ def best_lag(a: FloatArray, b: FloatArray) -> tuple[float, int]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    return "\n".join(["| what | measured | held to |", "|---|---|---|", *(row.markdown() for row in rows)])
+    return "\n".join(["| what | measured | target |", "|---|---|---|", *(row.markdown() for row in rows)])
 
 
-def synthetic_rows(reader: MouthReader, seed: int, num_workers: int) -> list[Row]:
-    """Everything that needs no recording: points 1, 2 and 3 of what the model is held to."""
+def synthetic_rows(predictor: MouthShapePredictor, seed: int, num_workers: int) -> list[Row]:
+    """All rows that need no recording."""
     new = held_out_takes(HELD_OUT_LANGUAGES, seed, num_workers)
     familiar = held_out_takes(FAMILIAR_LANGUAGES, seed + 100, num_workers, 2)
-    noisy = [spoiled(take, seed + i) for i, take in enumerate(new)]
-    noisy_familiar = [spoiled(take, seed + 50 + i) for i, take in enumerate(familiar)]
+    noisy = [add_noise_and_room(take, seed + i) for i, take in enumerate(new)]
+    noisy_familiar = [add_noise_and_room(take, seed + 50 + i) for i, take in enumerate(familiar)]
     return [
-        *speech_rows(reader, familiar, "new voices, clean"),
-        *speech_rows(reader, noisy_familiar, "new voices, 10 dB noise and room"),
-        *speech_rows(reader, new, "new voices and languages, clean"),
-        *speech_rows(reader, noisy, "new voices and languages, 10 dB noise and room"),
-        *quiet_rows(reader, familiar[0], seed),
+        *speech_rows(predictor, familiar, "new voices, clean"),
+        *speech_rows(predictor, noisy_familiar, "new voices, 10 dB noise and room"),
+        *speech_rows(predictor, new, "new voices and languages, clean"),
+        *speech_rows(predictor, noisy, "new voices and languages, 10 dB noise and room"),
+        *non_speech_rows(predictor, familiar[0], seed),
     ]
 
 
@@ -211,12 +211,12 @@ def load_audio(path: Path) -> FloatArray:
 
 
 def _gaps_at(mouth: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
-    """The smallest gap within a frame of each marked step: a closure may fall between two frames."""
+    """The smallest gap within one frame of each marked step, because a closure may fall between two frames."""
     return np.array([mouth[max(0, f - 1) : f + 2, 0].min() for f in _frames(mouth, steps)], np.float32)
 
 
 def _vowel_gaps(mouth: FloatArray, goal: FloatArray, steps: NDArray[np.bool_]) -> FloatArray:
-    """Gaps of the frames that hold a marked step, where the target is open: beside a closure one frame holds both."""
+    """Gaps of the frames with a marked step, where the target is open: a frame may hold a closure as well."""
     return np.array([mouth[f, 0] for f in _frames(mouth, steps) if goal[f] > SHUT_GAP], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Phones with times → the mouth they make, 50 times a second: the targets of the training."""
+"""Timed phones → training targets: co-articulated mouth shapes float32 (steps, 5), 50 steps a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.audio.acoustics import STEP_S
+from musetalk_cli.engine.models.warp.audio.log_mel import STEP_S
 from tools.assets.audio_net.espeak import Phone
 
 FloatArray = NDArray[np.float32]
@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Viseme:
-    """Aimed-at gap 0..1 and width −1..1 of an audio, and how strongly each is insisted on against the neighbours'."""
+    """Target gap 0..1 and width −1..1 of a speech sound, and their weights against those of its neighbours."""
 
     gap: float
     width: float
@@ -27,10 +27,10 @@ class Viseme:
 
 @dataclass(frozen=True)
 class Target:
-    """Mouth per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F (O before closures), ``vowel`` int (n,), see below.
+    """Mouth shape per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F, O before closures.
 
-    ``vowel`` is 1 at the middle step of a full vowel of at least 50 ms, 2 at that of an open "a", 0 elsewhere;
-    ``closure`` is 1 at the middle step of a bilabial; ``speech`` is 1 where any audio is spoken. All for evaluation.
+    For evaluation, int8 (n,) each: ``vowel`` is 1 at the middle step of a full vowel of at least 50 ms, 2 at that of an
+    open "a", 0 elsewhere. ``closure`` is 1 at the middle step of a bilabial. ``speech`` is 1 during any phone.
     """
 
     mouth: FloatArray
@@ -71,7 +71,7 @@ PAUSE = Viseme(0.0, 0.0, 1.2, 0.5)
 _UNKNOWN = Viseme(0.3, 0.0, 0.3, 0.1)
 _BILABIAL, _LABIODENTAL, _OPEN_VOWELS = frozenset("pbm"), frozenset("fv"), frozenset("aɑæ")
 _VOWEL_WEIGHT, _SCHWA_WEIGHT = 1.6, 1.0
-# Rounding and spreading spread further over the neighbours than opening does.
+# Rounding and spreading reach further into the neighbours than opening does.
 _GAP_REACH_S, _WIDTH_REACH_S = 0.04, 0.06
 _VOICELESS_CLOSURE_S = 0.055
 _MARGIN_S = 0.012
@@ -80,15 +80,15 @@ _SHORTEST_VOWEL_S = 0.05
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Letter:
     symbol: str
     start_s: float
     end_s: float
     is_long: bool
 
 
-def visemes_of(symbol: str) -> Viseme:
-    """The mouth of one IPA letter ("" for a pause); an unknown letter gets a weak, half-open one."""
+def viseme_of(symbol: str) -> Viseme:
+    """The viseme of one IPA letter ("" for a pause); an unknown letter gets a half-open one of small weight."""
     if not symbol:
         return PAUSE
     symbol = _ALIASES.get(symbol, symbol)
@@ -98,68 +98,70 @@ def visemes_of(symbol: str) -> Viseme:
 
 
 def mouth_targets(phones: Sequence[Phone], num_steps: int) -> Target:
-    """Co-articulated mouth of a phone sequence: each phone pulls with weight · exp(−distance / reach)."""
-    pieces = [piece for phone in phones for piece in _split(phone)]
+    """Co-articulated mouth shapes of a phone sequence: each phone weighs weight · exp(−distance / reach)."""
+    all_letters = [letter for phone in phones for letter in _split(phone)]
     centres_s = (np.arange(num_steps, dtype=np.float64) + 0.5) * STEP_S
-    gap, width = _blend(pieces, centres_s)
+    gap, width = _blend(all_letters, centres_s)
     bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
     marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
-    for piece in pieces:
-        symbol = _ALIASES.get(piece.symbol, piece.symbol)
+    for letter in all_letters:
+        symbol = _ALIASES.get(letter.symbol, letter.symbol)
         if symbol in _BILABIAL:
-            start_s, end_s = _closure(symbol, piece)
+            start_s, end_s = _closure(symbol, letter)
             np.maximum(bilabial, _plateau(centres_s, start_s, end_s), out=bilabial)
             _mark(marks["closure"], (start_s + end_s) / 2.0, 1)
         elif symbol in _LABIODENTAL:
-            np.maximum(labiodental, _plateau(centres_s, piece.start_s, piece.end_s), out=labiodental)
-        elif symbol in _VOWELS and symbol != "ə" and piece.end_s - piece.start_s > _SHORTEST_VOWEL_S:
-            _mark(marks["vowel"], (piece.start_s + piece.end_s) / 2.0, 2 if symbol in _OPEN_VOWELS else 1)
-        if piece.symbol:
-            marks["speech"][int(piece.start_s / STEP_S) : int(piece.end_s / STEP_S) + 1] = 1
+            np.maximum(labiodental, _plateau(centres_s, letter.start_s, letter.end_s), out=labiodental)
+        elif symbol in _VOWELS and symbol != "ə" and letter.end_s - letter.start_s > _SHORTEST_VOWEL_S:
+            _mark(marks["vowel"], (letter.start_s + letter.end_s) / 2.0, 2 if symbol in _OPEN_VOWELS else 1)
+        if letter.symbol:
+            marks["speech"][int(letter.start_s / STEP_S) : int(letter.end_s / STEP_S) + 1] = 1
     jaw = gap * (1.0 - 0.25 * np.maximum(width, 0.0)) + 0.1 * np.maximum(-width, 0.0)
     mouth = np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
     return Target(mouth, **marks)
 
 
-def _split(phone: Phone) -> list[_Piece]:
-    """A phone as single IPA letters that share its time: a diphthong glides from one to the next."""
+def _split(phone: Phone) -> list[_Letter]:
+    """A phone as single IPA letters that share its time, so that a diphthong glides from one to the next."""
     letters = [c for c in unicodedata.normalize("NFD", phone.name) if _is_letter(c)]
     if not letters:
-        return [_Piece("", phone.start_s, phone.end_s, False)]
+        return [_Letter("", phone.start_s, phone.end_s, False)]
     edges = np.linspace(phone.start_s, phone.end_s, len(letters) + 1)
     is_long = "ː" in phone.name
-    return [_Piece(c, float(edges[i]), float(edges[i + 1]), is_long) for i, c in enumerate(letters)]
+    return [_Letter(c, float(edges[i]), float(edges[i + 1]), is_long) for i, c in enumerate(letters)]
 
 
 def _is_letter(character: str) -> bool:
     return unicodedata.category(character) in ("Ll", "Lo", "Lm") and character not in _MODIFIERS and character != "ː"
 
 
-def _blend(pieces: Sequence[_Piece], centres_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gap and width per step: the weighted mean of every piece's aim, weights falling off with distance in time."""
+def _blend(
+    all_letters: Sequence[_Letter], centres_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gap and width per step: the mean of all letters' targets, with weights that fall off with distance in time."""
     totals = np.full((4, len(centres_s)), 1e-6)
     totals[::2] = 0.0
-    for piece in pieces:
-        viseme = visemes_of(piece.symbol)
-        if not piece.symbol and piece.end_s - piece.start_s < _SHORT_PAUSE_S:
+    for letter in all_letters:
+        viseme = viseme_of(letter.symbol)
+        if not letter.symbol and letter.end_s - letter.start_s < _SHORT_PAUSE_S:
             continue
-        aims = ((viseme.gap, viseme.gap_weight, _GAP_REACH_S), (viseme.width, viseme.width_weight, _WIDTH_REACH_S))
-        for row, (aim, weight, reach_s) in enumerate(aims):
-            low = max(0, int((piece.start_s - 8.0 * reach_s) / STEP_S))
-            high = min(len(centres_s), int((piece.end_s + 8.0 * reach_s) / STEP_S) + 1)
+        goals = ((viseme.gap, viseme.gap_weight, _GAP_REACH_S), (viseme.width, viseme.width_weight, _WIDTH_REACH_S))
+        for row, (goal, weight, reach_s) in enumerate(goals):
+            low = max(0, int((letter.start_s - 8.0 * reach_s) / STEP_S))
+            high = min(len(centres_s), int((letter.end_s + 8.0 * reach_s) / STEP_S) + 1)
             near = centres_s[low:high]
-            distance_s = np.maximum(0.0, np.maximum(piece.start_s - near, near - piece.end_s))
-            pull = weight * np.exp(-distance_s / reach_s)
-            totals[2 * row, low:high] += pull * aim
-            totals[2 * row + 1, low:high] += pull
+            distance_s = np.maximum(0.0, np.maximum(letter.start_s - near, near - letter.end_s))
+            share = weight * np.exp(-distance_s / reach_s)
+            totals[2 * row, low:high] += share * goal
+            totals[2 * row + 1, low:high] += share
     return totals[0] / totals[1], totals[2] / totals[3]
 
 
-def _closure(symbol: str, piece: _Piece) -> tuple[float, float]:
-    """When the lips are shut: the mark of /p/ is its burst, its closure comes before; b and m hum through theirs."""
+def _closure(symbol: str, letter: _Letter) -> tuple[float, float]:
+    """Start and end of a closure. /p/ is marked at its burst, after the closure; /b/ and /m/ are voiced through it."""
     if symbol == "p":
-        return piece.start_s - _VOICELESS_CLOSURE_S, piece.start_s + _MARGIN_S / 2.0
-    return piece.start_s, max(piece.end_s - _MARGIN_S, piece.start_s + 0.02)
+        return letter.start_s - _VOICELESS_CLOSURE_S, letter.start_s + _MARGIN_S / 2.0
+    return letter.start_s, max(letter.end_s - _MARGIN_S, letter.start_s + 0.02)
 
 
 def _plateau(centres_s: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.float64]:

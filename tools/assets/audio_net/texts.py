@@ -1,6 +1,6 @@
-"""What the synthesiser says: our own sentences, and made-up words in the spelling of many languages.
+"""Language → random text to synthesise: our own sentences, and made-up words in the spelling of many languages.
 
-Made-up words sound like nothing in particular, which is the point: the net has to learn sounds, not vocabulary.
+Made-up words cover the sounds of a language without its vocabulary: the net has to learn sounds, not words.
 """
 # ruff: noqa: E501
 
@@ -92,7 +92,7 @@ _VERBS = (
     "|pushed aside|asked for|shows|heard"
 )
 _OBJECTS = (
-    "a pot of apple jam|the empty room|five yellow flowers|the map of the harbour|a much better plan|the audio of rain|his piano"
+    "a pot of apple jam|the empty room|five yellow flowers|the map of the harbour|a much better plan|the sound of rain|his piano"
     "|every single photograph|the wide river|bread and butter|a bowl of hot soup|the top of the mountain|her new job|the window"
     "|an open question|the beautiful garden|two or three problems|a piece of cake|the long way home|some fresh coffee"
 )
@@ -121,7 +121,7 @@ _OWN: dict[str, str] = {
 
 
 def make_text(language: str, rng: np.random.Generator) -> str:
-    """One or two phrases to say in ``language``: sentences of ours for some, made-up words for all."""
+    """One or two phrases in ``language``: our own sentences for some languages, made-up words for all."""
     if language.startswith("en") and rng.random() < 0.65:
         return " ".join(_english_sentence(rng) for _ in range(int(rng.integers(1, 3))))
     own = _OWN.get(language)

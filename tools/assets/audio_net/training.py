@@ -1,4 +1,4 @@
-"""Fits the mouth net with PyTorch on the CPU and writes the weights the package ships."""
+"""Shards of the corpus → trained mouth net and its npz file; PyTorch on the CPU."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from musetalk_cli.engine.models.warp.audio.acoustics import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
-from musetalk_cli.engine.models.warp.audio.mouth import NEIGHBOUR_SHARE
-from musetalk_cli.engine.models.warp.audio.net import FORMAT, OUTPUTS
+from musetalk_cli.engine.models.warp.audio.log_mel import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
+from musetalk_cli.engine.models.warp.audio.mouth_net import FORMAT, OUTPUTS
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import NEIGHBOUR_WEIGHTS
 from tools.assets.audio_net.corpus import CLOSURE, VOWEL, Shard
 
 Log = Callable[[str], None]
 
-# One taps tuple per block, in 20 ms steps. With the entry's 2 the look-ahead is 13 steps: a live stream pays it.
+# Tap offsets of each block, in 20 ms steps. With the entry's 2, the look-ahead is 13 steps; a live stream waits for it.
 ENTRY_TAPS = (-2, -1, 0, 1, 2)
 BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 4), (-8, 0, 4), (-16, -8, 0), (-32, -16, 0))
 
-# A closure is short and rare, and the eye notices a missed one first.
+# Positive weights of P and F in the cross-entropy: a closure is short and rare, and a missed one is the most visible.
 CLOSURE_WEIGHTS = (4.0, 2.5)
-# Gaps that a closure is to stay under and a vowel above, and the share of what is missing in the loss.
+# Gaps below which a closure and above which a vowel costs nothing, and the weights of the remainders in the loss.
 _SHUT_GAP, _SHUT_WEIGHT = 0.06, 0.3
 _OPEN_GAP, _OPEN_WEIGHT = 0.18, 0.6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train: net width, number of optimiser steps, crops per step and their length in 20 ms steps, peak rate."""
+    """Hyperparameters: ``batch`` crops of ``crop_steps`` 20 ms steps an update, ``learning_rate`` at its peak."""
 
     channels: int = 128
     num_updates: int = 6500
@@ -44,7 +44,7 @@ class Plan:
 
 
 class TapConvolution(nn.Module):
-    """A convolution over given taps as one linear map, so that its weights are those of the numpy net."""
+    """A dilated convolution as one linear layer, whose weights are laid out as those of the numpy net."""
 
     def __init__(self, taps: Sequence[int], num_in: int, num_out: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TapConvolution(nn.Module):
 
 
 class TorchMouthNet(nn.Module):
-    """The trainable twin of ``models.warp.audio.net.MouthNet``; its output is taken before the final squashing."""
+    """``models.warp.audio.mouth_net.MouthNet`` in PyTorch; its output are the logits, before sigmoid and tanh."""
 
     def __init__(self, channels: int, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class TorchMouthNet(nn.Module):
 
 
 def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
-    """Fit a net; deterministic for given shards, plan and number of threads."""
+    """Train a net; deterministic for given shards, plan and number of threads."""
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
     features = np.concatenate([shard.features for shard in shards])
@@ -120,7 +120,7 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
 
 
 def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
-    """Squared error of gap, jaw, width and of the gap that a frame shows; cross-entropy of closures; missed events.
+    """Loss: squared errors of gap, jaw, width and shown gap, cross-entropy of closures, penalties for missed events.
 
     ``raw`` and ``target`` (batch, n, 5), ``events`` int8 (batch, n).
     """
@@ -129,24 +129,24 @@ def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
     entropy = nn.functional.binary_cross_entropy_with_logits(
         raw[..., 3:], target[..., 3:], pos_weight=raw.new_tensor(CLOSURE_WEIGHTS)
     )
-    share = raw.new_tensor(NEIGHBOUR_SHARE)
-    smooth = mouth[:, 1:-1] + share * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
+    weights = raw.new_tensor(NEIGHBOUR_WEIGHTS)
+    smooth = mouth[:, 1:-1] + weights * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
     shown, wanted = _shown_gap(smooth), _shown_gap(target[:, 1:-1])
     error = gap_error + 0.7 * jaw_error + 0.7 * width_error + 1.5 * (shown - wanted).square().mean()
     return error + 0.2 * entropy + _missed(shown, wanted, events)
 
 
 def _shown_gap(mouth: Tensor) -> Tensor:
-    """(batch, n, 5) → (batch, n − 1): what a 40 ms frame shows that lies over steps k and k + 1."""
+    """(batch, n, 5) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1."""
     first, second = mouth[:, :-1], mouth[:, 1:]
     shut, bite = torch.maximum(first[..., 3], second[..., 3]), torch.maximum(first[..., 4], second[..., 4])
     return (first[..., 0] + second[..., 0]) / 2.0 * (1.0 - shut) * (1.0 - 0.75 * bite)
 
 
 def _missed(shown: Tensor, wanted: Tensor, events: Tensor) -> Tensor:
-    """How far closures stay open in the frames around their middle, and vowels shut in those that hold theirs.
+    """Penalty for closures that stay open in the frames around their middle, and vowels closed in the frame of theirs.
 
-    ``shown[:, k]`` lies over steps k + 1 and k + 2 of ``events``.
+    ``shown[:, k]`` covers steps k + 1 and k + 2 of ``events``.
     """
     lowest = -nn.functional.max_pool1d(-shown, 4, 1)
     is_closure = events[:, 3:-3] == CLOSURE
@@ -185,7 +185,7 @@ def export(net: TorchMouthNet, path: Path) -> int:
 
 
 def _rate(step: int, num_updates: int) -> float:
-    """Warm up over 100 steps, then a half cosine down to 2 %."""
+    """Factor of the learning rate: warm-up over 100 updates, then a half cosine down to 2 %."""
     warm = min(1.0, (step + 1) / 100.0)
     return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / num_updates))))
 
@@ -196,7 +196,7 @@ def _batches(
     plan: Plan,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Random crops; one may run across two takes, which the net should bear anyway."""
+    """Random crops: features, targets and events. A crop may span two takes, which the net must tolerate anyway."""
     features, mouths, events = corpus
     past, length = net.past_steps, net.past_steps + plan.crop_steps + net.future_steps
     for _ in range(plan.num_updates):
@@ -208,7 +208,7 @@ def _batches(
 
 
 def _jitter(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Shift each crop's level reference by a few dB and bend its spectrum: one more microphone, for next to nothing."""
+    """Shift each crop's reference level by a few dB and tilt its spectrum: another microphone at almost no cost."""
     waves = np.cos(np.pi * np.arange(4)[:, None] * (np.arange(NUM_BANDS) + 0.5) / NUM_BANDS)
     offset = (rng.normal(0.0, 0.05, (len(x), 4)) / np.arange(1, 5)) @ waves
     offset = np.tile(offset, HOPS_PER_STEP)[:, None].astype(np.float32)

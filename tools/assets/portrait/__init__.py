@@ -1,1 +1,1 @@
-"""Draws the built-in portraits: a shaded height field for the skin, painted eyes, stroke-built hair and brows."""
+"""Draws the built-in portraits: a shaded height field for the skin, drawn eyes, stroke-built hair and brows."""

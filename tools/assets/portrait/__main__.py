@@ -1,4 +1,4 @@
-"""``python -m tools.assets.portrait nora|theo|all``: paints the built-in portraits into the package's assets."""
+"""Draw the built-in portraits into the package's assets: ``python -m tools.assets.portrait nora|theo|all``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.assets.portrait.export import export
 from tools.assets.portrait.people import PEOPLE
 
-ASSETS = Path(__file__).resolve().parents[2] / "musetalk_cli" / "assets" / "portraits"
+ASSETS = Path(__file__).resolve().parents[3] / "musetalk_cli" / "assets" / "portraits"
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     for name in PEOPLE if arguments.name == "all" else [arguments.name]:
         start = time.perf_counter()
         export(PEOPLE[name], arguments.folder, arguments.scale)
-        print(f"{name}: painted in {time.perf_counter() - start:.1f} s")
+        print(f"{name}: drawn in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

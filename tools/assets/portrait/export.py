@@ -1,4 +1,4 @@
-"""Landmarks, blink patches and files of a painted portrait.
+"""Person → files of the drawn portrait: image, eyelid images and landmarks.
 
 ``NAME.json`` holds ``format``, ``size``, ``landmarks`` and ``lids`` (see ``musetalk_cli.engine.avatar``). Points are
 image pixels, with pixel centres at integers.
@@ -70,7 +70,7 @@ def _oval(person: Person) -> Array:
 
 
 def landmarks(person: Person) -> Landmarks:
-    """The landmarks of a portrait, from the curves that it was painted with."""
+    """The landmarks of a portrait, in pixels, from the curves that it is drawn with."""
     nose = person.nose
     wing_x, wing_y = nose.wing_x - 8, nose.base_y - 2
     groups = {
@@ -99,7 +99,7 @@ def _feather(width: int, height: int) -> Array:
     return (ramp * ramp * (3 - 2 * ramp))[..., None]
 
 
-def paint_lids(stage: scene.Scene, image: np.ndarray, box: Sequence[int]) -> np.ndarray:
+def draw_lids(stage: scene.Scene, image: np.ndarray, box: Sequence[int]) -> np.ndarray:
     """The image's ``box`` at every lid level, stacked, RGB uint8; on the box's border as the image."""
     x, y, w, h = box
     rest = image[y : y + h, x : x + w].astype(np.float32)
@@ -123,12 +123,12 @@ def _rounded(marks: Landmarks) -> dict[str, list[list[float]]]:
 
 
 def export(person: Person, folder: Path, scale: int) -> None:
-    """Paints ``person`` and writes NAME.png, NAME-lids.png and NAME.json into ``folder``, each whole or not at all."""
+    """Draws ``person`` and writes NAME.png, NAME-lids.png and NAME.json into ``folder``, each whole or not at all."""
     stage = scene.build(person, scale)
     image = scene.finish(stage)
     marks = landmarks(person)
     box = lid_box(marks)
-    lids = paint_lids(stage, image, box)
+    lids = draw_lids(stage, image, box)
     record = {
         "format": 1,
         "size": [image.shape[1], image.shape[0]],

@@ -1,4 +1,4 @@
-"""Curves, pixel grids and the slight asymmetry of a drawn face.
+"""Face units ↔ image pixels, and the curves and grids that faces are drawn with.
 
 Everything is designed in *face units*: one unit is one pixel of the 1024-pixel image, the origin lies midway between
 the eyes, x to the right, y down, z towards the viewer.
@@ -53,7 +53,17 @@ class Profile:
 
 
 def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float, turn_deg: float = 0.0) -> Array:
-    """A Gaussian hill of height 1 at (cx, cy); ``turn_deg`` turns its axes clockwise on the image."""
+    """A Gaussian hill of height 1.
+
+    Args:
+        x: Coordinates at which it is evaluated, any shape.
+        y: Likewise.
+        cx: Centre.
+        cy: Centre.
+        sx: Standard deviation along its first axis.
+        sy: Standard deviation along its second axis.
+        turn_deg: Rotation of the axes, clockwise in the image.
+    """
     dx, dy = x - np.float32(cx), y - np.float32(cy)
     if turn_deg:
         c, s = np.float32(np.cos(np.radians(turn_deg))), np.float32(np.sin(np.radians(turn_deg)))
@@ -69,7 +79,10 @@ def smoothstep(low: float, high: float, value: Array) -> Array:
 
 @dataclass(frozen=True)
 class Pose:
-    """From the symmetric design to the image: a slight turn, and a few smooth irregularities no face is without."""
+    """From the symmetric design to the image: position, a slight rotation, and smooth irregularities.
+
+    ``wander``: amplitudes of the four irregularities, face units. Every real face is slightly asymmetric.
+    """
 
     centre_x: float
     eye_y: float

@@ -1,4 +1,4 @@
-"""The people the portraits show: every measure in face units (see geometry.py), colours as sRGB 0..1."""
+"""The people of the portraits, by name: all lengths in face units (see geometry.py), colours as sRGB 0..1."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ class Brow:
 
 @dataclass(frozen=True)
 class Nose:
+    """Height of the ridge and its width as functions of y; positions of tip, wings and base."""
+
     ridge: Pairs
     width: Pairs
     tip_y: float
@@ -72,6 +74,13 @@ class Nose:
 
 @dataclass(frozen=True)
 class Person:
+    """Everything that distinguishes a face.
+
+    ``outline``: right half of the face, from the top clockwise. ``depth``: height of the face towards the viewer.
+    ``chin``: y, width and height. ``neck``: half width as a function of y. ``flush``, ``stubble``, ``freckles``:
+    strengths, 0..1. ``brow_ridge``, ``cheek``, ``jaw_line``: heights. ``seed``: of all random detail.
+    """
+
     name: str
     seed: int
     pose: Pose

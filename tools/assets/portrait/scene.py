@@ -1,4 +1,7 @@
-"""Puts a portrait together, layer over layer: background, back hair, neck, clothes, head, eyes, brows, front hair."""
+"""Person and lid closure → the portrait, RGB uint8 (1024, 1024, 3), composited layer by layer.
+
+The layers: background, back hair, neck, clothes, head, eyes, brows, front hair.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ HEAD = (-262, -310, 524, 660)
 
 @dataclass
 class Scene:
-    """A portrait's layers at ``scale`` samples per pixel; those that do not blink are painted once."""
+    """A portrait's layers at ``scale`` samples per pixel; those that do not blink are drawn once."""
 
     person: Person
     grid: Grid
@@ -50,7 +53,17 @@ class Scene:
 def shade_skin(
     height: Array, mask: Array, colour: Array, lit: Array, gloss: Array, scale: int, depth: float = 1.0
 ) -> Array:
-    """sRGB 0..1 of skin: scattered light times colour, plus sheen."""
+    """Skin, sRGB 0..1 (h, w, 3): scattered light times colour, plus sheen.
+
+    Args:
+        height: Height field in face units, (h, w).
+        mask: Where there is skin, 0..1, (h, w).
+        colour: Reflectance, linear RGB (h, w, 3).
+        lit: Share of the key light that arrives, 0..1, (h, w).
+        gloss: Factor of the sheen, (h, w) or a number.
+        scale: Samples per face unit.
+        depth: Strength of the occlusion.
+    """
     normal = normals(blur(height, 0.55 * scale), scale)
     open_ = occlusion(height, mask, scale, depth)
     light = scatter(irradiance(normal, open_, lit), mask, scale)
@@ -61,7 +74,7 @@ def shade_skin(
     )
 
 
-def paint_background(person: Person, grid: Grid) -> Array:
+def draw_background(person: Person, grid: Grid) -> Array:
     px, py = grid.pixels()
     near, far = (to_linear(c) for c in person.background)
     glow = np.exp(-(((px - 400) / 620) ** 2 + ((py - 400) / 640) ** 2))
@@ -83,7 +96,7 @@ def _dress(image: Array, layers: tuple[Array, Array, Array], lit: Array, ground:
     return _blend(shaded, to_srgb(colour * light), cover)
 
 
-def _paint_body(
+def _draw_body(
     image: Array, person: Person, outfit: Outfit, x: Array, y: Array, scale: int, hair_shade: Array
 ) -> Array:
     rows = slice(int(np.argmax(y[:, y.shape[1] // 2] > 90)), None)
@@ -135,7 +148,7 @@ def _fine_layer(scene: Scene, area: tuple[slice, slice], draw: Callable[[np.ndar
     return full
 
 
-def paint_head(scene: Scene, image: Array, closure: float) -> Array:
+def draw_head(scene: Scene, image: Array, closure: float) -> Array:
     """Face, eyes, lashes and brows over ``image`` (sRGB 0..1)."""
     person, scale = scene.person, scene.grid.scale
     area = _head_window(person, scene.grid, scene.y)
@@ -151,7 +164,7 @@ def paint_head(scene: Scene, image: Array, closure: float) -> Array:
     colour = colour * (1 - scene.hair_contact[area][..., None] * np.array([0.42, 0.52, 0.56], np.float32))
     face = shade_skin(height, mask, colour, lit, gloss.astype(np.float32), scale)
     line = eyes.lid_line(person, x, y, scale, closure)[..., None]
-    face = eyes.paint_eyeballs(person, face, x, y, scale, closure)
+    face = eyes.draw_eyeballs(person, face, x, y, scale, closure)
     face = face * (1 - line) + line * np.array([0.13, 0.085, 0.07], np.float32)
     image[area] = _blend(image[area], face, mask)
     if person.stubble:
@@ -169,13 +182,13 @@ def paint_head(scene: Scene, image: Array, closure: float) -> Array:
 
 
 def build(person: Person, scale: int) -> Scene:
-    """Paints every layer that does not depend on the lids."""
+    """Draws every layer that does not depend on the lids."""
     grid = Grid(scale)
     x, y = person.pose.to_face(*grid.pixels())
     style = STYLES[person.name]
     tone = hair.HairTone(person.hair_dark, person.hair_mid, person.hair_light)
     rng = np.random.default_rng(person.seed + 70)
-    image = paint_background(person, grid)
+    image = draw_background(person, grid)
     back = np.zeros((*grid.shape, 4), np.uint8)
     if style.back:
         hair.fill_cap(back, style.back_ground, tone, person.pose, grid)
@@ -189,7 +202,7 @@ def build(person: Person, scale: int) -> Scene:
     cover = front[..., 3].astype(np.float32) / 255
     moved = np.array([[1, 0, 6 * scale], [0, 1, 8 * scale]], np.float32)
     shade = blur(cv2.warpAffine(cover, moved, cover.shape[::-1]), 8 * scale)
-    image = _paint_body(image, person, style.outfit, x, y, scale, shade)
+    image = _draw_body(image, person, style.outfit, x, y, scale, shade)
     if person.ears:
         mask, z, colour = ears.ear_layers(person, grid, x, y)
         lit = 1 - 0.6 * shade
@@ -199,7 +212,7 @@ def build(person: Person, scale: int) -> Scene:
 
 def finish(scene: Scene, closure: float = 0.0) -> np.ndarray:
     """The whole image at a lid closure, RGB uint8 (1024, 1024, 3)."""
-    image = paint_head(scene, scene.behind.copy(), closure)
+    image = draw_head(scene, scene.behind.copy(), closure)
     image = over(image, scene.front_hair)
     small = cv2.resize(image, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA)
     rng = np.random.default_rng(scene.person.seed + 99)

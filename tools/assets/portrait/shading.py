@@ -1,4 +1,4 @@
-"""Light on a height field: normals, soft shadows, occlusion, light that wanders under skin, sheen, tone curve."""
+"""Height fields (h, w) → light on them: normals, soft shadows, occlusion, subsurface scattering, sheen, tone curve."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GROUND = np.array([0.24, 0.20, 0.175], dtype=np.float32)
 
 
 def blur(image: Array, sigma: float) -> Array:
-    """Gaussian blur; wide ones at reduced size, where they cost little and look the same."""
+    """Gaussian blur; a wide one at reduced size, which is faster and gives the same result."""
     if sigma < 0.15:
         return image
     if sigma > 8:
@@ -61,7 +61,7 @@ def normals(height: Array, scale: int) -> Array:
 
 
 def occlusion(height: Array, mask: Array, scale: int, strength: float = 1.0) -> Array:
-    """1 in the open, lower in hollows: how far a sample lies below its surroundings, at several sizes."""
+    """Ambient occlusion (h, w): 1 in the open, lower where a sample lies below its surroundings, at several scales."""
     open_ = np.ones_like(height)
     for sigma, weight in ((3.0, 0.55), (8.0, 0.6), (20.0, 0.55)):
         below = (masked_blur(height, mask, sigma * scale) - height) / sigma
@@ -70,7 +70,15 @@ def occlusion(height: Array, mask: Array, scale: int, strength: float = 1.0) -> 
 
 
 def cast_shadow(height: Array, scale: int, light: Light, reach: float = 170.0, softness: float = 0.22) -> Array:
-    """1 lit … 0 in shadow: marches every sample of the height field towards a broad light, at reduced size."""
+    """Soft shadow (h, w), 1 lit … 0 in shadow, by marching every sample towards a broad light, at reduced size.
+
+    Args:
+        height: Height field in face units, (h, w).
+        scale: Samples per face unit.
+        light: The light.
+        reach: Length of the march, face units.
+        softness: Width of the penumbra, as a slope.
+    """
     shrink = 2 * scale
     h, w = height.shape
     low = cv2.resize(height, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
@@ -107,7 +115,7 @@ SCATTER = (
 
 
 def scatter(light: Array, mask: Array, scale: int) -> Array:
-    """Light after wandering under skin: red spreads far, blue hardly (sums of Gaussians per channel)."""
+    """Subsurface scattering: a sum of Gaussians per channel, in which red spreads far and blue hardly."""
     channels = [
         sum(weight * masked_blur(np.ascontiguousarray(light[..., c]), mask, sigma * scale) for sigma, weight in lobes)
         for c, lobes in enumerate(SCATTER)

@@ -1,4 +1,4 @@
-"""Tapered strokes: the hairs of head, brows and lashes."""
+"""Points and half widths (n,) → tapered strokes drawn into an RGBA layer: the hairs of head, brows and lashes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ def ribbon(points: Array, half_width: Array) -> tuple[Array, Array]:
 def draw_stroke(
     layer: np.ndarray, points: Array, half_width: Array, colours: np.ndarray, num_pieces: int = 1, offset: float = 0.0
 ) -> None:
-    """Draws one opaque stroke into ``layer`` (h, w, 4) uint8, RGB premultiplied by A.
+    """Draw one opaque stroke into ``layer``.
 
-    ``points`` are sample coordinates; ``colours`` (k, 3) 0..255 lie evenly along the stroke, which is drawn in pieces
-    of one colour each. ``offset`` 0..1 moves the joints, so that those of neighbouring strokes do not form a line.
+    Args:
+        layer: uint8 (h, w, 4), RGB premultiplied by alpha; changed in place.
+        points: Sample coordinates along the stroke, (n, 2).
+        half_width: Half width at every point, samples, (n,).
+        colours: RGB 0..255, evenly spaced along the stroke, (k, 3).
+        num_pieces: Number of sections of one colour each.
+        offset: Shift of the joints between sections, 0..1, so that those of neighbouring strokes do not form a line.
     """
     left, right = ribbon(points, half_width)
     last = len(points) - 1

@@ -1,4 +1,4 @@
-"""What distinguishes the people beside their faces: hair and clothes."""
+"""Hair and clothes of each person, as Style by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Outline = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Style:
-    """Hair behind the neck and in front of the head, dark ground below both, and the outfit."""
+    """Hair behind the neck and in front of the head, the outlines of the dark base below both, and the outfit."""
 
     back: tuple[Sheet, ...]
     front: tuple[Sheet, ...]

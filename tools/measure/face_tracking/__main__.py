@@ -1,9 +1,9 @@
-"""Hold the points of faces against MediaPipe's and against the truth, and write the table of docs/avatars.md.
+"""Compare face landmarks with MediaPipe's and with ground truth, and write the table of docs/avatars.md.
 
     python -m tools.measure.face_tracking --tracker tracker/bin/python [--clip TALKING.mp4 …] [--image PHOTO.png …]
 
-``--tracker`` is a Python with mediapipe==0.10.21 (see tools/lip_sync/track.py). Clips and images are yours. The two
-face nets come from where ``prepare-avatar`` takes them.
+``--tracker`` is a Python with mediapipe==0.10.21 (see tools/measure/lip_sync/mediapipe_tracker.py). Clips and images
+are yours. The two face nets are those of ``prepare-avatar``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import cv2
 from musetalk_cli.app.folders import cache_folder
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-from tools.measure.face_tracking.measuring import (
+from tools.measure.face_tracking.measurements import (
     Row,
     clip_rows,
     cost_rows,
-    film_rows,
     framing_rows,
     image_rows,
     portrait_rows,
     small_face_rows,
+    synthetic_video_rows,
 )
 from tools.measure.report import update_section
 
@@ -46,7 +46,7 @@ def main() -> None:
         rows: list[Row] = []
         for clip in args.clip:
             rows += clip_rows(clip, clip.name, finder, args.tracker, Path(folder))
-        rows += film_rows(finder, Path(folder))
+        rows += synthetic_video_rows(finder, Path(folder))
         rows += portrait_rows(finder) + framing_rows(finder) + small_face_rows(finder)
         rows += image_rows(args.image, finder) + cost_rows(finder)
     lines = [f"| {row.name} | {row.value} | {row.unit} |" for row in rows]

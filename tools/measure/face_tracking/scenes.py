@@ -1,4 +1,4 @@
-"""Images and films in which it is known where the face is: a drawn portrait's head, put somewhere."""
+"""Synthetic images and videos with ground truth: a drawn portrait's head composited onto a background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
 
-PORTRAIT_PX, FACE_PX = 1024, 390  # the portraits' side, and how wide the detector draws their faces
+PORTRAIT_PX, FACE_PX = 1024, 390  # size of the portraits, and width of their faces as detected
 FPS = 25
 
 
@@ -30,14 +30,14 @@ def scenery(width: int, height: int, seed: int = 0) -> ByteArray:
 
 
 def similarity(x: float, y: float, scale: float, turn_deg: float) -> NDArray[np.float64]:
-    """2 × 3 map that brings a portrait's middle to x, y."""
+    """2×3 matrix from a portrait's pixels to the scene, its middle at ``x``, ``y``."""
     cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
     turn = scale * np.array([[cos, -sin], [sin, cos]])
     return np.column_stack([turn, np.array([x, y]) - turn @ np.full(2, PORTRAIT_PX / 2)])
 
 
 def paste(scene: ByteArray, head: ByteArray, to_scene: NDArray[np.float64]) -> ByteArray:
-    """The head of a portrait in an oval with a soft edge, shrunk as a camera would."""
+    """Composite the head of a portrait, in an oval with a soft edge, scaled down with area averaging."""
     scale = min(1.0, float(np.hypot(*to_scene[:, 0])))
     small = cv2.resize(head, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     ratio = PORTRAIT_PX / small.shape[0]
@@ -50,8 +50,8 @@ def paste(scene: ByteArray, head: ByteArray, to_scene: NDArray[np.float64]) -> B
     return np.round(alpha * moved + (1 - alpha) * scene).astype(np.uint8)
 
 
-def film(path: Path, name: str, num_frames: int, *, is_swaying: bool) -> NDArray[np.float64]:
-    """Write an H.264 film of a head with a camera's grain; the maps from the portrait to each frame (n, 2, 3)."""
+def write_video(path: Path, name: str, num_frames: int, *, is_swaying: bool) -> NDArray[np.float64]:
+    """Write an H.264 video of a head with film grain; returns the matrices from portrait to frame, (n, 2, 3)."""
     rng, scene = np.random.default_rng(1), scenery(640, 640)
     sway = 1.0 if is_swaying else 0.0
     maps = [
@@ -68,5 +68,5 @@ def film(path: Path, name: str, num_frames: int, *, is_swaying: bool) -> NDArray
             frame = paste(scene, portrait(name), to_scene) + rng.normal(0, 4, scene.shape)
             encoder.stdin.write(np.clip(np.round(frame), 0, 255).astype(np.uint8).tobytes())
     if encoder.returncode:
-        raise RuntimeError("ffmpeg could not write the film")
+        raise RuntimeError("ffmpeg could not write the video")
     return np.array(maps)

@@ -1,4 +1,7 @@
-"""The warp model: a small net hears mouth shapes, and the avatar's own face is warped to them."""
+"""The warp model: audio → mouth shapes float32 (frames, 5) → the avatar's own face, warped to them.
+
+A small convolutional net predicts the mouth shapes; image warping makes the face. Both run on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -9,53 +12,66 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.models.warp.audio.mouth import MouthReader
-from musetalk_cli.engine.models.warp.still import StillFace
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
+from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.moving import MovingFace
+    from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
 
 class WarpModel:
-    """LipSyncModel on the CPU; features are mouth shapes, float32 (n, 5): gap, jaw, width, closure, labiodental."""
+    """The LipSyncModel that warps; its features are mouth shapes, float32 (n, 5).
+
+    Columns O, J, W, P, F: lip gap, jaw, width, lips pressed together (p, b, m), lower lip under the teeth (f, v).
+    """
 
     name = "warp"
-    num_silent = 0  # its mouth is made in silence too
-    before_s = MouthReader.before_s
-    after_s = MouthReader.after_s
+    num_silent = 0  # it makes a face for silent frames too
+    before_s = MouthShapePredictor.before_s
+    after_s = MouthShapePredictor.after_s
 
-    def __init__(self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, life: bool, seed: int) -> None:
-        """``avatar`` in its own size; faces are made for its frames resized to ``height_px``.
+    def __init__(
+        self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, has_idle_motion: bool, seed: int
+    ) -> None:
+        """Prepare the avatar's face.
 
-        ``life`` (blinks and sway, chosen by ``seed``) is for stills: a video has its own. Raises AvatarError or
-        ModelError.
+        Args:
+            avatar: A still image or a video, in its own size.
+            frame_rate: Output frames per second.
+            height_px: Height of the output; faces are made for the avatar's frames resized to it.
+            has_idle_motion: Whether a still blinks and sways; a video has its own motion.
+            seed: Chooses the times of blinks and the course of the sway.
+
+        Raises:
+            AvatarError: The avatar's frames cannot be read.
+            ModelError: The net's weights are damaged.
         """
         self._frame_rate = frame_rate
-        self._reader = MouthReader.load()
-        self._face: StillFace | MovingFace
+        self._predictor = MouthShapePredictor.load()
+        self._face: StillAvatarRenderer | VideoAvatarRenderer
         if avatar.is_still:
-            self._face = StillFace(avatar, height_px=height_px, life=life, seed=seed)
+            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion, seed=seed)
         else:
-            from musetalk_cli.engine.models.warp.moving import MovingFace
+            from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
-            self._face = MovingFace(avatar.resized(height_px))
+            self._face = VideoAvatarRenderer(avatar.resized(height_px))
 
     def features(self, block: AudioBlock) -> FloatArray:
         times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float64)
-        return self._reader.read(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
+        return self._predictor.predict(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
-        if isinstance(self._face, StillFace):
+        if isinstance(self._face, StillAvatarRenderer):
             return self.make_faces(replace(batch, features=np.zeros_like(batch.features)))
-        # In a video, a closed mouth takes as long as any other.
+        # For a video, a closed mouth takes as long to make as any other.
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
-        if isinstance(self._face, StillFace):
+        if isinstance(self._face, StillAvatarRenderer):
             return self._face.render(batch.features[row], float(batch.frames[row] / self._frame_rate))
         return self._face.render(batch.features[row], batch.avatar_frames[row], batch.images[row])

@@ -1,4 +1,4 @@
-"""Neck, shoulders and clothes."""
+"""Person and face coordinates (h, w) → mask, height and colour of neck and upper chest."""
 
 from __future__ import annotations
 

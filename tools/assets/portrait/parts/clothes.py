@@ -1,4 +1,4 @@
-"""What the people wear."""
+"""Outfit and face coordinates (h, w) → height, colour and mask of sweater and shirt collar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ class Outfit:
 
 
 def sweater(outfit: Outfit, x: Array, y: Array, scale: int, seed: int) -> tuple[Array, Array, Array]:
-    """(height, colour linear RGB, mask) of the sweater."""
+    """(height, colour linear RGB, mask) of the sweater.
+
+    Args:
+        outfit: Its cut and colour.
+        x: Face coordinates, (h, w).
+        y: Likewise.
+        scale: Samples per face unit.
+        seed: Of folds and unevenness.
+    """
     rng = np.random.default_rng(seed + 50)
     ax = np.abs(x)
     end = float(outfit.neckline.table_x[-1])

@@ -1,4 +1,4 @@
-"""Ears of people whose hair does not hide them."""
+"""Person and grid → mask, height and colour of the ears, for people whose hair does not hide them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eyeballs, lashes and brows."""
+"""Person and lid closure → eyeballs, lashes and brows, drawn into the image."""
 
 from __future__ import annotations
 
@@ -51,8 +51,17 @@ def _catchlights(dx: Array, dy: Array) -> Array:
     return 0.95 * main + faint
 
 
-def paint_eyeballs(person: Person, image: Array, x: Array, y: Array, scale: int, closure: float) -> Array:
-    """Both eyeballs into ``image`` (sRGB 0..1), where the lids leave them open."""
+def draw_eyeballs(person: Person, image: Array, x: Array, y: Array, scale: int, closure: float) -> Array:
+    """Draw both eyeballs where the lids leave them open, and return ``image``.
+
+    Args:
+        person: Whose eyes.
+        image: sRGB 0..1 (h, w, 3), changed in place.
+        x: Face coordinates, (h, w).
+        y: Likewise.
+        scale: Samples per face unit.
+        closure: Of the eyelids, 0..1.
+    """
     lids = lid_curves(person.eyes, closure)
     for side in (-1.0, 1.0):
         ax = x * side
@@ -102,7 +111,15 @@ def _caruncle(colour: Array, lids: LidCurves, ax: Array, y: Array) -> Array:
 
 
 def lid_line(person: Person, x: Array, y: Array, scale: int, closure: float) -> Array:
-    """Darkness 0..1 of the lash roots along the upper lid, and faintly along the lower one."""
+    """Darkness 0..1 of the lash roots along the upper lid, and faintly along the lower one, (h, w).
+
+    Args:
+        person: Whose lids.
+        x: Face coordinates, (h, w).
+        y: Likewise.
+        scale: Samples per face unit.
+        closure: Of the eyelids, 0..1.
+    """
     lids = lid_curves(person.eyes, closure)
     ax = np.abs(x)
     inside = smoothstep(lids.inner_x - 1, lids.inner_x + 16, ax) * smoothstep(lids.outer_x + 3.5, lids.outer_x - 2, ax)

@@ -1,4 +1,7 @@
-"""The relief of the face: a smooth dome inside the outline, plus brow, sockets, lids, nose, cheeks, lips and chin."""
+"""Person and face coordinates (h, w) → height of the face towards the viewer.
+
+The relief is a smooth dome inside the outline, plus brow, sockets, lids, nose, cheeks, lips and chin.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,17 @@ def _nose(person: Person, x: Array, ax: Array, y: Array) -> Array:
 
 
 def bump_radius(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float, turn_deg: float = 0.0) -> Array:
-    """Elliptical distance from (cx, cy): 1 on the ellipse with radii rx, ry."""
+    """Elliptical distance from a centre: 1 on the ellipse.
+
+    Args:
+        x: Coordinates at which it is evaluated, any shape.
+        y: Likewise.
+        cx: Centre.
+        cy: Centre.
+        rx: Radius along the first axis.
+        ry: Radius along the second axis.
+        turn_deg: Rotation of the axes, clockwise in the image.
+    """
     c, s = np.float32(np.cos(np.radians(turn_deg))), np.float32(np.sin(np.radians(turn_deg)))
     dx, dy = x - np.float32(cx), y - np.float32(cy)
     return np.hypot((c * dx + s * dy) / rx, (c * dy - s * dx) / ry)

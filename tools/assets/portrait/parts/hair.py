@@ -1,4 +1,4 @@
-"""Hair: sheets of strands between guide curves, gathered into locks, each strand lit along its way.
+"""Sheet of guide curves → strands of hair drawn into an RGBA layer, gathered into locks and shaded along their length.
 
 A sheet is a fan of guide curves (x, y, z) from root to tip. Strands are sampled between the guides, pulled towards
 their tress and its finer locks, waved, and shaded point by point after Kajiya and Kay (a highlight where the strand's
@@ -84,8 +84,8 @@ def _surface(sheet: Sheet, num_across: int = 65) -> Array:
     return catmull_rom(lines.reshape(len(lines), -1), num_across).reshape(num_across, NUM_POINTS, 3)
 
 
-def _look_up(table: Array, t: Array) -> Array:
-    """The surface at t (n, NUM_POINTS) in 0..1 across, point by point along."""
+def _interpolate(table: Array, t: Array) -> Array:
+    """The surface (n, NUM_POINTS, 3) at ``t`` (n, NUM_POINTS) across, 0..1, point by point along."""
     u = np.clip(t, 0, 1) * (len(table) - 1)
     i = np.minimum(u.astype(int), len(table) - 2)
     f = (u - i)[..., None]
@@ -114,8 +114,8 @@ def _grow(sheet: Sheet, num: int, rng: np.random.Generator, looseness: float = 1
     lock, lock_mid, in_lock = _pull(t, _cells(num_locks, rng))
     gather = sheet.clump * smoothstep(0.05, 1.0, s) * rng.uniform(0.6, 1.1, num)[:, None]
     across = t[:, None] + gather * 0.45 * (lock_mid - t)[:, None] + gather * s * 0.55 * (tress_mid - t)[:, None]
-    points = _look_up(table, across)
-    side = _look_up(_unit(np.gradient(table, axis=0)), across)
+    points = _interpolate(table, across)
+    side = _interpolate(_unit(np.gradient(table, axis=0)), across)
     normal = np.cross(_unit(np.gradient(points, axis=1)), side)
     outwards = np.sum(normal * (points - HEAD_MIDDLE), -1, keepdims=True)
     normal = _unit(normal * np.sign(outwards))
@@ -207,7 +207,15 @@ def _cut(values: Array, begin: float, end: float) -> Array:
 
 
 def fill_cap(layer: np.ndarray, outline: object, tone: HairTone, pose: Pose, grid: Grid) -> None:
-    """The dark ground below the strands of the crown."""
+    """Fill the dark base below the strands.
+
+    Args:
+        layer: uint8 (h, w, 4), changed in place.
+        outline: Points of its outline, face units, (n, 2).
+        tone: Colours of the hair.
+        pose: From face units to the image.
+        grid: Samples of the layer.
+    """
     points = grid.to_samples(pose.to_image(catmull_rom(outline, 160, closed=True)))
     cv2.fillPoly(layer, [np.round(points).astype(np.int32)], (*(c * 255 for c in tone.dark), 255.0), cv2.LINE_AA)
 
@@ -215,7 +223,16 @@ def fill_cap(layer: np.ndarray, outline: object, tone: HairTone, pose: Pose, gri
 def draw_sheet(
     layer: np.ndarray, sheet: Sheet, tone: HairTone, pose: Pose, grid: Grid, rng: np.random.Generator
 ) -> None:
-    """Draws a sheet into ``layer`` (h, w, 4) uint8: broad dark undergrowth if any, then strands, deep ones first."""
+    """Draw a sheet: a broad dark underlayer if any, then strands, deep ones first.
+
+    Args:
+        layer: uint8 (h, w, 4), RGB premultiplied by alpha; changed in place.
+        sheet: Guides and style of the strands.
+        tone: Colours of the hair.
+        pose: From face units to the image.
+        grid: Samples of the layer.
+        rng: Source of all variation.
+    """
     if sheet.under_width:
         under = _grow(sheet, sheet.num_strands // 8, rng, inset=0.03)
         shade = _colours(sheet, tone, under, rng) * 0.55

@@ -1,4 +1,4 @@
-"""Hair styles: sheets of guide curves, and the outlines of the dark ground below them (face units)."""
+"""Hair styles: sheets of guide curves, and the outlines of the dark base below them, face units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour of the skin: base tone, flush, shadows under the eyes, lips, nostrils, stubble, pores."""
+"""Person and face coordinates (h, w) → reflectance of the skin, linear RGB: flush, lips, nostrils, stubble, pores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ def _tint(colour: Array, amount: Array, towards: tuple[float, float, float]) -> 
 
 
 def lip_mask(person: Person, x: Array, y: Array, scale: int, soft: float = 1.1) -> Array:
-    """0..1 inside the vermilion, its edge ``soft`` face units wide on either side of the outline."""
+    """Mask of the lips, 0..1, (h, w).
+
+    Args:
+        person: Whose lips.
+        x: Face coordinates, (h, w).
+        y: Likewise.
+        scale: Samples per face unit.
+        soft: Width of the edge on either side of the outline, face units.
+    """
     curves = lip_curves(person.lips)
     xc = np.clip(x, -curves.half_width, curves.half_width)
     edge = np.minimum(y - curves.upper(xc), curves.lower(xc) - y)
@@ -25,7 +33,15 @@ def lip_mask(person: Person, x: Array, y: Array, scale: int, soft: float = 1.1) 
 
 
 def skin_colour(person: Person, x: Array, y: Array, scale: int, closure: float) -> Array:
-    """Reflectance of the skin, linear RGB (h, w, 3)."""
+    """Reflectance of the skin, linear RGB (h, w, 3).
+
+    Args:
+        person: Whose skin.
+        x: Face coordinates, (h, w).
+        y: Likewise.
+        scale: Samples per face unit.
+        closure: Of the eyelids, 0..1.
+    """
     ax = np.abs(x)
     rng = np.random.default_rng(person.seed)
     colour = np.broadcast_to(to_linear(person.skin), (*x.shape, 3)).astype(np.float32)
@@ -52,11 +68,11 @@ def skin_colour(person: Person, x: Array, y: Array, scale: int, closure: float) 
         place = np.maximum(bump(ax, y, 80, 60, 42, 22, -10), 0.8 * bump(x, y, 0, 58, 26, 26))
         colour = _tint(colour, person.freckles * 0.30 * spots * place, (0.72, 0.55, 0.45))
     colour = _brow_shade(person, colour, ax, y)
-    return _paint_features(person, colour, x, ax, y, scale)
+    return _draw_features(person, colour, x, ax, y, scale)
 
 
 def _brow_shade(person: Person, colour: Array, ax: Array, y: Array) -> Array:
-    """The soft ground below the hairs of the brows."""
+    """The soft shade below the hairs of the brows."""
     brow = person.brow
     line, start, end = Profile(brow.line)(ax), brow.line[0][0], brow.line[-1][0]
     share = np.clip((ax - start) / (end - start), 0, 1)
@@ -88,7 +104,7 @@ def _stubble(person: Person, colour: Array, x: Array, ax: Array, y: Array, scale
     return colour * (1 - np.clip(amount, 0, 1)[..., None] * np.array([0.86, 0.80, 0.72], np.float32))
 
 
-def _paint_features(person: Person, colour: Array, x: Array, ax: Array, y: Array, scale: int) -> Array:
+def _draw_features(person: Person, colour: Array, x: Array, ax: Array, y: Array, scale: int) -> Array:
     lips = lip_mask(person, x, y, scale)
     curves = lip_curves(person.lips)
     xc = np.clip(x, -curves.half_width, curves.half_width)

@@ -1,4 +1,7 @@
-"""Where a mouth is: the similarity between an image and its mouth's own axes, and smooth curves."""
+"""Landmarks of a face → the mouth's coordinate system, and the affine matrices (2, 3) between it and pixels.
+
+Also the curve and smoothing functions that the other modules share.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ EYES_PER_MOUTH = 1.85
 
 @dataclass(frozen=True)
 class MouthAxes:
-    """The mouth's own axes: origin between the corners, x to the right along the mouth, y towards the chin.
+    """The mouth's coordinate system: origin between the corners, x to the right along the mouth, y towards the chin.
 
-    One unit (``unit_px``) is about the width of the mouth at rest: the mean of the corners' distance and of what the
-    eyes' distance lets expect, so that a pursed or a laughing mouth does not change the scale by its full amount.
+    One mouth unit (``unit_px`` pixels) is about the width of the mouth at rest. It is the mean of the corners' distance
+    and of the width expected from the eyes' distance, so that pursing or laughing changes the scale only by half.
     """
 
     origin_px: FloatArray
@@ -31,7 +34,7 @@ class MouthAxes:
 
     @classmethod
     def of(cls, face: Landmarks) -> MouthAxes:
-        """Axes of a face, from its mouth corners and outer eye corners."""
+        """The axes of a face, from its mouth corners and outer eye corners."""
         corners = face.outer_upper_lip[[0, -1]].astype(np.float64)
         eyes = np.stack([face.left_upper_lid[0], face.right_upper_lid[-1]]).astype(np.float64)
         mouth_span, eye_span = corners[1] - corners[0], eyes[1] - eyes[0]
@@ -63,13 +66,13 @@ def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def multiply(left: FloatArray, right: FloatArray) -> FloatArray:
-    """Matrix product on the calling thread alone (a threaded BLAS stalls on a busy machine)."""
+    """Matrix product on the calling thread alone, because a threaded BLAS stalls on a busy machine."""
     no_third_matrix: Any = None
     return np.asarray(cv2.gemm(left, right, 1, no_third_matrix, 0), dtype=np.float32)
 
 
 def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:
-    """Catmull-Rom curve through points (n, 2), as (num_points, 2), ends included."""
+    """Catmull-Rom curve through points (n, 2), sampled at (num_points, 2), ends included."""
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     position = np.linspace(0, len(points) - 1, num_points)
     index = np.minimum(position.astype(int), len(points) - 2)

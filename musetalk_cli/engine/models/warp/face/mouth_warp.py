@@ -1,4 +1,7 @@
-"""One frame's mouth in motion: skin warped in two layers, lips shaded, and what shows between them painted."""
+"""Mouth shape (5,) and an image → the pixels around its mouth, as Y'CbCr planes.
+
+The skin is warped in two layers, the lips are shaded, and the inside of the mouth is drawn between them.
+"""
 
 from __future__ import annotations
 
@@ -6,137 +9,148 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.face.fields import REACH
+from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS
+from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.interior import Interior, Opening, Setting
-from musetalk_cli.engine.models.warp.face.layers import Claims, MouthLayers
-from musetalk_cli.engine.models.warp.face.lips import Closing
-from musetalk_cli.engine.models.warp.face.motion import COMPONENTS
-from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.mouth_interior import LipOpening, MouthInterior, TeethPlacement
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.sampling import (
     PAD,
     Box,
     Grid,
-    Source,
+    UpsampledImage,
     bounds_of,
     to_chroma_samples,
     to_luma_samples,
 )
+from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
 CELL = 0.055  # of the displacement grid, mouth units
-_LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the two layers are told apart sharply, mouth units
+_LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
 
-# By an image's own gap: how deep its lips' rim is mixed with teeth and shadow that landmarks do not tell from them.
+# Depth of the rim where an image's lips are mixed with teeth and shadow, by the gap that the image shows. Landmarks do
+# not separate the two.
 _RIM = ((0.0, 0.1, 0.35), (0.0, 0.045, 0.08))  # gap and depth, mouth units
 
 
 class MouthWarp:
-    """Moves the mouth of one image; immutable, and safe for several threads.
+    """Warps the mouth of one image; immutable and thread-safe.
 
-    ``is_at_rest``: whether the image itself shows the mouth at rest, so that nothing need be done to show it so.
+    ``is_at_rest``: whether the image itself shows the mouth at rest, so that the rest shape needs no warp.
     """
 
-    def __init__(self, pose: MouthPose, grid: Grid, interior: Interior) -> None:
-        """``pose`` in pixels of the image that ``grid`` lies on."""
+    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior) -> None:
+        """``pose`` in pixels of the image that ``grid`` covers."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
-        self._closing = Closing.of(pose.face, pose.rest, pose.axes)
-        self._setting = Setting(self._closing.seam_middle, self._closing.hang, pose.yaw)
-        self.is_at_rest = pose.rest is pose.face and not self._closing.own.own_gap
+        self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
+        self._teeth_placement = TeethPlacement(
+            self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
+        )
+        self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
         margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
         outer = grid.cells_touching(_bounds_px(pose.axes, _LIPS) + margin)
         self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
         self._lips_px = grid.pixels_of(outer)
-        self._layers = MouthLayers(pose, self._closing, grid.nodes[self._mouth_box], grid.cell_px)
+        self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
 
-    def render(self, shape: FloatArray, source: Source, targets: FloatArray, unsway: FloatArray) -> Planes:
-        """The region's pixels for a mouth shape (O, J, W, P, F; float32 (5,), within its ranges).
+    def render(
+        self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, inverse_sway: FloatArray
+    ) -> Planes:
+        """Render the grid's region.
 
-        ``targets``: what part of ``source`` is seen at the grid's nodes while the mouth rests; ``unsway``: the same as
-        a 2×3 affine, valid on the face.
+        Args:
+            shape: Mouth shape O, J, W, P, F, float32 (5,), within its ranges.
+            source: The image.
+            targets: Positions in ``source`` that the grid's nodes show while the mouth rests, (rows, columns, 2).
+            inverse_sway: The same mapping as a 2×3 affine matrix, valid on the face.
+
+        Returns:
+            The region's planes.
         """
         weights = _weights(shape)
-        traced = self._layers.trace(weights, targets[self._mouth_box])
-        claims = self._layers.claim(traced, float(weights[COMPONENTS.index("labiodental")]))
+        mapped = self._layers.backward_map(weights, targets[self._mouth_box])
+        distances = self._layers.layer_distances(mapped, float(weights[COMPONENTS.index("labiodental")]))
         whole = targets.copy()
-        share = Claims.unstack(claims).upper_share(float(self._grid.cell_px))
-        whole[self._mouth_box] = traced[1] + (traced[0] - traced[1]) * share[..., None]
-        maps = self._grid.maps(whole)
-        near = self._nearby(claims)
-        upper, lower = self._trace_finely(traced, near)
-        share = near.upper_share(0.5)
-        if self._closing.own.own_gap:
-            self._put(maps, lower)
+        alpha = LayerDistances.unstack(distances).upper_alpha(float(self._grid.cell_px))
+        whole[self._mouth_box] = mapped[1] + (mapped[0] - mapped[1]) * alpha[..., None]
+        maps = self._grid.sampling_maps(whole)
+        near = self._nearby(distances)
+        upper, lower = self._upsample_map(mapped, near)
+        alpha = near.upper_alpha(0.5)
+        if self._lip_closure.own.own_gap:
+            self._write_maps(maps, lower)
             planes = source.sample(*maps)
-            # The layers lie a whole mouth apart: halfway between their places would be the image's own teeth.
-            self._blend(planes, source.sample(to_luma_samples(upper), to_chroma_samples(_halved(upper))), share)
+            # Blend pixels, not positions: halfway between the two layers' positions are the image's own teeth.
+            self._blend(planes, source.sample(to_luma_samples(upper), to_chroma_samples(_halved(upper))), alpha)
         else:
-            self._put(maps, lower + (upper - lower) * share[..., None])
+            self._write_maps(maps, lower + (upper - lower) * alpha[..., None])
             planes = source.sample(*maps)
-        self._paint(planes, near, shape, unsway)
+        self._draw_interior(planes, near, shape, inverse_sway)
         return planes
 
-    def _nearby(self, claims: FloatArray) -> Claims:
-        """The claims in the lips' box, per pixel."""
+    def _nearby(self, distances: FloatArray) -> LayerDistances:
+        """The distances per pixel of the lips' box."""
         rows, columns = self._lips_px
-        fine = self._grid.enlarge(claims[self._lips_box], self._grid.cell_px)
-        return Claims.unstack(fine[: rows.stop - rows.start, : columns.stop - columns.start])
+        fine = self._grid.upsample(distances[self._lips_box], self._grid.cell_px)
+        return LayerDistances.unstack(fine[: rows.stop - rows.start, : columns.stop - columns.start])
 
-    def _trace_finely(self, traced: FloatArray, near: Claims) -> tuple[FloatArray, FloatArray]:
-        """Where the pixels of the lips' box come from: in the upper layer, and in the lower."""
-        both = np.concatenate([traced[0][self._lips_box], traced[1][self._lips_box]], axis=-1)
-        fine = self._grid.enlarge(both, self._grid.cell_px)[: near.upper.shape[0], : near.upper.shape[1]]
+    def _upsample_map(self, mapped: FloatArray, near: LayerDistances) -> tuple[FloatArray, FloatArray]:
+        """Where the pixels of the lips' box come from: (h, w, 2) in the upper layer, and in the lower."""
+        both = np.concatenate([mapped[0][self._lips_box], mapped[1][self._lips_box]], axis=-1)
+        fine = self._grid.upsample(both, self._grid.cell_px)[: near.upper.shape[0], : near.upper.shape[1]]
         upper, lower = fine[..., :2], fine[..., 2:]
-        own_gap = self._closing.own.own_gap
+        own_gap = self._lip_closure.own.own_gap
         if own_gap:
-            # Beyond a lip's edge its colour goes on: what is shown there is the edge, not the image's own teeth.
+            # Beyond a lip's edge, clamp to the edge: the image has its own teeth there.
             depth = float(np.interp(own_gap, *_RIM)) * self._axes.unit_px
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
             upper = upper + np.minimum(near.upper - depth, np.float32(0))[..., None] * down
             lower = lower - np.minimum(near.lower - depth, np.float32(0))[..., None] * down
         return upper, lower
 
-    def _put(self, maps: tuple[FloatArray, FloatArray], positions: FloatArray) -> None:
-        """Put pixel positions of the lips' box into the region's maps."""
+    def _write_maps(self, maps: tuple[FloatArray, FloatArray], positions: FloatArray) -> None:
+        """Write pixel positions of the lips' box into the region's sampling maps."""
         rows, columns = self._lips_px
         maps[0][rows, columns] = to_luma_samples(positions)
         maps[1][_half(rows), _half(columns)] = to_chroma_samples(_halved(positions))
 
-    def _blend(self, planes: Planes, over: Planes, share: FloatArray) -> None:
-        """Lay ``over``, the lips' box of another layer, on the region's planes by its share, in place."""
+    def _blend(self, planes: Planes, over: Planes, alpha: FloatArray) -> None:
+        """Composite ``over``, the lips' box of the upper layer, onto the region's planes with ``alpha``, in place."""
         rows, columns = self._lips_px
-        chroma_share = np.asarray(cv2.resize(share, over.chroma.shape[1::-1], interpolation=cv2.INTER_AREA))
+        chroma_alpha = np.asarray(cv2.resize(alpha, over.chroma.shape[1::-1], interpolation=cv2.INTER_AREA))
         parts = (planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
-        for under, top, weight in zip(parts, (over.luma, over.chroma), (share, chroma_share[..., None]), strict=True):
+        for under, top, weight in zip(parts, (over.luma, over.chroma), (alpha, chroma_alpha[..., None]), strict=True):
             np.copyto(under, (under + (top - under.astype(np.float32)) * weight + 0.5).astype(np.uint8))
 
-    def _paint(self, planes: Planes, near: Claims, shape: FloatArray, unsway: FloatArray) -> None:
-        """Shade the lips and paint what shows between them (in place)."""
+    def _draw_interior(self, planes: Planes, near: LayerDistances, shape: FloatArray, inverse_sway: FloatArray) -> None:
+        """Shade the lips and draw the inside of the mouth between them, in place."""
         rows, columns = self._lips_px
         unit_px, region = self._axes.unit_px, self._grid.region
         corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
-        to_units = _chain(self._axes.from_image, unsway, corner)
+        to_units = _chain(self._axes.from_image, inverse_sway, corner)
         upper, lower = near.upper / unit_px, near.lower / unit_px
         box = Planes(planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
-        _shade_lips(box.luma, upper, lower, near.inward, self._closing.own.own_gap)
-        opening = Opening(near.cover, -upper, -lower, to_units)
-        self._interior.paint(box, opening, self._setting, float(shape[1]), float(shape[2]))
+        _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)
+        opening = LipOpening(near.coverage, -upper, -lower, to_units)
+        self._interior.draw(box, opening, self._teeth_placement, float(shape[1]), float(shape[2]))
 
 
 def clean_shape(mouth: NDArray[np.float32]) -> FloatArray:
-    """A mouth shape with values out of range clipped, and those that are not finite at zero."""
+    """A mouth shape clipped to its ranges, with values that are not finite replaced by zero."""
     shape = np.nan_to_num(np.asarray(mouth, dtype=np.float32), nan=0, posinf=0, neginf=0)
     return np.clip(shape, [0, 0, -1, 0, 0], 1).astype(np.float32)
 
 
 def cell_px(unit_px: float) -> int:
-    """Size of the grid's cells for a mouth of this width, even."""
+    """Size of the grid's cells for a mouth of this width; even."""
     return max(2, 2 * round(CELL * unit_px / 2))
 
 
 def reach_px(axes: MouthAxes) -> FloatArray:
-    """Left, top, right, bottom of everything that a mouth moves."""
+    """Left, top, right, bottom of everything that a mouth moves, pixels."""
     return _bounds_px(axes, REACH)
 
 
@@ -147,9 +161,14 @@ def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> Floa
 
 
 def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: FloatArray, own_gap: float) -> None:
-    """Round off the lips' inner edges where they part, and draw the line between lips that the image shows apart.
+    """Darken the lips' inner edges where they part, and draw the seam between lips that the image shows open, in place.
 
-    ``upper``, ``lower``, ``inward``: as in Claims, in mouth units.
+    Args:
+        luma: uint8 (h, w), changed in place.
+        upper: Distance inside the upper layer, as in LayerDistances, but in mouth units.
+        lower: Distance inside the lower layer, likewise.
+        inward: As in LayerDistances.
+        own_gap: Lip gap that the image shows, mouth units.
     """
     dark = 0.30 * smoothstep(-lower, 0.01, 0.10) * np.exp(-np.maximum(upper, 0) / 0.022)
     dark += 0.22 * smoothstep(-upper, 0.01, 0.10) * np.exp(-np.maximum(lower, 0) / 0.018)
@@ -176,13 +195,13 @@ def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArr
 
 
 def _halved(positions: FloatArray) -> FloatArray:
-    """Positions (h, w, 2) at every second pixel each way, between the pixels."""
+    """Positions (h, w, 2) at half the resolution, (h/2, w/2, 2), each the mean of four pixels."""
     size = (positions.shape[1] // 2, positions.shape[0] // 2)
     return np.asarray(cv2.resize(positions, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _within(inner: slice, outer: slice) -> slice:
-    """A span counted from the start of the span that holds it."""
+    """A span relative to the start of the span that contains it."""
     return slice(inner.start - outer.start, inner.stop - outer.start)
 
 

@@ -1,7 +1,8 @@
-"""Images prepared for resampling, and the coarse grid on which displacements are computed.
+"""Resampling: luma and chroma planes and sampling maps (h, w, 2) → warped planes; and the coarse grid of displacements.
 
-Luma is kept at twice its size, the new samples made with the half-sample filter of HEVC (Rec. ITU-T H.265, section
-8.5.3.3.3.1): bilinear look-ups in it are as sharp as bicubic ones in the original, at a third of their time.
+Luma is upsampled twice with the half-sample filter of HEVC (Rec. ITU-T H.265, section 8.5.3.3.3.1). Bilinear sampling
+of it is as sharp as bicubic sampling of the original, in a third of the time. OpenCV does the sampling itself; none of
+its own interpolations gives this sharpness at this speed.
 """
 
 from __future__ import annotations
@@ -19,42 +20,47 @@ from musetalk_cli.engine.types.messages import Region
 
 _HALF_SAMPLE = np.array([-1, 4, -11, 40, 40, -11, 4, -1], dtype=np.float32) / 64
 _WHOLE_SAMPLE = np.ones(1, dtype=np.float32)
-FILTER_REACH = 4  # pixels to either side that a half sample depends on
+FILTER_RADIUS_PX = 4  # distance up to which a half sample depends on its neighbours
 
-PAD = 1  # cells around a grid that enlargement needs
+PAD = 1  # cells around a grid that upsampling needs
 Box = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
-class Source:
-    """An image to sample from: ``luma`` uint8 (2h, 2w), even samples the image's own; ``chroma`` as in Planes."""
+class UpsampledImage:
+    """An image to sample from: ``luma`` uint8 (2h, 2w), whose even samples are the image's; ``chroma`` as in Planes."""
 
     luma: ByteArray
     chroma: ByteArray
 
     @classmethod
-    def of(cls, planes: Planes) -> Source:
+    def of(cls, planes: Planes) -> UpsampledImage:
         """Prepare a whole image."""
-        return cls(_double(planes.luma), planes.chroma)
+        return cls(_upsample_2x(planes.luma), planes.chroma)
 
-    def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> Source:
-        """A copy with ``patch`` at (left, top), all but its outer ``margin`` (pixels, even, at least FILTER_REACH)."""
+    def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> UpsampledImage:
+        """A copy with ``patch`` at (left, top), without the patch's outer ``margin``.
+
+        All are in pixels and even; the margin is at least FILTER_RADIUS_PX, so that the filter sees the patch alone.
+        """
         luma, chroma = self.luma.copy(), self.chroma.copy()
-        fine = _double(patch.luma)[2 * margin : -2 * margin, 2 * margin : -2 * margin]
+        fine = _upsample_2x(patch.luma)[2 * margin : -2 * margin, 2 * margin : -2 * margin]
         row, column = 2 * (top + margin), 2 * (left + margin)
         luma[row : row + fine.shape[0], column : column + fine.shape[1]] = fine
         coarse = patch.chroma[margin // 2 : -(margin // 2), margin // 2 : -(margin // 2)]
         row, column = (top + margin) // 2, (left + margin) // 2
         chroma[row : row + coarse.shape[0], column : column + coarse.shape[1]] = coarse
-        return Source(luma, chroma)
+        return UpsampledImage(luma, chroma)
 
     def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
-        """Look up planes; the maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and of ``chroma``."""
-        return Planes(as_bytes(look_up(self.luma, luma_map)), as_bytes(look_up(self.chroma, chroma_map)))
+        """Sample planes (h, w); maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and ``chroma``."""
+        return Planes(
+            as_bytes(sample_bilinear(self.luma, luma_map)), as_bytes(sample_bilinear(self.chroma, chroma_map))
+        )
 
 
-def cut_planes(image: ByteArray, region: Region) -> Planes:
-    """A region of an I420 image."""
+def crop_planes(image: ByteArray, region: Region) -> Planes:
+    """Crop a region from an I420 image, uint8 (height · 3/2, width)."""
     height, width = image.shape[0] * 2 // 3, image.shape[1]
     left, top = region.left, region.top
     chroma = image[height:].reshape(2, height // 2, width // 2)
@@ -64,23 +70,23 @@ def cut_planes(image: ByteArray, region: Region) -> Planes:
     return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
 
 
-def look_up(values: NDArray[Any], places: FloatArray) -> NDArray[Any]:
-    """Bilinear look-up of ``values`` (h, w[, n]) at x, y ``places`` (rows, columns, 2); beyond the edge, the edge."""
+def sample_bilinear(values: NDArray[Any], positions: FloatArray) -> NDArray[Any]:
+    """Bilinear samples of ``values`` (h, w[, n]) at x, y ``positions`` (rows, columns, 2), clamped to the edge."""
     no_second_map: Any = None
-    return np.asarray(cv2.remap(values, places, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.remap(values, positions, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def to_luma_samples(positions: FloatArray) -> FloatArray:
-    """Pixel positions as coordinates in :attr:`Source.luma`."""
+    """Pixel positions as coordinates in :attr:`UpsampledImage.luma`."""
     return np.asarray(positions * 2, dtype=np.float32)
 
 
 def to_chroma_samples(positions: FloatArray) -> FloatArray:
-    """Pixel positions as coordinates in :attr:`Source.chroma` (a sample stands between its four pixels)."""
+    """Pixel positions as coordinates in :attr:`UpsampledImage.chroma` (a sample stands between its four pixels)."""
     return np.asarray(positions * 0.5 - 0.25, dtype=np.float32)
 
 
-def _double(luma: ByteArray) -> ByteArray:
+def _upsample_2x(luma: ByteArray) -> ByteArray:
     doubled = np.empty((2 * luma.shape[0], 2 * luma.shape[1]), dtype=np.uint8)
     doubled[::2, ::2] = luma
     for row, column in ((0, 1), (1, 0), (1, 1)):
@@ -98,7 +104,7 @@ def bounds_of(points: FloatArray) -> FloatArray:
 
 
 def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
-    """The even rectangle of an image of ``size`` (width, height) that holds all bounds (left, top, right, bottom)."""
+    """The rectangle, aligned to even pixels and within ``size`` (width, height), around all bounds (l, t, r, b)."""
     every = np.array(bounds_px)
     low = np.clip(np.floor(every[:, :2].min(axis=0) / 2) * 2, 0, np.array(size) - 2)
     high = np.clip(np.ceil(every[:, 2:].max(axis=0) / 2) * 2, low + 2, size)
@@ -107,7 +113,7 @@ def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
 
 
 class Grid:
-    """Nodes in the middle of square cells over a region, with ``PAD`` more cells on every side.
+    """Nodes at the centres of square cells over a region, with ``PAD`` more cells on every side.
 
     ``nodes`` float32 (rows, columns, 2): their positions in pixels of the image. ``cell_px`` is even.
     """
@@ -121,7 +127,7 @@ class Grid:
         self.nodes: FloatArray = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
 
     def cells_touching(self, bounds_px: FloatArray) -> Box:
-        """Rows and columns of the nodes whose cells a rectangle (left, top, right, bottom) of the image touches."""
+        """Rows and columns of the nodes whose cells a rectangle of the image (left, top, right, bottom) touches."""
         origin = np.array(self.region[:2]) - PAD * self.cell_px
         low = np.floor((bounds_px[:2] - origin) / self.cell_px).astype(int)
         high = np.ceil((bounds_px[2:] - origin) / self.cell_px).astype(int)
@@ -138,17 +144,17 @@ class Grid:
             spans.append(slice(min(start, extent), max(min(stop, extent), min(start, extent))))
         return spans[0], spans[1]
 
-    def maps(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Sampling maps of the whole region, for luma and chroma, from the pixel positions of all nodes."""
+    def sampling_maps(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sampling maps of the region, (h, w, 2) for luma and (h/2, w/2, 2) for chroma, from the nodes' positions."""
         height, width, cell = self.region.height, self.region.width, self.cell_px
-        luma = self.enlarge(to_luma_samples(positions), cell)[:height, :width]
-        chroma = self.enlarge(to_chroma_samples(positions), cell // 2)[: height // 2, : width // 2]
+        luma = self.upsample(to_luma_samples(positions), cell)[:height, :width]
+        chroma = self.upsample(to_chroma_samples(positions), cell // 2)[: height // 2, : width // 2]
         return luma, chroma
 
-    def enlarge(self, values: FloatArray, px_per_cell: int) -> FloatArray:
-        """Values (rows, columns, n) of a box of nodes per pixel, less the outer ``PAD`` cells.
+    def upsample(self, values: FloatArray, px_per_cell: int) -> FloatArray:
+        """Interpolate values (rows, columns, n) of a box of nodes to pixels, less the outer ``PAD`` cells.
 
-        Linear, since OpenCV's cubic does not reproduce slopes: positions enlarged by it would ripple.
+        Linear, because OpenCV's cubic does not reproduce slopes: positions interpolated by it would ripple.
         """
         size = (values.shape[1] * px_per_cell, values.shape[0] * px_per_cell)
         fine = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)

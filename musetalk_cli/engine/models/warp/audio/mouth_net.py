@@ -1,4 +1,7 @@
-"""The mouth net in plain numpy: a small stack of dilated convolutions, each one matrix product."""
+"""The mouth net in numpy: log-mel features float32 (n, 80) → mouth shapes float32 (m, 5), one per 20 ms step.
+
+A small stack of dilated convolutions over time, each computed as one matrix product. Weights come from an npz file.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,10 @@ class Convolution:
 
 @dataclass(frozen=True)
 class MouthNet:
-    """Step features float32 (n, features) → mouth float32 (m, 5): O, J, P, F in 0..1, W in −1..1.
+    """Step features float32 (n, features) → mouth shapes float32 (m, 5): O, J, P, F in 0..1, W in −1..1.
 
-    One entry convolution, then residual blocks ``x + mix(relu(conv(x)))``, then a linear head.
-    ``past_steps`` and ``future_steps`` say how many steps each answer sees before and after its own.
+    One entry convolution, then residual blocks ``x + mix(relu(conv(x)))``, then a linear head. ``past_steps`` and
+    ``future_steps`` are its receptive field: the steps before and after its own that an output depends on.
     """
 
     mean: FloatArray
@@ -52,14 +55,14 @@ class MouthNet:
 
     @property
     def past_steps(self) -> int:
-        return -sum(min(conv.taps) for conv in self._spread())
+        return -sum(min(conv.taps) for conv in self._temporal_layers())
 
     @property
     def future_steps(self) -> int:
-        return sum(max(conv.taps) for conv in self._spread())
+        return sum(max(conv.taps) for conv in self._temporal_layers())
 
     def forward(self, features: FloatArray) -> FloatArray:
-        """Answer for steps ``past_steps`` … ``n − future_steps − 1`` of the n given, so m = n − past − future."""
+        """Outputs for steps ``past_steps`` … ``n − future_steps − 1`` of the n given, so m = n − past − future."""
         x = np.maximum(self.entry.apply((features - self.mean) * self.scale), 0.0)
         for conv, mix in self.blocks:
             y = mix.apply(np.maximum(conv.apply(x), 0.0))
@@ -70,12 +73,15 @@ class MouthNet:
         out[:, _SIGNED] = np.tanh(raw[:, _SIGNED])
         return np.asarray(out, dtype=np.float32)
 
-    def _spread(self) -> tuple[Convolution, ...]:
+    def _temporal_layers(self) -> tuple[Convolution, ...]:
         return (self.entry, *(conv for conv, _ in self.blocks))
 
 
 def load_net(file: str | Path | IO[bytes]) -> MouthNet:
-    """Read weights written by tools/audio_net (npz, no pickle). Raises ModelError when they are not ours or damaged."""
+    """Read weights written by tools/assets/audio_net (npz, no pickle).
+
+    Raises ModelError when the file is damaged or of another format.
+    """
     try:
         with np.load(file, allow_pickle=False) as archive:
             return net_from_arrays({name: archive[name] for name in archive.files})
@@ -87,7 +93,7 @@ def net_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> MouthNet:
     """Build the net from ``format``, ``mean``, ``scale`` and its layers in the order in which they run.
 
     ``shapes`` (layers, 3): number of taps, inputs, outputs. ``taps`` and ``weights`` (a layer's weight, then its bias)
-    hold all layers end to end: reading an array takes a quarter of a millisecond, however small it is.
+    hold all layers end to end, because reading an array takes a quarter of a millisecond, however small it is.
 
     Raises KeyError for a missing array, ValueError for an unknown format or sizes that do not fit.
     """

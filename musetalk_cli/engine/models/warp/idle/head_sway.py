@@ -1,4 +1,7 @@
-"""The head's small rigid motion on the image, fading out towards shoulders and borders."""
+"""HeadPose and grid nodes (h, w, 2) → displacement field (h, w, 2) in pixels that sways the head in the image.
+
+The motion is rigid on face and hair and fades out towards shoulders and image borders.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
-from musetalk_cli.engine.models.warp.idle.life import Pose
+from musetalk_cli.engine.models.warp.idle.idle_motion import HeadPose
 
-# In face heights (forehead to chin): up to where hair moves with the face, and where all motion has died away.
-_STIFF_ABOVE, _STILL_ABOVE = 0.30, 0.46  # over the forehead
-_STIFF_BESIDE, _STILL_BESIDE = 0.54, 0.70  # from the middle
-_STIFF_BELOW, _STILL_BELOW = 0.05, 0.50  # under the chin
-_NECK_BELOW = 0.40
-_BORDER = 0.14
+# In face heights (forehead to chin): up to where hair moves rigidly with the face, and from where nothing moves.
+_RIGID_ABOVE, _FIXED_ABOVE = 0.30, 0.46  # over the forehead
+_RIGID_BESIDE, _FIXED_BESIDE = 0.54, 0.70  # from the middle
+_RIGID_BELOW, _FIXED_BELOW = 0.05, 0.50  # under the chin
+_NECK_BELOW = 0.40  # the pivot, under the chin
+_BORDER = 0.14  # width of the fade at the image's borders
 
 
-class Sway:
-    """Where the head's motion acts: fully on face and hair, not at all on shoulders and at the image's borders.
+class HeadSway:
+    """Where the head's motion acts: fully on face and hair, not at all on shoulders and the image's borders.
 
     ``bounds_px``: left, top, right, bottom of everything that can move.
     """
@@ -33,19 +36,19 @@ class Sway:
         self._chin, self._size = chin, size
         corners = [
             chin + (self._down * v + self._aside * u) * self._height_px
-            for v in (-1 - _STILL_ABOVE, _STILL_BELOW)
-            for u in (-_STILL_BESIDE, _STILL_BESIDE)
+            for v in (-1 - _FIXED_ABOVE, _FIXED_BELOW)
+            for u in (-_FIXED_BESIDE, _FIXED_BESIDE)
         ]
         low, high = np.min(corners, axis=0), np.max(corners, axis=0)
         self.bounds_px = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)]).astype(np.float32)
 
-    def on(self, nodes: FloatArray) -> SwayField:
-        """The motion on nodes (h, w, 2), in pixels."""
+    def field_on(self, nodes: FloatArray) -> SwayField:
+        """The field on ``nodes`` (h, w, 2), pixels."""
         relative = (nodes - self._chin) / self._height_px
         down, aside = relative @ self._down, np.abs(relative @ self._aside)
-        weight = 1 - smoothstep(down, _STIFF_BELOW, _STILL_BELOW)
-        weight *= 1 - smoothstep(-down, 1 + _STIFF_ABOVE, 1 + _STILL_ABOVE)
-        weight *= 1 - smoothstep(aside, _STIFF_BESIDE, _STILL_BESIDE)
+        weight = 1 - smoothstep(down, _RIGID_BELOW, _FIXED_BELOW)
+        weight *= 1 - smoothstep(-down, 1 + _RIGID_ABOVE, 1 + _FIXED_ABOVE)
+        weight *= 1 - smoothstep(aside, _RIGID_BESIDE, _FIXED_BESIDE)
         x, y = nodes[..., 0], nodes[..., 1]
         to_border = np.minimum.reduce([x, self._size[0] - 1 - x, y, self._size[1] - 1 - y])
         weight *= smoothstep(to_border, 0.0, _BORDER * self._height_px)
@@ -54,15 +57,22 @@ class Sway:
 
 
 class SwayField:
-    """The motion on a grid of nodes; immutable."""
+    """The head's motion on a grid of nodes; immutable."""
 
     def __init__(self, nodes: FloatArray, weight: FloatArray, neck: NDArray[np.float64], height_px: float) -> None:
-        """``weight`` (h, w) of the motion at ``nodes`` (h, w, 2); it turns about ``neck``, all in pixels."""
+        """Prepare the field.
+
+        Args:
+            nodes: Positions in pixels, (h, w, 2).
+            weight: Weight of the motion at the nodes, 0..1, (h, w).
+            neck: Pivot of the rotation, pixels, (2,).
+            height_px: Height of the face, forehead to chin.
+        """
         self._weighted = np.dstack([nodes * weight[..., None], weight])
         self._neck, self._height_px = neck, height_px
 
-    def matrix(self, pose: Pose) -> FloatArray:
-        """2×3: the way from an output pixel to where it is taken from: the pose undone, less the identity."""
+    def matrix(self, pose: HeadPose) -> FloatArray:
+        """2×3 matrix from an output pixel to its displacement: the inverse of the pose, less the identity."""
         cos, sin = np.cos(pose.angle), np.sin(pose.angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
         shift_px = np.array([pose.shift_x, pose.shift_y]) * self._height_px
@@ -70,5 +80,5 @@ class SwayField:
         return np.column_stack([rotation - np.eye(2), move]).astype(np.float32)
 
     def offset(self, matrix: FloatArray) -> FloatArray:
-        """Displacement (h, w, 2) in pixels at every node."""
+        """Displacement at every node, (h, w, 2), pixels, for a matrix as from :meth:`matrix`."""
         return np.asarray(cv2.transform(self._weighted, matrix), dtype=np.float32)

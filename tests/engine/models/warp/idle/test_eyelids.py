@@ -1,4 +1,4 @@
-"""Lids made from the image's own skin."""
+"""Eyelids made from the image's own skin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from fixtures.drawn_face import draw_face
-from musetalk_cli.engine.models.warp.idle.blink import LEVELS, make_lids
+from musetalk_cli.engine.models.warp.idle.eyelids import LEVELS, make_lids
 
 
 def test_lids_cover_the_eyeballs_step_by_step() -> None:

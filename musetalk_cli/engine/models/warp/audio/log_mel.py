@@ -1,7 +1,7 @@
-"""Audio → what the mouth net sees: log-mel bands relative to the speaker's own recent level, 50 times a second.
+"""Samples float32 (n,) at 16 kHz → log-mel features float32 (steps, 80), 50 steps a second: the mouth net's input.
 
-Everything here depends on a finite stretch of audio and on where it lies in the stream, never on where a block was cut:
-reading a stream in pieces gives what reading it whole gives.
+Levels are relative to the speaker's own recent level. A feature depends on a finite range of samples and on its
+position in the stream, never on where a block begins: features of blocks equal features of the whole stream.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FFT_SAMPLES = 512
 NUM_BANDS = 40
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
 
-# The level reference is the loudest 100 ms of the last 2.5 s: long enough to bridge a pause for breath, short enough
-# to follow a speaker who turns away. Below FLOOR_DBFS nothing counts as speech, so hiss never becomes the reference.
+# The reference level is that of the loudest 100 ms in the last 2.5 s. This is long enough to bridge a pause for breath
+# and short enough to follow a speaker who turns away. It never falls below FLOOR_DBFS, so hiss does not become speech.
 REFERENCE_HOPS = 250
 SMOOTH_HOPS = 10
 FLOOR_DBFS = -62.0
@@ -39,11 +39,11 @@ REACH_AHEAD_S = (WINDOW_SAMPLES - HOP_SAMPLES) / 2 / SAMPLE_RATE_HZ
 
 @dataclass(frozen=True)
 class StepFeatures:
-    """Acoustics of consecutive 20 ms steps.
+    """Features of consecutive 20 ms steps.
 
     ``bands`` float32 (n, 80): two hops of 40 log-mel bands, 0 at 60 dB below the reference level, about 1 at it.
-    ``level_db`` float32 (n,): the step's loudest hop relative to the reference level (at most about 0).
-    ``power_dbfs`` float32 (n,): the same hop in absolute terms (0 for a full-scale square wave).
+    ``level_db`` float32 (n,): level of the step's loudest hop relative to the reference level (at most about 0).
+    ``power_dbfs`` float32 (n,): the same hop's level relative to a full-scale square wave.
     """
 
     bands: FloatArray
@@ -51,11 +51,14 @@ class StepFeatures:
     power_dbfs: FloatArray
 
 
-def extract_steps(samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> StepFeatures:
+def extract_features(samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> StepFeatures:
     """Features of steps ``first_step`` … ``first_step + num_steps - 1`` of the stream.
 
-    ``samples`` float32 (n,) in ±1 at 16 kHz, the stream's samples from index ``first_sample`` on; whatever is asked for
-    outside them is taken as silence. Step k covers the stream's seconds 0.02 k … 0.02 (k + 1).
+    Args:
+        samples: float32 (n,) in ±1 at 16 kHz; samples of the stream outside this range count as silence.
+        first_sample: Index in the stream of ``samples[0]``.
+        first_step: Index in the stream of the first step; step k covers the seconds 0.02 k … 0.02 (k + 1).
+        num_steps: Number of steps.
     """
     lead_in = REFERENCE_HOPS + SMOOTH_HOPS
     first_hop = HOPS_PER_STEP * first_step - lead_in
@@ -73,7 +76,7 @@ def extract_steps(samples: FloatArray, first_sample: int, first_step: int, num_s
 
 
 def _reference_db(hop_power: FloatArray) -> FloatArray:
-    """The loudest smoothed level of the hops up to each one, in dBFS, for those that have enough before them."""
+    """Reference level per hop, dBFS: the loudest smoothed level up to it, for hops with a full history."""
     smooth = np.lib.stride_tricks.sliding_window_view(hop_power, SMOOTH_HOPS).mean(axis=1)
     loudest = np.lib.stride_tricks.sliding_window_view(smooth, REFERENCE_HOPS).max(axis=1)
     floor = np.float32(10.0 ** (FLOOR_DBFS / 10.0))
@@ -83,11 +86,11 @@ def _reference_db(hop_power: FloatArray) -> FloatArray:
 def _band_power(samples: FloatArray, first_sample: int, first_hop: int, num_hops: int) -> FloatArray:
     """Mean power per mel band, float32 (num_hops, 40); hop h is centred on sample 160 h + 80 of the stream."""
     begin = HOP_SAMPLES * first_hop - (WINDOW_SAMPLES - HOP_SAMPLES) // 2 - first_sample
-    stretch = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
-    windows = np.lib.stride_tricks.sliding_window_view(stretch, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    padded = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _window(), FFT_SAMPLES, axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return np.asarray(power.astype(np.float32) @ _mel_weights(), dtype=np.float32)
+    return np.asarray(power.astype(np.float32) @ _mel_filter_bank(), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -99,8 +102,8 @@ def _window() -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _mel_weights() -> FloatArray:
-    """Triangular bands, float32 (257, 40), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
+def _mel_filter_bank() -> FloatArray:
+    """Triangular mel filters, float32 (257, 40), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
     lowest, highest = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOWEST_HZ, HIGHEST_HZ))
     edges_hz = 700.0 * (10.0 ** (np.linspace(lowest, highest, NUM_BANDS + 2) / 2595.0) - 1.0)
     bins_hz = np.arange(FFT_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FFT_SAMPLES

@@ -1,4 +1,4 @@
-"""How the face's own points move for each component of a mouth shape: lips, chin, cheeks, and what stays still.
+"""Pose of a mouth → control points (n, 2) on lips, chin, cheeks and around, and their motion (8, n, 2) per component.
 
 The amounts are shares of the mouth's width, set by eye on drawn and photographed faces.
 """
@@ -11,25 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, transform_points
-from musetalk_cli.engine.models.warp.face.lips import Closing
-from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
-# ``purse`` (gap times rounding) draws the sides of a rounded opening together, its middle unchanged. ``close`` takes
-# away what the image's own mouth does, its lip gap above all; its weight is always one.
+# ``purse`` (gap times rounding) draws the sides of a rounded opening together and leaves its middle. ``close`` undoes
+# the image's own mouth shape, above all its lip gap; its weight is always one.
 COMPONENTS = ("gap", "jaw", "round", "spread", "press", "labiodental", "purse", "close")
 
 GAP = 0.30  # lip gap at O = 1
-TUCK = 0.055  # of the lower lip's height that hides behind the upper teeth at F = 1
-_JAW = 0.27  # way of the chin at J = 1
-_APERTURE = 0.92  # width of the opening against the distance of the inner corners
-_UPPER_SHARE = 0.13  # of the gap, by raising the upper lip
-_JAW_CLOSES = 0.6  # of an open image's gap, by raising the chin
+TUCK = 0.055  # mouth units of the lower lip that hide behind the upper teeth at F = 1
+_JAW = 0.27  # travel of the chin at J = 1
+_APERTURE = 0.92  # width of the opening relative to the distance of the inner corners
+_UPPER_SHARE = 0.13  # share of the gap made by raising the upper lip
+_JAW_CLOSES = 0.6  # share of an open image's gap closed by raising the chin
 _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
-# Of the jaw line: its lower part, every second point. All points of a layer together stay below a hundred, from where
-# on the linear solver would start threads of its own.
+# Of the jaw line: its lower part, every second point. A layer has fewer than a hundred points in all, because from
+# there on the linear solver starts threads of its own.
 _CHIN_LINE = slice(4, 13, 2)
 _CHIN = slice(16, 21)  # of the oval: the chin's edge
-_LEAST_RISE, _MOST_RISE = 0.03, 0.06  # of the chin while the lips are shut; more than this is not speech
+_MIN_RISE, _MAX_RISE = 0.03, 0.06  # rise of the chin that closes the lips; more than this is not speech
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ControlPoints:
     def moved(
         cls, position: FloatArray, **moves: tuple[NDArray[np.floating] | float, NDArray[np.floating] | float]
     ) -> ControlPoints:
-        """Points with the x and y motion of the named components; the other components leave them still."""
+        """Points with the x and y motion of the named components; the other components do not move them."""
         motion = np.zeros((len(COMPONENTS), len(position), 2), dtype=np.float32)
         for name, (x, y) in moves.items():
             motion[COMPONENTS.index(name), :, 0] = x
@@ -57,7 +57,7 @@ class ControlPoints:
         return cls(position, np.concatenate([part.motion for part in parts], axis=1))
 
 
-def lip_points(pose: MouthPose, closing: Closing, *, is_lower: bool) -> ControlPoints:
+def lip_points(pose: MouthPose, lip_closure: LipClosure, *, is_lower: bool) -> ControlPoints:
     """The control points of the lower or the upper lip."""
     side = "lower" if is_lower else "upper"
     own, rest = (
@@ -66,46 +66,52 @@ def lip_points(pose: MouthPose, closing: Closing, *, is_lower: bool) -> ControlP
     inner = transform_points(pose.axes.from_image, getattr(pose.face, f"inner_{side}_lip"))
     return ControlPoints.joined(
         [
-            _contour_points(smooth_curve(inner, 21), None, closing, is_lower),
-            _contour_points(own, rest - own, closing, is_lower),
+            _contour_points(smooth_curve(inner, 21), None, lip_closure, is_lower),
+            _contour_points(own, rest - own, lip_closure, is_lower),
         ]
     )
 
 
-def shared_points(pose: MouthPose, closing: Closing) -> ControlPoints:
-    """The control points of both sides: chin, cheeks, and what stays still."""
+def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
+    """The control points of both layers: chin, cheeks, and points that never move."""
     own = {name: transform_points(pose.axes.from_image, points) for name, points in vars(pose.face).items()}
     chin = transform_points(pose.axes.from_image, pose.rest.oval[_CHIN])
-    rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), closing)
+    rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), lip_closure)
     return ControlPoints.joined(
         [
-            *_chin_points(own, closing, rise),
-            *_cheek_points(own, closing, rise),
+            *_chin_points(own, lip_closure, rise),
+            *_cheek_points(own, lip_closure, rise),
             ControlPoints.moved(own["nose"]),
-            ControlPoints.moved(_still_ring(own)),
+            ControlPoints.moved(_fixed_ring(own)),
         ]
     )
 
 
-def _chin_rise(to_rest: float, closing: Closing) -> float:
-    """Way of the chin (y) to a shut mouth, given its way to rest, which faulty landmarks may overstate."""
-    most = _LEAST_RISE + closing.own.own_gap
-    return float(np.clip(to_rest, -most, _MOST_RISE)) - _JAW_CLOSES * closing.rest.own_gap
+def _chin_rise(to_rest: float, lip_closure: LipClosure) -> float:
+    """Displacement of the chin (y) to a closed mouth, given that to rest, which faulty landmarks may overstate."""
+    most = _MIN_RISE + lip_closure.own.own_gap
+    return float(np.clip(to_rest, -most, _MAX_RISE)) - _JAW_CLOSES * lip_closure.rest.own_gap
 
 
-def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Closing, is_lower: bool) -> ControlPoints:
-    """Motion of one lip contour, left to right (y grows towards the chin).
+def _contour_points(
+    points: FloatArray, to_rest: FloatArray | None, lip_closure: LipClosure, is_lower: bool
+) -> ControlPoints:
+    """Motion of one lip contour.
 
-    ``to_rest`` (n, 2): an outer contour's way to where it is at rest; None for an inner one.
+    Args:
+        points: The contour, left to right, (n, 2), mouth units; y grows towards the chin.
+        to_rest: Displacement of an outer contour to its rest position, (n, 2); None for an inner contour.
+        lip_closure: How the lips close.
+        is_lower: Whether it is a contour of the lower lip.
     """
     is_inner = to_rest is None
     left, right = float(points[0, 0]), float(points[-1, 0])
     middle, half_width = (left + right) / 2, max((right - left) / 2, 0.05)
     if is_inner:
-        middle, half_width = closing.own.middle, closing.own.half_width
+        middle, half_width = lip_closure.own.middle, lip_closure.own.half_width
     side = np.clip((points[:, 0] - middle) / half_width, -1, 1)
     side[[0, -1]] = -1, 1
-    # Lips stay together next to the corners; a plain parabola would open into a V.
+    # Lips stay together near the corners; a plain parabola would open them in a V.
     arch = np.maximum(1 - (side / _APERTURE) ** 2, 0) ** 0.62
     bow, flank = 1 - side**2, 2.6 * np.abs(side) * (1 - side**2)
     pinch = np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
@@ -113,10 +119,10 @@ def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Clo
     gap, jaw, rounded, spread, press, dental, purse, close = motion
     follows = 1.0 if is_inner else 0.93
     if to_rest is None:
-        close[:] = closing.inner(side, is_lower)
+        close[:] = lip_closure.inner_displacement(side, is_lower)
     else:
         close[:] = to_rest
-        close[:, 1] += closing.outer(side, is_lower) * follows
+        close[:, 1] += lip_closure.outer_displacement(side, is_lower) * follows
     if is_lower:
         gap[:, 1] = GAP * (1 - _UPPER_SHARE) * arch * follows
         purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
@@ -141,11 +147,11 @@ def _contour_points(points: FloatArray, to_rest: FloatArray | None, closing: Clo
     return ControlPoints(points, motion)
 
 
-def _chin_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> list[ControlPoints]:
-    """The jaw line, the chin's front, and the neck, which a chin hides as it comes down: a collar stays where it is."""
+def _chin_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: float) -> list[ControlPoints]:
+    """Points on the jaw line, the chin and the neck. A lowered chin covers the neck, so that a collar does not move."""
     jaw_line, lip_bottom = own["oval"][_JAW_LINE], own["outer_lower_lip"][5]
     chin = own["oval"][18]
-    lip_rise = float(closing.inner(np.zeros(1, dtype=np.float32), is_lower=True)[0, 1])
+    lip_rise = float(lip_closure.inner_displacement(np.zeros(1, dtype=np.float32), is_lower=True)[0, 1])
     hang = np.clip((jaw_line[:, 1] + 0.1) / max(float(chin[1]) - 0.1, 0.3), 0, 1) ** 1.3
     under, give = jaw_line[_CHIN_LINE], hang[_CHIN_LINE]
     points = [
@@ -167,13 +173,13 @@ def _chin_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> l
     return points
 
 
-def _cheek_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> list[ControlPoints]:
-    """Points beside each corner of the mouth and in the fold between it and the nose."""
+def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: float) -> list[ControlPoints]:
+    """Points beside each corner of the mouth, and in the fold between it and the nose."""
     points = []
     corners, edges = own["outer_upper_lip"][[0, -1]], own["oval"][[26, 10]]
-    corner_ways = closing.inner(np.array([-1, 1], dtype=np.float32), is_lower=True)
-    for corner, edge, wing, way in zip(corners, edges, own["nose"][[3, 4]], corner_ways, strict=True):
-        outward = float(np.sign(corner[0] - closing.own.middle))
+    corner_displacements = lip_closure.inner_displacement(np.array([-1, 1], dtype=np.float32), is_lower=True)
+    for corner, edge, wing, displacement in zip(corners, edges, own["nose"][[3, 4]], corner_displacements, strict=True):
+        outward = float(np.sign(corner[0] - lip_closure.own.middle))
         for share, level in ((0.3, 0.05), (0.65, 0.05), (0.35, 0.4)):
             near = (1 - share) ** 1.5
             points.append(
@@ -183,7 +189,7 @@ def _cheek_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> 
                     jaw=(0, _JAW * (0.15 + 0.8 * level)),
                     round=(-0.14 * near * outward, 0),
                     spread=(0.08 * near * outward, -0.018 * near),
-                    close=(near * way[0], near * way[1] + 0.5 * level * rise),
+                    close=(near * displacement[0], near * displacement[1] + 0.5 * level * rise),
                 )
             )
         points.append(
@@ -192,14 +198,14 @@ def _cheek_points(own: dict[str, FloatArray], closing: Closing, rise: float) -> 
                 jaw=(0, 0.03),
                 round=(-0.06 * outward, 0),
                 spread=(0.04 * outward, -0.015),
-                close=(0.4 * way[0], 0.4 * way[1]),
+                close=(0.4 * displacement[0], 0.4 * displacement[1]),
             )
         )
     return points
 
 
-def _still_ring(own: dict[str, FloatArray]) -> FloatArray:
-    """Points that never move: outside the cheeks, below the chin, and across the eyes' level."""
+def _fixed_ring(own: dict[str, FloatArray]) -> FloatArray:
+    """Control points that never move: outside the cheeks, below the chin, and across the eyes' level."""
     left, right, chin = own["oval"][26, 0], own["oval"][10, 0], own["oval"][18]
     ring = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
     ring += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]

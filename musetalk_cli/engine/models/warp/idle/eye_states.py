@@ -1,4 +1,4 @@
-"""The image with open eyes and at every painted level of its lids, ready to sample from."""
+"""An image and its eyelid images → one upsampled image per closure of the eyes, ready to sample from."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.lids import Lids
-from musetalk_cli.engine.models.warp.face.sampling import FILTER_REACH, Source
+from musetalk_cli.engine.models.warp.face.sampling import FILTER_RADIUS_PX, UpsampledImage
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 
-_MARGIN_PX = 2 * FILTER_REACH
+_MARGIN_PX = 2 * FILTER_RADIUS_PX
 
 
 class EyeStates:
-    """Sources per lid level; immutable."""
+    """An image at every level of its lids; immutable."""
 
-    def __init__(self, open_eyes: Source, image: ByteArray, size: tuple[int, int], lids: Lids | None) -> None:
-        """``open_eyes``: the image (uint8 BGR, original size) prepared at ``size`` (width, height)."""
+    def __init__(self, open_eyes: UpsampledImage, image: ByteArray, size: tuple[int, int], lids: Lids | None) -> None:
+        """Prepare the levels.
+
+        Args:
+            open_eyes: ``image`` resized to ``size`` and upsampled.
+            image: uint8 BGR (h, w, 3), in its own size.
+            size: Width and height of the output.
+            lids: Images of the eyelids in pixels of ``image``; without, the eyes stay open.
+        """
         self._sources, self._levels = [open_eyes], np.zeros(1)
         if lids is None:
             return
@@ -36,13 +43,13 @@ class EyeStates:
             self._sources.append(open_eyes.with_patch(planes, *corner, _MARGIN_PX))
         self._levels = np.array([0.0, *lids.levels])
 
-    def at(self, closure: float) -> Source:
-        """The source whose lids are nearest to a closure 0..1."""
+    def at(self, closure: float) -> UpsampledImage:
+        """The image whose level is nearest to a closure in 0..1."""
         return self._sources[int(np.abs(self._levels - closure).argmin())]
 
 
 def _aligned_span(start: int, stop: int, extent: int, resized: int) -> range:
-    """A span around start..stop, with a margin, whose ends fall on even pixels after extent was resized.
+    """A span around start..stop with a margin, whose ends fall on even pixels when ``extent`` is resized.
 
     A crop so aligned resizes to the same pixels as the whole image does.
     """

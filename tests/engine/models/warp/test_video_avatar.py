@@ -1,4 +1,4 @@
-"""A video under the warp model: its own mouth is gone, ours follows the head, and the rest stays as it was."""
+"""A warped video: its own mouth is replaced, the new one follows the head, and all other pixels stay equal."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.moving_face import gap_at, talking_avatar
+from fixtures.drawn_video import gap_at, talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
+from musetalk_cli.engine.models.warp.face.control_points import lip_points, shared_points
 from musetalk_cli.engine.models.warp.face.geometry import transform_points
-from musetalk_cli.engine.models.warp.face.lips import Closing
-from musetalk_cli.engine.models.warp.face.motion import lip_points, shared_points
-from musetalk_cli.engine.models.warp.face.pose import MouthPose
-from musetalk_cli.engine.models.warp.moving import MovingFace
-from musetalk_cli.engine.models.warp.track import MouthTrack
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
+from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
+from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 from musetalk_cli.engine.video.compositing import write_face
 
 REST = np.zeros(5, dtype=np.float32)
 OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0], dtype=np.float32)
-TEETH = 200  # luma, from which on a pixel is taken for the drawn face's own bright mouth
+TEETH = 200  # luma above which a pixel is of the drawn face's own bright mouth
 
 
-def shown(avatar: Avatar, face: MovingFace, index: int, mouth: NDArray[np.float32]) -> NDArray[np.uint8]:
+def shown(avatar: Avatar, face: VideoAvatarRenderer, index: int, mouth: NDArray[np.float32]) -> NDArray[np.uint8]:
     image = avatar.frames.read([index])[0]
     before = image.copy()
     made = face.render(mouth, index, image)
@@ -35,16 +35,16 @@ def shown(avatar: Avatar, face: MovingFace, index: int, mouth: NDArray[np.float3
 
 
 def between_lips(avatar: Avatar, index: int, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma along the mouth's middle, from nose to chin, straightened by the frame's own pose."""
+    """Luma down the mouth's middle, from nose to chin, along the axes of the frame's own pose."""
     pose = MouthPose.of_still(avatar.landmarks[index])
     line = np.column_stack([np.zeros(90), np.linspace(-0.2, 0.45, 90)]).astype(np.float32)
     x, y = transform_points(pose.axes.to_image, line).round().astype(int).T
     return luma[y, x]
 
 
-def test_silence_shuts_a_mouth_that_talks() -> None:
+def test_silence_closes_a_mouth_that_talks() -> None:
     avatar = talking_avatar()
-    face = MovingFace(avatar)
+    face = VideoAvatarRenderer(avatar)
     for index in range(avatar.frames.num_frames):
         own = between_lips(avatar, index, avatar.frames.read([index])[0][: avatar.height])
         if gap_at(index) > 0.05:
@@ -56,7 +56,7 @@ def test_the_gap_does_not_depend_on_the_videos_own_mouth() -> None:
     avatars = talking_avatar(), talking_avatar(is_talking=False)
     dark = []
     for avatar in avatars:
-        face = MovingFace(avatar)
+        face = VideoAvatarRenderer(avatar)
         lines = [between_lips(avatar, index, shown(avatar, face, index, OPEN)) for index in range(30)]
         dark.append(np.array([(line < 70).sum() for line in lines]))
     assert dark[1].min() >= 10
@@ -65,7 +65,7 @@ def test_the_gap_does_not_depend_on_the_videos_own_mouth() -> None:
 
 def test_outside_its_region_a_frame_is_the_stored_one_bit_for_bit() -> None:
     avatar = talking_avatar(12)
-    face = MovingFace(avatar)
+    face = VideoAvatarRenderer(avatar)
     for index in range(12):
         stored = avatar.frames.read([index])[0]
         made = stored.copy()
@@ -84,9 +84,9 @@ def test_outside_its_region_a_frame_is_the_stored_one_bit_for_bit() -> None:
         assert not np.array_equal(made[inside], stored[inside])
 
 
-def test_motion_has_died_away_where_the_region_ends() -> None:
+def test_motion_has_faded_out_where_the_region_ends() -> None:
     avatar = talking_avatar(12)
-    face = MovingFace(avatar)
+    face = VideoAvatarRenderer(avatar)
     for index in range(12):
         stored = avatar.frames.read([index])[0]
         made = face.render(OPEN, index, stored)
@@ -101,8 +101,8 @@ def test_motion_has_died_away_where_the_region_ends() -> None:
         assert np.array_equal(made.planes.luma[rim], own[rim])
 
 
-def test_a_head_held_still_gives_still_images() -> None:
-    """Landmark noise of a twentieth of a pixel must not be seen; a talking mouth must leave no trace in silence."""
+def test_a_motionless_head_gives_equal_frames() -> None:
+    """Landmark noise of a twentieth of a pixel must not be visible."""
     random = np.random.default_rng(5)
     avatar = talking_avatar(20, is_talking=False, has_motion=False)
     noisy = [
@@ -115,7 +115,7 @@ def test_a_head_held_still_gives_still_images() -> None:
         for face in avatar.landmarks
     ]
     for mouth in (REST, OPEN):
-        face = MovingFace(replace(avatar, landmarks=tuple(noisy)))
+        face = VideoAvatarRenderer(replace(avatar, landmarks=tuple(noisy)))
         frames = np.stack([shown(avatar, face, index, mouth) for index in range(20)]).astype(int)
         assert np.abs(np.diff(frames, axis=0)).mean() < 0.05
         assert np.percentile(np.abs(np.diff(frames, axis=0)), 99.5) <= 6
@@ -123,7 +123,7 @@ def test_a_head_held_still_gives_still_images() -> None:
 
 def test_every_frame_depends_on_itself_alone() -> None:
     avatar = talking_avatar(12)
-    forward, backward = MovingFace(avatar), MovingFace(avatar)
+    forward, backward = VideoAvatarRenderer(avatar), VideoAvatarRenderer(avatar)
     there = [shown(avatar, forward, index, OPEN) for index in range(12)]
     back = [shown(avatar, backward, index, OPEN) for index in reversed(range(12))][::-1]
     assert np.array_equal(there, back)
@@ -132,12 +132,12 @@ def test_every_frame_depends_on_itself_alone() -> None:
 @pytest.mark.parametrize("height_px", [160, 240, 480])
 def test_other_sizes(height_px: int) -> None:
     avatar = talking_avatar(5).resized(height_px)
-    face = MovingFace(avatar)
+    face = VideoAvatarRenderer(avatar)
     difference = np.abs(shown(avatar, face, 2, OPEN).astype(int) - avatar.frames.read([2])[0][:height_px])
     assert difference.max() > 40
 
 
-def test_a_new_shot_knows_nothing_of_the_one_before() -> None:
+def test_a_new_shot_does_not_depend_on_the_one_before() -> None:
     first, second = talking_avatar(20), talking_avatar(20, is_talking=False, has_motion=False)
     away = [
         Landmarks(**{name: points + np.float32(90) for name, points in vars(face).items()}) for face in second.landmarks
@@ -152,9 +152,9 @@ def test_a_new_shot_knows_nothing_of_the_one_before() -> None:
 def test_the_axes_follow_the_head_and_not_the_mouth() -> None:
     avatar = talking_avatar(40)
     track = MouthTrack(avatar.landmarks, 25.0)
-    calm = MouthTrack(talking_avatar(40, is_talking=False).landmarks, 25.0)
+    silent = MouthTrack(talking_avatar(40, is_talking=False).landmarks, 25.0)
     for index in range(40):
-        ours, wanted = track.pose(index).axes, calm.pose(index).axes
+        ours, wanted = track.pose(index).axes, silent.pose(index).axes
         assert np.hypot(*(ours.origin_px - wanted.origin_px)) < 0.02 * wanted.unit_px
         assert ours.unit_px == pytest.approx(wanted.unit_px, rel=0.01)
         assert float(ours.x_axis @ wanted.x_axis) > 0.9999
@@ -162,13 +162,13 @@ def test_the_axes_follow_the_head_and_not_the_mouth() -> None:
 
 def test_the_splines_stay_below_the_size_from_which_solvers_start_threads() -> None:
     pose = MouthTrack(talking_avatar(3).landmarks, 25.0).pose(1)
-    closing = Closing.of(pose.face, pose.rest, pose.axes)
-    shared = len(shared_points(pose, closing).position)
+    lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
+    shared = len(shared_points(pose, lip_closure).position)
     for is_lower in (False, True):
-        assert shared + len(lip_points(pose, closing, is_lower=is_lower).position) + 3 < 100
+        assert shared + len(lip_points(pose, lip_closure, is_lower=is_lower).position) + 3 < 100
 
 
-def test_the_mesh_says_the_same_as_the_landmarks_taken_from_it() -> None:
+def test_the_mesh_gives_the_same_poses_as_the_landmarks_taken_from_it() -> None:
     mesh = np.random.default_rng(2).uniform(0, 300, (12, 468, 2)).astype(np.float32)
     faces = [landmarks_of(points) for points in mesh]
     slow, quick = MouthTrack(faces, 25.0), MouthTrack(faces, 25.0, mesh)

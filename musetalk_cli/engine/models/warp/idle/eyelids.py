@@ -1,4 +1,7 @@
-"""Eyelids for images that bring none: the skin over an eye, drawn down over it."""
+"""Image uint8 BGR (h, w, 3) and landmarks → images of its eyes at three closures, for avatars that bring none.
+
+The skin above an eye is stretched down over it.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ import numpy as np
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, smoothstep
-from musetalk_cli.engine.models.warp.face.sampling import look_up
+from musetalk_cli.engine.models.warp.face.sampling import sample_bilinear
 from musetalk_cli.engine.types.colour import ByteArray
 
 LEVELS = (0.3, 0.6, 1.0)
-_LEAST_OPENING = 0.12  # of an eye, against half its width: below this it is shut already
-_MEETING = 1.04  # where the lids meet, from the open upper lid's edge to the lower's
-_LASH = 0.05  # lashes hang over the lid's edge, in eye heights
-_SKIN = 1.3  # how much skin over the eye takes part, in eye heights
+_MIN_OPENING = 0.12  # height of an eye relative to half its width, below which it counts as closed already
+_MEETING = 1.04  # where the lids meet, as a share of the way from the open upper lid to the lower
+_LASH = 0.05  # how far lashes extend below the lid's edge, in eye heights
+_SKIN = 1.3  # height of the skin above the eye that is stretched, in eye heights
 
 
 def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
-    """Repaint the eyes of ``image`` (uint8 BGR) at the closures ``LEVELS``, from the image's own skin.
+    """Draw the eyes of ``image`` (uint8 BGR) at the closures ``LEVELS``, from the image's own skin.
 
     Returns None when neither eye is open, or when they lie outside the image.
     """
@@ -28,7 +31,7 @@ def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
     reach = max(eye.half_width for eye in eyes)
     low = np.floor(np.maximum(points.min(axis=0) - reach, 0)).astype(int)
     high = np.ceil(np.minimum(points.max(axis=0) + reach, image.shape[1::-1])).astype(int)
-    if (high - low).min() < 4 or all(eye.height < _LEAST_OPENING for eye in eyes):
+    if (high - low).min() < 4 or all(eye.height < _MIN_OPENING for eye in eyes):
         return None
     crop = image[low[1] : high[1], low[0] : high[0]]
     pixels = np.stack(np.meshgrid(*(np.arange(high[k] - low[k], dtype=np.float32) for k in (0, 1))), axis=-1)
@@ -36,15 +39,15 @@ def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
     for level in LEVELS:
         shut = crop.astype(np.float32)
         for eye in eyes:
-            if eye.height >= _LEAST_OPENING:
-                shut = eye.draw_down(level, shut, pixels, low.astype(np.float32))
+            if eye.height >= _MIN_OPENING:
+                shut = eye.close(level, shut, pixels, low.astype(np.float32))
         images.append((shut + 0.5).astype(np.uint8))
     width, height = (int(extent) for extent in high - low)
     return Lids((int(low[0]), int(low[1]), width, height), LEVELS, np.stack(images))
 
 
 class _Eye:
-    """One eye in its own axes: x from -1 to 1 between the corners, y down, in half widths."""
+    """One eye in its own coordinates: x from -1 to 1 between the corners, y down, in half widths of the eye."""
 
     def __init__(self, upper: FloatArray, lower: FloatArray) -> None:
         left, right = (upper[0] + lower[0]) / 2, (upper[-1] + lower[-1]) / 2
@@ -62,10 +65,14 @@ class _Eye:
         order = np.argsort(curve[:, 0], kind="stable")
         return np.asarray(np.interp(self._x, curve[order, 0], curve[order, 1]), dtype=np.float32)
 
-    def draw_down(self, level: float, crop: FloatArray, pixels: FloatArray, corner: FloatArray) -> FloatArray:
-        """An image's crop (h, w, 3), the lid closed by ``level``.
+    def close(self, level: float, crop: FloatArray, pixels: FloatArray, corner: FloatArray) -> FloatArray:
+        """The crop with the lid closed by ``level``, float32 (h, w, 3).
 
-        ``pixels`` (h, w, 2): x and y in the crop, whose first pixel stands at ``corner`` of the image.
+        Args:
+            level: Closure, 0..1.
+            crop: Crop of the image, float32 BGR (h, w, 3).
+            pixels: x and y of every pixel of the crop, (h, w, 2).
+            corner: Position in the image of the crop's first pixel, (2,).
         """
         own = (pixels + corner - self._centre) @ self._axes / np.float32(self.half_width)
         x, y = own[..., 0], own[..., 1]
@@ -75,10 +82,10 @@ class _Eye:
         drop = np.maximum((lower - upper) * np.float32(_MEETING * level), 0)
         top = upper - np.float32(_SKIN * self.height)
         shift = np.where(y > top, (top - y) * drop / (edge + drop - top), 0) * np.float32(self.half_width)
-        skin = look_up(crop, pixels + shift[..., None] * self._axes[:, 1])
+        skin = sample_bilinear(crop, pixels + shift[..., None] * self._axes[:, 1])
         below = (y - edge - drop) * np.float32(self.half_width)
         is_lid = np.clip(0.5 - below, 0, 1) * (np.abs(x) < 1) * (y > top)
-        # Lashes and the edge's own shadow, which the stretched skin has lost.
+        # Lashes and the shadow of the lid's edge, which the stretched skin lacks.
         line = np.exp(-((below / np.float32(0.09 * self.height * self.half_width)) ** 2)) * within
         shut = crop + (skin - crop) * is_lid[..., None]
         return np.asarray(shut * (1 - 0.45 * level * line[..., None]), dtype=np.float32)

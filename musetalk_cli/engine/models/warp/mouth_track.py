@@ -1,8 +1,8 @@
-"""A video's mouth from frame to frame: where its axes stand, and what it would look like if the person were silent.
+"""Landmarks of a video avatar, one set a frame → its mouth's pose in each frame: axes, and the mouth at rest.
 
-The head is followed by points that speech does not move. Seen from there, what the mouth does within a second is
-speech, and what it does more slowly comes from how the head is held: the slow part, taken mostly from the frames in
-which the lips are shut, is the mouth at rest.
+The head is tracked by the points that speech does not move. In the head's own coordinates, what the mouth does within
+a second is speech; what changes more slowly comes from the head's turning. The average over time, weighted towards
+frames with closed lips, is the mouth at rest.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
 from musetalk_cli.engine.avatar.mesh import GROUPS
 from musetalk_cli.engine.models.warp.face.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
-from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
-_SLOW_S = 0.5  # standard deviation of the average over time
-_SHUT_GAP = 0.04  # mouth widths; a frame counts exp(-gap / this) towards the rest, and _LEAST_WEIGHT at least
-_LEAST_WEIGHT = 0.02
-_CUT = 0.35  # a move of the head between two frames by this many eye distances is a new shot
+_SMOOTHING_S = 0.5  # standard deviation of the Gaussian average over time
+_CLOSED_GAP = 0.04  # mouth widths; a frame weighs exp(-gap / this) in the average, and _MIN_WEIGHT at least
+_MIN_WEIGHT = 0.02
+_MIN_CUT_MOTION = 0.35  # eye distances; a head that moves further from one frame to the next is in a new shot
 _LIPS = ("outer_upper_lip", "outer_lower_lip", "inner_upper_lip", "inner_lower_lip")
 _JAW_LINE = slice(10, 27)  # of the oval
 
@@ -36,25 +36,25 @@ class MouthTrack:
     """
 
     def __init__(self, faces: Sequence[Landmarks], frame_rate: float, mesh: FloatArray | None = None) -> None:
-        """``faces``: the landmarks of each frame in pixels, smoothed; ``frame_rate``: frames per second.
+        """``faces``: the smoothed landmarks of each frame, pixels; ``frame_rate``: frames per second.
 
-        ``mesh`` float32 (n, 468, 2): where the landmarks were taken from, when it is at hand; it is quicker to read.
+        ``mesh`` float32 (n, 468, 2): the face mesh that the landmarks are points of, if loaded; reading it is faster.
         """
         self._faces = faces
         points = _as_complex(_stack(faces) if mesh is None else mesh[:, _mesh_indices()])
-        turn, origin = _follow_head(points)
-        seen = (points - origin[:, None]) / turn[:, None]
-        moving = _moving_points()
-        slow = np.empty((len(faces), len(moving)), dtype=np.complex128)
-        self.gaps = _gaps(seen)
-        weights = np.exp(-self.gaps / _SHUT_GAP) + _LEAST_WEIGHT
+        similarity, origin = _head_similarity(points)
+        normalised = (points - origin[:, None]) / similarity[:, None]
+        speech = _speech_points()
+        at_rest = np.empty((len(faces), len(speech)), dtype=np.complex128)
+        self.gaps = _gaps(normalised)
+        weights = np.exp(-self.gaps / _CLOSED_GAP) + _MIN_WEIGHT
         for shot in _shots(points):
-            slow[shot] = _average(seen[shot][:, moving], weights[shot], _SLOW_S * frame_rate)
+            at_rest[shot] = _average(normalised[shot][:, speech], weights[shot], _SMOOTHING_S * frame_rate)
         self._rest = points.copy()
-        self._rest[:, moving] = slow * turn[:, None] + origin[:, None]
-        corners = [moving.index(_offset("outer_upper_lip") + k) for k in (0, NUM_POINTS["outer_upper_lip"] - 1)]
-        self._middle = slow[:, corners].mean(axis=1) * turn + origin
-        self._turn = turn
+        self._rest[:, speech] = at_rest * similarity[:, None] + origin[:, None]
+        corners = [speech.index(_offset("outer_upper_lip") + k) for k in (0, NUM_POINTS["outer_upper_lip"] - 1)]
+        self._middle = at_rest[:, corners].mean(axis=1) * similarity + origin
+        self._similarity = similarity
 
     def __len__(self) -> int:
         return len(self._faces)
@@ -62,39 +62,39 @@ class MouthTrack:
     @property
     def unit_px(self) -> float:
         """Typical width of the mouth, pixels."""
-        return max(float(np.median(np.abs(self._turn))), 1.0)
+        return max(float(np.median(np.abs(self._similarity))), 1.0)
 
     def pose(self, index: int) -> MouthPose:
         """The pose in one frame."""
-        middle, turn = self._middle[index], self._turn[index]
+        middle, similarity = self._middle[index], self._similarity[index]
         axes = MouthAxes(
             np.array([middle.real, middle.imag], dtype=np.float32),
-            np.array([turn.real, turn.imag], dtype=np.float32) / np.float32(abs(turn)),
-            max(float(abs(turn)), 1.0),
+            np.array([similarity.real, similarity.imag], dtype=np.float32) / np.float32(abs(similarity)),
+            max(float(abs(similarity)), 1.0),
         )
         return MouthPose(self._faces[index], _as_landmarks(self._rest[index]), axes)
 
 
-def _follow_head(points: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
-    """The head's similarity in every frame, (n,) each: turn · scale (a mouth width long), and where its origin lies.
+def _head_similarity(points: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+    """The head's similarity transform in every frame, complex (n,) each: rotation times scale, and origin in pixels.
 
-    Turn and scale by least squares over eye corners and nose; the origin is the nose's base, the firm part that is
-    nearest to the mouth, so that a nod moves both alike.
+    The scale is a mouth width in pixels. Rotation and scale are fitted by least squares to eye corners and nose. The
+    origin is the base of the nose: of the rigid points it is the nearest to the mouth, so a nod moves both alike.
     """
-    firm = points[:, _firm_points()]
-    middle = firm.mean(axis=1)
+    rigid = points[:, _rigid_points()]
+    middle = rigid.mean(axis=1)
     eyes = (
         points[:, _offset("right_upper_lid") + NUM_POINTS["right_upper_lid"] - 1] - points[:, _offset("left_upper_lid")]
     )
-    turn = eyes / EYES_PER_MOUTH
-    shape = ((firm - middle[:, None]) / turn[:, None]).mean(axis=0)
-    turn = (firm - middle[:, None]) @ shape.conj() / max(float((np.abs(shape) ** 2).sum()), 1e-9)
+    similarity = eyes / EYES_PER_MOUTH
+    shape = ((rigid - middle[:, None]) / similarity[:, None]).mean(axis=0)
+    similarity = (rigid - middle[:, None]) @ shape.conj() / max(float((np.abs(shape) ** 2).sum()), 1e-9)
     base = points[:, [_offset("nose") + k for k in (2, 3, 4)]].mean(axis=1)
-    return turn, base
+    return similarity, base
 
 
 def _average(values: ComplexArray, weights: NDArray[np.float64], sigma: float) -> ComplexArray:
-    """Weighted average over neighbouring rows of (n, p), a Gaussian of ``sigma`` rows; beyond the ends, mirrored."""
+    """Gaussian average with weights (n,) along the rows of (n, p); ``sigma`` in rows; mirrored beyond the ends."""
     weighted = values * weights[:, None]
     stacked = np.column_stack([weighted.real, weighted.imag, weights])
     size = 2 * int(np.ceil(3 * sigma)) + 1
@@ -106,39 +106,40 @@ def _average(values: ComplexArray, weights: NDArray[np.float64], sigma: float) -
     return np.asarray(average, dtype=np.complex128)
 
 
-def _gaps(seen: ComplexArray) -> NDArray[np.float64]:
+def _gaps(normalised: ComplexArray) -> NDArray[np.float64]:
     """Mean distance between the inner lips, mouth widths."""
     upper, lower = (
-        seen[:, _offset(name) : _offset(name) + NUM_POINTS[name]] for name in ("inner_upper_lip", "inner_lower_lip")
+        normalised[:, _offset(name) : _offset(name) + NUM_POINTS[name]]
+        for name in ("inner_upper_lip", "inner_lower_lip")
     )
     return np.asarray(np.abs(lower - upper)[:, 2:-2].mean(axis=1), dtype=np.float64)
 
 
 def _shots(points: ComplexArray) -> list[slice]:
-    """Runs of frames without a cut."""
-    eyes = points[:, _firm_points()[:4]]
+    """Ranges of frames between two cuts."""
+    eyes = points[:, _rigid_points()[:4]]
     size = np.abs(eyes[:, 3] - eyes[:, 0])
     jump = np.abs(np.diff(eyes.mean(axis=1))) / np.maximum(size[1:], 1e-6)
-    cuts = [0, *(np.flatnonzero(jump > _CUT) + 1).tolist(), len(points)]
+    cuts = [0, *(np.flatnonzero(jump > _MIN_CUT_MOTION) + 1).tolist(), len(points)]
     return [slice(start, stop) for start, stop in pairwise(cuts)]
 
 
-def _firm_points() -> list[int]:
-    """Indices of points that speech does not move: the eyes' corners from left to right, then the nose."""
+def _rigid_points() -> list[int]:
+    """Indices of the points that speech does not move: the eyes' corners from left to right, then the nose."""
     corners = [
         _offset(name) + k * (NUM_POINTS[name] - 1) for name in ("left_upper_lid", "right_upper_lid") for k in (0, 1)
     ]
     return [*corners, *(_offset("nose") + k for k in (0, 2, 3, 4))]
 
 
-def _moving_points() -> list[int]:
-    """Indices of points that speech moves: the lips and the jaw line."""
+def _speech_points() -> list[int]:
+    """Indices of the points that speech moves: the lips and the jaw line."""
     lips = [_offset(name) + k for name in _LIPS for k in range(NUM_POINTS[name])]
     return [*lips, *(_offset("oval") + k for k in range(*_JAW_LINE.indices(NUM_POINTS["oval"])))]
 
 
 def _offset(group: str) -> int:
-    """Where a group begins among all points."""
+    """Index of a group's first point among all points."""
     names = list(NUM_POINTS)
     return sum(NUM_POINTS[name] for name in names[: names.index(group)])
 
@@ -149,7 +150,7 @@ def _stack(faces: Sequence[Landmarks]) -> FloatArray:
 
 
 def _mesh_indices() -> list[int]:
-    """Which points of the mesh the landmarks are, in their order."""
+    """Indices into the mesh of all landmarks, in their order."""
     return [index for name in NUM_POINTS for index in GROUPS[name]]
 
 

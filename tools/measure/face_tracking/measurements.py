@@ -1,4 +1,4 @@
-"""Our points against MediaPipe's and against the truth; how much they jitter; what they cost."""
+"""Clips and images → rows: distance of our face mesh from MediaPipe's and from ground truth, jitter, CPU time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tools.measure.face_tracking import scenes
 ALL = tuple(range(NUM_MESH_POINTS))
 MOVING = {*LIPS, *LIDS, *GROUPS["left_brow"], *GROUPS["right_brow"]}
 HEAD = tuple(index for index in ALL if index not in MOVING)
-SCRIPT = "tools/lip_sync/track.py"
+SCRIPT = "tools/measure/lip_sync/mediapipe_tracker.py"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One row of the table."""
 
     name: str
     value: str
@@ -39,11 +39,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Followed:
-    """A clip's track as it was seen and as it was smoothed."""
+class TrackedClip:
+    """A clip's track as detected and as smoothed."""
 
-    seen: FaceTrack
-    calm: FaceTrack
+    raw: FaceTrack
+    smoothed: FaceTrack
 
 
 def frames_of(clip: Path) -> Iterator[ByteArray]:
@@ -55,10 +55,10 @@ def frames_of(clip: Path) -> Iterator[ByteArray]:
         yield np.asarray(frame, np.uint8)
 
 
-def follow(clip: Path, finder: FaceFinder) -> Followed:
+def track_clip(clip: Path, finder: FaceFinder) -> TrackedClip:
     rate = Fraction(cv2.VideoCapture(str(clip)).get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
-    seen = track_face(frames_of(clip), finder)
-    return Followed(seen, smooth_track(seen, rate))
+    raw = track_face(frames_of(clip), finder)
+    return TrackedClip(raw, smooth_track(raw, rate))
 
 
 def eyes_px(points: FloatArray) -> FloatArray:
@@ -73,7 +73,7 @@ def errors(points: FloatArray, truth: FloatArray, indices: tuple[int, ...]) -> F
 
 
 def jitter(points: FloatArray, indices: tuple[int, ...]) -> float:
-    """White noise that would have the same second differences, in per cent of the eyes' distance: median of frames."""
+    """Standard deviation of white noise with equal second differences, per cent of the eyes' distance, frame median."""
     seconds = np.diff(points[:, list(indices), :2], n=2, axis=0)
     per_frame = np.sqrt(np.mean(seconds**2, axis=(1, 2)) / 6)
     return float(np.nanmedian(100 * per_frame / eyes_px(points)[1:-1]))
@@ -88,52 +88,65 @@ def mean_and_p99(values: FloatArray) -> str:
 
 
 def clip_rows(clip: Path, name: str, finder: FaceFinder, tracker: str, folder: Path) -> list[Row]:
+    """Our face mesh on a clip against MediaPipe's, before and after smoothing.
+
+    Args:
+        clip: A video with a face.
+        name: Its name in the table.
+        finder: Our detector and mesh net.
+        tracker: A Python with mediapipe.
+        folder: For temporary files.
+    """
     out = folder / "reference.npy"
     subprocess.run([tracker, SCRIPT, str(clip), str(out), "--points"], check=True, capture_output=True)
-    reference, ours = np.load(out), follow(clip, finder)
-    seen, calm = ours.seen.points, ours.calm.points
-    both = errors(seen, reference, ALL)
-    shots, yaw = int(ours.seen.is_cut.sum()), ours.seen.yaw_deg
-    mouth = np.isfinite(gap(seen))
-    kept = np.corrcoef(gap(seen)[mouth], gap(calm)[mouth])[0, 1]
+    reference, ours = np.load(out), track_clip(clip, finder)
+    raw, smoothed = ours.raw.points, ours.smoothed.points
+    both = errors(raw, reference, ALL)
+    shots, yaw = int(ours.raw.is_cut.sum()), ours.raw.yaw_deg
+    mouth = np.isfinite(gap(raw))
+    kept = np.corrcoef(gap(raw)[mouth], gap(smoothed)[mouth])[0, 1]
     size = f"{cv2.VideoCapture(str(clip)).get(3):.0f} × {cv2.VideoCapture(str(clip)).get(4):.0f}"
-    parts = [mean_and_p99(values) for values in (both, errors(seen, reference, LIPS), errors(seen, reference, LIDS))]
-    head = f"{jitter(reference, HEAD):.3f} MediaPipe, {jitter(seen, HEAD):.3f} → {jitter(calm, HEAD):.3f}"
+    parts = [mean_and_p99(values) for values in (both, errors(raw, reference, LIPS), errors(raw, reference, LIDS))]
+    head = f"{jitter(reference, HEAD):.3f} MediaPipe, {jitter(raw, HEAD):.3f} → {jitter(smoothed, HEAD):.3f}"
     return [
         Row(
             f"{name}, {size}: frames, with a face, shots, yaw",
-            f"{len(seen)}, {100 * ours.seen.found_share:.0f} %, {shots}, {np.nanmin(yaw):.0f}° … {np.nanmax(yaw):.0f}°",
+            f"{len(raw)}, {100 * ours.raw.found_share:.0f} %, {shots}, {np.nanmin(yaw):.0f}° … {np.nanmax(yaw):.0f}°",
             "",
         ),
         Row(f"{name}: away from MediaPipe: all points; lips; lids", "; ".join(parts), "mean, 99th percentile, %"),
         Row(f"{name}: jitter of the head: before → after", head, "%"),
-        Row(f"{name}: jitter of the lips: before → after", f"{jitter(seen, LIPS):.3f} → {jitter(calm, LIPS):.3f}", "%"),
+        Row(
+            f"{name}: jitter of the lips: before → after",
+            f"{jitter(raw, LIPS):.3f} → {jitter(smoothed, LIPS):.3f}",
+            "%",
+        ),
         Row(f"{name}: mouth's gap, before against after", f"r = {kept:.3f}", ""),
     ]
 
 
-def film_rows(finder: FaceFinder, folder: Path) -> list[Row]:
-    """Films whose motion is known: how far off the points are from one settled mesh that moves along."""
+def synthetic_video_rows(finder: FaceFinder, folder: Path) -> list[Row]:
+    """Synthetic videos of known motion: distance of the points from one mesh that moves along."""
     rows = []
-    for is_swaying, what in ((False, "a still head (nora, with grain, H.264)"), (True, "the same head, swaying")):
-        clip = folder / "film.mp4"
-        maps = scenes.film(clip, "nora", 150, is_swaying=is_swaying)
-        ours = follow(clip, finder)
+    for is_swaying, what in ((False, "a motionless head (nora, with grain, H.264)"), (True, "the same head, swaying")):
+        clip = folder / "video.mp4"
+        maps = scenes.write_video(clip, "nora", 150, is_swaying=is_swaying)
+        ours = track_clip(clip, finder)
         still = finder.find(scenes.portrait("nora"))[0].points[:, :2]
         truth = (np.einsum("nij,pj->npi", maps[:, :, :2], still) + maps[:, None, :, 2]).astype(np.float32)
         off = []
-        for track in (ours.seen, ours.calm):
+        for track in (ours.raw, ours.smoothed):
             away = track.points - truth
             away = away - away.mean(axis=0)
             off.append(100 * float(np.sqrt(np.mean(np.sum(away**2, axis=2))) / eyes_px(truth).mean()))
-        both = [jitter(track.points - truth + truth[:1], ALL) for track in (ours.seen, ours.calm)]
+        both = [jitter(track.points - truth + truth[:1], ALL) for track in (ours.raw, ours.smoothed)]
         rows.append(Row(f"{what}: jitter, before → after", f"{both[0]:.3f} → {both[1]:.3f}", "%"))
         rows.append(Row(f"{what}: wandering, before → after", f"{off[0]:.3f} → {off[1]:.3f}", "%"))
     return rows
 
 
 def portrait_rows(finder: FaceFinder) -> list[Row]:
-    """The drawn portraits know where their lips, lids and chin are."""
+    """Distance from the drawn portraits' exact lips, lids and chin."""
     rows = []
     for name in portrait_names():
         drawn, (mesh,) = describe_portrait(name).landmarks, finder.find(scenes.portrait(name))
@@ -150,7 +163,7 @@ def portrait_rows(finder: FaceFinder) -> list[Row]:
 
 
 def framing_rows(finder: FaceFinder) -> list[Row]:
-    """Portraits turned: one look, and the mean of several, against the upright mesh turned along."""
+    """Rotated portraits: the mesh from one crop, and the mean of several, against the upright mesh rotated."""
     one, several = [], []
     for name in portrait_names():
         upright = finder.find(scenes.portrait(name))[0].points
@@ -159,11 +172,11 @@ def framing_rows(finder: FaceFinder) -> list[Row]:
             scene = scenes.paste(scenes.scenery(1024, 1024), scenes.portrait(name), to_scene)
             (mesh,) = finder.find(scene)
             truth = (upright[:, :2] @ to_scene[:, :2].T + to_scene[:, 2])[None]
-            look = finder.mesh(scene, region_of_points(mesh.points))
+            single = finder.mesh(scene, region_of_points(mesh.points))
             several.append(errors(mesh.points[None], truth, ALL).mean())
-            one.append(errors(look.points[None], truth, ALL).mean())
+            one.append(errors(single.points[None], truth, ALL).mean())
     figures = f"{np.mean(one):.2f} → {np.mean(several):.2f}"
-    return [Row("portraits turned by 20° … 180°: one look → mean of five framings", figures, "mean, %")]
+    return [Row("portraits turned by 20° … 180°: one crop → mean of five crops", figures, "mean, %")]
 
 
 def small_face_rows(finder: FaceFinder) -> list[Row]:
@@ -198,7 +211,7 @@ def image_rows(images: list[Path], finder: FaceFinder) -> list[Row]:
 
 
 def cost_rows(finder: FaceFinder) -> list[Row]:
-    """CPU time on one thread, so that what else the machine does matters little."""
+    """CPU time on one thread, which other load on the machine hardly changes."""
     cv2.setNumThreads(1)
     rows = []
     for width, height in ((576, 768), (1920, 1080), (1080, 1920)):

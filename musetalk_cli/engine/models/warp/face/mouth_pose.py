@@ -1,4 +1,4 @@
-"""How a face stands in one avatar frame: the mouth's axes, the mouth it shows, and the mouth it would have at rest."""
+"""One avatar frame's mouth: its axes, the landmarks that the frame shows, and those of the same head at rest."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes
 
-# tan(yaw) per offset of the nose's tip from the middle between the outer eye corners, in distances of these corners:
-# fitted on videos of real heads that turn by up to 20 degrees (r = 0.95 … 0.997).
+# tan(yaw) per offset of the nose's tip from the middle between the outer eye corners, in units of their distance.
+# Fitted to videos of real heads that turn by up to 20 degrees (r = 0.95 … 0.997).
 _YAW_PER_OFFSET = 1.66
-_MOST_YAW = 0.7  # tangent
+_MAX_YAW = 0.7  # tangent
 
 
 @dataclass(frozen=True)
 class MouthPose:
-    """A face in one frame, all in its pixels.
+    """The pose of a mouth in one frame, in the frame's pixels.
 
-    ``face``: the landmarks as they are. ``rest``: the same head with its mouth at rest, though perhaps not shut; only
-    lips and jaw line differ from ``face``. ``axes``: the mouth's axes, which do not follow what the mouth does.
+    ``face``: the landmarks that the frame shows. ``rest``: those of the same head with its mouth at rest, though
+    perhaps not closed; only lips and jaw line differ from ``face``. ``axes``: the mouth's axes, which follow the head
+    but not the speaking mouth.
     """
 
     face: Landmarks
@@ -29,7 +30,7 @@ class MouthPose:
 
     @classmethod
     def of_still(cls, face: Landmarks) -> MouthPose:
-        """An image's only pose: whatever its mouth does counts as its rest."""
+        """The pose in a still image: the mouth that it shows counts as the mouth at rest."""
         return cls(face, face, MouthAxes.of(face))
 
     @property
@@ -38,10 +39,10 @@ class MouthPose:
         eyes = np.stack([self.face.left_upper_lid[0], self.face.right_upper_lid[-1]]).astype(np.float64)
         span = eyes[1] - eyes[0]
         offset = (self.face.nose[1] - eyes.mean(axis=0)) @ span / max(float(span @ span), 1e-6)
-        return float(np.clip(_YAW_PER_OFFSET * offset, -_MOST_YAW, _MOST_YAW))
+        return float(np.clip(_YAW_PER_OFFSET * offset, -_MAX_YAW, _MAX_YAW))
 
     def moved(self, shift_px: FloatArray) -> MouthPose:
-        """The same pose in an image whose first pixel stands at ``-shift_px`` of this one."""
+        """The same pose shifted by ``shift_px`` (2,)."""
         face, rest = (
             Landmarks(**{name: points + shift_px for name, points in vars(marks).items()})
             for marks in (self.face, self.rest)

@@ -1,4 +1,4 @@
-"""The warped face: what it leaves alone, what it opens and closes, and that it never depends on who calls."""
+"""A warped still: which pixels change, how the mouth opens and closes, and equal output in any thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
-from musetalk_cli.engine.models.warp.still import StillFace
+from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
 from musetalk_cli.engine.video.compositing import write_face
 
@@ -29,19 +29,19 @@ def _shape(*values: float) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Sitter:
-    """A face and the avatar's own image, ``planes``, that it goes into."""
+class RenderedStill:
+    """A renderer, and the avatar's own image, ``planes``, that its faces go into."""
 
-    face: StillFace
+    face: StillAvatarRenderer
     planes: Planes
 
     @classmethod
     def of(
-        cls, image: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, life: bool
-    ) -> Sitter:
+        cls, image: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, has_idle_motion: bool
+    ) -> RenderedStill:
         size = even_size(image.shape[1], image.shape[0], height_px)
         avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), lids)
-        face = StillFace(avatar, height_px=height_px, life=life, seed=7)
+        face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion, seed=7)
         return cls(face, bgr_to_planes(resize_image(image, *size)))
 
     @property
@@ -49,21 +49,23 @@ class Sitter:
         return _frame(self, REST)
 
 
-def _face(height_px: int = 320, *, life: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0) -> Sitter:
+def _face(
+    height_px: int = 320, *, has_idle_motion: bool = False, tilt_deg: float = 0.0, own_gap: float = 0.0
+) -> RenderedStill:
     image, landmarks = draw_face(tilt_deg, own_gap)
-    return Sitter.of(image, landmarks, shut_lids(image, landmarks), height_px, life=life)
+    return RenderedStill.of(image, landmarks, shut_lids(image, landmarks), height_px, has_idle_motion=has_idle_motion)
 
 
-def _frame(sitter: Sitter, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
-    image = planes_to_i420(sitter.planes)
-    write_face(image, sitter.face.render(_shape(*shape), time_s))
-    height, width = sitter.planes.luma.shape
+def _frame(still: RenderedStill, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
+    image = planes_to_i420(still.planes)
+    write_face(image, still.face.render(_shape(*shape), time_s))
+    height, width = still.planes.luma.shape
     chroma = image[height:].reshape(2, height // 2, width // 2)
     return Planes(image[:height], np.moveaxis(chroma, 0, 2))
 
 
-def _dark_rows(face: Sitter, shape: tuple[float, ...], landmarks: Landmarks) -> int:
-    """How many pixels along the mouth's middle, across the lips, differ from lips and skin at rest."""
+def _dark_rows(face: RenderedStill, shape: tuple[float, ...], landmarks: Landmarks) -> int:
+    """Number of pixels down the mouth's middle, across the lips, that are darker than lips and skin at rest."""
     axes = MouthAxes.of(landmarks)
     rest, frame = _frame(face, REST).luma, _frame(face, shape).luma
     column = round(float(axes.origin_px[0]))
@@ -76,16 +78,16 @@ def _dark_rows(face: Sitter, shape: tuple[float, ...], landmarks: Landmarks) -> 
 
 def test_at_rest_a_closed_mouth_is_the_image() -> None:
     image, landmarks = draw_face()
-    face = Sitter.of(image, landmarks, None, 320, life=False)
+    face = RenderedStill.of(image, landmarks, None, 320, has_idle_motion=False)
     expected = bgr_to_planes(image)
     assert np.array_equal(face.base.luma, expected.luma)
     assert np.array_equal(face.base.chroma, expected.chroma)
 
 
 @pytest.mark.parametrize("height_px", [64, 201, 320, 500])
-@pytest.mark.parametrize("life", [False, True])
-def test_region_is_even_and_inside(height_px: int, life: bool) -> None:
-    face = _face(height_px, life=life)
+@pytest.mark.parametrize("has_idle_motion", [False, True])
+def test_region_is_even_and_inside(height_px: int, has_idle_motion: bool) -> None:
+    face = _face(height_px, has_idle_motion=has_idle_motion)
     left, top, width, height = face.face.region
     assert all(value % 2 == 0 for value in face.face.region)
     assert min(left, top) >= 0
@@ -97,8 +99,8 @@ def test_region_is_even_and_inside(height_px: int, life: bool) -> None:
     assert part.luma.dtype == part.chroma.dtype == np.uint8
 
 
-def test_motion_dies_away_before_the_region_ends() -> None:
-    face = _face(life=True)
+def test_motion_fades_out_before_the_region_ends() -> None:
+    face = _face(has_idle_motion=True)
     for time_s in (1.0, 3.3, 8.1):
         difference = np.abs(_frame(face, OPEN, time_s).luma.astype(int) - face.base.luma)
         left, top, width, height = face.face.region
@@ -108,8 +110,8 @@ def test_motion_dies_away_before_the_region_ends() -> None:
         assert difference[~inner].max() <= 4
 
 
-def test_without_life_only_the_mouth_changes() -> None:
-    face = _face(life=False)
+def test_without_idle_motion_only_the_mouth_changes() -> None:
+    face = _face(has_idle_motion=False)
     assert np.array_equal(_frame(face, OPEN, 0.0).luma, _frame(face, OPEN, 5.7).luma)
     changed = np.flatnonzero((_frame(face, OPEN).luma != face.base.luma).any(axis=1))
     eyes_bottom = float(draw_face()[1].left_lower_lid[:, 1].max())
@@ -144,7 +146,7 @@ def test_open_mouthed_image_is_closed_at_rest() -> None:
 
 
 def test_same_bytes_from_any_thread() -> None:
-    face = _face(life=True).face
+    face = _face(has_idle_motion=True).face
     random = np.random.default_rng(0)
     shapes = [(_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), k / 25) for k in range(24)]
     expected = [face.render(*shape) for shape in shapes]
@@ -173,7 +175,7 @@ def test_shapes_out_of_range_are_clipped() -> None:
     assert np.array_equal(_frame(face, (np.nan, np.inf, -np.inf, np.nan, 0)).luma, face.base.luma)
 
 
-def test_tiny_face_still_speaks() -> None:
+def test_a_tiny_face_speaks_too() -> None:
     face = _face(64)
     assert np.abs(_frame(face, OPEN).luma.astype(int) - face.base.luma).max() > 20
 
@@ -195,14 +197,14 @@ def test_images_of_other_aspects(margin: tuple[int, int, int, int]) -> None:
     image, landmarks = draw_face()
     wide = np.pad(image, ((top, bottom), (left, right), (0, 0)), mode="edge")
     moved = Landmarks.from_mapping({name: points + np.array([left, top]) for name, points in vars(landmarks).items()})
-    face = Sitter.of(wide, moved, None, wide.shape[0], life=False)
-    alone = Sitter.of(image, landmarks, None, 320, life=False)
+    face = RenderedStill.of(wide, moved, None, wide.shape[0], has_idle_motion=False)
+    alone = RenderedStill.of(image, landmarks, None, 320, has_idle_motion=False)
     mouth = _frame(face, OPEN).luma[top + 190 : top + 250, left + 100 : left + 190]
     assert np.abs(mouth.astype(int) - _frame(alone, OPEN).luma[190:250, 100:190]).mean() < 2
 
 
-def test_blink_shows_the_painted_lids() -> None:
-    face = _face(life=True)
+def test_a_blink_shows_the_avatars_own_lids() -> None:
+    face = _face(has_idle_motion=True)
     eye = np.s_[105:122, 85:110]
     brightness = [float(_frame(face, REST, k / 25).luma[eye].mean()) for k in range(200)]
     assert max(brightness) - min(brightness) > 10

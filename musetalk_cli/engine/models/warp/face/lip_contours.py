@@ -1,4 +1,4 @@
-"""The inner contours of an image's lips, and where they meet once they are closed."""
+"""Landmarks of a face → inner lip contours as y(x), float32 (96,) each, and the seam where closed lips meet."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     transform_points,
 )
 
-_CLOSE_TO_CORNERS = 0.65  # how far an open image's seam settles from the upper lip towards the line of the corners
-_CLOSED_GAP = (0.006, 0.016)  # up to the first an image's lips count as closed, from the second as seen
-_CORNER_INSET = 0.035  # of the corners of one that is wide open: the dark reaches further than landmarks do
-_LIP_INSET = 0.018  # of an open image's lip edge: landmarks run a little inside the teeth
+_CLOSE_TO_CORNERS = 0.65  # where open lips meet: share of the way from the upper lip to the line between the corners
+_CLOSED_GAP = (0.006, 0.016)  # below the first, lips count as closed; above the second, the gap counts in full
+_CORNER_INSET = 0.035  # of the corners of a wide open mouth, outwards: its dark interior reaches beyond the landmarks
+_LIP_INSET = 0.018  # of an open mouth's lip edges: landmarks lie a little inside the teeth
 
 
 @dataclass(frozen=True)
-class LipLines:
-    """The image's inner lip contours, in mouth units, as functions of x: float32 (n,) each, x ascending.
+class LipContours:
+    """The image's inner lip contours as functions of x, mouth units: float32 (n,) each, x ascending.
 
-    ``upper`` and ``lower`` are equal where the lips touch; ``closed`` is where they are to meet. ``half_width`` is that
-    of the inner mouth, ``middle`` its x. ``own_gap`` is the gap the image shows, at its widest; 0 for closed lips.
+    ``upper`` and ``lower`` are equal where the lips touch; ``closed`` is where they meet once closed. ``half_width``
+    and ``middle`` (x) are those of the inner mouth. ``own_gap`` is the widest gap that the image shows; 0 for closed
+    lips.
     """
 
     x: FloatArray
@@ -38,7 +39,7 @@ class LipLines:
     own_gap: float
 
     @classmethod
-    def of(cls, face: Landmarks, axes: MouthAxes) -> LipLines:
+    def of(cls, face: Landmarks, axes: MouthAxes) -> LipContours:
         """Measure the inner lips of a face."""
         curves = [
             smooth_curve(transform_points(axes.from_image, points))
@@ -51,13 +52,13 @@ class LipLines:
         wider = _CORNER_INSET * float(smoothstep((lower - upper).max(), 0.08, 0.3))
         left, right = left - wider, right + wider
         x = np.linspace(left, right, 96, dtype=np.float32)
-        # Nothing may jump where a video's lips part, so what counts as a gap sets in smoothly.
+        # The gap sets in smoothly, so that nothing jumps where a video's lips part.
         apart = (lower - upper) / 2 * smoothstep((lower - upper).max(), *_CLOSED_GAP)
         inset = np.float32(_LIP_INSET) * smoothstep(2 * apart, 0.0, 0.04)
         upper, lower = (upper + lower) / 2 - apart - inset, (upper + lower) / 2 + apart + inset
         gap = lower - upper
         straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
-        # An open mouth's upper lip is an arch; lips that met along it would look sad.
+        # An open mouth's upper lip is an arch. Lips that met along it would look sad.
         settled = upper + np.float32(_CLOSE_TO_CORNERS) * (straight - upper)
         closed = np.clip(settled, upper + np.float32(0.12) * gap, lower - np.float32(0.3) * gap)
         half_width = max((right - left) / 2, 0.05)
@@ -70,17 +71,20 @@ class LipLines:
 
 
 @dataclass(frozen=True)
-class Closing:
-    """The way from the mouth that an image shows (``own``) to one that is shut (``rest.closed``), in mouth units."""
+class LipClosure:
+    """How the lips close: from the mouth that an image shows (``own``) to a closed one (``rest.closed``), mouth units.
 
-    own: LipLines
-    rest: LipLines
+    ``rest``: the contours of the same head with its mouth at rest, though perhaps not closed.
+    """
+
+    own: LipContours
+    rest: LipContours
 
     @classmethod
-    def of(cls, face: Landmarks, rest: Landmarks, axes: MouthAxes) -> Closing:
-        """Measure a face's lips, and those of the same head at rest (the same object, when nothing is known of it)."""
-        own = LipLines.of(face, axes)
-        return cls(own, own if rest is face else LipLines.of(rest, axes))
+    def of(cls, face: Landmarks, rest: Landmarks, axes: MouthAxes) -> LipClosure:
+        """Measure a face's lips and those of the same head at rest; pass the same object where no rest is known."""
+        own = LipContours.of(face, axes)
+        return cls(own, own if rest is face else LipContours.of(rest, axes))
 
     @property
     def seam_middle(self) -> tuple[float, float]:
@@ -89,25 +93,25 @@ class Closing:
         return float(x), float(y)
 
     @property
-    def hang(self) -> float:
-        """How far the lower lip at rest hangs below where the lips are to meet, in the middle."""
+    def lower_lip_drop(self) -> float:
+        """Distance in the middle from the closed seam down to the lower lip at rest, mouth units."""
         middle = len(self.rest.x) // 2
         return float(self.rest.lower[middle] - self.rest.closed[middle])
 
-    def inner(self, side: FloatArray, is_lower: bool) -> FloatArray:
-        """Way (n, 2) of an inner contour's points, from corner (-1) to corner (1)."""
+    def inner_displacement(self, side: FloatArray, is_lower: bool) -> FloatArray:
+        """Displacement (n, 2) that closes an inner contour, at ``side`` (n,) from corner (-1) to corner (1)."""
         line = self.own.lower if is_lower else self.own.upper
-        way = self.rest.along(self.rest.closed, side) - self.own.along(line, side)
-        return np.asarray(way, dtype=np.float32)
+        displacement = self.rest.along(self.rest.closed, side) - self.own.along(line, side)
+        return np.asarray(displacement, dtype=np.float32)
 
-    def outer(self, side: FloatArray, is_lower: bool) -> FloatArray:
-        """Way (n,) in y that the lips at rest still have to go, the same for an outer contour's points."""
+    def outer_displacement(self, side: FloatArray, is_lower: bool) -> FloatArray:
+        """Displacement (n,) in y that closes the lips from rest, at ``side`` (n,) of an outer contour."""
         line = self.rest.lower if is_lower else self.rest.upper
         x = side * self.rest.half_width + self.rest.middle
         return np.asarray(np.interp(x, self.rest.x, self.rest.closed - line), dtype=np.float32)
 
 
 def _as_function(curve: FloatArray, x: FloatArray) -> FloatArray:
-    """y over x of a curve that runs left to right (small steps back, as a turned head gives, are sorted out)."""
+    """y at ``x`` of a curve that runs left to right. Points are sorted: on a turned head a few may step back."""
     order = np.argsort(curve[:, 0], kind="stable")
     return np.asarray(np.interp(x, curve[order, 0], curve[order, 1]), dtype=np.float32)

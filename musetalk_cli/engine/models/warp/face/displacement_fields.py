@@ -1,8 +1,8 @@
-"""How the skin around a mouth moves: one displacement field per component of the mouth shape, for two layers.
+"""Pose of a mouth and grid nodes (h, w, 2) → displacement fields of the skin, (8, 2, h, w, 2): component, layer, node.
 
-Lips, chin, cheeks and nose carry control points. Every mouth component moves them by a known amount; thin-plate
-splines (Bookstein, "Principal Warps", 1989) carry that motion to the skin between. Upper-lip side and lower-lip side
-are separate layers, because the skin tears along the seam of the lips.
+Lips, chin, cheeks and nose carry control points. Each component of the mouth shape moves them by a known amount.
+Thin-plate splines (Bookstein, "Principal Warps", 1989) interpolate that motion over the skin between them. The skin of
+the upper lip and of the lower lip are separate layers, because it tears along the seam of the lips.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, ControlPoints, lip_points, shared_points
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.lips import Closing
-from musetalk_cli.engine.models.warp.face.motion import COMPONENTS, ControlPoints, lip_points, shared_points
-from musetalk_cli.engine.models.warp.face.pose import MouthPose
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
-# From the edge inwards, mouth units: more than a cell of the grid stays unmoved, so that no seam shows there.
+# The fields fade in between these distances from the edge, mouth units. The first is more than a cell of the grid, so
+# that no edge shows.
 _FADE = (0.075, 0.28)
 
 
-def compute_fields(pose: MouthPose, closing: Closing, nodes: FloatArray) -> FloatArray:
-    """Forward displacement of the skin at ``nodes`` (h, w, 2), mouth units, for every layer and component.
+def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) -> FloatArray:
+    """Forward displacement of the skin at ``nodes`` (h, w, 2), mouth units, for every component and layer.
 
-    Returns float32 (8, 2, h, w, 2): component, layer (upper, lower), node, and x and y displacement in mouth units, for
-    a component's full weight. All fields fall to zero at the edge of ``REACH``.
+    Returns float32 (8, 2, h, w, 2): component, layer (upper, lower), node, x and y displacement in mouth units at the
+    component's full weight. All fields fall to zero at the edge of ``REACH``.
     """
-    shared = shared_points(pose, closing)
+    shared = shared_points(pose, lip_closure)
     basis = _kernel(nodes.reshape(-1, 2), shared.position)
-    layers = [lip_points(pose, closing, is_lower=is_lower) for is_lower in (False, True)]
+    layers = [lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True)]
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
     is_of_lips = np.array([name not in ("jaw", "close") for name in COMPONENTS])
@@ -38,20 +39,20 @@ def compute_fields(pose: MouthPose, closing: Closing, nodes: FloatArray) -> Floa
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:
-    """Thin-plate splines through the points' motion, evaluated at nodes (h, w, 2): (8, h, w, 2).
+    """Thin-plate splines through the points' motion, evaluated at ``nodes`` (h, w, 2): (8, h, w, 2).
 
-    ``basis`` (h · w, n): the kernel between the nodes and the shared points, which serves both layers.
+    ``basis`` (h · w, n): the kernel between the nodes and the shared points, computed once for both layers.
     """
     points = ControlPoints.joined([shared, own])
     position = points.position.astype(np.float64)
     count = len(position)
     system = np.zeros((count + 3, count + 3))
-    # A trace of smoothing: landmarks may coincide (drawn faces' inner and outer corners do).
+    # A little regularisation, because landmarks may coincide: the inner and outer corners of drawn faces do.
     system[:count, :count] = _kernel(position, position) + 1e-4 * np.eye(count)
     system[:count, count:] = np.column_stack([np.ones(count), position])
     system[count:, :count] = system[:count, count:].T
     motion = points.motion.transpose(1, 0, 2).reshape(count, -1)
-    # OpenCV's solver and product, since those of a threaded BLAS stall for tens of milliseconds on a busy machine.
+    # OpenCV's solver and product, not numpy's: a threaded BLAS stalls for tens of milliseconds on a busy machine.
     _, solved = cv2.solve(system, np.vstack([motion, np.zeros((3, motion.shape[1]))]), flags=cv2.DECOMP_LU)
     weights = np.asarray(solved, dtype=np.float32)
     flat = nodes.reshape(-1, 2)
@@ -61,7 +62,7 @@ def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, n
 
 
 def _kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    # In place, and with OpenCV's logarithm: a video needs this for every frame, and so it takes a fifth of the time.
+    # r² log r². In place and with OpenCV's logarithm it takes a fifth of the time; a video needs it for every frame.
     squared, other = (np.subtract.outer(a[:, k], b[:, k]) for k in (0, 1))
     squared *= squared
     other *= other
@@ -72,7 +73,7 @@ def _kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
 
 
 def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
-    """1 well inside the face's outline, 0 outside of it: hair and background take no part in what the lips do."""
+    """Mask (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor background."""
     step = nodes[0, -1] - nodes[0, 0] if nodes.shape[1] > 1 else np.array([1.0, 0.0])
     cells = max(nodes.shape[1] - 1, 1)
     scale = cells / max(float(np.hypot(*step)), 1e-6)

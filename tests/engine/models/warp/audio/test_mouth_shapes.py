@@ -1,4 +1,4 @@
-"""Audio → mouth: same answer in blocks as in one go, shut when nobody speaks, indifferent to loudness."""
+"""Mouth shapes from audio: the same in blocks as in one call, closed when nobody speaks, independent of loudness."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.audio.acoustics import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_steps
-from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, LONGEST_VIEW_S, MouthReader
-from musetalk_cli.engine.models.warp.audio.net import load_net
+from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_features
+from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MAX_WINDOW_S, MouthShapePredictor
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
@@ -23,8 +23,8 @@ FRAME_S = 0.04
 
 
 @pytest.fixture(scope="module")
-def reader() -> MouthReader:
-    return MouthReader.load()
+def predictor() -> MouthShapePredictor:
+    return MouthShapePredictor.load()
 
 
 def babble(duration_s: float, seed: int = 0) -> FloatArray:
@@ -50,67 +50,67 @@ def frame_times(duration_s: float, fps: float) -> NDArray[np.float64]:
     return np.arange(int(duration_s * fps + 1e-9), dtype=np.float64) / fps
 
 
-def read_in_blocks(reader: MouthReader, samples: FloatArray, fps: float, length_s: float) -> FloatArray:
-    """As the engine does: a block at a time, with just the context the reader asks for, zeros outside the stream."""
-    before, after = (round(s * SAMPLE_RATE_HZ) for s in (reader.before_s, reader.after_s))
+def predict_in_blocks(predictor: MouthShapePredictor, samples: FloatArray, fps: float, length_s: float) -> FloatArray:
+    """As the engine does: block by block, with exactly the context the predictor asks for, zeros outside the stream."""
+    before, after = (round(s * SAMPLE_RATE_HZ) for s in (predictor.before_s, predictor.after_s))
     padded = np.concatenate([np.zeros(before, np.float32), samples, np.zeros(after, np.float32)])
     times_s = frame_times(len(samples) / SAMPLE_RATE_HZ, fps)
     size, rows = round(length_s * SAMPLE_RATE_HZ), []
     for start in range(0, len(samples), size):
         block_s = start / SAMPLE_RATE_HZ
         mine = times_s[(times_s >= block_s - 1e-9) & (times_s < block_s + length_s - 1e-9)]
-        seen = padded[start : start + before + min(size, len(samples) - start) + after]
-        rows.append(reader.read(seen, block_s - reader.before_s, mine, 1.0 / fps))
+        samples_of_block = padded[start : start + before + min(size, len(samples) - start) + after]
+        rows.append(predictor.predict(samples_of_block, block_s - predictor.before_s, mine, 1.0 / fps))
     return np.concatenate(rows)
 
 
 @pytest.mark.parametrize(
     ("fps", "length_s"), [(7.0, 2.0), (23.976, 2.0), (25.0, 2.0), (25.0, 0.5), (29.97, 0.22), (30.0, 2.0), (60.0, 2.0)]
 )
-def test_blocks_equal_the_whole(reader: MouthReader, fps: float, length_s: float) -> None:
+def test_blocks_equal_the_whole(predictor: MouthShapePredictor, fps: float, length_s: float) -> None:
     samples = babble(9.3)
-    whole = reader.read(samples, 0.0, frame_times(9.3, fps), 1.0 / fps)
-    blocks = read_in_blocks(reader, samples, fps, length_s)
+    whole = predictor.predict(samples, 0.0, frame_times(9.3, fps), 1.0 / fps)
+    blocks = predict_in_blocks(predictor, samples, fps, length_s)
     assert blocks.shape == whole.shape
     assert whole[:, 0].max() > 0.2
     assert np.abs(blocks - whole).max() < 1e-5
 
 
 def test_context_is_whole_steps_and_live_enough() -> None:
-    for span_s in (MouthReader.before_s, MouthReader.after_s):
+    for span_s in (MouthShapePredictor.before_s, MouthShapePredictor.after_s):
         assert abs(span_s / STEP_S - round(span_s / STEP_S)) < 1e-9
-    assert MouthReader.before_s <= 4.0
-    assert MouthReader.after_s <= 0.40
+    assert MouthShapePredictor.before_s <= 4.0
+    assert MouthShapePredictor.after_s <= 0.40
 
 
-def test_answer_needs_no_more_than_the_promised_context(reader: MouthReader) -> None:
+def test_a_prediction_needs_no_more_than_the_promised_context(predictor: MouthShapePredictor) -> None:
     times_s = 6.0 + frame_times(BLOCK_S, 25.0)
     samples, other = babble(12.0), babble(12.0, seed=1)[::-1]
-    first = round((6.0 - reader.before_s) * SAMPLE_RATE_HZ)
-    last = round((6.0 + BLOCK_S + reader.after_s) * SAMPLE_RATE_HZ)
+    first = round((6.0 - predictor.before_s) * SAMPLE_RATE_HZ)
+    last = round((6.0 + BLOCK_S + predictor.after_s) * SAMPLE_RATE_HZ)
     changed = other.copy()
     changed[first:last] = samples[first:last]
     np.testing.assert_array_equal(
-        reader.read(samples, 0.0, times_s, FRAME_S), reader.read(changed, 0.0, times_s, FRAME_S)
+        predictor.predict(samples, 0.0, times_s, FRAME_S), predictor.predict(changed, 0.0, times_s, FRAME_S)
     )
 
 
-def test_digital_silence_is_exactly_shut(reader: MouthReader) -> None:
-    mouth = reader.read(np.zeros(3 * SAMPLE_RATE_HZ, np.float32), 0.0, frame_times(3.0, 25.0), FRAME_S)
+def test_digital_silence_is_exactly_closed(predictor: MouthShapePredictor) -> None:
+    mouth = predictor.predict(np.zeros(3 * SAMPLE_RATE_HZ, np.float32), 0.0, frame_times(3.0, 25.0), FRAME_S)
     assert not mouth.any()
 
 
-def test_speech_then_silence_shuts_within_200_ms(reader: MouthReader) -> None:
+def test_speech_then_silence_closes_within_200_ms(predictor: MouthShapePredictor) -> None:
     speech = babble(4.0)
     samples = np.concatenate([speech, np.zeros(2 * SAMPLE_RATE_HZ, np.float32)])
-    mouth = reader.read(samples, 0.0, frame_times(6.0, 25.0), FRAME_S)
+    mouth = predictor.predict(samples, 0.0, frame_times(6.0, 25.0), FRAME_S)
     assert mouth[105:, 0].max() < 0.1
     assert mouth[105:, 0].mean() < 0.02
     assert not mouth[115:].any()
 
 
 @pytest.mark.parametrize("kind", ["hum", "white noise", "pink noise", "hiss"])
-def test_steady_audio_keeps_the_mouth_shut(reader: MouthReader, kind: str) -> None:
+def test_steady_noise_keeps_the_mouth_closed(predictor: MouthShapePredictor, kind: str) -> None:
     rng = np.random.default_rng(3)
     time_s = np.arange(6 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     white = rng.standard_normal(len(time_s))
@@ -122,62 +122,64 @@ def test_steady_audio_keeps_the_mouth_shut(reader: MouthReader, kind: str) -> No
         "pink noise": 0.03 * pink / pink.std(),
         "hiss": 0.0003 * white,
     }
-    gap = reader.read(np.asarray(audio_blocks[kind], dtype=np.float32), 0.0, frame_times(6.0, 25.0), FRAME_S)[5:, 0]
+    gap = predictor.predict(np.asarray(audio_blocks[kind], dtype=np.float32), 0.0, frame_times(6.0, 25.0), FRAME_S)[
+        5:, 0
+    ]
     assert gap.mean() < 0.02
     assert gap.max() < 0.1
 
 
 @pytest.mark.parametrize("gain_db", [-30.0, -20.0, -10.0, 6.0])
-def test_loudness_changes_nothing(reader: MouthReader, gain_db: float) -> None:
+def test_loudness_changes_nothing(predictor: MouthShapePredictor, gain_db: float) -> None:
     samples, times_s = babble(5.0), frame_times(5.0, 25.0)
-    usual = reader.read(samples, 0.0, times_s, FRAME_S)
-    other = reader.read(samples * np.float32(10.0 ** (gain_db / 20.0)), 0.0, times_s, FRAME_S)
+    usual = predictor.predict(samples, 0.0, times_s, FRAME_S)
+    other = predictor.predict(samples * np.float32(10.0 ** (gain_db / 20.0)), 0.0, times_s, FRAME_S)
     assert np.corrcoef(usual[:, 0], other[:, 0])[0, 1] > 0.99
     assert abs(usual[:, 0].max() - other[:, 0].max()) < 0.05
 
 
 @pytest.mark.parametrize("fps", [5.0, 12.5, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 60.0])
-def test_any_frame_rate_gives_the_same_motion(reader: MouthReader, fps: float) -> None:
+def test_any_frame_rate_gives_the_same_motion(predictor: MouthShapePredictor, fps: float) -> None:
     samples, times_s = babble(5.0), frame_times(5.0, fps)
-    mouth = reader.read(samples, 0.0, times_s, 1.0 / fps)
+    mouth = predictor.predict(samples, 0.0, times_s, 1.0 / fps)
     assert mouth.shape == (len(times_s), 5)
     assert mouth.dtype == np.float32
-    fine = reader.read(samples, 0.0, frame_times(5.0, 100.0), 0.01)
-    view_s = min(1.0 / fps, LONGEST_VIEW_S)
+    fine = predictor.predict(samples, 0.0, frame_times(5.0, 100.0), 0.01)
+    window_s = min(1.0 / fps, MAX_WINDOW_S)
     middles_s = np.arange(len(fine)) * 0.01 + 0.005
-    expected = np.array([np.interp(t + view_s / 2.0, middles_s, fine[:, 1]) for t in times_s])
+    expected = np.array([np.interp(t + window_s / 2.0, middles_s, fine[:, 1]) for t in times_s])
     assert np.abs(mouth[:, 1] - expected).max() < 0.06
     assert expected.max() > 0.2
 
 
-def test_ranges_and_determinism(reader: MouthReader) -> None:
+def test_ranges_and_determinism(predictor: MouthShapePredictor) -> None:
     samples, times_s = babble(4.0), frame_times(4.0, 25.0)
-    mouth = reader.read(samples, 0.0, times_s, FRAME_S)
+    mouth = predictor.predict(samples, 0.0, times_s, FRAME_S)
     assert mouth[:, [0, 1, 3, 4]].min() >= 0.0
     assert mouth[:, [0, 1, 3, 4]].max() <= 1.0
     assert np.abs(mouth[:, 2]).max() <= 1.0
-    np.testing.assert_array_equal(mouth, reader.read(samples, 0.0, times_s, FRAME_S))
+    np.testing.assert_array_equal(mouth, predictor.predict(samples, 0.0, times_s, FRAME_S))
 
 
-def test_shifting_the_stream_shifts_the_mouth(reader: MouthReader) -> None:
+def test_shifting_the_stream_shifts_the_mouth(predictor: MouthShapePredictor) -> None:
     samples = babble(4.0)
     later = np.concatenate([np.zeros(round(0.8 * SAMPLE_RATE_HZ), np.float32), samples])
-    usual = reader.read(samples, 0.0, frame_times(4.0, 25.0), FRAME_S)
-    moved = reader.read(later, 0.0, 0.8 + frame_times(4.0, 25.0), FRAME_S)
+    usual = predictor.predict(samples, 0.0, frame_times(4.0, 25.0), FRAME_S)
+    moved = predictor.predict(later, 0.0, 0.8 + frame_times(4.0, 25.0), FRAME_S)
     assert np.abs(usual - moved).max() < 1e-5
 
 
-def test_no_frames_and_no_audio(reader: MouthReader) -> None:
+def test_no_frames_and_no_audio(predictor: MouthShapePredictor) -> None:
     nothing = np.zeros(0, np.float32)
-    assert reader.read(nothing, 0.0, np.zeros(0), FRAME_S).shape == (0, 5)
-    assert not reader.read(nothing, 0.0, frame_times(1.0, 25.0), FRAME_S).any()
+    assert predictor.predict(nothing, 0.0, np.zeros(0), FRAME_S).shape == (0, 5)
+    assert not predictor.predict(nothing, 0.0, frame_times(1.0, 25.0), FRAME_S).any()
 
 
-def test_bad_arguments_are_named(reader: MouthReader) -> None:
+def test_bad_arguments_are_named(predictor: MouthShapePredictor) -> None:
     with pytest.raises(ValueError, match=r"multiple of 0\.02"):
-        reader.read(np.zeros(100, np.float32), 0.013, frame_times(1.0, 25.0), FRAME_S)
+        predictor.predict(np.zeros(100, np.float32), 0.013, frame_times(1.0, 25.0), FRAME_S)
     with pytest.raises(ValueError, match="positive"):
-        reader.read(np.zeros(100, np.float32), 0.0, frame_times(1.0, 25.0), 0.0)
+        predictor.predict(np.zeros(100, np.float32), 0.0, frame_times(1.0, 25.0), 0.0)
 
 
 def test_damaged_weights_raise_model_error() -> None:
@@ -200,18 +202,18 @@ def test_weights_that_do_not_fit_their_shapes_raise_model_error() -> None:
             load_net(archive)
 
 
-def test_a_net_that_sees_too_far_is_refused(reader: MouthReader) -> None:
-    net = reader._net
+def test_a_net_with_too_long_a_receptive_field_is_refused(predictor: MouthShapePredictor) -> None:
+    net = predictor._net
     far = replace(net, entry=replace(net.entry, taps=(0, 1, 2, 3, 20)))
     with pytest.raises(ValueError, match="context"):
-        MouthReader(far)
+        MouthShapePredictor(far)
 
 
 def test_silence_around_the_audio_is_implied() -> None:
     samples = babble(1.0)
-    steps = extract_steps(samples, 0, -10, 70)
+    steps = extract_features(samples, 0, -10, 70)
     padded = np.concatenate([np.zeros(3200, np.float32), samples, np.zeros(3200, np.float32)])
-    np.testing.assert_array_equal(steps.bands, extract_steps(padded, -3200, -10, 70).bands)
+    np.testing.assert_array_equal(steps.bands, extract_features(padded, -3200, -10, 70).bands)
     assert steps.bands.shape == (70, NUM_FEATURES)
     assert not steps.bands[:5].any()
     assert steps.bands[20:].any()
@@ -219,7 +221,8 @@ def test_silence_around_the_audio_is_implied() -> None:
 
 def test_run_time_needs_no_torch() -> None:
     code = (
-        "import sys; from musetalk_cli.engine.models.warp.audio.mouth import MouthReader; MouthReader.load();"
+        "import sys; from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor as Predictor;"
+        "Predictor.load();"
         "assert not {'torch', 'cv2', 'rich', 'typer'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

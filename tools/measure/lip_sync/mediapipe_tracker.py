@@ -1,11 +1,13 @@
-"""Measures a face in a video with MediaPipe's face mesh; a script of its own, since MediaPipe wants an older numpy.
+"""Video → NumPy file of a face's gap, jaw and width per frame, measured with MediaPipe's face mesh.
+
+A script of its own, because MediaPipe needs an older numpy:
 
     python3 -m venv tracker && tracker/bin/pip install mediapipe==0.10.21
-    tracker/bin/python tools/lip_sync/track.py VIDEO OUT.npy [--points]
+    tracker/bin/python tools/measure/lip_sync/mediapipe_tracker.py VIDEO OUT.npy [--points]
 
-OUT.npy is float32 (frames, 4): the frame's time in seconds, and the inner lips' distance, nose bridge to chin, and the
-mouth's width, each in distances between the outer eye corners; NaN where no face was found. With ``--points`` it is
-float32 (frames, 468, 2) instead: the points of the plain mesh, which looks no closer at lips and eyes, in pixels.
+OUT.npy is float32 (frames, 4): the frame's time in seconds, the distance of the inner lips, nose bridge to chin, and
+the mouth's width, each as a share of the distance between the outer eye corners; NaN where no face was found. With
+``--points`` it is float32 (frames, 468, 2) instead: the points of the mesh without refined lips and eyes, in pixels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rendered videos measured back: what was asked of the mouth against what a tracker sees, and what must not move."""
+"""Rendered videos measured with a face tracker → rows: requested mouth against measured mouth, unchanged pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
-from musetalk_cli.engine.models.warp.audio.mouth import LEAD_S, MouthReader
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor
 from musetalk_cli.engine.models.warp.model import WarpModel
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import FeatureBatch
@@ -26,16 +26,16 @@ from tools.assets.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energ
 
 FloatArray = NDArray[np.float32]
 SILENCE_S = 10
-CLOSED = 0.8**2  # what a frame's P says from a closure of 0.8 on, where the lips have to meet
+CLOSED = 0.8**2  # a frame's P above this is a closure of at least 0.8, where the lips have to meet
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where videos are rendered and measured; remembers what it has made."""
+    """Renders and measures videos in ``folder``; caches the results."""
 
     tracker: str
     folder: Path
-    reader: MouthReader
+    predictor: MouthShapePredictor
 
     @cache  # noqa: B019 - one bench lives as long as the program
     def render(self, audio: Path, avatar: str) -> Path:
@@ -48,10 +48,14 @@ class Bench:
     def track(self, video: Path, *, is_ours: bool) -> FloatArray:
         """Gap, jaw and width at 25 Hz, frames without a face filled from both sides.
 
-        Our frames are 1 / 25 s apart by construction; a clip's lie where its timestamps say.
+        Rendered frames are 1 / 25 s apart by construction; those of a clip are at their timestamps.
         """
         out = self.folder / f"{video.stem}.npy"
-        subprocess.run([self.tracker, "tools/lip_sync/track.py", str(video), str(out)], check=True, capture_output=True)
+        subprocess.run(
+            [self.tracker, "tools/measure/lip_sync/mediapipe_tracker.py", str(video), str(out)],
+            check=True,
+            capture_output=True,
+        )
         rows = np.load(out)
         found = ~np.isnan(rows[:, 1])
         times_s = np.arange(len(rows)) * FRAME_S if is_ours else rows[:, 0]
@@ -59,7 +63,7 @@ class Bench:
         return np.stack([np.interp(grid_s, times_s[found], rows[found, k]) for k in (1, 2, 3)], axis=1)
 
     def silence(self) -> Path:
-        """Ten seconds of nothing, in which a video passes by its source's own talk."""
+        """Ten seconds of silence, during which a video avatar's own speech must not show."""
         path = self.folder / "silence.wav"
         with wave.open(str(path), "wb") as audio:
             audio.setnchannels(1)
@@ -69,44 +73,44 @@ class Bench:
         return path
 
     def requested(self, audio: Path) -> FloatArray:
-        """The mouth that the model asks for, (frames, 5), frame by frame as in the video."""
+        """The mouth shapes that the model requests, (frames, 5), frame by frame as in the video."""
         samples = load_audio(audio)
         times_s = np.arange(round(len(samples) / 16_000 * FPS)) * FRAME_S
-        return self.reader.read(samples, 0.0, times_s, FRAME_S)
+        return self.predictor.predict(samples, 0.0, times_s, FRAME_S)
 
 
-def image_rows(bench: Bench, audio: Path) -> list[Row]:
-    """Requested gap against the gap measured in the MP4, for every portrait."""
+def portrait_rows(bench: Bench, audio: Path) -> list[Row]:
+    """Requested gap against the gap measured in the video, for every portrait."""
     return [_loop_row(bench, audio, avatar, avatar, least_r=0.95) for avatar in portrait_names()]
 
 
-def avatar_rows(bench: Bench, audio: Path, image: Path, *, is_moving: bool) -> list[Row]:
-    """The same for a photo or a video of a person, and how far apart the lips are seen while nothing is said."""
-    kind = f"{'video' if is_moving else 'photo'} {image.name}"
-    spoken = _loop_row(bench, audio, str(image), kind, least_r=0.85 if is_moving else 0.95)
+def avatar_rows(bench: Bench, audio: Path, image: Path, *, is_video: bool) -> list[Row]:
+    """The same for a photo or a video of a person, and the gap measured in silence."""
+    kind = f"{'video' if is_video else 'photo'} {image.name}"
+    spoken = _loop_row(bench, audio, str(image), kind, least_r=0.85 if is_video else 0.95)
     gap = bench.track(bench.render(bench.silence(), str(image)), is_ours=True)[:, 0]
     figures = f"{gap.mean():.4f} (95 % below {np.percentile(gap, 95):.4f})"
     return [spoken, Row(f"{kind}: gap in silence", figures, "mean < 0.01 of the eyes' distance")]
 
 
 def _loop_row(bench: Bench, audio: Path, avatar: str, name: str, least_r: float) -> Row:
-    seen, asked = bench.track(bench.render(audio, avatar), is_ours=True), bench.requested(audio)
-    n = min(len(seen), len(asked))
-    r, lag = best_lag(seen[:n, 0], asked[:n, 0])
-    closed = seen[:n, 0][asked[:n, 3] > CLOSED]
+    measured, requested = bench.track(bench.render(audio, avatar), is_ours=True), bench.requested(audio)
+    n = min(len(measured), len(requested))
+    r, lag = best_lag(measured[:n, 0], requested[:n, 0])
+    closed = measured[:n, 0][requested[:n, 3] > CLOSED]
     wanted = f"r ≥ {least_r:.2f} at lag 0; gap < 0.01 of the eyes' distance"
     figures = f"{r:.3f} at lag {lag:+d}; {closed.mean():.4f} (max {closed.max():.4f}, {len(closed)} frames)"
-    return Row(f"{audio.name}, {name}: gap asked and seen; gap while the lips are pressed", figures, wanted)
+    return Row(f"{audio.name}, {name}: gap requested and measured; gap while the lips are pressed", figures, wanted)
 
 
 def file_rows(bench: Bench, audio: Path) -> list[Row]:
-    """Lengths of image and audio in the finished file, and the mouth's lead."""
+    """Durations of video and audio in the finished file."""
     video = bench.render(audio, portrait_names()[0])
     frame_s, audio_s = (_decoded_s(video, kind) for kind in ("v", "a"))
     expected = round(len(load_audio(audio)) / 16_000 * FPS) / FPS
     return [
         Row(
-            f"{audio.name}: image, audio, expected",
+            f"{audio.name}: video, audio, expected",
             f"{frame_s:.3f} s, {audio_s:.3f} s, {expected:.3f} s",
             "within one frame (0.04 s)",
         ),
@@ -118,11 +122,11 @@ def lead_row() -> Row:
 
 
 def purity_rows() -> list[Row]:
-    """Point 9: what does not move stays what it was, to the last bit, and the same voice gives the same image."""
+    """Pixels outside the region stay equal bit for bit, and two runs give equal frames."""
     rows = [lead_row()]
     for avatar in portrait_names():
         person = open_portrait(describe_portrait(avatar))
-        model, shown = WarpModel(person, Fraction(FPS), 768, life=True, seed=0), person.resized(768)
+        model, shown = WarpModel(person, Fraction(FPS), 768, has_idle_motion=True, seed=0), person.resized(768)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
         images = [_frames(model, shown, mouths) for _ in range(2)]
         same = hashlib.sha256(images[0].tobytes()).digest() == hashlib.sha256(images[1].tobytes()).digest()
@@ -139,16 +143,16 @@ def purity_rows() -> list[Row]:
 
 
 def clip_rows(bench: Bench, clips: Sequence[Path]) -> list[Row]:
-    """Rendered from a real clip's own audio, against the clip's own mouth, at the best lag within ± 6 frames."""
+    """Videos rendered from real clips' audio against the clips' own mouths, at the best lag within ± 6 frames."""
     rows, scores = [], []
     for index, clip in enumerate(clips, 1):
-        mine = bench.track(bench.render(clip, portrait_names()[0]), is_ours=True)
+        ours = bench.track(bench.render(clip, portrait_names()[0]), is_ours=True)
         real = bench.track(clip, is_ours=False)
-        n = min(len(mine), len(real))
-        gap, width = best_lag(mine[:n, 0], real[:n, 0]), best_lag(mine[:n, 2], real[:n, 2])
+        n = min(len(ours), len(real))
+        gap, width = best_lag(ours[:n, 0], real[:n, 0]), best_lag(ours[:n, 2], real[:n, 2])
         energy = best_lag(energy_gap(load_audio(clip), n), real[:n, 0])
         shifts = range(n // 5, n - n // 5, max(1, n // 20))
-        null = np.mean([abs(best_lag(np.roll(mine[:n, 0], shift), real[:n, 0])[0]) for shift in shifts])
+        null = np.mean([abs(best_lag(np.roll(ours[:n, 0], shift), real[:n, 0])[0]) for shift in shifts])
         scores.append((gap[0], energy[0], width[0], null))
         figures = f"{gap[0]:.2f} ({gap[1]:+d}), {energy[0]:.2f}, {width[0]:.2f} ({width[1]:+d}), {null:.2f}"
         rows.append(
@@ -173,7 +177,7 @@ def _frames(model: WarpModel, avatar: Avatar, mouths: FloatArray) -> NDArray[np.
 
 
 def _decoded_s(video: Path, kind: str) -> float:
-    """Seconds of image (``v``) or audio (``a``) that come out of a file when it is decoded."""
+    """Seconds of video (``v``) or audio (``a``) in a decoded file."""
     as_image = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=2:2"]
     as_audio = ["-f", "s16le", "-ac", "1", "-ar", "48000"]
     command = [find_ffmpeg(), "-v", "error", "-i", str(video), "-map", f"0:{kind}:0"]

@@ -1,11 +1,11 @@
-"""Blinks and sway: natural in number, smooth, and functions of seed and time alone."""
+"""Idle motion: blinks at natural intervals, smooth sway, both functions of seed and time alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.warp.idle.life import blinks_in_window, head_pose, lid_closure
+from musetalk_cli.engine.models.warp.idle.idle_motion import blinks_in_window, head_pose, lid_closure
 
 MINUTES = 10
 
@@ -36,7 +36,7 @@ def test_a_blink_closes_fast_opens_slowly_and_is_short() -> None:
     assert np.abs(np.diff(closure)).max() < 0.04
 
 
-def test_life_depends_on_seed_and_time_alone() -> None:
+def test_idle_motion_depends_on_seed_and_time_alone() -> None:
     times_s = [0.0, 3.21, 17.4, 3600.0]
     forward = [(lid_closure(1, t), head_pose(1, t)) for t in times_s]
     backward = [(lid_closure(1, t), head_pose(1, t)) for t in reversed(times_s)]

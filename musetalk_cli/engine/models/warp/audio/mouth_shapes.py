@@ -1,0 +1,172 @@
+"""Samples float32 (n,) at 16 kHz and frame times (frames,) → mouth shapes float32 (frames, 5).
+
+The net predicts a shape for every 20 ms step. Steps are gated by a speech detector, smoothed, and resampled to frames.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import musetalk_cli
+from musetalk_cli.engine.models.warp.audio.log_mel import (
+    REACH_AHEAD_S,
+    REACH_BACK_STEPS,
+    SAMPLE_RATE_HZ,
+    STEP_S,
+    extract_features,
+)
+from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet, load_net
+
+FloatArray = NDArray[np.float32]
+
+# Real mouths move before their speech is heard: by one frame at 25 fps, the median over measured talking people.
+LEAD_S = 0.04
+# The gate takes the loudest step in this radius, so that the silence inside a /t/ or /k/ does not close the mouth.
+GATE_REACH_STEPS = 4
+GATE_LEVEL_DB = (-38.0, -28.0)
+GATE_POWER_DBFS = (-76.0, -68.0)
+# A frame shows the mean mouth of its first 40 ms at most. Over a longer window all mouths average to half open, and a
+# frame that runs past the end of its block would need more audio than a live stream has.
+MAX_WINDOW_S = 0.04
+# Smoothing kernel over steps: the weight of each neighbour for O, J, W, P and F. It removes flicker between steps. More
+# in P and F would leave lips apart in closures. (The net was trained with 0.25 and 0.1.)
+NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.22, 0.22], dtype=np.float32)
+_PROBE_S = 0.005
+
+
+class MouthShapePredictor:
+    """Predicts mouth shapes from 16 kHz audio with a MouthNet. Holds no state: safe to share between threads.
+
+    ``before_s`` and ``after_s``: seconds of audio before the first and after the last frame that a prediction depends
+    on. With that much context, predictions for blocks equal those for the whole stream. Silence before the stream's
+    start and after its end may be left out.
+    """
+
+    before_s: float = 4.0
+    after_s: float = 0.40
+
+    def __init__(self, net: MouthNet) -> None:
+        past, future = _needed_context_s(net)
+        if past > self.before_s or future > self.after_s:
+            raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after a block, too much context")
+        self._net = net
+
+    @classmethod
+    def load(cls) -> MouthShapePredictor:
+        """A predictor with the packaged weights. Raises ModelError when they are damaged."""
+        return cls(load_net(Path(musetalk_cli.__file__).parent / "assets" / "mouth_net.npz"))
+
+    def predict(
+        self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.floating[Any]], frame_s: float = 0.04
+    ) -> FloatArray:
+        """Predict the mouth shape of every frame. Digital silence gives exactly 0.
+
+        Args:
+            samples: float32 (n,) in ±1 at 16 kHz. Audio outside them counts as silence.
+            start_s: Time in the stream of ``samples[0]``, a multiple of 0.02.
+            frame_times_s: Start times of the frames in the stream, (frames,), ascending.
+            frame_s: Seconds that each frame is shown, 1 / fps.
+
+        Returns:
+            float32 (frames, 5), columns O, J, W, P, F: lip gap, jaw, width, lips pressed together, labiodental. All in
+            0..1, except W in −1 (rounded) .. 1 (spread).
+
+        Raises:
+            ValueError: ``start_s`` is not a multiple of 0.02, or ``frame_s`` is not positive.
+        """
+        times_s = np.asarray(frame_times_s, dtype=np.float64)
+        start_step = round(start_s / STEP_S)
+        if abs(start_step * STEP_S - start_s) > 1e-6:
+            raise ValueError(f"start_s must be a multiple of {STEP_S} s, not {start_s}")
+        if frame_s <= 0.0:
+            raise ValueError(f"frame_s must be positive, not {frame_s}")
+        if len(times_s) == 0:
+            return np.zeros((0, 5), np.float32)
+        first_step = math.floor((times_s[0] + LEAD_S) / STEP_S) - 1
+        window_s = min(frame_s, MAX_WINDOW_S)
+        last_step = math.ceil((times_s[-1] + window_s + LEAD_S) / STEP_S)
+        first_sample = start_step * round(STEP_S * SAMPLE_RATE_HZ)
+        steps = self.predict_steps(samples, first_sample, first_step, last_step - first_step + 1)
+        return sample_frames(steps, first_step, times_s + LEAD_S, window_s)
+
+    def predict_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
+        """The net's output float32 (num_steps, 5) for 20 ms steps of the stream, smoothed, and zero in silence.
+
+        O is the gap that the speaker aims at, closures not yet applied.
+
+        Args:
+            samples: float32 (n,) in ±1 at 16 kHz. Audio outside them counts as silence.
+            first_sample: Index in the stream of ``samples[0]``.
+            first_step: Index in the stream of the first step.
+            num_steps: Number of steps.
+        """
+        past, future = self._net.past_steps + 1, self._net.future_steps + 1  # one more for the smoothing
+        features = extract_features(
+            np.asarray(samples, dtype=np.float32), first_sample, first_step - past, past + num_steps + future
+        )
+        gate = _speech_gate(features.level_db, features.power_dbfs)[past : past + num_steps]
+        return np.asarray(_smooth(self._net.forward(features.bands)) * gate[:, None], dtype=np.float32)
+
+
+def _smooth(steps: FloatArray) -> FloatArray:
+    """Steps (n + 2, 5) → (n, 5): each with the weighted neighbours added."""
+    return steps[1:-1] + NEIGHBOUR_WEIGHTS * (steps[:-2] + steps[2:] - 2.0 * steps[1:-1])
+
+
+def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], window_s: float) -> FloatArray:
+    """Steps (n, 5) → frames (m, 5): means of O, J and W over each frame's window, maxima of P and F; P and F close O.
+
+    P and F take the maximum because a mean would erase a closure shorter than the window. Steps are interpolated
+    linearly between their centres. P is squared: half a closure already narrows the gap, and only a sure one presses
+    the lips together.
+
+    Args:
+        steps: float32 (n, 5), output of ``predict_steps``.
+        first_step: Index in the stream of ``steps[0]``.
+        times_s: Start times of the windows, (m,).
+        window_s: Length of each window.
+    """
+    centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
+    count = max(2, math.ceil(window_s / _PROBE_S)) + 1
+    probes = times_s[:, None] + np.linspace(0.0, window_s, count)[None, :]
+    values = [np.interp(probes, centres_s, steps[:, k]) for k in range(steps.shape[1])]
+    gap, jaw, width = (value.mean(axis=1) for value in values[:3])
+    bilabial, labiodental = (value.max(axis=1) for value in values[3:])
+    gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
+    return np.stack([gap, jaw, width, bilabial**2, labiodental], axis=1).astype(np.float32)
+
+
+def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
+    """0 in silence … 1 in speech, per step, from the loudest of the steps around it.
+
+    A ramp rather than a threshold, so that a rounding difference in the level stays small in the mouth.
+    """
+    relative = _ramp(_loudest_around(level_db), *GATE_LEVEL_DB)
+    absolute = _ramp(_loudest_around(power_dbfs), *GATE_POWER_DBFS)
+    return np.asarray(relative * absolute, dtype=np.float32)
+
+
+def _loudest_around(values: FloatArray) -> FloatArray:
+    padded = np.pad(values, GATE_REACH_STEPS, mode="edge")
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * GATE_REACH_STEPS + 1).max(axis=1))
+
+
+def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
+    t = np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
+
+
+def _needed_context_s(net: MouthNet) -> tuple[float, float]:
+    """Seconds of audio that a block's mouth shapes depend on, before its start and after its end.
+
+    A frame may begin just before the block's end, and its window may end between two smoothed steps: 2.5 steps more.
+    """
+    past_steps = net.past_steps + REACH_BACK_STEPS + 2.5
+    future_steps = net.future_steps + 2.5
+    ahead_s = future_steps * STEP_S + REACH_AHEAD_S + LEAD_S + MAX_WINDOW_S
+    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, ahead_s

@@ -1,0 +1,76 @@
+"""A video avatar: mouth shape (5,), avatar frame and its I420 image → the face's Y'CbCr planes with a new mouth.
+
+Every frame keeps its own head and eyes; only the mouth is replaced.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
+from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
+from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
+from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.messages import Face, Region
+
+# Prepared frames in the cache. The cycle comes back to frames where it turns, and a video slower than the output
+# repeats each. A prepared frame takes about 0.4 MB.
+CACHE_SIZE = 32
+# The lighting is measured on this many frames spread over the video, and on as many of those with the widest open
+# mouths, of which every fourth is taken.
+_NUM_LIGHTING_FRAMES, _LIGHTING_STEP = 2, 4
+
+_UNMOVED = np.eye(2, 3, dtype=np.float32)
+
+
+class VideoAvatarRenderer:
+    """Renders the face of a video avatar. Immutable; :meth:`render` depends on its arguments alone, in any thread."""
+
+    def __init__(self, avatar: Avatar) -> None:
+        """``avatar`` in the size of the output. Raises AvatarError when its frames cannot be read."""
+        if avatar.frame_rate is None:
+            raise ValueError(f"avatar '{avatar.name}' is a still")
+        self._size = (avatar.width, avatar.height)
+        self._track = MouthTrack(avatar.landmarks, float(avatar.frame_rate), avatar.points)
+        # One cell size for the whole video. A change of size from one frame to the next would show as flicker.
+        self._cell_px = cell_px(self._track.unit_px)
+        self._interior = MouthInterior(self._track.unit_px, self._measure_lighting(avatar))
+        self._prepare = lru_cache(maxsize=CACHE_SIZE)(self._prepare_frame)
+
+    def _measure_lighting(self, avatar: Avatar) -> FaceLighting:
+        """Measure the lighting on frames spread over the video, and on some whose mouths are open widest."""
+        count = avatar.frames.num_frames
+        evenly = np.linspace(0, count - 1, _NUM_LIGHTING_FRAMES).round().astype(int)
+        open_first = np.argsort(-self._track.gaps, kind="stable")[
+            : _NUM_LIGHTING_FRAMES * _LIGHTING_STEP : _LIGHTING_STEP
+        ]
+        samples = sorted({int(index) for index in (*evenly, *open_first)})
+        whole = Region(0, 0, *self._size)
+        images = avatar.frames.read(samples)
+        measured = [
+            (crop_planes(image, whole), avatar.landmarks[index]) for index, image in zip(samples, images, strict=True)
+        ]
+        return FaceLighting.of(measured)
+
+    def render(self, mouth: NDArray[np.float32], index: int, image: ByteArray) -> Face:
+        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``.
+
+        ``image``: that frame, I420, uint8 (height · 3/2, width); it is not written into. Values of the shape outside
+        their ranges are clipped. Values that are not finite count as zero.
+        """
+        region, grid, warp = self._prepare(index)
+        source = UpsampledImage.of(crop_planes(image, region))
+        return Face(region, warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED))
+
+    def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
+        pose = self._track.pose(index)
+        region = region_around([reach_px(pose.axes)], self._size)
+        grid = Grid(Region(0, 0, region.width, region.height), self._cell_px)
+        corner = np.array([region.left, region.top], dtype=np.float32)
+        return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior)
