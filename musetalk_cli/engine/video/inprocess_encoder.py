@@ -91,15 +91,13 @@ class InProcessEncoder:
                 or a codec failed.
         """
         self._check(images, audio)
-        parts = max(1, len(images))
-        cuts = [len(audio) * index // parts for index in range(parts + 1)]
         fragments = []
         with self._explained():
-            self._push(audio[: cuts[1]])
-            for index, image in enumerate(images):
-                if index:
-                    self._push(audio[cuts[index] : cuts[index + 1]])
-                fragments.append(self._encode_frame(image, is_intra=keyframe and not index))
+            if not images:
+                self._push(audio)
+            for index, part in enumerate(np.array_split(audio, len(images)) if images else ()):
+                self._push(part)
+                fragments.append(self._encode_frame(images[index], is_intra=keyframe and index == 0))
         return fragments
 
     def finish(self) -> list[Fragment]:

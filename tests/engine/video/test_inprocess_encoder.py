@@ -395,3 +395,19 @@ def test_each_call_may_come_from_another_thread(open_encoder: Open, ffmpeg: str)
         thread.start()
         thread.join()
     assert [read_number(image) for image in read_frames(ffmpeg, join(fragments), WIDTH, HEIGHT)] == list(range(6))
+
+
+def test_encoders_in_threads_of_their_own_do_not_disturb_each_other(open_encoder: Open) -> None:
+    rate, audio = Fraction(25), sweep(30 * 1_920)
+    expected = encode_numbers(open_encoder(), 30, audio, rate)
+    encoders, found = [open_encoder() for _ in range(4)], [[] for _ in range(4)]  # type: ignore[var-annotated]
+
+    def encode(index: int) -> None:
+        found[index] = encode_numbers(encoders[index], 30, audio, rate)
+
+    threads = [threading.Thread(target=encode, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
