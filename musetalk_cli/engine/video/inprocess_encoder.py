@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 EXTRA = "pip install 'musetalk[session]'"
 LAYOUTS = {1: "mono", 2: "stereo"}
-# More threads cut each frame into slices. Two gain nothing at 512² (1.3 ms a frame) and 1 ms at 720p, for more CPU and
-# memory (measured), and the other cores have other sessions.
+# More threads cut each frame into slices. Two gain nothing at 512² and 1 ms at 720p (docs/performance.md), and the
+# other cores have other sessions.
 NUM_THREADS = 1
 NO_LOOK_AHEAD = "zerolatency"
 INTRA = 1  # AV_PICTURE_TYPE_I, an IDR with forced-idr
