@@ -215,6 +215,5 @@ class RemuxTarget(Target):
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()
-        errors = [line for line in child.log if "[error]" in line or "[fatal]" in line]
-        said = errors[0].split("] ")[-1] if errors else f"ffmpeg {describe_status(status)}"
-        return said.replace(self._destination.url, self.name).removeprefix(f"{self.name}: ")
+        error = child.error or f"ffmpeg {describe_status(status)}"
+        return error.replace(self._destination.url, self.name).removeprefix(f"{self.name}: ")

@@ -248,8 +248,8 @@ class Encoder:
 
     def _explain(self, status: int) -> EncoderError:
         log = self._process.log
-        said = next((line for line in log if "[error]" in line or "[fatal]" in line), log[-1] if log else "")
-        reason = f": {said.split('] ')[-1]}" if said else ""
+        error = self._process.error
+        reason = f": {error}" if error else ""
         hint = ""
         if any("Unknown encoder" in line or "Unrecognized option" in line for line in log):
             hint = "this ffmpeg lacks what is needed; set 'ffmpeg: bundled' in the configuration"

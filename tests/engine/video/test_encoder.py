@@ -3,13 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
-import pytest
-
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings, build_ffmpeg_args
-from musetalk_cli.errors import EncoderError
 
 SETTINGS = EncoderSettings(768, 432, Fraction(30_000, 1001), 2, "ultrafast", "zerolatency", 23, None, 128, 1.0)
 
@@ -46,28 +41,3 @@ def test_a_bitrate_replaces_the_quality() -> None:
     assert options["-g"] == "60"
     assert "-crf" not in options
     assert "-tune" not in options
-
-
-def test_ffmpeg_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_ffmpeg("auto") == find_ffmpeg("bundled")
-    mine = tmp_path / "ffmpeg"
-    mine.write_text("#!/bin/sh\n")
-    mine.chmod(0o755)
-    assert find_ffmpeg("auto") == str(mine)
-    assert find_ffmpeg(str(mine)) == str(mine)
-    with pytest.raises(EncoderError, match="no ffmpeg at '/nowhere/ffmpeg'"):
-        find_ffmpeg("/nowhere/ffmpeg")
-
-
-def test_a_program_that_does_not_start_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="cannot start"):
-        FfmpegProcess([str(tmp_path / "missing")], stdin=-3)
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(1, "ended with exit status 1"), (-9, "was killed by SIGKILL"), (-70, "was killed by signal 70")],
-)
-def test_statuses_in_words(status: int, words: str) -> None:
-    assert describe_status(status) == words
