@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
@@ -35,12 +35,18 @@ class FanOut:
         self._on_loss = on_loss
         self._tell = tell
         self._waits = waits and len(targets) == 1
-        self._splitter = FragmentSplitter()
         self._told: set[str] = set()
 
-    def write(self, data: bytes) -> None:
-        for fragment in self._splitter.feed(data):
-            self._send(fragment)
+    def begin(self, init_segment: InitSegment) -> None:
+        for target in self.targets:
+            target.begin(init_segment)
+
+    def write(self, fragment: Fragment) -> None:
+        for target in self.targets:
+            if self._waits and (waited_s := target.queue.wait_for_room()):
+                self.on_wait(waited_s)
+            target.write(fragment)
+        self.on_frames(fragment.num_frames)
         self._check()
 
     def cancel(self) -> None:
@@ -65,16 +71,6 @@ class FanOut:
     def where(self) -> str | None:
         """After ``close``: the targets that something has reached; None when nothing has."""
         return ", ".join(filter(None, (target.where for target in self.targets))) or None
-
-    def _send(self, fragment: Fragment) -> None:
-        for target in self.targets:
-            if fragment.is_header:
-                target.begin(fragment)
-                continue
-            if self._waits and (waited_s := target.queue.wait_for_room()):
-                self.on_wait(waited_s)
-            target.queue.put(fragment)
-        self.on_frames(fragment.num_frames)
 
     def _check(self) -> None:
         """Raise once nobody is left to send to, or somebody is lost and nobody may be."""

@@ -118,7 +118,7 @@ class RemuxTarget(Target):
         return problem
 
     def _serve_one(self, first: Fragment) -> tuple[str | None, Fragment | None]:
-        """Feed one child: what it said if it ended badly, and the next one's first piece if it can count no further."""
+        """Feed one child: its error if it ended badly, and the next one's first fragment if it can count no further."""
         try:
             options = self._prepare()
             child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination, options), stdin=subprocess.PIPE)
@@ -151,9 +151,9 @@ class RemuxTarget(Target):
         return options
 
     def _feed(self, child: FfmpegProcess, first: Fragment) -> tuple[str | None, Fragment | None]:
-        packer = FlvPacker(self._header, self._frame_rate)
+        packer = FlvPacker(self._init_segment, self._frame_rate)
         fragment: Fragment | None = first
-        data = packer.begin() + packer.pack(first.data)
+        data = packer.begin() + packer.pack(first)
         started = time.monotonic()
         while fragment is not None:
             if problem := self._send(child, data):
@@ -165,7 +165,7 @@ class RemuxTarget(Target):
             fragment = self.queue.take()
             if fragment and fragment.is_keyframe and packer.is_full:
                 return None, fragment
-            data = packer.pack(fragment.data) if fragment else b""
+            data = packer.pack(fragment) if fragment else b""
         return None, None
 
     def _send(self, child: FfmpegProcess, data: bytes) -> str | None:

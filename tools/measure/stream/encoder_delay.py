@@ -77,8 +77,8 @@ def measure(width: int, height: int, num_frames: int) -> np.ndarray:
 def note_times(process: EncoderProcess, left_at: list[float]) -> None:
     splitter = FragmentSplitter()
     while data := os.read(process.stdout.fileno(), READ_BYTES):
-        for piece in splitter.feed(data):
-            left_at += [time.perf_counter()] * piece.num_frames
+        for part in splitter.feed(data):
+            left_at += [time.perf_counter()] * part.num_frames
 
 
 def images(width: int, height: int, num_frames: int) -> Iterator[bytes]:
