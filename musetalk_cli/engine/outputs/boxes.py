@@ -10,7 +10,7 @@ BOX_HEADER_BYTES = 8
 
 
 def read_size(header: bytes | bytearray) -> int:
-    """The bytes of a box with its header, from the header's first four."""
+    """The size of a box in bytes, its header included, from the header's first four bytes."""
     return max(BOX_HEADER_BYTES, int.from_bytes(header[:4], "big"))
 
 
@@ -36,7 +36,7 @@ def find_box(body: bytes, *path: bytes) -> bytes:
 
 
 def is_whole_file(path: Path) -> bool:
-    """Whether a file is a row of whole boxes, at least one. Raises OSError."""
+    """Whether a file consists of complete boxes, at least one. Raises OSError."""
     with path.open("rb") as file:
         num_bytes = os.fstat(file.fileno()).st_size
         at = 0

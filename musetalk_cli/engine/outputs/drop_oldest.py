@@ -13,8 +13,8 @@ QUEUE_FRAMES = 150
 
 
 class DropOldestQueue:
-    """Fragments that wait for one target. When it is full, the oldest whole groups of frames are dropped; what comes
-    out after a gap begins with a keyframe."""
+    """Fragments that wait for one target. When it is full, the oldest groups of frames are dropped, up to a
+    keyframe."""
 
     def __init__(self, max_frames: int = QUEUE_FRAMES) -> None:
         self.num_dropped = 0

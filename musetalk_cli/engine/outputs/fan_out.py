@@ -15,8 +15,9 @@ SinkLossPolicy = Literal["retry", "stop"]
 class FanOut:
     """A Sink that hands every fragment to all its targets; none of them can hold up another.
 
-    ``waits``: a single target that is slow is waited for, and ``on_wait`` told how long, instead of dropping frames
-    for it; only for a source that can be kept waiting itself. ``on_frames`` is told how many frames have left.
+    ``waits``: a single target that is slow is waited for, instead of dropping frames for it, and ``on_wait`` is called
+    with the seconds; only for a source that can be kept waiting itself. ``on_frames`` is called with the number of
+    frames that have left.
     """
 
     name = "the targets"
@@ -60,7 +61,7 @@ class FanOut:
             target.close(is_whole=is_whole, is_final=is_final)
         errors = [target.error for target in self.targets if isinstance(target.error, MuseTalkError)]
         is_file_lost = any(isinstance(target, LocalTarget) and target.error in errors for target in self.targets)
-        # A server that is away at the end has been told of; the others have it all.
+        # A server that is away at the end has been reported already; the other targets have everything.
         if is_whole and errors and (is_file_lost or len(errors) == len(self.targets)):
             raise errors[0]
 

@@ -24,7 +24,7 @@ LONGEST_MS = 1 << 31
 class FlvPacker:
     """Repacks one stream from a keyframe on, where its timestamps begin with 0.
 
-    ``frame_rate`` is what players are told. Raises EncoderError for an init segment that is not of one video and one
+    ``frame_rate`` goes into the metadata. Raises EncoderError for an init segment that is not of one video and one
     audio.
     """
 

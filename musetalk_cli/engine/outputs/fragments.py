@@ -48,12 +48,12 @@ class FragmentSplitter:
 
     def __init__(self) -> None:
         self._data = bytearray()  # of what comes next
-        self._box_at = 0  # where in it the box begins that is not whole yet
+        self._box_at = 0  # where in it the first box begins that is not complete
         self._moof_at = 0
         self._video_track: int | None = None
 
     def feed(self, data: bytes) -> Iterator[InitSegment | Fragment]:
-        """What is whole with these bytes."""
+        """The parts that are complete with these bytes."""
         self._data += data
         while (end := self._find_box_end()) is not None:
             kind = bytes(self._data[self._box_at + 4 : self._box_at + BOX_HEADER_BYTES])

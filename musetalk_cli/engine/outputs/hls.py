@@ -1,4 +1,4 @@
-"""A folder that a stream is laid down in as HLS: what ffmpeg is told, and whether what it wrote is whole."""
+"""A folder that a stream is written into as HLS: options for ffmpeg, and whether what it wrote is complete."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ PROBE_BYTES = 1_000_000
 
 def build_remux_args(ffmpeg: str, destination: Destination, options: Sequence[str] = ()) -> list[str]:
     """ffmpeg's arguments: FLV on stdin, repacked for the destination, with ``options`` beside those it always has."""
-    # Not nobuffer too: it throws away what was read to look at the stream, a whole group of frames.
+    # Not nobuffer too: it throws away what was read while probing, a group of frames.
     at_once = ["-probesize", str(PROBE_BYTES), "-fpsprobesize", "0"]
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"]
     copy = ["-map", "0", "-c", "copy", "-flush_packets", "1"]
@@ -110,7 +110,7 @@ class RemuxTarget(Target):
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
     def _serve(self, first: Fragment) -> str | None:
-        """Feed children until the stream ends well (None) or one of them does not (what it said)."""
+        """Feed children until the stream ends well (None) or one of them does not (its error)."""
         problem, following = self._serve_one(first)
         while problem is None and following is not None:
             self._has_lived = True
@@ -207,7 +207,7 @@ class RemuxTarget(Target):
         return True
 
     def _wait_for_end(self, child: FfmpegProcess) -> str | None:
-        """Let the child finish what it holds, for a while; what it said if it could not."""
+        """Let the child finish what it holds, for a while; its error if it could not."""
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.queue.is_cancelled:
             time.sleep(0.02)

@@ -50,7 +50,7 @@ class Sink(Protocol):
 
     @property
     def where(self) -> str | None:
-        """After ``close``: where what can be played lies; None when nothing does."""
+        """After ``close``: where there is something to play; None when there is nothing."""
 
 
 class StdoutSink:

@@ -95,7 +95,7 @@ def video_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _speed_options(settings: EncoderSettings) -> dict[str, Any]:
-    """How each encoder is told to be quick, and to hold no frame back."""
+    """Options of each encoder that make it quick, and let it hold no frame back."""
     if settings.codec == "h264_nvenc":
         return {"preset": "p2", "tune": "ull", "zerolatency": 1, "delay": 0, "bf": 0, "forced-idr": 1}
     if settings.codec == "h264_videotoolbox":
@@ -176,7 +176,7 @@ class Encoder:
         state.on_abort(process.kill)
         state.on_abort(sink.cancel)
         self._images: Channel[Sequence[ByteArray]] = Channel("frames", DEPTH_BATCHES, state)
-        self._audio: Channel[AudioArray] = Channel("sounds", DEPTH_AUDIO, state)
+        self._audio: Channel[AudioArray] = Channel("audio", DEPTH_AUDIO, state)
         self.stages = [
             Stage("encoder frames", self._write_frames, state),
             Stage("encoder audio", self._write_audio, state),
