@@ -166,6 +166,17 @@ def test_tools_and_tests_share_fixtures_and_nothing_else(folder: str, other: str
     assert users == []
 
 
+def test_the_encoder_alone_cuts_fragments() -> None:
+    """Everything behind it gets them whole; what measures a command from outside has only its bytes."""
+    users = [named(path) for path in MODULES if "FragmentSplitter(" in path.read_text()]
+    assert users == ["benchmark/measurements/cold_start.py", "engine/video/encoder.py"]
+
+
+def test_ffmpeg_reasons_are_found_in_one_place() -> None:
+    users = [named(path) for path in MODULES if any(mark in path.read_text() for mark in ("[error]", "[fatal]"))]
+    assert users == ["engine/runtime/ffmpeg.py"]
+
+
 def test_only_the_command_line_turns_errors_into_exit_codes() -> None:
     bare = [
         f"{named(path)}:{node.lineno}"

@@ -60,10 +60,9 @@ def open_targets(
     config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Callable[[str], None]
 ) -> FanOut:
     """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
-    from musetalk_cli.engine.outputs.destinations import parse_destination
+    from musetalk_cli.engine.outputs.destinations import open_sink, parse_destination
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.remux import RemuxTarget
-    from musetalk_cli.engine.outputs.sinks import open_sink
     from musetalk_cli.engine.outputs.targets import LocalTarget
     from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 

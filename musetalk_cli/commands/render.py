@@ -79,7 +79,7 @@ def _render(
 ) -> int:
     from musetalk_cli.app.assembly import build_file_pipeline
     from musetalk_cli.app.runner import StatsFile, run_pipeline
-    from musetalk_cli.engine.outputs.sinks import open_sink
+    from musetalk_cli.engine.outputs.destinations import open_sink
     from musetalk_cli.ui.dashboard import open_dashboard
 
     sink = open_sink(destination, overwrite=overwrite)

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from tools.measure.report import update_section
 
@@ -128,15 +128,14 @@ def run_once(speech: Path, options: list[str]) -> dict[str, Any]:
 
 
 def read_stream(command: list[str], started: float) -> tuple[float, float]:
-    first_byte_s, first_fragment_s, counter = 0.0, 0.0, FragmentCounter()
+    first_byte_s, first_fragment_s, splitter = 0.0, 0.0, FragmentSplitter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as child:
         assert child.stdout
         while data := os.read(child.stdout.fileno(), 1 << 16):
             now_s = time.perf_counter() - started
-            counter.feed(data)
             first_byte_s = first_byte_s or now_s
-            if counter.num_fragments and not first_fragment_s:
-                first_fragment_s = now_s
+            if any(part.num_frames for part in splitter.feed(data)):
+                first_fragment_s = first_fragment_s or now_s
     assert child.returncode == 0, f"{command} failed"
     return first_byte_s, first_fragment_s
 

@@ -122,8 +122,8 @@ class ClipWriter:
         if self._state.is_aborted:
             raise Aborted("clips")
         if status:
-            said = f": {child.log[-1]}" if child.log else ""
-            raise EncoderError(f"ffmpeg {describe_status(status)} while it made a clip{said}")
+            reason = f": {child.error}" if child.error else ""
+            raise EncoderError(f"ffmpeg {describe_status(status)} while it made a clip{reason}")
 
     def _kill(self) -> None:
         if self._child:
@@ -177,5 +177,5 @@ def build_mux_args(output: ClipOutput, silent: Path, audio: Path, whole: Path) -
 def _compile(output: ClipOutput, stream: Any) -> list[str]:
     import ffmpeg as builder
 
-    quiet = stream.global_args("-hide_banner", "-loglevel", "error", "-nostdin", "-y")
+    quiet = stream.global_args("-hide_banner", "-loglevel", "level+error", "-nostdin", "-y")
     return list(builder.compile(quiet, cmd=output.ffmpeg))

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 # As a microphone gives it; and the most that is given at once, shorter than any block.
@@ -61,7 +61,7 @@ class Feed:
 
 
 class ArrivalSink:
-    """Sink that notes when each frame's bytes came, and drops them, or keeps them if it ``keeps``.
+    """Sink that notes when each frame came, and drops its bytes, or keeps them if it ``keeps``.
 
     ``block_ends`` (frames, ascending) has it hand frames on block by block: they count as come when their block is
     whole, which the last ``num_late`` frames of a block are not waited for.
@@ -79,15 +79,13 @@ class ArrivalSink:
         self._num_late = num_late
         self._keeps = keeps
         self._num_made = 0
-        self._splitter = FragmentSplitter()
 
-    def write(self, data: bytes) -> None:
-        """A piece of a fragmented MP4."""
-        self.last_at = time.perf_counter()
-        if self._keeps:
-            self._stream += data
-        for piece in self._splitter.feed(data):
-            self._note(piece.num_frames)
+    def begin(self, init_segment: InitSegment) -> None:
+        self._take(init_segment.data)
+
+    def write(self, fragment: Fragment) -> None:
+        self._take(fragment.data)
+        self._note(fragment.num_frames)
 
     def take_clip(self, data: bytes, num_frames: int) -> None:
         """A whole MP4 of its own."""
@@ -106,6 +104,11 @@ class ArrivalSink:
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         pass
+
+    def _take(self, data: bytes) -> None:
+        self.last_at = time.perf_counter()
+        if self._keeps:
+            self._stream += data
 
     def _note(self, num_frames: int) -> None:
         self._num_made += num_frames

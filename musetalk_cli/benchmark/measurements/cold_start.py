@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.benchmark.setup.figures import Spread, StartFigures
-from musetalk_cli.benchmark.setup.workload import TimestampSink
 from musetalk_cli.config import Config
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import StageError
@@ -41,7 +41,6 @@ def measure_start(config: Config, audio: AudioArray, num_rounds: int) -> StartFi
 
 
 def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
-    clock = TimestampSink()
     with _as_file(config) as settings_fd:
         raw = ["--input", "-", "--format", "s16le", "--rate", str(AUDIO_RATE_HZ), "--no-pace", "-o", "-"]
         settings = ["--config", f"/dev/fd/{settings_fd}", "--quiet"]
@@ -59,9 +58,9 @@ def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
     drain = threading.Thread(target=said.extend, args=(_lines(child.stderr),), name="musetalk-fresh", daemon=True)
     drain.start()
     try:
-        rss_mb = _listen(child, audio, clock)
+        first_at, rss_mb = _listen(child, audio)
         child.wait()
-        if child.returncode or not clock.times_s:
+        if child.returncode or first_at is None:
             drain.join()
             why = said[-1].decode("utf-8", "replace").strip() if said else describe_status(child.returncode)
             raise StageError(f"a fresh musetalk stream failed: {why}")
@@ -72,7 +71,7 @@ def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe:
                 pipe.close()
-    return clock.times_s[0] - started_s, rss_mb
+    return first_at - started_s, rss_mb
 
 
 def _lines(pipe: IO[bytes] | None) -> Iterator[bytes]:
@@ -80,20 +79,24 @@ def _lines(pipe: IO[bytes] | None) -> Iterator[bytes]:
     return (line for line in pipe or () if line.strip())
 
 
-def _listen(child: subprocess.Popen[bytes], audio: AudioArray, clock: TimestampSink) -> float:
-    """Feed the audio and read the video to its end; returns the most memory that was held meanwhile, in MB."""
+def _listen(child: subprocess.Popen[bytes], audio: AudioArray) -> tuple[float | None, float]:
+    """Feed the audio and read the video to its end.
+
+    Returns when the first frame was whole, by ``time.perf_counter()``, and the most memory that was held, in MB.
+    """
     assert child.stdin and child.stdout  # noqa: S101 - both are pipes
     speaker = threading.Thread(target=_speak, args=(child.stdin, audio.tobytes()), name="musetalk-speaker", daemon=True)
     speaker.start()
-    rss_mb = 0.0
+    rss_mb, first_at, splitter = 0.0, None, FragmentSplitter()
     try:
         while data := os.read(child.stdout.fileno(), READ_BYTES):
-            clock.write(data)
+            if any(part.num_frames for part in splitter.feed(data)):
+                first_at = first_at or time.perf_counter()
             rss_mb = max(rss_mb, _peak_rss_mb(child.pid))
     finally:
         child.stdout.close()
         speaker.join()
-    return rss_mb
+    return first_at, rss_mb
 
 
 def _speak(pipe: IO[bytes], data: bytes) -> None:

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 SYLLABLE_S = (0.16, 0.28)
@@ -96,14 +96,15 @@ class TimestampSink:
 
     def __init__(self) -> None:
         self.times_s: list[float] = []
-        self._splitter = FragmentSplitter()
         self._changed = threading.Condition()
 
-    def write(self, data: bytes) -> None:
+    def begin(self, init_segment: InitSegment) -> None:
+        """No frame has come yet."""
+
+    def write(self, fragment: Fragment) -> None:
         now_s = time.perf_counter()
-        num_frames = sum(piece.num_frames for piece in self._splitter.feed(data))
         with self._changed:
-            self.times_s += [now_s] * num_frames
+            self.times_s += [now_s] * fragment.num_frames
             self._changed.notify_all()
 
     def wait_for(self, num_frames: int, timeout_s: float) -> bool:

@@ -119,8 +119,8 @@ class FileSource:
         return SourceError(f"{self._decoder.name} cannot be decoded as audio{self._last_error()}", hint=hint)
 
     def _last_error(self) -> str:
-        errors = [line for line in self._decoder.log if "[error]" in line or "[fatal]" in line]
-        return f" ({errors[0].split('] ')[-1]})" if errors else ""
+        error = self._decoder.error
+        return f" ({error})" if error else ""
 
 
 def _find_duration(log: list[str]) -> float | None:

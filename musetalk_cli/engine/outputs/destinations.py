@@ -1,14 +1,19 @@
-"""What ``-o`` names where it is no MP4: an address on the network, or a folder for HLS."""
+"""What ``-o`` names: a file, a pipe or standard output, an address on the network, or a folder for HLS."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
+from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
 from musetalk_cli.errors import SinkError
 
+STDOUT = "-"
+SUFFIXES = (".mp4", ".m4v")
 TIMEOUT_US = 5_000_000
 UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
 
@@ -45,6 +50,40 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
         )
     folder = find_hls_folder(text, overwrite=overwrite)
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
+
+
+def open_sink(destination: str, *, overwrite: bool) -> Sink:
+    """Check a destination of an MP4 and make its sink. Nothing is created before the sink begins.
+
+    Raises SinkError.
+    """
+    if not destination:
+        raise SinkError("the output has no name", hint="name a file with -o, or - for standard output")
+    if destination in (STDOUT, "/dev/stdout"):
+        return StdoutSink()
+    try:
+        return _open_path(destination, Path(destination).resolve(), overwrite)
+    # A name too long, a loop of links, a folder without permission.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
+    if path.is_dir():
+        raise SinkError(f"{destination} is a folder", hint="name a file in it, such as talk.mp4")
+    if path.exists() and not path.is_file():
+        return PipeSink(destination)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SinkError(f"cannot write {destination}: only MP4 files can be made", hint="name it .mp4")
+    if path.exists() and not overwrite:
+        raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
+    if not path.parent.is_dir():
+        # Where a link that leads nowhere leads.
+        parent = path.parent if Path(destination).is_symlink() else Path(destination).parent
+        raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
+    return FileSink(destination, path)
 
 
 def _check_host(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
@@ -15,8 +15,9 @@ SinkLossPolicy = Literal["retry", "stop"]
 class FanOut:
     """A Sink that hands every fragment to all its targets; none of them can hold up another.
 
-    ``waits``: a single target that is slow is waited for, and ``on_wait`` told how long, instead of dropping frames
-    for it; only for a source that can be kept waiting itself. ``on_frames`` is told how many frames have left.
+    ``waits``: a single target that is slow is waited for, instead of dropping frames for it, and ``on_wait`` is called
+    with the seconds; only for a source that can be kept waiting itself. ``on_frames`` is called with the number of
+    frames that have left.
     """
 
     name = "the targets"
@@ -35,12 +36,18 @@ class FanOut:
         self._on_loss = on_loss
         self._tell = tell
         self._waits = waits and len(targets) == 1
-        self._splitter = FragmentSplitter()
         self._told: set[str] = set()
 
-    def write(self, data: bytes) -> None:
-        for fragment in self._splitter.feed(data):
-            self._send(fragment)
+    def begin(self, init_segment: InitSegment) -> None:
+        for target in self.targets:
+            target.begin(init_segment)
+
+    def write(self, fragment: Fragment) -> None:
+        for target in self.targets:
+            if self._waits and (waited_s := target.queue.wait_for_room()):
+                self.on_wait(waited_s)
+            target.write(fragment)
+        self.on_frames(fragment.num_frames)
         self._check()
 
     def cancel(self) -> None:
@@ -54,7 +61,7 @@ class FanOut:
             target.close(is_whole=is_whole, is_final=is_final)
         errors = [target.error for target in self.targets if isinstance(target.error, MuseTalkError)]
         is_file_lost = any(isinstance(target, LocalTarget) and target.error in errors for target in self.targets)
-        # A server that is away at the end has been told of; the others have it all.
+        # A server that is away at the end has been reported already; the other targets have everything.
         if is_whole and errors and (is_file_lost or len(errors) == len(self.targets)):
             raise errors[0]
 
@@ -65,16 +72,6 @@ class FanOut:
     def where(self) -> str | None:
         """After ``close``: the targets that something has reached; None when nothing has."""
         return ", ".join(filter(None, (target.where for target in self.targets))) or None
-
-    def _send(self, fragment: Fragment) -> None:
-        for target in self.targets:
-            if fragment.is_header:
-                target.begin(fragment)
-                continue
-            if self._waits and (waited_s := target.queue.wait_for_room()):
-                self.on_wait(waited_s)
-            target.queue.put(fragment)
-        self.on_frames(fragment.num_frames)
 
     def _check(self) -> None:
         """Raise once nobody is left to send to, or somebody is lost and nobody may be."""

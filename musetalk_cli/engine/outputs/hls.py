@@ -1,4 +1,4 @@
-"""A folder that a stream is laid down in as HLS: what ffmpeg is told, and whether what it wrote is whole."""
+"""A folder that a stream is written into as HLS: options for ffmpeg, and whether what it wrote is complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from musetalk_cli.engine.outputs.fragments import is_whole_file
+from musetalk_cli.engine.outputs.boxes import is_whole_file
 from musetalk_cli.errors import SinkError
 
 PLAYLIST = "index.m3u8"

@@ -28,7 +28,7 @@ PROBE_BYTES = 1_000_000
 
 def build_remux_args(ffmpeg: str, destination: Destination, options: Sequence[str] = ()) -> list[str]:
     """ffmpeg's arguments: FLV on stdin, repacked for the destination, with ``options`` beside those it always has."""
-    # Not nobuffer too: it throws away what was read to look at the stream, a whole group of frames.
+    # Not nobuffer too: it throws away what was read while probing, a group of frames.
     at_once = ["-probesize", str(PROBE_BYTES), "-fpsprobesize", "0"]
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"]
     copy = ["-map", "0", "-c", "copy", "-flush_packets", "1"]
@@ -110,7 +110,7 @@ class RemuxTarget(Target):
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
     def _serve(self, first: Fragment) -> str | None:
-        """Feed children until the stream ends well (None) or one of them does not (what it said)."""
+        """Feed children until the stream ends well (None) or one of them does not (its error)."""
         problem, following = self._serve_one(first)
         while problem is None and following is not None:
             self._has_lived = True
@@ -118,7 +118,7 @@ class RemuxTarget(Target):
         return problem
 
     def _serve_one(self, first: Fragment) -> tuple[str | None, Fragment | None]:
-        """Feed one child: what it said if it ended badly, and the next one's first piece if it can count no further."""
+        """Feed one child: its error if it ended badly, and the next one's first fragment if it can count no further."""
         try:
             options = self._prepare()
             child = FfmpegProcess(build_remux_args(self._ffmpeg, self._destination, options), stdin=subprocess.PIPE)
@@ -151,9 +151,9 @@ class RemuxTarget(Target):
         return options
 
     def _feed(self, child: FfmpegProcess, first: Fragment) -> tuple[str | None, Fragment | None]:
-        packer = FlvPacker(self._header, self._frame_rate)
+        packer = FlvPacker(self._init_segment, self._frame_rate)
         fragment: Fragment | None = first
-        data = packer.begin() + packer.pack(first.data)
+        data = packer.begin() + packer.pack(first)
         started = time.monotonic()
         while fragment is not None:
             if problem := self._send(child, data):
@@ -165,7 +165,7 @@ class RemuxTarget(Target):
             fragment = self.queue.take()
             if fragment and fragment.is_keyframe and packer.is_full:
                 return None, fragment
-            data = packer.pack(fragment.data) if fragment else b""
+            data = packer.pack(fragment) if fragment else b""
         return None, None
 
     def _send(self, child: FfmpegProcess, data: bytes) -> str | None:
@@ -207,7 +207,7 @@ class RemuxTarget(Target):
         return True
 
     def _wait_for_end(self, child: FfmpegProcess) -> str | None:
-        """Let the child finish what it holds, for a while; what it said if it could not."""
+        """Let the child finish what it holds, for a while; its error if it could not."""
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.queue.is_cancelled:
             time.sleep(0.02)
@@ -215,6 +215,5 @@ class RemuxTarget(Target):
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()
-        errors = [line for line in child.log if "[error]" in line or "[fatal]" in line]
-        said = errors[0].split("] ")[-1] if errors else f"ffmpeg {describe_status(status)}"
-        return said.replace(self._destination.url, self.name).removeprefix(f"{self.name}: ")
+        error = child.error or f"ffmpeg {describe_status(status)}"
+        return error.replace(self._destination.url, self.name).removeprefix(f"{self.name}: ")

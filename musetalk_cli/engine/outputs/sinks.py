@@ -1,4 +1,4 @@
-"""Where the video goes: a file or standard output. A sink takes the encoder's bytes as they come."""
+"""Where the video goes: a file, a pipe or standard output."""
 
 from __future__ import annotations
 
@@ -13,72 +13,44 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 
-STDOUT = "-"
-SUFFIXES = (".mp4", ".m4v")
 # A pipe that is ready takes at least this much without blocking (POSIX's least PIPE_BUF is 512, Linux's 4096).
 PIPE_STEP_BYTES = min(select.PIPE_BUF, 4096)
 WAKE_S = 0.1  # how long an abort may go unnoticed by a sink that waits
 
 
 class Sink(Protocol):
-    """A destination for one fragmented MP4."""
+    """A destination for one fragmented MP4. ``begin``, ``write`` and ``close`` come from one thread."""
 
     name: str
 
-    def write(self, data: bytes) -> None:
-        """Take bytes. Raises SinkError, BrokenPipeError when the reader has gone, or Aborted after ``cancel``."""
+    def begin(self, init_segment: InitSegment) -> None:
+        """Create or open the destination and take the init segment, once and before all fragments. Raises as ``write``
+        does."""
+
+    def write(self, fragment: Fragment) -> None:
+        """Take a fragment. Raises SinkError, BrokenPipeError when the reader has gone, or Aborted after ``cancel``."""
 
     def cancel(self) -> None:
-        """Let a ``write`` that waits for its reader end; may be called from any thread."""
+        """Let a ``begin`` or ``write`` that waits for its reader end; may be called from any thread."""
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
-        """End the output. ``is_whole``: the MP4 came to its end, so nothing has to be cut off behind the last whole
-        fragment. ``is_final``: nor was the run interrupted, so an older file may be replaced. May raise SinkError."""
+        """End the output, even one that was never begun.
+
+        Args:
+            is_whole: The MP4 came to its end and was taken to its end.
+            is_final: Nor was the run interrupted, so an older file may be replaced.
+
+        Raises:
+            SinkError: It cannot be closed properly.
+        """
 
     @property
     def where(self) -> str | None:
-        """After ``close``: where what can be played lies; None when nothing does."""
-
-
-def open_sink(destination: str, *, overwrite: bool) -> Sink:
-    """Check a destination and make its sink. Nothing is created before the first bytes are there.
-
-    Raises SinkError.
-    """
-    if not destination:
-        raise SinkError("the output has no name", hint="name a file with -o, or - for standard output")
-    if destination in (STDOUT, "/dev/stdout"):
-        return StdoutSink()
-    try:
-        return _open_path(destination, Path(destination).resolve(), overwrite)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # a name too long, a loop of links, a folder without permission
-        raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
-    if path.is_dir():
-        raise SinkError(f"{destination} is a folder", hint="name a file in it, such as talk.mp4")
-    if path.exists() and not path.is_file():
-        return PipeSink(destination)
-    if path.suffix.lower() not in SUFFIXES:
-        raise SinkError(f"cannot write {destination}: only MP4 files can be made", hint="name it .mp4")
-    if path.exists() and not overwrite:
-        raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
-    if not path.parent.is_dir():
-        # Where a link that leads nowhere leads.
-        parent = path.parent if Path(destination).is_symlink() else Path(destination).parent
-        raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
-    return FileSink(destination, path)
+        """After ``close``: where there is something to play; None when there is nothing."""
 
 
 class StdoutSink:
@@ -95,9 +67,11 @@ class StdoutSink:
         self._waits = not stat.S_ISREG(os.fstat(self._fd).st_mode)
         self.is_cancelled = False
 
-    def write(self, data: bytes) -> None:
-        with _explained(self.name):
-            write_patiently(self._fd, data, self) if self._waits else _write_all(self._fd, data)
+    def begin(self, init_segment: InitSegment) -> None:
+        self._write(init_segment.data)
+
+    def write(self, fragment: Fragment) -> None:
+        self._write(fragment.data)
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -109,6 +83,10 @@ class StdoutSink:
     def where(self) -> str | None:
         return self.name
 
+    def _write(self, data: bytes) -> None:
+        with _as_sink_error(self.name):
+            write_patiently(self._fd, data, self) if self._waits else _write_all(self._fd, data)
+
 
 class PipeSink:
     """A named pipe or a device, written to as it is; a pipe waits for its reader."""
@@ -118,11 +96,15 @@ class PipeSink:
         self.is_cancelled = False
         self._fd: int | None = None
 
-    def write(self, data: bytes) -> None:
-        with _explained(self.name):
-            if self._fd is None:
-                self._fd = self._open()
-            write_patiently(self._fd, data, self)
+    def begin(self, init_segment: InitSegment) -> None:
+        with _as_sink_error(self.name):
+            self._fd = self._open()
+            write_patiently(self._fd, init_segment.data, self)
+
+    def write(self, fragment: Fragment) -> None:
+        assert self._fd is not None  # noqa: S101 - it has begun
+        with _as_sink_error(self.name):
+            write_patiently(self._fd, fragment.data, self)
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -147,8 +129,8 @@ class PipeSink:
 
 
 class FileSink:
-    """A file, created with the first bytes. An older file is replaced only by a video that came to its end; one that
-    breaks off is cut behind its last whole fragment, so that it plays, and if there is none, nothing stays behind."""
+    """A file, created with the init segment. An older file is replaced only by a video that came to its end; one that
+    breaks off is cut behind its last fragment, so that it plays, and if there is none, nothing stays behind."""
 
     def __init__(self, destination: str, path: Path) -> None:
         self.name = destination
@@ -157,29 +139,34 @@ class FileSink:
         self._old_mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         self._working = path
         self._fd: int | None = None
-        self._fragments = FragmentCounter()
+        self._playable_bytes = 0  # up to the end of the last fragment
+        self._has_fragments = False
 
-    def write(self, data: bytes) -> None:
-        with _explained(self.name):
-            if self._fd is None:
-                self._fd = self._create()
-            view = memoryview(data)
-            while view:
-                written = os.write(self._fd, view)
-                self._fragments.feed(bytes(view[:written]))
-                view = view[written:]
+    def begin(self, init_segment: InitSegment) -> None:
+        with _as_sink_error(self.name):
+            self._fd = self._create()
+            _write_all(self._fd, init_segment.data)
+        self._playable_bytes = len(init_segment.data)
+
+    def write(self, fragment: Fragment) -> None:
+        assert self._fd is not None  # noqa: S101 - it has begun
+        with _as_sink_error(self.name):
+            _write_all(self._fd, fragment.data)
+        if not fragment.is_trailer:
+            self._playable_bytes += len(fragment.data)
+            self._has_fragments = True
 
     def cancel(self) -> None:
-        pass  # a file never makes us wait for a reader
+        pass  # a file has no reader to wait for
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        with _explained(self.name):
+        with _as_sink_error(self.name):
             try:
                 if not is_whole:
-                    os.ftruncate(fd, self._fragments.playable_bytes)
+                    os.ftruncate(fd, self._playable_bytes)
             finally:
                 os.close(fd)
             self._settle(is_final)
@@ -189,7 +176,7 @@ class FileSink:
         if is_final and self._working != self._path:
             self._working.replace(self._path)
             self._working = self._path
-        if self._fragments.num_fragments:
+        if self._has_fragments:
             is_in_place = self._working == self._path
             self.where = self.name if is_in_place else str(Path(self.name).with_name(self._working.name))
         else:
@@ -235,8 +222,8 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Tell an OSError in the body as a SinkError; a reader that has gone is no error and passes."""
+def _as_sink_error(name: str) -> Iterator[None]:
+    """Turn an OSError in the body into a SinkError; a reader that has gone is no error and passes."""
     try:
         yield
     except BrokenPipeError:

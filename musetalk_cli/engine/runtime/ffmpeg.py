@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from musetalk_cli.errors import EncoderError
 NUM_LAST_LINES = 1000
 # The largest pipe an unprivileged Linux process may ask for: a whole 768² frame in one write instead of fourteen.
 PIPE_BYTES = 1 << 20
+# How a line of the log begins with -loglevel level+…: "[libx264 @ 0x55d0] [error] …", or without the first part.
+_LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose|debug|trace)\] (.*)")
+_FAILURES = ("panic", "fatal", "error")
 
 
 def find_ffmpeg(choice: str = "auto") -> str:
@@ -85,6 +89,11 @@ class FfmpegProcess:
         return list(self._lines)
 
     @property
+    def error(self) -> str:
+        """What went wrong so far, see ``find_error``."""
+        return find_error(self.log)
+
+    @property
     def is_running(self) -> bool:
         return self._child.poll() is None
 
@@ -114,6 +123,18 @@ class FfmpegProcess:
             text = line.decode("utf-8", "replace").rstrip()
             if text:
                 self._lines.append(text)
+
+
+def find_error(log: Sequence[str]) -> str:
+    """The reason in a log of ``-loglevel level+…``: its first line that is an error, without what stands before it.
+
+    The first, since what follows it are its consequences. Without one, the last line that has no level at all, as the
+    system writes it when a library is missing. Empty if there is none either.
+    """
+    found = [_LEVEL.search(line) for line in log]
+    errors = [match[2] for match in found if match and match[1] in _FAILURES]
+    strays = [line for line, match in zip(log, found, strict=True) if not match]
+    return errors[0] if errors else strays[-1] if strays else ""
 
 
 def describe_status(status: int) -> str:

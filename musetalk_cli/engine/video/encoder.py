@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from musetalk_cli.engine.outputs.fragments import FragmentCounter
+from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
@@ -95,7 +95,7 @@ def video_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _speed_options(settings: EncoderSettings) -> dict[str, Any]:
-    """How each encoder is told to be quick, and to hold no frame back."""
+    """Options of each encoder that make it quick, and let it hold no frame back."""
     if settings.codec == "h264_nvenc":
         return {"preset": "p2", "tune": "ull", "zerolatency": 1, "delay": 0, "bf": 0, "forced-idr": 1}
     if settings.codec == "h264_videotoolbox":
@@ -165,18 +165,18 @@ class Encoder:
         self.num_bytes = 0
         self.num_frames = 0
         self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
-        self.first_fragment_at: float | None = None  # and of the first whole fragment
+        self.first_fragment_at: float | None = None  # and of the first fragment
         self.is_reader_gone = False
         self._sink = sink
         self._state = state
         self._timer = timer
-        self._fragments = FragmentCounter()
+        self._splitter = FragmentSplitter()
         self._is_finished = False
         self._process = process
         state.on_abort(process.kill)
         state.on_abort(sink.cancel)
         self._images: Channel[Sequence[ByteArray]] = Channel("frames", DEPTH_BATCHES, state)
-        self._audio: Channel[AudioArray] = Channel("sounds", DEPTH_AUDIO, state)
+        self._audio: Channel[AudioArray] = Channel("audio", DEPTH_AUDIO, state)
         self.stages = [
             Stage("encoder frames", self._write_frames, state),
             Stage("encoder audio", self._write_audio, state),
@@ -225,11 +225,14 @@ class Encoder:
         is_whole = False
         try:
             while data := os.read(self._process.stdout.fileno(), READ_BYTES):
-                self._sink.write(data)
-                self._note(data)
+                for part in self._splitter.feed(data):
+                    self._deliver(part)
             status = self._process.wait()
-            is_whole = status == 0 and self._is_finished
-            if not is_whole and not self._state.is_aborted:
+            if status == 0 and self._is_finished:
+                if rest := self._splitter.finish():
+                    self._deliver(rest)
+                is_whole = True
+            elif not self._state.is_aborted:
                 raise self._explain(status)
         except BrokenPipeError:
             self.is_reader_gone = True
@@ -238,18 +241,19 @@ class Encoder:
             is_final = is_whole and not self._state.is_stopped and self._state.error is None
             self._sink.close(is_whole=is_whole, is_final=is_final)
 
-    def _note(self, data: bytes) -> None:
-        now = time.perf_counter()
-        self.num_bytes += len(data)
-        self.first_byte_at = self.first_byte_at or now
-        self._fragments.feed(data)
-        if self.first_fragment_at is None and self._fragments.num_fragments:
-            self.first_fragment_at = now
+    def _deliver(self, part: InitSegment | Fragment) -> None:
+        if isinstance(part, InitSegment):
+            self._sink.begin(part)
+            self.first_byte_at = time.perf_counter()
+        else:
+            self._sink.write(part)
+            self.first_fragment_at = self.first_fragment_at or time.perf_counter()
+        self.num_bytes += len(part.data)
 
     def _explain(self, status: int) -> EncoderError:
         log = self._process.log
-        said = next((line for line in log if "[error]" in line or "[fatal]" in line), log[-1] if log else "")
-        reason = f": {said.split('] ')[-1]}" if said else ""
+        error = self._process.error
+        reason = f": {error}" if error else ""
         hint = ""
         if any("Unknown encoder" in line or "Unrecognized option" in line for line in log):
             hint = "this ffmpeg lacks what is needed; set 'ffmpeg: bundled' in the configuration"

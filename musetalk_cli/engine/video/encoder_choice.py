@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
 
@@ -39,7 +40,7 @@ def probe_codec(ffmpeg: str, codec: str) -> str | None:
     settings = EncoderSettings(256, 256, Fraction(25), 1, "ultrafast", "zerolatency", 23, None, 64, 1.0, codec)
     images = builder.input("color=c=gray:s=256x256:r=25:d=0.2", f="lavfi")
     output = builder.output(images, "-", f="null", **video_options(settings))
-    quiet = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error")
+    quiet = output.global_args("-hide_banner", "-nostdin", "-loglevel", "level+error")
     try:
         done = subprocess.run(
             builder.compile(quiet, cmd=ffmpeg), capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
@@ -48,8 +49,8 @@ def probe_codec(ffmpeg: str, codec: str) -> str | None:
         return str(error)
     if done.returncode == 0:
         return None
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[0].split("] ")[-1] if lines else f"ffmpeg ended with exit status {done.returncode}"
+    reason = find_error(done.stderr.decode("utf-8", "replace").splitlines())
+    return reason or f"ffmpeg {describe_status(done.returncode)}"
 
 
 def _guess() -> Literal["nvenc", "videotoolbox"] | None:

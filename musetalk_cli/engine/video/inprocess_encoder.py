@@ -25,7 +25,7 @@ from musetalk_cli.engine.outputs.fmp4 import (
     fragment,
     init_segment,
 )
-from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.h264 import build_configuration, to_length_prefixed
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
@@ -70,7 +70,7 @@ class InProcessEncoder:
             settings.width, settings.height, settings.frame_rate, build_configuration(self._video.extradata or b"")
         )
         audio = AudioTrack(settings.num_channels, settings.audio_kbps * 1000, self._audio.extradata or b"")
-        self.init_segment = Fragment(init_segment(self._track, audio), is_header=True, is_keyframe=False, num_frames=0)
+        self.init_segment = InitSegment(init_segment(self._track, audio))
         self._num_frames = 0
         self._num_samples = 0
         self._num_fragments = 0
@@ -185,7 +185,7 @@ class InProcessEncoder:
 
     def _cut(self, runs: Sequence[Run], *, is_keyframe: bool, num_frames: int) -> Fragment:
         self._num_fragments += 1
-        return Fragment(fragment(self._num_fragments, runs), False, is_keyframe, num_frames)
+        return Fragment(fragment(self._num_fragments, runs), num_frames, is_keyframe)
 
 
 def _check_settings(settings: EncoderSettings) -> None:

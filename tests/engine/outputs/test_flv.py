@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.media import cut_stream
 from musetalk_cli.engine.outputs.flv import FlvPacker
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.errors import EncoderError
 
 RATE = Fraction(30_000, 1_001)
@@ -48,10 +48,10 @@ def test_every_packet_arrives_unchanged_and_within_a_millisecond(
     ffmpeg: str, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     stream = encode(ffmpeg, *options)
-    header, *fragments = FragmentSplitter().feed(stream)
-    packer = FlvPacker(header.data, RATE)
+    init_segment, fragments = cut_stream(stream)
+    packer = FlvPacker(init_segment, RATE)
     (tmp_path / "a.mp4").write_bytes(stream)
-    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(fragment.data) for fragment in fragments))
+    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(fragment) for fragment in fragments))
     expected, found = (read_packets(ffmpeg, tmp_path / name) for name in ("a.mp4", "a.flv"))
     assert sorted(map(len, expected.values())) == sorted(map(len, found.values()))
     assert min(map(len, found.values())) > 100
@@ -62,13 +62,23 @@ def test_every_packet_arrives_unchanged_and_within_a_millisecond(
 
 
 def test_what_has_no_samples_is_nothing(ffmpeg: str) -> None:
-    header, *fragments = FragmentSplitter().feed(encode(ffmpeg, "-preset", "ultrafast"))
-    assert not fragments[-1].num_frames, "the index at the end"
-    assert FlvPacker(header.data, RATE).pack(fragments[-1].data) == b""
+    init_segment, fragments = cut_stream(encode(ffmpeg, "-preset", "ultrafast"))
+    assert fragments[-1].is_trailer
+    assert FlvPacker(init_segment, RATE).pack(fragments[-1]) == b""
+
+
+def test_targets_that_begin_at_different_keyframes_share_what_was_read(ffmpeg: str) -> None:
+    init_segment, fragments = cut_stream(encode(ffmpeg, "-preset", "ultrafast"))
+    early, late = FlvPacker(init_segment, RATE), FlvPacker(init_segment, RATE)
+    early.pack(fragments[0])
+    first, second = early.pack(fragments[1]), late.pack(fragments[1])
+    assert len(first) == len(second)
+    assert first[4:8] != b"\0\0\0\0"
+    assert second[4:8] == b"\0\0\0\0", "the first tag's time"
 
 
 def test_a_header_without_audio_is_refused(ffmpeg: str) -> None:
     command = [ffmpeg, "-v", "error", *IMAGES, "-t", "1", *FRAGMENTED]
     stream = subprocess.run(command, capture_output=True, check=True).stdout
     with pytest.raises(EncoderError, match="one audio"):
-        FlvPacker(next(FragmentSplitter().feed(stream)).data, RATE)
+        FlvPacker(cut_stream(stream)[0], RATE)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fixtures.media import packet_times, read_audio, read_frames
+from musetalk_cli.engine.outputs.boxes import boxes_in, find_box, find_boxes
 from musetalk_cli.engine.outputs.flv import FlvPacker
 from musetalk_cli.engine.outputs.fmp4 import (
     AUDIO_TRACK,
@@ -22,14 +23,9 @@ from musetalk_cli.engine.outputs.fmp4 import (
     fragment,
     init_segment,
 )
-from musetalk_cli.engine.outputs.fragments import (
-    FragmentSplitter,
-    boxes_in,
-    field_behind_times,
-    find_box,
-    find_boxes,
-)
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.h264 import build_configuration, split_nal_units, to_length_prefixed
+from musetalk_cli.engine.outputs.samples import read_tracks
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
 RATES = [Fraction(25), Fraction(30_000, 1_001), Fraction(24_000, 1_001), Fraction("23.976"), Fraction(60), Fraction(5)]
@@ -119,8 +115,8 @@ def test_the_moov_says_what_the_tracks_are() -> None:
     assert kinds == [b"ftyp", b"moov"]
     moov = find_box(init_segment(VIDEO, AUDIO), b"moov")
     video, audio = find_boxes(moov, b"trak")
-    assert [field_behind_times(find_box(trak, b"tkhd")) for trak in (video, audio)] == [VIDEO_TRACK, AUDIO_TRACK]
-    assert [field_behind_times(find_box(trak, b"mdia", b"mdhd")) for trak in (video, audio)] == [10_000, 48_000]
+    timescales = {number: track.timescale for number, track in read_tracks(moov).items()}
+    assert timescales == {VIDEO_TRACK: 10_000, AUDIO_TRACK: 48_000}
     assert [find_box(trak, b"mdia", b"hdlr")[8:12] for trak in (video, audio)] == [b"vide", b"soun"]
     assert len(find_boxes(find_box(moov, b"mvex"), b"trex")) == 2
     entry = find_box(video, b"mdia", b"minf", b"stbl", b"stsd")[8 + 8 + 78 :]
@@ -173,12 +169,10 @@ def test_the_splitter_and_the_flv_packer_understand_it(is_keyframe: bool) -> Non
     runs = [Run(VIDEO_TRACK, 0, [Sample(b"v", 400, is_keyframe)]), Run(AUDIO_TRACK, 0, [Sample(b"a", 1_024)])]
     found = list(FragmentSplitter().feed(header + fragment(1, runs) + fragment(2, runs[1:])))
     assert [part.data for part in found] == [header, fragment(1, runs), fragment(2, runs[1:])]
-    assert [(part.is_header, part.is_keyframe, part.num_frames) for part in found] == [
-        (True, False, 0),
-        (False, is_keyframe, 1),
-        (False, False, 0),
-    ]
-    packer = FlvPacker(header, Fraction(25))
+    init, *fragments = found
+    assert isinstance(init, InitSegment)
+    assert [(part.is_keyframe, part.num_frames) for part in fragments] == [(is_keyframe, 1), (False, 0)]
+    packer = FlvPacker(init, Fraction(25))
     assert STEREO_48_KHZ in packer.begin()
     assert VIDEO.configuration in packer.begin()
-    assert len(packer.pack(found[1].data)) == 2 * (11 + 4) + (5 + 1) + (2 + 1)
+    assert len(packer.pack(fragments[0])) == 2 * (11 + 4) + (5 + 1) + (2 + 1)

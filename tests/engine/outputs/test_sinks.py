@@ -7,17 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.outputs.sinks import Sink, open_sink
+from musetalk_cli.engine.outputs.destinations import open_sink
+from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
-from tests.engine.outputs.test_fragments import STREAM
+from tests.engine.outputs.test_fragments import FRAGMENTS, INIT_SEGMENT, STREAM
+
+TRAILER = Fragment(b"tail", 0, False, is_trailer=True)
+
+
+def send(sink: Sink, *more: Fragment) -> None:
+    sink.begin(INIT_SEGMENT)
+    for fragment in (*FRAGMENTS, *more):
+        sink.write(fragment)
 
 
 def end(sink: Sink, *, is_whole: bool = True, is_final: bool = True) -> None:
     sink.close(is_whole=is_whole, is_final=is_final)
 
 
-def test_nothing_is_created_before_the_first_bytes(tmp_path: Path) -> None:
+def test_nothing_is_created_before_it_begins(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     assert list(tmp_path.iterdir()) == []
     end(sink, is_whole=False)
@@ -27,22 +37,22 @@ def test_nothing_is_created_before_the_first_bytes(tmp_path: Path) -> None:
 
 def test_a_whole_video_is_kept_as_it_is(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
-    sink.write(STREAM + b"tail")
+    send(sink, TRAILER)
     end(sink)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM + b"tail"
     assert sink.where == str(tmp_path / "a.mp4")
 
 
-def test_a_broken_off_video_ends_behind_its_last_whole_fragment(tmp_path: Path) -> None:
+def test_a_broken_off_video_ends_behind_its_last_fragment(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
-    sink.write(STREAM + b"\0\0")
+    send(sink, TRAILER)
     end(sink, is_whole=False, is_final=False)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM
 
 
 def test_what_cannot_be_played_does_not_stay(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
-    sink.write(STREAM[:400])
+    sink.begin(INIT_SEGMENT)
     end(sink, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -52,16 +62,16 @@ def test_an_older_file_is_replaced_only_by_a_finished_one(tmp_path: Path) -> Non
     path.write_bytes(b"old")
     path.chmod(0o640)
     broken = open_sink(str(path), overwrite=True)
-    broken.write(STREAM[:400])
+    broken.begin(INIT_SEGMENT)
     end(broken, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == [path]
     interrupted = open_sink(str(path), overwrite=True)
-    interrupted.write(STREAM)
+    send(interrupted)
     end(interrupted, is_final=False)
     assert path.read_bytes() == b"old"
     assert interrupted.where == str(tmp_path / "a.part1.mp4")
     finished = open_sink(str(path), overwrite=True)
-    finished.write(STREAM)
+    send(finished)
     assert path.read_bytes() == b"old"
     end(finished)
     assert path.read_bytes() == (tmp_path / "a.part1.mp4").read_bytes() == STREAM
@@ -76,7 +86,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
     dangling.symlink_to(tmp_path / "new.mp4")
     for path in (link, dangling):
         sink = open_sink(str(path), overwrite=True)
-        sink.write(STREAM)
+        send(sink)
         end(sink)
         assert path.is_symlink()
     assert target.read_bytes() == (tmp_path / "new.mp4").read_bytes() == STREAM
@@ -86,7 +96,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     (tmp_path / "a.mp4").write_bytes(b"somebody else's")
     with pytest.raises(SinkError):
-        sink.write(STREAM)
+        send(sink)
     end(sink, is_whole=False, is_final=False)
     assert (tmp_path / "a.mp4").read_bytes() == b"somebody else's"
 
@@ -96,7 +106,7 @@ def test_odd_names_are_errors_with_words(tmp_path: Path) -> None:
     for name in ("x" * 300 + ".mp4", "loop.mp4", "nul\0.mp4"):
         with pytest.raises(SinkError, match=r"cannot write|no permission|exists"):
             sink = open_sink(str(tmp_path / name), overwrite=True)
-            sink.write(STREAM)
+            send(sink)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def test_a_full_disk_is_said_in_words() -> None:
         pytest.skip("needs /dev/full")
     sink = open_sink("/dev/full", overwrite=False)
     with pytest.raises(SinkError, match="no space left") as caught:
-        sink.write(b"x")
+        sink.begin(INIT_SEGMENT)
     assert "free some space" in caught.value.hint
     end(sink, is_whole=False)
 
@@ -125,7 +135,7 @@ def test_a_named_pipe_is_written_as_it_is(tmp_path: Path) -> None:
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     sink = open_sink(str(path), overwrite=False)
-    sink.write(STREAM)
+    send(sink)
     end(sink)
     assert os.read(reader, 1 << 16) == STREAM
     os.close(reader)
@@ -141,7 +151,8 @@ def test_a_pipe_that_nobody_empties_can_be_left(tmp_path: Path, has_reader: bool
     timer = threading.Timer(0.3, sink.cancel)
     timer.start()
     with pytest.raises(Aborted):
-        sink.write(b"x" * (1 << 20))
+        sink.begin(INIT_SEGMENT)
+        sink.write(Fragment(b"x" * (1 << 20), 1, True))
     timer.join()
     end(sink, is_whole=False)
     if reader is not None:

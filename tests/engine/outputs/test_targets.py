@@ -3,26 +3,29 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from fixtures.media import read_frames
+from fixtures.media import cut_stream, read_frames
 from musetalk_cli.engine.outputs.destinations import parse_destination
+from musetalk_cli.engine.outputs.drop_oldest import DropOldestQueue
 from musetalk_cli.engine.outputs.fan_out import FanOut
-from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.hls import HlsFolder
 from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
-from musetalk_cli.engine.outputs.targets import DropOldestQueue, LocalTarget, Target
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.outputs.targets import LocalTarget, Target
 from musetalk_cli.errors import SinkError
 
 RATE = Fraction(25)
 
 
 def fragment(number: int, *, is_keyframe: bool = False) -> Fragment:
-    return Fragment(b"%d " % number, is_header=False, is_keyframe=is_keyframe, num_frames=1)
+    return Fragment(b"%d " % number, num_frames=1, is_keyframe=is_keyframe)
 
 
 def taken(queue: DropOldestQueue) -> list[int]:
@@ -33,7 +36,7 @@ def taken(queue: DropOldestQueue) -> list[int]:
     return numbers
 
 
-def test_a_full_ring_drops_the_oldest_groups_and_begins_with_a_keyframe() -> None:
+def test_a_full_queue_drops_the_oldest_groups_and_begins_with_a_keyframe() -> None:
     queue = DropOldestQueue(max_frames=20)
     for number in range(45):
         queue.put(fragment(number, is_keyframe=number % 8 == 0))
@@ -41,7 +44,7 @@ def test_a_full_ring_drops_the_oldest_groups_and_begins_with_a_keyframe() -> Non
     assert queue.num_dropped == 32
 
 
-def test_a_group_larger_than_the_ring_is_dropped_until_the_next_keyframe() -> None:
+def test_a_group_larger_than_the_queue_is_dropped_until_the_next_keyframe() -> None:
     queue = DropOldestQueue(max_frames=5)
     for number in range(12):
         queue.put(fragment(number, is_keyframe=number in (0, 10)))
@@ -64,7 +67,7 @@ def test_a_target_that_begins_anew_gets_the_newest_group() -> None:
     assert taken(queue) == list(range(20, 30))
 
 
-def test_a_ring_that_is_waited_for_drops_nothing() -> None:
+def test_a_queue_that_is_waited_for_drops_nothing() -> None:
     queue, got = DropOldestQueue(max_frames=4), []
 
     def drain() -> None:
@@ -97,11 +100,11 @@ class Collector:
         self.is_whole: bool | None = None
         self._error = error
 
-    def write(self, data: bytes) -> None:
-        self.gate.wait(20)
-        if self._error and self.data:
-            raise self._error
-        self.data += data
+    def begin(self, init_segment: InitSegment) -> None:
+        self._take(init_segment.data)
+
+    def write(self, fragment: Fragment) -> None:
+        self._take(fragment.data)
 
     def cancel(self) -> None:
         self.gate.set()
@@ -110,89 +113,84 @@ class Collector:
         self.is_whole = is_whole
         self.where = self.name if is_whole else None
 
-
-@pytest.fixture(scope="module")
-def stream(ffmpeg: str) -> bytes:
-    """12 s of a fragmented MP4 as the live encoder writes it."""
-    inputs = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=12", "-f", "lavfi", "-i", "sine=d=12:r=48000"]
-    video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]
-    flags = ["-frag_duration", "20000", "-movflags", "frag_keyframe+empty_moov+default_base_moof"]
-    command = [ffmpeg, "-v", "error", *inputs, *video, "-c:a", "aac", *flags, "-f", "mp4", "pipe:1"]
-    return subprocess.run(command, capture_output=True, check=True).stdout
+    def _take(self, data: bytes) -> None:
+        self.gate.wait(20)
+        if self._error and self.data:
+            raise self._error
+        self.data += data
 
 
 def local(*sinks: Collector) -> list[Target]:
     return [LocalTarget(sink, lambda text: None) for sink in sinks]
 
 
-def send(fan_out: FanOut, data: bytes, step: int = 4_000) -> None:
-    for start in range(0, len(data), step):
-        fan_out.write(data[start : start + step])
-        time.sleep(0.001)
+def write(sink: Sink, fragments: Sequence[Fragment], pause_s: float = 0.001) -> None:
+    for fragment in fragments:
+        sink.write(fragment)
+        time.sleep(pause_s)
 
 
-def test_the_splitter_finds_every_image_and_every_keyframe(stream: bytes) -> None:
-    splitter = FragmentSplitter()
-    fragments = [found for start in range(0, len(stream), 777) for found in splitter.feed(stream[start : start + 777])]
-    assert b"".join(found.data for found in fragments) == stream
-    assert [found.is_header for found in fragments].count(True) == 1
-    assert sum(found.num_frames for found in fragments) == 300
-    assert sum(found.is_keyframe for found in fragments) == 12
+def send(sink: Sink, stream: bytes, pause_s: float = 0.001) -> None:
+    init_segment, fragments = cut_stream(stream)
+    sink.begin(init_segment)
+    write(sink, fragments, pause_s)
 
 
-def test_all_targets_get_every_byte(stream: bytes) -> None:
+def test_all_targets_get_every_byte(live_stream: bytes) -> None:
     sinks = [Collector("a"), Collector("b")]
     counted: list[int] = []
     fan_out = FanOut(local(*sinks), "retry", lambda text: None)
     fan_out.on_frames = counted.append
-    send(fan_out, stream)
+    send(fan_out, live_stream)
     fan_out.close(is_whole=True, is_final=True)
-    assert [sink.data == stream for sink in sinks] == [True, True]
+    assert [sink.data == live_stream for sink in sinks] == [True, True]
     assert sum(counted) == 300
     assert fan_out.where == "a, b"
 
 
-def test_a_frozen_target_holds_up_nobody_and_goes_on_at_a_keyframe(stream: bytes, ffmpeg: str) -> None:
+def test_a_frozen_target_holds_up_nobody_and_goes_on_at_a_keyframe(live_stream: bytes, ffmpeg: str) -> None:
     quick, frozen = Collector("quick"), Collector("frozen")
     fan_out = FanOut(local(quick, frozen), "retry", lambda text: None)
-    cut = len(stream) // 6
-    send(fan_out, stream[:cut])
+    init_segment, fragments = cut_stream(live_stream)
+    cut = len(fragments) // 6
+    fan_out.begin(init_segment)
+    write(fan_out, fragments[:cut])
     frozen.gate.clear()
-    send(fan_out, stream[cut : 5 * cut])
-    assert len(quick.data) > len(stream) // 2
+    write(fan_out, fragments[cut : 5 * cut])
+    assert len(quick.data) > len(live_stream) // 2
     frozen.gate.set()
-    send(fan_out, stream[5 * cut :])
+    write(fan_out, fragments[5 * cut :])
     fan_out.close(is_whole=True, is_final=True)
-    assert quick.data == stream
+    assert quick.data == live_stream
     health = {target.name: target for target in fan_out.health()}
     assert health["frozen"].num_dropped > 0
     assert health["quick"].num_dropped == 0
     assert len(read_frames(ffmpeg, frozen.data, 64, 64)) == 300 - health["frozen"].num_dropped
 
 
-def test_a_target_that_dies_leaves_the_others_alone(stream: bytes) -> None:
+def test_a_target_that_dies_leaves_the_others_alone(live_stream: bytes) -> None:
     told: list[str] = []
     good, bad = Collector("good"), Collector("bad", SinkError("no space left"))
     fan_out = FanOut(local(good, bad), "retry", told.append)
-    send(fan_out, stream)
+    send(fan_out, live_stream)
     with pytest.raises(SinkError, match="no space left"):
         fan_out.close(is_whole=True, is_final=True)
-    assert good.data == stream
+    assert good.data == live_stream
     assert (good.is_whole, bad.is_whole) == (True, False)
     assert told == ["bad is gone: no space left"]
 
 
-def test_the_last_reader_that_goes_ends_it(stream: bytes) -> None:
+def test_the_last_reader_that_goes_ends_it(live_stream: bytes) -> None:
     fan_out = FanOut(local(Collector("player", BrokenPipeError())), "retry", lambda text: None)
     with pytest.raises(BrokenPipeError):
-        send(fan_out, stream)
+        send(fan_out, live_stream)
     fan_out.close(is_whole=False, is_final=False)
 
 
-def test_stop_on_loss(stream: bytes) -> None:
+def test_stop_on_loss(live_stream: bytes) -> None:
     fan_out = FanOut(local(Collector("good"), Collector("bad", SinkError("gone"))), "stop", lambda text: None)
     with pytest.raises(SinkError, match="gone"):
-        send(fan_out, stream)
+        send(fan_out, live_stream)
     fan_out.close(is_whole=False, is_final=False)
 
 
@@ -233,7 +231,7 @@ def test_addresses_that_can(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_old", [False, True])
-def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, has_old: bool) -> None:
+def test_a_folder_of_hls_segments(live_stream: bytes, ffmpeg: str, tmp_path: Path, has_old: bool) -> None:
     if has_old:
         (tmp_path / "live").mkdir()
         (tmp_path / "live" / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n#EXT-X-ENDLIST\n")
@@ -243,7 +241,7 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, ha
     fan_out = FanOut(
         [RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None, waits=True
     )
-    send(fan_out, stream)
+    send(fan_out, live_stream)
     fan_out.close(is_whole=True, is_final=True)
     playlist = (tmp_path / "live" / "index.m3u8").read_text()
     assert playlist.count(".m4s") >= 5
@@ -252,9 +250,9 @@ def test_a_folder_of_hls_segments(stream: bytes, ffmpeg: str, tmp_path: Path, ha
     assert len(read_frames(ffmpeg, tmp_path / "live" / "index.m3u8", 64, 64)) == 300
 
 
-def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
+def test_old_hls_segments_are_deleted(live_stream: bytes, ffmpeg: str, tmp_path: Path) -> None:
     short = tmp_path / "short.mp4"
-    short.write_bytes(stream)
+    short.write_bytes(live_stream)
     options = ["-c", "copy", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "pipe:1"]
     command = [ffmpeg, "-v", "error", "-stream_loop", "3", "-i", str(short), *options]
     long = subprocess.run(command, capture_output=True, check=True)
@@ -271,7 +269,7 @@ def test_old_hls_segments_are_deleted(stream: bytes, ffmpeg: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("has_company", [True, False])
-def test_hls_on_a_full_disk_is_told(stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
+def test_hls_on_a_full_disk_is_told(live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     folder = tmp_path / "live"
@@ -282,7 +280,7 @@ def test_hls_on_a_full_disk_is_told(stream: bytes, ffmpeg: str, tmp_path: Path, 
     told: list[str] = []
     others = local(Collector("good")) if has_company else []
     fan_out = FanOut([RemuxTarget(destination, ffmpeg, RATE, told.append), *others], "retry", told.append, waits=True)
-    send(fan_out, stream)
+    send(fan_out, live_stream)
     with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
         fan_out.close(is_whole=True, is_final=True)
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
@@ -307,7 +305,7 @@ def test_after_a_full_disk_hls_counts_on_and_what_was_left_is_swept_up(tmp_path:
 
 
 def test_a_child_that_can_count_no_further_is_followed_by_another(
-    stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    live_stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("musetalk_cli.engine.outputs.flv.LONGEST_MS", 5_000)
     destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
@@ -315,7 +313,7 @@ def test_a_child_that_can_count_no_further_is_followed_by_another(
     told: list[str] = []
     target = RemuxTarget(destination, ffmpeg, RATE, told.append)
     fan_out = FanOut([target], "stop", told.append, waits=True)
-    send(fan_out, stream)
+    send(fan_out, live_stream)
     fan_out.close(is_whole=True, is_final=True)
     playlist = tmp_path / "live" / "index.m3u8"
     assert "index.00002.m4s\n#EXT-X-DISCONTINUITY\n" in playlist.read_text(), "with the keyframe at 6 s"
@@ -323,7 +321,7 @@ def test_a_child_that_can_count_no_further_is_followed_by_another(
     assert not target.has_failed
 
 
-def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Path) -> None:
+def test_a_target_that_fails_at_the_very_end_is_told(live_stream: bytes, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho 'Output #0' >&2\ncat > /dev/null\necho '[error] no space left' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -332,20 +330,18 @@ def test_a_target_that_fails_at_the_very_end_is_told(stream: bytes, tmp_path: Pa
     for others in (local(Collector("good")), []):
         told: list[str] = []
         fan_out = FanOut([RemuxTarget(destination, str(program), RATE, told.append), *others], "retry", told.append)
-        send(fan_out, stream)
+        send(fan_out, live_stream)
         with nullcontext() if others else pytest.raises(SinkError, match="no space left"):
             fan_out.close(is_whole=True, is_final=True)
         assert told == [f"{destination.name}: its end is missing: no space left"]
 
 
-def test_an_address_nobody_listens_on_is_an_error_in_words(stream: bytes, ffmpeg: str) -> None:
+def test_an_address_nobody_listens_on_is_an_error_in_words(live_stream: bytes, ffmpeg: str) -> None:
     destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
     assert destination
     fan_out = FanOut([RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None)
     with pytest.raises(SinkError, match="refused") as caught:
-        for start in range(0, len(stream), 1_000):
-            fan_out.write(stream[start : start + 1_000])
-            time.sleep(0.05)
+        send(fan_out, live_stream, pause_s=0.02)
     assert "key" not in str(caught.value)
     fan_out.close(is_whole=False, is_final=False)
     assert fan_out.where is None, "nothing has reached it"

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_ffmpeg
-from musetalk_cli.engine.video.encoder import EncoderSettings, build_ffmpeg_args
-from musetalk_cli.errors import EncoderError
+from fixtures.fakes import MemorySink
+from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.runtime.stage import RunState
+from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.video.encoder import EncoderProcess, EncoderSettings, build_ffmpeg_args
+from musetalk_cli.errors import EncoderError, SinkError
+from tests.engine.outputs.test_fragments import STREAM, box
 
 SETTINGS = EncoderSettings(768, 432, Fraction(30_000, 1001), 2, "ultrafast", "zerolatency", 23, None, 128, 1.0)
 
@@ -48,26 +52,54 @@ def test_a_bitrate_replaces_the_quality() -> None:
     assert "-tune" not in options
 
 
-def test_ffmpeg_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_ffmpeg("auto") == find_ffmpeg("bundled")
-    mine = tmp_path / "ffmpeg"
-    mine.write_text("#!/bin/sh\n")
-    mine.chmod(0o755)
-    assert find_ffmpeg("auto") == str(mine)
-    assert find_ffmpeg(str(mine)) == str(mine)
-    with pytest.raises(EncoderError, match="no ffmpeg at '/nowhere/ffmpeg'"):
-        find_ffmpeg("/nowhere/ffmpeg")
+def deliver(folder: Path, output: bytes, sink: MemorySink, *, status: int = 0) -> RunState:
+    """A run whose encoder writes ``output`` when its frames have ended, in steps of 700 bytes."""
+    (folder / "output").write_bytes(output)
+    program = folder / "ffmpeg"
+    program.write_text(
+        f"#!/bin/sh\ncat > /dev/null\ndd if={folder}/output bs=700 2> /dev/null\n"
+        f"echo '[mp4 @ 0x5] [error] it was too much' >&2\nexit {status}\n"
+    )
+    program.chmod(0o755)
+    state = RunState()
+    encoder = EncoderProcess(str(program), SETTINGS).attach(sink, state, StageTimer())
+    try:
+        encoder.start()
+        encoder.finish()
+        for stage in encoder.stages:
+            stage.join()
+    finally:
+        encoder.close()
+    return state
 
 
-def test_a_program_that_does_not_start_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="cannot start"):
-        FfmpegProcess([str(tmp_path / "missing")], stdin=-3)
+def test_every_byte_of_a_whole_stream_is_delivered(tmp_path: Path) -> None:
+    sink = MemorySink()
+    state = deliver(tmp_path, STREAM + box(b"mfra", 50), sink)
+    assert state.error is None
+    assert sink.data == STREAM + box(b"mfra", 50)
+    assert (sink.is_whole, sink.is_final) == (True, True)
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(1, "ended with exit status 1"), (-9, "was killed by SIGKILL"), (-70, "was killed by signal 70")],
-)
-def test_statuses_in_words(status: int, words: str) -> None:
-    assert describe_status(status) == words
+@pytest.mark.parametrize("num_missing", [1, 90])
+def test_an_encoder_that_dies_leaves_whole_fragments(tmp_path: Path, num_missing: int) -> None:
+    sink = MemorySink()
+    state = deliver(tmp_path, STREAM + box(b"mdat", 90)[:-num_missing], sink, status=3)
+    assert sink.data == STREAM
+    assert sink.is_whole is False
+    assert isinstance(state.error, EncoderError)
+    assert str(state.error) == "ffmpeg ended with exit status 3 after 0 frames: it was too much"
+
+
+def test_a_stream_whose_trailer_cannot_be_written_is_not_whole(tmp_path: Path) -> None:
+    class FullDisk(MemorySink):
+        def write(self, fragment: Fragment) -> None:
+            if fragment.is_trailer:
+                raise SinkError("no space left")
+            super().write(fragment)
+
+    sink = FullDisk()
+    state = deliver(tmp_path, STREAM + box(b"mfra", 50), sink)
+    assert isinstance(state.error, SinkError)
+    assert sink.data == STREAM
+    assert sink.is_whole is False

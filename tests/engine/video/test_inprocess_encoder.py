@@ -30,7 +30,7 @@ from fixtures.streams import (
     sweep,
 )
 from musetalk_cli.engine.outputs.flv import FlvPacker
-from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
+from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
@@ -64,7 +64,7 @@ def open_encoder() -> Iterator[Callable[..., InProcessEncoder]]:
 Open = Callable[..., InProcessEncoder]
 
 
-def join(fragments: list[Fragment]) -> bytes:
+def join(fragments: list[InitSegment | Fragment]) -> bytes:
     return b"".join(fragment.data for fragment in fragments)
 
 
@@ -229,8 +229,8 @@ def test_the_splitter_cuts_the_same_fragments(open_encoder: Open) -> None:
 
 def test_the_flv_packer_repacks_it(reader: str, tmp_path: Path, open_encoder: Open) -> None:
     header, *fragments = encode_numbers(open_encoder(), 30, sweep(57_600), Fraction(25))
-    packer = FlvPacker(header.data, Fraction(25))
-    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(part.data) for part in fragments))
+    packer = FlvPacker(header, Fraction(25))
+    (tmp_path / "a.flv").write_bytes(packer.begin() + b"".join(packer.pack(part) for part in fragments))
     found = read_frames(reader, tmp_path / "a.flv", WIDTH, HEIGHT)
     assert [read_number(image) for image in found] == list(range(30))
     offset, correlation = find_offset(sweep(57_600)[:, 0], read_audio(reader, tmp_path / "a.flv")[:, 0])

@@ -164,8 +164,8 @@ def count_cpu_s(child_pid: int | None) -> float:
 def note_times(process: EncoderProcess, left_at: list[float]) -> None:
     splitter = FragmentSplitter()
     while data := os.read(process.stdout.fileno(), READ_BYTES):
-        for fragment in splitter.feed(data):
-            left_at += [time.perf_counter()] * fragment.num_frames
+        for part in splitter.feed(data):
+            left_at += [time.perf_counter()] * part.num_frames
 
 
 def memory_table(width: int, height: int) -> str:

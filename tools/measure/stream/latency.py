@@ -114,8 +114,8 @@ def listen(child: subprocess.Popen[bytes], is_idle: threading.Event) -> list[flo
     while data := os.read(child.stdout.fileno(), 1 << 16):
         now = time.perf_counter()
         is_idle.set()
-        for piece in splitter.feed(data):
-            left_at += [now] * piece.num_frames
+        for part in splitter.feed(data):
+            left_at += [now] * part.num_frames
     return left_at
 
 

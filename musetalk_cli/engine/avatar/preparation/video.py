@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from musetalk_cli.engine.avatar.preparation.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, widen_pipe
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -81,7 +81,7 @@ class VideoFile:
             if image is None:
                 break
             yield image
-        self.complaint = self._last_error()
+        self.complaint = self._process.error
 
     def close(self) -> None:
         self._process.kill()  # a read that waits comes free
@@ -119,15 +119,12 @@ class VideoFile:
         return True
 
     def _explain_no_frames(self) -> AvatarError:
-        if self._cut.start_s and not self._last_error():
+        if self._cut.start_s and not self._process.error:
             return AvatarError(
                 f"{self._path} has no frame after {self._cut.start_s:g} s", hint="give a smaller --start"
             )
-        reason = self._last_error() or "it holds no frame"
+        reason = self._process.error or "it holds no frame"
         return AvatarError(f"{self._path} cannot be decoded: {reason}", hint="does it play elsewhere?")
-
-    def _last_error(self) -> str:
-        return _find_error(self._process.log)
 
 
 def probe(path: Path, ffmpeg: str) -> list[str]:
@@ -139,7 +136,7 @@ def probe(path: Path, ffmpeg: str) -> list[str]:
         raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
     # ffmpeg would draw a text file's letters.
     if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
-        reason = _find_error(log).removeprefix(f"file:{path}: ")
+        reason = find_error(log).removeprefix(f"file:{path}: ")
         why = f": {reason}" if reason else ""
         raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=_WANTED)
     videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
@@ -186,8 +183,3 @@ def _expected_frames(log: list[str], cut: Cut) -> int | None:
     hours, minutes, seconds = found.groups()
     rest_s = max(0.0, int(hours) * 3600 + int(minutes) * 60 + float(seconds) - cut.start_s)
     return max(1, round(min(rest_s, cut.max_seconds or rest_s) * cut.frame_rate))
-
-
-def _find_error(log: list[str]) -> str:
-    errors = [line for line in log if "[error]" in line or "[fatal]" in line]
-    return errors[0].split("] ")[-1] if errors else ""

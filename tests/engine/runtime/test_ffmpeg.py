@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, find_ffmpeg
+from musetalk_cli.errors import EncoderError
+
+
+def test_ffmpeg_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_ffmpeg("auto") == find_ffmpeg("bundled")
+    mine = tmp_path / "ffmpeg"
+    mine.write_text("#!/bin/sh\n")
+    mine.chmod(0o755)
+    assert find_ffmpeg("auto") == str(mine)
+    assert find_ffmpeg(str(mine)) == str(mine)
+    with pytest.raises(EncoderError, match="no ffmpeg at '/nowhere/ffmpeg'"):
+        find_ffmpeg("/nowhere/ffmpeg")
+
+
+def test_a_program_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="cannot start"):
+        FfmpegProcess([str(tmp_path / "missing")], stdin=-3)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(1, "ended with exit status 1"), (-9, "was killed by SIGKILL"), (-70, "was killed by signal 70")],
+)
+def test_statuses_in_words(status: int, words: str) -> None:
+    assert describe_status(status) == words
+
+
+@pytest.mark.parametrize(
+    ("log", "error"),
+    [
+        (["[info] Input #0, wav", "[aac @ 0x5] [error] not [so] good", "[fatal] Conversion failed!"], "not [so] good"),
+        (["[mov @ 0x5] [fatal] no space left"], "no space left"),
+        (["[info]     title: [error] is what it is called", "[warning] late"], ""),
+        (["[warning] late", "ffmpeg: error while loading shared libraries: libx264.so"], "libx264.so"),
+        ([], ""),
+    ],
+)
+def test_the_reason_in_a_log(log: list[str], error: str) -> None:
+    assert find_error(log).removeprefix("ffmpeg: error while loading shared libraries: ") == error
+
+
+def test_a_process_knows_its_error(ffmpeg: str, tmp_path: Path) -> None:
+    command = [ffmpeg, "-hide_banner", "-loglevel", "level+info", "-i", str(tmp_path / "missing"), "-f", "null", "-"]
+    process = FfmpegProcess(command, stdin=subprocess.DEVNULL)
+    try:
+        assert process.wait()
+        assert process.error.endswith(": No such file or directory")
+    finally:
+        process.close()
