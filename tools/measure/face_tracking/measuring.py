@@ -163,7 +163,7 @@ def framing_rows(finder: FaceFinder) -> list[Row]:
             several.append(errors(mesh.points[None], truth, ALL).mean())
             one.append(errors(look.points[None], truth, ALL).mean())
     figures = f"{np.mean(one):.2f} → {np.mean(several):.2f}"
-    return [Row("portraits turned by 20° … 180°: one look → mean of five framings", figures, "mean, %")]
+    return [Row("portraits turned by 20° … 180°: one crop → mean of five crops", figures, "mean, %")]
 
 
 def small_face_rows(finder: FaceFinder) -> list[Row]:
