@@ -16,7 +16,7 @@ from musetalk_cli.ui.console import say, say_error
 
 app = typer.Typer(
     name="musetalk",
-    help="Lip sync from the command line: a voice and a face in, one continuous talking video out.",
+    help="Lip sync from the command line: audio and a face in, one continuous talking video out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing help with rich takes longer than everything else that it needs

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# The extra "neural" of pyproject.toml, spelled out. The package is not on PyPI, so its extras install only from a
+# clone; these names install from anywhere.
+NEURAL_HINT = "pip install 'torch<2.14' safetensors huggingface_hub"
+
 
 class MuseTalkError(Exception):
     """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next."""

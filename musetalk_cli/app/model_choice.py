@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.folders import weight_store
 from musetalk_cli.config import Config
-from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
@@ -82,7 +82,7 @@ def _why_not_fast(config: Config) -> str:
     if config.device == "cpu":
         return "the device is the CPU"
     if find_spec("torch") is None:
-        return "PyTorch is missing (pip install 'musetalk[neural]')"
+        return f"PyTorch is missing ({NEURAL_HINT})"
     no_gpu = f"there is no GPU that PyTorch can use (--model {BEST} takes the CPU)"
     if sys.platform == "linux" and not any(Path(name).exists() for name in GPU_FILES):
         return no_gpu
@@ -98,9 +98,7 @@ def _check_is_installed(config: Config, name: str) -> None:
         _find_taesd(config)
     missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
     if missing:
-        raise ModelError(
-            f"{name} needs {' and '.join(missing)}, not installed here", hint="pip install 'musetalk[neural]'"
-        )
+        raise ModelError(f"{name} needs {' and '.join(missing)}, not installed here", hint=NEURAL_HINT)
     if config.device not in ("auto", "cpu"):
         from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 

@@ -21,7 +21,7 @@ def avatars(
     avatar_dir: AvatarDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """List the avatars: built in and prepared."""
+    """List the avatars, built in and prepared."""
     settings = load_settings(config, avatar_dir=avatar_dir).config
 
     from musetalk_cli.engine.avatar.library import list_avatars

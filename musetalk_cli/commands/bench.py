@@ -32,20 +32,28 @@ def bench(
     config: ConfigOption = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=0.2, max=600, callback=be_finite, help="Seconds of voice in each. [default: 4]"),
+        typer.Option(
+            "--seconds", min=0.2, max=600, callback=be_finite, help="Seconds of audio per measurement. [default: 4]"
+        ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=1, max=100, help="Times each is repeated. [default: 3]")
+        int | None, typer.Option("--rounds", min=1, max=100, help="Repetitions of each measurement. [default: 3]")
     ] = None,
-    sweep: Annotated[str | None, typer.Option("--sweep", help=f"A row for every value of one: {SWEEPS}.")] = None,
-    sessions: Annotated[int | None, typer.Option("--sessions", min=1, max=64, help="So many streams at once.")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Switch each optimisation off, and all of them.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; the report goes to stderr.")] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the figures into this PNG.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing PNG.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the figures.")] = False,
+    sweep: Annotated[str | None, typer.Option("--sweep", help=f"Measure every value of one setting: {SWEEPS}.")] = None,
+    sessions: Annotated[
+        int | None, typer.Option("--sessions", min=1, max=64, help="Run this many streams at once.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Switch off each optimisation alone, and all of them.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document; the report goes to stderr.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the figures into this PNG file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing PNG file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the figures only, no progress.")] = False,
 ) -> None:
-    """Measure how fast this machine makes video, with a voice and a face of its own. It needs no files."""
+    """Measure how fast this machine makes video. It needs no input and no weights."""
     loaded = settings_of(context)
     if sweep is not None and sweep not in SWEEPS.replace(" or ", ", ").split(", "):
         raise typer.BadParameter(f"must be {SWEEPS}", param_hint="--sweep")

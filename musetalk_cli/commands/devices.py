@@ -8,7 +8,7 @@ from musetalk_cli.errors import SourceError
 
 
 def devices() -> None:
-    """List the microphones. Each has its number and the rates it runs at; * marks the default."""
+    """List the microphones, with their numbers and sample rates. * marks the default."""
     from musetalk_cli.engine.audio.microphone import NO_MICROPHONE_HINT, list_devices
 
     found = list_devices()

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
     from musetalk_cli.engine.weights.verification import Verdict
 
-app = typer.Typer(help="Get and check the weights of MuseTalk.", no_args_is_help=True)
+app = typer.Typer(help="Download, import and check the weights of MuseTalk.", no_args_is_help=True)
 
-NAMES = "Which weights: musetalk-1.5, musetalk-1.0, face-parsing."
+NAMES = "Weights: musetalk-1.5, musetalk-1.0 or face-parsing."
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=NAMES, show_default=False)]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """What is here, what is missing, and how large it is."""
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """List the weights: installed, missing, and sizes."""
     from musetalk_cli.engine.weights.download import size_text
     from musetalk_cli.engine.weights.inventory import describe_all
 
@@ -44,10 +44,10 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
 @app.command()
 def download(
     names: NamesArgument = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without a prompt.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Get weights from the Hugging Face hub. Those of musetalk-1.5 if none are named; it goes on after a break."""
+    """Download weights from the Hugging Face hub. Without a name: musetalk-1.5. Resumes where it was interrupted."""
     from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
 
@@ -65,8 +65,10 @@ def download(
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Upstream's models folder, or the one around it.")],
-    is_copy: Annotated[bool, typer.Option("--convert", help="Keep a converted copy; DIR itself is not used.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Models folder of the original project, or its parent.")
+    ],
+    is_copy: Annotated[bool, typer.Option("--convert", help="Store a converted copy instead of using DIR.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Use weights that are on this computer. They stay where they are."""
@@ -89,7 +91,7 @@ def convert(
     replace: Annotated[bool, typer.Option("--replace", help="Delete the downloaded originals afterwards.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write weights as fp16 safetensors. Half the disk, a faster start; all that are here, if none are named."""
+    """Convert weights to fp16 safetensors: half the disk space, a faster start. Without a name: all installed ones."""
     from musetalk_cli.engine.weights.convert import convert as convert_part
     from musetalk_cli.engine.weights.inventory import originals, parts_here
 
@@ -109,7 +111,7 @@ def convert(
 
 @app.command()
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
-    """Check that weights are whole. And the published ones, and fit; all that are here, if none are named."""
+    """Check weights: checksums, tensor names and shapes. Without a name: all installed ones."""
     from musetalk_cli.engine.weights.inventory import parts_here
     from musetalk_cli.engine.weights.verification import verify as verify_part
 

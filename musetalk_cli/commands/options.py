@@ -16,37 +16,49 @@ from musetalk_cli.errors import SinkError
 
 AvatarOption = Annotated[
     str | None,
-    typer.Option("--avatar", help="Who speaks: built in (nora, theo), prepared, or an image or video of a face."),
+    typer.Option(
+        "--avatar", help="Avatar: built in (nora, theo), prepared (its name or folder), or an image or video of a face."
+    ),
 ]
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
 ]
 FaceModelsOption = Annotated[
-    str | None, typer.Option("--face-models", help="Folder with the two face nets.", show_default=False)
+    str | None,
+    typer.Option("--face-models", help="Folder with the two face models, instead of a download.", show_default=False),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Lip-sync model: auto, warp, musetalk-1.5 or musetalk-1.0.")
 ]
-DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
+DEVICE_HELP = "Device that MuseTalk runs on: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
 DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="Precision of MuseTalk: auto, fp16, bf16 or fp32.")
+]
 RandomWeightsOption = Annotated[
-    bool | None, typer.Option("--random-weights", help="MuseTalk with random weights, to measure: it paints noise.")
+    bool | None,
+    typer.Option(
+        "--random-weights", help="Use random weights for MuseTalk, to measure its speed. The faces are noise."
+    ),
 ]
 SilenceGateOption = Annotated[
-    bool | None, typer.Option("--silence-gate/--no-silence-gate", help="Keep the avatar's own mouth in silence.")
+    bool | None,
+    typer.Option("--silence-gate/--no-silence-gate", help="Show the avatar's own mouth where nobody speaks."),
 ]
 CompatOption = Annotated[
     str | None,
     typer.Option(
-        "--compat", help="upstream: MuseTalk exactly as its official script does it, to compare with; or none."
+        "--compat", help="upstream: reproduce MuseTalk's official script, to compare frames with it; or none."
     ),
 ]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="Batches made at once, at most one per core.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Batches computed in parallel, at most one per core.")
+]
 ConfigOption = Annotated[
-    list[Path] | None, typer.Option("--config", help="YAML file with settings; later ones win.", show_default=False)
+    list[Path] | None,
+    typer.Option("--config", help="YAML file with settings. May be repeated; later files win.", show_default=False),
 ]
 # For ``with_settings``: what every command that makes faces has.
 MODEL_OPTIONS = {
@@ -57,7 +69,7 @@ MODEL_OPTIONS = {
 }
 VIDEO_OPTIONS = {"fps": FpsOption, "size": SizeOption, "workers": WorkersOption}
 PrintConfigOption = Annotated[
-    bool, typer.Option("--print-config", help="Show every setting and where it came from, and exit.")
+    bool, typer.Option("--print-config", help="Print every setting and its origin, and exit.")
 ]
 
 

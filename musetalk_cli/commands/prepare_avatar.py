@@ -25,30 +25,40 @@ if TYPE_CHECKING:
 
 def prepare_avatar(
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a video, or a folder of images.")],
-    name: Annotated[str | None, typer.Option("--name", help="What to call it. [default: INPUT's name]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the avatar. [default: INPUT's name]")] = None,
     start: Annotated[
-        float, typer.Option("--start", min=0, callback=be_finite, help="Seconds of a video to leave out.")
+        float, typer.Option("--start", min=0, callback=be_finite, help="Skip this many seconds of a video.")
     ] = 0.0,
     max_seconds: Annotated[
         float | None,
-        typer.Option("--max-seconds", min=0.04, callback=be_finite, help="Seconds of a video to use. [default: all]"),
+        typer.Option(
+            "--max-seconds",
+            min=0.04,
+            callback=be_finite,
+            help="Use at most this many seconds of a video. [default: all]",
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option("--size", min=64, max=2160, help="Scale down to this height in pixels.")
     ] = None,
     fps: FpsOption = None,
-    face: Annotated[int | None, typer.Option("--face", min=1, help="Which of several faces, 1 the largest.")] = None,
+    face: Annotated[
+        int | None, typer.Option("--face", min=1, help="Which face to use of several; 1 is the largest.")
+    ] = None,
     bbox_shift: Annotated[
-        int, typer.Option("--bbox-shift", min=-100, max=100, help="Move MuseTalk's box, pixels down; opens the mouth.")
+        int,
+        typer.Option(
+            "--bbox-shift", min=-100, max=100, help="Move MuseTalk's crop box down, in pixels. Opens the mouth further."
+        ),
     ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing avatar (and preview).")] = False,
-    preview: Annotated[Path | None, typer.Option("--preview", help="Write a contact sheet to this PNG.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing avatar or preview.")] = False,
+    preview: Annotated[Path | None, typer.Option("--preview", help="Write a contact sheet to this PNG file.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     avatar_dir: AvatarDirOption = None,
     face_models: FaceModelsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make an avatar of a face. Other commands know it by its name."""
+    """Prepare an avatar from an image or a video of a face. Other commands use it by its name."""
     started_at = time.perf_counter()
     settings = load_settings(config, fps=fps, avatar_dir=avatar_dir, face_models=face_models).config
     chosen = input_.name if name is None and input_.is_dir() else input_.stem if name is None else name

@@ -41,18 +41,19 @@ def render(
     context: typer.Context,
     input_: Annotated[
         str | None,
-        typer.Argument(metavar="INPUT", help="Audio or video, URL, or - for stdin.", show_default=False),
+        typer.Argument(metavar="INPUT", help="Audio or video file, URL, or - for stdin.", show_default=False),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="MP4 to write, - for stdout. [default: INPUT's name + .mp4]")
+        str | None,
+        typer.Option("-o", "--output", help="MP4 file to write, or - for stdout. [default: INPUT's name + .mp4]"),
     ] = None,
     config: ConfigOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    stats: Annotated[Path | None, typer.Option("--stats", help="Write JSON lines of timings to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    stats: Annotated[Path | None, typer.Option("--stats", help="Write timings to this file as JSON lines.")] = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Make a video of an avatar that says what INPUT says."""
+    """Render a video of an avatar that speaks INPUT."""
     started_at = time.perf_counter()
     loaded = settings_of(context)
     if print_config:

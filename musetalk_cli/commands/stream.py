@@ -41,37 +41,43 @@ FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
 )
 def stream(
     context: typer.Context,
-    mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
-    device: Annotated[str | None, typer.Option("--device", help="Which one: its number or a part of its name.")] = None,
-    input_: Annotated[
-        str | None, typer.Option("-i", "--input", help="A file, a URL, or - for stdin, at its own pace.")
+    mic: Annotated[bool, typer.Option("--mic", help="Read from a microphone.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Microphone: its number or a part of its name.")
     ] = None,
-    sample_format: Annotated[str | None, typer.Option("--format", help=f"Stdin holds raw samples: {FORMATS}.")] = None,
-    rate: Annotated[
-        int | None, typer.Option("--rate", help="Samples per second, of raw samples or the microphone.")
-    ] = None,
-    channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw samples.")] = 1,
+    input_: Annotated[str | None, typer.Option("-i", "--input", help="File, URL, or - for stdin.")] = None,
+    sample_format: Annotated[str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.")] = None,
+    rate: Annotated[int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM or the microphone.")] = None,
+    channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw PCM.")] = 1,
     output: Annotated[
         list[str] | None,
-        typer.Option("-o", "--output", help="- (default), x.mp4, rtmp://, udp://, srt://, folder/; may be repeated."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Target: -, FILE.mp4, rtmp://, udp://, srt:// or FOLDER/ (HLS). May be repeated. [default: -]",
+        ),
     ] = None,
-    block: Annotated[float | None, typer.Option("--block", help="Seconds of audio in one block, 0.2 to 4.")] = None,
-    no_pace: Annotated[bool, typer.Option("--no-pace", help="As fast as it goes, not at the voice's pace.")] = False,
+    block: Annotated[float | None, typer.Option("--block", help="Seconds of audio per block, 0.2 to 4.")] = None,
+    no_pace: Annotated[bool, typer.Option("--no-pace", help="Run as fast as possible, not in real time.")] = False,
     duration: Annotated[
         float | None,
         typer.Option("--duration", min=0.1, callback=be_finite, help="Stop after this many seconds."),
     ] = None,
-    when_slow: Annotated[str | None, typer.Option("--when-slow", help="hold, idle or skip.")] = None,
-    encoder: Annotated[str | None, typer.Option("--encoder", help="auto, x264, nvenc or videotoolbox.")] = None,
-    on_source_loss: Annotated[str | None, typer.Option("--on-source-loss", help="retry or stop.")] = None,
-    on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="retry or stop.")] = None,
+    when_slow: Annotated[str | None, typer.Option("--when-slow", help="Late frames: hold, idle or skip.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Encoder: auto, x264, nvenc or videotoolbox.")
+    ] = None,
+    on_source_loss: Annotated[
+        str | None, typer.Option("--on-source-loss", help="A lost microphone: retry or stop.")
+    ] = None,
+    on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="A lost target: retry or stop.")] = None,
     config: ConfigOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    stats: Annotated[Path | None, typer.Option("--stats", help="Write JSON lines of timings to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    stats: Annotated[Path | None, typer.Option("--stats", help="Write timings to this file as JSON lines.")] = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Make a live video of an avatar. It says what a microphone, a pipe, a URL or a file says."""
+    """Stream a live video of an avatar. It speaks the audio of a microphone, a pipe, a URL or a file."""
     started_at = time.perf_counter()
     loaded = settings_of(context)
     if print_config:

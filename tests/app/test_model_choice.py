@@ -13,7 +13,7 @@ from musetalk_cli.app.assembly import count_devices
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.config import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
-from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
 
 
 class Machine:
@@ -78,7 +78,7 @@ def test_without_torch_it_is_warp_and_why_is_said(machine: Machine) -> None:
     machine.has_weights()
     machine.has_gpu()
     assert machine.choose() == "warp"
-    assert ["pip install 'musetalk[neural]'" in line for line in machine.told] == [True]
+    assert [NEURAL_HINT in line for line in machine.told] == [True]
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
@@ -110,7 +110,7 @@ def test_a_named_model_without_torch_names_what_to_install(machine: Machine) -> 
     machine.has_weights()
     with pytest.raises(ModelError, match="torch") as caught:
         machine.choose(model="musetalk-1.5")
-    assert caught.value.hint == "pip install 'musetalk[neural]'"
+    assert caught.value.hint == NEURAL_HINT
 
 
 def test_random_weights_need_no_files(machine: Machine) -> None:

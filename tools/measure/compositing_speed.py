@@ -69,7 +69,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     columns = [measure(make_scene(args.video, size, args.frames)) for size in SIZES]
     rows = [f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in columns) + " |" for name in columns[0]]
-    for avatar in ("image", "video"):
+    for avatar in ("still", "video"):
         ratios = [column["theirs, together"] / column[f"ours, together, {avatar}"] for column in columns]
         rows.append(f"| **theirs ÷ ours, {avatar}** | " + " | ".join(f"**{ratio:.1f} ×**" for ratio in ratios) + " |")
     text = "\n".join([f"{date.today()}, {args.frames} frames.\n", HEAD, "|---" * (len(SIZES) + 1) + "|", *rows])
@@ -143,12 +143,12 @@ def measure_ours(scene: Scene, audio: Path) -> dict[str, float]:
         images.append(image)
     encode_s = timed(lambda: encode(images, audio))[1]
     return {
-        "ours: copy an image's frame": copy_s,
+        "ours: copy a still's frame": copy_s,
         "ours: or read a video's": read_s,
         "ours: resize, colours": place_s,
         "ours: blend into I420": write_s,
         "ours: pipe and encode": encode_s,
-        "ours, together, image": copy_s + place_s + write_s + encode_s,
+        "ours, together, still": copy_s + place_s + write_s + encode_s,
         "ours, together, video": read_s + place_s + write_s + encode_s,
     }
 

@@ -1,8 +1,8 @@
-"""Let ``musetalk bench`` measure this machine, and write what it prints into the README and docs/performance.md.
+"""Let ``musetalk bench`` measure this machine, and write what it prints into docs/performance.md.
 
     python -m tools.measure.machine_speed [--write] [--rounds 5] [BENCH OPTION…]
 
-The README gets the whole measurement, the document the sweeps and several streams at once. Options that are not ours,
+One section has the whole measurement, another the sweeps and several streams at once. Options that are not ours,
 such as ``--model musetalk-1.5``, go to every ``musetalk bench``; a sweep that it refuses for that model is left out.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tools.measure.report import update_section
 
-README, DOCUMENT = Path("README.md"), Path("docs/performance.md")
+DOCUMENT = Path("docs/performance.md")
 SWEEPS = ("batch", "workers", "block")
 SESSIONS, SIZE = (2, 4), "512"
 REFUSED = 2  # exit code
-MACHINE_INFO = "\n\n"  # stands between the card and the figures
+MACHINE_INFO = "\n\n"  # stands between the machine's table and the figures
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
             parts.append(text.split(MACHINE_INFO, 1)[1])
             print(f"\n{parts[-1]}", flush=True)
     if args.write:
-        update_section("bench", whole, README)
+        update_section("bench", whole, DOCUMENT)
         update_section("machine speed", "\n\n".join(parts), DOCUMENT)
 
 

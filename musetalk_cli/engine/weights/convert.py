@@ -7,10 +7,10 @@ import shutil
 from glob import escape
 from pathlib import Path
 
-from musetalk_cli.engine.weights.download import EXTRA, check_space
+from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import Part
 from musetalk_cli.engine.weights.verification import SOURCE_KEY, Verdict
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import NEURAL_HINT, ModelError
 
 # Masks are made once, and rounding would move their edges; the file is small anyway.
 KEPT_FULL = ("parsing",)
@@ -68,7 +68,7 @@ def _write(part: Part, source: Path, settings: Path | None, staged: Path) -> Non
         from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ImportError:
-        raise ModelError("converting weights needs torch and safetensors", hint=EXTRA) from None
+        raise ModelError("converting weights needs torch and safetensors", hint=NEURAL_HINT) from None
     from musetalk_cli.engine.weights.nets import read_checked
 
     state = read_checked(part, source, settings)

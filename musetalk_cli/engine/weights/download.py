@@ -20,14 +20,13 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import NEURAL_HINT, ModelError
 
 HASH_BYTES = 1 << 22
 # An interruption loses what has come of one chunk. The library's own are 10 MB, a minute on a slow line.
 CHUNK_BYTES = 1 << 18
 # What else is written meanwhile must not be what fills the disk.
 SPARE_BYTES = 200_000_000
-EXTRA = "pip install 'musetalk[neural]'"
 
 OnProgress = Callable[[str, int, int], None]  # what is done, bytes done, bytes in all
 
@@ -209,7 +208,7 @@ def _import_hub() -> Any:
         import huggingface_hub
         from huggingface_hub import constants
     except ImportError:
-        raise ModelError("downloading weights needs huggingface_hub", hint=EXTRA) from None
+        raise ModelError("downloading weights needs huggingface_hub", hint=NEURAL_HINT) from None
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     return huggingface_hub
 

@@ -47,8 +47,8 @@ def main() -> None:
 
 | what | result |
 |---|---|
-| audio against what was played, correlation of {len(likeness)} pieces of {PIECE_S} s | {min(likeness):.4f} at least |
-| place of the last piece against the first, ms | {1000 * (places[-1] - places[0]) / RATE_HZ:+.2f} |
+| audio against what was played, correlation of {len(likeness)} parts of {PIECE_S} s | {min(likeness):.4f} at least |
+| place of the last part against the first, ms | {1000 * (places[-1] - places[0]) / RATE_HZ:+.2f} |
 | frame against audio, by their rhythms, first and last {PART_S} s, ms | {lags_ms[0]:+.0f} · {lags_ms[1]:+.0f} |
 | latency p50 · p95, s | {live["latency"]["run_p50_s"]:.2f} · {live["latency"]["run_p95_s"]:.2f} |
 | frames · held · overruns | {end["num_frames"]} · {live["counts"]["num_held"]} · {live["num_overruns"]} |"""
