@@ -6,7 +6,7 @@ import sys
 
 from musetalk_cli.app.runner import StatsFile, run_pipeline
 from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.engine.runtime.usage import UsageMeter
 from musetalk_cli.ui.console import own_stderr
 from musetalk_cli.ui.dashboard import Dashboard, QuietDashboard, describe_model

@@ -26,7 +26,7 @@ from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
-    from musetalk_cli.engine.runtime.timing import Snapshot
+    from musetalk_cli.engine.runtime.stats import Snapshot
 
 
 @with_settings(

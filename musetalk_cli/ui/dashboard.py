@@ -7,7 +7,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from musetalk_cli.engine.live.live_pace import LiveStats
-from musetalk_cli.engine.outputs.targets import TargetHealth
-from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.stats import LiveStats, Snapshot, TargetHealth
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
 from musetalk_cli.ui.console import say
 from musetalk_cli.ui.dashboard import LiveDashboard, PlainDashboard
