@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,12 +15,11 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 
-def build_file_pipeline(
-    config: Config, location: str, sink: Sink, started_at: float, tell: Callable[[str], None]
-) -> Pipeline:
+def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: float, tell: Tell) -> Pipeline:
     """A pipeline from a file, URL or stdin to ``sink``, ready to start. ``started_at`` is when the command began,
     by ``time.perf_counter()``; ``tell`` takes lines for the user.
 
@@ -60,9 +58,7 @@ def build_file_pipeline(
         return pipeline
 
 
-def build_model(
-    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Callable[[str], None]
-) -> LipSyncModel:
+def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
     """The lip-sync model called ``name`` (see ``choose_model``), bound to the avatar in its own size.
 
     Raises AvatarError or ModelError.

@@ -52,7 +52,7 @@ def bench(
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot
-    from musetalk_cli.benchmark.setup.plan import BenchRequest
+    from musetalk_cli.benchmark.workload.plan import BenchRequest
 
     request = BenchRequest(seconds, rounds, sweep, sessions, compare)
     if plot:

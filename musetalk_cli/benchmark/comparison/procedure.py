@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from musetalk_cli.app.live_assembly import live_encoder_settings
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
-from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.config import Config
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from musetalk_cli.benchmark.comparison.runner import ComparisonRunner
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
-
-Tell = Callable[[str], None]
 
 # What every variant makes before it counts, at most: the first call of everything is slow.
 WARM_UP_S = 1.0

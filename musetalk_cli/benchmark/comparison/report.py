@@ -7,7 +7,7 @@ from textwrap import fill
 
 from musetalk_cli.benchmark.comparison.figures import Comparison, Row
 from musetalk_cli.benchmark.comparison.variants import SWITCHES
-from musetalk_cli.benchmark.setup.figures import Spread
+from musetalk_cli.benchmark.workload.figures import Spread
 
 # What the design that all this follows promises of its optimisations together.
 CLAIMED_SPEED = (2.0, 3.0)  # times the throughput

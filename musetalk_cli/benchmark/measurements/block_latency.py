@@ -6,9 +6,10 @@ import time
 from bisect import bisect_left
 from fractions import Fraction
 
-from musetalk_cli.benchmark.setup.figures import BlockLatency, Spread
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.figures import BlockLatency, Spread
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ

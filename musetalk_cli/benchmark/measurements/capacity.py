@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from musetalk_cli.benchmark.setup.figures import Capacity, StageFigures, num_streams
+from musetalk_cli.benchmark.workload.figures import Capacity, StageFigures, num_streams
 
 SHARED = "shared"
 # A pipeline that delivers this much of what its slowest stage makes alone is bounded by that stage, and so is one whose

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from musetalk_cli.benchmark.setup.figures import Spread, StartFigures
-from musetalk_cli.benchmark.setup.workload import TimestampSink
+from musetalk_cli.benchmark.workload.endpoints import TimestampSink
+from musetalk_cli.benchmark.workload.figures import Spread, StartFigures
 from musetalk_cli.config import Config
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray

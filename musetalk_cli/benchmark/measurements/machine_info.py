@@ -16,7 +16,7 @@ from pathlib import Path
 from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
-from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.workload.subject import Subject
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
 ASK_S = 10.0

@@ -14,7 +14,7 @@ from musetalk_cli.benchmark.measurements.procedure import Result
 from musetalk_cli.benchmark.measurements.stages import STAGES
 from musetalk_cli.benchmark.report.summary import count
 from musetalk_cli.benchmark.report.tables import short
-from musetalk_cli.benchmark.setup.plan import BenchRequest
+from musetalk_cli.benchmark.workload.plan import BenchRequest
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import SinkError
 

@@ -17,7 +17,7 @@ from musetalk_cli.benchmark.report.summary import (
     name_bottleneck,
     name_size,
 )
-from musetalk_cli.benchmark.setup.figures import (
+from musetalk_cli.benchmark.workload.figures import (
     BlockLatency,
     SessionFigures,
     SizeFigures,
@@ -27,7 +27,7 @@ from musetalk_cli.benchmark.setup.figures import (
     SweepRow,
     Workload,
 )
-from musetalk_cli.benchmark.setup.plan import count_frames
+from musetalk_cli.benchmark.workload.plan import count_frames
 
 TOO_SLOW = "too slow"
 

@@ -6,8 +6,9 @@ import time
 from fractions import Fraction
 from math import ceil
 
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 

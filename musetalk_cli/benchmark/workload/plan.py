@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.errors import ConfigError
 
 SIZES = (FrameSize(512, 512), FrameSize(1280, 720), FrameSize(1920, 1080))

@@ -13,9 +13,9 @@ from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.measurements.procedure import settle
 from musetalk_cli.benchmark.measurements.sweep import check_sweep, sweep_values
 from musetalk_cli.benchmark.report.plot import check_plot
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import SIZES, BenchRequest, check_plan, choose_plan
-from musetalk_cli.benchmark.setup.subject import Subject, open_subject
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.plan import SIZES, BenchRequest, check_plan, choose_plan
+from musetalk_cli.benchmark.workload.subject import Subject, open_subject
 from musetalk_cli.config import Config, PerformanceConfig
 from musetalk_cli.errors import ConfigError, SinkError
 

@@ -9,8 +9,8 @@ import pytest
 
 from musetalk_cli.benchmark.measurements import machine_info as machine_info
 from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_peak_flops
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.subject import open_subject
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.subject import open_subject
 from musetalk_cli.config import Config
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 

@@ -15,7 +15,7 @@ from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.report.plot import draw
 from musetalk_cli.benchmark.report.summary import describe_session_summary, describe_summary
 from musetalk_cli.benchmark.report.tables import describe, describe_sweep, short, spread, table
-from musetalk_cli.benchmark.setup.figures import (
+from musetalk_cli.benchmark.workload.figures import (
     SCHEMA,
     FrameSize,
     SessionFigures,
@@ -24,7 +24,7 @@ from musetalk_cli.benchmark.setup.figures import (
     Sweep,
     SweepRow,
 )
-from musetalk_cli.benchmark.setup.plan import LEAST_FRAMES, SIZES, BenchRequest, choose_plan
+from musetalk_cli.benchmark.workload.plan import LEAST_FRAMES, SIZES, BenchRequest, choose_plan
 
 
 def test_a_spread_is_the_median_and_the_ends() -> None:
