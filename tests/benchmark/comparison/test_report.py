@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from musetalk_cli.app import assembly
-from musetalk_cli.benchmark.comparison import procedure as engine
+from musetalk_cli.benchmark.comparison import procedure
 from musetalk_cli.benchmark.comparison.figures import Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.procedure import compare
 from musetalk_cli.benchmark.comparison.report import conclude, describe_comparison
@@ -30,7 +30,7 @@ CONDITIONS = Conditions("warp", "nora", 64, 64, 25.0, 2.0, 0.4, 2, 8, 2, 10.0, 3
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WARM_UP_S", 0.04)
+    monkeypatch.setattr(procedure, "WARM_UP_S", 0.04)
 
 
 def test_warp_in_every_way() -> None:
@@ -51,7 +51,7 @@ def test_warp_in_every_way() -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
+    monkeypatch.setattr(procedure, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="bf16")
     result = compare(config, "musetalk-1.5", seconds=0.12, rounds=1, tell=lambda line: None)
     check_rows(result, set())
@@ -62,7 +62,7 @@ def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "WAYS", {key: VARIANTS[key] for key in ("ours", "precision")})
+    monkeypatch.setattr(procedure, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="fp32")
     result = compare(config, "musetalk-1.5", seconds=0.04, rounds=1, tell=lambda line: None)
     assert result.row("precision").reason == "fp32 was asked for"
@@ -70,8 +70,8 @@ def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyP
 
 
 def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)
-    monkeypatch.setattr(engine, "WAYS", {"ours": VARIANTS["ours"]})
+    monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)
+    monkeypatch.setattr(procedure, "VARIANTS", {"ours": VARIANTS["ours"]})
     row = compare(TINY, "warp", seconds=0.2, rounds=2, tell=lambda line: None).row("ours")
     assert row.speed is not None
     assert row.first_s is row.last_s is row.delay_s is None
@@ -80,7 +80,7 @@ def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyP
 def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Small MuseTalk nets in place of full ones; returns the precisions that are asked for."""
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
+    monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
     from fixtures.small_nets import small_model
 
     asked: list[str] = []
@@ -94,7 +94,7 @@ def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def check_rows(result: Comparison, without_figures: set[str]) -> None:
-    assert [row.key for row in result.rows] == list(engine.VARIANTS)
+    assert [row.key for row in result.rows] == list(procedure.VARIANTS)
     for row in result.rows:
         assert bool(row.reason) == (row.key in without_figures)
         if row.reason:
