@@ -87,7 +87,7 @@ def compare(name: str, frames: Sequence[ByteArray]) -> list[str]:
         frames, [*X264, "-preset", "veryfast", "-crf", "14"], "h264"
     )
     trials["ffmpeg's MJPEG, q 2"] = try_ffmpeg(frames, [*MJPEG, "-q:v", "2"], "mjpeg")
-    return [describe(name, way, frames, trial) for way, trial in trials.items()]
+    return [describe(name, storage, frames, trial) for storage, trial in trials.items()]
 
 
 def try_jpeg(frames: Sequence[ByteArray], quality: int) -> Trial:
@@ -120,11 +120,11 @@ def _children_s() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def describe(name: str, way: str, frames: Sequence[ByteArray], trial: Trial) -> str:
+def describe(name: str, storage: str, frames: Sequence[ByteArray], trial: Trial) -> str:
     count, rows = len(frames), len(frames[0]) * 2 // 3
     luma, chroma = (psnr(frames, trial.frames, part) for part in (slice(0, rows), slice(rows, None)))
     times = f"{trial.store_s / count * 1e3:.1f} | {trial.read_s / count * 1e3:.1f}"
-    return f"| {name} | {way} | {trial.num_bytes / count / 1e3:.0f} | {times} | {luma:.1f} | {chroma:.1f} |"
+    return f"| {name} | {storage} | {trial.num_bytes / count / 1e3:.0f} | {times} | {luma:.1f} | {chroma:.1f} |"
 
 
 def psnr(before: Sequence[ByteArray], after: Sequence[ByteArray], rows: slice) -> float:

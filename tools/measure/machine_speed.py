@@ -19,7 +19,7 @@ README, DOCUMENT = Path("README.md"), Path("docs/performance.md")
 SWEEPS = ("batch", "workers", "block")
 SESSIONS, SIZE = (2, 4), "512"
 REFUSED = 2  # exit code
-MACHINE_INFO = "\n\n"  # stands between the card and the figures
+SEPARATOR = "\n\n"  # between the description of the machine and the figures
 
 
 def main() -> None:
@@ -30,10 +30,10 @@ def main() -> None:
     options += ["--rounds", args.rounds]
     whole = bench(options) or sys.exit(REFUSED)
     print(whole, flush=True)
-    parts = [whole.split(MACHINE_INFO, 1)[0]]
+    parts = [whole.split(SEPARATOR, 1)[0]]
     for choice in [*(["--sweep", name] for name in SWEEPS), *(["--sessions", str(count)] for count in SESSIONS)]:
         if text := bench([*options, *choice, "--size", SIZE]):
-            parts.append(text.split(MACHINE_INFO, 1)[1])
+            parts.append(text.split(SEPARATOR, 1)[1])
             print(f"\n{parts[-1]}", flush=True)
     if args.write:
         update_section("bench", whole, README)

@@ -31,7 +31,7 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True)
 class _Precision:
-    """Our model's numbers, such as fp16, and the model in full precision or why there is none to compare with."""
+    """Our model's precision, such as fp16, and the model in full precision or why there is none to compare with."""
 
     name: str
     full_model: LipSyncModel | None
@@ -42,8 +42,8 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
     """Measure the model called ``name`` (see ``choose_model``) in every variant, ``rounds`` times in turns.
 
     Throughput: the video of ``seconds`` of audio that is there at once, from before the encoder's start to the last
-    byte. Latency: two blocks in real time, the first of which is looked at, so that it finds the machine idle; the
-    second is there because encoders and containers hold frames back until something follows. Ways that are
+    byte. Latency: two blocks in real time, of which the first counts, since it finds the machine idle; the
+    second is there because encoders and containers hold frames back until something follows. Variants that are
     slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
     """
     gc.enable()  # see __main__.py

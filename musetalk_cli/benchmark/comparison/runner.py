@@ -35,7 +35,7 @@ TICK_S = 0.1
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
+    """One finished run. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
     our ffmpegs; ``frame_times_s``: for every frame, from the voice's start to its bytes; ``videos``: the bytes, if
     kept, of one video or one for each clip.
     """
@@ -48,10 +48,10 @@ class Run:
 
 @dataclass(frozen=True)
 class ComparisonRunner:
-    """The parts that all variants share.
+    """The parts that all variants share, and running one of them.
 
-    ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
-    full precision and is None where ``model`` does.
+    ``open_avatar`` opens the avatar anew, in the output's size; ``full_model`` computes in full precision and is None
+    where ``model`` does.
     """
 
     ffmpeg: str

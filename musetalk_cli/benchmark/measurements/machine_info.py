@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -77,9 +76,9 @@ def _cpu_name() -> str:
 
 
 def _memory_gb() -> float:
-    with suppress(OSError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return 0.0
+    import psutil
+
+    return float(psutil.virtual_memory().total) / 1e9
 
 
 def ask_for_gpu() -> tuple[str, str]:

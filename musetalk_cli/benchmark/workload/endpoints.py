@@ -53,7 +53,7 @@ class TimestampSink:
 
     def write(self, data: bytes) -> None:
         now_s = time.perf_counter()
-        num_frames = sum(piece.num_frames for piece in self._splitter.feed(data))
+        num_frames = sum(fragment.num_frames for fragment in self._splitter.feed(data))
         with self._changed:
             self.times_s += [now_s] * num_frames
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""How much is measured: what the user wishes, and less where the model is slow."""
+"""How much is measured: what the user asked for, and less where the model is slow."""
 
 from __future__ import annotations
 

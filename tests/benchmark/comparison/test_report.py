@@ -33,7 +33,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procedure, "WARM_UP_S", 0.04)
 
 
-def test_warp_in_every_way() -> None:
+def test_warp_in_every_variant() -> None:
     told: list[str] = []
     result = compare(TINY, "warp", seconds=0.2, rounds=1, tell=told.append)
     check_rows(result, {"precision"})
@@ -69,7 +69,7 @@ def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyP
     assert len(asked) == 1
 
 
-def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)
     monkeypatch.setattr(procedure, "VARIANTS", {"ours": VARIANTS["ours"]})
     row = compare(TINY, "warp", seconds=0.2, rounds=2, tell=lambda line: None).row("ours")
@@ -158,7 +158,7 @@ def test_words_where_more_is_gained_and_pieces_are_sooner() -> None:
     assert "2.00 → 0.90 s, 55 % less. Claimed 40–60 % less: true here." in words
     assert "In the row 'all but blocks', a live stream gets 1.0 s later every second." in words
     assert "In the row 'all', a live stream gets 1.5 s later every second." in words
-    assert "Fragments have less delay, 1.40 s with everything else off too" in words
+    assert "Pieces have less delay, 1.40 s with everything else off too" in words
 
 
 @pytest.mark.parametrize(
