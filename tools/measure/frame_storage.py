@@ -23,9 +23,8 @@ from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.avatar.store import i420_to_sheet, sheet_to_i420
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
-from tools.measure.report import update_section
+from tools.measure.report import PERFORMANCE, update_section
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 NUM_FRAMES = 20
 X264 = ("-c:v", "libx264", "-g", "1", "-bf", "0", "-threads", "1")
 MJPEG = ("-strict", "unofficial", "-color_range", "tv", "-c:v", "mjpeg", "-threads", "1")
@@ -57,7 +56,7 @@ def main() -> None:
         lines += compare(f"{size}, with grain", add_grain(frames))
     text = f"{date.today()}; CPU time per frame.\n\n" + "\n".join(lines)
     if args.write:
-        update_section("frame storage", text, DOCUMENT)
+        update_section("frame storage", text, PERFORMANCE)
     print(text)
 
 

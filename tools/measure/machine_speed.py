@@ -11,11 +11,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from tools.measure.report import update_section
+from tools.measure.command import COMMAND
+from tools.measure.report import PERFORMANCE, README, update_section
 
-README, DOCUMENT = Path("README.md"), Path("docs/performance.md")
 SWEEPS = ("batch", "workers", "block")
 SESSIONS, SIZE = (2, 4), "512"
 REFUSED = 2  # exit code
@@ -37,12 +36,12 @@ def main() -> None:
             print(f"\n{parts[-1]}", flush=True)
     if args.write:
         update_section("bench", whole, README)
-        update_section("machine speed", "\n\n".join(parts), DOCUMENT)
+        update_section("machine speed", "\n\n".join(parts), PERFORMANCE)
 
 
 def bench(options: list[str]) -> str:
     """What it prints; empty where it refuses to measure this, and says so itself."""
-    command = [sys.executable, "-m", "musetalk_cli", "bench", "--quiet", *options]
+    command = [*COMMAND, "bench", "--quiet", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, REFUSED):
         sys.exit(done.returncode)

@@ -22,9 +22,7 @@ from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import READ_BYTES, EncoderProcess, EncoderSettings
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
-from tools.measure.stream.latency import DOCUMENT
+from tools.measure.report import STREAMING, describe_machine, update_section
 
 SIZES = ((512, 512), (1280, 720), (1920, 1080))
 FRAME_RATE = 25
@@ -38,7 +36,7 @@ def main() -> None:
     rows = [row(width, height, int(args.seconds * FRAME_RATE)) for width, height in SIZES]
     header = "| frame | the first, ms | p50, ms | p95, ms | longest, ms |\n|---|---|---|---|---|"
     text = f"{describe_machine()} {args.seconds:.0f} s each.\n\n" + "\n".join([header, *rows])
-    update_section("encoder delay", text, DOCUMENT)
+    update_section("encoder delay", text, STREAMING)
     print(text)
 
 
