@@ -1,4 +1,4 @@
-"""Drives a live stream from the main thread: its display, its keys, and how it is summed up."""
+"""Drives a live stream from the main thread: its display, its keys, and its summary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _obey(key: str, pipeline: Pipeline, dashboard: Dashboard) -> None:
         dashboard.tell("stopping: finishing what is under way")
         pipeline.stop()
     elif key in "mM":
-        dashboard.tell("muted" if pipeline.toggle_mute() else "heard again")
+        dashboard.tell("muted" if pipeline.toggle_mute() else "unmuted")
 
 
 def describe_run(snapshot: Snapshot) -> str:

@@ -8,7 +8,7 @@ from musetalk_cli.errors import SourceError
 
 
 def devices() -> None:
-    """List the microphones. Each has its number and the rates it runs at; * marks the default."""
+    """List the microphones. Each with its number and its rate; * marks the default."""
     from musetalk_cli.engine.audio.microphone import NO_MICROPHONE_HINT, list_devices
 
     found = list_devices()

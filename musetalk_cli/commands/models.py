@@ -1,4 +1,4 @@
-"""``musetalk models``: the neural models' weights – what is here, getting, converting and checking them."""
+"""``musetalk models``: the neural models' weights – list, download, import, convert and verify."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
     from musetalk_cli.engine.weights.verification import Verdict
 
-app = typer.Typer(help="Get and check the weights of MuseTalk.", no_args_is_help=True)
+app = typer.Typer(help="Download and check the weights of MuseTalk.", no_args_is_help=True)
 
 NAMES = "Which weights: musetalk-1.5, musetalk-1.0, face-parsing."
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=NAMES, show_default=False)]
@@ -27,7 +27,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing bu
 
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """What is here, what is missing, and how large it is."""
+    """List which weights are here, which are missing, and how large they are."""
     from musetalk_cli.engine.weights.download import size_text
     from musetalk_cli.engine.weights.inventory import describe_all
 
@@ -47,7 +47,7 @@ def download(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without being asked.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Get weights from the Hugging Face hub. Those of musetalk-1.5 if none are named; it goes on after a break."""
+    """Download weights from the Hugging Face hub. Those of musetalk-1.5 if none are named; it resumes after a break."""
     from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
 
@@ -56,7 +56,7 @@ def download(
     if files:
         num_bytes = count_missing_bytes(files, store.models)
         check_space(store.models, num_bytes, "the download")
-        _agree(files, f"{size_text(num_bytes)} to fetch into {store.models}", is_agreed=yes, is_quiet=quiet)
+        _agree(files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet)
     with TransferDisplay(is_quiet=quiet) as display:
         for file in files:
             fetch(file, store.models, display)

@@ -29,9 +29,9 @@ ModelOption = Annotated[
 ]
 DEVICE_HELP = "Where MuseTalk runs: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
 DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Its numbers: auto, fp16, bf16 or fp32.")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="Precision: auto, fp16, bf16 or fp32.")]
 RandomWeightsOption = Annotated[
-    bool | None, typer.Option("--random-weights", help="MuseTalk with random weights, to measure: it paints noise.")
+    bool | None, typer.Option("--random-weights", help="MuseTalk with random weights, to measure: faces are noise.")
 ]
 SilenceGateOption = Annotated[
     bool | None, typer.Option("--silence-gate/--no-silence-gate", help="Keep the avatar's own mouth in silence.")
@@ -69,9 +69,9 @@ def be_finite(value: float | None) -> float | None:
 
 
 def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options in front of its ``config``: how Typer is to know them, by names in flags.py.
+    """Add these options to a command, in front of its ``config``: Typer's annotations by their names in flags.py.
 
-    The command itself is not handed their values: it has them from ``settings_of``.
+    The command's function does not get their values; ``settings_of`` returns them.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

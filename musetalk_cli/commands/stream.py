@@ -41,7 +41,7 @@ FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
 )
 def stream(
     context: typer.Context,
-    mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
+    mic: Annotated[bool, typer.Option("--mic", help="Take the audio from a microphone.")] = False,
     device: Annotated[str | None, typer.Option("--device", help="Which one: its number or a part of its name.")] = None,
     input_: Annotated[
         str | None, typer.Option("-i", "--input", help="A file, a URL, or - for stdin, at its own pace.")

@@ -39,12 +39,25 @@ class _Precision:
 
 
 def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tell) -> Comparison:
-    """Measure the model called ``name`` (see ``choose_model``) in every variant, ``rounds`` times in turns.
+    """Measure a model in every variant, in turns.
 
     Throughput: the video of ``seconds`` of audio that is there at once, from before the encoder's start to the last
     byte. Latency: two blocks in real time, of which the first counts, since it finds the machine idle; the
     second is there because encoders and containers hold frames back until something follows. Variants that are
-    slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
+    slower than LEAST_LIVE_SPEED have no live run.
+
+    Args:
+        config: The settings that all variants share.
+        name: The model, see ``choose_model``.
+        seconds: Length of the audio whose throughput is measured.
+        rounds: How often each variant is measured.
+        tell: Takes lines about the progress.
+
+    Returns:
+        A row for every variant, with the spread over the rounds.
+
+    Raises:
+        MuseTalkError: What opening the model or running a variant failed with.
     """
     gc.enable()  # see __main__.py
     with _opened_runner(config, name, tell) as (runner, precision):

@@ -64,11 +64,21 @@ class ComparisonRunner:
     def run(
         self, variant: Variant, audio: AudioArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
     ) -> Run:
-        """Make a video of ``audio``, int16 (n, 1) at 48 kHz, which comes at once, or in real time with ``is_live``.
+        """Make a video of ``audio``. Nothing is left behind, whatever happens.
 
-        Live, its blocks are treated as if others had gone before, so without the small first batch that only a stream's
-        first block has. ``piece_seed`` draws the pieces of a variant without blocks. Nothing stays behind, whatever
-        happens. Raises MuseTalkError.
+        Args:
+            variant: Which optimisations are on.
+            audio: int16 (n, 1) at 48 kHz.
+            is_live: Whether it comes in real time, or at once. In real time, its blocks are treated as if others had
+                gone before, without the small first batch that only a stream's first block has.
+            piece_seed: Draws the pieces of a variant without blocks.
+            keeps: Whether the result holds the bytes of the video.
+
+        Returns:
+            How long it took, when each frame came, and the video if it was kept.
+
+        Raises:
+            MuseTalkError: What the pipeline failed with.
         """
         feed = Feed(audio, is_live=is_live)
         pieces = None if variant.blocks else draw_pieces(len(audio), piece_seed)

@@ -95,8 +95,19 @@ def run_in_turn(
 ) -> None:
     """One loop: read until a block is whole, make its features, then batch after batch faces, frames, encoder.
 
-    Nothing of ours runs beside it; ffmpeg does, being a program of its own. Raises the first failure; the writer is
-    closed in any case.
+    Nothing of ours runs beside it; ffmpeg does, being a program of its own. The writer is closed in any case.
+
+    Args:
+        source: An opened source of audio.
+        cutter: Makes blocks of it.
+        model: Makes features of a block, and faces of those.
+        avatar: Whose frames the faces go into, in the size of the video.
+        writer: Takes the finished frames.
+        state: The run's; it is aborted at the end, which frees whoever still waits.
+        settings: The batch size and the frame rate are used.
+
+    Raises:
+        MuseTalkError: The first failure.
     """
     rate = settings.frame_rate
     try:

@@ -80,7 +80,7 @@ class LiveStats:
 @dataclass(frozen=True)
 class Snapshot:
     """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live.
-    ``num_silent`` frames have been heard so far that need no face, because nobody speaks."""
+    ``num_silent``: frames so far that need no face, because nobody speaks."""
 
     elapsed_s: float = 0.0
     model: str = ""
