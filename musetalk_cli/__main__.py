@@ -11,14 +11,14 @@ import signal
 import sys
 from types import FrameType
 
-# Ending takes less than this; whoever is still here after it has not heard the signal.
+# Ending takes less than this; a process that still runs after it has missed the signal.
 SAY_AGAIN_S = 2.0
 
 
 def main() -> None:
     """Run the command line and exit."""
-    # What is loaded at the start stays. Looking through it for garbage again and again takes 50 of the 850 ms to the
-    # first byte; a run switches it on again.
+    # What is loaded at the start stays. Searching it for garbage again and again takes 50 of the 850 ms to the first
+    # byte; a run switches the collector on again.
     gc.disable()
     _open_missing_streams()
     _end_quietly_on_signals()

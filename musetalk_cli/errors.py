@@ -18,13 +18,13 @@ class MuseTalkError(Exception):
 
 
 class ConfigError(MuseTalkError):
-    """A configuration file, key or value that cannot be obeyed."""
+    """A configuration file, key or value that is wrong."""
 
     exit_code = 2
 
 
 class SourceError(MuseTalkError):
-    """The voice cannot be opened, decoded or read."""
+    """The audio cannot be opened, decoded or read."""
 
 
 class AvatarError(MuseTalkError):

@@ -49,10 +49,10 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"engine.*"},
     "ui": {"config", "engine", "engine.*"},
     "app": {"config", "engine", "engine.*", "ui"},
-    "benchmark.setup": {"app", "config", "engine", "engine.*"},
-    "benchmark.comparison": {"app", "benchmark.setup", "config", "engine", "engine.*"},
-    "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.setup", "config", "engine", "engine.*"},
-    "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.setup", "engine", "engine.*"},
+    "benchmark.workload": {"app", "config", "engine", "engine.*"},
+    "benchmark.comparison": {"app", "benchmark.workload", "config", "engine", "engine.*"},
+    "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.workload", "config", "engine", "engine.*"},
+    "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
     "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "ui"},
     "cli": {"commands", "ui"},
     "__main__": {"cli"},
@@ -60,22 +60,14 @@ ROOMS: dict[str, set[str]] = {
 
 
 def imports(path: Path, *, at_top_only: bool = False) -> Iterator[str]:
-    """Dotted names that a module imports; those under ``if TYPE_CHECKING`` do not count."""
+    """Dotted names that a module imports, also under ``if TYPE_CHECKING``; ``at_top_only``: what it loads."""
     tree = ast.parse(path.read_text())
-    for node in tree.body if at_top_only else _walk(tree):
+    for node in tree.body if at_top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        is_for_types = isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"
-        if not is_for_types:
-            yield child
-            yield from _walk(child)
 
 
 def room_of(path: Path) -> str:

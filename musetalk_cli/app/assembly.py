@@ -1,8 +1,7 @@
-"""From a configuration to a pipeline: the one place that hands each part of the engine its settings."""
+"""From a configuration to a pipeline: the one place that passes each part of the engine its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,16 +15,25 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 
-def build_file_pipeline(
-    config: Config, location: str, sink: Sink, started_at: float, tell: Callable[[str], None]
-) -> Pipeline:
-    """A pipeline from a file, URL or stdin to ``sink``, ready to start. ``started_at`` is when the command began,
-    by ``time.perf_counter()``; ``tell`` takes lines for the user.
+def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: float, tell: Tell) -> Pipeline:
+    """Build a pipeline from a file to a sink.
 
-    Raises MuseTalkError for whatever is wrong with the input, the model, the avatar or ffmpeg.
+    Args:
+        config: All settings.
+        location: Path or URL of the audio, or - for stdin.
+        sink: Where the video goes.
+        started_at: When the command began, by ``time.perf_counter()``.
+        tell: Takes lines for the user.
+
+    Returns:
+        A pipeline that is ready to start.
+
+    Raises:
+        MuseTalkError: Something is wrong with the input, the model, the avatar or ffmpeg.
     """
     from musetalk_cli.engine.audio.decoder import DecoderProcess
     from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
@@ -60,16 +68,26 @@ def build_file_pipeline(
         return pipeline
 
 
-def build_model(
-    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Callable[[str], None]
-) -> LipSyncModel:
-    """The lip-sync model called ``name`` (see ``choose_model``), bound to the avatar in its own size.
+def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
+    """Open a lip-sync model for an avatar.
 
-    Raises AvatarError or ModelError.
+    Args:
+        config: All settings.
+        name: The model, see ``choose_model``.
+        chosen: The avatar as it was chosen; its ``height_px`` is that of the video.
+        avatar: The same avatar, loaded, in its own size.
+        tell: Takes lines for the user.
+
+    Returns:
+        The model, bound to the avatar.
+
+    Raises:
+        AvatarError: The avatar does not fit the model.
+        ModelError: The model's files or its libraries are missing or damaged.
     """
     import cv2
 
-    # The workers are the parallelism; OpenCV's own threads would only make them wait for each other.
+    # The workers run in parallel; threads of OpenCV would only make them wait for each other.
     cv2.setNumThreads(1)
     if name != "warp":
         return open_musetalk(config, name, chosen, avatar, tell)
@@ -97,7 +115,7 @@ def pipeline_settings(config: Config, name: str) -> PipelineSettings:
         block_s=config.audio.target_duration,
         buffer_blocks=config.audio.buffer_size,
         batch_size=config.video.batch_size,
-        # A neural model makes one batch at a time on a device: a second worker puts the last one's faces into place.
+        # A neural model computes one batch at a time on a device: a second worker blends the faces of the one before.
         num_workers=count_workers(
             config.performance.parallel_workers if name == "warp" else 2 * count_devices(config.device)
         ),
@@ -114,7 +132,18 @@ def encoder_settings(
     codec: str = "libx264",
     fragment_s: float | None = None,
 ) -> EncoderSettings:
-    """What ffmpeg must know for this avatar and these settings."""
+    """Collect what ffmpeg must know.
+
+    Args:
+        config: All settings.
+        chosen: The avatar, which gives the shape of the frame.
+        num_channels: Channels of the audio, 1 or 2.
+        codec: ffmpeg's name of the video encoder.
+        fragment_s: Longest MP4 fragment in seconds; None for one per keyframe.
+
+    Returns:
+        The encoder's settings.
+    """
     from musetalk_cli.engine.types.colour import even_size
     from musetalk_cli.engine.video.encoder import EncoderSettings
 

@@ -15,6 +15,7 @@ from musetalk_cli.errors import AvatarError
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings, Prepared
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.ui.progress import ProgressDisplay
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
@@ -188,7 +189,7 @@ def _prepare(
     )
 
 
-def tell_what_was_found(prepared: Prepared, folder: Path, tell: Callable[[str], None]) -> None:
+def tell_what_was_found(prepared: Prepared, folder: Path, tell: Tell) -> None:
     """Say in whole lines what a person should know of a preparation that went well."""
     from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
 

@@ -1,4 +1,4 @@
-"""Flags and the configuration: what was asked for on the command line, and what came of it."""
+"""From the flags of the command line to the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where musetalk keeps things for its user: avatars and weights, and a cache that may be deleted at any time."""
+"""The user's folders: avatars and weights, and a cache that may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def home_folder() -> Path:
-    """What is kept: the folder named by MUSETALK_HOME, else the system's place for a user's data."""
+    """The folder named by MUSETALK_HOME, else the system's folder for a user's data."""
     named = _named_home()
     if named:
         return named
@@ -33,7 +33,7 @@ def weight_store() -> WeightStore:
 
 
 def cache_folder() -> Path:
-    """Where things are kept that can be had again: in MUSETALK_HOME, else in the user's cache folder."""
+    """What can be made or downloaded again: in MUSETALK_HOME, else in the user's cache folder."""
     named = _named_home()
     if named:
         return named / "cache"

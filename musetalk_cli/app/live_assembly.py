@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import ceil
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.targets import Target
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 STDIN = "-"
@@ -56,9 +56,7 @@ class LiveInput:
         return self.location is not None and (self.location == STDIN or "://" in self.location)
 
 
-def open_targets(
-    config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Callable[[str], None]
-) -> FanOut:
+def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Tell) -> FanOut:
     """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
     from musetalk_cli.engine.outputs.destinations import open_sink, parse_destination
     from musetalk_cli.engine.outputs.fan_out import FanOut
@@ -81,9 +79,7 @@ def open_targets(
     return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)
 
 
-def build_live_pipeline(
-    config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Callable[[str], None]
-) -> Pipeline:
+def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Tell) -> Pipeline:
     """A pipeline from a live source to ``fan_out``, ready to start. ``started_at`` is when the command began, by
     ``time.perf_counter()``.
 
@@ -128,7 +124,7 @@ def build_live_pipeline(
         return pipeline
 
 
-def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Callable[[str], None]) -> AudioSource:
+def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Tell) -> AudioSource:
     from musetalk_cli.engine.audio.decoder import DecoderProcess
     from musetalk_cli.engine.audio.microphone import MicrophoneSource
     from musetalk_cli.engine.audio.raw_pcm import RawSource

@@ -1,18 +1,15 @@
-"""Drives a live stream from the main thread: its display, its keys, and how it is summed up."""
+"""Drives a live stream from the main thread: its display, its keys, and its summary."""
 
 from __future__ import annotations
 
-import sys
-
 from musetalk_cli.app.runner import StatsFile, run_pipeline
 from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.runtime.timing import Snapshot
-from musetalk_cli.engine.runtime.usage import UsageMeter
+from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.ui.console import own_stderr
-from musetalk_cli.ui.dashboard import Dashboard, QuietDashboard, describe_model
+from musetalk_cli.ui.dashboard import Dashboard, describe_model
 from musetalk_cli.ui.keys import Keys
 from musetalk_cli.ui.notices import Notices
-from musetalk_cli.ui.stream_view import LiveStreamDashboard, PlainStreamDashboard
+from musetalk_cli.ui.stream_view import open_stream_dashboard
 
 
 def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, is_quiet: bool) -> tuple[str, int]:
@@ -25,7 +22,7 @@ def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, i
 
 
 def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
-    dashboard = _open_dashboard(is_quiet)
+    dashboard = open_stream_dashboard(is_quiet=is_quiet)
     keys = Keys()
 
     def tick() -> None:
@@ -43,19 +40,12 @@ def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet
     return describe_run(snapshot), exit_code
 
 
-def _open_dashboard(is_quiet: bool) -> Dashboard:
-    if is_quiet:
-        return QuietDashboard()
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return LiveStreamDashboard(UsageMeter()) if is_terminal else PlainStreamDashboard(UsageMeter())
-
-
 def _obey(key: str, pipeline: Pipeline, dashboard: Dashboard) -> None:
     if key in "qQ":
         dashboard.tell("stopping: finishing what is under way")
         pipeline.stop()
     elif key in "mM":
-        dashboard.tell("muted" if pipeline.toggle_mute() else "heard again")
+        dashboard.tell("muted" if pipeline.toggle_mute() else "unmuted")
 
 
 def describe_run(snapshot: Snapshot) -> str:

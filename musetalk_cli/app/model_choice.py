@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
-
-Tell = Callable[[str], None]
+    from musetalk_cli.engine.types.messages import Tell
 
 BEST = "musetalk-1.5"
 # One of them is there wherever Linux drives a GPU that PyTorch can use: NVIDIA's, the same under WSL and on Jetson,

@@ -17,7 +17,7 @@ from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.engine.runtime.timing import Snapshot
+    from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.ui.dashboard import Dashboard
 
 TICK_S = 0.1

@@ -18,7 +18,7 @@ from musetalk_cli.commands.options import (
     be_finite,
     with_settings,
 )
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.measurements.procedure import Result
@@ -60,13 +60,13 @@ def bench(
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot
-    from musetalk_cli.benchmark.setup.plan import BenchRequest
+    from musetalk_cli.benchmark.workload.plan import BenchRequest
 
     request = BenchRequest(seconds, rounds, sweep, sessions, compare)
     if plot:
         check_plot(plot, request, overwrite=overwrite)
     _leave_time_to_end()
-    result = run_benchmark(loaded.config, request, (lambda text: None) if quiet else say)
+    result = run_benchmark(loaded.config, request, choose_tell(is_quiet=quiet))
     if plot:
         write_plot(plot, result)
     _report(result, as_json=as_json, is_quiet=quiet)

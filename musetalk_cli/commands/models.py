@@ -1,4 +1,4 @@
-"""``musetalk models``: the neural models' weights – what is here, getting, converting and checking them."""
+"""``musetalk models``: the neural models' weights – list, download, import, convert and verify."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def download(
     if files:
         num_bytes = count_missing_bytes(files, store.models)
         check_space(store.models, num_bytes, "the download")
-        _agree(files, f"{size_text(num_bytes)} to fetch into {store.models}", is_agreed=yes, is_quiet=quiet)
+        _agree(files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet)
     with TransferDisplay(is_quiet=quiet) as display:
         for file in files:
             fetch(file, store.models, display)

@@ -81,9 +81,9 @@ def be_finite(value: float | None) -> float | None:
 
 
 def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options in front of its ``config``: how Typer is to know them, by names in flags.py.
+    """Add these options to a command, in front of its ``config``: Typer's annotations by their names in flags.py.
 
-    The command itself is not handed their values: it has them from ``settings_of``.
+    The command's function does not get their values; ``settings_of`` returns them.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -22,11 +22,11 @@ from musetalk_cli.commands.options import (
     with_settings,
 )
 from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:
     from musetalk_cli.config import Config
-    from musetalk_cli.engine.runtime.timing import Snapshot
+    from musetalk_cli.engine.runtime.stats import Snapshot
 
 
 @with_settings(
@@ -85,8 +85,7 @@ def _render(
 
     sink = open_sink(destination, overwrite=overwrite)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
-    tell = say if not quiet else lambda text: None
-    pipeline = build_file_pipeline(config, input_, sink, started_at, tell)
+    pipeline = build_file_pipeline(config, input_, sink, started_at, choose_tell(is_quiet=quiet))
     try:
         snapshot, exit_code = run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file)
     except MuseTalkError as error:

@@ -14,7 +14,8 @@ from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
-from musetalk_cli.engine.runtime.timing import Snapshot, StageTimer
+from musetalk_cli.engine.runtime.stats import Snapshot
+from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.runtime.worker_pool import WorkerPool
 from musetalk_cli.engine.types.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
 from musetalk_cli.engine.video.compositing import composite

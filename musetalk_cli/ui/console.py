@@ -1,26 +1,75 @@
-"""What people read: stderr, as plain lines where it is no terminal."""
+"""Stderr, which is what the user reads: how it is written to, and whether it is drawn on."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import MuseTalkError
 
+if TYPE_CHECKING:
+    from musetalk_cli.engine.types.messages import Tell
+
+
+class OutputMode(Enum):
+    """How much is shown: errors alone, plain lines for a pipe or a log, or a display that is drawn on the terminal."""
+
+    QUIET = "quiet"
+    PLAIN = "plain"
+    TERMINAL = "terminal"
+
+
+def output_mode(*, is_quiet: bool) -> OutputMode:
+    """The one place that decides it: ``is_quiet`` is what the user asked for, the rest is where stderr goes."""
+    if is_quiet:
+        return OutputMode.QUIET
+    return OutputMode.TERMINAL if is_terminal() else OutputMode.PLAIN
+
+
+def is_terminal() -> bool:
+    """Whether stderr is open and a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
 
 def say(text: str) -> None:
-    """One line to the user, if anybody reads stderr: with it closed, print() would put the line into the video."""
+    """Write one line to stderr, if it is open: with it closed, print() would put the line into the video."""
     if sys.stderr is not None:
         with contextlib.suppress(BrokenPipeError):
             print(" ".join(text.splitlines()), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
 
 
+def choose_tell(*, is_quiet: bool) -> Tell:
+    """``say``, or what says nothing."""
+    return (lambda text: None) if is_quiet else say
+
+
+class Interval:
+    """Tells when the next plain line is due: one every ``seconds``, the first after as long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._last_at = time.perf_counter()
+
+    def is_due(self) -> bool:
+        """Whether the time has passed; if so, it starts again."""
+        is_due = time.perf_counter() - self._last_at >= self._seconds
+        if is_due:
+            self.restart()
+        return is_due
+
+
 @contextlib.contextmanager
 def own_stderr() -> Iterator[None]:
-    """Write to a copy of file descriptor 2: it points nowhere for a moment whenever PortAudio looks for devices, and
-    what a user has to know must not be lost in that moment."""
+    """Write to a copy of file descriptor 2. PortAudio points 2 at /dev/null for a moment whenever it searches for
+    devices, and a message must not be lost in that moment."""
     shared = sys.stderr
     if shared is None:
         yield
@@ -34,6 +83,6 @@ def own_stderr() -> Iterator[None]:
 
 
 def say_error(error: MuseTalkError) -> None:
-    """An error and what to do about it, in one line."""
+    """Write an error and its hint in one line."""
     message = f"{error} ({error.hint})" if error.hint else str(error)
     say(f"musetalk: error: {message}")

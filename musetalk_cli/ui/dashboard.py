@@ -1,14 +1,13 @@
-"""Draws a run's Snapshot on stderr: a live progress bar in a terminal, plain lines elsewhere."""
+"""Draws a run's Snapshot on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
-import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from musetalk_cli.engine.runtime.timing import Snapshot
-from musetalk_cli.ui.console import say
+from musetalk_cli.engine.runtime.stats import Snapshot
+from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,14 +29,6 @@ class Dashboard(Protocol):
         """Leave the terminal as it was."""
 
 
-def open_dashboard(*, is_quiet: bool) -> Dashboard:
-    """The display that fits where stderr goes."""
-    if is_quiet:
-        return QuietDashboard()
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return LiveDashboard() if is_terminal else PlainDashboard()
-
-
 class QuietDashboard:
     """Nothing."""
 
@@ -55,17 +46,10 @@ class PlainDashboard:
     """One line every two seconds."""
 
     def __init__(self) -> None:
-        self._last_at = time.perf_counter()
-
-    def is_time(self) -> bool:
-        """Whether the next line is due."""
-        is_due = time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S
-        if is_due:
-            self._last_at = time.perf_counter()
-        return is_due
+        self._interval = Interval(PLAIN_INTERVAL_S)
 
     def show(self, snapshot: Snapshot) -> None:
-        if snapshot.num_frames and self.is_time():
+        if snapshot.num_frames and self._interval.is_due():
             say(f"{describe_progress(snapshot)} · {describe_stages(snapshot)}")
 
     def tell(self, text: str) -> None:
@@ -116,6 +100,17 @@ class LiveDashboard:
         self._live.stop()
 
 
+def open_dashboard(
+    *,
+    is_quiet: bool,
+    plain: Callable[[], Dashboard] = PlainDashboard,
+    live: Callable[[], Dashboard] = LiveDashboard,
+) -> Dashboard:
+    """Open the display for where stderr goes: ``live`` on a terminal, ``plain`` elsewhere."""
+    openers = {OutputMode.QUIET: QuietDashboard, OutputMode.PLAIN: plain, OutputMode.TERMINAL: live}
+    return openers[output_mode(is_quiet=is_quiet)]()
+
+
 def describe_progress(snapshot: Snapshot) -> str:
     """``12.0 of 60.0 s · 5.1× · 9 s left``"""
     total_s = snapshot.total_s
@@ -127,7 +122,7 @@ def describe_progress(snapshot: Snapshot) -> str:
 
 
 def describe_model(snapshot: Snapshot) -> str:
-    """``, musetalk-1.5 (12 frames silent)``; nothing for warp, which is what there is without a choice."""
+    """``, musetalk-1.5 (12 frames silent)``; empty for warp, the default."""
     silent = f" ({snapshot.num_silent} frames silent)" if snapshot.num_silent else ""
     return "" if snapshot.model == "warp" else f", {snapshot.model}{silent}"
 

@@ -1,32 +1,30 @@
-"""Shows people how far a download, a check or a conversion of large files has come."""
+"""Shows the progress of downloading, checking or converting large files on stderr."""
 
 from __future__ import annotations
 
-import sys
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-# Where stderr is no terminal, a line so often: enough to see that it is alive, few enough for a log.
-REPORT_EVERY_S = 10.0
+# Between two plain lines: often enough to see that it goes on, seldom enough for a log.
+PLAIN_INTERVAL_S = 10.0
 
 
 class TransferDisplay:
     """``display(what, bytes done, bytes in all)``, often: bars on a terminal, elsewhere a line now and then."""
 
     def __init__(self, *, is_quiet: bool) -> None:
-        self._is_quiet = is_quiet
+        self._mode = output_mode(is_quiet=is_quiet)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._reported_at = time.perf_counter()
+        self._interval = Interval(PLAIN_INTERVAL_S)
 
     def __enter__(self) -> TransferDisplay:
-        if not self._is_quiet and sys.stderr is not None and sys.stderr.isatty():
+        if self._mode is OutputMode.TERMINAL:
             from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
@@ -45,7 +43,7 @@ class TransferDisplay:
         """A line that stays."""
         if self._progress is not None:
             self._progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
-        elif not self._is_quiet:
+        elif self._mode is not OutputMode.QUIET:
             say(text)
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -54,6 +52,5 @@ class TransferDisplay:
                 # Begins where an earlier attempt ended, so that the speed is this attempt's.
                 self._tasks[what] = self._progress.add_task(what, total=total, completed=done)
             self._progress.update(self._tasks[what], completed=done)
-        elif not self._is_quiet and time.perf_counter() - self._reported_at > REPORT_EVERY_S:
-            self._reported_at = time.perf_counter()
+        elif self._mode is OutputMode.PLAIN and self._interval.is_due():
             say(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")

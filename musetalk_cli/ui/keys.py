@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import sys
 from typing import Any
+
+from musetalk_cli.ui.console import is_terminal
 
 
 class Keys:
@@ -41,7 +42,7 @@ class Keys:
         import termios
         import tty
 
-        if sys.stderr is None or not sys.stderr.isatty():
+        if not is_terminal():
             return
         fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
         try:

@@ -1,13 +1,12 @@
-"""Shows how a preparation gets on, on stderr: a bar in a terminal, plain lines elsewhere."""
+"""Shows the progress of a preparation on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -29,31 +28,29 @@ class ProgressDisplay:
     """Call it with every Progress; ``tell`` gives a line that stays; ``close`` leaves the terminal as it was."""
 
     def __init__(self, *, is_quiet: bool) -> None:
-        self._is_quiet = is_quiet
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._mode = output_mode(is_quiet=is_quiet)
         self._stage = ""
         self._task: TaskID | None = None
-        self._started_at = self._last_at = time.perf_counter()
+        self._started_at = time.perf_counter()
+        self._interval = Interval(PLAIN_INTERVAL_S)
 
     def __call__(self, progress: Progress) -> None:
-        if self._is_quiet:
+        if self._mode is OutputMode.QUIET:
             return
         if progress.stage != self._stage:
             self._stage = progress.stage
-            self._started_at = self._last_at = time.perf_counter()
-        if self._is_terminal:
+            self._started_at = time.perf_counter()
+            self._interval.restart()
+        if self._mode is OutputMode.TERMINAL:
             self._draw(progress)
-        elif time.perf_counter() - self._last_at >= PLAIN_INTERVAL_S:
-            self._last_at = time.perf_counter()
+        elif self._interval.is_due():
             say(describe(progress, time.perf_counter() - self._started_at))
 
     def tell(self, text: str) -> None:
         """One line that stays."""
-        if self._is_quiet:
-            return
         if self._task is not None:
             self._bar.console.print(text, markup=False, highlight=False)
-        else:
+        elif self._mode is not OutputMode.QUIET:
             say(text)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How a live stream looks to people: the dashboard in a terminal, and one line for everything else."""
+"""The display of a live stream: a dashboard on a terminal, one line every two seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from musetalk_cli.engine.live.live_pace import LiveStats
-from musetalk_cli.engine.outputs.targets import TargetHealth
-from musetalk_cli.engine.runtime.timing import Snapshot
+from musetalk_cli.engine.runtime.stats import LiveStats, Snapshot, TargetHealth
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
 from musetalk_cli.ui.console import say
-from musetalk_cli.ui.dashboard import LiveDashboard, PlainDashboard
+from musetalk_cli.ui.dashboard import Dashboard, LiveDashboard, PlainDashboard, open_dashboard
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 240  # values of the sparkline, two a second
-HISTORY_EVERY = 5  # of the ten looks a second
+HISTORY_EVERY = 5  # of the ten snapshots a second
 STATE_STYLES = {"live": "green", "waiting": "yellow", "behind": "yellow", "retrying": "red", "gone": "red"}
 
 
@@ -30,23 +28,32 @@ class PlainStreamDashboard(PlainDashboard):
         self._usage = usage
 
     def show(self, snapshot: Snapshot) -> None:
-        if self.is_time():
+        if self._interval.is_due():
             say(describe_line(snapshot, self._usage.read()))
 
 
 class LiveStreamDashboard(LiveDashboard):
-    """A few lines that are drawn anew several times a second."""
+    """A few lines that are redrawn several times a second."""
 
     def __init__(self, usage: UsageMeter) -> None:
         self._usage = usage
         self._latencies: deque[float] = deque(maxlen=HISTORY)
-        self._num_looks = 0
+        self._num_snapshots = 0
 
     def show(self, snapshot: Snapshot) -> None:
-        self._num_looks += 1
-        if snapshot.live and snapshot.num_frames and self._num_looks % HISTORY_EVERY == 0:
+        self._num_snapshots += 1
+        if snapshot.live and snapshot.num_frames and self._num_snapshots % HISTORY_EVERY == 0:
             self._latencies.append(snapshot.live.latency.now_p50_s)
         self.draw(build_view(snapshot, self._usage.read(), self._latencies, self.width))
+
+
+def open_stream_dashboard(*, is_quiet: bool) -> Dashboard:
+    """Open the display of a live stream for where stderr goes."""
+    return open_dashboard(
+        is_quiet=is_quiet,
+        plain=lambda: PlainStreamDashboard(UsageMeter()),
+        live=lambda: LiveStreamDashboard(UsageMeter()),
+    )
 
 
 def describe_line(snapshot: Snapshot, usage: Usage) -> str:
@@ -137,12 +144,12 @@ def _state_row(live: LiveStats, width: int) -> RenderableType:
     if live.num_overruns:
         text.append(f" · {live.num_overruns} overruns", style="yellow")
     if width >= 120 and live.num_filled_s:
-        text.append(f" · {live.num_filled_s:.1f} s of silence put in")
+        text.append(f" · {live.num_filled_s:.1f} s of silence inserted")
     return text
 
 
 def _stage_table(snapshot: Snapshot, live: LiveStats, width: int) -> Any:
-    """What each step adds to the latency, and what it costs; the dearest one is marked where time is short."""
+    """What each step adds to the latency, and how long it works; the bottleneck is marked in red."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musetalk_cli.engine.live.latency import LatencyStats
-from musetalk_cli.engine.live.live_pace import LiveStats
-from musetalk_cli.engine.live.overload import OverloadCounts
-from musetalk_cli.engine.outputs.targets import TargetHealth
-from musetalk_cli.engine.runtime.timing import Snapshot, StageTiming
+from musetalk_cli.engine.runtime.stats import (
+    LatencyStats,
+    LiveStats,
+    OverloadCounts,
+    Snapshot,
+    StageTiming,
+    TargetHealth,
+)
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
 from musetalk_cli.ui.dashboard import LiveDashboard
 from musetalk_cli.ui.stream_view import build_view, describe_line, find_bottleneck, sparkline

@@ -10,13 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from musetalk_cli.__main__ import set_up_libraries
 from musetalk_cli.config import Config
-from tools.measure.report import update_section
-
-DOCUMENT = Path("docs/performance.md")
+from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
 
 def main() -> None:
@@ -34,9 +31,9 @@ def main() -> None:
     set_up_libraries()  # as the command does, before numpy is loaded
     config = Config(model=args.model, random_weights=args.random_weights, device=args.device, precision=args.precision)
     tables = [f"```\n{describe(config, size_px, args.seconds, args.rounds)}\n```" for size_px in args.size]
-    text = "\n\n".join(filter(None, [machine(), args.note, *tables]))
+    text = "\n\n".join(filter(None, [describe_machine(), args.note, *tables]))
     if args.write:
-        update_section(f"before and after, {args.model}", text, DOCUMENT)
+        update_section(f"before and after, {args.model}", text, PERFORMANCE)
     print(text)
 
 
@@ -50,12 +47,6 @@ def describe(config: Config, size_px: int, seconds: float, rounds: int) -> str:
 
 def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def machine() -> str:
-    from tools.measure.render_speed import describe_machine
-
-    return describe_machine()
 
 
 if __name__ == "__main__":

@@ -35,9 +35,8 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes,
 from musetalk_cli.engine.types.messages import Face
 from musetalk_cli.engine.video.compositing import write_face
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
-from tools.measure.report import update_section
+from tools.measure.report import PERFORMANCE, update_section
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 SIZES = ((512, 512), (1280, 720), (1920, 1080))
 FPS = 25
 FACE_SHARE = 0.42  # of the frame's height
@@ -75,7 +74,7 @@ def main() -> None:
     text = "\n".join([f"{date.today()}, {args.frames} frames.\n", HEAD, "|---" * (len(SIZES) + 1) + "|", *rows])
     print(text)
     if args.write:
-        update_section("compositing speed", text, DOCUMENT)
+        update_section("compositing speed", text, PERFORMANCE)
 
 
 def make_scene(video: Path, size: tuple[int, int], count: int) -> Scene:

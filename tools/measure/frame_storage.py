@@ -23,9 +23,8 @@ from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
 from musetalk_cli.engine.avatar.store import i420_to_sheet, sheet_to_i420
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
-from tools.measure.report import update_section
+from tools.measure.report import PERFORMANCE, update_section
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 NUM_FRAMES = 20
 X264 = ("-c:v", "libx264", "-g", "1", "-bf", "0", "-threads", "1")
 MJPEG = ("-strict", "unofficial", "-color_range", "tv", "-c:v", "mjpeg", "-threads", "1")
@@ -57,7 +56,7 @@ def main() -> None:
         lines += compare(f"{size}, with grain", add_grain(frames))
     text = f"{date.today()}; CPU time per frame.\n\n" + "\n".join(lines)
     if args.write:
-        update_section("frame storage", text, DOCUMENT)
+        update_section("frame storage", text, PERFORMANCE)
     print(text)
 
 
@@ -87,7 +86,7 @@ def compare(name: str, frames: Sequence[ByteArray]) -> list[str]:
         frames, [*X264, "-preset", "veryfast", "-crf", "14"], "h264"
     )
     trials["ffmpeg's MJPEG, q 2"] = try_ffmpeg(frames, [*MJPEG, "-q:v", "2"], "mjpeg")
-    return [describe(name, way, frames, trial) for way, trial in trials.items()]
+    return [describe(name, storage, frames, trial) for storage, trial in trials.items()]
 
 
 def try_jpeg(frames: Sequence[ByteArray], quality: int) -> Trial:
@@ -120,11 +119,11 @@ def _children_s() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def describe(name: str, way: str, frames: Sequence[ByteArray], trial: Trial) -> str:
+def describe(name: str, storage: str, frames: Sequence[ByteArray], trial: Trial) -> str:
     count, rows = len(frames), len(frames[0]) * 2 // 3
     luma, chroma = (psnr(frames, trial.frames, part) for part in (slice(0, rows), slice(rows, None)))
     times = f"{trial.store_s / count * 1e3:.1f} | {trial.read_s / count * 1e3:.1f}"
-    return f"| {name} | {way} | {trial.num_bytes / count / 1e3:.0f} | {times} | {luma:.1f} | {chroma:.1f} |"
+    return f"| {name} | {storage} | {trial.num_bytes / count / 1e3:.0f} | {times} | {luma:.1f} | {chroma:.1f} |"
 
 
 def psnr(before: Sequence[ByteArray], after: Sequence[ByteArray], rows: slice) -> float:

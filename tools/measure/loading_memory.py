@@ -30,7 +30,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
 )
 from tools.measure.report import update_section
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "musetalk-model.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "musetalk-model.md"
 CASES = (("random", "float32"), ("files", "float32"), ("files", "float16"))
 HEAD = (
     "| weights | placed in | stays | own, at most | with mapped files, at most | seconds |\n|---|---|---|---|---|---|"

@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from tools.measure.report import update_section
+from tools.measure.command import COMMAND
+from tools.measure.report import PERFORMANCE, update_section
 
-DOCUMENT = Path("docs/performance.md")
 SWEEPS = ("batch", "workers", "block")
 SESSIONS, SIZE = (2, 4), "512"
 REFUSED = 2  # exit code
-MACHINE_INFO = "\n\n"  # stands between the machine's table and the figures
+SEPARATOR = "\n\n"  # between the description of the machine and the figures
 
 
 def main() -> None:
@@ -30,19 +29,19 @@ def main() -> None:
     options += ["--rounds", args.rounds]
     whole = bench(options) or sys.exit(REFUSED)
     print(whole, flush=True)
-    parts = [whole.split(MACHINE_INFO, 1)[0]]
+    parts = [whole.split(SEPARATOR, 1)[0]]
     for choice in [*(["--sweep", name] for name in SWEEPS), *(["--sessions", str(count)] for count in SESSIONS)]:
         if text := bench([*options, *choice, "--size", SIZE]):
-            parts.append(text.split(MACHINE_INFO, 1)[1])
+            parts.append(text.split(SEPARATOR, 1)[1])
             print(f"\n{parts[-1]}", flush=True)
     if args.write:
-        update_section("bench", whole, DOCUMENT)
-        update_section("machine speed", "\n\n".join(parts), DOCUMENT)
+        update_section("bench", whole, PERFORMANCE)
+        update_section("machine speed", "\n\n".join(parts), PERFORMANCE)
 
 
 def bench(options: list[str]) -> str:
     """What it prints; empty where it refuses to measure this, and says so itself."""
-    command = [sys.executable, "-m", "musetalk_cli", "bench", "--quiet", *options]
+    command = [*COMMAND, "bench", "--quiet", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, REFUSED):
         sys.exit(done.returncode)

@@ -30,9 +30,9 @@ from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes
 from musetalk_cli.engine.models.musetalk.face.masks import face_masks
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
-from tools.measure.report import update_section
+from tools.measure.command import COMMAND
+from tools.measure.report import PERFORMANCE, update_section
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 STAGE_FRAMES = 100  # of the middle of a video: enough for a mean, few enough to hold
 
 MEASURE = """
@@ -84,7 +84,7 @@ def main() -> None:
         stages.append(measure_stages(video))
     text = f"{date.today()}, {os.cpu_count()} cores.\n\n" + "\n\n".join("\n".join(t) for t in (whole, stages, opened))
     if args.write:
-        update_section("preparation speed", text, DOCUMENT)
+        update_section("preparation speed", text, PERFORMANCE)
     print(text)
 
 
@@ -102,7 +102,7 @@ def run_once(video: Path, home: Path) -> tuple[float, float, float, int, int]:
     environment = {**os.environ, "MUSETALK_HOME": str(home)}
     models = find_face_models(None, cache_folder() / "face-models", print)
     environment["MUSETALK_FACE_MODELS"] = str(models.mesh.parent)
-    command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(video), "--name", "measured"]
+    command = [*COMMAND, "prepare-avatar", str(video), "--name", "measured"]
     # A process counts what it was forked from as its own, so a small one stands between us and the command.
     between = [sys.executable, "-c", MEASURE, *command, "--force", "-q"]
     done = subprocess.run(between, env=environment, stdout=subprocess.PIPE, text=True, check=True)

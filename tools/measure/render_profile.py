@@ -17,8 +17,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tools.measure.render_speed import DOCUMENT, ENVIRONMENT, describe_machine
-from tools.measure.report import update_section
+from tools.measure.command import COMMAND, ENVIRONMENT
+from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
 RATE_HZ = 50
 NUM_ROWS = 12
@@ -46,7 +46,7 @@ def main() -> None:
     rows = [f"| `{place}` | {count / total:.1%} |" for place, count in own.most_common(NUM_ROWS)]
     header = "| function | share |\n|---|---|"
     text = f"{describe_machine()} {total / RATE_HZ:.1f} s of work.\n\n" + "\n".join([header, *rows])
-    update_section("render profile", text, DOCUMENT)
+    update_section("render profile", text, PERFORMANCE)
     print(text)
 
 
@@ -54,7 +54,7 @@ def record(speech: Path, avatar: str, folder: Path) -> list[tuple[str, int]]:
     """Innermost functions of the stacks that were seen, each with how often."""
     profiler = ["py-spy", "record", "--rate", str(RATE_HZ), "--format", "raw", "--output", folder / "stacks"]
     render = ["render", speech, "-o", folder / "talk.mp4", "--avatar", avatar, "-q"]
-    command = [*profiler, "--", sys.executable, "-m", "musetalk_cli", *render]
+    command = [*profiler, "--", *COMMAND, *render]
     subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, env=ENVIRONMENT)
     lines = (folder / "stacks").read_text().splitlines()
     return [(stack.rpartition(";")[2], int(count)) for stack, _, count in (line.rpartition(" ") for line in lines)]

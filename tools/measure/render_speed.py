@@ -10,23 +10,17 @@ installation, its bytecode is there before it starts.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import subprocess
-import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
-from tools.measure.report import update_section
+from tools.measure.command import read_stats, read_video, start, time_start
+from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
-DOCUMENT = Path("docs/performance.md")
 CASES = {
     "default: 768²": [],
     "1 worker": ["--workers", "1"],
@@ -35,8 +29,6 @@ CASES = {
     "configs/quality.yaml": ["--config", "configs/quality.yaml"],
     "bundled ffmpeg": ["--config", "BUNDLED"],
 }
-COMMAND = [sys.executable, "-m", "musetalk_cli"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ONE_CORE = "default, all on one core"
 
 
@@ -49,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     machine = describe_machine()
     text = f"{machine}\n\n{describe_starts(args.speech, args.starts)}"
-    update_section("render starts", text, DOCUMENT)
+    update_section("render starts", text, PERFORMANCE)
     print(text)
     if args.only_starts:
         return
@@ -60,35 +52,24 @@ def main() -> None:
     header = "| case | speed | first bytes, s | first fragment, s | CPU, ms/frame | "
     header += "decode · features · avatar · model · composite · encode, ms/frame busy |\n|---|---|---|---|---|---|"
     text = f"{machine}\n\n" + "\n".join([header, *rows])
-    update_section("render speed", text, DOCUMENT)
+    update_section("render speed", text, PERFORMANCE)
     print(text)
 
 
 def describe_starts(speech: Path, num_starts: int) -> str:
-    command = [*COMMAND, "render", str(speech), "-q", "-o", "-"]
-    start(command)  # the first one compiles, and reads from the disk
-    times_s = sorted(start(command) for _ in range(num_starts))
+    command = ["render", speech, "-q", "-o", "-"]
+    time_start(*command)  # the first one compiles, and reads from the disk
+    times_s = []
+    for _ in range(num_starts):
+        time.sleep(0.3)
+        times_s.append(time_start(*command))
+    times_s.sort()
     loop_s = median(time_loop() for _ in range(5))
     quartiles = f"{times_s[num_starts // 4]:.2f} to {times_s[-1 - num_starts // 4]:.2f}"
     return (
         f"Start to first bytes, {num_starts} starts: median {median(times_s):.2f} s, half of them {quartiles} s, least "
         f"{times_s[0]:.2f} s. Three million turns of an empty Python loop took {loop_s:.2f} s."
     )
-
-
-def start(command: list[str]) -> float:
-    """Seconds to the first byte; the rest is not waited for."""
-    time.sleep(0.3)
-    started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as child:
-        assert child.stdout
-        is_there = bool(os.read(child.stdout.fileno(), 1))
-        elapsed_s = time.perf_counter() - started
-        child.terminate()
-        while os.read(child.stdout.fileno(), 1 << 16):
-            pass
-    assert is_there, f"{command} failed"
-    return elapsed_s
 
 
 def time_loop() -> float:
@@ -112,38 +93,20 @@ def run_once(speech: Path, options: list[str]) -> dict[str, Any]:
         bundled, stats = Path(folder) / "bundled.yaml", Path(folder) / "stats.jsonl"
         bundled.write_text("ffmpeg: bundled\n")
         options = [str(bundled) if option == "BUNDLED" else option for option in options]
-        command = [*COMMAND, "render", str(speech), "-q", "-o", "-", "--stats", str(stats)]
-        before, started = os.times(), time.perf_counter()
-        first_byte_s, first_fragment_s = read_stream([*command, *options], started)
-        elapsed_s, after = time.perf_counter() - started, os.times()
-        end = json.loads(stats.read_text().splitlines()[-1])
+        before, started_s = os.times(), time.perf_counter()
+        child = start("render", speech, "-q", "-o", "-", "--stats", stats, *options, stdout=subprocess.PIPE)
+        with child:
+            arrival = read_video(child)
+        elapsed_s, after = time.perf_counter() - started_s, os.times()
+        end = read_stats(stats)[-1]
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
     return {
         "speed": end["media_s"] / elapsed_s,
-        "first_byte_s": first_byte_s,
-        "first_fragment_s": first_fragment_s,
+        "first_byte_s": arrival.first_byte_s - started_s,
+        "first_fragment_s": arrival.frames_s[0] - started_s,
         "cpu_ms": 1000 * cpu_s / end["num_frames"],
         "stages": {name: 1000 * timing["busy_s"] / end["num_frames"] for name, timing in end["stages"].items()},
     }
-
-
-def read_stream(command: list[str], started: float) -> tuple[float, float]:
-    first_byte_s, first_fragment_s, splitter = 0.0, 0.0, FragmentSplitter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as child:
-        assert child.stdout
-        while data := os.read(child.stdout.fileno(), 1 << 16):
-            now_s = time.perf_counter() - started
-            first_byte_s = first_byte_s or now_s
-            if any(part.num_frames for part in splitter.feed(data)):
-                first_fragment_s = first_fragment_s or now_s
-    assert child.returncode == 0, f"{command} failed"
-    return first_byte_s, first_fragment_s
-
-
-def describe_machine() -> str:
-    told = subprocess.run([find_ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout.split()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, ffmpeg {told[2]}."
 
 
 if __name__ == "__main__":

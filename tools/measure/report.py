@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+from datetime import date
 from pathlib import Path
+
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+STREAMING = ROOT / "docs" / "streaming.md"
 
 
 def update_section(name: str, text: str, document: Path) -> None:
@@ -15,3 +26,10 @@ def update_section(name: str, text: str, document: Path) -> None:
     after = rest.split(end, 1)[1]
     document.parent.mkdir(parents=True, exist_ok=True)
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def describe_machine() -> str:
+    """``2026-11-25, x86_64, 2 cores, Python 3.11.2, ffmpeg 5.1.6.``"""
+    told = subprocess.run([find_ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout.split()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, ffmpeg {told[2]}."

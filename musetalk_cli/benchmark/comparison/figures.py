@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from musetalk_cli.benchmark.setup.figures import Spread, as_record
+from musetalk_cli.benchmark.workload.figures import Spread, as_record
 
 # Slower than this, a block takes longer than anybody waits for a figure.
 LEAST_LIVE_SPEED = 0.1

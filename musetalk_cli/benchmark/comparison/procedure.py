@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from musetalk_cli.app.live_assembly import live_encoder_settings
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
-from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.config import Config
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,15 +25,13 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
 
-Tell = Callable[[str], None]
-
 # What every variant makes before it counts, at most: the first call of everything is slow.
 WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
 class _Precision:
-    """Our model's numbers, such as fp16, and the model in full precision or why there is none to compare with."""
+    """Our model's precision, such as fp16, and the model in full precision or why there is none to compare with."""
 
     name: str
     full_model: LipSyncModel | None
@@ -40,12 +39,25 @@ class _Precision:
 
 
 def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tell) -> Comparison:
-    """Measure the model called ``name`` (see ``choose_model``) in every variant, ``rounds`` times in turns.
+    """Measure a model in every variant, in turns.
 
     Throughput: the video of ``seconds`` of audio that is there at once, from before the encoder's start to the last
-    byte. Latency: two blocks in real time, the first of which is looked at, so that it finds the machine idle; the
-    second is there because encoders and containers hold frames back until something follows. Ways that are
-    slower than LEAST_LIVE_SPEED have no live run. Raises MuseTalkError.
+    byte. Latency: two blocks in real time, of which the first counts, since it finds the machine idle; the
+    second is there because encoders and containers hold frames back until something follows. Variants that are
+    slower than LEAST_LIVE_SPEED have no live run.
+
+    Args:
+        config: The settings that all variants share.
+        name: The model, see ``choose_model``.
+        seconds: Length of the audio whose throughput is measured.
+        rounds: How often each variant is measured.
+        tell: Takes lines about the progress.
+
+    Returns:
+        A row for every variant, with the spread over the rounds.
+
+    Raises:
+        MuseTalkError: What opening the model or running a variant failed with.
     """
     gc.enable()  # see __main__.py
     with _opened_runner(config, name, tell) as (runner, precision):

@@ -7,7 +7,7 @@ from textwrap import fill
 
 from musetalk_cli.benchmark.comparison.figures import Comparison, Row
 from musetalk_cli.benchmark.comparison.variants import SWITCHES
-from musetalk_cli.benchmark.setup.figures import Spread
+from musetalk_cli.benchmark.workload.figures import Spread
 
 # What the design that all this follows promises of its optimisations together.
 CLAIMED_SPEED = (2.0, 3.0)  # times the throughput
@@ -101,7 +101,7 @@ def _judge_speed(ours: Row, before: Row) -> str:
     return (
         f"Throughput, all together: {before.speed.median:.2f} → {ours.speed.median:.2f} × real time, "
         f"{_with_spread(before.speed_gain)} ×. "
-        f"Claimed {low:g}–{high:g} ×: {_verdict(before.speed_gain.median, low, high, least=1.0)}."
+        f"Claimed {low:g}–{high:g} ×: {_compare_with_claim(before.speed_gain.median, low, high, least=1.0)}."
     )
 
 
@@ -111,10 +111,10 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
     lines = []
     if same_blocks.last_s and same_blocks.delay_s:
         low, high = CLAIMED_CUT
-        verdict = _verdict(_cut(same_blocks.last_s, ours.last_s), low, high, least=0.0)
+        outcome = _compare_with_claim(_cut(same_blocks.last_s, ours.last_s), low, high, least=0.0)
         lines += [
             f"Latency of the same block, last sample to last frame: {_change(same_blocks.last_s, ours.last_s)}. "
-            f"Claimed {low * 100:.0f}–{high * 100:.0f} % less: {verdict}.",
+            f"Claimed {low * 100:.0f}–{high * 100:.0f} % less: {outcome}.",
             f"With the block itself, as a player has it (delay): {_change(same_blocks.delay_s, ours.delay_s)}.",
         ]
     for row in (same_blocks, pieces):
@@ -123,7 +123,7 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
             lines.append(f"In the row '{row.key}', a live stream gets {growth_s:.1f} s later every second.")
     if pieces.delay_s and pieces.delay_s.median < ours.delay_s.median:
         lines.append(
-            f"Fragments have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "
+            f"Pieces have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "
             "blocks are for a mouth that hears its context, which is not measured here."
         )
     return lines
@@ -147,7 +147,7 @@ def _is_equal(gain: Spread) -> bool:
     return gain.least <= 1 <= gain.most or abs(gain.median - 1) < EQUAL_SHARE
 
 
-def _verdict(value: float, low: float, high: float, *, least: float) -> str:
+def _compare_with_claim(value: float, low: float, high: float, *, least: float) -> str:
     """Whether ``value`` is what was claimed; ``least`` is what no gain at all would be."""
     if value <= least:
         return "not true here, nothing is gained"

@@ -35,7 +35,7 @@ TICK_S = 0.1
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
+    """One finished run. ``wall_s``: from before the encoder was started to the last byte; ``cpu_s``: of all cores, with
     our ffmpegs; ``frame_times_s``: for every frame, from the voice's start to its bytes; ``videos``: the bytes, if
     kept, of one video or one for each clip.
     """
@@ -48,10 +48,10 @@ class Run:
 
 @dataclass(frozen=True)
 class ComparisonRunner:
-    """The parts that all variants share.
+    """The parts that all variants share, and running one of them.
 
-    ``open_avatar`` opens it anew, in the output's size; ``full_model`` computes in
-    full precision and is None where ``model`` does.
+    ``open_avatar`` opens the avatar anew, in the output's size; ``full_model`` computes in full precision and is None
+    where ``model`` does.
     """
 
     ffmpeg: str
@@ -64,11 +64,21 @@ class ComparisonRunner:
     def run(
         self, variant: Variant, audio: AudioArray, *, is_live: bool = False, piece_seed: int = 0, keeps: bool = False
     ) -> Run:
-        """Make a video of ``audio``, int16 (n, 1) at 48 kHz, which comes at once, or in real time with ``is_live``.
+        """Make a video of ``audio``. Nothing is left behind, whatever happens.
 
-        Live, its blocks are treated as if others had gone before, so without the small first batch that only a stream's
-        first block has. ``piece_seed`` draws the pieces of a variant without blocks. Nothing stays behind, whatever
-        happens. Raises MuseTalkError.
+        Args:
+            variant: Which optimisations are on.
+            audio: int16 (n, 1) at 48 kHz.
+            is_live: Whether it comes in real time, or at once. In real time, its blocks are treated as if others had
+                gone before, without the small first batch that only a stream's first block has.
+            piece_seed: Draws the pieces of a variant without blocks.
+            keeps: Whether the result holds the bytes of the video.
+
+        Returns:
+            How long it took, when each frame came, and the video if it was kept.
+
+        Raises:
+            MuseTalkError: What the pipeline failed with.
         """
         feed = Feed(audio, is_live=is_live)
         pieces = None if variant.blocks else draw_pieces(len(audio), piece_seed)

@@ -1,6 +1,6 @@
-"""How it is done where nothing has been optimised: what a competent first version looks like.
+"""A pipeline without any optimisation, as a competent first version has it.
 
-Nothing here is slowed down on purpose. Each part stands for one habit of such a version, and can be had alone.
+Nothing here is slowed down on purpose. Each part stands for one habit of such a version and can be used alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, MODEL_RATE_HZ, Aud
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameWriter
 
-# Fragments as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
+# Pieces as a speech synthesiser or a browser's recorder sends them; their ends fall on the models' 40 ms.
 SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.2, 0.9
 GRID_S = 0.04
 
 
 def draw_pieces(num_samples: int, seed: int = 0) -> list[int]:
-    """Where the pieces of ``num_samples`` at 48 kHz end, by lot."""
+    """Where the pieces of ``num_samples`` at 48 kHz end, drawn at random."""
     rng = np.random.default_rng(seed)
     grid = round(GRID_S * AUDIO_RATE_HZ)
     least, most = round(SHORTEST_PIECE_S / GRID_S), round(LONGEST_PIECE_S / GRID_S)
@@ -93,10 +93,21 @@ def run_in_turn(
     state: RunState,
     settings: PipelineSettings,
 ) -> None:
-    """One loop: listen until a block is whole, hear it, then batch after batch faces, frames, encoder.
+    """One loop: read until a block is whole, make its features, then batch after batch faces, frames, encoder.
 
-    Nothing of ours runs beside it; ffmpeg does, being a program of its own. Raises the first failure; the writer is
-    closed in any case.
+    Nothing of ours runs beside it; ffmpeg does, being a program of its own. The writer is closed in any case.
+
+    Args:
+        source: An opened source of audio.
+        cutter: Makes blocks of it.
+        model: Makes features of a block, and faces of those.
+        avatar: Whose frames the faces go into, in the size of the video.
+        writer: Takes the finished frames.
+        state: The run's; it is aborted at the end, which frees whoever still waits.
+        settings: The batch size and the frame rate are used.
+
+    Raises:
+        MuseTalkError: The first failure.
     """
     rate = settings.frame_rate
     try:
@@ -130,7 +141,7 @@ def _with_images(batch: FeatureBatch, avatar: Avatar, frame_rate: Fraction) -> F
 
 
 class BlockByBlock(RunHooks):
-    """A pipeline that hears of the next block only when this one's frames are all with the encoder."""
+    """A pipeline that reads the next block only when this one's frames are all with the encoder."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -1,4 +1,4 @@
-"""What is switched off: one optimisation alone, or all of them."""
+"""The variants that are compared: one optimisation switched off, or all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant to make a video: each optimisation on or off.
+    """Which optimisations are on.
 
     ``blocks``: audio is merged to whole blocks with context, instead of taken in the pieces that arrive. ``memory``:
     frames go to one encoder through memory, instead of files and two passes of ffmpeg for each block. ``workers``:

@@ -6,16 +6,17 @@ import time
 from bisect import bisect_left
 from fractions import Fraction
 
-from musetalk_cli.benchmark.setup.figures import BlockLatency, Spread
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.figures import BlockLatency, Spread
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import StageError
 
-PIECE_S = 0.02  # what a microphone gives at once
+STEP_S = 0.02  # as a microphone delivers audio
 SPARE_S = 4.0  # of audio behind the last block: its look-ahead, and what is said while it is made
 LONGEST_S = 60.0
 
@@ -34,13 +35,13 @@ class Speaker:
         """Say everything up to sample ``end`` at once, unless it has been said."""
         if end > self._said:
             self._say(end)
-            self._due_s = self._times_s[-1] + PIECE_S
+            self._due_s = self._times_s[-1] + STEP_S
 
     def go_on(self) -> None:
-        """Say the next piece when it is due."""
+        """Say the next step when it is due."""
         time.sleep(max(0.0, self._due_s - time.perf_counter()))
-        self._due_s += PIECE_S
-        self._say(min(self._said + round(PIECE_S * AUDIO_RATE_HZ), len(self._audio)))
+        self._due_s += STEP_S
+        self._say(min(self._said + round(STEP_S * AUDIO_RATE_HZ), len(self._audio)))
 
     def said_at(self, end: int) -> float:
         """When the sample before ``end`` was said, by ``time.perf_counter()``."""

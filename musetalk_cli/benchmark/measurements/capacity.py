@@ -1,14 +1,14 @@
-"""What rates mean: how many live streams a machine holds, and what bounds them."""
+"""From rates to capacity: how many live streams a machine holds, and which stage bounds them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from musetalk_cli.benchmark.setup.figures import Capacity, StageFigures, num_streams
+from musetalk_cli.benchmark.workload.figures import Capacity, StageFigures, count_streams
 
 SHARED = "shared"
-# A pipeline that delivers this much of what its slowest stage makes alone is bounded by that stage, and so is one whose
-# work is so much that stage's.
+# A pipeline is bounded by its slowest stage if it delivers this share of what that stage makes alone, or if this share
+# of its work is that stage's.
 BOUND_SHARE = 0.85
 
 
@@ -18,7 +18,7 @@ def judge(stages: Mapping[str, StageFigures], model_fps: float, delivered_fps: f
     slowest = min(alone, key=lambda name: alone[name])
     most, share = shares(stages, model_fps)[0]
     is_bound = delivered_fps >= BOUND_SHARE * alone[slowest] or (most == slowest and share >= BOUND_SHARE)
-    return Capacity(delivered_fps / fps, num_streams(delivered_fps, fps), slowest if is_bound else SHARED)
+    return Capacity(delivered_fps / fps, count_streams(delivered_fps, fps), slowest if is_bound else SHARED)
 
 
 def shares(stages: Mapping[str, StageFigures], model_fps: float) -> list[tuple[str, float]]:

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO
 
-from musetalk_cli.benchmark.setup.figures import Spread, StartFigures
+from musetalk_cli.benchmark.workload.figures import Spread, StartFigures
 from musetalk_cli.config import Config
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
@@ -92,7 +91,7 @@ def _listen(child: subprocess.Popen[bytes], audio: AudioArray) -> tuple[float | 
         while data := os.read(child.stdout.fileno(), READ_BYTES):
             if any(part.num_frames for part in splitter.feed(data)):
                 first_at = first_at or time.perf_counter()
-            rss_mb = max(rss_mb, _peak_rss_mb(child.pid))
+            rss_mb = max(rss_mb, _rss_mb(child.pid))
     finally:
         child.stdout.close()
         speaker.join()
@@ -106,12 +105,12 @@ def _speak(pipe: IO[bytes], data: bytes) -> None:
             view = view[os.write(pipe.fileno(), view) :]
 
 
-def _peak_rss_mb(pid: int) -> float:
-    """What a process says of itself: what the system says when it has ended counts us in, of whom it is a fork."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
+def _rss_mb(pid: int) -> float:
+    """Of a process that runs; 0 when it has ended. What the system says at its end counts us in, who forked it."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).memory_info().rss) / 1e6
     return 0.0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
-from musetalk_cli.benchmark.setup.subject import Subject
+from musetalk_cli.benchmark.workload.subject import Subject
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
 ASK_S = 10.0
@@ -77,9 +76,9 @@ def _cpu_name() -> str:
 
 
 def _memory_gb() -> float:
-    with suppress(OSError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return 0.0
+    import psutil
+
+    return float(psutil.virtual_memory().total) / 1e9
 
 
 def ask_for_gpu() -> tuple[str, str]:

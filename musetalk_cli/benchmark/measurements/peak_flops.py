@@ -1,4 +1,4 @@
-"""What the hardware's arithmetic allows the neural model: a matrix product's speed, and how many frames that makes."""
+"""The peak FLOP/s of the device, by large matrix products, and how many frames a second the nets would make of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PeakFlops:
 
 
 def measure_peak_flops(device: str, precision: str) -> PeakFlops:
-    """The best of many large matrix products, in the numbers that the nets would have, one device after the other.
+    """The best of many large matrix products in the precision of the nets, one device after the other.
 
     On a CPU, as many threads take part as the nets get, which is how torch has been set by now. Raises ModelError.
     """
@@ -43,7 +43,7 @@ def measure_peak_flops(device: str, precision: str) -> PeakFlops:
 
 
 def frames_per_second(tflops: float) -> float:
-    """That this arithmetic makes of the nets as published."""
+    """Frames a second of the nets as published, if nothing but this arithmetic took time."""
     return tflops * 1000 / FRAME_GFLOP
 
 

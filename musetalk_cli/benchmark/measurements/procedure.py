@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -19,7 +18,7 @@ from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops, measure_pe
 from musetalk_cli.benchmark.measurements.sessions import measure_sessions
 from musetalk_cli.benchmark.measurements.stages import measure_rates, measure_stages, run_model_loop
 from musetalk_cli.benchmark.measurements.sweep import BATCHES, check_sweep, measure_sweep
-from musetalk_cli.benchmark.setup.figures import (
+from musetalk_cli.benchmark.workload.figures import (
     SCHEMA,
     FrameSize,
     SessionFigures,
@@ -29,7 +28,7 @@ from musetalk_cli.benchmark.setup.figures import (
     Workload,
     as_record,
 )
-from musetalk_cli.benchmark.setup.plan import (
+from musetalk_cli.benchmark.workload.plan import (
     LEAST_FRAMES,
     BenchPlan,
     BenchRequest,
@@ -38,13 +37,12 @@ from musetalk_cli.benchmark.setup.plan import (
     is_quick,
     requested_sizes,
 )
-from musetalk_cli.benchmark.setup.subject import PORTRAIT, Subject, open_subject
-from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import PORTRAIT, Subject, open_subject
 from musetalk_cli.config import Config, Model
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ConfigError
-
-Tell = Callable[[str], None]
 
 TRIAL_S = 0.12  # of voice, to see how fast the model is
 LONGEST_START_S = 60.0  # a fresh start that would take longer is left out, where all is slow

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from musetalk_cli.benchmark.setup.figures import SessionFigures, Spread
-from musetalk_cli.benchmark.setup.plan import BenchPlan
-from musetalk_cli.benchmark.setup.runs import PipelineRun
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.benchmark.workload.figures import SessionFigures, Spread
+from musetalk_cli.benchmark.workload.pipeline_run import PipelineRun
+from musetalk_cli.benchmark.workload.plan import BenchPlan
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.types.messages import AudioArray
 
 

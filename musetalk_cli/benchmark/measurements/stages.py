@@ -11,11 +11,12 @@ from itertools import chain, cycle, groupby, islice, pairwise
 
 import numpy as np
 
-from musetalk_cli.benchmark.setup.figures import Rates, Spread, StageFigures
-from musetalk_cli.benchmark.setup.plan import BenchPlan
-from musetalk_cli.benchmark.setup.runs import PipelineRun
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import TimestampSink
+from musetalk_cli.benchmark.workload.figures import Rates, Spread, StageFigures
+from musetalk_cli.benchmark.workload.pipeline_run import PipelineRun
+from musetalk_cli.benchmark.workload.plan import BenchPlan
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.audio.blocks import BlockCutter, split_block
 from musetalk_cli.engine.runtime.stage import Aborted, RunState
 from musetalk_cli.engine.runtime.timing import StageTimer

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.block_latency import measure_latency
 from musetalk_cli.benchmark.measurements.stages import measure_rates
-from musetalk_cli.benchmark.setup.figures import FrameSize, Sweep, SweepRow
-from musetalk_cli.benchmark.setup.plan import BenchPlan
-from musetalk_cli.benchmark.setup.subject import Subject, open_subject
+from musetalk_cli.benchmark.workload.figures import FrameSize, Sweep, SweepRow
+from musetalk_cli.benchmark.workload.plan import BenchPlan
+from musetalk_cli.benchmark.workload.subject import Subject, open_subject
 from musetalk_cli.config import Config, Precision
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ConfigError, ModelError
-
-Tell = Callable[[str], None]
 
 SWEEPS = ("batch", "workers", "precision", "block", "size")
 BATCHES = (1, 2, 4, 8, 16, 32)

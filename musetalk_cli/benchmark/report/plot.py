@@ -1,4 +1,4 @@
-"""The figures as a frame: bars of milliseconds and of frames per second."""
+"""The figures as an image: bars of milliseconds and of frames per second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.benchmark.measurements.procedure import Result
 from musetalk_cli.benchmark.measurements.stages import STAGES
 from musetalk_cli.benchmark.report.summary import count
 from musetalk_cli.benchmark.report.tables import short
-from musetalk_cli.benchmark.setup.plan import BenchRequest
+from musetalk_cli.benchmark.workload.plan import BenchRequest
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import SinkError
 
@@ -42,7 +42,7 @@ class Panel:
 
 
 def check_plot(path: Path, request: BenchRequest, *, overwrite: bool) -> None:
-    """Raise SinkError, before anything is measured, when the frame could not be written."""
+    """Raise SinkError, before anything is measured, when the image could not be written."""
     if path.suffix.lower() != ".png":
         raise SinkError(f"cannot draw {path}: only PNG files", hint="give a name that ends in .png")
     if path.exists() and not overwrite:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from musetalk_cli.benchmark.measurements.capacity import SHARED, shares
-from musetalk_cli.benchmark.setup.figures import SessionFigures, SizeFigures
+from musetalk_cli.benchmark.workload.figures import SessionFigures, SizeFigures
 
 NAMES = {"model": "the model", "encode": "the video encoder"}
 

@@ -17,7 +17,7 @@ from musetalk_cli.benchmark.report.summary import (
     name_bottleneck,
     name_size,
 )
-from musetalk_cli.benchmark.setup.figures import (
+from musetalk_cli.benchmark.workload.figures import (
     BlockLatency,
     SessionFigures,
     SizeFigures,
@@ -27,18 +27,18 @@ from musetalk_cli.benchmark.setup.figures import (
     SweepRow,
     Workload,
 )
-from musetalk_cli.benchmark.setup.plan import count_frames
+from musetalk_cli.benchmark.workload.plan import count_frames
 
 TOO_SLOW = "too slow"
 
 
 def describe(result: Result) -> str:
-    """Everything that was measured, and the verdict."""
+    """Everything that was measured, with a summary of it."""
     fps = result.workload.fps
     parts = [describe_machine_info(result.machine_info, result.workload)]
     if result.sizes:
-        verdict = describe_summary(result.sizes, fps, result.machine_info.num_cores)
-        parts += [describe_sizes(result.sizes, fps), describe_whole(result), f"**{verdict}**"]
+        summary = describe_summary(result.sizes, fps, result.machine_info.num_cores)
+        parts += [describe_sizes(result.sizes, fps), describe_whole(result), f"**{summary}**"]
     if result.sweep:
         parts.append(describe_sweep(result.sweep))
     if result.sessions:
@@ -48,32 +48,26 @@ def describe(result: Result) -> str:
     return "\n\n".join(parts)
 
 
-def describe_machine_info(machine_info: MachineInfo, workload: Workload) -> str:
+def describe_machine_info(machine: MachineInfo, workload: Workload) -> str:
     """The machine, the versions, and how much was measured."""
-    libraries = ", ".join(f"{name.removesuffix('-python-headless')} {v}" for name, v in machine_info.libraries.items())
-    place = (
-        f" on {machine_info.peak_flops.device}, {machine_info.peak_flops.precision}" if machine_info.peak_flops else ""
-    )
+    peak = machine.peak_flops
+    libraries = ", ".join(f"{name.removesuffix('-python-headless')} {v}" for name, v in machine.libraries.items())
+    cores = count("core", machine.num_cores)
+    gpu = f"{machine.gpu}, driver {machine.driver}" if machine.driver else machine.gpu or "none"
     rows = [
-        [
-            "CPU",
-            f"{machine_info.cpu}, {count('core', machine_info.num_cores)}, {machine_info.memory_gb:.0f} GB of memory",
-        ],
-        [
-            "GPU",
-            f"{machine_info.gpu}, driver {machine_info.driver}" if machine_info.driver else machine_info.gpu or "none",
-        ],
-        ["system", f"{machine_info.system}, Python {machine_info.python}"],
+        ["CPU", f"{machine.cpu}, {cores}, {machine.memory_gb:.0f} GB of memory"],
+        ["GPU", gpu],
+        ["system", f"{machine.system}, Python {machine.python}"],
         ["libraries", libraries],
-        ["encoder", f"{machine_info.encoder}, ffmpeg {machine_info.ffmpeg}"],
-        ["model", f"{machine_info.model}{place}"],
+        ["encoder", f"{machine.encoder}, ffmpeg {machine.ffmpeg}"],
+        ["model", machine.model + (f" on {peak.device}, {peak.precision}" if peak else "")],
         ["workload", describe_workload(workload)],
     ]
-    if machine_info.peak_flops:
-        speed = f"{short(machine_info.peak_flops.tflops)} TFLOP/s in matrix products"
-        frames = f"{short(machine_info.peak_flops.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the full nets as published"
+    if peak:
+        speed = f"{short(peak.tflops)} TFLOP/s in matrix products"
+        frames = f"{short(peak.fps)} frames/s of {FRAME_GFLOP:.0f} GFLOP, the full nets as published"
         rows.append(["arithmetic", f"{speed}: {frames}"])
-    return table([[f"musetalk {machine_info.musetalk} bench", machine_info.date], *rows])
+    return table([[f"musetalk {machine.musetalk} bench", machine.date], *rows])
 
 
 def describe_workload(workload: Workload) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
-from musetalk_cli.engine.types.rates import AUDIO_RATE_HZ
+from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from musetalk_cli.engine.runtime.stats import LiveStats
 from musetalk_cli.engine.types.messages import AudioArray
-
-if TYPE_CHECKING:
-    from musetalk_cli.engine.live.live_pace import LiveStats
 
 
 class RunHooks:

@@ -6,12 +6,12 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 
+from musetalk_cli.engine.runtime.stats import LatencyStats
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 
 # What happens to a frame, in order; a step lasts from the mark before it to its own.
@@ -21,18 +21,6 @@ RECENT_S = 10.0
 NUM_ARRIVALS = 4096  # reads of the source that are remembered, at least 80 s of the shortest ones
 BUCKET_S = 0.005
 LONGEST_S = 60.0
-
-
-@dataclass(frozen=True)
-class LatencyStats:
-    """Seconds from a frame's first sample at the source to the frame's bytes: of the last 10 s, and of the whole run;
-    ``steps`` has p50 and p95 of each step's share, in milliseconds."""
-
-    now_p50_s: float = 0.0
-    now_p95_s: float = 0.0
-    run_p50_s: float = 0.0
-    run_p95_s: float = 0.0
-    steps: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class LatencyLog:

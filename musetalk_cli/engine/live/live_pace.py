@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 from musetalk_cli.engine.live.clock import PacingBudget
 from musetalk_cli.engine.live.hooks import RunHooks
-from musetalk_cli.engine.live.latency import LatencyLog, LatencyStats
-from musetalk_cli.engine.live.overload import Overload, OverloadCounts
-from musetalk_cli.engine.outputs.targets import TargetHealth
+from musetalk_cli.engine.live.latency import LatencyLog
+from musetalk_cli.engine.live.overload import Overload
+from musetalk_cli.engine.runtime.stats import LiveStats, TargetHealth
 from musetalk_cli.engine.runtime.timing import Rate
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 SILENCE_PEAK = 33  # of 32768: −60 dBFS
-
-
-@dataclass(frozen=True)
-class LiveStats:
-    """A live stream at one moment.
-
-    ``delivered_fps``: frames a second whose bytes left lately; ``buffer_s``: read but not yet sent; ``lead_s``: sent
-    ahead of the clock (negative: late); ``skew_ms``: frames handed to the encoder, less audio and its lead;
-    ``silence_share`` of all audio, 0..1.
-    """
-
-    latency: LatencyStats
-    delivered_fps: float
-    buffer_s: float
-    lead_s: float
-    counts: OverloadCounts
-    silence_share: float
-    skew_ms: float
-    num_overruns: int
-    num_filled_s: float
-    is_muted: bool
-    targets: Sequence[TargetHealth] = field(default_factory=tuple)
 
 
 class LivePace(RunHooks):

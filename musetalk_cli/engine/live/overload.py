@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Literal
+
+from musetalk_cli.engine.runtime.stats import OverloadCounts
 
 OverloadPolicy = Literal["hold", "idle", "skip"]
 
@@ -12,15 +13,6 @@ OverloadPolicy = Literal["hold", "idle", "skip"]
 # seen only a batch later, so that larger steps would swing.
 THIN_OUT, COME_BACK = 0.9, 1.03
 LEAST_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class OverloadCounts:
-    """Frames that were not made from the voice: repeated late ones, idle ones, and ones left out on purpose."""
-
-    num_held: int = 0
-    num_idle: int = 0
-    num_skipped: int = 0
 
 
 class Overload:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
-from musetalk_cli.engine.outputs.targets import LocalTarget, Target, TargetHealth
+from musetalk_cli.engine.outputs.targets import LocalTarget, Target
+from musetalk_cli.engine.runtime.stats import TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
 SinkLossPolicy = Literal["retry", "stop"]

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from musetalk_cli.engine.outputs.samples import NO_KEYFRAME
-from musetalk_cli.engine.types.rates import AUDIO_RATE_HZ
+from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 
 VIDEO_TRACK, AUDIO_TRACK = 1, 2
 MOVIE_TIMESCALE = 1_000  # nothing is counted in it: the movie's length is open

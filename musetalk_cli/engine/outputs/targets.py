@@ -6,29 +6,16 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from musetalk_cli.engine.outputs.drop_oldest import QUEUE_FRAMES, DropOldestQueue
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.runtime.stage import Aborted
+from musetalk_cli.engine.runtime.stats import TargetHealth, TargetState
 from musetalk_cli.errors import MuseTalkError
 
-TargetState = Literal["waiting", "live", "behind", "retrying", "gone", "ended"]
 # A destination on this machine that takes nothing for this long when the stream has ended is left.
 CLOSE_S = 5.0
-
-
-@dataclass(frozen=True)
-class TargetHealth:
-    """How a destination is doing: its state, bytes taken, frames dropped for it alone, and times it was restarted."""
-
-    name: str
-    state: TargetState
-    num_bytes: int
-    num_dropped: int
-    num_restarts: int
 
 
 class Target(ABC):

@@ -1,68 +1,19 @@
-"""How long each stage takes, in numbers only; others draw them."""
+"""Measures how long each stage takes, and how many frames a second leave."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from musetalk_cli.engine.live.live_pace import LiveStats
+from musetalk_cli.engine.runtime.stats import StageTiming
 
 # The last minute at 25 fps in batches of 8 is 190 calls: enough for a steady p95, small enough to follow a change.
 ROLLING_CALLS = 200
 # Several of the longest blocks, whose frames leave together.
 RATE_S = 10.0
-
-
-@dataclass(frozen=True)
-class StageTiming:
-    """One stage: milliseconds per frame of its recent calls, and the seconds it was busy in all."""
-
-    p50_ms: float
-    p95_ms: float
-    busy_s: float
-
-    @property
-    def fps(self) -> float:
-        """Frames that one thread makes in a second of work; 0 where none was made."""
-        return 1000 / self.p50_ms if self.p50_ms else 0.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live.
-    ``num_silent`` frames have been heard so far that need no face, because nobody speaks."""
-
-    elapsed_s: float = 0.0
-    model: str = ""
-    num_frames: int = 0
-    num_silent: int = 0
-    total_s: float | None = None
-    media_s: float = 0.0
-    speed: float = 0.0
-    num_bytes: int = 0
-    time_to_first_byte_s: float | None = None
-    time_to_first_fragment_s: float | None = None
-    stages: Mapping[str, StageTiming] = field(default_factory=dict)
-    live: LiveStats | None = None
-
-    def as_record(self) -> dict[str, Any]:
-        """A JSON-ready mapping with rounded figures."""
-        record: dict[str, Any] = _rounded(asdict(self))
-        return record
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items() if inner is not None or key != "live"}
-    if isinstance(value, (tuple, list)):
-        return [_rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 class Rate:

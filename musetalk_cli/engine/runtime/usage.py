@@ -1,22 +1,27 @@
-"""What a run takes of the machine: its own process and its children."""
+"""What a run takes of the machine: its own process and its children, ffmpeg above all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 SAMPLE_S = 1.0
+# Finding children goes through all processes of the machine, so it is done more seldom than measuring them.
+CHILDREN_S = 5.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """``cpu_percent`` of one core (200: two cores busy), ``rss_mb`` resident memory, both with our ffmpegs; threads and
-    open files of our own; ``gpu_mb`` what torch holds on all GPUs, None where it uses none."""
+    """``cpu_percent`` of one core (200: two cores busy) and ``rss_mb``, resident memory in 10⁶ bytes, are those of the
+    process and its children; ``num_threads`` and ``num_files`` (open ones) those of the process alone; ``gpu_mb`` is
+    what torch has reserved on all GPUs, None where it uses none."""
 
     cpu_percent: float
     rss_mb: float
@@ -30,59 +35,54 @@ class Usage:
 
 
 class UsageMeter:
-    """Measures at most once a second; in between, the last figures hold. Without /proc, those of our process alone."""
+    """Measures this process at most once a second; in between, ``read`` returns the last figures.
+
+    psutil is loaded at the first ``read``, which is when the first frames are already on their way.
+    """
 
     def __init__(self) -> None:
         self._at = time.monotonic()
-        self._cpu_s = _cpu_s(_family())
-        self._last = self._measure(0.0)
+        self._cpu_s = {os.getpid(): time.process_time()}
+        self._family: list[Process] = []
+        self._family_at = 0.0
+        self._last: Usage | None = None
 
     def read(self) -> Usage:
+        """The figures now, or those of less than a second ago."""
         now = time.monotonic()
-        if now - self._at >= SAMPLE_S:
-            cpu_s = _cpu_s(_family())
-            self._last = self._measure(max(0.0, 100 * (cpu_s - self._cpu_s) / (now - self._at)))
-            self._at, self._cpu_s = now, cpu_s
+        if self._last is None or now - self._at >= SAMPLE_S:
+            self._last = self._measure(now)
         return self._last
 
-    def _measure(self, cpu_percent: float) -> Usage:
-        rss_mb = sum(_rss_mb(pid) for pid in _family()) or _peak_rss_mb()
-        return Usage(cpu_percent, rss_mb, _count("task"), _count("fd"), sum_gpu_mb("memory_reserved"))
+    def _measure(self, now: float) -> Usage:
+        import psutil
+
+        if not self._family or now - self._family_at >= CHILDREN_S:
+            self._family, self._family_at = find_family(), now
+        cpu_s: dict[int, float] = {}
+        rss_bytes = 0
+        for process in self._family:
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                times = process.cpu_times()
+                cpu_s[process.pid] = times.user + times.system
+                rss_bytes += process.memory_info().rss
+        is_first = self._last is None  # then all children are younger than this meter, else seen with a delay
+        spent_s = sum(total - self._cpu_s.get(pid, 0.0 if is_first else total) for pid, total in cpu_s.items())
+        cpu_percent = max(0.0, 100 * spent_s / max(now - self._at, 1e-3))
+        self._at, self._cpu_s = now, cpu_s
+        own = self._family[0]
+        return Usage(cpu_percent, rss_bytes / 1e6, own.num_threads(), own.num_fds(), sum_gpu_mb("memory_reserved"))
 
 
-def _family() -> list[int]:
-    """Our process and its children."""
-    children: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended meanwhile
-            children |= {int(pid) for pid in task.read_text().split()}
-    return [os.getpid(), *sorted(children)]
+def find_family(pid: int | None = None) -> list[Process]:
+    """A process, this one without ``pid``, and behind it the children that it has, theirs included.
 
+    Raises psutil.NoSuchProcess when it has ended.
+    """
+    import psutil
 
-def _cpu_s(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK") if ticks else time.process_time()
-
-
-def _rss_mb(pid: int) -> float:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-    return 0.0
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
-
-
-def _count(what: str) -> int:
-    with contextlib.suppress(OSError):
-        return sum(1 for _ in Path(f"/proc/self/{what}").iterdir())
-    return 0
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
 
 
 def sum_gpu_mb(counter: str) -> float | None:

@@ -1,23 +1,25 @@
 """What travels through the engine, one frozen message per hop.
 
-Audio rides with the frames it belongs to, so that image and voice never have to be matched again.
+Audio travels with the frames it belongs to, so that the two never have to be matched again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ as AUDIO_RATE_HZ
+from musetalk_cli.engine.types.audio import MODEL_RATE_HZ as MODEL_RATE_HZ
+from musetalk_cli.engine.types.colour import ByteArray as ByteArray
 from musetalk_cli.engine.types.colour import Planes
-from musetalk_cli.engine.types.rates import AUDIO_RATE_HZ as AUDIO_RATE_HZ
-from musetalk_cli.engine.types.rates import MODEL_RATE_HZ as MODEL_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 AudioArray = NDArray[np.int16]
-ByteArray = NDArray[np.uint8]
+Tell = Callable[[str], None]  # takes one line for the user; the engine itself draws nothing
 
 
 class Region(NamedTuple):

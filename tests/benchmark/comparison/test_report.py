@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from musetalk_cli.app import assembly
-from musetalk_cli.benchmark.comparison import procedure as engine
+from musetalk_cli.benchmark.comparison import procedure
 from musetalk_cli.benchmark.comparison.figures import Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.procedure import compare
 from musetalk_cli.benchmark.comparison.report import conclude, describe_comparison
@@ -30,10 +30,10 @@ CONDITIONS = Conditions("warp", "nora", 64, 64, 25.0, 2.0, 0.4, 2, 8, 2, 10.0, 3
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WARM_UP_S", 0.04)
+    monkeypatch.setattr(procedure, "WARM_UP_S", 0.04)
 
 
-def test_warp_in_every_way() -> None:
+def test_warp_in_every_variant() -> None:
     told: list[str] = []
     result = compare(TINY, "warp", seconds=0.2, rounds=1, tell=told.append)
     check_rows(result, {"precision"})
@@ -51,7 +51,7 @@ def test_warp_in_every_way() -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
+    monkeypatch.setattr(procedure, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision", "all")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="bf16")
     result = compare(config, "musetalk-1.5", seconds=0.12, rounds=1, tell=lambda line: None)
     check_rows(result, set())
@@ -62,16 +62,16 @@ def test_musetalk_with_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(240)
 def test_musetalk_in_full_precision_has_none_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = use_small_nets(monkeypatch)
-    monkeypatch.setattr(engine, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision")})
+    monkeypatch.setattr(procedure, "VARIANTS", {key: VARIANTS[key] for key in ("ours", "precision")})
     config = replace(TINY, model="musetalk-1.5", random_weights=True, device="cpu", precision="fp32")
     result = compare(config, "musetalk-1.5", seconds=0.04, rounds=1, tell=lambda line: None)
     assert result.row("precision").reason == "fp32 was asked for"
     assert len(asked) == 1
 
 
-def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)
-    monkeypatch.setattr(engine, "VARIANTS", {"ours": VARIANTS["ours"]})
+def test_a_variant_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)
+    monkeypatch.setattr(procedure, "VARIANTS", {"ours": VARIANTS["ours"]})
     row = compare(TINY, "warp", seconds=0.2, rounds=2, tell=lambda line: None).row("ours")
     assert row.speed is not None
     assert row.first_s is row.last_s is row.delay_s is None
@@ -80,7 +80,7 @@ def test_a_way_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.MonkeyP
 def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Small MuseTalk nets in place of full ones; returns the precisions that are asked for."""
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    monkeypatch.setattr(engine, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
+    monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
     from fixtures.small_nets import small_model
 
     asked: list[str] = []
@@ -94,7 +94,7 @@ def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def check_rows(result: Comparison, without_figures: set[str]) -> None:
-    assert [row.key for row in result.rows] == list(engine.VARIANTS)
+    assert [row.key for row in result.rows] == list(procedure.VARIANTS)
     for row in result.rows:
         assert bool(row.reason) == (row.key in without_figures)
         if row.reason:
@@ -158,7 +158,7 @@ def test_words_where_more_is_gained_and_pieces_are_sooner() -> None:
     assert "2.00 → 0.90 s, 55 % less. Claimed 40–60 % less: true here." in words
     assert "In the row 'all but blocks', a live stream gets 1.0 s later every second." in words
     assert "In the row 'all', a live stream gets 1.5 s later every second." in words
-    assert "Fragments have less delay, 1.40 s with everything else off too" in words
+    assert "Pieces have less delay, 1.40 s with everything else off too" in words
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from musetalk_cli.benchmark.comparison.feed import ArrivalSink, Feed
 from musetalk_cli.benchmark.comparison.runner import ComparisonRunner, Run
 from musetalk_cli.benchmark.comparison.straightforward import PieceCutter, draw_pieces
 from musetalk_cli.benchmark.comparison.variants import SWITCHES, VARIANTS, Variant, without
-from musetalk_cli.benchmark.setup.workload import speech
+from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.engine.video.encoder import EncoderSettings

@@ -13,9 +13,9 @@ from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.measurements.procedure import settle
 from musetalk_cli.benchmark.measurements.sweep import check_sweep, sweep_values
 from musetalk_cli.benchmark.report.plot import check_plot
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import SIZES, BenchRequest, check_plan, choose_plan
-from musetalk_cli.benchmark.setup.subject import Subject, open_subject
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.plan import SIZES, BenchRequest, check_plan, choose_plan
+from musetalk_cli.benchmark.workload.subject import Subject, open_subject
 from musetalk_cli.config import Config, PerformanceConfig
 from musetalk_cli.errors import ConfigError, SinkError
 
@@ -51,7 +51,7 @@ def test_what_does_nothing_is_not_swept() -> None:
     check_sweep("precision", "musetalk-1.5")
 
 
-def test_weights_that_are_missing_are_replaced_by_lot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_missing_are_replaced_by_random_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     told: list[str] = []
     settled = settle(Config(model="musetalk-1.5", avatar="me.jpg"), told.append)
@@ -76,7 +76,7 @@ def test_what_only_files_have_is_not_measured() -> None:
         settle(Config(compat="upstream"), lambda text: None)
 
 
-def test_a_image_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_plot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     check_plot(tmp_path / "new.png", BenchRequest(), overwrite=False)
     old = tmp_path / "old.png"
     old.write_bytes(b"old")

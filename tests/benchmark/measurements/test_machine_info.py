@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.benchmark.measurements import machine_info as machine_info
+from musetalk_cli.benchmark.measurements import machine_info
 from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_peak_flops
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.subject import open_subject
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.subject import open_subject
 from musetalk_cli.config import Config
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 
@@ -33,7 +33,7 @@ def test_the_gpu_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.Mon
     assert machine_info.ask_for_gpu() == ("", "")
 
 
-def test_the_card_knows_the_machine() -> None:
+def test_the_machine_is_described() -> None:
     subject = open_subject(Config(), "warp", FrameSize(96, 96), lambda text: None)
     found = machine_info.describe_machine(subject)
     assert found.cpu
@@ -43,7 +43,7 @@ def test_the_card_knows_the_machine() -> None:
     assert found.peak_flops is None
 
 
-def test_the_ceiling_is_what_the_arithmetic_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_flops_are_turned_into_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     monkeypatch.setattr("musetalk_cli.benchmark.measurements.peak_flops.MEASURED_S", 0.05)
     peak_flops = measure_peak_flops("cpu", "auto")

@@ -13,11 +13,12 @@ from musetalk_cli.benchmark.measurements.block_latency import measure_latency
 from musetalk_cli.benchmark.measurements.cold_start import measure_start
 from musetalk_cli.benchmark.measurements.sessions import measure_sessions
 from musetalk_cli.benchmark.measurements.stages import STAGES, CallLog, run_encoder, run_pipeline, run_stages
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import BenchPlan
-from musetalk_cli.benchmark.setup.runs import HEAD_MARGIN_S, PipelineRun
-from musetalk_cli.benchmark.setup.subject import Subject, open_subject
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.pipeline_run import HEAD_MARGIN_S, PipelineRun
+from musetalk_cli.benchmark.workload.plan import BenchPlan
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject, open_subject
 from musetalk_cli.config import AudioConfig, Config, VideoConfig
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE

@@ -15,7 +15,7 @@ from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.report.plot import draw
 from musetalk_cli.benchmark.report.summary import describe_session_summary, describe_summary
 from musetalk_cli.benchmark.report.tables import describe, describe_sweep, short, spread, table
-from musetalk_cli.benchmark.setup.figures import (
+from musetalk_cli.benchmark.workload.figures import (
     SCHEMA,
     FrameSize,
     SessionFigures,
@@ -24,7 +24,7 @@ from musetalk_cli.benchmark.setup.figures import (
     Sweep,
     SweepRow,
 )
-from musetalk_cli.benchmark.setup.plan import LEAST_FRAMES, SIZES, BenchRequest, choose_plan
+from musetalk_cli.benchmark.workload.plan import LEAST_FRAMES, SIZES, BenchRequest, choose_plan
 
 
 def test_a_spread_is_the_median_and_the_ends() -> None:
@@ -60,7 +60,7 @@ def test_shares_of_the_cores_add_up() -> None:
     assert sum(share for _, share in parts) == pytest.approx(1.0)
 
 
-def test_the_verdict_says_what_the_machine_holds() -> None:
+def test_the_summary_says_what_the_machine_holds() -> None:
     sizes = [size_figures(512, 512, 105.0), size_figures(1280, 720, 60.0), size_figures(1920, 1080, 26.0)]
     assert describe_summary(sizes, FPS, 4) == (
         "This machine holds 4 streams of 25 fps at 512 × 512, 2 at 1280 × 720 and 1 at 1920 × 1080. "
@@ -68,7 +68,7 @@ def test_the_verdict_says_what_the_machine_holds() -> None:
     )
 
 
-def test_the_verdict_says_what_the_machine_does_not_hold() -> None:
+def test_the_summary_says_what_the_machine_does_not_hold() -> None:
     sizes = [size_figures(512, 512, 26.0, model_fps=27.0), size_figures(1920, 1080, 20.0, encode_fps=21.0)]
     assert describe_summary(sizes, FPS, 4) == (
         "This machine holds 1 stream of 25 fps at 512 × 512, and does not hold one: 0.8 × real time at 1920 × 1080. "
@@ -117,7 +117,7 @@ def test_a_slow_models_report_says_how_little_was_measured() -> None:
     assert "batches of 8, 4 workers (a face takes 14 s here)" in text
 
 
-def test_a_neural_model_is_held_against_the_arithmetic() -> None:
+def test_a_neural_model_is_compared_with_the_peak_flops() -> None:
     text = describe(result(peak_flops=PeakFlops("cuda", "float16", 790.0, 987.5)))
     assert "| warp on cuda, float16 " in text
     assert "790 TFLOP/s in matrix products: 988 frames/s of 800 GFLOP, the full nets as published" in text

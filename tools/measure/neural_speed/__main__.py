@@ -18,7 +18,7 @@ import torch
 from fixtures import operations
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
 from tools.measure.neural_speed import half_rate, profiles, ratios
-from tools.measure.report import update_section
+from tools.measure.report import PERFORMANCE, update_section
 
 RUNS = {
     "fp32": (torch.float32, False, 0.88),
@@ -26,13 +26,12 @@ RUNS = {
     "bf16-compiled": (torch.bfloat16, True, 0.70),
 }
 PARTS = ("operations", *RUNS, "profile", "half-rate")
-DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "performance.md"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.measure.neural_speed", description=__doc__)
     parser.add_argument("--small", action="store_true", help="the tests' small nets")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PERFORMANCE.name}")
     parser.add_argument("--repeats", type=int, default=5, help="turns of one frame each")
     parser.add_argument("--avatar", type=Path, help="folder of a prepared avatar that speaks")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
@@ -51,7 +50,7 @@ def main() -> None:
         text = f"{text}\n\n{table}"
         print(f"\n{name}: {text}", flush=True)
         if args.write:
-            update_section(f"neural speed, {name}", text, DOCUMENT)
+            update_section(f"neural speed, {name}", text, PERFORMANCE)
 
 
 def describe_run(is_small: bool) -> str:

@@ -27,7 +27,7 @@ from tools.measure.parity import comparisons
 from tools.measure.parity.comparisons import Line
 from tools.measure.report import update_section
 
-DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "musetalk-model.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "musetalk-model.md"
 PARTS = ("whisper", "windows", "schemes", "scheme-images", "blend", "vae", "unet", "folds", "bf16", "fp16")
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 

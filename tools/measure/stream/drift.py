@@ -9,23 +9,22 @@ finished file: the rhythm of the moving frame against the rhythm of the audio, i
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from fixtures.media import write_wav
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
-from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
-from tools.measure.stream.overload import write_wav
+from tools.measure.command import read_stats, start, watch
+from tools.measure.report import STREAMING, describe_machine, update_section
+from tools.measure.stream.speech import RATE_HZ, decode
 
 FPS = 25
 SIZE = 96
 PART_S = 120
+SAMPLE_S = 0.5
 
 
 def main() -> None:
@@ -36,9 +35,9 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_wav(folder / "speech.wav", decode(args.speech, args.minutes * 60))
+        write_wav(folder / "speech.wav", decode(args.speech, args.minutes * 60)[:, None])
         seen = run(folder, args.real_time)
-        end = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+        end = read_stats(folder / "stats.jsonl")[-1]
         video = folder / "out.mp4"
         lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, args.minutes * 60 - PART_S)]
         num_frames, audio_s = count(video)
@@ -57,25 +56,16 @@ def main() -> None:
 
 {num_frames} frames are {num_frames / FPS:.3f} s, the audio is {audio_s:.3f} s.
 """
-    update_section("stream drift", text, DOCUMENT)
+    update_section("stream drift", text, STREAMING)
     print(text)
 
 
 def run(folder: Path, is_real_time: bool) -> np.ndarray:
     """Memory (MB), threads and files of the command, float (n, 3), sampled every half second."""
-    options = ["-i", str(folder / "speech.wav"), "-o", str(folder / "out.mp4"), "--size", str(SIZE), "-q"]
-    options += ["--stats", str(folder / "stats.jsonl"), *([] if is_real_time else ["--no-pace"])]
-    child = subprocess.Popen([sys.executable, "-m", "musetalk_cli", "stream", *options])
-    process = Path(f"/proc/{child.pid}")
-    seen: list[tuple[float, int, int]] = []
-    while True:
-        try:
-            assert child.wait(0.5) == 0, "the stream failed"
-            return np.array(seen, dtype=float)
-        except subprocess.TimeoutExpired:
-            memory_mb = int((process / "statm").read_text().split()[1]) * 4096 / 1e6
-            counts = [sum(1 for _ in (process / kind).iterdir()) for kind in ("task", "fd")]
-            seen.append((memory_mb, counts[0], counts[1]))
+    options = ["-i", folder / "speech.wav", "-o", folder / "out.mp4", "--size", SIZE, "-q"]
+    options += ["--stats", folder / "stats.jsonl", *([] if is_real_time else ["--no-pace"])]
+    samples = watch(start("stream", *options), SAMPLE_S)
+    return np.array([(sample.rss_mb, sample.num_threads, sample.num_files) for sample in samples], dtype=float)
 
 
 def measure_lag_ms(video: Path, start_s: float) -> float:

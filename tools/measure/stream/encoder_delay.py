@@ -26,11 +26,8 @@ from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import READ_BYTES, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
-from tools.measure.stream.latency import DOCUMENT
+from tools.measure.report import PERFORMANCE, STREAMING, describe_machine, update_section
 
-PERFORMANCE = Path("docs/performance.md")
 SIZES = ((512, 512), (1280, 720), (1920, 1080))
 FRAME_RATE = 25
 START_S = 1.0
@@ -59,7 +56,7 @@ def main() -> None:
     results = {size: compare(*size, int(args.seconds * FRAME_RATE)) for size in SIZES}
     head = f"{describe_machine()} {args.seconds:.0f} s each."
     if not args.only:
-        update_section("encoder delay", f"{head}\n\n{child_table(results)}", DOCUMENT)
+        update_section("encoder delay", f"{head}\n\n{child_table(results)}", STREAMING)
     text = f"{head}\n\n{both_table(results)}\n\n{memory}"
     update_section("encoding in process", text, PERFORMANCE)
     print(text)

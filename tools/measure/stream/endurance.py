@@ -2,9 +2,10 @@
 
     python -m tools.measure.stream.endurance SPEECH.wav [--minutes 30] [--folder FOLDER]
 
-The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. Memory, threads
-and open files are those of the command and of the children that it has. Needs pulseaudio, pulseaudio-utils, nginx and
-libnginx-mod-rtmp. What was recorded stays in FOLDER, if one is given; if it is there already, it is only looked at.
+The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. Memory is that
+of the command and of its children, threads and open files are the command's. Needs pulseaudio, pulseaudio-utils, nginx
+and libnginx-mod-rtmp. What was recorded stays in FOLDER, if one is given. If it holds a recording already, nothing is
+streamed, and that recording is measured again.
 """
 
 from __future__ import annotations
@@ -12,22 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fixtures.servers import pulse_audio, rtmp_server
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
+from tools.measure.command import read_stats, start, watch
+from tools.measure.report import STREAMING, describe_machine, update_section
 from tools.measure.stream.drift import FPS, PART_S, count, measure_lag_ms
-from tools.measure.stream.latency import DOCUMENT
 
 SAMPLE_S = 5.0
 
@@ -44,7 +42,7 @@ def main() -> None:
             folder.mkdir(exist_ok=True)
             record(args.speech, 60 * args.minutes, folder)
         text = describe(folder)
-    update_section("stream endurance", text, DOCUMENT)
+    update_section("stream endurance", text, STREAMING)
     print(text)
 
 
@@ -60,15 +58,16 @@ def record(speech: Path, duration_s: float, folder: Path) -> None:
         outputs = ["-", str(folder / "take.mp4"), server.address, f"{folder}/hls/"]
         options = [word for output in outputs for word in ("-o", output)]
         options += ["--duration", str(duration_s), "--stats", str(folder / "stats.jsonl"), "-q"]
-        command = [sys.executable, "-m", "musetalk_cli", "stream", "--mic", *options]
-        child = subprocess.Popen(command, env=microphone.environment, stdout=stdout)
+        child = start("stream", "--mic", *options, environment=microphone.environment, stdout=stdout)
         is_over = threading.Event()
         speaker = threading.Thread(target=speak, args=(microphone, speech, is_over))
         speaker.start()
-        watch(child, folder / "processes.jsonl")
-        is_over.set()
-        speaker.join()
-        assert child.returncode == 0, "the stream failed"
+        try:
+            with (folder / "processes.jsonl").open("w") as log:
+                watch(child, SAMPLE_S, lambda sample: print(json.dumps(asdict(sample)), file=log, flush=True))
+        finally:
+            is_over.set()
+            speaker.join()
         for recording in server.recordings:
             shutil.copy(recording, folder)
 
@@ -82,42 +81,17 @@ def speak(microphone: Any, speech: Path, is_over: threading.Event) -> None:
         playing.wait()
 
 
-def watch(child: subprocess.Popen[bytes], log: Path) -> None:
-    with log.open("w") as file:
-        while child.poll() is None:
-            time.sleep(SAMPLE_S)
-            with suppress(OSError, IndexError):
-                file.write(json.dumps(sample(child.pid)) + "\n")
-
-
-def sample(pid: int) -> dict[str, int]:
-    process = Path(f"/proc/{pid}")
-    tasks = list((process / "task").iterdir())
-    children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
-    return {
-        "rss_kb": resident_kb(pid),
-        "children_kb": sum(map(resident_kb, children)),
-        "threads": len(tasks),
-        "files": sum(1 for _ in (process / "fd").iterdir()),
-    }
-
-
-def resident_kb(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
-
-
 def describe(folder: Path) -> str:
-    ticks = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    samples = [json.loads(line) for line in (folder / "processes.jsonl").read_text().splitlines()]
+    ticks, samples = read_stats(folder / "stats.jsonl"), read_stats(folder / "processes.jsonl")
     end, video = ticks[-1], folder / "take.mp4"
     lags_ms = [measure_lag_ms(video, start_s) for start_s in (0, end["media_s"] - PART_S)]
     rows = [
         ("frame against audio, by their rhythms, ms", *(f"{lag:+.0f}" for lag in lags_ms)),
         ("latency of 10 s, p50 · p95, s", *map(describe_latency, (ticks[len(ticks) // 5], ticks[-2]))),
-        ("the command's resident memory, MB", *early_and_late(samples, "rss_kb", 1e-3)),
-        ("its children's, MB", *early_and_late(samples, "children_kb", 1e-3)),
-        ("threads", *early_and_late(samples, "threads")),
-        ("open files", *early_and_late(samples, "files")),
+        ("the command's resident memory, MB", *early_and_late(samples, "rss_mb")),
+        ("its children's, MB", *early_and_late(samples, "children_mb")),
+        ("threads", *early_and_late(samples, "num_threads")),
+        ("open files", *early_and_late(samples, "num_files")),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     about = f"{describe_machine()} {end['media_s'] / 60:.1f} minutes in {end['elapsed_s'] / 60:.1f}."
@@ -128,11 +102,11 @@ def describe_latency(tick: dict[str, Any]) -> str:
     return "{now_p50_s:.2f} · {now_p95_s:.2f}".format(**tick["live"]["latency"])
 
 
-def early_and_late(samples: list[dict[str, int]], key: str, scale: float = 1.0) -> list[str]:
+def early_and_late(samples: list[dict[str, float]], key: str) -> list[str]:
     """Medians of the second fifth, as the first is left to the caches, and of the last."""
     fifth = max(1, len(samples) // 5)
     parts = samples[fifth : 2 * fifth], samples[-fifth:]
-    return [f"{scale * float(np.median([sample[key] for sample in part])):.0f}" for part in parts]
+    return [f"{np.median([sample[key] for sample in part]):.0f}" for part in parts]
 
 
 def describe_end(folder: Path, end: dict[str, Any]) -> str:

@@ -10,10 +10,7 @@ command itself says in its statistics.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,14 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
-from tools.measure.render_speed import ENVIRONMENT, describe_machine
-from tools.measure.report import update_section
+from tools.measure.command import read_stats, read_video, start
+from tools.measure.report import STREAMING, describe_machine, update_section
+from tools.measure.stream.speech import RATE_HZ, decode
 
-DOCUMENT = Path("docs/streaming.md")
 BLOCKS_S = (0.2, 0.5, 1.0, 2.0)
-RATE_HZ, STEP_S = 48_000, 0.02
+STEP_S = 0.02
 STEPS = ("capture", "features", "model", "composite", "encode")
 NUM_TRIES = 4
 SETTLED_S = 5.0  # what came before belongs to the start
@@ -47,7 +42,7 @@ def main() -> None:
     header += "|---|---|---|---|" + "---|" * (len(STEPS) + 1)
     words = "Steps: p50 / p95 of each one's share, ms. *First byte* is counted from the command's start."
     text = "\n\n".join(filter(None, [describe_machine(), "\n".join([header, *rows]), words, args.note]))
-    update_section("stream latency", text, DOCUMENT)
+    update_section("stream latency", text, STREAMING)
     print(text)
 
 
@@ -71,26 +66,24 @@ def measure(block_s: float, audio: np.ndarray) -> tuple[np.ndarray, float, dict[
     """
     with tempfile.TemporaryDirectory() as folder:
         stats = Path(folder) / "stats.jsonl"
-        options = ["--input", "-", "--format", "s16le", "--rate", str(RATE_HZ), "--block", str(block_s), "-q"]
-        command = [sys.executable, "-m", "musetalk_cli", "stream", *options, "--stats", str(stats)]
-        started = time.perf_counter()
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
+        options = ["--input", "-", "--format", "s16le", "--rate", RATE_HZ, "--block", block_s, "-q", "--stats", stats]
+        started_s = time.perf_counter()
+        child = start("stream", *options, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         said_at: list[float] = []
         is_idle = threading.Event()
         speaker = threading.Thread(target=speak, args=(child, audio, said_at, is_idle))
         speaker.start()
-        left_at = listen(child, is_idle)
+        arrival = read_video(child, is_idle)
         speaker.join()
-        assert child.wait() == 0, "the stream failed"
-        records = [json.loads(line) for line in stats.read_text().splitlines()]
+        records = read_stats(stats)
     # The silence before the first word; more than that, and frames would not match samples.
     filled_s = [record["live"]["num_filled_s"] for record in records]
     if filled_s[-1] - filled_s[len(filled_s) // 2] > 0.01:
         return np.zeros(0), 0.0, records[-1]
-    steps = ((np.arange(len(left_at)) / 25 - filled_s[-1]) / STEP_S).astype(int)
+    steps = ((np.arange(len(arrival.frames_s)) / 25 - filled_s[-1]) / STEP_S).astype(int)
     is_settled = (steps >= SETTLED_S / STEP_S) & (steps < len(said_at))
-    latencies_s = np.array(left_at)[is_settled] - np.array(said_at)[steps[is_settled]]
-    return latencies_s, left_at[0] - started, records[-1]
+    latencies_s = np.array(arrival.frames_s)[is_settled] - np.array(said_at)[steps[is_settled]]
+    return latencies_s, arrival.first_byte_s - started_s, records[-1]
 
 
 def speak(child: subprocess.Popen[bytes], audio: np.ndarray, said_at: list[float], is_idle: threading.Event) -> None:
@@ -105,25 +98,6 @@ def speak(child: subprocess.Popen[bytes], audio: np.ndarray, said_at: list[float
         child.stdin.flush()
         said_at.append(time.perf_counter())
     child.stdin.close()
-
-
-def listen(child: subprocess.Popen[bytes], is_idle: threading.Event) -> list[float]:
-    """When the last byte of each frame's fragment was read."""
-    assert child.stdout
-    splitter, left_at = FragmentSplitter(), []
-    while data := os.read(child.stdout.fileno(), 1 << 16):
-        now = time.perf_counter()
-        is_idle.set()
-        for part in splitter.feed(data):
-            left_at += [now] * part.num_frames
-    return left_at
-
-
-def decode(path: Path, seconds: float) -> np.ndarray:
-    """``seconds`` of an audio, repeated where it is shorter, int16 (n,) at 48 kHz mono."""
-    command = [find_ffmpeg(), "-v", "error", "-i", str(path), "-f", "s16le", "-ac", "1", "-ar", str(RATE_HZ), "pipe:1"]
-    audio = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<i2")
-    return np.resize(audio, int(seconds * RATE_HZ))
 
 
 if __name__ == "__main__":

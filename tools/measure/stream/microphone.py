@@ -9,21 +9,19 @@ ten seconds, and the rhythm of its moving frame with its audio.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fixtures.media import write_wav
 from fixtures.servers import pulse_audio
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
+from tools.measure.command import read_stats, start
+from tools.measure.report import STREAMING, describe_machine, update_section
 from tools.measure.stream.drift import PART_S, SIZE, measure_lag_ms
-from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
-from tools.measure.stream.overload import write_wav
+from tools.measure.stream.speech import RATE_HZ, decode
 
 PIECE_S = 10
 
@@ -37,7 +35,7 @@ def main() -> None:
     said = decode(args.speech, args.minutes * 60)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_wav(folder / "said.wav", said)
+        write_wav(folder / "said.wav", said[:, None])
         end = listen(folder, args.block, args.minutes * 60)
         heard = decode(folder / "out.mp4", end["media_s"])
         lags_ms = [measure_lag_ms(folder / "out.mp4", start_s) for start_s in (0, end["media_s"] - PART_S)]
@@ -52,16 +50,16 @@ def main() -> None:
 | frame against audio, by their rhythms, first and last {PART_S} s, ms | {lags_ms[0]:+.0f} · {lags_ms[1]:+.0f} |
 | latency p50 · p95, s | {live["latency"]["run_p50_s"]:.2f} · {live["latency"]["run_p95_s"]:.2f} |
 | frames · held · overruns | {end["num_frames"]} · {live["counts"]["num_held"]} · {live["num_overruns"]} |"""
-    update_section("stream microphone", text, DOCUMENT)
+    update_section("stream microphone", text, STREAMING)
     print(text)
 
 
-def listen(folder: Path, block_s: float, duration_s: float) -> dict[str, object]:
+def listen(folder: Path, block_s: float, duration_s: float) -> dict[str, Any]:
     """Stream the microphone while it is spoken into; the last record of the statistics."""
     with pulse_audio(folder / "pulse") as microphone:
-        options = ["--mic", "-o", str(folder / "out.mp4"), "--size", str(SIZE), "--block", str(block_s), "-q"]
-        command = [sys.executable, "-m", "musetalk_cli", "stream", *options, "--stats", str(folder / "stats.jsonl")]
-        child = subprocess.Popen(command, env=microphone.environment)
+        outputs = ["-o", folder / "out.mp4", "--stats", folder / "stats.jsonl"]
+        options = ["--size", SIZE, "--block", block_s, "-q"]
+        child = start("stream", "--mic", *outputs, *options, environment=microphone.environment)
         while not (folder / "out.mp4").exists():
             assert child.poll() is None, "the stream failed"
             time.sleep(0.1)
@@ -69,7 +67,7 @@ def listen(folder: Path, block_s: float, duration_s: float) -> dict[str, object]
         time.sleep(1)
         child.terminate()
         child.wait(60)
-    return dict(json.loads((folder / "stats.jsonl").read_text().splitlines()[-1]))
+    return read_stats(folder / "stats.jsonl")[-1]
 
 
 def compare(heard: np.ndarray, said: np.ndarray) -> tuple[list[int], list[float]]:

@@ -9,19 +9,18 @@ is decoded again, and its audio compared with the speech.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
-import wave
 from pathlib import Path
 
 import numpy as np
 
-from tools.measure.render_speed import describe_machine
-from tools.measure.report import update_section
-from tools.measure.stream.latency import DOCUMENT, RATE_HZ, decode
+from fixtures.media import write_wav
+from tools.measure.command import read_stats, start, watch
+from tools.measure.report import STREAMING, describe_machine, update_section
+from tools.measure.stream.speech import RATE_HZ, decode
 
+SAMPLE_S = 0.25
 SLOWED = """
 import sys, threading, time
 from musetalk_cli.engine.models.warp.model import WarpModel
@@ -53,22 +52,21 @@ def main() -> None:
         f"{describe_machine()} Blocks of 0.4 s, 256², the model at {args.speed:.0%} of real time, {args.seconds:.0f} s."
     )
     text = f"{about}\n\n" + "\n".join([header, *rows])
-    update_section("stream overload", text, DOCUMENT)
+    update_section("stream overload", text, STREAMING)
     print(text)
 
 
 def row(policy: str, audio: np.ndarray, speed: float) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_wav(folder / "speech.wav", audio)
+        write_wav(folder / "speech.wav", audio[:, None])
         script = folder / "slowed.py"
         script.write_text(SLOWED)
         options = ["stream", "-i", str(folder / "speech.wav"), "--size", "256", "--block", "0.4", "-q"]
         options += ["--when-slow", policy, "-o", str(folder / "out.mp4"), "--stats", str(folder / "stats.jsonl")]
-        child = subprocess.Popen([sys.executable, str(script), str(speed), *options])
-        memory_mb = watch_memory(child)
-        assert child.returncode == 0, "the stream failed"
-        records = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+        child = start(*options, program=(sys.executable, str(script), str(speed)))
+        memory_mb = [sample.rss_mb for sample in watch(child, SAMPLE_S)]
+        records = read_stats(folder / "stats.jsonl")
         alike = compare(folder / "out.mp4", audio)
     live, num_frames = records[-1]["live"], records[-1]["num_frames"]
     left_out = sum(live["counts"].values())
@@ -88,31 +86,11 @@ def most_in_a_second(records: list[dict[str, dict[str, dict[str, int]]]]) -> int
     return max(np.diff([0, *totals]).tolist())
 
 
-def watch_memory(child: subprocess.Popen[bytes]) -> list[float]:
-    """Resident memory of the command in MB, four times a second, until it ends."""
-    memory_mb: list[float] = []
-    while True:
-        try:
-            child.wait(0.25)
-            return memory_mb
-        except subprocess.TimeoutExpired:
-            pages = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1])
-            memory_mb.append(pages * 4096 / 1e6)
-
-
 def compare(video: Path, audio: np.ndarray) -> float:
     """Correlation of a video's audio with what was said, at the best place."""
     heard = decode(video, len(audio) / RATE_HZ).astype(float)
     lag = 1024  # the packet with which the AAC encoder begins
     return float(np.corrcoef(heard[lag:], audio[: len(heard) - lag])[0, 1])
-
-
-def write_wav(path: Path, audio: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(audio.astype("<i2").tobytes())
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, PartSettin
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, Tell, avatar_latents
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, avatar_latents
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
 SEED = 0

@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
 from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
-from musetalk_cli.benchmark.setup.figures import FrameSize  # noqa: E402
-from musetalk_cli.benchmark.setup.subject import draw_avatar  # noqa: E402
+from musetalk_cli.benchmark.workload.figures import FrameSize  # noqa: E402
+from musetalk_cli.benchmark.workload.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory as opening  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.types.audio import cut_padded
 from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, FloatArray
-from musetalk_cli.engine.types.samples import cut_samples
 
 HOP_SAMPLES = 160
 HOP_S = HOP_SAMPLES / MODEL_RATE_HZ
@@ -86,7 +86,7 @@ class SilenceGate:
         """Levels of all hops that the answer for ``num_hops`` from hop ``first`` on depends on."""
         count = self._past + num_hops + self._ahead
         begin = HOP_SAMPLES * (first - self._past) - first_sample - MEAN_SAMPLES
-        stretch = cut_samples(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
+        stretch = cut_padded(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
         power = np.square(_high_pass(stretch)).reshape(count, HOP_SAMPLES).sum(axis=1) / HOP_SAMPLES
         smooth = np.lib.stride_tricks.sliding_window_view(power, SMOOTH_HOPS).sum(axis=1) / SMOOTH_HOPS
         return np.asarray(10.0 * np.log10(np.maximum(smooth, 10.0 ** (DIGITAL_SILENCE_DB / 10.0))))

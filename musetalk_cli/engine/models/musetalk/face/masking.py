@@ -35,9 +35,9 @@ from musetalk_cli.engine.models.musetalk.face.masks import (
 )
 from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import NUM_KEPT
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, Tell
+from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray
+from musetalk_cli.engine.types.messages import ByteArray, Tell
 from musetalk_cli.errors import AvatarError
 
 _SUBPIXEL_BITS = 8

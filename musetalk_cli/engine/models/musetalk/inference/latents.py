@@ -16,9 +16,8 @@ from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.musetalk.face.blend import Box
 from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, load_latents, store_latents
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import AvatarError
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

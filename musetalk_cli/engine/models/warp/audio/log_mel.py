@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.types.samples import cut_samples
+from musetalk_cli.engine.types.audio import cut_padded
 
 FloatArray = NDArray[np.float32]
 
@@ -86,8 +86,8 @@ def _reference_db(hop_power: FloatArray) -> FloatArray:
 def _band_power(samples: FloatArray, first_sample: int, first_hop: int, num_hops: int) -> FloatArray:
     """Mean power per mel band, float32 (num_hops, 40); hop h is centred on sample 160 h + 80 of the stream."""
     begin = HOP_SAMPLES * first_hop - (WINDOW_SAMPLES - HOP_SAMPLES) // 2 - first_sample
-    padded = cut_samples(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    stretch = cut_padded(samples, begin, HOP_SAMPLES * (num_hops - 1) + WINDOW_SAMPLES)
+    windows = np.lib.stride_tricks.sliding_window_view(stretch, WINDOW_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _window(), FFT_SAMPLES, axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     return np.asarray(power.astype(np.float32) @ _mel_filter_bank(), dtype=np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +12,8 @@ import numpy as np
 from musetalk_cli.app.assembly import build_model
 from musetalk_cli.app.avatar_library import ChosenAvatar
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.config import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
@@ -24,6 +23,7 @@ from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.engine.video.encoder import EncoderProcess
 from musetalk_cli.engine.video.encoder_choice import choose_codec
 
@@ -74,7 +74,7 @@ class Subject:
         return replace(self, size=size, avatar=avatar, shown=avatar.resized(size.height), model=model)
 
 
-def open_subject(config: Config, name: str, size: FrameSize, tell: Callable[[str], None]) -> Subject:
+def open_subject(config: Config, name: str, size: FrameSize, tell: Tell) -> Subject:
     """Load the model called ``name``. Raises MuseTalkError."""
     ffmpeg = find_ffmpeg(config.ffmpeg)
     codec = choose_codec(ffmpeg, config.stream.encoder)

@@ -1,4 +1,4 @@
-"""What was measured, in numbers only; others put it into words or draw it."""
+"""What was measured, as figures only; benchmark/report describes and draws them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import floor, isfinite, log10
 from statistics import median
 from typing import Any, NamedTuple
 
-SCHEMA = 1  # of the JSON document; goes up when a figure changes its meaning or place
+SCHEMA = 2  # of the JSON document; goes up when a figure changes its meaning or place
 DIGITS = 4
 
 
@@ -52,7 +52,7 @@ class StageFigures:
 
 @dataclass(frozen=True)
 class Rates:
-    """Frames per second of the model loop (all workers, faces only) and delivered (from the voice to the encoder's
+    """Frames per second of the model loop (all workers, faces only) and delivered (from the audio to the encoder's
     bytes); seconds from the start of a loaded pipeline to its first frame."""
 
     model_fps: Spread
@@ -119,8 +119,8 @@ class SessionFigures:
 
 @dataclass(frozen=True)
 class StartFigures:
-    """A fresh process of the real command: seconds to its first frame, and its peak resident memory without its
-    ffmpegs (None where the system does not tell)."""
+    """A fresh process of the real command: seconds to its first frame, and the most resident memory seen while its
+    video was read, without that of ffmpeg; None where none was seen."""
 
     first_frame_s: Spread
     rss_mb: float | None
@@ -139,8 +139,8 @@ class Workload:
     note: str
 
 
-def num_streams(delivered_fps: float, fps: float) -> int:
-    """Whole live streams that a rate holds."""
+def count_streams(delivered_fps: float, fps: float) -> int:
+    """How many whole live streams this rate is enough for."""
     return floor(delivered_fps / fps)
 
 

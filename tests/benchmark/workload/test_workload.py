@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.benchmark.setup.figures import FrameSize
-from musetalk_cli.benchmark.setup.plan import SIZES
-from musetalk_cli.benchmark.setup.subject import draw_avatar
-from musetalk_cli.benchmark.setup.workload import PushSource, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource
+from musetalk_cli.benchmark.workload.figures import FrameSize
+from musetalk_cli.benchmark.workload.plan import SIZES
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import draw_avatar
 from musetalk_cli.engine.audio.blocks import Decimator
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings

@@ -1,4 +1,4 @@
-"""One run of the whole pipeline, brought up first, so that what is measured is the pace that it keeps."""
+"""One run of the whole pipeline, warmed up first, so that its steady rate is measured."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import time
 from fractions import Fraction
 from math import ceil
 
-from musetalk_cli.benchmark.setup.subject import Subject
-from musetalk_cli.benchmark.setup.workload import PushSource, TimestampSink, speech
+from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
+from musetalk_cli.benchmark.workload.speech import speech
+from musetalk_cli.benchmark.workload.subject import Subject
 from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 TICK_S = 0.05
 QUIET_S = 0.1  # without a frame: all that are made have come, but for the late ones
 MOST_LATE = 4  # more than ever wait for the next block, even where the look-ahead allows the audio little lead
-# A decoder gives audio in pieces; the first block must not wait for the last one's.
-PIECE = AUDIO_RATE_HZ // 2
+# As a decoder returns audio; the first block must not wait for the end of a long voice.
+PUSH_SAMPLES = AUDIO_RATE_HZ // 2
 LEAST_LEAD_S = 1.0
-HEAD_MARGIN_S = 0.01  # what the way from 48 to 16 kHz keeps back
+HEAD_MARGIN_S = 0.01  # what resampling to 16 kHz holds back
 
 
 class PipelineRun:
-    """A pipeline with a voice that is given to it at once. ``close`` it, whatever happened."""
+    """A pipeline that is given all of its audio at once. ``close`` it, whatever happened."""
 
     def __init__(self, subject: Subject) -> None:
         self.clock = TimestampSink()
@@ -50,8 +51,8 @@ class PipelineRun:
     def speak(self, audio: AudioArray) -> None:
         """Give all of it, and end. The clock of ``fps`` starts."""
         self.spoke_s = time.perf_counter()
-        for at in range(0, len(audio), PIECE):
-            self._voice.push(audio[at : at + PIECE])
+        for at in range(0, len(audio), PUSH_SAMPLES):
+            self._voice.push(audio[at : at + PUSH_SAMPLES])
         self._voice.finish()
 
     def wait(self) -> None:

@@ -1,10 +1,10 @@
-"""How much is measured: what the user wishes, and less where the model is slow."""
+"""How much is measured: what the user asked for, and less where the model is slow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from musetalk_cli.benchmark.setup.figures import FrameSize
+from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.errors import ConfigError
 
 SIZES = (FrameSize(512, 512), FrameSize(1280, 720), FrameSize(1920, 1080))

@@ -1,0 +1,26 @@
+"""The two rates of audio, and cutting it.
+
+The decoder is started before anything heavy is loaded and reads this module, so numpy is imported late here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MODEL_RATE_HZ = 16_000  # mono, as the models were trained
+AUDIO_RATE_HZ = 48_000  # mono or stereo, as it is read and encoded
+
+
+def cut_padded(samples: NDArray[np.float32], begin: int, length: int) -> NDArray[np.float32]:
+    """``samples[begin : begin + length]``, float32 (length,), with zeros where that reaches beyond ``samples``."""
+    import numpy as np
+
+    out = np.zeros(length, np.float32)
+    low, high = max(begin, 0), min(begin + length, len(samples))
+    if high > low:
+        out[low - begin : high - begin] = samples[low:high]
+    return out
