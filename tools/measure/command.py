@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import psutil
 
-from musetalk_cli.benchmark.workload.endpoints import TimestampSink
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.usage import find_family
 
 COMMAND = (sys.executable, "-m", "musetalk_cli")
@@ -70,14 +70,15 @@ def read_video(child: subprocess.Popen[bytes], is_begun: threading.Event | None 
 
     ``is_begun`` is set at the first byte.
     """
-    sink, first_byte_s = TimestampSink(), 0.0
+    splitter, left_at, first_byte_s = FragmentSplitter(), list[float](), 0.0
     for data in _chunks(child):
         first_byte_s = first_byte_s or time.perf_counter()
         if is_begun:
             is_begun.set()
-        sink.write(data)
+        for part in splitter.feed(data):
+            left_at += [time.perf_counter()] * part.num_frames
     assert child.wait() == 0, f"{child.args} failed"
-    return Arrival(first_byte_s, sink.times_s)
+    return Arrival(first_byte_s, left_at)
 
 
 def time_start(*arguments: object) -> float:
