@@ -47,7 +47,7 @@ def choose_model(config: Config, tell: Tell) -> str:
 
 def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
     """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
-    from musetalk_cli.engine.models.musetalk.face.parts import face_parts
+    from musetalk_cli.engine.models.musetalk.face.face_parts import face_parts
     from musetalk_cli.engine.models.musetalk.factory import AvatarFace, open_model, part_settings
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}

@@ -24,7 +24,7 @@ def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
     from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
     from musetalk_cli.engine.avatar.preparation.images import encode_png
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
-    from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+    from musetalk_cli.engine.models.musetalk.face.face_parts import load_face_parts
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     avatar, parts = open_avatar_folder(folder), load_face_parts(folder)

@@ -48,7 +48,7 @@ def avatars(
 
 def describe(listed: Listed) -> dict[str, Any]:
     """An avatar as ``--json`` gives it; a damaged one has a ``problem`` and no models."""
-    from musetalk_cli.engine.models.musetalk.face.parts import has_latents
+    from musetalk_cli.engine.models.musetalk.face.face_parts import has_latents
 
     row: dict[str, Any] = {"name": listed.folder.name, "folder": str(listed.folder), "bytes": listed.num_bytes}
     record = listed.record

@@ -29,9 +29,9 @@ from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     AvatarRecord,
     describe_files,
 )
+from musetalk_cli.engine.avatar.frame_store import write_frames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait  # noqa: E402
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings  # noqa: E402
-from musetalk_cli.engine.avatar.store import write_frames  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import face_masks  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420  # noqa: E402

@@ -19,7 +19,7 @@ from fixtures.media import read_frames, write_wav
 from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
-from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+from musetalk_cli.engine.models.musetalk.face.face_parts import load_face_parts
 from musetalk_cli.engine.types.colour import ByteArray
 from tests.engine.avatar.preparation.test_images import png_bomb
 

@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 
 from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.engine.avatar.frame_store import encode_frame
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
-from musetalk_cli.engine.avatar.store import encode_frame
 from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes
 from musetalk_cli.engine.models.musetalk.face.masks import face_masks
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
+from musetalk_cli.engine.avatar.frame_store import StoredFrames
 from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
-from musetalk_cli.engine.avatar.store import StoredFrames
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.errors import AvatarError
 

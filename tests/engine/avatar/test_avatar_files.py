@@ -29,12 +29,17 @@ from musetalk_cli.engine.avatar.avatar_files import (
     open_avatar_folder,
     read_record,
 )
+from musetalk_cli.engine.avatar.frame_store import write_frames
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
 from musetalk_cli.engine.avatar.preparation.images import encode_png
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
-from musetalk_cli.engine.avatar.store import write_frames
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.models.musetalk.face.parts import has_latents, load_face_parts, load_latents, store_latents
+from musetalk_cli.engine.models.musetalk.face.face_parts import (
+    has_latents,
+    load_face_parts,
+    load_latents,
+    store_latents,
+)
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 

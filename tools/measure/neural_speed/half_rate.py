@@ -8,7 +8,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
 from musetalk_cli.engine.models.musetalk.face.blend import Box
-from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+from musetalk_cli.engine.models.musetalk.face.face_parts import load_face_parts
 from musetalk_cli.engine.models.musetalk.inference.face_batches import average
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FACE_PX, crop_face
 

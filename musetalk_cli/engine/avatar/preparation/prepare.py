@@ -24,6 +24,7 @@ from musetalk_cli.engine.avatar.avatar_files import (
     AvatarRecord,
     describe_files,
 )
+from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWriter
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
@@ -33,7 +34,6 @@ from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.preparation.video import Cut
-from musetalk_cli.engine.avatar.store import JPEG_QUALITY, FrameWriter
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, face_boxes
 from musetalk_cli.engine.models.musetalk.face.masks import face_masks
@@ -179,7 +179,7 @@ def _take_video(
     path = folder / FRAMES_FILE
     with closing(open_frames(source, ffmpeg, cut)) as frames:
         tap = _Tap(frames, report)
-        with FrameWriter(path) as writer:
+        with FrameStoreWriter(path) as writer:
             track = track_face(tap.images(writer), get_finder(), face=settings.face)
         complaint = frames.complaint
     if tap.last is None or tap.first is None:
@@ -201,7 +201,7 @@ class _Tap:
         self.first: ByteArray | None = None
         self.last: ByteArray | None = None
 
-    def images(self, writer: FrameWriter) -> Iterator[ByteArray]:
+    def images(self, writer: FrameStoreWriter) -> Iterator[ByteArray]:
         """Yield each frame as BGR, after it was given to the writer."""
         for image in self._frames:
             if self.last is None:

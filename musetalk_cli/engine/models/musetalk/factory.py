@@ -28,9 +28,9 @@ from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import LABEL
 from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps
 from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
-from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses, ParsedMasks, parse_avatar
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, PartSettings
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, PartSettings
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses, ParsedMasks, parse_avatar
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder

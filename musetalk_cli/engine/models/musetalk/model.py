@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate
 from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
 from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements, Placing
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker, asked_sizes

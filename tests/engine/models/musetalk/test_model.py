@@ -18,9 +18,9 @@ from musetalk_cli.benchmark.setup.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory as opening  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, has_latents, load_face_parts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook  # noqa: E402
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import forward_pass as drawing  # noqa: E402

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar_files import read_record, unpack_arrays
+from musetalk_cli.engine.models.musetalk.face.face_parts import write_kept
 from musetalk_cli.engine.models.musetalk.face.masks import PARSED_PX
-from musetalk_cli.engine.models.musetalk.face.parts import write_kept
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 

@@ -26,6 +26,7 @@ from musetalk_cli.engine.models.musetalk.face.blend import (
 )
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps, load_class_maps, store_class_maps
 from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.masks import (
     PARSED_PX,
     MaskSettings,
@@ -33,7 +34,6 @@ from musetalk_cli.engine.models.musetalk.face.masks import (
     nose_outline,
     soften_mask,
 )
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import NUM_KEPT
 from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, Tell
 from musetalk_cli.engine.types.colour import as_bytes

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import AvatarFrames
 from musetalk_cli.engine.models.musetalk.face.blend import BLUR_OFFLINE, Box, JawBlend, crop_box, mode_mask, soften
-from musetalk_cli.engine.models.musetalk.face.masking import Classes
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import Classes
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic
 from musetalk_cli.engine.models.musetalk.face.placement import PlacedFace, even_region, nothing
 from musetalk_cli.engine.types.colour import bgr_to_planes

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.musetalk.face.blend import Box
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, load_latents, store_latents
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, load_latents, store_latents
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face
 from musetalk_cli.errors import AvatarError
 

@@ -1,4 +1,4 @@
-"""BiSeNet on ResNet-18 (Yu et al. 2018): which pixel of a face image is skin, lip, nose … Optional, for masks.
+"""BiSeNet on ResNet-18 (Yu et al. 2018): the class of every pixel of a face image.
 
 Parameter names are those of the published 79999_iter.pth. Its two auxiliary heads serve training only; they are kept
 because the file has them.
@@ -6,23 +6,11 @@ because the file has them.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, place, read_state
-from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bilinear
-from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray
-
 NUM_CLASSES = 19
-INPUT_PX = 512
-# What ImageNet's images have in the mean, RGB.
-MEAN = (0.485, 0.456, 0.406)
-SPREAD = (0.229, 0.224, 0.225)
 
 
 class ConvNorm(nn.Module):
@@ -144,32 +132,6 @@ class FaceParsingNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         scores = self.conv_out(self.ffm(*self.cp(images)))
         return functional.interpolate(scores, images.shape[2:], mode="bilinear", align_corners=True)
-
-
-class FaceParser:
-    """The net with its weights, in float32: masks are made once per avatar, and rounding would move their edges."""
-
-    def __init__(self, net: FaceParsingNet, device: torch.device) -> None:
-        self._net = net
-        self._device = device
-
-    @classmethod
-    def load(cls, path: Path, device: torch.device) -> FaceParser:
-        """Raises ModelError that names the file and what is wrong with it."""
-        with torch.device("meta"):
-            net = FaceParsingNet()
-        state = read_state(path)
-        check_state(state, net, path, "the face-parsing net")
-        return cls(place(net, state, device, torch.float32), device)
-
-    @torch.inference_mode()
-    def parse(self, image: ByteArray) -> ByteArray:
-        """A face with its surroundings, uint8 BGR (h, w, 3) → each pixel's class, uint8 (512, 512)."""
-        small = resize_bilinear(image, INPUT_PX, INPUT_PX)[:, :, ::-1]
-        values = (small / np.float32(255) - np.array(MEAN, np.float32)) / np.array(SPREAD, np.float32)
-        tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
-        scores = self._net(tensor[None].to(self._device))
-        return as_bytes(scores[0].argmax(dim=0).cpu().numpy())
 
 
 def _layer(in_dim: int, dim: int, stride: int) -> nn.Sequential:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import resize_image
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.sampling import FILTER_REACH, Source
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 
@@ -17,7 +17,7 @@ _MARGIN_PX = 2 * FILTER_REACH
 class EyeStates:
     """Sources per lid level; immutable."""
 
-    def __init__(self, open_eyes: Source, image: ByteArray, size: tuple[int, int], lids: Lids | None) -> None:
+    def __init__(self, open_eyes: Source, image: ByteArray, size: tuple[int, int], lids: Eyelids | None) -> None:
         """``open_eyes``: the image (uint8 BGR, original size) prepared at ``size`` (width, height)."""
         self._sources, self._levels = [open_eyes], np.zeros(1)
         if lids is None:

@@ -14,8 +14,8 @@ from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
 from musetalk_cli.engine.avatar.mesh import ibug68_of
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, drawn_face_box, face_boxes
+from musetalk_cli.engine.models.musetalk.face.face_parts import PREPARED, PartSettings, face_parts, load_face_parts
 from musetalk_cli.engine.models.musetalk.face.masks import MASK_PX, MaskSettings, face_mask, soften_mask
-from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, PartSettings, face_parts, load_face_parts
 from tests.engine.avatar.test_avatar_files import write_avatar
 
 SIZE = (400, 600)

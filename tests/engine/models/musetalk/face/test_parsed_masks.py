@@ -25,14 +25,14 @@ from musetalk_cli.engine.models.musetalk.face.blend import (  # noqa: E402
     mode_mask,
 )
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masking import (  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parts import PREPARED, PartSettings, face_parts, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import (  # noqa: E402
     DrawnClasses,
     ParsedMasks,
     cut_square,
     parse_avatar,
 )
-from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, PartSettings, face_parts, load_face_parts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
 
@@ -87,13 +87,13 @@ def test_frames_are_parsed_once_for_the_same_net_and_boxes(parse, folder: Path, 
 
 
 def test_what_cannot_be_kept_is_used_all_the_same(parse, folder: Path, tmp_path: Path, monkeypatch) -> None:
-    from musetalk_cli.engine.models.musetalk.face import masking
+    from musetalk_cli.engine.models.musetalk.face import parsed_masks
     from musetalk_cli.errors import AvatarError
 
     def fail(*args: object) -> None:
         raise AvatarError("no space left")
 
-    monkeypatch.setattr(masking, "store_class_maps", fail)
+    monkeypatch.setattr(parsed_masks, "store_class_maps", fail)
     (tmp_path / "weights").write_bytes(b"one")
     told: list[str] = []
     assert len(parse(SkinParser(), tmp_path / "weights", load_face_parts(folder).boxes, told)) == 3

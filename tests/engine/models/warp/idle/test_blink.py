@@ -1,4 +1,4 @@
-"""Lids made from the image's own skin."""
+"""Eyelids made from the image's own skin."""
 
 from __future__ import annotations
 
