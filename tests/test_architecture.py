@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "engine.models.musetalk.inference": {"engine.avatar", "engine.types", "engine.models.musetalk.*"},
     "engine.models.musetalk": {"engine.avatar", "engine.types", "engine.models", "engine.models.musetalk.*"},
-    "engine.weights": {"engine.models.musetalk.*"},
+    "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
     "ui": {"config", "engine", "engine.*"},
     "app": {"config", "engine", "engine.*", "ui"},

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.frame_store import StoredFrames
 from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
+from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.errors import AvatarError
 
@@ -187,5 +188,5 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.iterdir()):
         files[path.name] = {"bytes": path.stat().st_size}
         if path.name != FRAMES_FILE:
-            files[path.name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            files[path.name]["sha256"] = hash_file(path)
     return files

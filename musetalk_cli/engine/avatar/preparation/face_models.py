@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.files import hash_file, replace_file
 from musetalk_cli.errors import AvatarError
 
 VARIABLE = "MUSETALK_FACE_MODELS"
@@ -104,7 +105,7 @@ def _mediapipe_folder() -> Path | None:
 
 def _is_it(path: Path, file: PinnedFile) -> bool:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        return hash_file(path) == file.sha256
     except OSError:
         return False
 
@@ -116,9 +117,7 @@ def _fetch(cache: Path, say: Callable[[str], None]) -> FaceModels:
             say(f"fetching the face models, once: {WHEEL_BYTES / 1e6:.0f} MB")
             wheel = _download(Path(folder), say)
             for file in (DETECTOR, MESH):
-                _unpack(wheel, file, Path(folder) / file.name)
-                # A rename is whole or not at all, also when two processes fetch at once.
-                (Path(folder) / file.name).replace(cache / file.name)
+                _unpack(wheel, file, cache / file.name)
     except OSError as error:
         raise AvatarError(f"the face models cannot be kept in {cache}: {error}", hint=_by_hand()) from error
     say(f"the face models are in {cache}")
@@ -143,7 +142,7 @@ def _download(folder: Path, say: Callable[[str], None]) -> Path:
     wheels = list(target.glob("*.whl"))
     if pip.returncode or not wheels:
         raise AvatarError(f"the face models could not be fetched: {reason}", hint=_by_hand())
-    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != WHEEL_SHA256:
+    if hash_file(wheels[0]) != WHEEL_SHA256:
         raise AvatarError(f"what was fetched as {RELEASE} is not that: its sha256 differs", hint=_by_hand())
     return wheels[0]
 
@@ -179,9 +178,10 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> None:
             data = archive.read(f"mediapipe/{file.path}")
     except (KeyError, zipfile.BadZipFile) as error:
         raise AvatarError(f"{wheel.name} does not hold {file.name}: {error}", hint=_by_hand()) from error
-    target.write_bytes(data)
-    if not _is_it(target, file):
+    if hashlib.sha256(data).hexdigest() != file.sha256:
         raise AvatarError(f"{file.name} from {wheel.name} is damaged: its sha256 differs", hint=_by_hand())
+    with replace_file(target) as staged:
+        staged.write_bytes(data)
 
 
 def _by_hand() -> str:

@@ -15,10 +15,10 @@ from musetalk_cli.engine.avatar.preparation.images import (
     shrink_image,
 )
 from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
+from musetalk_cli.engine.runtime.files import update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
-HASH_BYTES = 1 << 20
 # Where the shapes of two images differ by more than this, they were not taken for one clip.
 MAX_SHAPE_DIFFERENCE = 0.02
 
@@ -117,9 +117,7 @@ def hash_source(source: Path, report: Callable[[int, int], None]) -> str:
     for path in paths:
         if source.is_dir():
             digest.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        with path.open("rb") as file:
-            while data := file.read(HASH_BYTES):
-                digest.update(data)
-                done += len(data)
-                report(done, total)
+        for num_bytes in update_digest(digest, path):
+            done += num_bytes
+            report(done, total)
     return digest.hexdigest()
