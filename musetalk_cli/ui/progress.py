@@ -20,7 +20,6 @@ LABELS = {
     "hash": "reading the input",
     "frames": "following the face",
     "smooth": "smoothing",
-    "masks": "masks",
     "preview": "preview",
 }
 

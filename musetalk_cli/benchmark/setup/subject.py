@@ -67,9 +67,9 @@ class Subject:
         if self.name == "warp":
             model = build_model(self.config, self.name, _choose(avatar, size), avatar, lambda text: None)
         else:
-            from musetalk_cli.engine.models.musetalk.face.face_parts import PREPARED, face_parts
+            from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 
-            parts = face_parts(avatar, None, PREPARED)
+            parts = derive_face_parts(avatar, PartSettings())
             model = cast("MuseTalkModel", self.model).clone_for(avatar, parts, size.height)
         return replace(self, size=size, avatar=avatar, shown=avatar.resized(size.height), model=model)
 

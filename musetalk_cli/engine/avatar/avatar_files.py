@@ -32,8 +32,8 @@ RECORD_FILE = "avatar.json"
 FACES_FILE = "faces.npz"
 FRAMES_FILE = "frames.jpegs"
 IMAGE_FILE = "image.png"
+OLD_IMAGE_FILE = "picture.png"  # the same in avatars made before version 1.0
 LISTING_FILE = "faces.png"
-PARTS_FILE = "face_parts.npz"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
 
 _AGAIN = "prepare it again with musetalk prepare-avatar --force"
@@ -172,13 +172,14 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
 
 
 def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
-    data = _read_checked(folder / IMAGE_FILE, record)
+    path = folder / (IMAGE_FILE if IMAGE_FILE in record.files else OLD_IMAGE_FILE)
+    data = _read_checked(path, record)
     # The size stands in the PNG's first chunk; an image that would unfold into something else is not decoded.
     if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
-        raise AvatarError(f"{folder / IMAGE_FILE} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
+        raise AvatarError(f"{path} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise AvatarError(f"{folder / IMAGE_FILE} is not an image", hint=_AGAIN)
+        raise AvatarError(f"{path} is not an image", hint=_AGAIN)
     return StillFrames(as_bytes(image))
 
 

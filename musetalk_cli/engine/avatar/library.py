@@ -73,11 +73,13 @@ def explain_unknown(wanted: str, library: Path) -> AvatarError:
 
 
 def changes_since(record: AvatarRecord, parameters: Mapping[str, Any]) -> list[str]:
-    """Which settings an avatar was made with that are others today: ``max_seconds: 5 → all``, sorted by name."""
-    names = sorted({*record.parameters, *parameters})
+    """Which of ``parameters`` an avatar was made with other values of: ``max_seconds: 5 → all``, sorted by name.
+
+    What only the record has is no parameter any more, so it does not count.
+    """
     return [
         f"{name}: {_show(record.parameters.get(name))} → {_show(parameters.get(name))}"
-        for name in names
+        for name in sorted(parameters)
         if record.parameters.get(name) != parameters.get(name)
     ]
 

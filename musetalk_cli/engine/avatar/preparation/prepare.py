@@ -19,13 +19,11 @@ from musetalk_cli.engine.avatar.avatar_files import (
     FRAMES_FILE,
     IMAGE_FILE,
     LISTING_FILE,
-    PARTS_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
 )
 from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWriter
-from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.images import MIN_SIDE_PX, encode_png
@@ -35,8 +33,6 @@ from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.preparation.video import Cut
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, face_boxes
-from musetalk_cli.engine.models.musetalk.face.masks import face_masks
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
@@ -64,7 +60,7 @@ class PreparationSettings:
     def as_parameters(self) -> dict[str, Any]:
         """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
         own = {**asdict(self), "frame_rate": str(self.frame_rate)}
-        return {**own, "extra_margin_px": EXTRA_MARGIN_PX, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
+        return {**own, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
 
 
 class Progress(NamedTuple):
@@ -118,7 +114,6 @@ def prepare_avatar(
         report(Progress("smooth", 0, 1))
         points = smooth_track(clip.track, settings.frame_rate).points
         np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
-        _write_parts(folder, points, clip.size, settings, report)
         if clip.track.num_faces > 1:
             listing = draw_faces(clip.first, [mesh.points for mesh in get_finder().find(clip.first)])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
@@ -220,15 +215,6 @@ def _check_size(width: int, height: int) -> None:
     if min(width, height) < MIN_SIDE_PX:
         hint = f"both sides must have {MIN_SIDE_PX} at least"
         raise AvatarError(f"its frames have only {width} × {height} pixels", hint=hint)
-
-
-def _write_parts(
-    folder: Path, points: FloatArray, size: tuple[int, int], settings: PreparationSettings, report: Report
-) -> None:
-    """Store what the MuseTalk network needs of every frame: boxes int32 (n, 4), masks uint8 (n, 64, 64)."""
-    boxes = face_boxes(points, size, bbox_shift=settings.bbox_shift)
-    masks = face_masks(points, boxes, lambda done: report(Progress("masks", done, len(points))))
-    np.savez(folder / PARTS_FILE, boxes=boxes, masks=masks)
 
 
 def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_still: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
-from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 
 MASK_PX = 64
@@ -65,20 +63,6 @@ def face_mask(face: Landmarks, box: NDArray[np.int32], settings: MaskSettings = 
     mouth = crop.fill(mouth_outline(face))
     mask = cv2.max(cv2.min(skin, cv2.bitwise_not(crop.fill(nose_outline(face)))), mouth)
     return crop.soften(as_bytes(mask))
-
-
-def face_masks(
-    points: FloatArray, boxes: NDArray[np.int32], report: Callable[[int], None], settings: MaskSettings = DEFAULT
-) -> ByteArray:
-    """The masks of meshes float32 (n, 468, 2) and their boxes int32 (n, 4): uint8 (n, MASK_PX, MASK_PX).
-
-    ``report`` is told how many are done.
-    """
-    masks = np.empty((len(points), MASK_PX, MASK_PX), dtype=np.uint8)
-    for index, (mesh, box) in enumerate(zip(points, boxes, strict=True)):
-        masks[index] = face_mask(landmarks_of(mesh), box, settings)
-        report(index + 1)
-    return masks
 
 
 def soften_mask(mask: ByteArray, box: NDArray[np.int32]) -> ByteArray:
