@@ -1,4 +1,4 @@
-"""Which lip-sync model is meant, and opening it: between the settings and the engine."""
+"""Chooses the lip-sync model that the settings name, and opens it."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def test_masks_come_from_face_parsing_where_its_weights_are(
     look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
     done = musetalk("render", speech, "-o", "parsed.mp4", *look)
     assert done.returncode == 0, done.stderr
-    assert "parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr
+    assert "parsing the 3 frames of avatar 'anna' once; the result is cached" in done.stderr
     assert "masks from face parsing" in done.stderr
     assert len(list(avatar.glob("parsing-*.npz"))) == 1
     weights.unlink()

@@ -28,7 +28,7 @@ from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
@@ -135,7 +135,7 @@ def measure_opening(video: Path, folder: Path) -> str:
 def measure_stages(video: Path) -> str:
     """CPU time of every stage, one after the other; they run beside each other in the command."""
     cv2.setNumThreads(1)
-    cut, frames = Cut(Fraction(25), max_seconds=STAGE_FRAMES / 25), list[ByteArray]()
+    cut, frames = ClipSettings(Fraction(25), max_seconds=STAGE_FRAMES / 25), list[ByteArray]()
     finder = FaceFinder(find_face_models(None, cache_folder() / "face-models", print))
     times = [cpu_s()]
     with closing(VideoFile(video, find_ffmpeg(), cut)) as source:

@@ -1,4 +1,4 @@
-"""A prepared avatar on disk: what stands in its folder, written whole or not at all, checked when opened.
+"""A prepared avatar on disk: the files in its folder, and their checks when it is opened.
 
 docs/formats.md describes the format for others.
 """
@@ -32,7 +32,7 @@ RECORD_FILE = "avatar.json"
 FACES_FILE = "faces.npz"
 FRAMES_FILE = "frames.jpegs"
 IMAGE_FILE = "image.png"
-OLD_IMAGE_FILE = "picture.png"  # the same in avatars made before version 1.0
+OLD_IMAGE_FILE = "picture.png"  # the same in avatars of earlier versions
 LISTING_FILE = "faces.png"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
 
@@ -149,7 +149,7 @@ def unpack_arrays(path: Path, data: bytes, hint: str) -> dict[str, NDArray[Any]]
     """The arrays of the npz file ``path`` that holds ``data``. Raises AvatarError with ``hint``."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Stored as they are, arrays cannot unfold into more than the file holds.
+            # Uncompressed arrays cannot expand to more than the file holds.
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("compressed arrays")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -174,7 +174,7 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
 def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
     path = folder / (IMAGE_FILE if IMAGE_FILE in record.files else OLD_IMAGE_FILE)
     data = _read_checked(path, record)
-    # The size stands in the PNG's first chunk; an image that would unfold into something else is not decoded.
+    # The size stands in the PNG's first chunk; an image of another size is not decoded.
     if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
         raise AvatarError(f"{path} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)

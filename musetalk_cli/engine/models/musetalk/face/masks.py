@@ -1,4 +1,4 @@
-"""How far the painted lower face replaces the avatar's own: a soft mask of jaw and mouth, from landmarks."""
+"""How far the generated lower face replaces the avatar's own: a soft mask of jaw and mouth, from landmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 
 MASK_PX = 64
-# MuseTalk's parsing looks at a square around the face's box, half as large again, on 512 pixels; its figures below are
+# MuseTalk's parsing is given a square around the face's box, half as large again, on 512 pixels; its figures below are
 # in those pixels, and so is what they are scaled from.
 EXPANSION = 1.5
 PARSED_PX = 512
@@ -35,7 +35,7 @@ class MaskSettings:
     ``mode``: ``jaw``, the skin grown past its edges but shrunk sideways over the cheeks, and the mouth; ``raw``, skin
     and mouth as they are; ``neck``, these and the neck. None of them shows the nose. For ``jaw``, ``left_cheek_px`` and
     ``right_cheek_px`` say how far the part whose sides are not shrunk reaches from the middle, in 512ths of the square
-    around the face: a larger one paints more of that cheek.
+    around the face: a larger one replaces more of that cheek.
     """
 
     mode: Literal["jaw", "raw", "neck"] = "jaw"
