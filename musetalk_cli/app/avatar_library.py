@@ -1,4 +1,4 @@
-"""Which avatar is meant, and making it where it is not made yet: between the settings and the engine."""
+"""Finds the avatar that the settings name, and prepares it when it is not prepared yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.errors import AvatarError
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings, Prepared
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult, PreparationSettings
     from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.ui.progress import ProgressDisplay
 
@@ -39,7 +39,7 @@ class ChosenAvatar:
 def choose_avatar(config: Config) -> ChosenAvatar:
     """Find the avatar that ``config.avatar`` names: built in, prepared, an avatar's folder, an image or a video.
 
-    An image or video is prepared first and kept in the cache. Raises AvatarError when there is none, or it cannot be
+    An image or video is prepared first and cached. Raises AvatarError when there is none, or it cannot be
     prepared.
     """
     from musetalk_cli.engine.avatar.portrait import portrait_names
@@ -92,9 +92,9 @@ def _prepare_on_the_fly(config: Config, source: Path) -> Path:
         try:
             read_record(folder)
         except AvatarError:
-            display.tell(f"preparing {source} as an avatar; it is kept in {folder.parent}")
+            display.tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
             prepared = _prepare(config, source, folder, settings, sha256, display)
-            tell_what_was_found(prepared, folder, display.tell)
+            report_preparation(prepared, folder, display.tell)
     finally:
         display.close()
     return folder
@@ -102,11 +102,22 @@ def _prepare_on_the_fly(config: Config, source: Path) -> Path:
 
 def prepare_named(
     config: Config, source: Path, name: str, settings: PreparationSettings, *, force: bool, display: ProgressDisplay
-) -> tuple[Path, Prepared | None]:
-    """Prepare ``source`` as the avatar ``name``; returns its folder, and None where it was up to date already.
+) -> tuple[Path, PreparationResult | None]:
+    """Prepare an input as an avatar with a name.
 
-    An avatar of the same input with other settings is built again, and ``display`` is told which they are. Raises
-    AvatarError, also when the name is taken by another input's avatar and ``force`` is not given.
+    Args:
+        config: where avatars and face nets are.
+        source: an image, a video or a folder of images.
+        name: of the avatar.
+        settings: how it is made. An avatar of the same input with other settings is built again.
+        force: replace whatever avatar has the name.
+        display: shows the progress, and which settings are others.
+
+    Returns:
+        The avatar's folder, and the result, None where the avatar was up to date.
+
+    Raises:
+        AvatarError: it cannot be prepared, or the name belongs to another input's avatar and ``force`` is not given.
     """
     from musetalk_cli.engine.avatar.library import check_avatar_name
     from musetalk_cli.engine.avatar.preparation.inputs import check_source
@@ -162,7 +173,7 @@ def _prepare(
     settings: PreparationSettings,
     sha256: str,
     display: ProgressDisplay,
-) -> Prepared:
+) -> PreparationResult:
     import cv2
 
     from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
@@ -189,8 +200,8 @@ def _prepare(
     )
 
 
-def tell_what_was_found(prepared: Prepared, folder: Path, tell: Tell) -> None:
-    """Say in whole lines what a person should know of a preparation that went well."""
+def report_preparation(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
+    """Tell, in whole lines, what the user should know of a preparation that succeeded."""
     from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
 
     record = prepared.record
@@ -206,5 +217,5 @@ def tell_what_was_found(prepared: Prepared, folder: Path, tell: Tell) -> None:
             f"{record.num_missing} of {record.num_frames} frames have no usable face and take their neighbours': "
             f"{', '.join(times[:MAX_GAPS_TOLD])}{more}"
         )
-    if prepared.complaint:
-        tell(f"the video could not be read to its end: {prepared.complaint}")
+    if prepared.decode_error:
+        tell(f"the video could not be read to its end: {prepared.decode_error}")

@@ -1,4 +1,4 @@
-"""Which lip-sync model is meant, and opening it: between the settings and the engine."""
+"""Chooses the lip-sync model that the settings name, and opens it."""
 
 from __future__ import annotations
 
@@ -45,16 +45,11 @@ def choose_model(config: Config, tell: Tell) -> str:
 
 def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
     """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
-    from musetalk_cli.engine.models.musetalk.face.parts import face_parts
-    from musetalk_cli.engine.models.musetalk.factory import AvatarFace, open_model, part_settings
+    from musetalk_cli.engine.models.musetalk.factory import open_model
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}
-    settings = _settings(config, name)
-    parts = face_parts(
-        avatar, chosen.folder, part_settings(settings.version, config.musetalk.extra_margin, settings.mask)
-    )
-    face = AvatarFace(avatar, parts, chosen.folder)
-    return open_model(settings, weights, face, config.video.frame_rate, chosen.height_px, tell)
+    settings, frame_rate = _settings(config, name), config.video.frame_rate
+    return open_model(settings, weights, avatar, chosen.folder, frame_rate, chosen.height_px, tell)
 
 
 def count_cores() -> int:
@@ -142,9 +137,9 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
     from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
     from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
 
-    look = config.musetalk
-    # The official script, too, paints what a version was trained for.
-    mode = look.parsing_mode
+    face = config.musetalk
+    # The official script, too, replaces what a version was trained for.
+    mode = face.parsing_mode
     if mode == "auto":
         mode = "raw" if name == "musetalk-1.0" else "jaw"
     silence = asdict(config.silence)
@@ -161,6 +156,7 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         decoder=config.performance.decoder,
         has_half_rate=config.performance.half_rate,
         silence=SilenceSettings(**silence) if has_gate else None,
-        mask=MaskSettings(mode, look.left_cheek_width, look.right_cheek_width),
+        mask=MaskSettings(mode, face.left_cheek_width, face.right_cheek_width),
+        extra_margin_px=face.extra_margin,
         follows_upstream=config.compat == "upstream",
     )

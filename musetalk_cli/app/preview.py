@@ -24,11 +24,13 @@ def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
     from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
     from musetalk_cli.engine.avatar.preparation.images import encode_png
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
-    from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+    from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
+    from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
     from musetalk_cli.engine.models.warp.model import WarpModel
 
-    avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
+    avatar = open_avatar_folder(folder)
     try:
+        parts = face_parts(avatar, PartSettings(), AvatarCache(folder, display.tell))
         model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, has_idle_motion=False, seed=0)
         count = avatar.frames.num_frames
         chosen = sorted({round(row * (count - 1) / (NUM_ROWS - 1)) for row in range(NUM_ROWS)})

@@ -13,7 +13,7 @@ from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.library import Listed
+    from musetalk_cli.engine.avatar.library import ListedAvatar
 
 
 def avatars(
@@ -46,9 +46,9 @@ def avatars(
         say(f"{len(cached)} made on the fly, {size:.0f} MB, are in {cache_folder() / 'avatars'} and may be deleted")
 
 
-def describe(listed: Listed) -> dict[str, Any]:
+def describe(listed: ListedAvatar) -> dict[str, Any]:
     """An avatar as ``--json`` gives it; a damaged one has a ``problem`` and no models."""
-    from musetalk_cli.engine.models.musetalk.face.parts import has_latents
+    from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, has_cached
 
     row: dict[str, Any] = {"name": listed.folder.name, "folder": str(listed.folder), "bytes": listed.num_bytes}
     record = listed.record
@@ -64,7 +64,7 @@ def describe(listed: Listed) -> dict[str, Any]:
         "fps": None if rate is None else float(rate),
         "missing": record.num_missing,
         "source": record.source_name,
-        "models": ["warp", *(["musetalk"] if has_latents(listed.folder) else [])],
+        "models": ["warp", *(["musetalk"] if has_cached(listed.folder, LATENTS) else [])],
     }
 
 

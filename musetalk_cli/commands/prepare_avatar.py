@@ -20,7 +20,7 @@ from musetalk_cli.errors import SinkError
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.preparation.prepare import Prepared
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult
 
 
 def prepare_avatar(
@@ -65,7 +65,7 @@ def prepare_avatar(
     if preview is not None:
         check_preview(preview, force=force)
 
-    from musetalk_cli.app.avatar_library import prepare_named, tell_what_was_found
+    from musetalk_cli.app.avatar_library import prepare_named, report_preparation
     from musetalk_cli.app.preview import write_preview
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
     from musetalk_cli.ui.progress import ProgressDisplay
@@ -75,7 +75,7 @@ def prepare_avatar(
     try:
         folder, prepared = prepare_named(settings, input_, chosen, wanted, force=force, display=display)
         if prepared is not None:
-            tell_what_was_found(prepared, folder, display.tell)
+            report_preparation(prepared, folder, display.tell)
         if preview is not None:
             write_preview(folder, preview, display)
     finally:
@@ -98,7 +98,7 @@ def check_preview(path: Path, *, force: bool) -> None:
         raise SinkError(f"there is no folder {path.parent} for the preview")
 
 
-def describe_result(prepared: Prepared, folder: Path, elapsed_s: float) -> str:
+def describe_result(prepared: PreparationResult, folder: Path, elapsed_s: float) -> str:
     """``500 frames of 1080 × 1920, 20.0 s at 25 fps, 98.0 MB in 12.1 s (41 frames/s) → …/talk``"""
     record = prepared.record
     size = f"{record.width} × {record.height}"

@@ -19,7 +19,6 @@ LABELS = {
     "hash": "reading the input",
     "frames": "following the face",
     "smooth": "smoothing",
-    "masks": "masks",
     "preview": "preview",
 }
 

@@ -153,17 +153,19 @@ def test_what_is_painted_is_the_settings_or_what_a_version_was_made_for(
 ) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.musetalk import factory as opening
+    from musetalk_cli.engine.models.musetalk.face.face_parts import derive_face_parts
 
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
-    opened: list[tuple[opening.MuseTalkSettings, opening.AvatarFace]] = []
-    monkeypatch.setattr(opening, "open_model", lambda settings, weights, face, *rest: opened.append((settings, face)))
+    opened: list[tuple[opening.MuseTalkSettings, Avatar]] = []
+    monkeypatch.setattr(opening, "open_model", lambda settings, weights, each, *rest: opened.append((settings, each)))
     boxes = []
     for config in (Config(random_weights=True), Config(random_weights=True, musetalk=look, compat="upstream")):
         chosen = choose_avatar(config)
         model_choice.open_musetalk(config, "musetalk-1.5" if not boxes else name, chosen, chosen.load(), str)
-        boxes.append(opened[-1][1].parts.boxes[0])
-    settings = opened[-1][0]
+        settings, avatar = opened[-1]
+        boxes.append(derive_face_parts(avatar, opening.part_settings(settings)).boxes[0])
     assert (settings.mask.mode, settings.mask.left_cheek_px) == (mode, look.left_cheek_width)
     assert settings.mask.right_cheek_px == look.right_cheek_width
     assert settings.follows_upstream

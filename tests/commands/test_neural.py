@@ -24,16 +24,13 @@ from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     FACES_FILE,
     FRAMES_FILE,
-    PARTS_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
 )
+from musetalk_cli.engine.avatar.frame_store import write_frames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait  # noqa: E402
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings  # noqa: E402
-from musetalk_cli.engine.avatar.store import write_frames  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masks import face_masks  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
 
@@ -83,8 +80,6 @@ def avatar(home: Path) -> Path:
     points = np.tile(mesh.astype(np.float32), (NUM_AVATAR_FRAMES, 1, 1))
     is_found = np.ones(NUM_AVATAR_FRAMES, bool)
     np.savez(folder / FACES_FILE, points=points, is_found=is_found, offsets=offsets, checksums=checksums)
-    boxes = face_boxes(points, (SIDE, SIDE))
-    np.savez(folder / PARTS_FILE, boxes=boxes, masks=face_masks(points, boxes, lambda done: None))
     record = AvatarRecord(
         width=SIDE,
         height=SIDE,
@@ -223,7 +218,7 @@ def test_masks_come_from_face_parsing_where_its_weights_are(
     look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
     done = musetalk("render", speech, "-o", "parsed.mp4", *look)
     assert done.returncode == 0, done.stderr
-    assert "parsing the 3 frames of avatar 'anna' once; it is kept" in done.stderr
+    assert "parsing the 3 frames of avatar 'anna' once; the result is cached" in done.stderr
     assert "masks from face parsing" in done.stderr
     assert len(list(avatar.glob("parsing-*.npz"))) == 1
     weights.unlink()

@@ -19,7 +19,8 @@ from fixtures.media import read_frames, write_wav
 from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
-from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
+from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
 from musetalk_cli.engine.types.colour import ByteArray
 from tests.engine.avatar.preparation.test_images import png_bomb
 
@@ -64,7 +65,10 @@ def test_a_video_becomes_an_avatar_that_render_uses(
     assert said(done).splitlines()[-1].startswith("20 frames of 256 × 256, 0.8 s at 25 fps")
     record = read_record(folder)
     assert (record.num_frames, record.num_missing, record.source_name) == (20, 0, "talk.mp4")
-    assert load_face_parts(folder).masks.max() == 255
+    assert {path.name for path in folder.iterdir()} == {"avatar.json", "faces.npz", "frames.jpegs"}
+    avatar = open_avatar_folder(folder)
+    assert face_parts(avatar, PartSettings(), AvatarCache(folder)).masks.max() == 255
+    avatar.close()
     done = run_cli("render", speech, "--avatar", "anna", "-o", "out.mp4", cwd=tmp_path)
     assert done.returncode == 0, said(done)
     assert len(read_frames(ffmpeg, tmp_path / "out.mp4", SIDE, SIDE)) == 63

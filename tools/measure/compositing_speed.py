@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
-from musetalk_cli.engine.avatar.store import encode_frame, sheet_to_i420
+from musetalk_cli.engine.avatar.frame_store import encode_frame, sheet_to_i420
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_box, soften
 from musetalk_cli.engine.models.musetalk.face.placement import Placement
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
@@ -80,7 +80,7 @@ def main() -> None:
 def make_scene(video: Path, size: tuple[int, int], count: int) -> Scene:
     """The video's frames filled to ``size``, a face in the middle; painted faces are the video's own, a frame late."""
     width, height = size
-    with closing(VideoFile(video, find_ffmpeg(), Cut(Fraction(FPS), max_seconds=count / FPS))) as source:
+    with closing(VideoFile(video, find_ffmpeg(), ClipSettings(Fraction(FPS), max_seconds=count / FPS))) as source:
         frames = [_fill(i420_to_bgr(image), width, height) for image in source][:count]
     half_height, half_width = int(height * FACE_SHARE / 2), int(height * FACE_SHARE * 0.4)
     x, y = width // 2, height // 2

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
-from musetalk_cli.engine.avatar.store import i420_to_sheet, sheet_to_i420
+from musetalk_cli.engine.avatar.frame_store import i420_to_sheet, sheet_to_i420
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from tools.measure.report import PERFORMANCE, update_section
@@ -62,7 +62,7 @@ def main() -> None:
 
 def read_frames(video: Path) -> list[ByteArray]:
     """Frames spread over a video, planar I420."""
-    with closing(VideoFile(video, find_ffmpeg(), Cut(Fraction(1), max_seconds=float(NUM_FRAMES)))) as source:
+    with closing(VideoFile(video, find_ffmpeg(), ClipSettings(Fraction(1), max_seconds=float(NUM_FRAMES)))) as source:
         return list(source)
 
 

@@ -20,14 +20,16 @@ import cv2
 import numpy as np
 
 from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
+from musetalk_cli.engine.avatar.frame_store import encode_frame
+from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
-from musetalk_cli.engine.avatar.store import encode_frame
-from musetalk_cli.engine.models.musetalk.face.boxes import face_boxes
-from musetalk_cli.engine.models.musetalk.face.masks import face_masks
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
+from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
 from tools.measure.command import COMMAND
@@ -133,7 +135,7 @@ def measure_opening(video: Path, folder: Path) -> str:
 def measure_stages(video: Path) -> str:
     """CPU time of every stage, one after the other; they run beside each other in the command."""
     cv2.setNumThreads(1)
-    cut, frames = Cut(Fraction(25), max_seconds=STAGE_FRAMES / 25), list[ByteArray]()
+    cut, frames = ClipSettings(Fraction(25), max_seconds=STAGE_FRAMES / 25), list[ByteArray]()
     finder = FaceFinder(find_face_models(None, cache_folder() / "face-models", print))
     times = [cpu_s()]
     with closing(VideoFile(video, find_ffmpeg(), cut)) as source:
@@ -147,10 +149,17 @@ def measure_stages(video: Path) -> str:
     points = smooth_track(track, cut.frame_rate).points
     times.append(cpu_s())
     size = (frames[0].shape[1], frames[0].shape[0] * 2 // 3)
-    face_masks(points, face_boxes(points, size), lambda done: None)
+    _derive_parts(points, size)
     times.append(cpu_s())
     spent = " | ".join(f"{seconds / len(frames) * 1e3:.1f}" for seconds in np.diff(times))
     return f"| {size[0]} × {size[1]} | {spent} |"
+
+
+def _derive_parts(points: FloatArray, size: tuple[int, int]) -> None:
+    """What the MuseTalk model derives when it first opens the avatar."""
+    for mesh in points:
+        frames = StillFrames(np.zeros((size[1], size[0], 3), np.uint8))
+        derive_face_parts(Avatar("one", frames, None, MeshLandmarks(mesh[None]), points=mesh[None]), PartSettings())
 
 
 def cpu_s() -> float:

@@ -67,9 +67,9 @@ class Subject:
         if self.name == "warp":
             model = build_model(self.config, self.name, _choose(avatar, size), avatar, lambda text: None)
         else:
-            from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, face_parts
+            from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 
-            parts = face_parts(avatar, None, PREPARED)
+            parts = derive_face_parts(avatar, PartSettings())
             model = cast("MuseTalkModel", self.model).clone_for(avatar, parts, size.height)
         return replace(self, size=size, avatar=avatar, shown=avatar.resized(size.height), model=model)
 
@@ -93,11 +93,11 @@ def draw_avatar(size: FrameSize) -> Avatar:
     image = as_bytes(cv2.copyMakeBorder(portrait.frames.image(), 0, 0, left, right, cv2.BORDER_REPLICATE))
     shift = np.array([left, 0], np.float32)
     face = Landmarks(**{name: points + shift for name, points in vars(portrait.landmarks[0]).items()})
-    lids = portrait.lids
+    lids = portrait.eyelids
     if lids:
         x, *rest = lids.box
         lids = replace(lids, box=(x + left, rest[0], rest[1], rest[2]))
-    return replace(portrait, frames=StillFrames(image), landmarks=(face,), lids=lids)
+    return replace(portrait, frames=StillFrames(image), landmarks=(face,), eyelids=lids)
 
 
 def _choose(avatar: Avatar, size: FrameSize) -> ChosenAvatar:

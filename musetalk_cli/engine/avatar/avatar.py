@@ -10,9 +10,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.errors import AvatarError
@@ -24,14 +24,14 @@ class Avatar:
 
     ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
     pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
-    a drawn portrait, which has ``lids`` painted for its blinks instead. Raises AvatarError when the parts do not fit.
+    a drawn portrait, which has painted ``eyelids`` for its blinks instead. Raises AvatarError when they do not fit.
     """
 
     name: str
     frames: AvatarFrames
     frame_rate: Fraction | None
     landmarks: Sequence[Landmarks]
-    lids: Lids | None = None
+    eyelids: Eyelids | None = None
     points: NDArray[np.float32] | None = None
     _resized: dict[tuple[int, int], Avatar] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -61,7 +61,7 @@ class Avatar:
         """The same person at another height (rounded to even, as the width is); its frames are resized when read. Asked
         again, it is the same object.
 
-        Painted lids stay behind: a drawn portrait is resized by whoever paints it.
+        Painted eyelids stay behind: a drawn portrait is resized by whoever paints it.
         """
         width, height = even_size(self.width, self.height, height_px)
         if (width, height) == (self.width, self.height):
@@ -87,7 +87,7 @@ class Avatar:
             if self.is_still
             else ResizedFrames(self.frames, width, height)
         )
-        return replace(self, frames=frames, landmarks=faces, lids=None, points=points)
+        return replace(self, frames=frames, landmarks=faces, eyelids=None, points=points)
 
 
 class MeshLandmarks(Sequence[Landmarks]):

@@ -1,4 +1,4 @@
-"""A prepared avatar on disk: what stands in its folder, written whole or not at all, checked when opened.
+"""A prepared avatar on disk: the files in its folder, and their checks when it is opened.
 
 docs/formats.md describes the format for others.
 """
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
+from musetalk_cli.engine.avatar.frame_store import StoredFrames
 from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
-from musetalk_cli.engine.avatar.store import StoredFrames
+from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.errors import AvatarError
 
@@ -31,8 +32,8 @@ RECORD_FILE = "avatar.json"
 FACES_FILE = "faces.npz"
 FRAMES_FILE = "frames.jpegs"
 IMAGE_FILE = "image.png"
+OLD_IMAGE_FILE = "picture.png"  # the same in avatars of earlier versions
 LISTING_FILE = "faces.png"
-PARTS_FILE = "face_parts.npz"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
 
 _AGAIN = "prepare it again with musetalk prepare-avatar --force"
@@ -148,7 +149,7 @@ def unpack_arrays(path: Path, data: bytes, hint: str) -> dict[str, NDArray[Any]]
     """The arrays of the npz file ``path`` that holds ``data``. Raises AvatarError with ``hint``."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Stored as they are, arrays cannot unfold into more than the file holds.
+            # Uncompressed arrays cannot expand to more than the file holds.
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("compressed arrays")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -171,13 +172,14 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
 
 
 def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
-    data = _read_checked(folder / IMAGE_FILE, record)
-    # The size stands in the PNG's first chunk; an image that would unfold into something else is not decoded.
+    path = folder / (IMAGE_FILE if IMAGE_FILE in record.files else OLD_IMAGE_FILE)
+    data = _read_checked(path, record)
+    # The size stands in the PNG's first chunk; an image of another size is not decoded.
     if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
-        raise AvatarError(f"{folder / IMAGE_FILE} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
+        raise AvatarError(f"{path} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise AvatarError(f"{folder / IMAGE_FILE} is not an image", hint=_AGAIN)
+        raise AvatarError(f"{path} is not an image", hint=_AGAIN)
     return StillFrames(as_bytes(image))
 
 
@@ -187,5 +189,5 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.iterdir()):
         files[path.name] = {"bytes": path.stat().st_size}
         if path.name != FRAMES_FILE:
-            files[path.name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            files[path.name]["sha256"] = hash_file(path)
     return files

@@ -31,7 +31,7 @@ def check_avatar_name(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedAvatar:
     """An avatar in a library: its record, or why that cannot be read."""
 
     folder: Path
@@ -44,22 +44,22 @@ class Listed:
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
 
-def list_avatars(library: Path) -> list[Listed]:
-    """Every avatar in a folder, by name, damaged ones included. Raises AvatarError when it cannot be looked into."""
+def list_avatars(library: Path) -> list[ListedAvatar]:
+    """Every avatar in a folder, by name, damaged ones included. Raises AvatarError when it cannot be read."""
     try:
         folders = sorted(path for path in library.iterdir() if not path.name.startswith(".") and is_avatar_folder(path))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise AvatarError(f"cannot read the avatars in {library}: {error.strerror}") from error
-    return [_look_at(folder) for folder in folders]
+    return [_read_listed(folder) for folder in folders]
 
 
-def _look_at(folder: Path) -> Listed:
+def _read_listed(folder: Path) -> ListedAvatar:
     try:
-        return Listed(folder, read_record(folder))
+        return ListedAvatar(folder, read_record(folder))
     except MuseTalkError as error:
-        return Listed(folder, None, str(error))
+        return ListedAvatar(folder, None, str(error))
 
 
 def explain_unknown(wanted: str, library: Path) -> AvatarError:
@@ -73,11 +73,13 @@ def explain_unknown(wanted: str, library: Path) -> AvatarError:
 
 
 def changes_since(record: AvatarRecord, parameters: Mapping[str, Any]) -> list[str]:
-    """Which settings an avatar was made with that are others today: ``max_seconds: 5 → all``, sorted by name."""
-    names = sorted({*record.parameters, *parameters})
+    """Which of ``parameters`` an avatar was made with other values of: ``max_seconds: 5 → all``, sorted by name.
+
+    What only the record has is no parameter any more, so it does not count.
+    """
     return [
         f"{name}: {_show(record.parameters.get(name))} → {_show(parameters.get(name))}"
-        for name in names
+        for name in sorted(parameters)
         if record.parameters.get(name) != parameters.get(name)
     ]
 

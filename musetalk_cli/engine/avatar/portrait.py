@@ -12,9 +12,9 @@ import numpy as np
 
 import musetalk_cli
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -28,7 +28,7 @@ class Portrait:
     name: str
     image: ByteArray
     landmarks: Landmarks
-    lids: Lids
+    eyelids: Eyelids
 
 
 def portrait_names() -> list[str]:
@@ -79,14 +79,14 @@ def load_portrait(description: PortraitDescription) -> Portrait:
         raise AvatarError(
             f"the images of portrait '{name}' are not what {name}.json says", hint="install musetalk again"
         )
-    lids = Lids(description.lid_box, levels, np.stack(np.split(strip, len(levels))))
+    lids = Eyelids(description.lid_box, levels, np.stack(np.split(strip, len(levels))))
     return Portrait(name, image, description.landmarks, lids)
 
 
 def open_portrait(description: PortraitDescription) -> Avatar:
     """A portrait as an avatar: a still with painted lids. Raises AvatarError."""
     portrait = load_portrait(description)
-    return Avatar(portrait.name, StillFrames(portrait.image), None, (portrait.landmarks,), portrait.lids)
+    return Avatar(portrait.name, StillFrames(portrait.image), None, (portrait.landmarks,), portrait.eyelids)
 
 
 def _folder() -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.files import sync_file
 from musetalk_cli.errors import AvatarError
 
 _PART, _OLD = ".part-", ".old-"
@@ -46,8 +47,7 @@ def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
 
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
     for path in part.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
     if not is_replacing:
         try:
             part.rename(target)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from glob import escape
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import Part
 from musetalk_cli.engine.weights.verification import SOURCE_KEY, Verdict
@@ -26,33 +25,16 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
     if target.exists() and target.samefile(source):
         raise ModelError(f"{source} is where its conversion would be written", hint="it is safetensors already")
     check_space(models, source.stat().st_size // (1 if part.kind in KEPT_FULL else 2), f"the converted {part.title}")
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
-        _write(part, source, settings, staged)
-        if settings is not None and settings.parent != target.parent:
-            shutil.copyfile(settings, target.parent / settings.name)
-        shutil.copymode(source, staged)  # safetensors makes files that only their owner can read
-        with staged.open("rb") as written:
-            os.fsync(written.fileno())  # the original may be deleted next
-        staged.replace(target)
+        with replace_file(target, is_synced=True) as staged:  # synced: the original may be deleted next
+            _write(part, source, settings, staged)
+            if settings is not None and settings.parent != target.parent:
+                shutil.copyfile(settings, target.parent / settings.name)
+            shutil.copymode(source, staged)  # safetensors makes files that only their owner can read
     except OSError as error:
         raise ModelError(f"cannot write {target}: {error.strerror or error}", hint="is the disk full?") from error
-    finally:
-        staged.unlink(missing_ok=True)
     return target
-
-
-def _remove_abandoned(target: Path) -> None:
-    """What a conversion left that was killed: gigabytes that nothing else would find. Raises OSError."""
-    for staged in target.parent.glob(f".{escape(target.name)}.[0-9]*"):
-        try:
-            os.kill(int(staged.suffix[1:]), 0)
-        except (ProcessLookupError, ValueError):
-            staged.unlink(missing_ok=True)
-        except PermissionError:
-            pass  # somebody else's, at work
 
 
 def convert_verified(verdict: Verdict, models: Path) -> Path:

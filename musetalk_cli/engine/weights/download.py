@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
 from musetalk_cli.errors import NEURAL_HINT, ModelError
 
-HASH_BYTES = 1 << 22
 # An interruption loses what has come of one chunk. The library's own are 10 MB, a minute on a slow line.
 CHUNK_BYTES = 1 << 18
 # What else is written meanwhile must not be what fills the disk.
@@ -95,17 +95,6 @@ def fetch(file: WeightFile, models: Path, on_progress: OnProgress) -> Path:
     with contextlib.suppress(OSError):
         half.parent.rmdir()  # the last one leaves no empty folder
     return target
-
-
-def hash_file(path: Path, what: str, on_progress: OnProgress) -> str:
-    """A file's sha256 in hex."""
-    size, done, total = path.stat().st_size, 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BYTES):
-            total.update(block)
-            done += len(block)
-            on_progress(what, done, size)
-    return total.hexdigest()
 
 
 def size_text(num_bytes: float) -> str:
@@ -190,7 +179,7 @@ def _transfer(file: WeightFile, announced: Announced, opened: BinaryIO, on_progr
 
 def _check_sum(file: WeightFile, half: Path, announced: Announced, on_progress: OnProgress) -> None:
     wanted = file.sha256 or announced.sha256
-    if wanted is not None and hash_file(half, f"checking {file.path}", on_progress) != wanted:
+    if wanted is not None and hash_file(half, partial(on_progress, f"checking {file.path}")) != wanted:
         half.unlink()
         raise ModelError(
             f"what came as {file.path} is another file or was damaged on its way: its sha256 is not {wanted[:12]}…",

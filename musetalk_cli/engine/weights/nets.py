@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import build
 from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, read_state
-from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParsingNet
+from musetalk_cli.engine.models.musetalk.nets.bisenet import FaceParsingNet
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig, VaeDecoder, VaeEncoder
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig, WhisperEncoder

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.registry import Part, PartKind, WeightSet
 from musetalk_cli.errors import ModelError
 
@@ -38,7 +37,7 @@ class WeightStore:
         """Use an upstream ``models`` folder in place from now on. Raises ModelError when that cannot be noted."""
         folders = [str(each) for each in self.imported()]
         if str(folder) not in folders:
-            write_whole(self.models / IMPORTS, json.dumps({"folders": [*folders, str(folder)]}, indent=2) + "\n")
+            _write_text(self.models / IMPORTS, json.dumps({"folders": [*folders, str(folder)]}, indent=2) + "\n")
 
     def find(self, part: Part) -> Path | None:
         """The file to use for a part, ours before imported ones."""
@@ -75,14 +74,10 @@ def find_in(folders: Sequence[Path], part: Part) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all. Raises ModelError."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(path)
+        with replace_file(path) as staged:
+            staged.write_text(text, encoding="utf-8")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            staged.unlink()
         raise ModelError(f"cannot write {path}: {error.strerror}") from None

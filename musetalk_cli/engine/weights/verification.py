@@ -6,10 +6,12 @@ import json
 import struct
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from musetalk_cli.engine.weights.download import OnProgress, hash_file, size_text
+from musetalk_cli.engine.runtime.files import hash_file
+from musetalk_cli.engine.weights.download import OnProgress, size_text
 from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at, set_of
 from musetalk_cli.errors import ModelError
 
@@ -78,7 +80,7 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Standing,
         _check_own(part, path, published_at(source))
         return "converted", f"made of {source}, {size_text(size)}"
     known = part.known_file(path.name)
-    total = hash_file(path, f"checking {path.name}", on_progress)
+    total = hash_file(path, partial(on_progress, f"checking {path.name}"))
     if (known is not None and known.sha256 == total) or total in part.other_sums:
         return "official", f"the published file, sha256 {total[:12]}…, {size_text(size)}"
     if known is not None and known.sha256 is None and size == known.num_bytes:

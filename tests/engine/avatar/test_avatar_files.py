@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,24 +23,22 @@ from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
     IMAGE_FILE,
-    PARTS_FILE,
+    OLD_IMAGE_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
     open_avatar_folder,
     read_record,
 )
+from musetalk_cli.engine.avatar.frame_store import write_frames
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
 from musetalk_cli.engine.avatar.preparation.images import encode_png
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
-from musetalk_cli.engine.avatar.store import write_frames
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.models.musetalk.face.parts import has_latents, load_face_parts, load_latents, store_latents
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
 NUM_FRAMES, SIDE = 5, 128
-VAE = "0123456789abcdef" * 4
 
 
 def write_avatar(folder: Path, num_frames: int = NUM_FRAMES) -> Path:
@@ -54,8 +53,6 @@ def write_avatar(folder: Path, num_frames: int = NUM_FRAMES) -> Path:
     else:
         (folder / IMAGE_FILE).write_bytes(encode_png(images[0]))
     np.savez(folder / FACES_FILE, points=points, is_found=np.ones(num_frames, bool), **index)
-    boxes = np.tile(np.array([20, 20, 100, 110], np.int32), (num_frames, 1))
-    np.savez(folder / PARTS_FILE, boxes=boxes, masks=np.zeros((num_frames, 64, 64), np.uint8))
     rewrite_record(folder, num_frames)
     return folder
 
@@ -175,31 +172,29 @@ def test_arrays_that_do_not_fit_are_refused(folder: Path, arrays: dict[str, np.n
         open_avatar_folder(folder)
 
 
-def test_parts_and_latents_belong_to_their_frames(folder: Path) -> None:
-    assert load_face_parts(folder).boxes.shape == (NUM_FRAMES, 4)
-    assert load_latents(folder, VAE) is None
-    assert not has_latents(folder)
-    latents = np.random.default_rng(0).normal(size=(NUM_FRAMES, 8, 32, 32)).astype(np.float16)
-    store_latents(folder, VAE, latents)
-    np.testing.assert_array_equal(load_latents(folder, VAE), latents)
-    assert load_latents(folder, "f" * 64) is None
-    assert has_latents(folder)
-    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == set()
-    with pytest.raises(AvatarError, match="must be float16"):
-        store_latents(folder, VAE, latents[:2])
-    open_avatar_folder(folder).close()
-
-
-def test_damaged_parts_are_refused(folder: Path) -> None:
-    flip(folder / PARTS_FILE)
-    with pytest.raises(AvatarError, match="damaged"):
-        load_face_parts(folder)
-
-
 def test_no_array_is_compressed(folder: Path) -> None:
-    for name in (FACES_FILE, PARTS_FILE):
-        with zipfile.ZipFile(folder / name) as archive:
-            assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+    with zipfile.ZipFile(folder / FACES_FILE) as archive:
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+@pytest.mark.parametrize("num_frames", [1, NUM_FRAMES])
+def test_an_avatar_of_the_version_before_is_opened(tmp_path: Path, num_frames: int) -> None:
+    """It holds MuseTalk's boxes and masks, which are ignored, and names its image otherwise."""
+    folder = write_avatar(tmp_path / "old", num_frames)
+    np.savez(folder / "face_parts.npz", boxes=np.zeros((num_frames, 4), np.int32))
+    if num_frames == 1:
+        (folder / IMAGE_FILE).rename(folder / OLD_IMAGE_FILE)
+    rewrite_record(folder, num_frames)
+    (folder / "face_parts.npz").write_bytes(b"damaged")
+    avatar = open_avatar_folder(folder)
+    assert avatar.frames.image().shape == (SIDE, SIDE, 3)
+    avatar.close()
+
+
+def test_a_parameter_that_is_none_any_more_is_no_change(folder: Path) -> None:
+    record = read_record(folder)
+    older = replace(record, parameters={**record.parameters, "extra_margin_px": 10})
+    assert changes_since(older, PreparationSettings().as_parameters()) == []
 
 
 def test_changed_parameters_are_named(folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_the_oval_goes_round_everything_clockwise(portrait: Portrait) -> None:
 
 
 def test_the_lids_box_lies_in_the_image_and_holds_both_eyes(portrait: Portrait) -> None:
-    left, top, width, height = portrait.lids.box
+    left, top, width, height = portrait.eyelids.box
     assert left >= 0
     assert top >= 0
     assert left + width <= IMAGE_PX
@@ -157,16 +157,16 @@ def test_the_lids_box_lies_in_the_image_and_holds_both_eyes(portrait: Portrait) 
 
 
 def test_every_lid_image_meets_the_portrait_on_the_border(portrait: Portrait) -> None:
-    rest = crop(portrait.image, portrait.lids.box)
-    for lids in portrait.lids.images:
+    rest = crop(portrait.image, portrait.eyelids.box)
+    for lids in portrait.eyelids.images:
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
             np.testing.assert_array_equal(lids[edge], rest[edge])
 
 
 def test_the_eyes_shut_step_by_step(portrait: Portrait) -> None:
-    assert portrait.lids.levels[-1] == 1.0
-    rest = crop(portrait.image, portrait.lids.box).astype(int)
-    change = [float(np.abs(lids.astype(int) - rest).mean()) for lids in portrait.lids.images]
+    assert portrait.eyelids.levels[-1] == 1.0
+    rest = crop(portrait.image, portrait.eyelids.box).astype(int)
+    change = [float(np.abs(lids.astype(int) - rest).mean()) for lids in portrait.eyelids.images]
     assert change == sorted(change)
     assert change[0] > 0.3
 
@@ -176,10 +176,10 @@ def test_a_shut_eye_shows_neither_white_nor_pupil(portrait: Portrait, side: str)
     upper = getattr(portrait.landmarks, f"{side}_upper_lid")
     lower = getattr(portrait.landmarks, f"{side}_lower_lid")
     inner = np.vstack([upper[2:-2] * 0.75 + lower[2:-2] * 0.25, (upper[2:-2] * 0.5 + lower[2:-2] * 0.5)[::-1]])
-    left, top, width, height = portrait.lids.box
+    left, top, width, height = portrait.eyelids.box
     mask = cv2.fillPoly(
         np.zeros((height, width), np.uint8), [(inner - (left, top)).round().astype(np.int32)], 255
     ).astype(bool)
-    shut = cv2.cvtColor(portrait.lids.images[-1], cv2.COLOR_BGR2GRAY)[mask]
-    awake = cv2.cvtColor(np.ascontiguousarray(crop(portrait.image, portrait.lids.box)), cv2.COLOR_BGR2GRAY)[mask]
+    shut = cv2.cvtColor(portrait.eyelids.images[-1], cv2.COLOR_BGR2GRAY)[mask]
+    awake = cv2.cvtColor(np.ascontiguousarray(crop(portrait.image, portrait.eyelids.box)), cv2.COLOR_BGR2GRAY)[mask]
     assert shut.std() < 0.35 * awake.std()

@@ -8,7 +8,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
 from musetalk_cli.engine.models.musetalk.face.blend import Box
-from musetalk_cli.engine.models.musetalk.face.parts import load_face_parts
+from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.models.musetalk.inference.face_batches import average
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FACE_PX, crop_face
 
@@ -18,7 +18,8 @@ HEAD = "| in place of every second face | levels of 255, mean | 95 of 100 frames
 
 def compare(folder: Path) -> str:
     """The lower half of the network's crop, which is what it paints: the frame itself against what would be shown."""
-    avatar, parts = open_avatar_folder(folder), load_face_parts(folder)
+    avatar = open_avatar_folder(folder)
+    parts = derive_face_parts(avatar, PartSettings())
     count = min(NUM_FRAMES, avatar.frames.num_frames)
     boxes = [Box(*map(int, box)) for box in parts.boxes[:count]]
     crops = [crop_face(avatar.frames.image(index), box)[FACE_PX // 2 :] for index, box in enumerate(boxes)]

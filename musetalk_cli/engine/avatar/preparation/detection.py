@@ -113,11 +113,11 @@ def merge(boxes: Sequence[FaceBox]) -> list[FaceBox]:
         same = [best, *(box for box in rest if _overlap(best, box)[0] > MERGE_IOU)]
         left = [box for box in rest if _overlap(best, box)[0] <= MERGE_IOU]
         merged.append(_mean(same))
-    kept: list[FaceBox] = []
+    distinct: list[FaceBox] = []
     for box in merged:
-        if all(_overlap(box, other)[1] <= SAME_FACE_INSIDE for other in kept):
-            kept.append(box)
-    return sorted(kept, key=lambda box: -box.area)
+        if all(_overlap(box, other)[1] <= SAME_FACE_INSIDE for other in distinct):
+            distinct.append(box)
+    return sorted(distinct, key=lambda box: -box.area)
 
 
 def _overlap(one: FaceBox, other: FaceBox) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""Where the two small face nets come from: a folder, the cache, an installed mediapipe, or one pinned download.
+"""Finds the two small face nets: in a folder, the cache or an installed mediapipe, or by one pinned download.
 
-Both are MediaPipe's (Apache-2.0). They travel inside its wheel, which is fetched for them alone: nothing of
+Both are MediaPipe's (Apache-2.0). They travel inside its wheel, which is downloaded for them alone: nothing of
 it is installed.
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.files import hash_file, replace_file
 from musetalk_cli.errors import AvatarError
 
 VARIABLE = "MUSETALK_FACE_MODELS"
@@ -64,17 +65,17 @@ class FaceModels:
 
 
 def find_face_models(given: Path | None, cache: Path, say: Callable[[str], None]) -> FaceModels:
-    """Find the two files, or fetch them once into ``cache`` (a folder, made when missing).
+    """Find the two files, or download them once into ``cache`` (a folder, made when missing).
 
     Looks at ``given`` (a folder that holds both), then at the folder named by MUSETALK_FACE_MODELS, the cache and an
     installed mediapipe; then downloads with pip, telling ``say`` in whole lines. Every file is checked by its sha256.
-    Raises AvatarError when a given folder lacks a file, a file is not the expected one, or nothing could be fetched.
+    Raises AvatarError when a given folder lacks a file, a file is not the expected one, or nothing could be downloaded.
     """
     named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named is not None:
         return _take_named(named, OPTION if given else VARIABLE)
     found = _installed(cache, in_mediapipe=False) or _installed(_mediapipe_folder(), in_mediapipe=True)
-    return found or _fetch(cache, say)
+    return found or _download(cache, say)
 
 
 def _take_named(folder: Path, where: str) -> FaceModels:
@@ -104,29 +105,27 @@ def _mediapipe_folder() -> Path | None:
 
 def _is_it(path: Path, file: PinnedFile) -> bool:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        return hash_file(path) == file.sha256
     except OSError:
         return False
 
 
-def _fetch(cache: Path, say: Callable[[str], None]) -> FaceModels:
+def _download(cache: Path, say: Callable[[str], None]) -> FaceModels:
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache) as folder:
-            say(f"fetching the face models, once: {WHEEL_BYTES / 1e6:.0f} MB")
-            wheel = _download(Path(folder), say)
+        with tempfile.TemporaryDirectory(prefix=".downloading-", dir=cache) as folder:
+            say(f"downloading the face models, once: {WHEEL_BYTES / 1e6:.0f} MB")
+            wheel = _download_wheel(Path(folder), say)
             for file in (DETECTOR, MESH):
-                _unpack(wheel, file, Path(folder) / file.name)
-                # A rename is whole or not at all, also when two processes fetch at once.
-                (Path(folder) / file.name).replace(cache / file.name)
+                _unpack(wheel, file, cache / file.name)
     except OSError as error:
-        raise AvatarError(f"the face models cannot be kept in {cache}: {error}", hint=_by_hand()) from error
+        raise AvatarError(f"the face models cannot be written to {cache}: {error}", hint=_by_hand()) from error
     say(f"the face models are in {cache}")
     return FaceModels(cache / DETECTOR.name, cache / MESH.name)
 
 
-def _download(folder: Path, say: Callable[[str], None]) -> Path:
-    """Let pip fetch the wheel into a folder; pip knows the user's index, proxy and certificates."""
+def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
+    """Let pip download the wheel into a folder; pip knows the user's index, proxy and certificates."""
     target = folder / "wheel"
     command = [*_pip(), "download", *PIP_OPTIONS, *PIP_PATIENCE, *WHEEL_OPTIONS, "--dest", str(target), RELEASE]
     environment = {**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1"}
@@ -142,9 +141,9 @@ def _download(folder: Path, say: Callable[[str], None]) -> Path:
         reason = _reason(log.read())
     wheels = list(target.glob("*.whl"))
     if pip.returncode or not wheels:
-        raise AvatarError(f"the face models could not be fetched: {reason}", hint=_by_hand())
-    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != WHEEL_SHA256:
-        raise AvatarError(f"what was fetched as {RELEASE} is not that: its sha256 differs", hint=_by_hand())
+        raise AvatarError(f"the face models could not be downloaded: {reason}", hint=_by_hand())
+    if hash_file(wheels[0]) != WHEEL_SHA256:
+        raise AvatarError(f"what was downloaded as {RELEASE} is not that: its sha256 differs", hint=_by_hand())
     return wheels[0]
 
 
@@ -161,7 +160,7 @@ def _watch(pip: subprocess.Popen[bytes], folder: Path, say: Callable[[str], None
             return
         except subprocess.TimeoutExpired:
             num_bytes = sum(path.stat().st_size for path in folder.rglob("*.whl") if path.is_file())
-            say(f"fetching the face models: {num_bytes / 1e6:.0f} of {WHEEL_BYTES / 1e6:.0f} MB")
+            say(f"downloading the face models: {num_bytes / 1e6:.0f} of {WHEEL_BYTES / 1e6:.0f} MB")
 
 
 def _pip() -> list[str]:
@@ -169,7 +168,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip3") or shutil.which("pip")
     if found is None:
-        raise AvatarError("the face models cannot be fetched: there is no pip", hint=_by_hand())
+        raise AvatarError("the face models cannot be downloaded: there is no pip", hint=_by_hand())
     return [found]
 
 
@@ -179,9 +178,10 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> None:
             data = archive.read(f"mediapipe/{file.path}")
     except (KeyError, zipfile.BadZipFile) as error:
         raise AvatarError(f"{wheel.name} does not hold {file.name}: {error}", hint=_by_hand()) from error
-    target.write_bytes(data)
-    if not _is_it(target, file):
+    if hashlib.sha256(data).hexdigest() != file.sha256:
         raise AvatarError(f"{file.name} from {wheel.name} is damaged: its sha256 differs", hint=_by_hand())
+    with replace_file(target) as staged:
+        staged.write_bytes(data)
 
 
 def _by_hand() -> str:

@@ -30,8 +30,8 @@ from musetalk_cli.errors import AvatarError
 MESH_INPUT_PX = 192
 REGION_SCALE = 1.5
 LEAST_SCORE = 0.5
-# The first look is centred on a rough box; each further one on the last mesh.
-NUM_LOOKS = 3
+# The first pass is centred on a rough box, each further one on the mesh of the pass before.
+NUM_PASSES = 3
 # The net's answer depends on how the face is framed by about 0.8 % of the eyes' distance; the mean over these framings
 # (scale, shift across and down in sides, turn in radians) by half of that.
 FRAMINGS = (
@@ -43,7 +43,7 @@ FRAMINGS = (
 )
 # The detector is surest of upright faces; below this it is asked about the other quarter turns too.
 SURELY_UPRIGHT = 0.9
-UPRIGHT_VIEW = 2.2
+UPRIGHT_CROP_SCALE = 2.2
 QUARTER_TURNS = (0.0, np.pi, np.pi / 2, -np.pi / 2)
 # A crop that is to become much smaller is shrunk by a whole number first, which is quick, and by this at the end.
 LEAST_SHRINKING = 1.5
@@ -51,7 +51,7 @@ LEAST_SHRINKING = 1.5
 
 @dataclass(frozen=True)
 class FaceRegion:
-    """The square that the mesh net looks at: centre, ``side`` in pixels, ``angle`` in radians, clockwise on screen."""
+    """The square that the mesh net is given: centre, ``side`` in pixels, ``angle`` in radians, clockwise on screen."""
 
     x: float
     y: float
@@ -93,7 +93,7 @@ class FaceFinder:
         found: list[FaceBox] = []
         for squares in islice(tiles(width, height), None if thoroughly else 1):
             for tile in squares:
-                boxes = self._detect_in(_show(small, tile), tile)
+                boxes = self._detect_in(_resize_tile(small, tile), tile)
                 found += [box for box in boxes if not is_cut_by_tile(box, tile, width, height)]
         return [box.scaled(image.shape[1] / width) for box in merge(found)]
 
@@ -110,9 +110,9 @@ class FaceFinder:
         return Mesh(np.concatenate([plane, depth], axis=1).astype(np.float32), score)
 
     def find(self, image: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
-        """Every face of an image, largest first: those that both nets agree on, each looked at until it is settled."""
+        """Every face of an image, largest first: those that both nets agree on, each refined until stable."""
         boxes = (self._upright(image, box) for box in self.detect(image, thoroughly=thoroughly))
-        meshes = (self._settle(image, region_of_box(box)) for box in boxes if box is not None)
+        meshes = (self._refine(image, region_of_box(box)) for box in boxes if box is not None)
         found: list[Mesh] = []
         for mesh in meshes:
             is_new = not any(_is_same_face(mesh, other) for other in found)
@@ -120,28 +120,28 @@ class FaceFinder:
                 found.append(mesh)
         return found
 
-    def _settle(self, image: ByteArray, region: FaceRegion) -> Mesh:
-        """Look again where the last look found the face, then at slightly different framings, for their mean."""
+    def _refine(self, image: ByteArray, region: FaceRegion) -> Mesh:
+        """Run the net again where the last pass found the face, then on slightly different framings, for their mean."""
         mesh = self.mesh(image, region)
-        for _ in range(NUM_LOOKS - 1):
+        for _ in range(NUM_PASSES - 1):
             if mesh.presence < LEAST_PRESENCE:
                 return mesh
             mesh = self.mesh(image, region_of_points(mesh.points))
-        settled = region_of_points(mesh.points)
-        looks = [self.mesh(image, settled.reframed(*framing)) for framing in FRAMINGS]
-        mean = np.mean([look.points for look in looks], axis=0)
-        return Mesh(mean.astype(np.float32), float(np.median([look.presence for look in looks])))
+        stable = region_of_points(mesh.points)
+        meshes = [self.mesh(image, stable.reframed(*framing)) for framing in FRAMINGS]
+        mean = np.mean([mesh.points for mesh in meshes], axis=0)
+        return Mesh(mean.astype(np.float32), float(np.median([mesh.presence for mesh in meshes])))
 
     def _upright(self, image: ByteArray, face: FaceBox) -> FaceBox | None:
-        """The face as seen with its eyes level, whichever way up it is; None when no closer look confirms it.
+        """The face as found with its eyes level, whichever way up it is; None when its crop does not confirm it.
 
-        The detector sees upside-down faces but mistakes chins for foreheads, and the mesh net believes it.
+        The detector finds upside-down faces but mistakes chins for foreheads, and the mesh net believes it.
         """
         left, top, width, height = face.box
         best: FaceBox | None = None
         for turn in QUARTER_TURNS:
             angle = _angle(*face.key_points[:2]) + turn
-            region = FaceRegion(left + width / 2, top + height / 2, UPRIGHT_VIEW * max(width, height), angle)
+            region = FaceRegion(left + width / 2, top + height / 2, UPRIGHT_CROP_SCALE * max(width, height), angle)
             to_image = _crop_to_image(region, INPUT_PX)
             boxes = merge(self._detect_in(_cut_out(image, to_image, INPUT_PX), Tile(0, 0, INPUT_PX)))
             seen = max(boxes, key=lambda box: box.score, default=None)
@@ -167,7 +167,7 @@ def region_of_box(face: FaceBox) -> FaceRegion:
 
 
 def region_of_points(points: NDArray[np.floating]) -> FaceRegion:
-    """The same around a known mesh (468, 2 or 3): for the next frame, or for a second look."""
+    """The same around a known mesh (468, 2 or 3): for the next frame, or for a second pass."""
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     x, y = (low + high) / 2
     left_eye, right_eye = (points[index, :2] for index in OUTER_EYE_CORNERS)
@@ -199,7 +199,7 @@ def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
     return net
 
 
-def _show(image: ByteArray, tile: Tile) -> ByteArray:
+def _resize_tile(image: ByteArray, tile: Tile) -> ByteArray:
     """The tile at the detector's size; what lies outside the image is black."""
     height, width = image.shape[:2]
     left, top = max(tile.left, 0), max(tile.top, 0)

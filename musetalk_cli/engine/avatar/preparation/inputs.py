@@ -1,4 +1,4 @@
-"""What an avatar is made from: one image, a video, or a folder of images, all read as frames one by one."""
+"""Inputs of the preparation: an image, a video, or a folder of images, read as frames one by one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from musetalk_cli.engine.avatar.preparation.images import (
     read_image,
     shrink_image,
 )
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
+from musetalk_cli.engine.runtime.files import update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
-HASH_BYTES = 1 << 20
 # Where the shapes of two images differ by more than this, they were not taken for one clip.
 MAX_SHAPE_DIFFERENCE = 0.02
 
@@ -26,12 +26,12 @@ MAX_SHAPE_DIFFERENCE = 0.02
 class FrameSource(Protocol):
     """Frames as planar I420, uint8 (height · 3/2, width), all of one even size; iterate once, then close.
 
-    ``num_frames``: how many are expected, None where nobody can know. ``complaint``, after the last frame: why there
+    ``num_frames``: how many are expected, None where it is not known. ``decode_error``, after the last frame: why there
     were not more, empty when all is well.
     """
 
     num_frames: int | None
-    complaint: str
+    decode_error: str
 
     def __iter__(self) -> Iterator[ByteArray]:
         """Yield the frames. Raises AvatarError."""
@@ -43,15 +43,15 @@ class FrameSource(Protocol):
 class ImageFolder:
     """A folder's images by name, each a frame; images of another size than the first are resized to it."""
 
-    complaint = ""
+    decode_error = ""
 
-    def __init__(self, folder: Path, cut: Cut) -> None:
-        rate = cut.frame_rate
-        paths = list_images(folder)[round(cut.start_s * rate) :]
-        self._paths = paths if cut.max_seconds is None else paths[: max(1, round(cut.max_seconds * rate))]
+    def __init__(self, folder: Path, clip: ClipSettings) -> None:
+        rate = clip.frame_rate
+        paths = list_images(folder)[round(clip.start_s * rate) :]
+        self._paths = paths if clip.max_seconds is None else paths[: max(1, round(clip.max_seconds * rate))]
         if not self._paths:
-            raise AvatarError(f"{folder} has no image after {cut.start_s:g} s", hint="give a smaller --start")
-        self._height_px = cut.height_px
+            raise AvatarError(f"{folder} has no image after {clip.start_s:g} s", hint="give a smaller --start")
+        self._height_px = clip.height_px
         self.num_frames: int | None = len(self._paths)
 
     def __iter__(self) -> Iterator[ByteArray]:
@@ -88,9 +88,9 @@ def is_still(source: Path) -> bool:
         raise AvatarError(f"cannot read {source}: {error.strerror}") from error
 
 
-def open_frames(source: Path, ffmpeg: str, cut: Cut) -> FrameSource:
+def open_frames(source: Path, ffmpeg: str, clip: ClipSettings) -> FrameSource:
     """The frames of a video or of a folder of images. Raises AvatarError."""
-    return ImageFolder(source, cut) if source.is_dir() else VideoFile(source, ffmpeg, cut)
+    return ImageFolder(source, clip) if source.is_dir() else VideoFile(source, ffmpeg, clip)
 
 
 def check_source(source: Path) -> None:
@@ -117,9 +117,7 @@ def hash_source(source: Path, report: Callable[[int, int], None]) -> str:
     for path in paths:
         if source.is_dir():
             digest.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        with path.open("rb") as file:
-            while data := file.read(HASH_BYTES):
-                digest.update(data)
-                done += len(data)
-                report(done, total)
+        for num_bytes in update_digest(digest, path):
+            done += num_bytes
+            report(done, total)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""From an image or a video of a face to an avatar: the frames pass once, and are never all in memory."""
+"""Makes an avatar from an image or a video of a face. Each frame is read once, and they are never all in memory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from musetalk_cli.engine.avatar.avatar_files import (
     FRAMES_FILE,
     IMAGE_FILE,
     LISTING_FILE,
-    PARTS_FILE,
     RECORD_FILE,
     AvatarRecord,
     describe_files,
 )
-from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWriter
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.images import MIN_SIDE_PX, encode_png
@@ -32,11 +31,8 @@ from musetalk_cli.engine.avatar.preparation.inputs import FrameSource, is_still,
 from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
-from musetalk_cli.engine.avatar.preparation.video import Cut
-from musetalk_cli.engine.avatar.store import JPEG_QUALITY, FrameWriter
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, face_boxes
-from musetalk_cli.engine.models.musetalk.face.masks import face_masks
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
@@ -64,7 +60,7 @@ class PreparationSettings:
     def as_parameters(self) -> dict[str, Any]:
         """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
         own = {**asdict(self), "frame_rate": str(self.frame_rate)}
-        return {**own, "extra_margin_px": EXTRA_MARGIN_PX, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
+        return {**own, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
 
 
 class Progress(NamedTuple):
@@ -79,17 +75,17 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What became of an input: the ``record`` of the avatar, and what a person should know about it.
+class PreparationResult:
+    """The ``record`` of an avatar that was made, and what its user should know about it.
 
     ``gaps``: runs of frames without a usable face, first and last frame and why. ``num_faces``: the most seen at once.
-    ``complaint``: why the video ended before its time, or empty.
+    ``decode_error``: why the video ended before its time, or empty.
     """
 
     record: AvatarRecord
     gaps: tuple[tuple[int, int, RejectReason], ...]
     num_faces: int
-    complaint: str
+    decode_error: str
 
 
 def prepare_avatar(
@@ -102,23 +98,34 @@ def prepare_avatar(
     source_sha256: str,
     is_replacing: bool,
     report: Report,
-) -> Prepared:
+) -> PreparationResult:
     """Make the avatar folder ``target`` from an image, a video or a folder of images.
 
-    ``open_finder``, which may fetch its nets, is called once there is something to look at. Nothing is left behind when
-    it fails or is interrupted. Raises AvatarError when the input cannot be decoded, fewer than half of its frames have
-    a usable face, the folder cannot be written, or exists and is not to be replaced.
+    Nothing is left behind when it fails or is interrupted.
+
+    Args:
+        source: the input.
+        target: the folder to be made.
+        settings: how the avatar is made.
+        open_finder: may download its nets, so it is called once there is an image to search.
+        ffmpeg: path of the executable.
+        source_sha256: the input's, for the record.
+        is_replacing: whether an existing ``target`` is replaced.
+        report: called with every step.
+
+    Raises:
+        AvatarError: the input cannot be decoded, fewer than half of its frames have a usable face, the folder cannot be
+            written, or it exists and is not to be replaced.
     """
-    cut = Cut(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
+    clip_settings = ClipSettings(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
     get_finder = cache(open_finder)
     with create_folder(target, is_replacing=is_replacing) as folder:
         clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
-        clip = clip or _take_video(source, folder, cut, settings, get_finder, ffmpeg, report)
+        clip = clip or _take_video(source, folder, clip_settings, settings, get_finder, ffmpeg, report)
         check_track(clip.track, source, settings.frame_rate, is_still=clip.frame_rate is None)
         report(Progress("smooth", 0, 1))
         points = smooth_track(clip.track, settings.frame_rate).points
         np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
-        _write_parts(folder, points, clip.size, settings, report)
         if clip.track.num_faces > 1:
             listing = draw_faces(clip.first, [mesh.points for mesh in get_finder().find(clip.first)])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
@@ -134,7 +141,7 @@ def prepare_avatar(
             files=describe_files(folder),
         )
         folder.joinpath(RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
-        return Prepared(record, tuple(clip.track.gaps()), clip.track.num_faces, clip.complaint)
+        return PreparationResult(record, tuple(clip.track.gaps()), clip.track.num_faces, clip.decode_error)
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,7 @@ class _Clip:
     track: FaceTrack
     index: dict[str, Any]
     first: ByteArray
-    complaint: str = ""
+    decode_error: str = ""
 
 
 def _take_still(
@@ -166,7 +173,7 @@ def _write_still(image: ByteArray, folder: Path, settings: PreparationSettings, 
 def _take_video(
     source: Path,
     folder: Path,
-    cut: Cut,
+    clip_settings: ClipSettings,
     settings: PreparationSettings,
     get_finder: Callable[[], FaceFinder],
     ffmpeg: str,
@@ -177,23 +184,23 @@ def _take_video(
     ``get_finder`` is called when ffmpeg has found an image in ``source``, though it may be one that cannot be decoded.
     """
     path = folder / FRAMES_FILE
-    with closing(open_frames(source, ffmpeg, cut)) as frames:
-        tap = _Tap(frames, report)
-        with FrameWriter(path) as writer:
-            track = track_face(tap.images(writer), get_finder(), face=settings.face)
-        complaint = frames.complaint
-    if tap.last is None or tap.first is None:
-        raise AvatarError(f"{source} holds no frame that can be decoded", hint=complaint)
-    if tap.num_frames == 1:
+    with closing(open_frames(source, ffmpeg, clip_settings)) as frames:
+        tee = _FrameTee(frames, report)
+        with FrameStoreWriter(path) as writer:
+            track = track_face(tee.images(writer), get_finder(), face=settings.face)
+        decode_error = frames.decode_error
+    if tee.last is None or tee.first is None:
+        raise AvatarError(f"{source} holds no frame that can be decoded", hint=decode_error)
+    if tee.num_frames == 1:
         path.unlink()
-        return _write_still(i420_to_bgr(tap.last), folder, settings, get_finder())
-    size = (tap.last.shape[1], tap.last.shape[0] * 2 // 3)
+        return _write_still(i420_to_bgr(tee.last), folder, settings, get_finder())
+    size = (tee.last.shape[1], tee.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
-    return _Clip(size, cut.frame_rate, track, index, tap.first, complaint)
+    return _Clip(size, clip_settings.frame_rate, track, index, tee.first, decode_error)
 
 
-class _Tap:
-    """Lets the tracker see the frames as they pass to the writer. ``first``: the first, BGR; ``last``: planar I420."""
+class _FrameTee:
+    """Passes frames both to the writer and to the tracker. ``first``: the first, BGR; ``last``: planar I420."""
 
     def __init__(self, frames: FrameSource, report: Report) -> None:
         self._frames, self._report = frames, report
@@ -201,7 +208,7 @@ class _Tap:
         self.first: ByteArray | None = None
         self.last: ByteArray | None = None
 
-    def images(self, writer: FrameWriter) -> Iterator[ByteArray]:
+    def images(self, writer: FrameStoreWriter) -> Iterator[ByteArray]:
         """Yield each frame as BGR, after it was given to the writer."""
         for image in self._frames:
             if self.last is None:
@@ -220,15 +227,6 @@ def _check_size(width: int, height: int) -> None:
     if min(width, height) < MIN_SIDE_PX:
         hint = f"both sides must have {MIN_SIDE_PX} at least"
         raise AvatarError(f"its frames have only {width} × {height} pixels", hint=hint)
-
-
-def _write_parts(
-    folder: Path, points: FloatArray, size: tuple[int, int], settings: PreparationSettings, report: Report
-) -> None:
-    """Store what the MuseTalk network needs of every frame: boxes int32 (n, 4), masks uint8 (n, 64, 64)."""
-    boxes = face_boxes(points, size, bbox_shift=settings.bbox_shift)
-    masks = face_masks(points, boxes, lambda done: report(Progress("masks", done, len(points))))
-    np.savez(folder / PARTS_FILE, boxes=boxes, masks=masks)
 
 
 def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_still: bool) -> None:

@@ -22,8 +22,8 @@ JUMP_TIMES_USUAL = 4.0
 JUMP_REACH = 3
 
 
-class CutWatch:
-    """Tells of every frame whether it begins a shot; the first one does."""
+class CutDetector:
+    """Detects cuts: whether a frame begins a shot; the first one does."""
 
     def __init__(self) -> None:
         self._last: FloatArray | None = None

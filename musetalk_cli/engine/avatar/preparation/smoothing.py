@@ -1,4 +1,4 @@
-"""A track made whole and calm: gaps filled from both sides, jitter taken out, real motion kept.
+"""Smooths a track: gaps are filled from both sides, jitter is removed, real motion is preserved.
 
 All of it looks into the future as well as into the past, so it adds no lag. Each point's path is fitted with ever
 longer local parabolas, and a longer one is believed only as far as it stays within the net's own noise of what the

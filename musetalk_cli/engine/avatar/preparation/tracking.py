@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, Mesh, region_of_points
 from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE, RejectReason, reject_reason_of, yaw_deg
-from musetalk_cli.engine.avatar.preparation.shots import CutWatch, jumps
+from musetalk_cli.engine.avatar.preparation.shots import CutDetector, jumps
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -53,7 +53,7 @@ class FaceTrack:
         return float(self.is_found.mean()) if len(self.is_found) else 0.0
 
     def gaps(self) -> list[tuple[int, int, RejectReason]]:
-        """Runs of frames without a usable face: first frame, last frame, the run's most frequent trouble."""
+        """Runs of frames without a usable face: first frame, last frame, the run's most frequent reason."""
         runs = []
         for is_found, frames in groupby(range(len(self.reject_reason)), key=lambda i: bool(self.is_found[i])):
             run = list(frames)
@@ -64,23 +64,23 @@ class FaceTrack:
 
 
 def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: int | None = None) -> FaceTrack:
-    """Follow a face through BGR ``frames`` (all of one size), taken one at a time and not kept.
+    """Follow a face through BGR ``frames`` (all of one size), read one at a time and then dropped.
 
     ``face`` counts from 1, the largest; None is the largest that can be used of the first frame that has any, a number
     is that face of the first frame that has as many. Raises AvatarError when no frame has that many; a track without
     any face is not an error here: see ``found_share``.
     """
     follower = _Follower(finder, face)
-    sights = [follower.look(image) for image in frames]
+    detections = [follower.detect(image) for image in frames]
     if face is not None and face > follower.num_faces:
         count = f"{follower.num_faces} face{'' if follower.num_faces == 1 else 's'}"
         raise AvatarError(f"face {face} was asked for; at most {count} can be seen at once")
-    return _gather(sights, follower.num_faces)
+    return _gather(detections, follower.num_faces)
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """What one frame shows of the face that is followed."""
+class _Detection:
+    """The followed face in one frame."""
 
     mesh: Mesh | None
     reject_reason: RejectReason
@@ -94,12 +94,12 @@ class _Follower:
         self.num_faces = 0
         self._finder = finder
         self._face = face
-        self._cuts = CutWatch()
+        self._cuts = CutDetector()
         self._last: Mesh | None = None
         self._is_lost = True
         self._num_lost = 0
 
-    def look(self, image: ByteArray) -> _Sight:
+    def detect(self, image: ByteArray) -> _Detection:
         is_cut = self._cuts.is_cut(image)
         if is_cut:
             self._last, self._is_lost, self._num_lost = None, True, 0
@@ -109,13 +109,13 @@ class _Follower:
         self._is_lost = mesh is None
         self._num_lost = self._num_lost + 1 if mesh is None else 0
         if mesh is None:
-            return _Sight(None, RejectReason.NO_FACE, is_cut)
+            return _Detection(None, RejectReason.NO_FACE, is_cut)
         self._last = mesh
         height, width = image.shape[:2]
-        return _Sight(mesh, reject_reason_of(mesh.points, mesh.presence, width, height), is_cut)
+        return _Detection(mesh, reject_reason_of(mesh.points, mesh.presence, width, height), is_cut)
 
     def _follow(self, image: ByteArray, last: Mesh) -> Mesh | None:
-        """Look where the face was in the frame before; None when it is not there, or something else is."""
+        """Run the mesh net where the face was in the frame before; None when it is not there, or something else is."""
         before = region_of_points(last.points)
         mesh = self._finder.mesh(image, before)
         now = region_of_points(mesh.points)
@@ -144,16 +144,16 @@ class _Follower:
         return next(iter(usable or found), None)
 
 
-def _gather(sights: list[_Sight], num_faces: int) -> FaceTrack:
-    is_found = np.array([sight.reject_reason is RejectReason.NONE for sight in sights], dtype=bool)
-    points = np.full((len(sights), NUM_MESH_POINTS, 2), np.nan, np.float32)
-    presence, yaw = np.full(len(sights), np.nan, np.float32), np.full(len(sights), np.nan, np.float32)
-    for i, sight in enumerate(sights):
-        if sight.mesh is not None:
-            presence[i], yaw[i] = sight.mesh.presence, yaw_deg(sight.mesh.points)
+def _gather(detections: list[_Detection], num_faces: int) -> FaceTrack:
+    is_found = np.array([detection.reject_reason is RejectReason.NONE for detection in detections], dtype=bool)
+    points = np.full((len(detections), NUM_MESH_POINTS, 2), np.nan, np.float32)
+    presence, yaw = np.full(len(detections), np.nan, np.float32), np.full(len(detections), np.nan, np.float32)
+    for i, detection in enumerate(detections):
+        if detection.mesh is not None:
+            presence[i], yaw[i] = detection.mesh.presence, yaw_deg(detection.mesh.points)
             if is_found[i]:
-                points[i] = sight.mesh.points[:, :2]
+                points[i] = detection.mesh.points[:, :2]
     left, right = (points[:, index] for index in OUTER_EYE_CORNERS)
     leaps = jumps(points.mean(axis=1), np.linalg.norm(right - left, axis=1))
-    is_cut = np.array([sight.is_cut for sight in sights], dtype=bool) | leaps
-    return FaceTrack(points, is_found, is_cut, tuple(s.reject_reason for s in sights), presence, yaw, num_faces)
+    is_cut = np.array([detection.is_cut for detection in detections], dtype=bool) | leaps
+    return FaceTrack(points, is_found, is_cut, tuple(s.reject_reason for s in detections), presence, yaw, num_faces)

@@ -31,7 +31,7 @@ _MATRIX = re.compile(r"bt709|bt470|smpte|bt2020|fcc|ycgco|gbr|rgb")
 
 
 @dataclass(frozen=True)
-class Cut:
+class ClipSettings:
     """Which part of a video is wanted, at what rate and height: from ``start_s``, at most ``max_seconds``, at most
     ``height_px`` high (None: as it is)."""
 
@@ -46,19 +46,19 @@ class VideoFile:
 
     ``width`` and ``height`` are of the frames, even; ``num_frames`` is how many are expected, None where the file
     does not say its length. Raises AvatarError when there is no image in it; one that breaks off ends early, and
-    then ``complaint`` says why.
+    then ``decode_error`` says why.
     """
 
     width: int
     height: int
-    complaint: str = ""
+    decode_error: str = ""
 
-    def __init__(self, path: Path, ffmpeg: str, cut: Cut) -> None:
+    def __init__(self, path: Path, ffmpeg: str, clip: ClipSettings) -> None:
         log = probe(path, ffmpeg)
-        self._path, self._cut = path, cut
-        self.num_frames = _expected_frames(log, cut)
+        self._path, self._clip = path, clip
+        self.num_frames = _expected_frames(log, clip)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="musetalk-video")
-        self._process = FfmpegProcess(build_frames_args(ffmpeg, path, cut, log), stdin=subprocess.DEVNULL)
+        self._process = FfmpegProcess(build_frames_args(ffmpeg, path, clip, log), stdin=subprocess.DEVNULL)
         try:
             widen_pipe(self._process.stdout)
             self.width, self.height = self._read_size()
@@ -81,7 +81,7 @@ class VideoFile:
             if image is None:
                 break
             yield image
-        self.complaint = self._process.error
+        self.decode_error = self._process.error
 
     def close(self) -> None:
         self._process.kill()  # a read that waits comes free
@@ -119,9 +119,9 @@ class VideoFile:
         return True
 
     def _explain_no_frames(self) -> AvatarError:
-        if self._cut.start_s and not self._process.error:
+        if self._clip.start_s and not self._process.error:
             return AvatarError(
-                f"{self._path} has no frame after {self._cut.start_s:g} s", hint="give a smaller --start"
+                f"{self._path} has no frame after {self._clip.start_s:g} s", hint="give a smaller --start"
             )
         reason = self._process.error or "it holds no frame"
         return AvatarError(f"{self._path} cannot be decoded: {reason}", hint="does it play elsewhere?")
@@ -147,25 +147,25 @@ def probe(path: Path, ffmpeg: str) -> list[str]:
     return log
 
 
-def build_frames_args(ffmpeg: str, path: Path, cut: Cut, log: list[str]) -> list[str]:
+def build_frames_args(ffmpeg: str, path: Path, clip: ClipSettings, log: list[str]) -> list[str]:
     """ffmpeg's arguments that turn a file's first video track into Y4M at the wanted rate and size."""
-    start = ["-ss", f"{cut.start_s:.6f}"] if cut.start_s else []
-    length = ["-t", f"{cut.max_seconds:.6f}"] if cut.max_seconds else []
+    start = ["-ss", f"{clip.start_s:.6f}"] if clip.start_s else []
+    length = ["-t", f"{clip.max_seconds:.6f}"] if clip.max_seconds else []
     source = ["-max_pixels", str(MAX_PIXELS), *start, "-i", f"file:{path}", *length, "-map", "0:V:0"]
-    return [ffmpeg, *_QUIET, *source, "-vf", _filters(cut, log), "-f", "yuv4mpegpipe", "pipe:1"]
+    return [ffmpeg, *_QUIET, *source, "-vf", _filters(clip, log), "-f", "yuv4mpegpipe", "pipe:1"]
 
 
 _QUIET = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "level+info"]
 
 
-def _filters(cut: Cut, log: list[str]) -> str:
-    height_px = min(cut.height_px or MAX_HEIGHT_PX, MAX_HEIGHT_PX)
+def _filters(clip: ClipSettings, log: list[str]) -> str:
+    height_px = min(clip.height_px or MAX_HEIGHT_PX, MAX_HEIGHT_PX)
     # Square pixels, no larger than wanted; an odd row or column is cut off rather than everything resampled by a hair.
     factor = f"min(1,min({height_px}/ih,{MAX_WIDTH_PX}/(iw*sar)))"
     size = f"w='2*max(1,round(iw*sar*{factor}/2))':h='2*max(1,round(ih*{factor}/2))'"
     matrix = ":in_color_matrix=bt709" if _is_untagged_hd(log) else ""
     return (
-        f"fps={cut.frame_rate},crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0,"
+        f"fps={clip.frame_rate},crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0,"
         f"scale={size}:flags=bicubic+accurate_rnd{matrix}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p"
     )
 
@@ -176,10 +176,10 @@ def _is_untagged_hd(log: list[str]) -> bool:
     return size is not None and not _MATRIX.search(line) and min(int(size[1]), int(size[2])) >= HD_HEIGHT_PX
 
 
-def _expected_frames(log: list[str], cut: Cut) -> int | None:
+def _expected_frames(log: list[str], clip: ClipSettings) -> int | None:
     found = next((found for found in map(_DURATION.search, log) if found), None)
     if found is None:
         return None
     hours, minutes, seconds = found.groups()
-    rest_s = max(0.0, int(hours) * 3600 + int(minutes) * 60 + float(seconds) - cut.start_s)
-    return max(1, round(min(rest_s, cut.max_seconds or rest_s) * cut.frame_rate))
+    rest_s = max(0.0, int(hours) * 3600 + int(minutes) * 60 + float(seconds) - clip.start_s)
+    return max(1, round(min(rest_s, clip.max_seconds or rest_s) * clip.frame_rate))

@@ -25,17 +25,19 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     random_nets,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import LABEL
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
 from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps
 from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
-from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses, ParsedMasks, parse_avatar
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, PartSettings, face_parts
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, PartSettings
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses, ParsedMasks, parse_avatar
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, avatar_latents
+from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
+from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
@@ -46,7 +48,8 @@ SEED = 0
 class MuseTalkSettings:
     """``device`` and ``precision`` as ``choose_precisions`` takes them; ``memory_fraction`` is how much of a CUDA
     device's memory may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None lets the network paint silence too.
-    ``mask`` says what of the face is painted. ``follows_upstream`` does everything as the official script does, silence
+    ``mask`` says what of the face is replaced; ``extra_margin_px`` is how far boxes reach below the chin, None for what
+    the version was trained with. ``follows_upstream`` does everything as the official script does, silence
     included; for files only. ``batch_size``: the largest batch to be ready for; ``is_compiled`` as ``Drawing`` takes
     it, ``has_half_rate`` as ``FaceMaker`` does; ``decoder`` taesd wants weights of that name.
     """
@@ -58,6 +61,7 @@ class MuseTalkSettings:
     num_threads: int
     silence: SilenceSettings | None
     mask: MaskSettings = field(default_factory=MaskSettings)
+    extra_margin_px: int | None = None
     follows_upstream: bool = False
     batch_size: int = 8
     is_compiled: bool = False
@@ -67,35 +71,46 @@ class MuseTalkSettings:
 
 @dataclass(frozen=True)
 class AvatarFace:
-    """An avatar in its own size, what the network needs of each frame, its masks from landmarks, and its folder, if it
-    has one."""
+    """An avatar in its own size, its boxes and its masks from landmarks, and its cache."""
 
     avatar: Avatar
     parts: FaceParts
-    folder: Path | None
+    cache: AvatarCache
 
 
 def open_model(
     settings: MuseTalkSettings,
     weights: Mapping[str, Path] | None,
-    face: AvatarFace,
+    avatar: Avatar,
+    folder: Path | None,
     frame_rate: Fraction,
     height_px: int,
     tell: Tell,
 ) -> MuseTalkModel:
-    """A model with the ``weights`` of unet, vae, whisper and maybe taesd, or None for ones by lot; where those of
-    parsing are among them, masks come from face parsing.
+    """Open a model for one avatar.
 
-    Raises ModelError for the device or the weights, AvatarError for the avatar. ``tell`` is told where it runs, how
-    long making it ready took, and on a CPU how fast it is going to be.
+    Args:
+        settings: how it runs and what it replaces.
+        weights: the files of unet, vae, whisper and maybe taesd and parsing, by these names; with parsing, masks come
+            from face parsing. None for random weights.
+        avatar: in its own size.
+        folder: the avatar's, where what is derived from its frames is cached; None for a built-in one.
+        frame_rate: of the output.
+        height_px: of the output.
+        tell: told in whole lines where the model runs, how long making it ready took, and on a CPU how slow it is.
+
+    Raises:
+        ModelError: the device or the weights cannot be used.
+        AvatarError: the avatar cannot be read.
     """
     precisions = choose_precisions(settings.device, settings.precision)
     for each in precisions:
         _prepare_device(settings, each.device)
-    precision = precisions[0]
+    precision, cache = precisions[0], AvatarCache(folder, tell)
+    face = AvatarFace(avatar, face_parts(avatar, part_settings(settings), cache), cache)
     try:
-        maps = _parse(weights, face, precision.device, tell)
-        nets, latents = _load(settings, weights, face, precision, tell)
+        maps = _parse(weights, face, precision.device)
+        nets, latents = _load(settings, weights, face, precision)
         others = [copy_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
@@ -147,35 +162,44 @@ def _prepare_device(settings: MuseTalkSettings, device: torch.device) -> None:
         torch.set_num_threads(settings.num_threads)
 
 
-def part_settings(version: Version, extra_margin_px: int | None, mask: MaskSettings) -> PartSettings:
-    """``extra_margin_px`` None is what a version was trained with."""
-    trained_px = EXTRA_MARGIN_PX if version == "1.5" else 0
-    return PartSettings(trained_px if extra_margin_px is None else extra_margin_px, mask)
+def part_settings(settings: MuseTalkSettings) -> PartSettings:
+    """What boxes and masks are derived with: as set, else as the version was trained."""
+    trained_px = EXTRA_MARGIN_PX if settings.version == "1.5" else 0
+    margin_px = settings.extra_margin_px
+    return PartSettings(trained_px if margin_px is None else margin_px, settings.mask)
 
 
-def _parse(weights: Mapping[str, Path] | None, face: AvatarFace, device: torch.device, tell: Tell) -> ClassMaps | None:
-    """What face parsing sees in the avatar's frames, None where its weights are not here."""
+def _parse(weights: Mapping[str, Path] | None, face: AvatarFace, device: torch.device) -> ClassMaps | None:
+    """The class maps of the avatar's frames; None where the weights of face parsing are not here."""
     path = (weights or {}).get("parsing")
     if path is None:
         return None
-    place = KeptPlace.of(face.folder, path, face.parts.boxes)
-    return parse_avatar(face.avatar, face.parts.boxes, lambda: FaceParser.load(path, device), place, tell)
+    sha256 = _hash_for_cache(path, face.cache)
+    return parse_avatar(face.avatar, face.parts.boxes, lambda: FaceParser.load(path, device), face.cache, sha256)
 
 
 def _load(
-    settings: MuseTalkSettings, weights: Mapping[str, Path] | None, face: AvatarFace, precision: Precision, tell: Tell
+    settings: MuseTalkSettings, weights: Mapping[str, Path] | None, face: AvatarFace, precision: Precision
 ) -> tuple[Nets, torch.Tensor]:
     """The nets, and the avatar's latents; the VAE's encoder, which those may need, is dropped first."""
     if weights is None:
+        nowhere = AvatarCache(None, face.cache.tell)
         latents = avatar_latents(
-            face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), None, tell
+            face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), nowhere, ""
         )
         return random_nets(settings.version, precision, SEED, is_tiny=settings.decoder == "taesd"), latents
     taesd = weights.get("taesd") if settings.decoder == "taesd" else None
     files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
-    place = KeptPlace.of(face.folder, files.vae, face.parts.boxes)
-    latents = avatar_latents(face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), place, tell)
+    sha256 = _hash_for_cache(files.vae, face.cache)
+    latents = avatar_latents(
+        face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), face.cache, sha256
+    )
     return load_nets(files, precision), latents
+
+
+def _hash_for_cache(weights: Path, cache: AvatarCache) -> str:
+    """The SHA-256 of weights; without a cache it is not needed, and reading them takes a second."""
+    return "" if cache.folder is None else hash_file(weights)
 
 
 def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.device, tell: Tell) -> None:

@@ -17,13 +17,13 @@ from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate
 from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
 from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements, Placing
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker, asked_sizes
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
 from musetalk_cli.engine.types.colour import even_size
-from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.errors import AvatarError
 
 MIN_BOX_PX = 2
@@ -93,8 +93,7 @@ class MuseTalkModel:
         return self._hearing.features(block)
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        placed = self._maker.make(batch.features, batch.avatar_frames)
-        faces = tuple(Face(face.region, face.planes, face.mask) for face in placed)
+        faces = self._maker.make(batch.features, batch.avatar_frames)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:

@@ -45,7 +45,7 @@ class StillAvatarRenderer:
         shown = avatar.resized(height_px)
         size, face = (shown.width, shown.height), shown.landmarks[0]
         planes = crop_planes(shown.frames.read([0])[0], Region(0, 0, *size))
-        image, lids = avatar.frames.image(), avatar.lids
+        image, lids = avatar.frames.image(), avatar.eyelids
         self._seed = seed
         if has_idle_motion and lids is None:
             lids = make_lids(image, avatar.landmarks[0])

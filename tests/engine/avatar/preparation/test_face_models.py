@@ -1,4 +1,4 @@
-"""The face nets are found where they are, fetched once where they are not, and never taken unchecked."""
+"""The face nets are found where they are, downloaded once where they are not, and never taken unchecked."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_installed_mediapipe_is_used_and_not_imported(tmp_path: Path, monkeyp
     assert "mediapipe" not in sys.modules
 
 
-def test_they_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bring_pip(monkeypatch, tmp_path)
     said: list[str] = []
     cache = tmp_path / "cache" / "deep"
@@ -118,7 +118,7 @@ def test_they_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     find_face_models(None, cache, pytest.fail)
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = folder_with(tmp_path / "cache", mesh=MESH[:-1])
     bring_pip(monkeypatch, tmp_path)
     assert find_face_models(None, cache, lambda line: None).mesh.read_bytes() == MESH
@@ -172,5 +172,5 @@ def test_without_pip_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bring_pip(monkeypatch, tmp_path)
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(AvatarError, match="cannot be kept in"):
+    with pytest.raises(AvatarError, match="cannot be written to"):
         find_face_models(None, tmp_path / "cache", lambda line: None)

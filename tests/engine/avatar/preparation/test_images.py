@@ -1,4 +1,4 @@
-"""Images that people bring: turned upright, checked before they are unpacked, scaled down."""
+"""Input images: rotated upright, checked before they are decoded, scaled down."""
 
 from __future__ import annotations
 

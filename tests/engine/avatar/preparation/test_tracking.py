@@ -11,7 +11,7 @@ import pytest
 from fixtures.meshes import placed, turned
 from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh, region_of_points
 from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
-from musetalk_cli.engine.avatar.preparation.shots import CutWatch, jumps
+from musetalk_cli.engine.avatar.preparation.shots import CutDetector, jumps
 from musetalk_cli.engine.avatar.preparation.tracking import TILES_EVERY, FaceTrack, track_face
 from musetalk_cli.errors import AvatarError
 
@@ -175,10 +175,10 @@ def test_no_frames_make_an_empty_track() -> None:
 
 
 def test_cuts_are_told_from_flashes_and_motion() -> None:
-    watch, frames = CutWatch(), list(images(8, cuts=(4,)))
+    detector, frames = CutDetector(), list(images(8, cuts=(4,)))
     bright = np.clip(frames[2].astype(int) + 60, 0, 255).astype(np.uint8)
     moved = np.roll(frames[2], 3, axis=1)
-    seen = [watch.is_cut(frame) for frame in (*frames[:3], bright, moved, *frames[3:])]
+    seen = [detector.is_cut(frame) for frame in (*frames[:3], bright, moved, *frames[3:])]
     assert seen == [True, False, False, False, False, False, True, False, False, False]
 
 

@@ -15,11 +15,11 @@ from fixtures.clips import write_clip
 from fixtures.media import describe
 from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.preparation.inputs import ImageFolder, check_source, hash_source, is_still
-from musetalk_cli.engine.avatar.preparation.video import Cut, VideoFile, build_frames_args
+from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile, build_frames_args
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
-CUT = Cut(Fraction(25))
+CUT = ClipSettings(Fraction(25))
 
 
 def numbered(count: int, width: int = 128, height: int = 96) -> list[ByteArray]:
@@ -35,7 +35,7 @@ def numbers(frames: list[ByteArray]) -> list[int]:
     return [round((float(i420_to_bgr(frame)[-10:, -10:].mean()) - 40) / 4) for frame in frames]
 
 
-def read_all(path: Path, ffmpeg: str, cut: Cut = CUT) -> list[ByteArray]:
+def read_all(path: Path, ffmpeg: str, cut: ClipSettings = CUT) -> list[ByteArray]:
     with closing(VideoFile(path, ffmpeg, cut)) as video:
         return list(video)
 
@@ -46,7 +46,7 @@ def test_frames_are_those_of_the_video(tmp_path: Path, ffmpeg: str) -> None:
     with closing(VideoFile(path, ffmpeg, CUT)) as video:
         assert (video.width, video.height, video.num_frames) == (128, 96, 20)
         frames = list(video)
-        assert video.complaint == ""
+        assert video.decode_error == ""
     assert numbers(frames) == list(range(20))
     for frame, image in zip(frames, images, strict=True):
         expected = planes_to_i420(bgr_to_planes(image))
@@ -95,20 +95,20 @@ def test_a_turned_phone_video_comes_upright(tmp_path: Path, ffmpeg: str) -> None
 
 def test_start_and_length(tmp_path: Path, ffmpeg: str) -> None:
     path = write_clip(ffmpeg, tmp_path / "clip.mp4", numbered(25))
-    frames = read_all(path, ffmpeg, Cut(Fraction(25), start_s=0.4, max_seconds=0.2))
+    frames = read_all(path, ffmpeg, ClipSettings(Fraction(25), start_s=0.4, max_seconds=0.2))
     assert numbers(frames) == [10, 11, 12, 13, 14]
 
 
 def test_a_start_behind_the_end_is_said(tmp_path: Path, ffmpeg: str) -> None:
     path = write_clip(ffmpeg, tmp_path / "clip.mp4", numbered(5))
     with pytest.raises(AvatarError, match="no frame after 9 s"):
-        read_all(path, ffmpeg, Cut(Fraction(25), start_s=9))
+        read_all(path, ffmpeg, ClipSettings(Fraction(25), start_s=9))
 
 
 @pytest.mark.parametrize(("height_px", "size"), [(48, (64, 48)), (None, (128, 96)), (720, (128, 96))])
 def test_size_only_scales_down(tmp_path: Path, ffmpeg: str, height_px: int | None, size: tuple[int, int]) -> None:
     path = write_clip(ffmpeg, tmp_path / "clip.mp4", numbered(2))
-    with closing(VideoFile(path, ffmpeg, Cut(Fraction(25), height_px=height_px))) as video:
+    with closing(VideoFile(path, ffmpeg, ClipSettings(Fraction(25), height_px=height_px))) as video:
         assert (video.width, video.height) == size
         assert len(list(video)) == 2
 
@@ -171,7 +171,7 @@ def test_a_folder_of_images_is_a_clip(tmp_path: Path) -> None:
     for n, image in enumerate(numbered(12)):
         cv2.imwrite(str(tmp_path / f"{n}.png"), image if n else resize_image(image, 128, 96))
     cv2.imwrite(str(tmp_path / "3.png"), resize_image(numbered(4)[3], 256, 192))
-    frames = list(ImageFolder(tmp_path, Cut(Fraction(25), start_s=0.08, max_seconds=0.2)))
+    frames = list(ImageFolder(tmp_path, ClipSettings(Fraction(25), start_s=0.08, max_seconds=0.2)))
     assert numbers(frames) == [2, 3, 4, 5, 6]
     assert {frame.shape for frame in frames} == {(144, 128)}
 

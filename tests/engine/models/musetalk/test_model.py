@@ -1,9 +1,9 @@
-"""The model as a whole: its boxes at the output's size, kept latents, random weights, what does not fit."""
+"""The model as a whole: its boxes at the output's size, cached latents, random weights, what does not fit."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,15 +18,16 @@ from musetalk_cli.benchmark.workload.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory as opening  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, has_latents, load_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook  # noqa: E402
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import forward_pass as drawing  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace, avatar_latents  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyDecoder  # noqa: E402
 from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
@@ -46,12 +47,17 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def face(folder: Path) -> Iterator[AvatarFace]:
     avatar = open_avatar_folder(folder)
-    yield AvatarFace(avatar, load_face_parts(folder), folder)
+    yield AvatarFace(avatar, face_parts(avatar), AvatarCache(folder))
     avatar.close()
 
 
 def encoder() -> FaceEncoder:
     return FaceEncoder(random_encoder(CPU, 2, CONFIGS))
+
+
+def open_for(face: AvatarFace, settings: MuseTalkSettings, tell: Callable[[str], None]) -> MuseTalkModel:
+    """A model with random weights."""
+    return open_model(settings, None, face.avatar, face.cache.folder, FPS, 128, tell)
 
 
 def test_boxes_follow_the_frames_size_and_stay_inside() -> None:
@@ -65,10 +71,10 @@ def test_boxes_follow_the_frames_size_and_stay_inside() -> None:
     np.testing.assert_array_equal(scale_boxes(boxes, (200, 100), (200, 100)), boxes)
 
 
-def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
+def test_latents_are_made_once_and_cached(face: AvatarFace, folder: Path) -> None:
     told: list[str] = []
-    store = KeptPlace(folder, VAE)
-    made = avatar_latents(face.avatar, face.parts, encoder, store, told.append)
+    cache = AvatarCache(folder, told.append)
+    made = avatar_latents(face.avatar, face.parts, encoder, cache, VAE)
     assert made.shape == (2, 8, 32, 32)
     assert made.dtype == torch.float16
     assert not torch.equal(made[0], made[1])
@@ -77,26 +83,27 @@ def test_latents_are_made_once_and_kept(face: AvatarFace, folder: Path) -> None:
     def fail() -> FaceEncoder:
         raise AssertionError("the encoder is not needed")
 
-    kept = avatar_latents(face.avatar, face.parts, fail, store, told.append)
-    assert torch.equal(kept, made)
-    other = KeptPlace(folder, VAE[::-1])
-    with pytest.raises(AssertionError, match="not needed"):
-        avatar_latents(face.avatar, face.parts, fail, other, told.append)
+    assert torch.equal(avatar_latents(face.avatar, face.parts, fail, cache, VAE), made)
+    assert has_cached(folder, LATENTS)
+    moved = FaceParts(face.parts.boxes + 1, face.parts.masks)
+    for parts, weights_sha256 in ((face.parts, VAE[::-1]), (moved, VAE)):
+        with pytest.raises(AssertionError, match="not needed"):
+            avatar_latents(face.avatar, parts, fail, cache, weights_sha256)
 
 
-def test_latents_that_cannot_be_kept_are_used_all_the_same(
+def test_latents_that_cannot_be_cached_are_used_all_the_same(
     face: AvatarFace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from musetalk_cli.engine.models.musetalk.inference import latents
+    from musetalk_cli.engine.models.musetalk.face import avatar_cache
 
     def fail(*args: object) -> None:
-        raise AvatarError("no space left")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(latents, "store_latents", fail)
+    monkeypatch.setattr(avatar_cache, "replace_file", fail)
     told: list[str] = []
-    made = avatar_latents(face.avatar, face.parts, encoder, KeptPlace(folder, VAE), told.append)
+    made = avatar_latents(face.avatar, face.parts, encoder, AvatarCache(folder, told.append), VAE)
     assert len(made) == 2
-    assert "no space left" in told[-1]
+    assert "No space left" in told[-1]
 
 
 def test_parts_of_another_avatar_are_refused(face: AvatarFace) -> None:
@@ -115,11 +122,11 @@ def _small_lot(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_small_lot")
 def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, folder: Path) -> None:
     told: list[str] = []
-    model = open_model(SETTINGS, None, face, FPS, 128, told.append)
+    model = open_for(face, SETTINGS, told.append)
     assert model.name == "musetalk-1.5 with random weights"
     assert "musetalk-1.5 with random weights on cpu, float32, masks from landmarks" in told
     assert [line for line in told if "the first face took" in line and "warning" in line]
-    assert not has_latents(folder)
+    assert not has_cached(folder, LATENTS)
 
 
 @pytest.mark.usefixtures("_small_lot")
@@ -129,20 +136,22 @@ def test_a_device_without_room_for_the_weights_is_an_error(face: AvatarFace, mon
 
     monkeypatch.setattr(opening, "random_nets", fail)
     with pytest.raises(ModelError, match="not enough memory on cpu"):
-        open_model(SETTINGS, None, face, FPS, 128, str)
+        open_for(face, SETTINGS, str)
 
 
 @pytest.mark.usefixtures("_small_lot")
 def test_precision_is_obeyed(face: AvatarFace) -> None:
     told: list[str] = []
-    open_model(dataclasses.replace(SETTINGS, precision="bf16"), None, face, FPS, 128, told.append)
+    open_model(
+        dataclasses.replace(SETTINGS, precision="bf16"), None, face.avatar, face.cache.folder, FPS, 128, told.append
+    )
     assert "bfloat16" in " ".join(told)
 
 
 @pytest.mark.usefixtures("_small_lot")
 def test_taesd_and_half_rate_are_obeyed(face: AvatarFace) -> None:
     settings = dataclasses.replace(SETTINGS, decoder="taesd", has_half_rate=True)
-    model = open_model(settings, None, face, FPS, 128, str)
+    model = open_for(face, settings, str)
     assert isinstance(model._painter._nets.decoder, TinyDecoder)
     assert model._maker._has_half_rate
 
@@ -156,11 +165,11 @@ def test_a_compiled_model_is_made_ready_before_the_first_batch(
     monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: asked.append(batch_size) or True)
     told: list[str] = []
     settings = dataclasses.replace(SETTINGS, is_compiled=True, batch_size=5)
-    open_model(settings, None, face, FPS, 128, told.append)
+    open_for(face, settings, told.append)
     assert asked == [5]
     assert [line for line in told if line.startswith("made ready for batches of up to 5 frames in ")]
     monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: False)
-    open_model(settings, None, face, FPS, 128, told.append)
+    open_for(face, settings, told.append)
     assert told[-2].startswith("not enough memory on cpu to make all sizes of batches ready")
 
 
@@ -173,7 +182,15 @@ def test_the_painter_is_told_what_it_will_be_asked_for(face: AvatarFace, monkeyp
         return ()
 
     monkeypatch.setattr(drawing, "choose_sizes", choose)
-    open_model(dataclasses.replace(SETTINGS, has_half_rate=True, batch_size=8), None, face, FPS, 128, str)
+    open_model(
+        dataclasses.replace(SETTINGS, has_half_rate=True, batch_size=8),
+        None,
+        face.avatar,
+        face.cache.folder,
+        FPS,
+        128,
+        str,
+    )
     assert told == [(1, 2, 3, 5)]
 
 
@@ -191,14 +208,16 @@ def test_several_devices_are_looked_for_one_by_one(face: AvatarFace) -> None:
     if torch.cuda.device_count() > 7:
         pytest.skip("this computer has them")
     with pytest.raises(ModelError, match="cuda:0" if not torch.cuda.is_available() else "cuda:7"):
-        open_model(dataclasses.replace(SETTINGS, device="cuda:0,7"), None, face, FPS, 128, str)
+        open_model(
+            dataclasses.replace(SETTINGS, device="cuda:0,7"), None, face.avatar, face.cache.folder, FPS, 128, str
+        )
 
 
 def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:
     if torch.backends.mps.is_available():
         pytest.skip("this computer has it")
     with pytest.raises(ModelError, match="mps"):
-        open_model(dataclasses.replace(SETTINGS, device="mps"), None, face, FPS, 128, str)
+        open_for(face, dataclasses.replace(SETTINGS, device="mps"), str)
 
 
 def test_a_sibling_makes_the_same_faces_in_other_frames() -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
@@ -37,7 +37,13 @@ class RenderedStill:
 
     @classmethod
     def of(
-        cls, image: NDArray[np.uint8], landmarks: Landmarks, lids: Lids | None, height_px: int, *, has_idle_motion: bool
+        cls,
+        image: NDArray[np.uint8],
+        landmarks: Landmarks,
+        lids: Eyelids | None,
+        height_px: int,
+        *,
+        has_idle_motion: bool,
     ) -> RenderedStill:
         size = even_size(image.shape[1], image.shape[0], height_px)
         avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), lids)

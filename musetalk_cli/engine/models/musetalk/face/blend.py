@@ -1,6 +1,6 @@
-"""Laying a generated face over the avatar's own, as upstream does: only the jaw, with a soft edge, in 8 bits.
+"""Blends a generated face over the avatar's own, as upstream does: only the jaw, with a soft edge, in 8 bits.
 
-Boxes are (left, top, right, bottom) in pixels of the frame. Everything about an avatar frame is worked out once, in
+Boxes are (left, top, right, bottom) in pixels of the frame. Everything about an avatar frame is computed once, in
 ``JawBlend``; what is left per output frame is one resize and one product.
 """
 
@@ -75,18 +75,18 @@ def jaw_mask(classes: ByteArray, left_cheek: int = 90, right_cheek: int = 90) ->
 
 def class_mask(classes: ByteArray, *, has_neck: bool = False) -> ByteArray:
     """The masks of the modes raw (skin and mouth) and neck (and the neck): uint8, 0 or 255."""
-    kept = (SKIN, MOUTH, UPPER_LIP, LOWER_LIP, *((NECK,) if has_neck else ()))
-    return as_bytes(np.where(np.isin(classes, kept), 255, 0))
+    shown = (SKIN, MOUTH, UPPER_LIP, LOWER_LIP, *((NECK,) if has_neck else ()))
+    return as_bytes(np.where(np.isin(classes, shown), 255, 0))
 
 
 def soften(mask: ByteArray, face: Box, crop: Box, blur: float = BLUR_PREPARED) -> ByteArray:
     """A mask of the crop's size, 0 or 255 → blend weights: lower half, inside the face box, blurred."""
-    kept = np.zeros_like(mask)
+    lower = np.zeros_like(mask)
     inside = (slice(face.top - crop.top, face.bottom - crop.top), slice(face.left - crop.left, face.right - crop.left))
-    kept[inside] = mask[inside]
-    kept[: int(mask.shape[0] * 0.5)] = 0
+    lower[inside] = mask[inside]
+    lower[: int(mask.shape[0] * 0.5)] = 0
     kernel = int(blur * crop.width // 2 * 2) + 1
-    return as_bytes(cv2.GaussianBlur(kept, (kernel, kernel), 0))
+    return as_bytes(cv2.GaussianBlur(lower, (kernel, kernel), 0))
 
 
 def resize_face(image: ByteArray, width: int, height: int) -> ByteArray:

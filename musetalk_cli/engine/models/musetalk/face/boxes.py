@@ -1,4 +1,4 @@
-"""The rectangle of the face that the MuseTalk network sees and paints."""
+"""The rectangle of the face that the MuseTalk network is given and generates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def face_boxes(
 ) -> NDArray[np.int32]:
     """Boxes int32 (n, 4): left, top, right, bottom (exclusive) in pixels, from meshes float32 (n, 468, 2).
 
-    ``size`` is the image's width and height. ``bbox_shift`` moves the middle, and so the line below which the mouth
-    is painted: down, for a mouth that opens more, where positive. Version 1.5 was trained with 0. ``extra_margin_px``
+    ``size`` is the image's width and height. ``bbox_shift`` moves the middle, and so the line below which the face
+    is generated: down, for a mouth that opens more, where positive. Version 1.5 was trained with 0. ``extra_margin_px``
     lie below the chin.
     """
     boxes = [_box(ibug68_of(mesh), size, bbox_shift, extra_margin_px) for mesh in points]

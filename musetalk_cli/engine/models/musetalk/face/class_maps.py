@@ -1,17 +1,15 @@
-"""What a face-parsing net saw in every frame of an avatar: made once, then kept beside it."""
+"""What a face-parsing net says of every frame of an avatar: the class of each pixel around the face."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.avatar_files import read_record, unpack_arrays
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import PARSING, ArrayLayout, AvatarCache
 from musetalk_cli.engine.models.musetalk.face.masks import PARSED_PX
-from musetalk_cli.engine.models.musetalk.face.parts import write_kept
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
@@ -40,36 +38,20 @@ class ClassMaps:
         packed = self.data[self.offsets[index] : self.offsets[index + 1]]
         classes = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED) if len(packed) else None
         if classes is None or classes.shape != (PARSED_PX, PARSED_PX) or classes.dtype != np.uint8:
-            raise AvatarError(f"what face parsing saw in frame {index} of the avatar is damaged", hint=_AGAIN)
+            raise AvatarError(f"the parsed classes of frame {index} of the avatar are damaged", hint=_AGAIN)
         return as_bytes(classes)
 
 
-def load_class_maps(folder: Path, key: str) -> ClassMaps | None:
-    """The maps that are kept with an avatar under ``key``, which says what made them of which boxes.
-
-    None where there are none yet, or they belong to other frames. Raises AvatarError when the file is damaged.
-    """
-    path = _path(folder, key)
-    try:
-        arrays = unpack_arrays(path, path.read_bytes(), _AGAIN)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise AvatarError(f"cannot read {path}: {error.strerror}") from error
-    wanted = (("data", np.uint8), ("offsets", np.int64))
-    if not all(name in arrays and arrays[name].dtype == kind and arrays[name].ndim == 1 for name, kind in wanted):
-        raise AvatarError(f"{path} is damaged: it holds other arrays", hint=_AGAIN)
-    maps = ClassMaps(arrays["data"], arrays["offsets"])
-    return maps if len(maps) == read_record(folder).num_frames else None
+def load_class_maps(cache: AvatarCache, key: str, num_frames: int) -> ClassMaps | None:
+    """The cached maps of ``num_frames`` frames; None when there are none, or they are damaged."""
+    layout = {"data": ArrayLayout(np.uint8, (None,)), "offsets": ArrayLayout(np.int64, (num_frames + 1,))}
+    arrays = cache.load(PARSING, key, layout)
+    return None if arrays is None else ClassMaps(arrays["data"], arrays["offsets"])
 
 
-def store_class_maps(folder: Path, key: str, maps: ClassMaps) -> None:
-    """Keep them; they appear whole or not at all. Raises AvatarError when they cannot be written."""
-    write_kept(_path(folder, key), lambda file: np.savez(file, data=maps.data, offsets=maps.offsets))
+def store_class_maps(cache: AvatarCache, key: str, maps: ClassMaps) -> None:
+    """Cache maps under ``key``."""
+    cache.store(PARSING, key, {"data": maps.data, "offsets": maps.offsets})
 
 
-def _path(folder: Path, key: str) -> Path:
-    return folder / f"parsing-{key[:16]}.npz"
-
-
-_AGAIN = "delete the avatar's parsing-….npz; it is made again"
+_AGAIN = "delete the avatar's parsing-….npz: it is made again"

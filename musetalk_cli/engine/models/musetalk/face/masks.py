@@ -1,8 +1,7 @@
-"""How far the painted lower face replaces the avatar's own: a soft mask of jaw and mouth, from landmarks."""
+"""How far the generated lower face replaces the avatar's own: a soft mask of jaw and mouth, from landmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
-from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 
 MASK_PX = 64
-# MuseTalk's parsing looks at a square around the face's box, half as large again, on 512 pixels; its figures below are
+# MuseTalk's parsing is given a square around the face's box, half as large again, on 512 pixels; its figures below are
 # in those pixels, and so is what they are scaled from.
 EXPANSION = 1.5
 PARSED_PX = 512
@@ -37,7 +35,7 @@ class MaskSettings:
     ``mode``: ``jaw``, the skin grown past its edges but shrunk sideways over the cheeks, and the mouth; ``raw``, skin
     and mouth as they are; ``neck``, these and the neck. None of them shows the nose. For ``jaw``, ``left_cheek_px`` and
     ``right_cheek_px`` say how far the part whose sides are not shrunk reaches from the middle, in 512ths of the square
-    around the face: a larger one paints more of that cheek.
+    around the face: a larger one replaces more of that cheek.
     """
 
     mode: Literal["jaw", "raw", "neck"] = "jaw"
@@ -65,20 +63,6 @@ def face_mask(face: Landmarks, box: NDArray[np.int32], settings: MaskSettings = 
     mouth = crop.fill(mouth_outline(face))
     mask = cv2.max(cv2.min(skin, cv2.bitwise_not(crop.fill(nose_outline(face)))), mouth)
     return crop.soften(as_bytes(mask))
-
-
-def face_masks(
-    points: FloatArray, boxes: NDArray[np.int32], report: Callable[[int], None], settings: MaskSettings = DEFAULT
-) -> ByteArray:
-    """The masks of meshes float32 (n, 468, 2) and their boxes int32 (n, 4): uint8 (n, MASK_PX, MASK_PX).
-
-    ``report`` is told how many are done.
-    """
-    masks = np.empty((len(points), MASK_PX, MASK_PX), dtype=np.uint8)
-    for index, (mesh, box) in enumerate(zip(points, boxes, strict=True)):
-        masks[index] = face_mask(landmarks_of(mesh), box, settings)
-        report(index + 1)
-    return masks
 
 
 def soften_mask(mask: ByteArray, box: NDArray[np.int32]) -> ByteArray:

@@ -1,9 +1,9 @@
-"""Where a painted face goes in an avatar frame, and how much of it shows there."""
+"""Where a generated face goes in an avatar frame, and how much of it shows there."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,27 +11,18 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.musetalk.face.blend import Box, resize_face
 from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
-from musetalk_cli.engine.types.messages import ByteArray, Region
+from musetalk_cli.engine.types.messages import ByteArray, Face, Region
 
 NOTHING = Region(0, 0, 2, 2)
-# Placements that are kept, about 0.2 MB each at 1080p.
-NUM_KEPT = 512
-
-
-class PlacedFace(NamedTuple):
-    """``planes`` of the region's size, and ``mask`` uint8 (height, width): 255 where only the face shows, None where
-    that is so everywhere."""
-
-    region: Region
-    planes: Planes
-    mask: ByteArray | None
+# Placements that are cached, about 0.2 MB each at 1080p.
+NUM_CACHED = 512
 
 
 class Placing(Protocol):
     """One avatar frame, ready to take faces."""
 
-    def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
-        """A painted face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
+    def place(self, face: ByteArray, weight: float = 1.0) -> Face:
+        """A generated face uint8 BGR (any size); ``weight`` 0 … 1 is how much of it shows where the mask is full."""
 
 
 class Masks(Protocol):
@@ -49,7 +40,7 @@ class Placements:
 
     def __init__(self, boxes: NDArray[np.int32], masks: Masks) -> None:
         self._boxes, self._masks = boxes, masks
-        self._place = lru_cache(NUM_KEPT)(self._make)
+        self._place = lru_cache(NUM_CACHED)(self._make)
 
     def __call__(self, index: int) -> Placement:
         return self._place(index)
@@ -76,14 +67,14 @@ class Placement:
         self.region = even_region(Box(box.left + left, box.top + top, box.left + right, box.top + bottom))
         self._mask = self._cut(stretched, cv2.BORDER_CONSTANT)
 
-    def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
+    def place(self, face: ByteArray, weight: float = 1.0) -> Face:
         """See Placing."""
         if self.region is NOTHING:
             return nothing()
         # Edge pixels are repeated: beyond the box the mask is zero, but chroma samples are shared across its edge.
         part = self._cut(resize_face(face, self._box.width, self._box.height), cv2.BORDER_REPLICATE)
         mask = self._mask if weight == 1.0 else as_bytes(np.rint(self._mask * np.float32(weight)))
-        return PlacedFace(self.region, bgr_to_planes(part), mask)
+        return Face(self.region, bgr_to_planes(part), mask)
 
     def _cut(self, image: ByteArray, border: int) -> ByteArray:
         """The region's part of an image of the box's size, which the region may leave by one pixel."""
@@ -95,10 +86,10 @@ class Placement:
         return as_bytes(cv2.copyMakeBorder(inside, *over, border)) if any(over) else inside
 
 
-def nothing() -> PlacedFace:
+def nothing() -> Face:
     """What leaves the avatar's frame as it is."""
     black = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1, 2), np.uint8))
-    return PlacedFace(NOTHING, black, np.zeros((2, 2), np.uint8))
+    return Face(NOTHING, black, np.zeros((2, 2), np.uint8))
 
 
 def even_region(box: Box) -> Region:

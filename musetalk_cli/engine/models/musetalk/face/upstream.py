@@ -1,4 +1,4 @@
-"""Faces in their frames as the official script puts them there, for holding our images against its own.
+"""Faces in their frames as the official script puts them there, to compare our frames with its own.
 
 That is ``inference.py`` at commit 0a89dec (2025-09-26): its mask, cut at the face box and then blurred, which leaves an
 edge along the box, and its paste in BGR and 8 bits.
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import AvatarFrames
 from musetalk_cli.engine.models.musetalk.face.blend import BLUR_OFFLINE, Box, JawBlend, crop_box, mode_mask, soften
-from musetalk_cli.engine.models.musetalk.face.masking import Classes
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import Classes
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic
-from musetalk_cli.engine.models.musetalk.face.placement import PlacedFace, even_region, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import even_region, nothing
 from musetalk_cli.engine.types.colour import bgr_to_planes
-from musetalk_cli.engine.types.messages import ByteArray
+from musetalk_cli.engine.types.messages import ByteArray, Face
 
-# Frames that are kept ready, about a megabyte each at 1080p: a cycle shows neighbours again where it turns.
-NUM_KEPT = 64
+# Frames that are cached, about a megabyte each at 1080p: a cycle shows neighbours again where it turns.
+NUM_CACHED = 64
 
 
 class UpstreamLook(NamedTuple):
-    """Which pixels are what in every avatar frame, and what of it is painted."""
+    """Which pixels are what in every avatar frame, and what of it is replaced."""
 
     classes: Classes
     mask: MaskSettings
@@ -40,7 +40,7 @@ class UpstreamPlacements:
 
     def __init__(self, frames: AvatarFrames, boxes: NDArray[np.int32], look: UpstreamLook) -> None:
         self._frames, self._boxes, self._look = frames, boxes, look
-        self._place = lru_cache(NUM_KEPT)(self._make)
+        self._place = lru_cache(NUM_CACHED)(self._make)
 
     def __call__(self, index: int) -> UpstreamPlacement:
         return self._place(index)
@@ -65,10 +65,10 @@ class UpstreamPlacement:
         self._own = frame[top : top + height, left : left + width].copy()
         self._inner = np.s_[inner.top - top : inner.bottom - top, inner.left - left : inner.right - left]
 
-    def place(self, face: ByteArray, weight: float = 1.0) -> PlacedFace:
-        """A painted face uint8 BGR (any size), whole: there is no silence for it to fade into, ``weight`` is 1."""
+    def place(self, face: ByteArray, weight: float = 1.0) -> Face:
+        """A generated face uint8 BGR (any size), whole: there is no silence for it to fade into, ``weight`` is 1."""
         if not self._region.width or not self._region.height:
             return nothing()
         image = self._own.copy()
         image[self._inner] = self._blend.blend(face)
-        return PlacedFace(self._region, bgr_to_planes(image), None)
+        return Face(self._region, bgr_to_planes(image), None)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import torch
 
-from musetalk_cli.engine.models.musetalk.face.placement import PlacedFace, Placing, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import Placing, nothing
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray, FloatArray
+from musetalk_cli.engine.types.messages import ByteArray, Face, FloatArray
 
 
 class FaceMaker:
@@ -40,7 +40,7 @@ class FaceMaker:
         self._has_half_rate = has_half_rate
         self._placing = placing
 
-    def make(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[PlacedFace, ...]:
+    def make(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[Face, ...]:
         """One face for each row of ``features``, as Hearing gives them.
 
         Frames without weight are left alone, and take no part in the network's batch.

@@ -1,75 +1,57 @@
-"""An avatar's images as the UNet takes them: made once, then kept beside the avatar."""
+"""An avatar's frames as the UNet takes them: encoded once, then cached beside the avatar."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, ArrayLayout, AvatarCache, make_key
 from musetalk_cli.engine.models.musetalk.face.blend import Box
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts, load_latents, store_latents
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face
-from musetalk_cli.engine.types.messages import Tell
-from musetalk_cli.errors import AvatarError
 
-
-@dataclass(frozen=True)
-class KeptPlace:
-    """Where what a net made of an avatar's frames is kept: its folder, and the key of the net and the boxes."""
-
-    folder: Path
-    key: str
-
-    @classmethod
-    def of(cls, folder: Path | None, weights: Path, boxes: NDArray[np.int32]) -> KeptPlace | None:
-        """For a net's weights and the boxes int32 (n, 4) that it is shown; None without a folder."""
-        if folder is None:
-            return None
-        return cls(folder, hashlib.sha256(hash_file(weights).encode() + boxes.astype("<i4").tobytes()).hexdigest())
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            total.update(chunk)
-    return total.hexdigest()
+LATENT_SHAPE = (8, 32, 32)
 
 
 def avatar_latents(
     avatar: Avatar,
     parts: FaceParts,
     open_encoder: Callable[[], FaceEncoder],
-    place: KeptPlace | None,
-    tell: Tell,
+    cache: AvatarCache,
+    weights_sha256: str,
 ) -> Tensor:
-    """The latents of every frame of an avatar in its own size: float16 (n, 8, 32, 32) on the CPU.
+    """The latents of every frame of an avatar in its own size: cached ones, else encoded and cached.
 
-    Those that are kept are taken, others are made and kept, if that is possible. Both are rounded alike, so that a face
-    does not depend on which it was. Raises AvatarError for a damaged file or a frame that cannot be read.
+    Both are rounded alike, so that a face does not depend on which it was.
+
+    Args:
+        avatar: whose frames are encoded.
+        parts: its face boxes.
+        open_encoder: called when something is to be encoded.
+        cache: where the latents are cached; its ``tell`` is told of the work.
+        weights_sha256: of the encoder's weights: other weights have latents of their own.
+
+    Returns:
+        float16 (n, 8, 32, 32) on the CPU: the distribution's mode, of the masked and of the whole image, scaled.
+
+    Raises:
+        AvatarError: a frame cannot be read.
     """
-    kept = load_latents(place.folder, place.key) if place else None
-    if kept is not None:
-        return torch.from_numpy(np.array(kept))
-    count = avatar.frames.num_frames
+    key, count = make_key({}, weights_sha256, parts.boxes), avatar.frames.num_frames
+    cached = cache.load(LATENTS, key, {LATENTS: ArrayLayout(np.float16, (count, *LATENT_SHAPE))})
+    if cached is not None:
+        return torch.from_numpy(cached[LATENTS])
     if count > 1:
-        tell(f"encoding the {count} frames of avatar '{avatar.name}'{' once; they are kept' if place else ''}")
+        once = " once; the result is cached" if cache.folder else ""
+        cache.tell(f"encoding the {count} frames of avatar '{avatar.name}'{once}")
     encoder = open_encoder()
     boxes = [Box(*map(int, box)) for box in parts.boxes]
     latents = torch.cat(
         [encoder.encode([crop_face(avatar.frames.image(index), box)]).half().cpu() for index, box in enumerate(boxes)]
     )
-    if place:
-        try:
-            store_latents(place.folder, place.key, np.asarray(latents.numpy(), np.float16))
-        except AvatarError as error:
-            tell(f"the encoded frames are not kept: {error}")
+    cache.store(LATENTS, key, {LATENTS: latents.numpy()})
     return latents

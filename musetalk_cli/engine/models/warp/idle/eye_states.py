@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import resize_image
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.sampling import FILTER_RADIUS_PX, UpsampledImage
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 
@@ -17,7 +17,9 @@ _MARGIN_PX = 2 * FILTER_RADIUS_PX
 class EyeStates:
     """An image at every level of its lids; immutable."""
 
-    def __init__(self, open_eyes: UpsampledImage, image: ByteArray, size: tuple[int, int], lids: Lids | None) -> None:
+    def __init__(
+        self, open_eyes: UpsampledImage, image: ByteArray, size: tuple[int, int], lids: Eyelids | None
+    ) -> None:
         """Prepare the levels.
 
         Args:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.landmarks import Landmarks
-from musetalk_cli.engine.avatar.lids import Lids
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, smoothstep
 from musetalk_cli.engine.models.warp.face.sampling import sample_bilinear
 from musetalk_cli.engine.types.colour import ByteArray
@@ -20,7 +20,7 @@ _LASH = 0.05  # how far lashes extend below the lid's edge, in eye heights
 _SKIN = 1.3  # height of the skin above the eye that is stretched, in eye heights
 
 
-def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
+def make_lids(image: ByteArray, face: Landmarks) -> Eyelids | None:
     """Draw the eyes of ``image`` (uint8 BGR) at the closures ``LEVELS``, from the image's own skin.
 
     Returns None when neither eye is open, or when they lie outside the image.
@@ -43,7 +43,7 @@ def make_lids(image: ByteArray, face: Landmarks) -> Lids | None:
                 shut = eye.close(level, shut, pixels, low.astype(np.float32))
         images.append((shut + 0.5).astype(np.uint8))
     width, height = (int(extent) for extent in high - low)
-    return Lids((int(low[0]), int(low[1]), width, height), LEVELS, np.stack(images))
+    return Eyelids((int(low[0]), int(low[1]), width, height), LEVELS, np.stack(images))
 
 
 class _Eye:

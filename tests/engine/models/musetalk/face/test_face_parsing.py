@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 from torch.nn import functional  # noqa: E402
 
 from fixtures.official_files import parsing_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser, FaceParsingNet  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.bisenet import FaceParsingNet  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)

@@ -16,8 +16,8 @@ from musetalk_cli.engine.avatar.cycle import double_turn_index  # noqa: E402
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.blend import Box, mode_mask  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masking import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.placement import NOTHING  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402

@@ -45,7 +45,7 @@ def sheet_to_i420(sheet: ByteArray) -> ByteArray:
     return sheet
 
 
-class FrameWriter:
+class FrameStoreWriter:
     """Compresses images on a thread of its own and appends them to a file, in the order of ``write``.
 
     Use it as a context: leaving it waits for the thread and closes the file. After that ``offsets`` int64 (n + 1,) are
@@ -58,7 +58,7 @@ class FrameWriter:
         self._waiting: deque[Future[tuple[int, int]]] = deque()
         self._offsets, self._checksums = [0], list[int]()
 
-    def __enter__(self) -> FrameWriter:
+    def __enter__(self) -> FrameStoreWriter:
         return self
 
     def __exit__(
@@ -103,8 +103,10 @@ def encode_frame(image: ByteArray) -> bytes:
 
 
 class StoredFrames:
-    """AvatarFrames from a file that :class:`FrameWriter` wrote; read with pread, so that the memory stays small and
-    several threads may read at once."""
+    """AvatarFrames from a file that :class:`FrameStoreWriter` wrote.
+
+    It is read with pread, so that memory stays small and several threads may read at once.
+    """
 
     def __init__(
         self, path: Path, width: int, height: int, offsets: NDArray[np.int64], checksums: NDArray[np.uint32]
@@ -144,7 +146,7 @@ class StoredFrames:
 
 def write_frames(path: Path, images: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     """Store planar I420 images in a file; returns offsets and checksums as :class:`StoredFrames` wants them."""
-    with FrameWriter(path) as writer:
+    with FrameStoreWriter(path) as writer:
         for image in images:
             writer.write(image)
     return writer.offsets, writer.checksums

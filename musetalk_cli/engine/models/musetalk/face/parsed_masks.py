@@ -1,5 +1,5 @@
-"""Which pixels around an avatar's face are skin, lips, nose …: from face parsing, or drawn from landmarks; and masks
-made of them."""
+"""Which pixels around an avatar's face are skin, lips, nose …: from face parsing, or drawn from landmarks; and the
+masks made of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import FloatArray
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache, make_key
 from musetalk_cli.engine.models.musetalk.face.blend import (
     LOWER_LIP,
     MOUTH,
@@ -26,6 +27,7 @@ from musetalk_cli.engine.models.musetalk.face.blend import (
 )
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps, load_class_maps, store_class_maps
 from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.masks import (
     PARSED_PX,
     MaskSettings,
@@ -33,12 +35,9 @@ from musetalk_cli.engine.models.musetalk.face.masks import (
     nose_outline,
     soften_mask,
 )
-from musetalk_cli.engine.models.musetalk.face.parts import FaceParts
-from musetalk_cli.engine.models.musetalk.face.placement import NUM_KEPT
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace
+from musetalk_cli.engine.models.musetalk.face.placement import NUM_CACHED
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray, Tell
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.engine.types.messages import ByteArray
 
 _SUBPIXEL_BITS = 8
 
@@ -79,19 +78,29 @@ def parse_avatar(
     avatar: Avatar,
     boxes: NDArray[np.int32],
     open_parser: Callable[[], FaceParser],
-    place: KeptPlace | None,
-    tell: Tell,
+    cache: AvatarCache,
+    weights_sha256: str,
 ) -> ClassMaps:
-    """What face parsing sees in every frame of an avatar in its own size: kept ones, else made and kept.
+    """The class maps of every frame of an avatar in its own size: cached ones, else parsed and cached.
 
-    Raises AvatarError for a damaged file or a frame that cannot be read, ModelError for the parser's weights.
+    Args:
+        avatar: whose frames are parsed.
+        boxes: int32 (n, 4), the face box of every frame.
+        open_parser: called when something is to be parsed.
+        cache: where the maps are cached; its ``tell`` is told of the work.
+        weights_sha256: of the parser's weights: other weights have maps of their own.
+
+    Raises:
+        AvatarError: a frame cannot be read.
+        ModelError: the parser's weights cannot be loaded.
     """
-    kept = load_class_maps(place.folder, place.key) if place else None
-    if kept is not None:
-        return kept
-    count = avatar.frames.num_frames
+    key, count = make_key({}, weights_sha256, boxes), avatar.frames.num_frames
+    cached = load_class_maps(cache, key, count)
+    if cached is not None:
+        return cached
     if count > 1:
-        tell(f"parsing the {count} frames of avatar '{avatar.name}'{' once; it is kept' if place else ''}")
+        once = " once; the result is cached" if cache.folder else ""
+        cache.tell(f"parsing the {count} frames of avatar '{avatar.name}'{once}")
     parser = open_parser()
 
     def parse() -> Iterator[ByteArray]:
@@ -99,26 +108,23 @@ def parse_avatar(
             yield parser.parse(cut_square(avatar.frames.image(index), crop_box(Box(*map(int, box)))))
 
     maps = ClassMaps.pack(parse())
-    if place:
-        try:
-            store_class_maps(place.folder, place.key, maps)
-        except AvatarError as error:
-            tell(f"what face parsing saw is not kept: {error}")
+    store_class_maps(cache, key, maps)
     return maps
 
 
 class ParsedMasks:
     """Masks like those of ``parts``, but of parsed skin and lips; where parsing found no face, those of ``parts``.
 
-    Each is made when it is asked for, in some milliseconds, and kept as long as its placement. Several threads may ask.
+    Each is made when it is asked for, in some milliseconds, and cached as long as its placement. Several threads may
+    ask.
     """
 
     def __init__(self, maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> None:
         self._maps, self._parts, self._settings = maps, parts, settings
-        self._kept = lru_cache(NUM_KEPT)(self._make)
+        self._masks = lru_cache(NUM_CACHED)(self._make)
 
     def __getitem__(self, index: int) -> ByteArray:
-        return self._kept(index)
+        return self._masks(index)
 
     def _make(self, index: int) -> ByteArray:
         mask = soften_mask(mode_mask(self._maps[index], self._settings), self._parts.boxes[index])

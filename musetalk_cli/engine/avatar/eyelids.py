@@ -11,7 +11,7 @@ from musetalk_cli.errors import AvatarError
 
 
 @dataclass(frozen=True)
-class Lids:
+class Eyelids:
     """``box``: left, top, width, height (pixels of the image) of a crop that holds both eyes.
 
     ``levels``: increasing closures, 0 < level <= 1 (1 = shut). ``images`` uint8 (len(levels), height, width, 3), BGR:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import numpy as np
 import pytest
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
+from musetalk_cli.engine.avatar.avatar_files import RECORD_FILE, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.mesh import ibug68_of
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
+from musetalk_cli.engine.models.musetalk.face import face_parts as face_parts_module
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
 from musetalk_cli.engine.models.musetalk.face.boxes import EXTRA_MARGIN_PX, drawn_face_box, face_boxes
+from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, PartSettings, derive_face_parts, face_parts
 from musetalk_cli.engine.models.musetalk.face.masks import MASK_PX, MaskSettings, face_mask, soften_mask
-from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, PartSettings, face_parts, load_face_parts
-from tests.engine.avatar.test_avatar_files import write_avatar
+from tests.engine.avatar.test_avatar_files import cut, flip, write_avatar
 
 SIZE = (400, 600)
 
@@ -56,7 +60,7 @@ def test_a_box_never_leaves_the_image(away: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", ["nora", "theo"])
 def test_a_portraits_mask_covers_the_mouth_and_fades_before_the_edge(name: str) -> None:
     drawn = describe_portrait(name)
-    parts = face_parts(open_portrait(drawn), None, PREPARED)
+    parts = derive_face_parts(open_portrait(drawn), PartSettings())
     box, mask = parts.boxes[0], parts.masks[0]
     assert mask.shape == (MASK_PX, MASK_PX)
     for edge in (mask[:, 0], mask[:, -1], mask[-1]):
@@ -101,7 +105,7 @@ def nora() -> Avatar:
 
 
 def mask_of(settings: MaskSettings) -> np.ndarray:
-    return face_parts(nora(), None, PartSettings(EXTRA_MARGIN_PX, settings)).masks[0].astype(int)
+    return derive_face_parts(nora(), PartSettings(EXTRA_MARGIN_PX, settings)).masks[0].astype(int)
 
 
 def test_a_wider_cheek_paints_more_of_its_own_side() -> None:
@@ -130,20 +134,82 @@ def test_the_modes_show_skin_grown_or_as_it_is_and_the_neck() -> None:
 
 def test_a_margin_moves_the_lower_edge_alone() -> None:
     avatar = nora()
-    usual = face_parts(avatar, None, PREPARED).boxes[0]
+    usual = derive_face_parts(avatar, PartSettings()).boxes[0]
     for margin_px in (0, 25):
-        box = face_parts(avatar, None, PartSettings(margin_px, MaskSettings())).boxes[0]
+        box = derive_face_parts(avatar, PartSettings(margin_px)).boxes[0]
         assert (box - usual).tolist() == [0, 0, 0, margin_px - EXTRA_MARGIN_PX]
 
 
-def test_prepared_parts_are_taken_where_they_fit_and_made_anew_elsewhere(tmp_path: Path) -> None:
-    folder = write_avatar(tmp_path / "anna", 2)
-    avatar, prepared = open_avatar_folder(folder), load_face_parts(folder)
-    np.testing.assert_array_equal(face_parts(avatar, folder, PREPARED).boxes, prepared.boxes)
-    other = face_parts(avatar, folder, PartSettings(EXTRA_MARGIN_PX, MaskSettings(left_cheek_px=91)))
-    np.testing.assert_array_equal(other.boxes, face_boxes(avatar.points, (avatar.width, avatar.height)))
-    assert other.masks.any()
+@pytest.fixture
+def avatar(tmp_path: Path) -> Iterator[Avatar]:
+    avatar = open_avatar_folder(write_avatar(tmp_path / "anna", 2))
+    yield avatar
     avatar.close()
+
+
+@pytest.fixture
+def count_derived(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    derived: list[PartSettings] = []
+
+    def derive(avatar: Avatar, settings: PartSettings, **options: int) -> FaceParts:
+        derived.append(settings)
+        return derive_face_parts(avatar, settings, **options)
+
+    monkeypatch.setattr(face_parts_module, "derive_face_parts", derive)
+    return lambda: len(derived)
+
+
+def test_parts_are_derived_once_for_the_same_settings(
+    avatar: Avatar, tmp_path: Path, count_derived: Callable[[], int]
+) -> None:
+    cache = AvatarCache(tmp_path / "anna")
+    first = face_parts(avatar, PartSettings(), cache)
+    np.testing.assert_array_equal(first.boxes, face_boxes(avatar.points, (avatar.width, avatar.height)))
+    again = face_parts(avatar, PartSettings(), cache)
+    assert count_derived() == 1
+    np.testing.assert_array_equal(again.boxes, first.boxes)
+    np.testing.assert_array_equal(again.masks, first.masks)
+    assert (again.boxes.dtype, again.masks.dtype) == (first.boxes.dtype, first.masks.dtype)
+    for number, settings in enumerate((PartSettings(11), PartSettings(mask=MaskSettings(left_cheek_px=91))), start=2):
+        assert face_parts(avatar, settings, cache).masks.any()
+        assert count_derived() == number
+    other = replace(avatar, points=avatar.points + np.float32(1))
+    face_parts(other, PartSettings(), cache)
+    assert count_derived() == 4
+
+
+@pytest.mark.parametrize("harm", [cut, flip, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_cached_parts_that_are_damaged_are_derived_again(
+    avatar: Avatar, tmp_path: Path, count_derived: Callable[[], int], harm: Callable[[Path], None]
+) -> None:
+    told: list[str] = []
+    cache = AvatarCache(tmp_path / "anna", told.append)
+    whole = face_parts(avatar, PartSettings(), cache)
+    (path,) = cache.folder.glob("face-parts-*.npz")
+    harm(path)
+    again = face_parts(avatar, PartSettings(), cache)
+    assert count_derived() == 2
+    np.testing.assert_array_equal(again.masks, whole.masks)
+    assert [line for line in told if "damaged" not in line] == []
+    assert len(told) == (harm is not Path.unlink)
+    face_parts(avatar, PartSettings(), cache)
+    assert count_derived() == 2
+
+
+def test_the_shift_that_an_avatar_was_prepared_with_moves_its_boxes(avatar: Avatar, tmp_path: Path) -> None:
+    folder = tmp_path / "anna"
+    plain = face_parts(avatar, PartSettings(), AvatarCache(folder))
+    record = read_record(folder)
+    shifted = replace(record, parameters={**record.parameters, "bbox_shift": -4})
+    (folder / RECORD_FILE).write_text(shifted.to_json(), encoding="utf-8")
+    moved = face_parts(avatar, PartSettings(), AvatarCache(folder)).boxes
+    np.testing.assert_array_equal(moved, face_boxes(avatar.points, (avatar.width, avatar.height), bbox_shift=-4))
+    assert (moved != plain.boxes).any()
+
+
+def test_a_portrait_is_not_cached(tmp_path: Path) -> None:
+    face_parts(nora(), PartSettings(), AvatarCache(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hard_mask_is_softened_like_a_drawn_one() -> None:

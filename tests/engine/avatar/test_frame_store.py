@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.frame_store import (
+    FrameStoreWriter,
+    StoredFrames,
+    i420_to_sheet,
+    sheet_to_i420,
+    write_frames,
+)
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
-from musetalk_cli.engine.avatar.store import FrameWriter, StoredFrames, i420_to_sheet, sheet_to_i420, write_frames
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
@@ -90,7 +96,7 @@ def test_a_changed_byte_is_noticed(stored: StoredFrames, tmp_path: Path) -> None
 
 
 def test_a_writer_that_fails_leaves_no_thread(tmp_path: Path, images: list[ByteArray]) -> None:
-    with pytest.raises(ZeroDivisionError), FrameWriter(tmp_path / "frames") as writer:
+    with pytest.raises(ZeroDivisionError), FrameStoreWriter(tmp_path / "frames") as writer:
         for image in images:
             writer.write(image)
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Masks from face parsing: parsed once and kept, landmarks where it sees nothing, classes drawn in its place."""
+"""Masks from face parsing: parsed once and cached, landmarks where it sees nothing, classes drawn in its place."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.blend import (  # noqa: E402
     LOWER_LIP,
     MOUTH,
@@ -25,16 +26,18 @@ from musetalk_cli.engine.models.musetalk.face.blend import (  # noqa: E402
     mode_mask,
 )
 from musetalk_cli.engine.models.musetalk.face.class_maps import ClassMaps  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.masking import (  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.parsed_masks import (  # noqa: E402
     DrawnClasses,
     ParsedMasks,
     cut_square,
     parse_avatar,
 )
-from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.parts import PREPARED, PartSettings, face_parts, load_face_parts  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.latents import KeptPlace  # noqa: E402
+from musetalk_cli.engine.runtime.files import hash_file  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
+
+BOXES = np.tile(np.array([20, 20, 100, 110], np.int32), (3, 1))
 
 
 class SkinParser:
@@ -59,22 +62,22 @@ def parse(folder: Path) -> Iterator[Callable[..., ClassMaps]]:
     avatar = open_avatar_folder(folder)
 
     def run(parser: SkinParser, weights: Path, boxes: np.ndarray, told: list[str]) -> ClassMaps:
-        place = KeptPlace.of(folder, weights, boxes)
-        return parse_avatar(avatar, boxes, lambda: parser, place, told.append)  # type: ignore[arg-type, return-value]
+        cache = AvatarCache(folder, told.append)
+        return parse_avatar(avatar, boxes, lambda: parser, cache, hash_file(weights))  # type: ignore[arg-type, return-value]
 
     yield run
     avatar.close()
 
 
 def test_frames_are_parsed_once_for_the_same_net_and_boxes(parse, folder: Path, tmp_path: Path) -> None:
-    boxes, told = load_face_parts(folder).boxes, []
+    boxes, told = BOXES, []
     weights, others = tmp_path / "weights", tmp_path / "others"
     weights.write_bytes(b"one")
     others.write_bytes(b"two")
     first = SkinParser()
     maps = parse(first, weights, boxes, told)
     assert first.num_parsed == 3
-    assert told == ["parsing the 3 frames of avatar 'anna' once; it is kept"]
+    assert told == ["parsing the 3 frames of avatar 'anna' once; the result is cached"]
     for again, path, moved, wanted in (
         (SkinParser(), weights, 0, 0),
         (SkinParser(), others, 0, 3),
@@ -86,23 +89,22 @@ def test_frames_are_parsed_once_for_the_same_net_and_boxes(parse, folder: Path, 
     np.testing.assert_array_equal(parse(first, weights, boxes, told)[2], maps[2])
 
 
-def test_what_cannot_be_kept_is_used_all_the_same(parse, folder: Path, tmp_path: Path, monkeypatch) -> None:
-    from musetalk_cli.engine.models.musetalk.face import masking
-    from musetalk_cli.errors import AvatarError
+def test_what_cannot_be_cached_is_used_all_the_same(parse, tmp_path: Path, monkeypatch) -> None:
+    from musetalk_cli.engine.models.musetalk.face import avatar_cache
 
     def fail(*args: object) -> None:
-        raise AvatarError("no space left")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(masking, "store_class_maps", fail)
+    monkeypatch.setattr(avatar_cache, "replace_file", fail)
     (tmp_path / "weights").write_bytes(b"one")
     told: list[str] = []
-    assert len(parse(SkinParser(), tmp_path / "weights", load_face_parts(folder).boxes, told)) == 3
-    assert "no space left" in told[-1]
+    assert len(parse(SkinParser(), tmp_path / "weights", BOXES, told)) == 3
+    assert told[-1] == "parsing of avatar 'anna' is not cached: No space left on device"
 
 
 def test_masks_follow_what_was_parsed_and_landmarks_where_that_is_nothing() -> None:
     avatar = open_portrait(describe_portrait("nora"))
-    parts = face_parts(avatar, None, PREPARED)
+    parts = derive_face_parts(avatar, PartSettings())
     left_half, nothing = np.zeros((512, 512), np.uint8), np.zeros((512, 512), np.uint8)
     left_half[:, :256] = SKIN
     masks = ParsedMasks(ClassMaps.pack([left_half]), parts, MaskSettings("raw"))
@@ -121,7 +123,7 @@ def test_classes_drawn_from_landmarks_give_the_masks_that_landmarks_give(name: s
     """Outlines at a quarter of the size, and classes through upstream's own morphology, which tapers its growth."""
     avatar = open_portrait(describe_portrait(name))
     settings = MaskSettings(mode, 70, 110)  # type: ignore[arg-type]
-    parts = face_parts(avatar, None, PartSettings(10, settings))
+    parts = derive_face_parts(avatar, PartSettings(10, settings))
     maps = ClassMaps.pack([DrawnClasses(avatar, parts.boxes)[0]])
     difference = np.abs(ParsedMasks(maps, parts, settings)[0].astype(int) - parts.masks[0])
     assert difference.mean() < (6 if mode == "jaw" else 2)
@@ -129,7 +131,7 @@ def test_classes_drawn_from_landmarks_give_the_masks_that_landmarks_give(name: s
 
 def test_drawn_classes_are_where_the_face_has_them() -> None:
     avatar = open_portrait(describe_portrait("nora"))
-    face, box = avatar.landmarks[0], face_parts(avatar, None, PREPARED).boxes[0]
+    face, box = avatar.landmarks[0], derive_face_parts(avatar, PartSettings()).boxes[0]
     crop = crop_box(Box(*map(int, box)))
     classes = DrawnClasses(avatar, box[None])[0]
 

@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all, and their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from typing import Protocol
+
+CHUNK_BYTES = 1 << 22
+
+_counter = itertools.count()
+
+
+class Digest(Protocol):
+    """What hashlib's functions return."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+
+@contextmanager
+def replace_file(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
+    """The name of a file to be written beside ``path``.
+
+    After the block the file has the name ``path`` and replaces what was there; after an exception it is removed.
+    ``is_synced``: it is on the disk before it gets that name. What killed processes left of the same file is removed.
+    Raises OSError.
+    """
+    _remove_abandoned(path)
+    # Process and counter: two processes, or two threads, may write the same file.
+    staged = path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}")
+    try:
+        yield staged
+        if is_synced:
+            sync_file(staged)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def hash_file(path: Path, on_progress: Callable[[int, int], None] | None = None) -> str:
+    """A file's SHA-256, hexadecimal; ``on_progress`` gets bytes read and bytes in all. Raises OSError."""
+    digest, size, done = hashlib.sha256(), path.stat().st_size, 0
+    for num_bytes in update_digest(digest, path):
+        done += num_bytes
+        if on_progress is not None:
+            on_progress(done, size)
+    return digest.hexdigest()
+
+
+def update_digest(digest: Digest, path: Path) -> Iterator[int]:
+    """Add a file's content to ``digest`` in chunks; yields the length of each. Raises OSError."""
+    with path.open("rb") as file:
+        while data := file.read(CHUNK_BYTES):
+            digest.update(data)
+            yield len(data)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a killed process left: it may be gigabytes, and nothing else would find it."""
+    for staged in path.parent.glob(f".{escape(path.name)}.[0-9]*"):
+        try:
+            os.kill(int(staged.suffix[1:].split("-")[0]), 0)
+        except (ProcessLookupError, ValueError, OverflowError):
+            staged.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # another user's process, still running
