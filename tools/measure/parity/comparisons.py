@@ -13,30 +13,29 @@ import torch
 from torch import Tensor
 
 from fixtures import references
-from fixtures.feature_windows import IndexListener, heard_steps, upstream_by_hand
+from fixtures.feature_windows import IndexFeatureEncoder, selected_steps, upstream_by_hand
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters
-from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
 from musetalk_cli.engine.models.musetalk.audio.windows import AnchoredFeatures, UpstreamFeatures
-from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import pick
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build, random_nets
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import select_keys
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build_on_meta, random_nets
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import load_into
 from musetalk_cli.engine.models.musetalk.face.blend import Box, JawBlend, crop_box
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic, resize_bilinear
-from musetalk_cli.engine.models.musetalk.inference.audio_kv import Sounds
+from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector
 from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
-from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
-from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, positional_encoding
 from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 
 SEED = 20
 FEATURE_SEED = 2
 CPU = Precision(torch.device("cpu"), torch.float32)
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 # Frames of a voice at 25 a second, for images of both schemes: few, as each takes seconds on a CPU.
 SCHEME_FRAMES = {
     "elsewhere": (325, 475, 575, 625),
@@ -68,15 +67,15 @@ def noise(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(kind: Callable[[Any], Any], config: Any, state: State) -> Any:
+def filled(kind: Callable[[Any], Any], config: Any, state: StateDict) -> Any:
     """A net that shares its values with ``state``: at full size there is no room for two."""
-    net = build(kind, config)
+    net = build_on_meta(kind, config)
     net.load_state_dict(state, assign=True)
     return net.eval().requires_grad_(False)
 
 
-def drawn(kind: Callable[[Any], Any], config: Any) -> State:
-    return random_state(build(kind, config), SEED)
+def drawn(kind: Callable[[Any], Any], config: Any) -> StateDict:
+    return random_state_dict(build_on_meta(kind, config), SEED)
 
 
 @torch.inference_mode()
@@ -93,10 +92,10 @@ def compare_vae(configs: NetConfigs) -> Iterator[Line]:
     state = drawn(VaeEncoder, configs.vae) | drawn(VaeDecoder, configs.vae)
     reference = references.vae(configs.vae, state)
     images = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
-    encoder = filled(VaeEncoder, configs.vae, pick(state, "encoder.", "quant_conv."))
+    encoder = filled(VaeEncoder, configs.vae, select_keys(state, "encoder.", "quant_conv."))
     error = relative_error(encoder(images), reference.encode(images).latent_dist.mode() * SCALE)
     yield Line("VAE encoder, fp32", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
-    decoder = filled(VaeDecoder, configs.vae, pick(state, "decoder.", "post_quant_conv."))
+    decoder = filled(VaeDecoder, configs.vae, select_keys(state, "decoder.", "post_quant_conv."))
     latents = noise(1, 4, 32, 32, seed=4)
     error = relative_error(decoder(latents), reference.decode(latents / SCALE).sample)
     yield Line("VAE decoder, fp32", "diffusers AutoencoderKL", error, "relative", 1e-5)
@@ -128,8 +127,8 @@ def compare_folds(configs: NetConfigs) -> Iterator[Line]:
     mine = decoder(unet(latents, tokens))
     yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
     yield from _compare_images("fp32", "plain ones in fp32", mine, plain)
-    heard = Sounds(unet, configs.whisper.num_levels).hear(_features_of_one(configs), torch.from_numpy)
-    error = relative_error(unet.predict(unet.look(latents), unet.split(heard)), unet(latents, tokens))
+    heard = AudioKVProjector(unet, configs.whisper.num_levels).project(_features_of_one(configs), torch.from_numpy)
+    error = relative_error(unet.predict(unet.encode_prefix(latents), unet.unpack_kv(heard)), unet(latents, tokens))
     yield Line("audio projected once for each step", "for every frame", error, "relative", 1e-5)
 
 
@@ -144,13 +143,13 @@ def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
     yield from _compare_images(name, "the same in fp32", mine, wanted, limit=1.0 if name == "fp16" else None)
 
 
-def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDecoder]:
-    folded = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
-    decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
-    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), decoder)
+def _folded(configs: NetConfigs, unet: StateDict, vae: StateDict) -> tuple[UNet, VaeDecoder]:
+    folded = build_on_meta(UNet, dataclasses.replace(configs.unet, is_folded=True))
+    decoder = build_on_meta(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
+    decoder_state = fold_decoder(select_keys(vae, "decoder.", "post_quant_conv."), decoder)
     return (
-        place(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
-        place(decoder, decoder_state, CPU.device, CPU.dtype),
+        load_into(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
+        load_into(decoder, decoder_state, CPU.device, CPU.dtype),
     )
 
 
@@ -196,7 +195,7 @@ def compare_windows() -> Iterator[Line]:
     """Which steps of Whisper each frame hears by upstream's rule, over one of its joints, at several frame rates."""
     apart = 0
     for rate in (12, 15, 20, 24, 25, 30, 48):
-        mine = heard_steps(UpstreamFeatures(IndexListener(), Fraction(rate)), 1900, Fraction(rate))
+        mine = selected_steps(UpstreamFeatures(IndexFeatureEncoder(), Fraction(rate)), 1900, Fraction(rate))
         apart = max(apart, int(np.abs(mine - upstream_by_hand(1900, rate, len(mine))).max()))
     yield Line("feature windows, 12 to 48 fps", "upstream's slicing, step by step", float(apart), "steps, most", 0.0)
 
@@ -226,12 +225,12 @@ def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
     ``voice`` as for ``compare_schemes``. Upstream's window changes at frame 750, where ours has been sliding before.
     """
-    painter = FacePainter(random_nets("1.5", CPU, SEED, configs))
-    views = painter.watch(noise(1, configs.unet.in_channels, 32, 32, seed=1))
+    generator = FaceGenerator(random_nets("1.5", CPU, SEED, configs))
+    prefix_cache = generator.build_prefix_cache(noise(1, configs.unet.in_channels, 32, 32, seed=1))
     both = _both_features(configs, voice)
     for where, frames in SCHEME_FRAMES.items():
         faces = [
-            [painter.submit(views, [0], features[frame : frame + 1]).collect().astype(int) for frame in frames]
+            [generator.submit(prefix_cache, [0], features[frame : frame + 1]).collect().astype(int) for frame in frames]
             for features in both
         ]
         errors = np.abs(np.subtract(*faces))
@@ -243,10 +242,10 @@ def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.n
     """Ours and upstream's, float32 (frames, …)."""
     state = drawn(WhisperEncoder, configs.whisper)
     state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
-    net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
-    listener = WhisperListener(net, is_original=False)
+    net = load_into(build_on_meta(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
+    encoder = WhisperFeatureEncoder(net, is_version_1_0=False)
     audio = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
-    return _features(AnchoredFeatures, listener, audio), _features(UpstreamFeatures, listener, audio)
+    return _features(AnchoredFeatures, encoder, audio), _features(UpstreamFeatures, encoder, audio)
 
 
 def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:
@@ -271,9 +270,9 @@ def _whisper_positions(num_steps: int, dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32))
 
 
-def _features(scheme_of: Any, listener: WhisperListener, audio: np.ndarray) -> np.ndarray:
+def _features(scheme_of: Any, encoder: WhisperFeatureEncoder, audio: np.ndarray) -> np.ndarray:
     rate = Fraction(25)
-    scheme = scheme_of(listener, rate)
+    scheme = scheme_of(encoder, rate)
     cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, rate)
     return np.concatenate([scheme.features(block) for block in [*cutter.push(audio), *cutter.finish()]])
 
@@ -284,5 +283,7 @@ def _features_of_one(configs: NetConfigs) -> np.ndarray:
 
 
 def _inputs(configs: NetConfigs, count: int) -> tuple[Tensor, Tensor]:
-    tokens = noise(count, 50, configs.unet.audio_dim, seed=FEATURE_SEED) + position_code(50, configs.unet.audio_dim)
+    tokens = noise(count, 50, configs.unet.audio_dim, seed=FEATURE_SEED) + positional_encoding(
+        50, configs.unet.audio_dim
+    )
     return noise(count, configs.unet.in_channels, 32, 32, seed=1), tokens
