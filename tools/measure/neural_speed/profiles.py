@@ -1,4 +1,4 @@
-"""Where the time of one frame goes, as torch's profiler says."""
+"""Profiles one frame with torch.profiler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = "| operation | calls | CPU, ms | share |\n|---|---|---|---|"
 
 
 def profile_frame(configs: NetConfigs, dtype: torch.dtype) -> str:
-    """The operations of one frame that take most of a CPU's time themselves, eager, as a table."""
+    """The operations with the most CPU time of their own in one frame, eager, as a table."""
     generator = FaceGenerator(random_nets("1.5", Precision(torch.device("cpu"), dtype), SEED, configs))
     latents, features = inputs(configs)
     prefix_cache = generator.build_prefix_cache(latents)

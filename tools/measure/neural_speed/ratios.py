@@ -1,4 +1,4 @@
-"""One frame of ours against diffusers' eager nets with the same weights, in turns in one process."""
+"""One frame of ours against diffusers' eager nets with the same weights, alternating in one process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Turns:
 
     @property
     def ratio(self) -> float:
-        """The median of what each turn says, so that what both suffer cancels out."""
+        """The median of the turns' ratios: what slows both down cancels out."""
         return statistics.median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
 
 
@@ -58,21 +58,29 @@ class Result(NamedTuple):
 
 
 def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compiled: bool, goal: float | None) -> Result:
-    """``repeats`` turns of one frame each, in this thread's CPU seconds; both have been called before."""
+    """Take ``repeats`` turns of one frame each, in CPU seconds of this process, after a warm-up of both.
+
+    Args:
+        configs: sizes of the nets.
+        dtype: precision of both.
+        repeats: number of turns.
+        is_compiled: ours with torch.compile.
+        goal: the ratio to reach, None without one.
+    """
     ours, theirs = make_both(configs, dtype)
     generator = FaceGenerator(ours, is_compiled=is_compiled)
     latents, features = inputs(configs)
     prefix_cache = generator.build_prefix_cache(latents)
     started = time.perf_counter()
     generator.warm_up(prefix_cache, generator.sizes_up_to(1))
-    paint = _painting(generator, prefix_cache, features)
-    mine = paint()
+    generate = _make_call(generator, prefix_cache, features)
+    mine = generate()
     ready_s = time.perf_counter() - started
     reference = _reference(theirs, latents.to(dtype), features, configs)
     levels = np.abs(mine.astype(int) - to_bgr(reference()).numpy())
     turns = Turns()
     for _ in range(repeats):
-        turns.ours.append(cpu_seconds(paint))
+        turns.ours.append(cpu_seconds(generate))
         turns.theirs.append(cpu_seconds(reference))
     what = f"{str(dtype).removeprefix('torch.')}, {'compiled' if is_compiled else 'eager'}"
     return Result(what, turns, goal, float(levels.mean()), int(levels.max()), ready_s)
@@ -87,7 +95,7 @@ def describe(result: Result) -> str:
 
 
 def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
-    """Our nets, and diffusers' UNet and VAE, of the same random weights."""
+    """Our nets, and diffusers' UNet and VAE, with the same random weights."""
     from fixtures import references
 
     unet = random_state_dict(build_on_meta(UNet, configs.unet), SEED)
@@ -121,7 +129,7 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def _painting(generator: FaceGenerator, prefix_cache: Any, features: np.ndarray) -> Callable[[], np.ndarray]:
+def _make_call(generator: FaceGenerator, prefix_cache: Any, features: np.ndarray) -> Callable[[], np.ndarray]:
     return lambda: generator.submit(prefix_cache, [0], features).collect()
 
 

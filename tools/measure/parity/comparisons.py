@@ -1,4 +1,4 @@
-"""Every comparison of the parity table: what is held against what, and how far they are apart."""
+"""The comparisons of the parity table."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from fixtures import references
-from fixtures.feature_windows import IndexFeatureEncoder, selected_steps, upstream_by_hand
-from musetalk_cli.engine.audio.blocks import BlockCutter
+from fixtures.feature_windows import IndexFeatureEncoder, extract_features, selected_steps, upstream_by_hand
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters
 from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
 from musetalk_cli.engine.models.musetalk.audio.windows import AnchoredFeatures, UpstreamFeatures
@@ -36,16 +35,16 @@ SEED = 20
 FEATURE_SEED = 2
 CPU = Precision(torch.device("cpu"), torch.float32)
 StateDict = dict[str, Tensor]
-# Frames of a voice at 25 a second, for images of both schemes: few, as each takes seconds on a CPU.
+# Frames at 25 per second whose images are compared between the schemes: few, as each takes seconds on a CPU.
 SCHEME_FRAMES = {
     "elsewhere": (325, 475, 575, 625),
-    "2 s joints": (300, 450, 550, 600),
+    "2 s boundaries": (300, 450, 550, 600),
     "where either window moves": (695, 750, 751, 945),
 }
 
 
 class Line(NamedTuple):
-    """One line of the table; ``limit`` is what it must not exceed, None where it is only told."""
+    """One line of the table; ``error`` must not exceed ``limit``, None without a limit."""
 
     what: str
     against: str
@@ -54,7 +53,7 @@ class Line(NamedTuple):
     limit: float | None
 
     @property
-    def is_kept(self) -> bool:
+    def is_met(self) -> bool:
         return self.limit is None or self.error <= self.limit
 
 
@@ -68,19 +67,19 @@ def noise(*shape: int, seed: int) -> Tensor:
 
 
 def filled(kind: Callable[[Any], Any], config: Any, state: StateDict) -> Any:
-    """A net that shares its values with ``state``: at full size there is no room for two."""
+    """A net that shares its tensors with ``state``, as full-size nets do not fit into memory twice."""
     net = build_on_meta(kind, config)
     net.load_state_dict(state, assign=True)
     return net.eval().requires_grad_(False)
 
 
-def drawn(kind: Callable[[Any], Any], config: Any) -> StateDict:
+def random_weights(kind: Callable[[Any], Any], config: Any) -> StateDict:
     return random_state_dict(build_on_meta(kind, config), SEED)
 
 
 @torch.inference_mode()
 def compare_unet(configs: NetConfigs) -> Iterator[Line]:
-    state = drawn(UNet, configs.unet)
+    state = random_weights(UNet, configs.unet)
     latents, tokens = _inputs(configs, 2)
     mine = filled(UNet, configs.unet, state)(latents, tokens)
     wanted = references.unet(configs.unet, state)(latents, torch.tensor([0]), tokens).sample
@@ -89,7 +88,7 @@ def compare_unet(configs: NetConfigs) -> Iterator[Line]:
 
 @torch.inference_mode()
 def compare_vae(configs: NetConfigs) -> Iterator[Line]:
-    state = drawn(VaeEncoder, configs.vae) | drawn(VaeDecoder, configs.vae)
+    state = random_weights(VaeEncoder, configs.vae) | random_weights(VaeDecoder, configs.vae)
     reference = references.vae(configs.vae, state)
     images = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
     encoder = filled(VaeEncoder, configs.vae, select_keys(state, "encoder.", "quant_conv."))
@@ -109,7 +108,7 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
     wanted_mel = references.log_mel(samples, window_s=30, num_mels=configs.whisper.num_mels)
     error = relative_error(mel, wanted_mel)
     yield Line("log-mel of speech", "transformers WhisperFeatureExtractor", error, "relative", 1e-5)
-    state = drawn(WhisperEncoder, configs.whisper)
+    state = random_weights(WhisperEncoder, configs.whisper)
     reference = references.whisper(configs.whisper, state)(mel[None], output_hidden_states=True)
     levels = filled(WhisperEncoder, configs.whisper, state)(mel[None])
     error = relative_error(levels, torch.stack(reference.hidden_states, dim=2))
@@ -118,25 +117,25 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 @torch.inference_mode()
 def compare_folds(configs: NetConfigs) -> Iterator[Line]:
-    """Plain nets in fp32 against the folded ones on the same face."""
-    unet_state = drawn(UNet, configs.unet)
-    vae = drawn(VaeDecoder, configs.vae)
+    """The folded nets against the unfolded ones in fp32, on the same face."""
+    unet_state = random_weights(UNet, configs.unet)
+    vae = random_weights(VaeDecoder, configs.vae)
     latents, tokens = _inputs(configs, 1)
     plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
     unet, decoder = _folded(configs, unet_state, vae)
     mine = decoder(unet(latents, tokens))
-    yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-    yield from _compare_images("fp32", "plain ones in fp32", mine, plain)
-    heard = AudioKVProjector(unet, configs.whisper.num_levels).project(_features_of_one(configs), torch.from_numpy)
-    error = relative_error(unet.predict(unet.encode_prefix(latents), unet.unpack_kv(heard)), unet(latents, tokens))
+    yield Line("folded UNet + decoder, fp32", "unfolded ones", relative_error(mine, plain), "relative", 1e-4)
+    yield from _compare_images("fp32", "unfolded ones in fp32", mine, plain)
+    audio_kv = AudioKVProjector(unet, configs.whisper.num_levels).project(_features_of_one(configs), torch.from_numpy)
+    error = relative_error(unet.predict(unet.encode_prefix(latents), unet.unpack_kv(audio_kv)), unet(latents, tokens))
     yield Line("audio projected once for each step", "for every frame", error, "relative", 1e-5)
 
 
 @torch.inference_mode()
 def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
-    """The folded nets' face in 16 bits against the same in fp32; bf16, taken only on request, has no limit."""
+    """The folded nets' face in 16 bits against the same in fp32; bf16, which is never the default, has no limit."""
     latents, tokens = _inputs(configs, 1)
-    unet, decoder = _folded(configs, drawn(UNet, configs.unet), drawn(VaeDecoder, configs.vae))
+    unet, decoder = _folded(configs, random_weights(UNet, configs.unet), random_weights(VaeDecoder, configs.vae))
     wanted = decoder(unet(latents, tokens))
     dtype = DTYPES[name]
     mine = decoder.to(dtype)(unet.to(dtype)(latents.to(dtype), tokens.to(dtype))).float()
@@ -156,7 +155,7 @@ def _folded(configs: NetConfigs, unet: StateDict, vae: StateDict) -> tuple[UNet,
 def _compare_images(
     name: str, against: str, mine: Tensor, wanted: Tensor, limit: float | None = None
 ) -> Iterator[Line]:
-    # Random weights give images of any spread; a real face fills the range.
+    # Random weights give images of any contrast; a real face fills the range.
     gain = float(0.5 / wanted.std())
     levels = (to_bgr(mine * gain).float() - to_bgr(wanted * gain).float()).abs()
     for what, error, most in (("mean", levels.mean(), limit), ("most", levels.max(), None)):
@@ -192,7 +191,7 @@ def compare_blend() -> Iterator[Line]:
 
 
 def compare_windows() -> Iterator[Line]:
-    """Which steps of Whisper each frame hears by upstream's rule, over one of its joints, at several frame rates."""
+    """The steps of each frame by upstream's rule, across one of its window boundaries, at several frame rates."""
     apart = 0
     for rate in (12, 15, 20, 24, 25, 30, 48):
         mine = selected_steps(UpstreamFeatures(IndexFeatureEncoder(), Fraction(rate)), 1900, Fraction(rate))
@@ -201,27 +200,27 @@ def compare_windows() -> Iterator[Line]:
 
 
 def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
-    """Anchored features against upstream's whole windows: how far apart, and how smooth each is at its joints.
+    """Anchored features against upstream's whole windows: their difference, and how smooth each is at its boundaries.
 
-    ``voice`` should last 45 s or more. Positions are Whisper's own; the other weights are by lot and attend to
-    everything alike, where trained ones attend to what is near, so the differences are upper bounds.
+    ``voice`` should last 45 s or more. Positions are Whisper's own. The other weights are random and attend to all
+    steps alike, where trained ones attend to near ones, so the differences are upper bounds.
     """
     ours, theirs = _both_features(configs, voice)
     differences = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     for what, frames in (
-        ("2 s of the window heard", slice(0, 50)),
-        ("14 s of it heard", slice(300, 350)),
-        ("26 s of it heard", slice(600, 650)),
+        ("2 s of the window filled", slice(0, 50)),
+        ("14 s of it filled", slice(300, 350)),
+        ("26 s of it filled", slice(600, 650)),
         ("window moved by 10 s, so other positions", slice(700, None)),
     ):
         error = float(differences[frames].mean())
         yield Line(f"features, {what}", "upstream's whole window", error, "relative, mean", None)
     for who, features in (("ours", ours), ("upstream's", theirs)):
-        yield from _measure_joints(who, features)
+        yield from _measure_boundaries(who, features)
 
 
 def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
-    """Faces painted from both schemes' features on one frame of an avatar, with random weights.
+    """Faces generated from both schemes' features on one frame of an avatar, with random weights.
 
     ``voice`` as for ``compare_schemes``. Upstream's window changes at frame 750, where ours has been sliding before.
     """
@@ -240,24 +239,27 @@ def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Ours and upstream's, float32 (frames, …)."""
-    state = drawn(WhisperEncoder, configs.whisper)
+    state = random_weights(WhisperEncoder, configs.whisper)
     state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
     net = load_into(build_on_meta(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
     encoder = WhisperFeatureEncoder(net, is_version_1_0=False)
     audio = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
-    return _features(AnchoredFeatures, encoder, audio), _features(UpstreamFeatures, encoder, audio)
+    rate = Fraction(25)
+    schemes = (AnchoredFeatures(encoder, rate), UpstreamFeatures(encoder, rate))
+    ours, theirs = (extract_features(scheme, audio) for scheme in schemes)
+    return ours, theirs
 
 
-def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:
-    """How much features change from frame to frame where blocks and windows meet, ÷ the same elsewhere, on average."""
+def _measure_boundaries(who: str, features: np.ndarray) -> Iterator[Line]:
+    """The mean change of features from frame to frame at block and window boundaries, ÷ the same elsewhere."""
     changes = np.linalg.norm(np.diff(features, axis=0), axis=1)
     frames = np.arange(1, len(features))
     # Ours fade from one window into the next for 10 frames every 10 s, up to 28 s for the first time.
     is_slide = (frames > 690) & ((frames - 691) % 250 < 10) if who == "ours" else frames % 750 == 0
-    is_joint = (frames % 50 == 0) & ~is_slide
-    is_usual = ~(is_joint | is_slide)
+    is_boundary = (frames % 50 == 0) & ~is_slide
+    is_usual = ~(is_boundary | is_slide)
     usual = changes[is_usual].mean()
-    for what, chosen in (("2 s joints", is_joint), ("where the window moves", is_slide)):
+    for what, chosen in (("2 s boundaries", is_boundary), ("where the window moves", is_slide)):
         yield Line(f"change from frame to frame, {who}", what, float(changes[chosen].mean() / usual), "× usual", None)
     for what, chosen in (("where the window moves", is_slide), ("elsewhere", is_usual)):
         yield Line(f"largest change, {who}", what, float(changes[chosen].max() / usual), "× usual", None)
@@ -270,15 +272,8 @@ def _whisper_positions(num_steps: int, dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32))
 
 
-def _features(scheme_of: Any, encoder: WhisperFeatureEncoder, audio: np.ndarray) -> np.ndarray:
-    rate = Fraction(25)
-    scheme = scheme_of(encoder, rate)
-    cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, rate)
-    return np.concatenate([scheme.features(block) for block in [*cutter.push(audio), *cutter.finish()]])
-
-
 def _features_of_one(configs: NetConfigs) -> np.ndarray:
-    """What ``_inputs`` has in its tokens, without the code of their places."""
+    """The tokens of ``_inputs`` without their positional encoding."""
     return noise(1, 50, configs.unet.audio_dim, seed=FEATURE_SEED).reshape(1, -1).numpy()
 
 
