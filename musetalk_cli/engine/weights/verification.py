@@ -76,7 +76,7 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Status, s
     source = read_source(path)
     if source is not None:
         _check_own(part, path, published_at(source))
-        return "converted", f"converted from {source}, {size_text(size)}"
+        return "converted", f"made from {source}, {size_text(size)}"
     known = part.known_file(path.name)
     total = hash_file(path, f"checking {path.name}", on_progress)
     if (known is not None and known.sha256 == total) or total in part.other_sums:
