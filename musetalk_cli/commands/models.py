@@ -16,7 +16,7 @@ from musetalk_cli.ui.downloads import TransferDisplay
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
-    from musetalk_cli.engine.weights.verification import Verdict
+    from musetalk_cli.engine.weights.verification import CheckResult
 
 app = typer.Typer(help="Download, import and check the weights of MuseTalk.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def download(
     quiet: QuietOption = False,
 ) -> None:
     """Download weights from the Hugging Face hub. Without a name: musetalk-1.5. Resumes where it was interrupted."""
-    from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, fetch, size_text
+    from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, download_file, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
 
     store, weight_sets = weight_store(), _sets(names or ["musetalk-1.5"])
@@ -59,7 +59,7 @@ def download(
         _agree(files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet)
     with TransferDisplay(is_quiet=quiet) as display:
         for file in files:
-            fetch(file, store.models, display)
+            download_file(file, store.models, display)
         display.say(f"{', '.join(each.name for each in weight_sets)}: all there")
 
 
@@ -77,12 +77,12 @@ def import_(
 
     store, found = weight_store(), find_models_folder(folder)
     with TransferDisplay(is_quiet=quiet) as display:
-        verdicts = check_folder(found, display)
-        _report(verdicts, is_quiet=quiet)
+        results = check_folder(found, display)
+        _report(results, is_quiet=quiet)
         if not is_copy:
             store.refer_to(found)
-        for verdict in verdicts if is_copy else ():
-            display.say(f"{verdict.part.title}: {convert_verified(verdict, store.models)}")
+        for result in results if is_copy else ():
+            display.say(f"{result.part.title}: {convert_verified(result, store.models)}")
 
 
 @app.command()
@@ -119,8 +119,8 @@ def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     wanted = list(dict.fromkeys(part for each in weight_sets for part in each.parts))
     parts = wanted if names else parts_here(weight_sets, store)
     with TransferDisplay(is_quiet=quiet) as display:
-        verdicts = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
-    _report(verdicts, is_quiet=quiet)
+        results = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
+    _report(results, is_quiet=quiet)
 
 
 def _sets(names: Sequence[str] | None) -> list[WeightSet]:
@@ -142,9 +142,9 @@ def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet:
         typer.confirm("Go on?", err=True, abort=True)
 
 
-def _report(verdicts: Sequence[Verdict], *, is_quiet: bool) -> None:
+def _report(results: Sequence[CheckResult], *, is_quiet: bool) -> None:
     """A line for each file on stdout; raise ModelError for the first that no model can use."""
-    for verdict in verdicts if not is_quiet else ():
-        typer.echo(f"{verdict.part.title:<13}{verdict.standing:<11}{verdict.path or ''}\n{'':<13}{verdict.note}")
-    for bad in (verdict for verdict in verdicts if not verdict.is_good):
+    for result in results if not is_quiet else ():
+        typer.echo(f"{result.part.title:<13}{result.status:<11}{result.path or ''}\n{'':<13}{result.note}")
+    for bad in (result for result in results if not result.is_good):
         raise ModelError(bad.note, hint=bad.hint)

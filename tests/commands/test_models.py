@@ -122,7 +122,7 @@ def test_a_download_brings_what_verify_calls_official(models: Run, hub: Hub, hom
     assert not hub.bytes_sent
 
 
-def test_nothing_is_fetched_before_the_licences_are_agreed_to(models: Run, hub: Hub, home: Path) -> None:
+def test_nothing_is_downloaded_before_the_licences_are_agreed_to(models: Run, hub: Hub, home: Path) -> None:
     fails(models("download"), "licences", "--yes")
     assert not hub.bytes_sent
     assert not home.exists()
@@ -246,7 +246,7 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
     assert files_in(published) == before
     assert files_in(home) == {"models/imported.json"}
     assert states(models)["musetalk-1.0"] == "ready"
-    assert models("download", "musetalk-1.0").returncode == 0  # nothing to fetch, nothing to agree to
+    assert models("download", "musetalk-1.0").returncode == 0  # nothing to download, nothing to agree to
 
 
 def test_a_home_that_is_a_file_is_said(models: Run, home: Path, published: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_imported_folder_that_is_gone_is_named(models: Run, published: Path, 
     away = Path(shutil.copytree(published, tmp_path / "disk"))
     assert models("import", away, "-q").returncode == 0
     away.rename(tmp_path / "unplugged")
-    fails(models("verify"), f"{away} was imported and is not there any more")
+    fails(models("verify"), f"{away} was imported and no longer exists")
     fails(models("convert", "musetalk-1.5"), "UNet, VAE, Whisper missing", f"{away} was imported")
 
 
@@ -373,7 +373,7 @@ def test_names_that_are_wrong_get_the_nearest(models: Run) -> None:
     fails(models("verify", "musetalk-1.0"), "pytorch_model.bin is missing", "musetalk models download musetalk-1.0")
 
 
-def test_face_parsing_is_fetched_into_the_place_where_a_model_looks(tmp_path: Path, home: Path) -> None:
+def test_face_parsing_is_downloaded_to_the_path_that_a_model_reads(tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "published"
     path = write_parsing(folder)
     write_registry(folder, folder / "registry.json")

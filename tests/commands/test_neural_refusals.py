@@ -22,7 +22,7 @@ from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli import cli  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints import weight_files as weights  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
 
 UNET = "musetalkV15/unet.pth"
@@ -91,7 +91,7 @@ def test_code_in_a_pickle_is_not_run(render: Render, models: Path, tmp_path: Pat
 
 
 def test_another_architecture_is_named(render: Render, models: Path) -> None:
-    state = {name: tensor.clone() for name, tensor in weights.read_state(models / UNET).items()}
+    state = {name: tensor.clone() for name, tensor in weights.read_state_dict(models / UNET).items()}
     state["conv_in.weight"] = state["conv_in.weight"][:, :4].clone()
     torch.save(state, models / UNET)
     assert "conv_in.weight is 16 × 4 × 3 × 3, must be 16 × 8 × 3 × 3" in render()
@@ -120,7 +120,7 @@ def test_a_device_without_memory_for_the_weights_is_named(render: Render, monkey
 
 
 def test_a_device_without_memory_for_one_face_is_named(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FacePainter, "_submit_part", run_out_of_memory)
+    monkeypatch.setattr(FaceGenerator, "_submit_part", run_out_of_memory)
     said = render()
     assert "not enough memory on cpu to make a single face" in said
     assert "choose another --device" in said

@@ -1,7 +1,7 @@
-"""Measures what loading MuseTalk takes: ``python -m tools.measure.loading_memory [--write]``.
+"""Measures the memory and time that loading MuseTalk takes: ``python -m tools.measure.loading_memory [--write]``.
 
-Official files of full size are written to a temporary folder (4 GB), with random weights, and loaded on the CPU, each
-time by a process of its own. Linux only.
+Full-size checkpoints in the official layout with random weights are written to a temporary folder (4 GB) and loaded on
+the CPU, each time by a new process. Linux only.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "musetalk-model.md"
 CASES = (("random", "float32"), ("files", "float32"), ("files", "float16"))
-HEAD = (
-    "| weights | placed in | stays | own, at most | with mapped files, at most | seconds |\n|---|---|---|---|---|---|"
-)
+HEAD = "| weights | precision | afterwards | peak, own | peak, with mapped files | seconds |\n|---|---|---|---|---|---|"
 
 
 def main() -> None:
@@ -73,32 +71,32 @@ def load(source: str, dtype: str, folder: str) -> None:
     precision = Precision(torch.device("cpu"), getattr(torch, dtype))
     before, peak, is_done = _own_gb(), [0.0], threading.Event()
 
-    def watch() -> None:
+    def sample() -> None:
         while not is_done.wait(0.01):
             peak[0] = max(peak[0], _own_gb())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     started = time.perf_counter()
     names = ("unet.pth", "diffusion_pytorch_model.bin", "pytorch_model.bin")
     files = ModelFiles("1.5", *(Path(folder) / name for name in names))
     nets = random_nets("1.5", precision, 0) if source == "random" else load_nets(files, precision)
     seconds = time.perf_counter() - started
     is_done.set()
-    watcher.join()
+    sampler.join()
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     figures = {"stays": _own_gb() - before, "own": peak[0] - before, "resident": resident, "seconds": seconds}
     print(json.dumps({**figures, "model": nets.version}))
 
 
 def describe(source: str, dtype: str, figures: dict[str, float]) -> str:
-    what = "by lot" if source == "random" else "official files"
+    what = "random" if source == "random" else "official files"
     sizes = " | ".join(f"{figures[key]:.1f} GB" for key in ("stays", "own", "resident"))
     return f"| {what} | {dtype} | {sizes} | {figures['seconds']:.0f} |"
 
 
 def _own_gb() -> float:
-    """Memory of this process that no file stands behind."""
+    """Resident memory of this process that is not backed by a file, GB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / 1e9
 

@@ -1,4 +1,4 @@
-"""Weights as fp16 safetensors: half the disk, mapped at once, and nothing in them that could be executed."""
+"""Converts weights to fp16 safetensors: half the size on disk, memory-mapped, and without executable code."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from pathlib import Path
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import Part
-from musetalk_cli.engine.weights.verification import SOURCE_KEY, Verdict
+from musetalk_cli.engine.weights.verification import SOURCE_KEY, CheckResult
 from musetalk_cli.errors import NEURAL_HINT, ModelError
 
-# Masks are made once, and rounding would move their edges; the file is small anyway.
-KEPT_FULL = ("parsing",)
+# Rounding would move the masks' edges, and the file is small.
+FULL_PRECISION_KINDS = ("parsing",)
 
 
 def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Path:
-    """Write a part's weights into our models folder, checked, under the name that models look for first.
+    """Check a part's weights and write them into our models folder, under the name that models prefer.
 
-    The names of the tensors stay those of ``source``. The settings go along. The file is there whole or not at all.
-    Raises ModelError: wrong or damaged source, values that 16 bits cannot hold, no space.
+    The keys are those of ``source``. The config file ``settings`` is copied too. The file appears whole or not at all.
+    Raises ModelError: wrong or damaged source, values beyond the range of fp16, no space.
     """
     target = models / part.converted
     if target.exists() and target.samefile(source):
         raise ModelError(f"{source} is where its conversion would be written", hint="it is safetensors already")
-    check_space(models, source.stat().st_size // (1 if part.kind in KEPT_FULL else 2), f"the converted {part.title}")
+    check_space(
+        models, source.stat().st_size // (1 if part.kind in FULL_PRECISION_KINDS else 2), f"the converted {part.title}"
+    )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(target, is_synced=True) as staged:  # synced: the original may be deleted next
@@ -37,11 +39,11 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
     return target
 
 
-def convert_verified(verdict: Verdict, models: Path) -> Path:
-    """Convert a file that was found to be good. Raises ModelError."""
-    if verdict.path is None:
-        raise ModelError(verdict.note, hint=verdict.hint)
-    return convert(verdict.part, verdict.path, verdict.settings, models)
+def convert_verified(result: CheckResult, models: Path) -> Path:
+    """Convert a file that was verified. Raises ModelError."""
+    if result.path is None:
+        raise ModelError(result.note, hint=result.hint)
+    return convert(result.part, result.path, result.settings, models)
 
 
 def _write(part: Part, source: Path, settings: Path | None, staged: Path) -> None:
@@ -54,7 +56,7 @@ def _write(part: Part, source: Path, settings: Path | None, staged: Path) -> Non
     from musetalk_cli.engine.weights.nets import read_checked
 
     state = read_checked(part, source, settings)
-    dtype = torch.float32 if part.kind in KEPT_FULL else torch.float16
+    dtype = torch.float32 if part.kind in FULL_PRECISION_KINDS else torch.float16
     narrowed = {}
     for name, tensor in state.items():
         kept = tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
@@ -64,5 +66,5 @@ def _write(part: Part, source: Path, settings: Path | None, staged: Path) -> Non
     try:
         save_file(narrowed, staged, metadata={"format": "pt", SOURCE_KEY: part.file.path})
     except SafetensorError as error:
-        # It hides the error number in its text.
+        # SafetensorError has no errno.
         raise ModelError(f"cannot write {staged.parent}: {error}", hint="is the disk full?") from error

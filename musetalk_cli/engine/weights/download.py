@@ -1,8 +1,8 @@
-"""Fetching weights from the Hugging Face hub: resumed where they were interrupted, and in place only when checked.
+"""Downloads weights from the Hugging Face hub: resumable, and checked before a file gets its final name.
 
-huggingface_hub finds the file (HF_ENDPOINT, proxies, redirects, retries) and moves the bytes. What it does not do is
-go on with a file that another process began: hf_hub_download starts over. So the half file is kept here, beside the
-models, under a name that says which file it is half of.
+huggingface_hub locates the file (HF_ENDPOINT, proxies, redirects, retries) and transfers the bytes. It does not resume
+a download that another process began: hf_hub_download starts again. So the partial file is stored here, beside the
+models, under a name that identifies the file and its version.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
 from musetalk_cli.errors import NEURAL_HINT, ModelError
 
-# An interruption loses what has come of one chunk. The library's own are 10 MB, a minute on a slow line.
+# An interruption loses at most one chunk. The library's default is 10 MB, a minute on a slow connection.
 CHUNK_BYTES = 1 << 18
-# What else is written meanwhile must not be what fills the disk.
+# Room on the disk for other programs meanwhile.
 SPARE_BYTES = 200_000_000
 
-OnProgress = Callable[[str, int, int], None]  # what is done, bytes done, bytes in all
+OnProgress = Callable[[str, int, int], None]  # (task, bytes done, bytes in total)
 
 
-class Announced(NamedTuple):
-    """What the hub says of a file: where its bytes are, how many, and their sum if it is known."""
+class RemoteFile(NamedTuple):
+    """A file's metadata from the hub; ``sha256`` is None where the hub has none."""
 
     url: str
     num_bytes: int
@@ -40,24 +40,24 @@ class Announced(NamedTuple):
 
 
 def count_missing_bytes(files: Sequence[WeightFile], models: Path) -> int:
-    """How many bytes are still to be fetched of ``files``, none of which is there."""
-    return sum(file.num_bytes - count_fetched_bytes(file, models) for file in files)
+    """How many bytes of ``files``, none of which is complete, are still to be downloaded."""
+    return sum(file.num_bytes - count_downloaded_bytes(file, models) for file in files)
 
 
-def count_fetched_bytes(file: WeightFile, models: Path) -> int:
-    """How much of a file an interrupted download has left."""
-    half = half_path(file, models)
-    return min(half.stat().st_size, file.num_bytes) if half.exists() else 0
+def count_downloaded_bytes(file: WeightFile, models: Path) -> int:
+    """The size of a file's interrupted download, 0 without one."""
+    partial = partial_path(file, models)
+    return min(partial.stat().st_size, file.num_bytes) if partial.exists() else 0
 
 
-def half_path(file: WeightFile, models: Path) -> Path:
-    """Where a file is kept until it is whole; another version of it has another name."""
+def partial_path(file: WeightFile, models: Path) -> Path:
+    """Where a file is stored until it is complete; another version of it has another name."""
     version = file.sha256 or file.repository.revision
     return models / STAGING / f"{file.path.replace('/', '--')}-{version[:12]}"
 
 
 def check_space(folder: Path, num_bytes: int, what: str) -> None:
-    """Raise ModelError when the disk under ``folder`` (which need not exist) lacks room for ``num_bytes``."""
+    """Raise ModelError when the disk of ``folder`` (which need not exist) lacks room for ``num_bytes`` of ``what``."""
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     free = shutil.disk_usage(existing).free
     if num_bytes and free < num_bytes + SPARE_BYTES:
@@ -68,32 +68,32 @@ def check_space(folder: Path, num_bytes: int, what: str) -> None:
         )
 
 
-def fetch(file: WeightFile, models: Path, on_progress: OnProgress) -> Path:
-    """Fetch a file into the models folder, going on from what an interrupted attempt has left.
+def download_file(file: WeightFile, models: Path, on_progress: OnProgress) -> Path:
+    """Download a file into the models folder, resuming an interrupted download.
 
-    Raises ModelError: no network, not on the hub, another file than expected, no space, or already being fetched. What
-    came so far is kept, except when it turns out to be another file.
+    Raises ModelError: no network, not on the hub, not the expected file, no space, or another process downloads it. The
+    partial file is kept, except when its checksum is wrong.
     """
-    target, half = models / file.path, half_path(file, models)
+    target, partial = models / file.path, partial_path(file, models)
     if target.exists():
         raise ModelError(
-            f"{target} is there and is not the published file ({target.stat().st_size:,} of {file.num_bytes:,} bytes)",
+            f"{target} exists and is not the published file ({target.stat().st_size:,} of {file.num_bytes:,} bytes)",
             hint="delete it or move it away, then run this command again",
         )
     try:
-        half.parent.mkdir(parents=True, exist_ok=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("ab") as opened, _alone(opened, file):
-            announced = _ask(file)
-            _transfer(file, announced, opened, on_progress)
+        with partial.open("ab") as opened, _exclusive_lock(opened, file):
+            remote = _query_hub(file)
+            _transfer(file, remote, opened, on_progress)
             opened.flush()
             os.fsync(opened.fileno())
-            _check_sum(file, half, announced, on_progress)
-            half.replace(target)
+            _check_sum(file, partial, remote, on_progress)
+            partial.replace(target)
     except OSError as error:
         raise _disk_error(error, file, models) from error
     with contextlib.suppress(OSError):
-        half.parent.rmdir()  # the last one leaves no empty folder
+        partial.parent.rmdir()  # if it is empty
     return target
 
 
@@ -106,8 +106,8 @@ def size_text(num_bytes: float) -> str:
     return f"{num_bytes:.2f} GB"
 
 
-class _Counted:
-    """A file that tells how far it has come, with the few methods that a transfer needs."""
+class _CountingFile:
+    """A file that reports its position, with the methods that a transfer needs."""
 
     def __init__(self, file: BinaryIO, tell: Callable[[int], None]) -> None:
         self._file = file
@@ -129,8 +129,8 @@ class _Counted:
 
 
 @contextlib.contextmanager
-def _alone(opened: BinaryIO, file: WeightFile) -> Iterator[None]:
-    """Two downloads that append to one file would ruin it."""
+def _exclusive_lock(opened: BinaryIO, file: WeightFile) -> Iterator[None]:
+    """Two downloads that append to one file would corrupt it."""
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -140,12 +140,12 @@ def _alone(opened: BinaryIO, file: WeightFile) -> Iterator[None]:
     yield
 
 
-def _ask(file: WeightFile) -> Announced:
-    """What the hub has under the pinned revision."""
+def _query_hub(file: WeightFile) -> RemoteFile:
+    """The file's metadata at the pinned revision."""
     hub = _import_hub()
     url = hub.hf_hub_url(file.repository.name, file.name, revision=file.repository.revision)
-    with _explained(file, url):
-        # No token: the files are public, and the user's is nobody's business, least of all a mirror's.
+    with _translate_errors(file, url):
+        # No token: the files are public, and a mirror must not see the user's token.
         metadata = hub.get_hf_file_metadata(url, token=False)
         if metadata.size is not None and metadata.size != file.num_bytes:
             raise ModelError(
@@ -153,43 +153,43 @@ def _ask(file: WeightFile) -> Announced:
                 hint=_mirror_hint(),
             )
         etag = metadata.etag or ""
-        return Announced(metadata.location, file.num_bytes, etag if re.fullmatch("[0-9a-f]{64}", etag) else None)
+        return RemoteFile(metadata.location, file.num_bytes, etag if re.fullmatch("[0-9a-f]{64}", etag) else None)
 
 
-def _transfer(file: WeightFile, announced: Announced, opened: BinaryIO, on_progress: OnProgress) -> None:
+def _transfer(file: WeightFile, remote: RemoteFile, opened: BinaryIO, on_progress: OnProgress) -> None:
     from huggingface_hub.file_download import http_get
 
     done = opened.seek(0, os.SEEK_END)
     if done > file.num_bytes:
         done = opened.truncate(0)
-    what = f"fetching {file.path}"
-    on_progress(what, done, file.num_bytes)
-    counted = _Counted(opened, lambda position: on_progress(what, position, file.num_bytes))
-    # Uncompressed: a position in a compressed answer is no position in the file.
+    task = f"downloading {file.path}"
+    on_progress(task, done, file.num_bytes)
+    counted = _CountingFile(opened, lambda position: on_progress(task, position, file.num_bytes))
+    # Uncompressed: an offset into a compressed response is not an offset into the file.
     headers = {"Accept-Encoding": "identity"}
-    with _explained(file, announced.url):
+    with _translate_errors(file, remote.url):
         http_get(
-            announced.url,
+            remote.url,
             cast(BinaryIO, counted),
             resume_size=done,
             headers=headers,
-            expected_size=announced.num_bytes,
+            expected_size=remote.num_bytes,
         )
 
 
-def _check_sum(file: WeightFile, half: Path, announced: Announced, on_progress: OnProgress) -> None:
-    wanted = file.sha256 or announced.sha256
-    if wanted is not None and hash_file(half, partial(on_progress, f"checking {file.path}")) != wanted:
-        half.unlink()
+def _check_sum(file: WeightFile, unfinished: Path, remote: RemoteFile, on_progress: OnProgress) -> None:
+    wanted = file.sha256 or remote.sha256
+    if wanted is not None and hash_file(unfinished, partial(on_progress, f"checking {file.path}")) != wanted:
+        unfinished.unlink()
         raise ModelError(
-            f"what came as {file.path} is another file or was damaged on its way: its sha256 is not {wanted[:12]}…",
+            f"the download of {file.path} is another file or is damaged: its sha256 is not {wanted[:12]}…",
             hint=f"run this command again; {_mirror_hint()}",
         )
 
 
 def _import_hub() -> Any:
-    # The library reads these when it is imported. Its Xet transfers cannot be resumed; its bars show one attempt where
-    # ours shows the whole; and nobody needs to be told what is used here.
+    # The library reads these at import. Xet transfers cannot be resumed; its progress bars show one attempt, ours the
+    # whole file; and no telemetry is sent.
     for switch in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[switch] = "1"
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -203,28 +203,28 @@ def _import_hub() -> Any:
 
 
 @contextlib.contextmanager
-def _explained(file: WeightFile, url: str) -> Iterator[None]:
-    """Turn what the hub's library raises into what it means."""
+def _translate_errors(file: WeightFile, url: str) -> Iterator[None]:
+    """Translate errors of huggingface_hub to ModelError, with the cause and what to do."""
     from huggingface_hub.errors import EntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
     from huggingface_hub.errors import RevisionNotFoundError as NoRevision
 
-    kept = "what came so far is kept, the same command goes on from there"
+    resumable = "run the same command again, it resumes the download"
     try:
         yield
     except ModelError:
         raise
     except OfflineModeIsEnabled as error:
-        raise ModelError(f"cannot fetch {file.path}: HF_HUB_OFFLINE is set", hint="unset it") from error
+        raise ModelError(f"cannot download {file.path}: HF_HUB_OFFLINE is set", hint="unset it") from error
     except (EntryNotFoundError, RepositoryNotFoundError, NoRevision) as error:
         repository = f"{file.repository.name} at {file.repository.revision[:12]}"
         raise ModelError(f"{_host(url)} does not have {file.name} of {repository}", hint=_mirror_hint()) from error
-    # The library has had three HTTP clients so far, each with exceptions of its own.
+    # The library has had three HTTP clients so far, each with its own exceptions.
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"cannot fetch {file.path} from {_host(url)}: {reason}", hint=f"{kept}; {_mirror_hint()}"
+            f"cannot download {file.path} from {_host(url)}: {reason}", hint=f"{resumable}; {_mirror_hint()}"
         ) from error
 
 
@@ -241,7 +241,7 @@ def _mirror_hint() -> str:
 def _disk_error(error: OSError, file: WeightFile, models: Path) -> ModelError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ModelError(
-            f"no space left in {models}, in the middle of {file.path}",
-            hint="make room and run this command again, it goes on from there",
+            f"no space left in {models} while downloading {file.path}",
+            hint="make room and run this command again, it resumes the download",
         )
     return ModelError(f"cannot write {file.path} in {models}: {error.strerror or error}", hint="set MUSETALK_HOME")

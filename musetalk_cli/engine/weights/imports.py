@@ -1,4 +1,4 @@
-"""Weights that are already on this computer: an upstream ``models`` folder is used where it is."""
+"""Imports weights that are already on this computer: an upstream ``models`` folder is used in place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from musetalk_cli.engine.weights.download import OnProgress
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part
 from musetalk_cli.engine.weights.store import find_in
-from musetalk_cli.engine.weights.verification import Verdict, verify
+from musetalk_cli.engine.weights.verification import CheckResult, verify
 from musetalk_cli.errors import ModelError
 
 
 def find_models_folder(folder: Path) -> Path:
-    """``folder``, or the ``models`` folder in it, whichever holds weights. Raises ModelError when none does."""
+    """``folder`` or the ``models`` folder in it, whichever has weights. Raises ModelError when neither does."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}")
     found = next((each for each in (folder, folder / "models") if any(find_in([each], part) for part in parts())), None)
@@ -23,16 +23,16 @@ def find_models_folder(folder: Path) -> Path:
     return found.resolve()
 
 
-def check_folder(folder: Path, on_progress: OnProgress) -> list[Verdict]:
-    """What stands in a models folder, for every part that it has."""
-    verdicts = []
+def check_folder(folder: Path, on_progress: OnProgress) -> list[CheckResult]:
+    """Verify every part in a models folder."""
+    results = []
     for part in parts():
         path = find_in([folder], part)
         if path is not None:
             settings = path.parent / Path(part.settings.name).name if part.settings else None
             is_there = settings is not None and settings.is_file()
-            verdicts.append(verify(part, path, settings if is_there else None, on_progress))
-    return verdicts
+            results.append(verify(part, path, settings if is_there else None, on_progress))
+    return results
 
 
 def parts() -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""What is here and what is missing, by a quick look that reads no tensors and needs no torch."""
+"""Which weights are on this computer and which are missing. Reads no tensors and needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from musetalk_cli.engine.weights.download import count_fetched_bytes
+from musetalk_cli.engine.weights.download import count_downloaded_bytes
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, WeightFile, WeightSet
 from musetalk_cli.engine.weights.store import WeightStore
 from musetalk_cli.engine.weights.verification import is_likely_whole, read_source
@@ -14,17 +14,16 @@ from musetalk_cli.errors import ModelError
 
 
 def describe_all(store: WeightStore) -> list[dict[str, Any]]:
-    """Every set of weights with its parts, ready for JSON.
+    """Every set of weights with its parts, as JSON values.
 
-    ``state`` of a set: ready, partial or missing; of a part: present, doubtful (not the size it should have), begun (an
-    interrupted download) or missing. ``num_bytes`` is what is on this computer, ``download_bytes`` what is still to be
-    fetched.
+    ``state`` of a set: ready, partial or missing; of a part: present, doubtful (not the expected size), begun (an
+    interrupted download) or missing. ``num_bytes`` are on this computer, ``download_bytes`` are still to be downloaded.
     """
     return [_describe_set(weight_set, store) for weight_set in WEIGHT_SETS]
 
 
 def wanted_files(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[WeightFile]:
-    """What a download still has to fetch, each file once, small ones first."""
+    """The files that are still to be downloaded, each once, small ones first."""
     files: dict[WeightFile, None] = {}
     for part in (part for weight_set in weight_sets for part in weight_set.parts):
         path = store.find(part)
@@ -36,7 +35,7 @@ def wanted_files(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[W
 
 
 def list_licences(files: Sequence[WeightFile]) -> list[str]:
-    """One line per repository: what it is called and what it says of its use."""
+    """One line per repository: its name and its licence."""
     return list(dict.fromkeys(f"{file.repository.name}: {file.repository.licence}" for file in files))
 
 
@@ -61,7 +60,7 @@ def _describe_set(weight_set: WeightSet, store: WeightStore) -> dict[str, Any]:
 
 
 def _describe_part(part: Part, store: WeightStore) -> dict[str, Any]:
-    path, fetched = store.find(part), count_fetched_bytes(part.file, store.models)
+    path, downloaded = store.find(part), count_downloaded_bytes(part.file, store.models)
     state = _state(part, store)
     settings = part.settings.num_bytes if part.settings is not None and store.find_settings(part) is None else 0
     return {
@@ -69,8 +68,8 @@ def _describe_part(part: Part, store: WeightStore) -> dict[str, Any]:
         "state": state,
         "path": str(path) if path else None,
         "wanted": str(store.models / part.file.path),
-        "num_bytes": path.stat().st_size if path else fetched,
-        "download_bytes": 0 if path else part.file.num_bytes - fetched + settings,
+        "num_bytes": path.stat().st_size if path else downloaded,
+        "download_bytes": 0 if path else part.file.num_bytes - downloaded + settings,
         "converted_from": read_source(path) if path else None,
     }
 
@@ -79,11 +78,11 @@ def _state(part: Part, store: WeightStore) -> str:
     path = store.find(part)
     if path is not None:
         return "present" if is_likely_whole(part, path) else "doubtful"
-    return "begun" if count_fetched_bytes(part.file, store.models) else "missing"
+    return "begun" if count_downloaded_bytes(part.file, store.models) else "missing"
 
 
 def parts_here(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Part]:
-    """The parts that are on this computer, each once. Raises ModelError when none is."""
+    """The parts on this computer, each once. Raises ModelError when there are none."""
     found = list(dict.fromkeys(part for each in weight_sets for part in each.parts if store.find(part)))
     if not found:
         raise ModelError(f"there are no weights in {store.places()}", hint="musetalk models download")
@@ -93,9 +92,9 @@ def parts_here(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[Par
 def originals(
     weight_sets: Sequence[WeightSet], store: WeightStore, *, has_converted: bool = False
 ) -> Iterator[tuple[Part, Path]]:
-    """The parts that a conversion would change, each once, and the files that they are in.
+    """The parts that can be converted, each once, and their files.
 
-    ``has_converted``: also an original in our own folder that was converted already and is not used any more.
+    ``has_converted``: also an original in our own folder that was converted before and is no longer used.
     """
     for part in dict.fromkeys(part for weight_set in weight_sets for part in weight_set.parts):
         path, ours = store.find(part), store.models / part.converted

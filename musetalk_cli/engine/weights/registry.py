@@ -1,7 +1,7 @@
-"""Which files each neural model consists of: where they come from, where they lie, and how they are known.
+"""The files of each neural model: their repositories, paths, sizes and checksums.
 
-The paths are those that upstream's own scripts use below their ``models`` folder, so one folder serves both programs.
-Sizes and sums of a file were published by its repository; where a sum is not known, it is None.
+The paths are those that upstream's scripts use below their ``models`` folder, so one folder serves both programs. Sizes
+and sha256 sums were published by the repositories; an unknown sum is None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PartKind = Literal["unet", "vae", "whisper", "parsing"]
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository on the Hugging Face hub. ``revision``: the commit to fetch, ``main`` where none is known."""
+    """A repository on the Hugging Face hub. ``revision``: the pinned commit, ``main`` where none is known."""
 
     name: str
     revision: str
@@ -26,7 +26,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file: ``name`` in its repository, which lies in ``folder`` below the models folder."""
+    """A published file: ``name`` in its repository, stored in ``folder`` below the models folder."""
 
     repository: Repository
     folder: str
@@ -36,7 +36,7 @@ class WeightFile:
 
     @property
     def path(self) -> str:
-        """Where it lies below the models folder."""
+        """Its path below the models folder."""
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
@@ -44,10 +44,10 @@ class WeightFile:
 class Part:
     """One net of a model.
 
-    ``file`` is what a download brings, ``settings`` the small file with its sizes. ``paths`` are all places below the
-    models folder where its weights may lie, the first existing one is used; ``converted`` is one of them, for what
-    ``musetalk models convert`` writes. ``other_files`` are further published files with the same weights, and
-    ``other_sums`` the sha256 of some whose size is not known.
+    ``file`` is downloaded, ``settings`` is its config file. ``paths`` are all paths below the models folder that its
+    weights may have; the first that exists is used. ``converted`` is the one that ``musetalk models convert`` writes.
+    ``other_files`` are further published files with the same weights, and ``other_sums`` the sha256 of some whose size
+    is not known.
     """
 
     kind: PartKind
@@ -60,14 +60,14 @@ class Part:
     other_sums: tuple[str, ...] = ()
 
     def known_file(self, path: str) -> WeightFile | None:
-        """The published file that lies at ``path`` below the models folder, or at its older place."""
+        """The published file with the name of ``path``, in whatever folder."""
         files = (self.file, *self.other_files)
         return next((file for file in files if file.name.rsplit("/", 1)[-1] == path.rsplit("/", 1)[-1]), None)
 
 
 @dataclass(frozen=True)
 class WeightSet:
-    """Everything that one model needs."""
+    """All parts of one model."""
 
     name: str
     title: str
@@ -75,7 +75,7 @@ class WeightSet:
 
     @property
     def files(self) -> tuple[WeightFile, ...]:
-        """What a download brings, settings first."""
+        """The files to download, config files first."""
         settings = tuple(part.settings for part in self.parts if part.settings is not None)
         return (*settings, *(part.file for part in self.parts))
 
@@ -93,7 +93,7 @@ FACE_PARSING = Repository(
     "none stated; it was trained on CelebAMask-HQ, which is understood to be for research only",
 )
 
-# Both versions have the same settings, byte for byte.
+# Both versions have the same config file, byte for byte.
 UNET_SETTINGS_SHA256 = "5b6923aee04d71692e0e9846c471e0a4ea07a4f686d39545e472bd4ba17e1b47"
 
 UNET_15 = Part(
@@ -192,7 +192,7 @@ WEIGHT_SETS = (
 
 
 def get_weight_set(name: str) -> WeightSet:
-    """Raise ModelError, naming the nearest, when there is no such set."""
+    """The set of that name. Raises ModelError, with the nearest name, when there is none."""
     found = next((each for each in WEIGHT_SETS if each.name == name), None)
     if found is None:
         names = [each.name for each in WEIGHT_SETS]
@@ -203,19 +203,19 @@ def get_weight_set(name: str) -> WeightSet:
 
 
 def set_of(part: Part) -> str:
-    """The name of the first set that has this part, empty when none has."""
+    """The name of the first set with this part, empty when there is none."""
     return next((each.name for each in WEIGHT_SETS if part in each.parts), "")
 
 
 def published_as(num_bytes: int, sha256: str) -> WeightFile | None:
-    """The published file that has this sum, or failing that this size and no known sum. None when there is none."""
+    """The published file with this sum, or else with this size and no known sum. None when there is none."""
     files = _published()
     by_sum = next((file for file in files if file.sha256 == sha256), None)
     return by_sum or next((file for file in files if file.sha256 is None and file.num_bytes == num_bytes), None)
 
 
 def published_at(path: str) -> WeightFile | None:
-    """The published file that belongs at this path below the models folder."""
+    """The published file with this path below the models folder."""
     return next((file for file in _published() if file.path == path), None)
 
 

@@ -1,4 +1,4 @@
-"""Where weights lie on this computer: our own models folder, and folders of upstream's that were imported in place."""
+"""Finds weights on this computer: in our own models folder and in imported folders, which are used in place."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ STAGING = ".download"
 
 
 class WeightStore:
-    """The weights under a home folder. Nothing is created before something is written."""
+    """The weights under a home folder. The models folder is created when something is written."""
 
     def __init__(self, home: Path) -> None:
         self.models = home / "models"
 
     def imported(self) -> list[Path]:
-        """Folders that are used in place. Raises ModelError when the list of them is damaged."""
+        """Imported folders. Raises ModelError when their list is damaged."""
         path = self.models / IMPORTS
         try:
             folders = json.loads(path.read_text(encoding="utf-8"))["folders"]
@@ -34,17 +34,17 @@ class WeightStore:
             ) from None
 
     def refer_to(self, folder: Path) -> None:
-        """Use an upstream ``models`` folder in place from now on. Raises ModelError when that cannot be noted."""
+        """Import an upstream ``models`` folder in place. Raises ModelError when the list cannot be written."""
         folders = [str(each) for each in self.imported()]
         if str(folder) not in folders:
             _write_text(self.models / IMPORTS, json.dumps({"folders": [*folders, str(folder)]}, indent=2) + "\n")
 
     def find(self, part: Part) -> Path | None:
-        """The file to use for a part, ours before imported ones."""
+        """The file to use for a part; our folder has priority over imported ones."""
         return find_in([self.models, *self.imported()], part)
 
     def find_settings(self, part: Part) -> Path | None:
-        """The file with a part's sizes: it lies beside the weights."""
+        """A part's config file, beside its weights."""
         weights = self.find(part)
         if weights is None or part.settings is None:
             return None
@@ -52,12 +52,12 @@ class WeightStore:
         return path if path.is_file() else None
 
     def places(self) -> str:
-        """Where weights are looked for, in words: our folder, and imported ones that are not there any more."""
-        gone = [f"; {each} was imported and is not there any more" for each in self.imported() if not each.is_dir()]
+        """For messages: our folder, and imported ones that no longer exist."""
+        gone = [f"; {each} was imported and no longer exists" for each in self.imported() if not each.is_dir()]
         return "".join([str(self.models), *gone])
 
     def require(self, weight_set: WeightSet) -> dict[PartKind, Path]:
-        """Every part's file. Raises ModelError that names what is missing and the command that gets it."""
+        """Every part's file. Raises ModelError with the missing parts and the command that downloads them."""
         found = {part.kind: self.find(part) for part in weight_set.parts}
         missing = [part.title for part in weight_set.parts if found[part.kind] is None]
         if missing:

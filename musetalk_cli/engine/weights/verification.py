@@ -1,4 +1,4 @@
-"""Whether the weights on this computer are what they are taken for."""
+"""Verifies weight files: checksums, sizes, keys and shapes."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from musetalk_cli.errors import ModelError
 
 READ_BYTES = 1 << 20
 
-Standing = Literal["official", "converted", "unofficial", "damaged", "missing"]
-SOURCE_KEY = "musetalk.source"  # in the header of a converted file: which published file it was made of
+Status = Literal["official", "converted", "unofficial", "damaged", "missing"]
+SOURCE_KEY = "musetalk.source"  # in the header of a converted file: the published file that it was converted from
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is known of one part's file: ``note`` says it in words, for ``damaged`` what to do as well."""
+class CheckResult:
+    """The result for one part's file. ``note`` explains it; ``hint`` says what to do where it is not good."""
 
     part: Part
     path: Path | None
     settings: Path | None
-    standing: Standing
+    status: Status
     note: str
     hint: str = ""
 
     @property
     def is_good(self) -> bool:
-        """Whether a model can use it."""
-        return self.standing in ("official", "converted", "unofficial")
+        """Whether a model can use the file."""
+        return self.status in ("official", "converted", "unofficial")
 
 
-def verify(part: Part, path: Path | None, settings: Path | None, on_progress: OnProgress) -> Verdict:
-    """Look at everything: that the file is there and whole, its sum, the names and shapes of its tensors.
+def verify(part: Part, path: Path | None, settings: Path | None, on_progress: OnProgress) -> CheckResult:
+    """Check that the file exists and is whole, its sum, and the keys and shapes of its tensors.
 
-    A file that fits but is no published one is ``unofficial`` – somebody's own training, perhaps.
+    A file with the right tensors that is not a published one is ``unofficial``, for example a fine-tuned one.
     """
     if path is None:
-        return Verdict(
+        return CheckResult(
             part, None, None, "missing", f"{part.file.path} is missing", f"musetalk models download {set_of(part)}"
         )
     try:
         check_settings(part, settings)
-        standing, note = identify(part, path, on_progress)
-        # Only now: torch takes seconds to load, and says less of a file that is another one altogether.
+        status, note = identify(part, path, on_progress)
+        # Imported late: torch takes seconds to import, and a checksum explains more about a wrong file.
         from musetalk_cli.engine.weights.nets import read_checked
 
         read_checked(part, path, settings)
     except ModelError as error:
-        return Verdict(part, path, settings, "damaged", str(error), error.hint)
-    return Verdict(part, path, settings, standing, note)
+        return CheckResult(part, path, settings, "damaged", str(error), error.hint)
+    return CheckResult(part, path, settings, status, note)
 
 
 def check_settings(part: Part, settings: Path | None) -> None:
-    """Raise ModelError when the settings beside the weights are a web page or the like: JSON must be JSON."""
+    """Raise ModelError when the config file beside the weights is not JSON, but for example a web page."""
     if settings is None:
         return
     try:
@@ -72,13 +72,13 @@ def check_settings(part: Part, settings: Path | None) -> None:
         ) from None
 
 
-def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Standing, str]:
-    """Which file this is, by its size and sum. Raises ModelError when it is one of another model's."""
+def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Status, str]:
+    """Identify a file by its size and sum. Raises ModelError when it is another part's."""
     size = path.stat().st_size
     source = read_source(path)
     if source is not None:
         _check_own(part, path, published_at(source))
-        return "converted", f"made of {source}, {size_text(size)}"
+        return "converted", f"made from {source}, {size_text(size)}"
     known = part.known_file(path.name)
     total = hash_file(path, partial(on_progress, f"checking {path.name}"))
     if (known is not None and known.sha256 == total) or total in part.other_sums:
@@ -91,14 +91,14 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Standing,
 
 
 def read_source(path: Path) -> str | None:
-    """The published file that a converted one was made of; None when it is no converted one."""
+    """The path of the published file that a file was converted from; None when it was not converted."""
     about = read_header(path).get("__metadata__", {}) if path.suffix == ".safetensors" else {}
     source = about.get(SOURCE_KEY) if isinstance(about, dict) else None
     return source if isinstance(source, str) else None
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """A safetensors file's table of contents, without its tensors; empty when it has none. Needs no torch."""
+    """The header of a safetensors file; empty when it is damaged. Needs no torch."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -109,7 +109,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def is_likely_whole(part: Part, path: Path) -> bool:
-    """A quick look without reading the file: it ends where its own header says, or has the published size."""
+    """A quick check without reading the file: it ends where its header says, or has the published size."""
     size = path.stat().st_size
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
@@ -121,15 +121,17 @@ def is_likely_whole(part: Part, path: Path) -> bool:
 
 
 def _check_records(path: Path) -> None:
-    """Raise ModelError when something of a PyTorch file changed after it was written: its archive keeps a sum of each
-    record, unless it was told not to. Other files have none."""
+    """Raise ModelError when a record of a PyTorch file does not match its checksum.
+
+    PyTorch's archives have a checksum for each record, unless that was switched off; other files have none.
+    """
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = next(filter(None, (_find_damage(archive, record) for record in archive.infolist())), None)
-    except Exception as error:  # a damaged table of contents can mean anything
-        damaged = f"it cannot be read as the archive that it is ({error})"
+    except Exception as error:  # a damaged table of contents may raise anything
+        damaged = f"its archive cannot be read ({error})"
     if damaged:
         raise ModelError(f"{path} is damaged: {damaged}", hint="get another copy of it")
 
@@ -142,12 +144,12 @@ def _find_damage(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> str | Non
             while data.read(READ_BYTES):
                 pass
     except zipfile.BadZipFile:
-        return f"its record {record.filename} has another checksum than it was written with"
+        return f"the checksum of its record {record.filename} does not match"
     return None
 
 
 def _check_own(part: Part, path: Path, published: WeightFile | None) -> None:
     if published is not None and published not in (part.file, *part.other_files):
         raise ModelError(
-            f"{path} is really {published.path}, under another name", hint="put the right file there, or rename it"
+            f"{path} is really {published.path} under another name", hint="replace it with the right file, or rename it"
         )

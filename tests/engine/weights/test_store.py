@@ -1,4 +1,4 @@
-"""Knowing weight files by what is in them, finding them, and what a conversion changes."""
+"""Verifying weight files by their contents, finding them, and converting them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from musetalk_cli.engine.weights.convert import convert  # noqa: E402
 from musetalk_cli.engine.weights.download import check_space, size_text  # noqa: E402
 from musetalk_cli.engine.weights.registry import PARSING, UNET_10, UNET_15, VAE, WHISPER, Part  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore, find_in  # noqa: E402
-from musetalk_cli.engine.weights.verification import Verdict, is_likely_whole, verify  # noqa: E402
+from musetalk_cli.engine.weights.verification import CheckResult, is_likely_whole, verify  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)
@@ -52,7 +52,7 @@ def nothing(what: str, done: int, total: int) -> None:
     """No progress is shown."""
 
 
-def judge(part: Part, models: Path) -> Verdict:
+def check(part: Part, models: Path) -> CheckResult:
     store = WeightStore(models.parent)
     return verify(part, store.find(part), store.find_settings(part), nothing)
 
@@ -60,8 +60,8 @@ def judge(part: Part, models: Path) -> Verdict:
 @pytest.mark.parametrize("part", [UNET_15, UNET_10, VAE, WHISPER], ids=lambda part: part.file.path)
 def test_whole_files_are_known(part: Part, models: Path, published: Path) -> None:
     own = sized(part, published)
-    assert judge(own, models).standing == "official"
-    assert judge(part, models).standing == "unofficial"  # it fits, but has another sum than upstream's
+    assert check(own, models).status == "official"
+    assert check(part, models).status == "unofficial"  # it fits, but has another sum than upstream's
     assert is_likely_whole(own, models / part.file.path)
 
 
@@ -143,11 +143,11 @@ def test_what_is_wrong_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     damage(models / UNET_15.file.path)
-    verdict = judge(UNET_15, models)
-    assert verdict.standing == "damaged"
-    assert str(models / UNET_15.file.path) in verdict.note
-    assert [word for word in words if word not in verdict.note] == [], verdict.note
-    assert verdict.hint
+    result = check(UNET_15, models)
+    assert result.status == "damaged"
+    assert str(models / UNET_15.file.path) in result.note
+    assert [word for word in words if word not in result.note] == [], result.note
+    assert result.hint
     assert not (tmp_path / "executed").exists()
 
 
@@ -159,7 +159,7 @@ def test_a_file_that_was_saved_without_checksums_is_not_called_damaged(models: P
         torch.save(state, path)
     finally:
         torch.serialization.set_crc32_options(True)
-    assert judge(UNET_15, models).standing == "unofficial"
+    assert check(UNET_15, models).status == "unofficial"
 
 
 def test_the_first_versions_file_under_the_seconds_name_is_found_out(models: Path, published: Path) -> None:
@@ -168,17 +168,17 @@ def test_the_first_versions_file_under_the_seconds_name_is_found_out(models: Pat
     shutil.copy(models / UNET_10.file.path, models / UNET_15.file.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "WEIGHT_SETS", (registry.WEIGHT_SETS[0], pretended))
-        verdict = judge(sized(UNET_15, published), models)
-        assert verdict.standing == "damaged"
-        assert "is really musetalk/pytorch_model.bin" in verdict.note
+        result = check(sized(UNET_15, published), models)
+        assert result.status == "damaged"
+        assert "is really musetalk/pytorch_model.bin" in result.note
         converted = convert(other, models / UNET_10.file.path, models / "musetalk" / "musetalk.json", models)
         shutil.copy(converted, models / UNET_15.converted)
-        assert "is really musetalk/pytorch_model.bin" in judge(UNET_15, models).note
+        assert "is really musetalk/pytorch_model.bin" in check(UNET_15, models).note
 
 
 def test_settings_that_are_a_web_page_are_named(models: Path) -> None:
     save_web_page(models / "musetalkV15" / "musetalk.json")
-    assert "musetalk.json" in judge(UNET_15, models).note
+    assert "musetalk.json" in check(UNET_15, models).note
 
 
 @pytest.mark.parametrize("part", [UNET_15, VAE, WHISPER], ids=lambda part: part.kind)
@@ -195,9 +195,9 @@ def test_a_conversion_keeps_names_and_values_to_16_bits(part: Part, models: Path
     assert set(got) == kept
     assert {tensor.dtype for tensor in got.values()} == {torch.float16}
     assert all(torch.equal(got[name], wanted[name].half()) for name in kept)
-    verdict = verify(part, target, target.parent / settings.name if settings else None, nothing)
-    assert verdict.standing == "converted"
-    assert part.file.path in verdict.note
+    result = verify(part, target, target.parent / settings.name if settings else None, nothing)
+    assert result.status == "converted"
+    assert part.file.path in result.note
     assert is_likely_whole(part, target)
     target.write_bytes(target.read_bytes()[:-1])
     assert not is_likely_whole(part, target)
@@ -225,7 +225,7 @@ def test_values_that_16_bits_cannot_hold_are_not_converted(models: Path, tmp_pat
     assert not [path for path in (tmp_path / "ours").rglob("*") if path.is_file()]
 
 
-def test_the_store_and_the_model_look_in_the_same_places() -> None:
+def test_the_store_and_the_model_have_the_same_paths() -> None:
     assert VAE.paths == loading.VAE_FILES
     assert {"1.5": UNET_15.paths, "1.0": UNET_10.paths} == loading.UNET_FILES
     assert set(loading.WHISPER_FILES["1.5"]) == set(WHISPER.paths)
@@ -265,9 +265,7 @@ def test_home_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert home_folder().name == "musetalk"
 
 
-def test_a_disk_without_room_is_said_before_anything_is_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_before_anything_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, 3 * 10**8))  # type: ignore[attr-defined]
     check_space(tmp_path / "not" / "yet", 10**8, "the download")
     with pytest.raises(ModelError, match=r"no space for the download: 3\.40 GB needed .* 300 MB free"):

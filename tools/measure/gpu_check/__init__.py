@@ -1,1 +1,1 @@
-"""Everything about the neural model that only a GPU can show, in one call of a few minutes."""
+"""Checks and measures the neural model on a GPU, in one run of a few minutes."""

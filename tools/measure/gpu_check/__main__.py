@@ -1,7 +1,7 @@
 """Check and measure the neural model on this computer's GPU: ``python -m tools.measure.gpu_check > gpu.md``.
 
-Random weights; needs torch, numpy, opencv and what the tests of the neural model need, no ffmpeg; diffusers is compared
-with where it is installed. ``--small`` runs all of it on a CPU with the tests' nets, to see that it runs.
+It uses random weights. It needs torch, numpy, opencv and the packages of the neural model's tests, but no ffmpeg.
+diffusers is measured too where it is installed. ``--small`` runs all parts on a CPU with the tests' small nets.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, 
 from tools.measure.gpu_check import correctness, speed
 from tools.measure.gpu_check.machine import Machine, describe
 
-# Parts that have not begun by then are left out, so that the whole stays below eight minutes.
+# Parts that have not started by then are skipped, so that the whole run stays below eight minutes.
 LIMIT_S = 300.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.measure.gpu_check", description=__doc__)
     parser.add_argument("--small", action="store_true", help="small nets on the CPU")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--no-compile", action="store_true", help="skip torch.compile")
     parser.add_argument("--repeats", type=int, default=10, help="calls for each figure")
     args = parser.parse_args()
     if not args.small and not torch.cuda.is_available():
-        sys.exit("there is no CUDA device; --small runs everything on the CPU with small nets")
+        sys.exit("there is no CUDA device; --small runs all parts on the CPU with small nets")
     machine = _small_machine(args.repeats) if args.small else _machine(args.repeats)
     print(f"# The neural model on a GPU\n\n{date.today()}: {describe(machine)}\n", flush=True)
     started = time.perf_counter()
     for title, part in parts(machine, has_compiled=not args.no_compile):
         print(f"## {title}\n", flush=True)
         if time.perf_counter() - started > LIMIT_S:
-            print("left out: no time\n", flush=True)
+            print("skipped: no time left\n", flush=True)
             continue
         try:
             for text in part():
                 print(text, flush=True)
-        except Exception as error:  # the next part may tell something all the same
+        except Exception as error:  # the next part may work all the same
             print(f"**failed**: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         print(flush=True)
-    print(f"All of it took {time.perf_counter() - started:.0f} s.")
+    print(f"In total {time.perf_counter() - started:.0f} s.")
 
 
 def parts(machine: Machine, *, has_compiled: bool) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
-    """In the order of what is wanted most."""
+    """Title and function of each part, the most important first."""
     half = torch.float16 if machine.device.type == "cuda" else torch.float32
     nets: list[Nets] = []
 

@@ -1,4 +1,4 @@
-"""The device at hand, how long things take on it, and what its arithmetic allows."""
+"""The device, with its timer and its memory statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
 
 @dataclass(frozen=True)
 class Machine:
-    """What is measured on, and how much: ``repeats`` calls for each figure, ``batches`` of faces."""
+    """The device and the workload: ``repeats`` calls for each figure, ``batches`` of faces."""
 
     device: torch.device
     configs: NetConfigs
@@ -27,7 +27,7 @@ class Machine:
             torch.cuda.synchronize(self.device)
 
     def seconds(self, call: Callable[[], object]) -> float:
-        """Median seconds of a call, after two that are not counted."""
+        """Median seconds of a call, after two warm-up calls."""
         durations = []
         for repeat in range(2 + self.repeats):
             self.wait()
@@ -39,7 +39,7 @@ class Machine:
         return statistics.median(durations)
 
     def peak_gib(self) -> float:
-        """The most memory that tensors took since the last call of this."""
+        """Peak memory of tensors since the last call of this, GiB; 0 on a CPU."""
         if self.device.type != "cuda":
             return 0.0
         peak = torch.cuda.max_memory_allocated(self.device) / 2**30

@@ -1,4 +1,4 @@
-"""How fast: upsamplings, faces a second in every way of calling the nets, threads, a block, the start, memory."""
+"""Measures upsamplings, faces per second of each way to call the nets, threads, a block, the start, and memory."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from torch import Tensor
 
 from musetalk_cli.benchmark.measurements.peak_flops import frames_per_second, measure_tflops
 from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import LATENT_PX, Nets, Precision, build, random_nets
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
+    LATENT_PX,
+    Nets,
+    Precision,
+    build_on_meta,
+    random_nets,
+)
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import load_into
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet
 from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from tools.measure.gpu_check.machine import Machine
 
 SEED = 1
-SPEED_HEAD = "| | batch | faces/s | ms/face | of the ceiling | peak, GiB |\n|---|---|---|---|---|---|"
+SPEED_HEAD = "| | batch | faces/s | ms/face | of peak | peak, GiB |\n|---|---|---|---|---|---|"
 
 
 def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
-    """Every shape of the decoder and the UNet."""
+    """Upsample against PhaseUpsample, for every shape of the decoder and the UNet."""
     vae, unet = machine.configs.vae.dims[:0:-1], machine.configs.unet.dims[:0:-1]
     shapes = [("decoder", dim, LATENT_PX << level) for level, dim in enumerate(vae)]
     shapes += [("UNet", dim, LATENT_PX >> (len(unet) - level)) for level, dim in enumerate(unet)]
@@ -45,43 +51,43 @@ def compare_upsamplings(machine: Machine, dtype: torch.dtype) -> str:
 
 
 def compare_calls(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
-    """Faces a second of the nets as published and of ours, with and without graphs."""
+    """Faces per second of the nets as published and of ours, with and without CUDA graphs."""
     peak_flops = measure_tflops(Precision(machine.device, dtype))
     name = str(dtype).removeprefix("torch.")
     yield f"{name}: a large matrix product reaches {peak_flops:.3g} TFLOP/s.\n\n{SPEED_HEAD}"
-    machine.peak_gib()  # its matrices
+    machine.peak_gib()  # reset, without the matrices
     for name, published in _published_nets(machine, dtype):
         for batch in machine.batches:
             yield _speed_row(name, batch, machine, _call_published(machine, batch, dtype, *published), peak_flops)
-    plain = FacePainter(nets)
+    eager = FaceGenerator(nets)
     for batch in machine.batches:
-        yield _speed_row("ours, plain calls", batch, machine, _paint(machine, plain, batch), peak_flops)
-    ready = FacePainter(nets)
+        yield _speed_row("ours, eager", batch, machine, _make_call(machine, eager, batch), peak_flops)
+    warm = FaceGenerator(nets)
     for batch in machine.batches:
-        ready.warm_up(_views(machine, ready, batch), [batch])
-        yield _speed_row("ours, made ready (graphs)", batch, machine, _paint(machine, ready, batch), peak_flops)
+        warm.warm_up(_build_prefix_cache(machine, warm, batch), [batch])
+        yield _speed_row("ours, CUDA graphs", batch, machine, _make_call(machine, warm, batch), peak_flops)
 
 
 def measure_compiled(machine: Machine, nets: Nets, dtype: torch.dtype) -> Iterator[str]:
-    """Ours through torch.compile, called plainly and recorded; and how long making them took."""
+    """Ours with torch.compile, with and without CUDA graphs, and the duration of compilation and capture."""
     peak_flops, batch = measure_tflops(Precision(machine.device, dtype)), min(8, machine.batches[-1])
-    machine.peak_gib()  # its matrices
+    machine.peak_gib()  # reset, without the matrices
     yield SPEED_HEAD
-    painter = FacePainter(nets, is_compiled=True)
-    paint = _paint(machine, painter, batch)
-    compile_s = _time(paint)
-    yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, paint, peak_flops)
-    views = _views(machine, painter, batch)
-    record_s = _time(lambda: painter.warm_up(views, [batch]))
-    yield _speed_row(f"ours, compiled, recorded in {record_s:.0f} s", batch, machine, paint, peak_flops)
+    generator = FaceGenerator(nets, is_compiled=True)
+    generate = _make_call(machine, generator, batch)
+    compile_s = _time(generate)
+    yield _speed_row(f"ours, compiled in {compile_s:.0f} s", batch, machine, generate, peak_flops)
+    prefix_cache = _build_prefix_cache(machine, generator, batch)
+    capture_s = _time(lambda: generator.warm_up(prefix_cache, [batch]))
+    yield _speed_row(f"ours, compiled, captured in {capture_s:.0f} s", batch, machine, generate, peak_flops)
 
 
 def compare_threads(machine: Machine, nets: Nets) -> str:
-    """Batches of 8 or less, asked for by one thread and by several, each waiting for its own."""
+    """Batches of 8 or less, submitted by one thread and by several, each waiting for its own."""
     batch = min(8, machine.batches[-1])
-    painter = FacePainter(nets)
-    painter.warm_up(_views(machine, painter, batch), [batch])
-    call = _paint(machine, painter, batch)
+    generator = FaceGenerator(nets)
+    generator.warm_up(_build_prefix_cache(machine, generator, batch), [batch])
+    call = _make_call(machine, generator, batch)
     call()
     count = 4 * machine.repeats
     rows = []
@@ -94,28 +100,28 @@ def compare_threads(machine: Machine, nets: Nets) -> str:
 
 
 def measure_start_and_block(machine: Machine, dtype: torch.dtype) -> tuple[Nets, str]:
-    """From nothing to the first face, with and without making ready; then a block of 2 s, its audio included."""
+    """Time to the first face, with and without a warm-up; then a block of 2 s, its audio included."""
     started = time.perf_counter()
     nets = random_nets("1.5", Precision(machine.device, dtype), SEED, machine.configs)
     machine.wait()
     loaded_s = time.perf_counter() - started
-    first_s = _time(_paint(machine, FacePainter(nets), 1))
-    painter = FacePainter(nets)
-    views = _views(machine, painter, 1)
-    ready_s = _time(lambda: painter.warm_up(views, painter.sizes_up_to(8)))
-    ready_first_s = _time(_paint(machine, painter, 1))
+    first_s = _time(_make_call(machine, FaceGenerator(nets), 1))
+    generator = FaceGenerator(nets)
+    prefix_cache = _build_prefix_cache(machine, generator, 1)
+    warm_up_s = _time(lambda: generator.warm_up(prefix_cache, generator.sizes_up_to(8)))
+    warm_first_s = _time(_make_call(machine, generator, 1))
     rows = [
-        f"| random weights made and placed | {loaded_s:.2f} s |",
-        f"| first face, not made ready | {first_s * 1e3:.0f} ms |",
-        f"| making ready for batches of up to 8 | {ready_s:.2f} s |",
-        f"| first face after that | {ready_first_s * 1e3:.1f} ms |",
+        f"| random weights generated and loaded | {loaded_s:.2f} s |",
+        f"| first face, without warm-up | {first_s * 1e3:.0f} ms |",
+        f"| warm-up for batches of up to 8 | {warm_up_s:.2f} s |",
+        f"| first face after that | {warm_first_s * 1e3:.1f} ms |",
     ]
     for name in ("first", "second"):
-        first_ms, last_ms = (1e3 * seconds for seconds in _time_block(machine, nets, painter))
+        first_ms, last_ms = (1e3 * seconds for seconds in _time_block(machine, nets, generator))
         rows.append(
             f"| {name} block of 2 s: Whisper, then its first faces, its last | {first_ms:.0f}, {last_ms:.0f} ms |"
         )
-    rows.append(f"| most memory of tensors so far | {machine.peak_gib():.2f} GiB |")
+    rows.append(f"| peak memory of tensors so far | {machine.peak_gib():.2f} GiB |")
     return nets, "\n".join(["| | |\n|---|---|", *rows])
 
 
@@ -132,18 +138,18 @@ def _call_published(machine: Machine, batch: int, dtype: torch.dtype, unet: Any,
 
 
 def _published_nets(machine: Machine, dtype: torch.dtype) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """UNet and decoder as published: ours without any fold, and diffusers' where it is installed."""
+    """UNet and decoder as published: ours unfolded, and diffusers' where it is installed."""
     configs = machine.configs
-    unet_state = random_state(build(UNet, configs.unet), SEED)
-    vae_state = random_state(build(VaeDecoder, configs.vae), SEED)
-    unet = place(build(UNet, configs.unet), dict(unet_state), machine.device, dtype)
-    decoder = place(build(VaeDecoder, configs.vae), dict(vae_state), machine.device, dtype)
-    yield "as published, plain calls", (unet, decoder)
+    unet_state = random_state_dict(build_on_meta(UNet, configs.unet), SEED)
+    vae_state = random_state_dict(build_on_meta(VaeDecoder, configs.vae), SEED)
+    unet = load_into(build_on_meta(UNet, configs.unet), dict(unet_state), machine.device, dtype)
+    decoder = load_into(build_on_meta(VaeDecoder, configs.vae), dict(vae_state), machine.device, dtype)
+    yield "as published, eager", (unet, decoder)
     if importlib.util.find_spec("diffusers") is None:
         return
     from fixtures import references
 
-    vae_state |= random_state(build(VaeEncoder, configs.vae), SEED)
+    vae_state |= random_state_dict(build_on_meta(VaeEncoder, configs.vae), SEED)
     unet_state, vae_state = (
         {key: value.to(machine.device, dtype) for key, value in state.items()} for state in (unet_state, vae_state)
     )
@@ -162,46 +168,46 @@ def _speed_row(name: str, batch: int, machine: Machine, call: Callable[[], objec
     return f"| {name} | {batch} | {rate:.1f} | {1e3 / rate:.2f} | {shown} | {machine.peak_gib():.2f} |"
 
 
-def _paint(machine: Machine, painter: FacePainter, batch: int) -> Callable[[], object]:
-    """Faces on a cycle of frames, from features on the host to bytes on the host."""
-    views, features = _views(machine, painter, batch), _features(machine, batch)
-    return lambda: painter.submit(views, range(batch), features).collect()
+def _make_call(machine: Machine, generator: FaceGenerator, batch: int) -> Callable[[], object]:
+    """A call that generates a batch on as many avatar frames, from features on the host to bytes on the host."""
+    prefix_cache, features = _build_prefix_cache(machine, generator, batch), _features(machine, batch)
+    return lambda: generator.submit(prefix_cache, range(batch), features).collect()
 
 
-def _views(machine: Machine, painter: FacePainter, count: int) -> Any:
-    generator = torch.Generator().manual_seed(SEED)
+def _build_prefix_cache(machine: Machine, generator: FaceGenerator, count: int) -> Any:
+    rng = torch.Generator().manual_seed(SEED)
     shape = (count, machine.configs.unet.in_channels, LATENT_PX, LATENT_PX)
-    return painter.watch(torch.randn(shape, generator=generator))
+    return generator.build_prefix_cache(torch.randn(shape, generator=rng))
 
 
 def _features(machine: Machine, count: int) -> np.ndarray:
-    generator = torch.Generator().manual_seed(SEED)
-    return torch.randn(count, _num_tokens(machine) * machine.configs.unet.audio_dim, generator=generator).numpy()
+    rng = torch.Generator().manual_seed(SEED)
+    return torch.randn(count, _num_tokens(machine) * machine.configs.unet.audio_dim, generator=rng).numpy()
 
 
 def _num_tokens(machine: Machine) -> int:
     return STEPS_PER_FRAME * machine.configs.whisper.num_levels
 
 
-def _time_block(machine: Machine, nets: Nets, painter: FacePainter) -> tuple[float, float]:
-    """Seconds from a block's audio, as log-mel of a whole window, to its first faces and to its last."""
+def _time_block(machine: Machine, nets: Nets, generator: FaceGenerator) -> tuple[float, float]:
+    """Seconds from a block's log-mel spectrogram, a whole window, to its first and to its last faces."""
     whisper = machine.configs.whisper
     mel = torch.randn(1, whisper.num_mels, 2 * whisper.num_steps, device=machine.device)
-    views, features = _views(machine, painter, 8), _features(machine, max(machine.block))
+    prefix_cache, features = _build_prefix_cache(machine, generator, 8), _features(machine, max(machine.block))
     started = time.perf_counter()
     with torch.inference_mode():
         nets.whisper(mel.to(nets.unet.conv_in.weight.dtype)).float().cpu()
-    under_way = [painter.submit(views, range(count), features[:count]) for count in machine.block]
-    under_way[0].collect()
+    pending = [generator.submit(prefix_cache, range(count), features[:count]) for count in machine.block]
+    pending[0].collect()
     first_s = time.perf_counter() - started
-    for painting in under_way[1:]:
-        painting.collect()
+    for each in pending[1:]:
+        each.collect()
     return first_s, time.perf_counter() - started
 
 
 def _on_device(layer: Any, machine: Machine, dtype: torch.dtype) -> Any:
     state = layer.state_dict()
-    return place(layer, state, machine.device, dtype)
+    return load_into(layer, state, machine.device, dtype)
 
 
 def _time(call: Callable[[], object]) -> float:

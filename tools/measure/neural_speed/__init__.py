@@ -1,1 +1,1 @@
-"""Measures the neural model's arithmetic: operations, time against diffusers, and where the time goes."""
+"""Measures the neural model: operations, time against diffusers, and a profile."""

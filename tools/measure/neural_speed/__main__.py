@@ -1,9 +1,9 @@
 """Measure the neural model: ``python -m tools.measure.neural_speed [--small] [--write] [--only PART …]``.
 
-``operations``: counted, per frame, before and after each saving. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our
-UNet and decoder against diffusers' eager ones with the same random weights, in turns, in CPU time of one thread.
-``profile``: where it goes. ``half-rate``: how far the mean of two faces is from the one between, in a prepared
---avatar of somebody who speaks. Full-size nets take 12 GB of memory and minutes.
+``operations``: counted per frame, after each optimisation. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our UNet and
+decoder against diffusers' eager ones with the same random weights, alternating, in CPU time of one thread. ``profile``:
+the slowest operations. ``half-rate``: the difference between the mean of two faces and the one between them, in a
+prepared --avatar of a person who speaks. Full-size nets need 12 GB of memory and minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="the tests' small nets")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PERFORMANCE.name}")
     parser.add_argument("--repeats", type=int, default=5, help="turns of one frame each")
-    parser.add_argument("--avatar", type=Path, help="folder of a prepared avatar that speaks")
+    parser.add_argument("--avatar", type=Path, help="folder of a prepared avatar of a person who speaks")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,7 +70,7 @@ def measure(name: str, configs: NetConfigs, repeats: int, avatar: Path) -> str:
         return half_rate.compare(avatar)
     dtype, is_compiled, goal = RUNS[name]
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "Not measured: this CPU does not compute in bfloat16, and would imitate it."
+        return "Not measured: this CPU does not compute in bfloat16, but emulates it."
     result = ratios.compare(configs, dtype, repeats, is_compiled=is_compiled, goal=goal)
     return f"{ratios.HEAD}\n{ratios.describe(result)}"
 

@@ -1,4 +1,4 @@
-"""What painting every second face costs in images, judged by a prepared avatar of somebody who speaks."""
+"""What generating every second face only costs in quality, on a prepared avatar of a person who speaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = "| in place of every second face | levels of 255, mean | 95 of 100 frames
 
 
 def compare(folder: Path) -> str:
-    """The lower half of the network's crop, which is what it paints: the frame itself against what would be shown."""
+    """The lower half of the crop, which the network generates: the true frame against what would be shown."""
     avatar = open_avatar_folder(folder)
     parts = derive_face_parts(avatar, PartSettings())
     count = min(NUM_FRAMES, avatar.frames.num_frames)

@@ -1,4 +1,4 @@
-"""Where the time of one frame goes, as torch's profiler says."""
+"""Profiles one frame with torch.profiler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, random_nets
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from tools.measure.neural_speed.ratios import SEED, inputs
 
 NUM_ROWS = 10
@@ -16,13 +16,13 @@ HEAD = "| operation | calls | CPU, ms | share |\n|---|---|---|---|"
 
 
 def profile_frame(configs: NetConfigs, dtype: torch.dtype) -> str:
-    """The operations of one frame that take most of a CPU's time themselves, eager, as a table."""
-    painter = FacePainter(random_nets("1.5", Precision(torch.device("cpu"), dtype), SEED, configs))
+    """The operations with the most CPU time of their own in one frame, eager, as a table."""
+    generator = FaceGenerator(random_nets("1.5", Precision(torch.device("cpu"), dtype), SEED, configs))
     latents, features = inputs(configs)
-    views = painter.watch(latents)
-    painter.submit(views, [0], features).collect()
+    prefix_cache = generator.build_prefix_cache(latents)
+    generator.submit(prefix_cache, [0], features).collect()
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
-        painter.submit(views, [0], features).collect()
+        generator.submit(prefix_cache, [0], features).collect()
     rows: list[Any] = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in rows)
     lines = [

@@ -1,4 +1,4 @@
-"""One frame of ours against diffusers' eager nets with the same weights, in turns in one process."""
+"""One frame of ours against diffusers' eager nets with the same weights, alternating in one process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     Nets,
     Precision,
     assemble,
-    build,
+    build_on_meta,
 )
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
-from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
-from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, positional_encoding
 from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 
@@ -45,7 +44,7 @@ class Turns:
 
     @property
     def ratio(self) -> float:
-        """The median of what each turn says, so that what both suffer cancels out."""
+        """The median of the turns' ratios: what slows both down cancels out."""
         return statistics.median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
 
 
@@ -59,21 +58,29 @@ class Result(NamedTuple):
 
 
 def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compiled: bool, goal: float | None) -> Result:
-    """``repeats`` turns of one frame each, in this thread's CPU seconds; both have been called before."""
+    """Take ``repeats`` turns of one frame each, in CPU seconds of this process, after a warm-up of both.
+
+    Args:
+        configs: sizes of the nets.
+        dtype: precision of both.
+        repeats: number of turns.
+        is_compiled: ours with torch.compile.
+        goal: the ratio to reach, None without one.
+    """
     ours, theirs = make_both(configs, dtype)
-    painter = FacePainter(ours, is_compiled=is_compiled)
+    generator = FaceGenerator(ours, is_compiled=is_compiled)
     latents, features = inputs(configs)
-    views = painter.watch(latents)
+    prefix_cache = generator.build_prefix_cache(latents)
     started = time.perf_counter()
-    painter.warm_up(views, painter.sizes_up_to(1))
-    paint = _painting(painter, views, features)
-    mine = paint()
+    generator.warm_up(prefix_cache, generator.sizes_up_to(1))
+    generate = _make_call(generator, prefix_cache, features)
+    mine = generate()
     ready_s = time.perf_counter() - started
     reference = _reference(theirs, latents.to(dtype), features, configs)
     levels = np.abs(mine.astype(int) - to_bgr(reference()).numpy())
     turns = Turns()
     for _ in range(repeats):
-        turns.ours.append(cpu_seconds(paint))
+        turns.ours.append(cpu_seconds(generate))
         turns.theirs.append(cpu_seconds(reference))
     what = f"{str(dtype).removeprefix('torch.')}, {'compiled' if is_compiled else 'eager'}"
     return Result(what, turns, goal, float(levels.mean()), int(levels.max()), ready_s)
@@ -88,15 +95,15 @@ def describe(result: Result) -> str:
 
 
 def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any, Any]]:
-    """Our nets, and diffusers' UNet and VAE, of the same random weights."""
+    """Our nets, and diffusers' UNet and VAE, with the same random weights."""
     from fixtures import references
 
-    unet = random_state(build(UNet, configs.unet), SEED)
-    vae = random_state(build(VaeDecoder, configs.vae), SEED)
-    whisper = random_state(build(WhisperEncoder, configs.whisper), SEED)
+    unet = random_state_dict(build_on_meta(UNet, configs.unet), SEED)
+    vae = random_state_dict(build_on_meta(VaeDecoder, configs.vae), SEED)
+    whisper = random_state_dict(build_on_meta(WhisperEncoder, configs.whisper), SEED)
     ours = assemble("1.5", configs, Precision(torch.device("cpu"), dtype), unet, vae, whisper)
     unet = {name: unet.pop(name).to(dtype) for name in list(unet)}
-    encoder = random_state(build(VaeEncoder, configs.vae), SEED)
+    encoder = random_state_dict(build_on_meta(VaeEncoder, configs.vae), SEED)
     vae = {name: tensor.to(dtype) for name, tensor in (vae | encoder).items()}
     theirs = references.unet(configs.unet, unet), references.vae(configs.vae, vae)
     gc.collect()
@@ -105,9 +112,9 @@ def make_both(configs: NetConfigs, dtype: torch.dtype) -> tuple[Nets, tuple[Any,
 
 def inputs(configs: NetConfigs) -> tuple[Tensor, np.ndarray]:
     """One avatar frame's latents and one frame's features."""
-    generator = torch.Generator().manual_seed(SEED)
-    latents = torch.randn(1, configs.unet.in_channels, LATENT_PX, LATENT_PX, generator=generator)
-    features = torch.randn(1, num_tokens(configs) * configs.unet.audio_dim, generator=generator)
+    rng = torch.Generator().manual_seed(SEED)
+    latents = torch.randn(1, configs.unet.in_channels, LATENT_PX, LATENT_PX, generator=rng)
+    features = torch.randn(1, num_tokens(configs) * configs.unet.audio_dim, generator=rng)
     return latents, features.numpy()
 
 
@@ -122,15 +129,15 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def _painting(painter: FacePainter, views: Any, features: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: painter.submit(views, [0], features).collect()
+def _make_call(generator: FaceGenerator, prefix_cache: Any, features: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: generator.submit(prefix_cache, [0], features).collect()
 
 
 def _reference(theirs: tuple[Any, Any], latents: Tensor, features: np.ndarray, configs: NetConfigs) -> Any:
     unet, vae = theirs
     dim = configs.unet.audio_dim
     tokens = torch.from_numpy(features).view(1, -1, dim).to(latents.dtype)
-    tokens = tokens + position_code(tokens.shape[1], dim).to(latents.dtype)
+    tokens = tokens + positional_encoding(tokens.shape[1], dim).to(latents.dtype)
     zero = torch.tensor([0])
 
     @torch.inference_mode()

@@ -1,1 +1,1 @@
-"""Holds the neural model against the libraries that its official files come from."""
+"""Compares the neural model with the libraries that its official checkpoints come from."""

@@ -1,7 +1,7 @@
-"""Print the parity table, one line after the other: ``python -m tools.measure.parity [--small] [--write] VOICE.wav``.
+"""Prints the parity table, line by line: ``python -m tools.measure.parity [--small] [--write] VOICE.wav``.
 
-Every net is compared at its full size with random weights, one at a time; 12 GB of memory are enough. With ``--only``,
-``--write`` leaves the other parts' lines of the table as they were.
+Every net is compared at full size with random weights, one at a time, which needs 12 GB of memory. With ``--only``,
+``--write`` keeps the other parts' lines of the table.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     if args.write:
         rows = merge_rows(DOCUMENT.read_text(encoding="utf-8"), list(map(describe, lines)))
         update_section("parity", f"{describe_run(args.small)}.\n\n{HEAD}\n" + "\n".join(rows), DOCUMENT)
-    sys.exit(0 if all(line.is_kept for line in lines) else 1)
+    sys.exit(0 if all(line.is_met for line in lines) else 1)
 
 
 def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[Line]:
@@ -59,7 +59,7 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
     if is_small:
         from fixtures.small_nets import CONFIGS
 
-        # Transformers takes whole windows of 30 s only.
+        # transformers takes windows of 30 s only.
         configs = dataclasses.replace(CONFIGS, whisper=dataclasses.replace(CONFIGS.whisper, num_steps=1500))
     comparing: dict[str, Callable[[], Iterator[Line]]] = {
         "whisper": lambda: comparisons.compare_whisper(configs, voice),
@@ -78,7 +78,7 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
 
 
 def merge_rows(document: str, rows: list[str]) -> list[str]:
-    """The table's rows in a document with ``rows`` in place of those that compare the same, new ones at the end."""
+    """The rows of a document's table, where ``rows`` replace those of the same comparison; new ones at the end."""
     section = document.partition("<!-- parity -->")[2].partition("<!-- end of parity -->")[0]
     old = [line for line in section.splitlines() if line.startswith("| ") and line not in HEAD]
     merged = {_what(row): row for row in old} | {_what(row): row for row in rows}
@@ -86,14 +86,14 @@ def merge_rows(document: str, rows: list[str]) -> list[str]:
 
 
 def _what(row: str) -> tuple[str, ...]:
-    """What a row compares with what, in which unit."""
+    """What identifies a row: what is compared, with what, in which unit."""
     cells = row.split("|")
     return (*cells[1:3], cells[4])
 
 
 def describe(line: Line) -> str:
     limit = "" if line.limit is None else f"≤ {line.limit:g}"
-    mark = "" if line.is_kept else " **missed**"
+    mark = "" if line.is_met else " **missed**"
     return f"| {line.what} | {line.against} | {line.error:.2g} | {line.unit} | {limit}{mark} |"
 
 

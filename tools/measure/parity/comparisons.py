@@ -1,4 +1,4 @@
-"""Every comparison of the parity table: what is held against what, and how far they are apart."""
+"""The comparisons of the parity table."""
 
 from __future__ import annotations
 
@@ -13,40 +13,38 @@ import torch
 from torch import Tensor
 
 from fixtures import references
-from fixtures.feature_windows import IndexListener, heard_steps, upstream_by_hand
-from musetalk_cli.engine.audio.blocks import BlockCutter
+from fixtures.feature_windows import IndexFeatureEncoder, extract_features, selected_steps, upstream_by_hand
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters
-from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
 from musetalk_cli.engine.models.musetalk.audio.windows import AnchoredFeatures, UpstreamFeatures
-from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import pick
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build, random_nets
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import select_keys
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build_on_meta, random_nets
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import load_into
 from musetalk_cli.engine.models.musetalk.face.blend import Box, JawBlend, crop_box
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic, resize_bilinear
-from musetalk_cli.engine.models.musetalk.inference.audio_kv import Sounds
+from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector
 from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
-from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code
-from musetalk_cli.engine.models.musetalk.nets.unet import UNet
+from musetalk_cli.engine.models.musetalk.nets.unet import UNet, positional_encoding
 from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 
 SEED = 20
 FEATURE_SEED = 2
 CPU = Precision(torch.device("cpu"), torch.float32)
-State = dict[str, Tensor]
-# Frames of a voice at 25 a second, for images of both schemes: few, as each takes seconds on a CPU.
+StateDict = dict[str, Tensor]
+# Frames at 25 per second whose images are compared between the schemes: few, as each takes seconds on a CPU.
 SCHEME_FRAMES = {
     "elsewhere": (325, 475, 575, 625),
-    "2 s joints": (300, 450, 550, 600),
+    "2 s boundaries": (300, 450, 550, 600),
     "where either window moves": (695, 750, 751, 945),
 }
 
 
 class Line(NamedTuple):
-    """One line of the table; ``limit`` is what it must not exceed, None where it is only told."""
+    """One line of the table; ``error`` must not exceed ``limit``, None without a limit."""
 
     what: str
     against: str
@@ -55,7 +53,7 @@ class Line(NamedTuple):
     limit: float | None
 
     @property
-    def is_kept(self) -> bool:
+    def is_met(self) -> bool:
         return self.limit is None or self.error <= self.limit
 
 
@@ -68,20 +66,20 @@ def noise(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(kind: Callable[[Any], Any], config: Any, state: State) -> Any:
-    """A net that shares its values with ``state``: at full size there is no room for two."""
-    net = build(kind, config)
+def filled(kind: Callable[[Any], Any], config: Any, state: StateDict) -> Any:
+    """A net that shares its tensors with ``state``, as full-size nets do not fit into memory twice."""
+    net = build_on_meta(kind, config)
     net.load_state_dict(state, assign=True)
     return net.eval().requires_grad_(False)
 
 
-def drawn(kind: Callable[[Any], Any], config: Any) -> State:
-    return random_state(build(kind, config), SEED)
+def random_weights(kind: Callable[[Any], Any], config: Any) -> StateDict:
+    return random_state_dict(build_on_meta(kind, config), SEED)
 
 
 @torch.inference_mode()
 def compare_unet(configs: NetConfigs) -> Iterator[Line]:
-    state = drawn(UNet, configs.unet)
+    state = random_weights(UNet, configs.unet)
     latents, tokens = _inputs(configs, 2)
     mine = filled(UNet, configs.unet, state)(latents, tokens)
     wanted = references.unet(configs.unet, state)(latents, torch.tensor([0]), tokens).sample
@@ -90,13 +88,13 @@ def compare_unet(configs: NetConfigs) -> Iterator[Line]:
 
 @torch.inference_mode()
 def compare_vae(configs: NetConfigs) -> Iterator[Line]:
-    state = drawn(VaeEncoder, configs.vae) | drawn(VaeDecoder, configs.vae)
+    state = random_weights(VaeEncoder, configs.vae) | random_weights(VaeDecoder, configs.vae)
     reference = references.vae(configs.vae, state)
     images = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
-    encoder = filled(VaeEncoder, configs.vae, pick(state, "encoder.", "quant_conv."))
+    encoder = filled(VaeEncoder, configs.vae, select_keys(state, "encoder.", "quant_conv."))
     error = relative_error(encoder(images), reference.encode(images).latent_dist.mode() * SCALE)
     yield Line("VAE encoder, fp32", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
-    decoder = filled(VaeDecoder, configs.vae, pick(state, "decoder.", "post_quant_conv."))
+    decoder = filled(VaeDecoder, configs.vae, select_keys(state, "decoder.", "post_quant_conv."))
     latents = noise(1, 4, 32, 32, seed=4)
     error = relative_error(decoder(latents), reference.decode(latents / SCALE).sample)
     yield Line("VAE decoder, fp32", "diffusers AutoencoderKL", error, "relative", 1e-5)
@@ -110,7 +108,7 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
     wanted_mel = references.log_mel(samples, window_s=30, num_mels=configs.whisper.num_mels)
     error = relative_error(mel, wanted_mel)
     yield Line("log-mel of speech", "transformers WhisperFeatureExtractor", error, "relative", 1e-5)
-    state = drawn(WhisperEncoder, configs.whisper)
+    state = random_weights(WhisperEncoder, configs.whisper)
     reference = references.whisper(configs.whisper, state)(mel[None], output_hidden_states=True)
     levels = filled(WhisperEncoder, configs.whisper, state)(mel[None])
     error = relative_error(levels, torch.stack(reference.hidden_states, dim=2))
@@ -119,45 +117,45 @@ def compare_whisper(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 @torch.inference_mode()
 def compare_folds(configs: NetConfigs) -> Iterator[Line]:
-    """Plain nets in fp32 against the folded ones on the same face."""
-    unet_state = drawn(UNet, configs.unet)
-    vae = drawn(VaeDecoder, configs.vae)
+    """The folded nets against the unfolded ones in fp32, on the same face."""
+    unet_state = random_weights(UNet, configs.unet)
+    vae = random_weights(VaeDecoder, configs.vae)
     latents, tokens = _inputs(configs, 1)
     plain = filled(VaeDecoder, configs.vae, vae)(filled(UNet, configs.unet, unet_state)(latents, tokens))
     unet, decoder = _folded(configs, unet_state, vae)
     mine = decoder(unet(latents, tokens))
-    yield Line("folded UNet + decoder, fp32", "plain ones", relative_error(mine, plain), "relative", 1e-4)
-    yield from _compare_images("fp32", "plain ones in fp32", mine, plain)
-    heard = Sounds(unet, configs.whisper.num_levels).hear(_features_of_one(configs), torch.from_numpy)
-    error = relative_error(unet.predict(unet.look(latents), unet.split(heard)), unet(latents, tokens))
+    yield Line("folded UNet + decoder, fp32", "unfolded ones", relative_error(mine, plain), "relative", 1e-4)
+    yield from _compare_images("fp32", "unfolded ones in fp32", mine, plain)
+    audio_kv = AudioKVProjector(unet, configs.whisper.num_levels).project(_features_of_one(configs), torch.from_numpy)
+    error = relative_error(unet.predict(unet.encode_prefix(latents), unet.unpack_kv(audio_kv)), unet(latents, tokens))
     yield Line("audio projected once for each step", "for every frame", error, "relative", 1e-5)
 
 
 @torch.inference_mode()
 def compare_precision(configs: NetConfigs, name: str) -> Iterator[Line]:
-    """The folded nets' face in 16 bits against the same in fp32; bf16, taken only on request, has no limit."""
+    """The folded nets' face in 16 bits against the same in fp32; bf16, which is never the default, has no limit."""
     latents, tokens = _inputs(configs, 1)
-    unet, decoder = _folded(configs, drawn(UNet, configs.unet), drawn(VaeDecoder, configs.vae))
+    unet, decoder = _folded(configs, random_weights(UNet, configs.unet), random_weights(VaeDecoder, configs.vae))
     wanted = decoder(unet(latents, tokens))
     dtype = DTYPES[name]
     mine = decoder.to(dtype)(unet.to(dtype)(latents.to(dtype), tokens.to(dtype))).float()
     yield from _compare_images(name, "the same in fp32", mine, wanted, limit=1.0 if name == "fp16" else None)
 
 
-def _folded(configs: NetConfigs, unet: State, vae: State) -> tuple[UNet, VaeDecoder]:
-    folded = build(UNet, dataclasses.replace(configs.unet, is_folded=True))
-    decoder = build(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
-    decoder_state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), decoder)
+def _folded(configs: NetConfigs, unet: StateDict, vae: StateDict) -> tuple[UNet, VaeDecoder]:
+    folded = build_on_meta(UNet, dataclasses.replace(configs.unet, is_folded=True))
+    decoder = build_on_meta(VaeDecoder, dataclasses.replace(configs.vae, is_folded=True))
+    decoder_state = fold_decoder(select_keys(vae, "decoder.", "post_quant_conv."), decoder)
     return (
-        place(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
-        place(decoder, decoder_state, CPU.device, CPU.dtype),
+        load_into(folded, fold_unet(unet, folded, vae), CPU.device, CPU.dtype),
+        load_into(decoder, decoder_state, CPU.device, CPU.dtype),
     )
 
 
 def _compare_images(
     name: str, against: str, mine: Tensor, wanted: Tensor, limit: float | None = None
 ) -> Iterator[Line]:
-    # Random weights give images of any spread; a real face fills the range.
+    # Random weights give images of any contrast; a real face fills the range.
     gain = float(0.5 / wanted.std())
     levels = (to_bgr(mine * gain).float() - to_bgr(wanted * gain).float()).abs()
     for what, error, most in (("mean", levels.mean(), limit), ("most", levels.max(), None)):
@@ -193,45 +191,45 @@ def compare_blend() -> Iterator[Line]:
 
 
 def compare_windows() -> Iterator[Line]:
-    """Which steps of Whisper each frame hears by upstream's rule, over one of its joints, at several frame rates."""
+    """The steps of each frame by upstream's rule, across one of its window boundaries, at several frame rates."""
     apart = 0
     for rate in (12, 15, 20, 24, 25, 30, 48):
-        mine = heard_steps(UpstreamFeatures(IndexListener(), Fraction(rate)), 1900, Fraction(rate))
+        mine = selected_steps(UpstreamFeatures(IndexFeatureEncoder(), Fraction(rate)), 1900, Fraction(rate))
         apart = max(apart, int(np.abs(mine - upstream_by_hand(1900, rate, len(mine))).max()))
     yield Line("feature windows, 12 to 48 fps", "upstream's slicing, step by step", float(apart), "steps, most", 0.0)
 
 
 def compare_schemes(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
-    """Anchored features against upstream's whole windows: how far apart, and how smooth each is at its joints.
+    """Anchored features against upstream's whole windows: their difference, and how smooth each is at its boundaries.
 
-    ``voice`` should last 45 s or more. Positions are Whisper's own; the other weights are by lot and attend to
-    everything alike, where trained ones attend to what is near, so the differences are upper bounds.
+    ``voice`` should last 45 s or more. Positions are Whisper's own. The other weights are random and attend to all
+    steps alike, where trained ones attend to near ones, so the differences are upper bounds.
     """
     ours, theirs = _both_features(configs, voice)
     differences = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     for what, frames in (
-        ("2 s of the window heard", slice(0, 50)),
-        ("14 s of it heard", slice(300, 350)),
-        ("26 s of it heard", slice(600, 650)),
+        ("2 s of the window filled", slice(0, 50)),
+        ("14 s of it filled", slice(300, 350)),
+        ("26 s of it filled", slice(600, 650)),
         ("window moved by 10 s, so other positions", slice(700, None)),
     ):
         error = float(differences[frames].mean())
         yield Line(f"features, {what}", "upstream's whole window", error, "relative, mean", None)
     for who, features in (("ours", ours), ("upstream's", theirs)):
-        yield from _measure_joints(who, features)
+        yield from _measure_boundaries(who, features)
 
 
 def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
-    """Faces painted from both schemes' features on one frame of an avatar, with random weights.
+    """Faces generated from both schemes' features on one frame of an avatar, with random weights.
 
     ``voice`` as for ``compare_schemes``. Upstream's window changes at frame 750, where ours has been sliding before.
     """
-    painter = FacePainter(random_nets("1.5", CPU, SEED, configs))
-    views = painter.watch(noise(1, configs.unet.in_channels, 32, 32, seed=1))
+    generator = FaceGenerator(random_nets("1.5", CPU, SEED, configs))
+    prefix_cache = generator.build_prefix_cache(noise(1, configs.unet.in_channels, 32, 32, seed=1))
     both = _both_features(configs, voice)
     for where, frames in SCHEME_FRAMES.items():
         faces = [
-            [painter.submit(views, [0], features[frame : frame + 1]).collect().astype(int) for frame in frames]
+            [generator.submit(prefix_cache, [0], features[frame : frame + 1]).collect().astype(int) for frame in frames]
             for features in both
         ]
         errors = np.abs(np.subtract(*faces))
@@ -241,24 +239,27 @@ def compare_scheme_images(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
 
 def _both_features(configs: NetConfigs, voice: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Ours and upstream's, float32 (frames, …)."""
-    state = drawn(WhisperEncoder, configs.whisper)
+    state = random_weights(WhisperEncoder, configs.whisper)
     state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
-    net = place(build(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
-    listener = WhisperListener(net, is_original=False)
+    net = load_into(build_on_meta(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
+    encoder = WhisperFeatureEncoder(net, is_version_1_0=False)
     audio = (voice.numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
-    return _features(AnchoredFeatures, listener, audio), _features(UpstreamFeatures, listener, audio)
+    rate = Fraction(25)
+    schemes = (AnchoredFeatures(encoder, rate), UpstreamFeatures(encoder, rate))
+    ours, theirs = (extract_features(scheme, audio) for scheme in schemes)
+    return ours, theirs
 
 
-def _measure_joints(who: str, features: np.ndarray) -> Iterator[Line]:
-    """How much features change from frame to frame where blocks and windows meet, ÷ the same elsewhere, on average."""
+def _measure_boundaries(who: str, features: np.ndarray) -> Iterator[Line]:
+    """The mean change of features from frame to frame at block and window boundaries, ÷ the same elsewhere."""
     changes = np.linalg.norm(np.diff(features, axis=0), axis=1)
     frames = np.arange(1, len(features))
     # Ours fade from one window into the next for 10 frames every 10 s, up to 28 s for the first time.
     is_slide = (frames > 690) & ((frames - 691) % 250 < 10) if who == "ours" else frames % 750 == 0
-    is_joint = (frames % 50 == 0) & ~is_slide
-    is_usual = ~(is_joint | is_slide)
+    is_boundary = (frames % 50 == 0) & ~is_slide
+    is_usual = ~(is_boundary | is_slide)
     usual = changes[is_usual].mean()
-    for what, chosen in (("2 s joints", is_joint), ("where the window moves", is_slide)):
+    for what, chosen in (("2 s boundaries", is_boundary), ("where the window moves", is_slide)):
         yield Line(f"change from frame to frame, {who}", what, float(changes[chosen].mean() / usual), "× usual", None)
     for what, chosen in (("where the window moves", is_slide), ("elsewhere", is_usual)):
         yield Line(f"largest change, {who}", what, float(changes[chosen].max() / usual), "× usual", None)
@@ -271,18 +272,13 @@ def _whisper_positions(num_steps: int, dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32))
 
 
-def _features(scheme_of: Any, listener: WhisperListener, audio: np.ndarray) -> np.ndarray:
-    rate = Fraction(25)
-    scheme = scheme_of(listener, rate)
-    cutter = BlockCutter(2.0, scheme.before_s, scheme.after_s, rate)
-    return np.concatenate([scheme.features(block) for block in [*cutter.push(audio), *cutter.finish()]])
-
-
 def _features_of_one(configs: NetConfigs) -> np.ndarray:
-    """What ``_inputs`` has in its tokens, without the code of their places."""
+    """The tokens of ``_inputs`` without their positional encoding."""
     return noise(1, 50, configs.unet.audio_dim, seed=FEATURE_SEED).reshape(1, -1).numpy()
 
 
 def _inputs(configs: NetConfigs, count: int) -> tuple[Tensor, Tensor]:
-    tokens = noise(count, 50, configs.unet.audio_dim, seed=FEATURE_SEED) + position_code(50, configs.unet.audio_dim)
+    tokens = noise(count, 50, configs.unet.audio_dim, seed=FEATURE_SEED) + positional_encoding(
+        50, configs.unet.audio_dim
+    )
     return noise(count, configs.unet.in_channels, 32, 32, seed=1), tokens

@@ -1,4 +1,4 @@
-"""From settings to a MuseTalk model: the device, the weights, the avatar's latents."""
+"""Settings → a MuseTalk model: chooses devices, loads weights, encodes the avatar, warms up."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     Nets,
     Precision,
     Version,
-    copy_nets,
     load_encoder,
     load_nets,
     random_encoder,
     random_nets,
+    replicate_nets,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import LABEL
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
@@ -46,12 +46,14 @@ SEED = 0
 
 @dataclass(frozen=True)
 class MuseTalkSettings:
-    """``device`` and ``precision`` as ``choose_precisions`` takes them; ``memory_fraction`` is how much of a CUDA
-    device's memory may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None lets the network paint silence too.
-    ``mask`` says what of the face is replaced; ``extra_margin_px`` is how far boxes reach below the chin, None for what
-    the version was trained with. ``follows_upstream`` does everything as the official script does, silence
-    included; for files only. ``batch_size``: the largest batch to be ready for; ``is_compiled`` as ``Drawing`` takes
-    it, ``has_half_rate`` as ``FaceMaker`` does; ``decoder`` taesd wants weights of that name.
+    """What a user chooses.
+
+    ``device`` and ``precision`` as ``choose_precisions`` takes them; ``memory_fraction``: the share of a CUDA device's
+    memory that may be used, 0 … 1; ``num_threads`` on a CPU; ``silence`` None generates silent frames too; ``mask``:
+    the part of the face that is generated; ``extra_margin_px``: how far boxes reach below the chin, None for what the
+    version was trained with. ``follows_upstream`` does everything as the official script does, including silent frames;
+    for files only. ``batch_size``: the largest batch to warm up for; ``is_compiled`` as ``ForwardPass`` takes it,
+    ``has_half_rate`` as ``FaceBatchGenerator`` does; ``decoder`` taesd needs TAESD's weights.
     """
 
     version: Version
@@ -87,20 +89,23 @@ def open_model(
     height_px: int,
     tell: Tell,
 ) -> MuseTalkModel:
-    """Open a model for one avatar.
+    """Build a model for one avatar and warm it up.
 
     Args:
-        settings: how it runs and what it replaces.
+        settings: how it runs and what it generates.
         weights: the files of unet, vae, whisper and maybe taesd and parsing, by these names; with parsing, masks come
             from face parsing. None for random weights.
         avatar: in its own size.
         folder: the avatar's, where what is derived from its frames is cached; None for a built-in one.
-        frame_rate: of the output.
-        height_px: of the output.
-        tell: told in whole lines where the model runs, how long making it ready took, and on a CPU how slow it is.
+        frame_rate: frames per second of the output.
+        height_px: height of the output frames.
+        tell: called with the device, the duration of the warm-up, and on a CPU a warning about its speed.
+
+    Returns:
+        A model bound to the avatar, the frame rate and the height.
 
     Raises:
-        ModelError: the device or the weights cannot be used.
+        ModelError: the device does not exist, a weight file is damaged, or memory is not enough.
         AvatarError: the avatar cannot be read.
     """
     precisions = choose_precisions(settings.device, settings.precision)
@@ -111,7 +116,7 @@ def open_model(
     try:
         maps = _parse(weights, face, precision.device)
         nets, latents = _load(settings, weights, face, precision)
-        others = [copy_nets(nets, each.device) for each in precisions[1:]]
+        replicas = [replicate_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {precision.device} for the weights of MuseTalk {settings.version}",
@@ -130,15 +135,15 @@ def open_model(
         note="" if weights else LABEL,
         masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
         upstream=upstream,
-        others=others,
+        replicas=replicas,
         is_compiled=settings.is_compiled,
         has_half_rate=settings.has_half_rate,
         batch_size=settings.batch_size,
     )
-    places = " and ".join(map(describe_device, precisions))
-    tell(f"{model.name} on {places}, masks from {'face parsing' if maps else 'landmarks'}")
+    devices = " and ".join(map(describe_device, precisions))
+    tell(f"{model.name} on {devices}, masks from {'face parsing' if maps else 'landmarks'}")
     if upstream and not maps:
-        tell("upstream's masks come from face parsing, which is not here: musetalk models download face-parsing")
+        tell("upstream's masks need face parsing, whose weights are missing: musetalk models download face-parsing")
     _warm_up(model, settings, precision.device, tell)
     if precision.device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
@@ -156,7 +161,7 @@ def _prepare_device(settings: MuseTalkSettings, device: torch.device) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(settings.memory_fraction, index)
-        # Batches have a few fixed sizes: trying each convolution's kernels once pays.
+        # Batches have a few fixed sizes, so it pays to benchmark the convolutions' kernels.
         torch.backends.cudnn.benchmark = True
     elif device.type == "cpu":
         torch.set_num_threads(settings.num_threads)
@@ -181,7 +186,7 @@ def _parse(weights: Mapping[str, Path] | None, face: AvatarFace, device: torch.d
 def _load(
     settings: MuseTalkSettings, weights: Mapping[str, Path] | None, face: AvatarFace, precision: Precision
 ) -> tuple[Nets, torch.Tensor]:
-    """The nets, and the avatar's latents; the VAE's encoder, which those may need, is dropped first."""
+    """The nets and the avatar's latents. The VAE's encoder, if it is needed, is freed before the nets are loaded."""
     if weights is None:
         nowhere = AvatarCache(None, face.cache.tell)
         latents = avatar_latents(
@@ -210,9 +215,9 @@ def _warm_up(model: MuseTalkModel, settings: MuseTalkSettings, device: torch.dev
     started = time.perf_counter()
     if model.warm_up():
         seconds = time.perf_counter() - started
-        tell(f"made ready for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
+        tell(f"warmed up for batches of up to {settings.batch_size} frames in {seconds:.1f} s")
     else:
-        tell(f"not enough memory on {device} to make all sizes of batches ready; those that are not will be slower")
+        tell(f"not enough memory on {device} to warm up all batch sizes; the others will be slower")
 
 
 def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None:

@@ -1,4 +1,4 @@
-"""The MuseTalk model: Whisper hears, and the UNet paints the lower half of the avatar's face."""
+"""The MuseTalk model: Whisper encodes the audio, and a UNet generates the lower half of the avatar's face."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.models.musetalk.audio.feature_extractor import Hearing
+from musetalk_cli.engine.models.musetalk.audio.feature_extractor import AudioFeatureExtractor
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate
-from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
 from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements, Placing
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements
-from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker, asked_sizes
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator, expected_sizes
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.errors import AvatarError
@@ -32,7 +32,7 @@ MIN_BOX_PX = 2
 class MuseTalkModel:
     """LipSyncModel on a GPU, or slowly on a CPU.
 
-    Features are what Whisper says of the ten steps around a frame, and last how much the frame speaks: float32
+    Features are Whisper's hidden states of the ten steps around a frame, and last the frame's weight, 0 … 1: float32
     (n, 10 · levels · dim + 1). The faces of one frame in batches of different sizes may differ by one level of 255.
     """
 
@@ -49,19 +49,32 @@ class MuseTalkModel:
         note: str = "",
         masks: Masks | None = None,
         upstream: UpstreamLook | None = None,
-        others: Sequence[Nets] = (),
+        replicas: Sequence[Nets] = (),
         is_compiled: bool = False,
         has_half_rate: bool = False,
         batch_size: int = 8,
     ) -> None:
-        """``avatar`` and ``parts`` in the avatar's own size; faces are made for its frames resized to ``height_px``.
+        """Bind the nets to an avatar, a frame rate and a frame height.
 
-        ``latents`` (frames, 8, 32, 32): each frame's, masked and reference. ``gate`` None lets the network paint
-        silence too. ``note`` is put beside the model's name. ``masks`` replace those of ``parts``. With ``upstream``,
-        audio is heard and faces are put into frames as by the official script, which needs 30 s of audio behind a
-        block: for files only. ``others``: the same nets on further devices, which share the batches. ``is_compiled`` as
-        ``Drawing`` takes it, ``has_half_rate`` as ``FaceMaker`` does. ``batch_size``: the largest batch to be ready
-        for. Raises AvatarError when the parts do not fit the avatar.
+        Args:
+            nets: folded nets on the first device.
+            avatar: in its own size.
+            parts: face boxes and masks, in pixels of the avatar's own size.
+            latents: (frames, 8, 32, 32), masked and reference, of every avatar frame.
+            frame_rate: frames per second of the output.
+            height_px: height of the output frames; the avatar's frames are resized to it.
+            gate: the silence gate; None generates silent frames too.
+            note: appended to the model's name.
+            masks: replace those of ``parts``.
+            upstream: audio features and blending as in the official script, which needs 30 s of audio behind a block:
+                for files only.
+            replicas: the same nets on further devices, which take batches in turn.
+            is_compiled: as ``ForwardPass`` takes it.
+            has_half_rate: as ``FaceBatchGenerator`` takes it.
+            batch_size: the largest batch to warm up for, frames.
+
+        Raises:
+            AvatarError: the numbers of frames, boxes and latents differ.
         """
         count = avatar.frames.num_frames
         if not count == len(parts.boxes) == len(latents):
@@ -70,58 +83,63 @@ class MuseTalkModel:
                 hint="prepare it again with musetalk prepare-avatar --force",
             )
         self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
-        # Today's script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
-        listener = WhisperListener(nets.whisper, is_original=nets.version == "1.0" and not upstream)
-        self._hearing = Hearing(listener, frame_rate, gate, follows_upstream=upstream is not None)
-        self.before_s, self.after_s = self._hearing.before_s, self._hearing.after_s
-        sizes = asked_sizes(batch_size, has_half_rate=has_half_rate)
-        painters = [FacePainter(each, is_compiled=is_compiled, asked_sizes=sizes) for each in (nets, *others)]
-        self._painter, *further = painters
+        # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
+        encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not upstream)
+        self._feature_extractor = AudioFeatureExtractor(
+            encoder, frame_rate, gate, follows_upstream=upstream is not None
+        )
+        self.before_s, self.after_s = self._feature_extractor.before_s, self._feature_extractor.after_s
+        sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
+        generators = [FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes) for each in (nets, *replicas)]
+        self._generator, *others = generators
         self._batch_size = batch_size
         self._latents = latents
         self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
         self._masks, self._upstream = masks, upstream
         placing = self._placing(avatar, parts, height_px)
-        self._maker = FaceMaker(self._painter, latents, placing, others=further, has_half_rate=has_half_rate)
+        self._face_batches = FaceBatchGenerator(
+            self._generator, latents, placing, replicas=others, has_half_rate=has_half_rate
+        )
 
     @property
     def num_silent(self) -> int:
-        """Frames so far that show the avatar's own mouth because nobody speaks."""
-        return self._hearing.num_silent
+        """Frames so far with weight 0, which show the avatar's own mouth."""
+        return self._feature_extractor.num_silent
 
     def features(self, block: AudioBlock) -> FloatArray:
-        return self._hearing.features(block)
+        return self._feature_extractor.features(block)
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        faces = self._maker.make(batch.features, batch.avatar_frames)
+        faces = self._face_batches.generate(batch.features, batch.avatar_frames)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
-        """A model of its own on the same nets and latents, for frames of another size or for another stream.
+        """A model with the same nets and latents, for frames of another size or another stream.
 
-        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in images of any size. Masks
-        or classes that the constructor was given are those of the faces still.
+        ``avatar`` and ``parts`` as in the constructor: the same faces, pixel by pixel, in frames of any size. The
+        constructor's ``masks`` and ``upstream`` apply to them as well.
         """
         other = copy.copy(self)
-        other._hearing = self._hearing.clone_for()
-        other._maker = self._maker.clone_for(self._placing(avatar, parts, height_px))
+        other._feature_extractor = self._feature_extractor.clone()
+        other._face_batches = self._face_batches.clone_for(self._placing(avatar, parts, height_px))
         return other
 
     def warm_up(self) -> bool:
-        """Do beforehand what the first block and its batches would wait for; whether there was memory for all of it."""
+        """Warm up the nets for blocks and batches. False where memory was not enough for all batch sizes."""
         try:
-            self._hearing.warm_up()
+            self._feature_extractor.warm_up()
         except OutOfMemoryError:
             return False
-        return self._maker.warm_up(self._batch_size)
+        return self._face_batches.warm_up(self._batch_size)
 
     def time_one_face(self) -> float:
-        """Paint a face that nobody sees: seconds that it took. Raises ModelError when there is no memory for it."""
+        """Generate a face and discard it: seconds that it took. Raises ModelError when there is not enough memory."""
         started = time.perf_counter()
-        self._painter.paint(self._painter.hold(self._latents[:1]), np.zeros((1, self._num_features), np.float32))
+        features = np.zeros((1, self._num_features), np.float32)
+        self._generator.generate(self._generator.to_device(self._latents[:1]), features)
         return time.perf_counter() - started
 
     def _placing(self, avatar: Avatar, parts: FaceParts, height_px: int) -> Callable[[int], Placing]:
@@ -139,7 +157,7 @@ def _boxes_in_frames(parts: FaceParts, avatar: Avatar, height_px: int) -> NDArra
 def scale_boxes(boxes: NDArray[np.int32], own: tuple[int, int], shown: tuple[int, int]) -> NDArray[np.int32]:
     """Boxes int32 (n, 4) in pixels of frames of size ``own`` (width, height) → of the same frames at size ``shown``.
 
-    They stay within the frame, and at least MIN_BOX_PX wide and high.
+    They are clipped to the frame, and at least MIN_BOX_PX wide and high.
     """
     factors = np.tile(np.array(shown, np.float64) / np.array(own, np.float64), 2)
     scaled = np.rint(boxes * factors).astype(np.int32)

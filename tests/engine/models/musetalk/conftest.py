@@ -1,4 +1,4 @@
-"""The nets of these tests are so small that threads would only wait for each other, for minutes on a busy machine."""
+"""The nets of these tests are so small that more threads would only wait for each other."""
 
 from __future__ import annotations
 

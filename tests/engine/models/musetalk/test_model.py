@@ -1,4 +1,4 @@
-"""The model as a whole: its boxes at the output's size, cached latents, random weights, what does not fit."""
+"""The model as a whole: boxes at the output's size, cached latents, random weights, refusals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model, small_nets  # noqa: E402
 from musetalk_cli.benchmark.workload.figures import FrameSize  # noqa: E402
 from musetalk_cli.benchmark.workload.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
-from musetalk_cli.engine.models.musetalk import factory as opening  # noqa: E402
+from musetalk_cli.engine.models.musetalk import factory  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts  # noqa: E402
@@ -24,8 +24,8 @@ from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa:
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook  # noqa: E402
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference import forward_pass as drawing  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceMaker  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import forward_pass  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
@@ -71,7 +71,7 @@ def test_boxes_follow_the_frames_size_and_stay_inside() -> None:
     np.testing.assert_array_equal(scale_boxes(boxes, (200, 100), (200, 100)), boxes)
 
 
-def test_latents_are_made_once_and_cached(face: AvatarFace, folder: Path) -> None:
+def test_latents_are_encoded_once_and_cached(face: AvatarFace, folder: Path) -> None:
     told: list[str] = []
     cache = AvatarCache(folder, told.append)
     made = avatar_latents(face.avatar, face.parts, encoder, cache, VAE)
@@ -107,20 +107,20 @@ def test_latents_that_cannot_be_cached_are_used_all_the_same(
 
 
 def test_parts_of_another_avatar_are_refused(face: AvatarFace) -> None:
-    nets = random_nets("1.5", CPU, seed=2, configs=CONFIGS)
+    nets = small_nets()
     parts = FaceParts(face.parts.boxes[:1], face.parts.masks[:1])
     with pytest.raises(AvatarError, match="2 frames, 1 face boxes"):
         MuseTalkModel(nets, face.avatar, parts, torch.zeros(2, 8, 32, 32), FPS, 128, None)
 
 
 @pytest.fixture
-def _small_lot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "random_nets", lambda *args, **options: random_nets(*args, configs=CONFIGS, **options))
-    monkeypatch.setattr(opening, "random_encoder", lambda *args: random_encoder(*args, configs=CONFIGS))
+def _small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory, "random_nets", lambda *args, **options: random_nets(*args, configs=CONFIGS, **options))
+    monkeypatch.setattr(factory, "random_encoder", lambda *args: random_encoder(*args, configs=CONFIGS))
 
 
-@pytest.mark.usefixtures("_small_lot")
-def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, folder: Path) -> None:
+@pytest.mark.usefixtures("_small_sizes")
+def test_random_weights_are_named_and_cache_nothing(face: AvatarFace, folder: Path) -> None:
     told: list[str] = []
     model = open_for(face, SETTINGS, told.append)
     assert model.name == "musetalk-1.5 with random weights"
@@ -129,17 +129,17 @@ def test_weights_by_lot_are_named_so_and_leave_nothing_behind(face: AvatarFace, 
     assert not has_cached(folder, LATENTS)
 
 
-@pytest.mark.usefixtures("_small_lot")
+@pytest.mark.usefixtures("_small_sizes")
 def test_a_device_without_room_for_the_weights_is_an_error(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(opening, "random_nets", fail)
+    monkeypatch.setattr(factory, "random_nets", fail)
     with pytest.raises(ModelError, match="not enough memory on cpu"):
         open_for(face, SETTINGS, str)
 
 
-@pytest.mark.usefixtures("_small_lot")
+@pytest.mark.usefixtures("_small_sizes")
 def test_precision_is_obeyed(face: AvatarFace) -> None:
     told: list[str] = []
     open_model(
@@ -148,40 +148,40 @@ def test_precision_is_obeyed(face: AvatarFace) -> None:
     assert "bfloat16" in " ".join(told)
 
 
-@pytest.mark.usefixtures("_small_lot")
+@pytest.mark.usefixtures("_small_sizes")
 def test_taesd_and_half_rate_are_obeyed(face: AvatarFace) -> None:
     settings = dataclasses.replace(SETTINGS, decoder="taesd", has_half_rate=True)
     model = open_for(face, settings, str)
-    assert isinstance(model._painter._nets.decoder, TinyDecoder)
-    assert model._maker._has_half_rate
+    assert isinstance(model._generator._nets.decoder, TinyDecoder)
+    assert model._face_batches._has_half_rate
 
 
-@pytest.mark.usefixtures("_small_lot")
-def test_a_compiled_model_is_made_ready_before_the_first_batch(
+@pytest.mark.usefixtures("_small_sizes")
+def test_a_compiled_model_is_warmed_up_before_the_first_batch(
     face: AvatarFace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda plain, **options: plain)
-    monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: asked.append(batch_size) or True)
+    monkeypatch.setattr(FaceBatchGenerator, "warm_up", lambda faces, batch_size: asked.append(batch_size) or True)
     told: list[str] = []
     settings = dataclasses.replace(SETTINGS, is_compiled=True, batch_size=5)
     open_for(face, settings, told.append)
     assert asked == [5]
-    assert [line for line in told if line.startswith("made ready for batches of up to 5 frames in ")]
-    monkeypatch.setattr(FaceMaker, "warm_up", lambda maker, batch_size: False)
+    assert [line for line in told if line.startswith("warmed up for batches of up to 5 frames in ")]
+    monkeypatch.setattr(FaceBatchGenerator, "warm_up", lambda faces, batch_size: False)
     open_for(face, settings, told.append)
-    assert told[-2].startswith("not enough memory on cpu to make all sizes of batches ready")
+    assert told[-2].startswith("not enough memory on cpu to warm up all batch sizes")
 
 
-@pytest.mark.usefixtures("_small_lot")
-def test_the_painter_is_told_what_it_will_be_asked_for(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_small_sizes")
+def test_the_expected_batch_sizes_are_warmed_up(face: AvatarFace, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, ...]] = []
 
-    def choose(device: object, *, is_compiled: bool, asked_sizes: tuple[int, ...]) -> tuple[int, ...]:
-        told.append(asked_sizes)
+    def choose(device: object, *, is_compiled: bool, expected_sizes: tuple[int, ...]) -> tuple[int, ...]:
+        told.append(expected_sizes)
         return ()
 
-    monkeypatch.setattr(drawing, "choose_sizes", choose)
+    monkeypatch.setattr(forward_pass, "choose_sizes", choose)
     open_model(
         dataclasses.replace(SETTINGS, has_half_rate=True, batch_size=8),
         None,
@@ -194,17 +194,17 @@ def test_the_painter_is_told_what_it_will_be_asked_for(face: AvatarFace, monkeyp
     assert told == [(1, 2, 3, 5)]
 
 
-def test_a_gpus_memory_is_used_up_to_the_share_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpus_memory_is_limited_to_the_fraction_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     capped: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: capped.append(given))
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     for name in ("cuda:1", "cuda"):
-        opening._prepare_device(dataclasses.replace(SETTINGS, memory_fraction=0.5), torch.device(name))
+        factory._prepare_device(dataclasses.replace(SETTINGS, memory_fraction=0.5), torch.device(name))
     assert capped == [(0.5, 1), (0.5, 3)]
 
 
-def test_several_devices_are_looked_for_one_by_one(face: AvatarFace) -> None:
+def test_several_devices_are_checked_one_by_one(face: AvatarFace) -> None:
     if torch.cuda.device_count() > 7:
         pytest.skip("this computer has them")
     with pytest.raises(ModelError, match="cuda:0" if not torch.cuda.is_available() else "cuda:7"):
@@ -220,36 +220,36 @@ def test_a_device_that_is_not_there_is_an_error(face: AvatarFace) -> None:
         open_for(face, dataclasses.replace(SETTINGS, device="mps"), str)
 
 
-def test_a_sibling_makes_the_same_faces_in_other_frames() -> None:
+def test_a_clone_makes_the_same_faces_in_other_frames() -> None:
     square, wide = draw_avatar(FrameSize(96, 96)), draw_avatar(FrameSize(128, 72))
     model, fresh = small_model(square, FPS, 96), small_model(wide, FPS, 72)
-    clone_for = model.clone_for(wide, face_parts(wide), 72)
-    heard = np.random.default_rng(1).standard_normal((2, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
-    heard[:, -1] = 1
+    clone = model.clone_for(wide, face_parts(wide), 72)
+    features = np.random.default_rng(1).standard_normal((2, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
+    features[:, -1] = 1
     images = tuple(wide.resized(72).frames.read([0, 0]))
-    batch = FeatureBatch(heard.astype(np.float32), range(2), np.zeros((3840, 1), np.int16), (0, 0), images)
-    for made, wanted in zip(clone_for.make_faces(batch).faces, fresh.make_faces(batch).faces, strict=True):
+    batch = FeatureBatch(features.astype(np.float32), range(2), np.zeros((3840, 1), np.int16), (0, 0), images)
+    for made, wanted in zip(clone.make_faces(batch).faces, fresh.make_faces(batch).faces, strict=True):
         assert made.region == wanted.region
         np.testing.assert_allclose(made.planes.luma.astype(int), wanted.planes.luma, atol=1)
-    assert clone_for.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
-    model._hearing.num_silent = 5
+    assert clone.make_faces(batch).faces[0].region != model.make_faces(batch).faces[0].region
+    model._feature_extractor.num_silent = 5
     assert model.clone_for(wide, face_parts(wide), 72).num_silent == 0
 
 
-def test_a_sibling_keeps_the_masks_and_the_way_into_frames_that_it_was_given() -> None:
+def test_a_clone_keeps_its_masks_and_its_blending() -> None:
     avatar = draw_avatar(FrameSize(96, 96))
     parts = face_parts(avatar)
-    nets, latents = random_nets("1.5", CPU, seed=2, configs=CONFIGS), small_latents(avatar, parts)
+    nets, latents = small_nets(), small_latents(avatar, parts)
     mask = np.zeros((64, 64), np.uint8)
     mask[40:] = 255
     masked = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, masks=[mask])
     look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
     pasted = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, upstream=look)
     plain = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None)
-    heard = np.random.default_rng(1).standard_normal((1, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
-    heard[:, -1] = 1
+    features = np.random.default_rng(1).standard_normal((1, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
+    features[:, -1] = 1
     images = tuple(avatar.frames.read([0]))
-    batch = FeatureBatch(heard.astype(np.float32), range(1), np.zeros((1920, 1), np.int16), (0,), images)
+    batch = FeatureBatch(features.astype(np.float32), range(1), np.zeros((1920, 1), np.int16), (0,), images)
     seen = []
     for model in (masked, pasted, plain):
         mine, theirs = model.make_faces(batch).faces[0], model.clone_for(avatar, parts, 96).make_faces(batch).faces[0]

@@ -1,7 +1,7 @@
-"""Which frames speak: an energy gate with hangover, so that silence shows the avatar's own mouth and not the network's.
+"""Which frames speak: an energy gate with hangover. In silence the avatar's own mouth is shown, not the network's.
 
-Everything here depends on a finite stretch of audio around a frame and on integers, never on where a block was cut:
-judging a stream block by block gives bit for bit what judging it whole gives.
+A frame's weight depends on a fixed context of audio around it and is computed with integers, so it does not depend on
+where blocks are cut: a stream has the same weights block by block as in one call, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ HOP_SAMPLES = 160
 HOP_S = HOP_SAMPLES / MODEL_RATE_HZ
 # A level is the mean of three hops: 30 ms hold a pitch period of any voice.
 SMOOTH_HOPS = 3
-# Twice the audio minus its mean over 4 ms: 48 dB less at 50 Hz, 24 dB less at 100 Hz, and speech as it is. Mains hum
-# and rumble are then no reason to open the mouth.
+# The high-pass subtracts the mean over 4 ms, twice: −48 dB at 50 Hz, −24 dB at 100 Hz, speech unchanged. Mains hum and
+# rumble then do not open the mouth.
 MEAN_SAMPLES = 64
-UNIT = 2**20  # the grid that samples are rounded to: sums of integers are the same in any order
-# The noise floor is the quietest, the reference the loudest moment of so long a past.
+UNIT = 2**20  # the grid that samples are rounded to: sums of integers do not depend on their order
+# The noise floor is the minimum, the reference level the maximum of the last 3 s.
 MEMORY_HOPS = 300
 DIGITAL_SILENCE_DB = -120.0
 
@@ -32,10 +32,10 @@ DIGITAL_SILENCE_DB = -120.0
 class SilenceSettings:
     """When audio counts as speech; levels in dB below a full-scale square wave.
 
-    Speech is what lies above ``threshold_dbfs``, less than ``range_db`` below the loudest moment of the last 3 s, and
-    ``noise_margin_db`` above their quietest one; but audio that is steadily louder than ``noise_ceiling_dbfs`` is a
-    held note, not noise. Bursts shorter than ``shortest_s`` are clicks. Frames count as speaking from ``lead_s`` before
-    speech, as mouths do, until ``hangover_s`` after it; ``fade_s`` is how long each cross-fade takes.
+    Speech is above ``threshold_dbfs``, less than ``range_db`` below the maximum of the last 3 s, and more than
+    ``noise_margin_db`` above their minimum; but audio that is steadily louder than ``noise_ceiling_dbfs`` is a held
+    note, not noise. Bursts shorter than ``shortest_s`` are clicks. Frames speak from ``lead_s`` before speech, as
+    mouths open early, until ``hangover_s`` after it; ``fade_s`` is the duration of each cross-fade.
     """
 
     threshold_dbfs: float = -52.0
@@ -49,9 +49,9 @@ class SilenceSettings:
 
 
 class SilenceGate:
-    """Weighs frames between silence (0) and speech (1). Holds no state: safe to share between threads.
+    """Weighs frames between silence (0) and speech (1). It has no state: safe to share between threads.
 
-    ``before_s`` and ``after_s`` say how much audio around a block its frames' weights depend on, multiples of 20 ms.
+    ``before_s`` and ``after_s`` are the context around a block that its frames' weights depend on, multiples of 20 ms.
     """
 
     def __init__(self, settings: SilenceSettings) -> None:
@@ -60,7 +60,7 @@ class SilenceGate:
         self._fade = max(1, round(settings.fade_s / HOP_S))
         self._lead = round(settings.lead_s / HOP_S)
         self._hangover = round(settings.hangover_s / HOP_S)
-        # How many hops before and after its own an answer reaches, added up over what weigh() does.
+        # The hops before and after its own that a weight depends on, summed over the steps of weigh().
         reach_ahead = [SMOOTH_HOPS // 2, self._shortest - 1, self._lead, self._fade // 2]
         reach_back = [SMOOTH_HOPS // 2, MEMORY_HOPS - 1, self._shortest - 1, self._hangover, (self._fade - 1) // 2]
         self._ahead, self._past = sum(reach_ahead), sum(reach_back)
@@ -68,10 +68,11 @@ class SilenceGate:
         self.after_s = _up_to_steps(self._ahead * HOP_S + MEAN_SAMPLES / MODEL_RATE_HZ)
 
     def weigh(self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.float64]) -> FloatArray:
-        """The weight of each frame, float32 (frames,): 0 the avatar's own mouth, 1 the network's, between them a mix.
+        """The weight of each frame, float32 (frames,): 0 the avatar's own mouth, 1 the network's, between them a blend.
 
-        ``samples`` float32 (n,) in ±1 at 16 kHz; the first lies ``start_s`` (a multiple of 0.02) after the stream's
-        start. ``frame_times_s`` (frames,), ascending, are when the frames begin. Audio outside ``samples`` is silence.
+        ``samples`` float32 (n,) in ±1 at 16 kHz; the first is ``start_s`` (a multiple of 0.02) after the stream's
+        start. ``frame_times_s`` (frames,), ascending, are the frames' timestamps. Audio outside ``samples`` counts as
+        silence.
         """
         hops = np.floor(np.asarray(frame_times_s) / HOP_S + 1e-6).astype(np.int64)
         if len(hops) == 0:
@@ -83,7 +84,7 @@ class SilenceGate:
         return weights[hops - first]
 
     def _levels_db(self, samples: FloatArray, first_sample: int, first: int, num_hops: int) -> NDArray[np.float64]:
-        """Levels of all hops that the answer for ``num_hops`` from hop ``first`` on depends on."""
+        """Levels of all hops that the weights of ``num_hops`` from hop ``first`` on depend on."""
         count = self._past + num_hops + self._ahead
         begin = HOP_SAMPLES * (first - self._past) - first_sample - MEAN_SAMPLES
         stretch = cut_padded(samples, begin, HOP_SAMPLES * count + 2 * MEAN_SAMPLES)
@@ -92,7 +93,7 @@ class SilenceGate:
         return np.asarray(10.0 * np.log10(np.maximum(smooth, 10.0 ** (DIGITAL_SILENCE_DB / 10.0))))
 
     def _is_loud(self, levels_db: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """For every hop that has the whole memory behind it, itself included."""
+        """For every hop with ``MEMORY_HOPS`` of past, itself included."""
         settings = self._settings
         memory = np.lib.stride_tricks.sliding_window_view(levels_db, MEMORY_HOPS)
         noise_db = np.minimum(memory.min(axis=1), settings.noise_ceiling_dbfs)
@@ -101,17 +102,17 @@ class SilenceGate:
 
 
 def count_silent(weights: FloatArray) -> int:
-    """How many frames need no network at all."""
+    """How many frames have weight 0 and need no network."""
     return int(np.count_nonzero(weights == 0.0))
 
 
 def _up_to_steps(time_s: float) -> float:
-    """The next multiple of the 20 ms step that contexts are counted in."""
+    """Rounded up to the 20 ms step in which context is measured."""
     return round(math.ceil(time_s / 0.02 - 1e-9) * 0.02, 2)
 
 
 def _high_pass(samples: FloatArray) -> NDArray[np.float64]:
-    """(n,) → (n − 128,), in ±1, each sample less the mean of those around it, twice."""
+    """(n,) → (n − 128,), in ±1: each sample minus the mean of those around it, twice."""
     whole = np.rint(samples.astype(np.float64) * UNIT).astype(np.int64)
     for _ in range(2):
         half, length = MEAN_SAMPLES // 2, len(whole) - MEAN_SAMPLES
@@ -122,7 +123,7 @@ def _high_pass(samples: FloatArray) -> NDArray[np.float64]:
 
 
 def _without_bursts(is_loud: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
-    """(n,) → (n − 2 · (shortest − 1),): only what belongs to a run of at least ``shortest``."""
+    """(n,) → (n − 2 · (shortest − 1),): true only in runs of at least ``shortest``."""
     runs = np.lib.stride_tricks.sliding_window_view(is_loud, shortest).all(axis=1)
     return np.asarray(np.lib.stride_tricks.sliding_window_view(runs, shortest).any(axis=1))
 

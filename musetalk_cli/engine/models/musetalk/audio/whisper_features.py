@@ -1,4 +1,4 @@
-"""Audio → Whisper's levels, in the two ways that MuseTalk's versions were trained with."""
+"""Audio → the hidden states of Whisper's encoder, as each version of MuseTalk was trained with them."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
 from musetalk_cli.engine.types.messages import MODEL_RATE_HZ, FloatArray
 
 
-class WhisperListener:
+class WhisperFeatureEncoder:
     """A Whisper encoder with its mel filters, on the encoder's device and in its precision.
 
-    ``is_original`` hears as MuseTalk 1.0 was trained: what is missing of a window is blank in the mel image instead
-    of being silence, the last level is not normalised, and at the stream's ends the nearest step stands in for those
-    that are missing instead of zeros.
+    ``is_version_1_0`` encodes as MuseTalk 1.0 was trained: the end of a window is padded with zeros in the mel
+    spectrogram instead of silence in the audio, the last level is not normalised, and steps outside the stream repeat
+    the nearest one instead of being zeros.
     """
 
-    def __init__(self, net: WhisperEncoder, *, is_original: bool) -> None:
+    def __init__(self, net: WhisperEncoder, *, is_version_1_0: bool) -> None:
         self._net = net
         weight = net.conv1.weight
         self._device, self._dtype = weight.device, weight.dtype
         self._filters = mel_filters(net.config.num_mels).to(self._device)
         self._num_samples = net.config.num_steps * SAMPLES_PER_STEP
-        self._is_original = is_original
+        self._is_version_1_0 = is_version_1_0
         self.window_s = self._num_samples // MODEL_RATE_HZ
         self.step_dim = net.config.num_levels * net.config.dim
-        self.clamps_ends = is_original
-        # On a stream of its own, for it would wait for all faces that are under way on the common one.
+        self.clamps_ends = is_version_1_0
+        # On a CUDA stream of its own: on the default one it would wait for all batches of faces queued there.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
         if self._stream:
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
     @torch.inference_mode()
-    def listen(self, samples: FloatArray) -> FloatArray:
+    def encode(self, samples: FloatArray) -> FloatArray:
         """``samples`` float32 (n,), 16 kHz, at most a window → float32 (steps, levels, dim)."""
         with torch.cuda.stream(self._stream) if self._stream else nullcontext():
-            return self._listen(samples)
+            return self._encode(samples)
 
-    def _listen(self, samples: FloatArray) -> FloatArray:
+    def _encode(self, samples: FloatArray) -> FloatArray:
         audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self._device)
-        # The mirrored ends of the first spectrum need more than half of one.
-        length = max(FFT_SIZE, len(audio)) if self._is_original else self._num_samples
+        # Reflection padding needs more than half an FFT window of audio.
+        length = max(FFT_SIZE, len(audio)) if self._is_version_1_0 else self._num_samples
         mel = log_mel(functional.pad(audio, (0, length - len(audio))), self._filters)
         mel = functional.pad(mel, (0, 2 * self._net.config.num_steps - mel.shape[1]))
-        levels = self._net(mel[None].to(self._dtype), has_final_norm=not self._is_original)[0]
+        levels = self._net(mel[None].to(self._dtype), has_final_norm=not self._is_version_1_0)[0]
         return np.asarray(levels.float().cpu().numpy(), np.float32)

@@ -1,17 +1,17 @@
-"""Which audio each frame hears, and how: the features of MuseTalk, the same for a file and for a live stream.
+"""The audio features of each frame, taken from Whisper's windows: the same for a file and for a live stream.
 
-A frame hears ten steps of Whisper's encoder (20 ms each), all five levels of each: four steps before its own, its own
-two at 25 frames per second, four after. Whisper hears windows of 30 s and is not causal, so *which* window a step is
-taken from matters. Two schemes:
+A frame's features are ten steps of Whisper's encoder (20 ms each) with all five levels: four steps before its own, its
+own two at 25 frames per second, four after. Whisper encodes windows of 30 s and is not causal, so it matters *which*
+window a step is taken from. There are two schemes:
 
-``AnchoredFeatures`` is used for files and streams alike. The windows stand at fixed places of the stream, every 10 s;
-a frame is heard at its true place in one of them, with the real audio before it and silence for what has not been heard
-yet. In another window it has another place, which Whisper's levels tell: from each window to the next, some frames are
-heard in both and cross-faded. A block's features depend on the block alone, so cutting the input differently
-changes nothing, not even a bit.
+``AnchoredFeatures`` is used for files and streams alike. The windows begin at fixed times of the stream, every 10 s. A
+frame is encoded at its position in one of them, with the audio before it and silence for the audio that is still to
+come. Whisper's hidden states depend on the position in the window, so from each window to the next some frames are
+encoded in both and cross-faded. A block's features depend on the block alone: they are the same, bit for bit, however
+the input is cut.
 
-``UpstreamFeatures`` does what the official scripts do: windows of 30 s side by side, each heard whole, that is with up
-to 30 s of the future, and its frame windows. For comparison with images made by them.
+``UpstreamFeatures`` does what the official scripts do: adjacent windows of 30 s, each encoded whole, that is with up to
+30 s of future audio, and their selection of steps for each frame. It serves comparison with the official results.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ SAMPLES_PER_STEP = MODEL_RATE_HZ // STEP_HZ
 StepArray = NDArray[np.int64]
 
 
-class Listener(Protocol):
-    """Whisper, with everything around it."""
+class FeatureEncoder(Protocol):
+    """Audio → hidden states, as ``WhisperFeatureEncoder``."""
 
     window_s: int
     step_dim: int  # levels · dim
     clamps_ends: bool
 
-    def listen(self, samples: FloatArray) -> FloatArray:
-        """At most ``window_s`` of audio, 16 kHz, what is missing taken as not heard → (steps, levels, dim)."""
+    def encode(self, samples: FloatArray) -> FloatArray:
+        """float32 (n,), 16 kHz, at most ``window_s``, padded to a whole window → (steps, levels, dim)."""
 
 
 def frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
-    """The ten steps that each frame hears, (len(frames), 10); negative ones lie in front of the stream.
+    """The ten steps of each frame, (len(frames), 10); negative ones are before the stream's start.
 
-    The frame's own first step is the one in which it begins. At 25 frames per second this is upstream's rule; below,
-    upstream shifts the window to the past by up to 120 ms, which is not followed.
+    The frame's own first step is the one that contains its timestamp. At 25 frames per second this is upstream's rule.
+    At lower rates upstream's steps are up to 120 ms early; ours are not.
     """
     first = [math.floor(frame * STEP_HZ / frame_rate) - STEPS_BEFORE for frame in frames]
     return np.array(first, np.int64).reshape(-1, 1) + np.arange(STEPS_PER_FRAME)
 
 
 def upstream_frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
-    """The same by upstream's rule, with its whole-numbered rate and its floating-point rounding."""
+    """The same by upstream's rule, with its integer frame rate and its floating-point rounding."""
     rate = int(frame_rate)
     steps_per_frame = STEP_HZ / rate
     before = 2 * math.ceil(steps_per_frame)
@@ -63,27 +63,36 @@ def upstream_frame_steps(frames: range, frame_rate: Fraction) -> StepArray:
     return np.array(first, np.int64).reshape(-1, 1) + np.arange(STEPS_PER_FRAME)
 
 
-def gather(levels: FloatArray, first_step: int, steps: StepArray, num_steps: int | None, *, clamps: bool) -> FloatArray:
-    """Pick the steps of every frame: (frames, 10 · levels · dim), step by step, in each all levels.
+def gather_steps(
+    levels: FloatArray, first_step: int, steps: StepArray, num_steps: int | None, *, clamps: bool
+) -> FloatArray:
+    """Concatenate the hidden states of each frame's steps.
 
-    ``levels`` (n, levels, dim) begins with the stream's step ``first_step``; ``num_steps`` is the stream's length where
-    it is known. Steps outside the stream are zero (MuseTalk 1.5) or, with ``clamps``, the nearest inside (1.0).
+    Args:
+        levels: (n, levels, dim), beginning with the stream's step ``first_step``.
+        first_step: index of ``levels[0]`` in the stream.
+        steps: (frames, 10), as ``frame_steps`` returns them.
+        num_steps: the stream's length in steps, None while it is unknown.
+        clamps: steps outside the stream repeat the nearest inside (MuseTalk 1.0) instead of being zeros (1.5).
+
+    Returns:
+        (frames, 10 · levels · dim), step by step, in each all levels.
     """
     end = first_step + len(levels) if num_steps is None else num_steps
     inside = np.clip(steps, 0, max(0, end - 1))
-    picked = levels[inside - first_step]
+    gathered = levels[inside - first_step]
     if not clamps:
-        picked[(steps < 0) | (steps >= end)] = 0.0
-    return picked.reshape(len(steps), -1)
+        gathered[(steps < 0) | (steps >= end)] = 0.0
+    return gathered.reshape(len(steps), -1)
 
 
 def count_steps(block: AudioBlock) -> int | None:
-    """Whole steps in the stream, where its end is known."""
+    """Whole steps in the stream, None while its end is unknown."""
     return None if block.audio_end is None else block.audio_end * STEP_HZ // AUDIO_RATE_HZ
 
 
 def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
-    """What is there of the stream from ``start_s`` to ``stop_s``: as far as the block reaches, without its padding."""
+    """The stream's samples from ``start_s`` to ``stop_s``, as far as the block has them, without its padding."""
     first = round(block.start_s * MODEL_RATE_HZ)
     end = first + len(block.samples)
     if block.audio_end is not None:
@@ -92,72 +101,74 @@ def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
 
 
 class AnchoredFeatures:
-    """See above. ``features`` is a pure function of the block."""
+    """The scheme for files and streams, see the module. ``features`` is a pure function of the block."""
 
-    # The last step of a block's last frame begins at most four steps behind it, and a step hears 32.5 ms further.
+    # The last step of a block's last frame begins at most four steps behind it, and depends on 32.5 ms more.
     after_s = 0.12
 
-    def __init__(self, listener: Listener, frame_rate: Fraction) -> None:
-        self._listener = listener
+    def __init__(self, encoder: FeatureEncoder, frame_rate: Fraction) -> None:
+        self._encoder = encoder
         self._frame_rate = frame_rate
-        self._slide_s = listener.window_s // 3
-        # The last 2 of 30 s are left to the next window: most of a block's future is in there. Before that, 0.4 s are
-        # enough for a change that is no larger than others, and few for a mix of two windows, which is a little flat.
-        self._fade_s = Fraction(listener.window_s, 75)
-        self._fade_start_s = Fraction(14 * listener.window_s, 15) - self._fade_s
-        self.before_s = float(listener.window_s)
+        self._slide_s = encoder.window_s // 3
+        # Frames in the last 2 of 30 s take the next window, in which a block's look-ahead fits. The cross-fade before
+        # that takes 0.4 s: long enough that features change no faster than elsewhere, and short, as the mean of two
+        # windows has a slightly smaller norm.
+        self._fade_s = Fraction(encoder.window_s, 75)
+        self._fade_start_s = Fraction(14 * encoder.window_s, 15) - self._fade_s
+        self.before_s = float(encoder.window_s)
 
     def features(self, block: AudioBlock) -> FloatArray:
         """float32 (len(block.frames), 10 · levels · dim)."""
         steps = frame_steps(block.frames, self._frame_rate)
-        total = np.zeros((len(steps), STEPS_PER_FRAME * self._listener.step_dim), np.float32)
+        total = np.zeros((len(steps), STEPS_PER_FRAME * self._encoder.step_dim), np.float32)
         if not len(steps):
             return total
-        places = np.array([self._window_place(frame / self._frame_rate) for frame in block.frames])
-        for window in range(int(places[0]), math.ceil(places[-1]) + 1):
-            shares = (1 - np.abs(places - window)).astype(np.float32)
+        positions = np.array([self._window_position(frame / self._frame_rate) for frame in block.frames])
+        for window in range(int(positions[0]), math.ceil(positions[-1]) + 1):
+            shares = (1 - np.abs(positions - window)).astype(np.float32)
             rows = np.flatnonzero(shares > 0)
-            total[rows] += shares[rows, None] * self._hear(block, window, steps[rows])
+            total[rows] += shares[rows, None] * self._encode_window(block, window, steps[rows])
         return total
 
-    def _window_place(self, time_s: Fraction) -> float:
-        """Which window a moment is heard in: 2 is the third one; 2.25 a quarter of the fourth, the rest the third."""
+    def _window_position(self, time_s: Fraction) -> float:
+        """The window that a timestamp is encoded in: 2 is the third one, 2.25 a quarter of the fourth and the rest of
+        the third."""
         after_s = time_s - self._fade_start_s
         passed = max(0, math.floor(after_s / self._slide_s))
         return float(passed + min(Fraction(1), max(Fraction(0), after_s - passed * self._slide_s) / self._fade_s))
 
-    def _hear(self, block: AudioBlock, window: int, steps: StepArray) -> FloatArray:
+    def _encode_window(self, block: AudioBlock, window: int, steps: StepArray) -> FloatArray:
         start_s = window * self._slide_s
-        levels = self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))
-        return gather(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._listener.clamps_ends)
+        levels = self._encoder.encode(cut_samples(block, start_s, start_s + self._encoder.window_s))
+        return gather_steps(levels, start_s * STEP_HZ, steps, count_steps(block), clamps=self._encoder.clamps_ends)
 
 
 class UpstreamFeatures:
-    """See above. Blocks come in order; each window is heard once."""
+    """The official scripts' scheme, see the module. Blocks come in order; each window is encoded once."""
 
-    def __init__(self, listener: Listener, frame_rate: Fraction) -> None:
-        self._listener = listener
+    def __init__(self, encoder: FeatureEncoder, frame_rate: Fraction) -> None:
+        self._encoder = encoder
         self._frame_rate = frame_rate
         self._windows: dict[int, FloatArray] = {}
-        # A block may need the whole window in front of its own, less its own first step, and the whole one behind.
-        self.before_s = listener.window_s + 0.4
-        self.after_s = listener.window_s + 0.12
+        # A block may need the whole window before its own, less its own first step, and the whole one behind.
+        self.before_s = encoder.window_s + 0.4
+        self.after_s = encoder.window_s + 0.12
 
     def features(self, block: AudioBlock) -> FloatArray:
         """float32 (len(block.frames), 10 · levels · dim)."""
         if not block.frames:
-            return np.zeros((0, STEPS_PER_FRAME * self._listener.step_dim), np.float32)
+            return np.zeros((0, STEPS_PER_FRAME * self._encoder.step_dim), np.float32)
         steps = upstream_frame_steps(block.frames, self._frame_rate)
         num_steps = count_steps(block)
-        size = self._listener.window_s * STEP_HZ
+        size = self._encoder.window_s * STEP_HZ
         last = int(steps.max()) if num_steps is None else max(0, min(int(steps.max()), num_steps - 1))
         indices = range(max(0, min(int(steps.min()), last)) // size, last // size + 1)
         self._windows = {index: self._window(block, index) for index in indices}
         levels = np.concatenate([self._windows[index] for index in indices])
-        return gather(levels, indices.start * size, steps, num_steps, clamps=self._listener.clamps_ends)
+        return gather_steps(levels, indices.start * size, steps, num_steps, clamps=self._encoder.clamps_ends)
 
     def _window(self, block: AudioBlock, index: int) -> FloatArray:
         if index in self._windows:
             return self._windows[index]
-        start_s = index * self._listener.window_s
-        return self._listener.listen(cut_samples(block, start_s, start_s + self._listener.window_s))
+        start_s = index * self._encoder.window_s
+        return self._encoder.encode(cut_samples(block, start_s, start_s + self._encoder.window_s))

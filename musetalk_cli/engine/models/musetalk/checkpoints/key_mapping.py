@@ -1,4 +1,4 @@
-"""The official files: where they lie, what their tensors are called there, and the sizes their settings ask for."""
+"""Maps the keys of official checkpoints to those of our nets, and their config files to our configs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig
 from musetalk_cli.errors import ModelError
 
-State = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 Value = TypeVar("Value")
 
-# The VAE's attention in files older than diffusers 0.18.
+# The VAE's attention in checkpoints older than diffusers 0.18.
 _LEGACY_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
-# openai-whisper's names → transformers'.
-_OPENAI_NAMES = (
+# openai-whisper's keys → transformers'.
+_OPENAI_KEYS = (
     (r"^positional_embedding$", "embed_positions.weight"),
     (r"^ln_post\.", "layer_norm."),
     (r"^blocks\.", "layers."),
@@ -34,34 +34,34 @@ _OPENAI_NAMES = (
 )
 
 
-def name_vae(state: State) -> dict[str, Tensor]:
-    """A VAE's tensors under today's names; attention kept as 1 × 1 convolutions becomes linear."""
-    named = {}
+def rename_vae_keys(state: StateDict) -> dict[str, Tensor]:
+    """A VAE's state dict with diffusers' current keys; attention stored as 1 × 1 convolutions becomes linear."""
+    renamed = {}
     for name, tensor in state.items():
         head, dot, rest = name.partition(".mid_block.attentions.0.")
         if dot:
             part, _, kind = rest.rpartition(".")
             name = f"{head}{dot}{_LEGACY_ATTENTION.get(part, part)}.{kind}"
             tensor = tensor.flatten(1) if tensor.ndim == 4 else tensor
-        named[name] = tensor
-    return named
+        renamed[name] = tensor
+    return renamed
 
 
-def name_whisper(state: State) -> dict[str, Tensor]:
-    """The encoder's tensors out of a Whisper file of openai's or transformers' making, without their prefix."""
+def rename_whisper_keys(state: StateDict) -> dict[str, Tensor]:
+    """The encoder's part of openai-whisper's or transformers' state dict, with transformers' keys, without prefix."""
     prefix = "model.encoder." if any(name.startswith("model.encoder.") for name in state) else "encoder."
-    named = {}
+    renamed = {}
     for name, tensor in state.items():
         if name.startswith(prefix):
             name = name.removeprefix(prefix)
-            for pattern, new in _OPENAI_NAMES:
+            for pattern, new in _OPENAI_KEYS:
                 name = re.sub(pattern, new, name)
-            named[name] = tensor
-    return named
+            renamed[name] = tensor
+    return renamed
 
 
-def pick(state: State, *prefixes: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with one of ``prefixes``."""
+def select_keys(state: StateDict, *prefixes: str) -> dict[str, Tensor]:
+    """The tensors whose keys begin with one of ``prefixes``."""
     return {name: tensor for name, tensor in state.items() if name.startswith(prefixes)}
 
 

@@ -1,4 +1,4 @@
-"""From files or from chance to nets on a device."""
+"""Checkpoints or random weights → folded nets on a device."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 from torch import nn
 
 from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
-    State,
-    name_vae,
-    name_whisper,
-    pick,
+    StateDict,
     read_unet_config,
     read_vae_config,
     read_whisper_config,
+    rename_vae_keys,
+    rename_whisper_keys,
+    select_keys,
 )
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomState
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, place, read_state
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomStateDict
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state_dict, load_into, read_state_dict
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyConfig, TinyDecoder
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig
@@ -34,12 +34,12 @@ Version = Literal["1.5", "1.0"]
 Config = TypeVar("Config")
 Net = TypeVar("Net", bound=nn.Module)
 
-LATENT_PX = 32  # height and width of what the nets paint
+LATENT_PX = 32  # height and width of the latents
 
 # The two UNets have the same tensors; the official files differ in size.
 _UNET_BYTES = {3_400_074_924: "1.5", 3_400_076_549: "1.0"}
 
-# For each version: file names by part, the first that exists is taken, the first of all is named when none does.
+# For each version the paths of a part, in the order of preference.
 UNET_FILES = {
     "1.5": ("musetalkV15/unet.safetensors", "musetalkV15/unet.pth"),
     "1.0": ("musetalk/pytorch_model.safetensors", "musetalk/pytorch_model.bin"),
@@ -57,7 +57,7 @@ WHISPER_FILES = {
 
 @dataclass(frozen=True)
 class Precision:
-    """Where the nets are, and in what numbers."""
+    """The nets' device and dtype."""
 
     device: torch.device
     dtype: torch.dtype
@@ -65,7 +65,7 @@ class Precision:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One version's weight files; the settings files lie beside them. ``taesd``: TAESD's, to decode with it."""
+    """One version's weight files, with their config files beside them. ``taesd``: TAESD's, to decode with it."""
 
     version: Version
     unet: Path
@@ -76,10 +76,8 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class Nets:
-    """What makes faces: a folded UNet, its decoder and Whisper's encoder, one precision for all.
-
-    ``decoder`` is a folded VaeDecoder, or a TinyDecoder.
-    """
+    """The nets of one model in one precision: a folded UNet, a folded VaeDecoder or a TinyDecoder, and Whisper's
+    encoder."""
 
     version: Version
     unet: UNet
@@ -98,7 +96,7 @@ class NetConfigs:
 
 
 def find_files(folder: Path, version: Version) -> ModelFiles:
-    """A version's files in a folder laid out as upstream's ``models``. Raises ModelError that names what is missing."""
+    """A version's files in a folder with the layout of upstream's ``models``. Raises ModelError for missing files."""
     found = {
         what: next((folder / name for name in names if (folder / name).is_file()), None)
         for what, names in (("unet", UNET_FILES[version]), ("vae", VAE_FILES), ("whisper", WHISPER_FILES[version]))
@@ -112,15 +110,15 @@ def find_files(folder: Path, version: Version) -> ModelFiles:
 
 
 def load_nets(files: ModelFiles, precision: Precision) -> Nets:
-    """Read, check, fold and place. Raises ModelError that names the file and what is wrong with it."""
-    unet_state = read_state(files.unet)
+    """Read, check and fold the checkpoints, and load them onto the device. Raises ModelError for a damaged file."""
+    unet_state = read_state_dict(files.unet)
     actual = _UNET_BYTES.get(files.unet.stat().st_size, files.version)
     if actual != files.version:
         raise ModelError(
             f"{files.unet} is the UNet of MuseTalk {actual}, not {files.version}", hint=f"use --model musetalk-{actual}"
         )
-    vae_state = name_vae(read_state(files.vae))
-    whisper_state = name_whisper(read_state(files.whisper))
+    vae_state = rename_vae_keys(read_state_dict(files.vae))
+    whisper_state = rename_whisper_keys(read_state_dict(files.whisper))
     configs = read_configs(files)
     _check_all(files, configs, unet_state, vae_state, whisper_state)
     tiny_state = _read_tiny(files.taesd, configs.tiny) if files.taesd else None
@@ -128,15 +126,15 @@ def load_nets(files: ModelFiles, precision: Precision) -> Nets:
 
 
 def load_encoder(files: ModelFiles, precision: Precision) -> VaeEncoder:
-    """The VAE's encoder, for preparing avatars. Raises ModelError."""
-    state = pick(name_vae(read_state(files.vae)), "encoder.", "quant_conv.")
-    net = build(VaeEncoder, read_configs(files).vae)
-    check_state(state, net, files.vae, "the VAE's encoder")
-    return place(net, state, precision.device, precision.dtype)
+    """The VAE's encoder, which avatars are prepared with. Raises ModelError."""
+    state = select_keys(rename_vae_keys(read_state_dict(files.vae)), "encoder.", "quant_conv.")
+    net = build_on_meta(VaeEncoder, read_configs(files).vae)
+    check_state_dict(state, net, files.vae, "the VAE's encoder")
+    return load_into(net, state, precision.device, precision.dtype)
 
 
 def read_configs(files: ModelFiles) -> NetConfigs:
-    """Sizes from the settings beside the weights, official ones where there are none. Raises ModelError."""
+    """Configs from the files beside the weights, the official ones where there are none. Raises ModelError."""
     unet, vae, whisper = (
         path.parent / name
         for path, name in ((files.unet, "musetalk.json"), (files.vae, "config.json"), (files.whisper, "config.json"))
@@ -156,47 +154,68 @@ def random_nets(
     *,
     is_tiny: bool = False,
 ) -> Nets:
-    """The same nets with random weights; ``is_tiny``: decoded by TAESD."""
+    """The same nets with random weights.
+
+    Args:
+        version: named in the result; the nets are the same.
+        precision: device and dtype.
+        seed: the same seed gives the same weights on any device.
+        configs: None for the official sizes.
+        is_tiny: TAESD decodes instead of the VAE.
+    """
     configs = configs or NetConfigs()
     states = (
-        RandomState(build(UNet, configs.unet), seed),
-        RandomState(build(VaeDecoder, configs.vae), seed),
-        RandomState(build(WhisperEncoder, configs.whisper), seed),
+        RandomStateDict(build_on_meta(UNet, configs.unet), seed),
+        RandomStateDict(build_on_meta(VaeDecoder, configs.vae), seed),
+        RandomStateDict(build_on_meta(WhisperEncoder, configs.whisper), seed),
     )
-    tiny = RandomState(build(TinyDecoder, configs.tiny), seed) if is_tiny else None
+    tiny = RandomStateDict(build_on_meta(TinyDecoder, configs.tiny), seed) if is_tiny else None
     return assemble(version, configs, precision, *states, tiny)
 
 
 def random_encoder(precision: Precision, seed: int, configs: NetConfigs | None = None) -> VaeEncoder:
-    net = build(VaeEncoder, (configs or NetConfigs()).vae)
-    return place(net, dict(RandomState(net, seed)), precision.device, precision.dtype)
+    net = build_on_meta(VaeEncoder, (configs or NetConfigs()).vae)
+    return load_into(net, dict(RandomStateDict(net, seed)), precision.device, precision.dtype)
 
 
 def assemble(
     version: Version,
     configs: NetConfigs,
     precision: Precision,
-    unet: State,
-    vae: State,
-    whisper: State,
-    tiny: State | None = None,
+    unet: StateDict,
+    vae: StateDict,
+    whisper: StateDict,
+    tiny: StateDict | None = None,
 ) -> Nets:
-    """Fold checked official states and place them, the largest first, so that the peak stays low."""
+    """Fold official state dicts and load them onto the device, the largest first, which keeps peak memory low.
+
+    Args:
+        version: named in the result.
+        configs: the unfolded sizes that the state dicts have.
+        precision: device and dtype.
+        unet: the UNet's state dict.
+        vae: that of the VAE's decoder, with ``post_quant_conv``; further keys are ignored.
+        whisper: that of Whisper's encoder.
+        tiny: TAESD's, to decode with it instead of the VAE.
+
+    Raises:
+        ModelError: the device's memory is not enough.
+    """
     device, dtype = precision.device, precision.dtype
-    folded = build(UNet, folded_unet_config(configs.unet, precision))
-    listener = build(WhisperEncoder, configs.whisper)
+    folded = build_on_meta(UNet, folded_unet_config(configs.unet, precision))
+    encoder = build_on_meta(WhisperEncoder, configs.whisper)
     return Nets(
         version=version,
-        unet=place(folded, fold_unet(unet, folded, vae if tiny is None else None), device, dtype),
+        unet=load_into(folded, fold_unet(unet, folded, vae if tiny is None else None), device, dtype),
         decoder=_place_decoder(configs, precision, vae, tiny),
-        whisper=place(listener, dict(whisper), device, dtype),
+        whisper=load_into(encoder, dict(whisper), device, dtype),
     )
 
 
-def copy_nets(nets: Nets, device: torch.device) -> Nets:
-    """The same painting nets on another device; Whisper's is shared, as one device hears for all.
+def replicate_nets(nets: Nets, device: torch.device) -> Nets:
+    """The UNet and the decoder on another device; Whisper is shared, as one device encodes the audio for all.
 
-    Tensor by tensor, so that nothing is there twice on the first device meanwhile. Raises ModelError.
+    They are copied tensor by tensor, which needs no further memory on the first device. Raises ModelError.
     """
     return dataclasses.replace(nets, unet=_copy(nets.unet, device), decoder=_copy(nets.decoder, device))
 
@@ -204,7 +223,7 @@ def copy_nets(nets: Nets, device: torch.device) -> Nets:
 def _copy(net: Net, device: torch.device) -> Net:
     state = net.state_dict()
     dtype = next(iter(state.values())).dtype
-    return place(build(type(net), net.config), dict(state), device, dtype)
+    return load_into(build_on_meta(type(net), net.config), dict(state), device, dtype)
 
 
 def folded_unet_config(config: UNetConfig, precision: Precision) -> UNetConfig:
@@ -221,29 +240,29 @@ def folded_vae_config(config: VaeConfig, precision: Precision) -> VaeConfig:
 
 
 def _place_decoder(
-    configs: NetConfigs, precision: Precision, vae: State, tiny: State | None
+    configs: NetConfigs, precision: Precision, vae: StateDict, tiny: StateDict | None
 ) -> VaeDecoder | TinyDecoder:
     if tiny is not None:
-        return place(build(TinyDecoder, configs.tiny), dict(tiny), precision.device, precision.dtype)
-    net = build(VaeDecoder, folded_vae_config(configs.vae, precision))
-    state = fold_decoder(pick(vae, "decoder.", "post_quant_conv."), net)
-    return place(net, state, precision.device, precision.dtype)
+        return load_into(build_on_meta(TinyDecoder, configs.tiny), dict(tiny), precision.device, precision.dtype)
+    net = build_on_meta(VaeDecoder, folded_vae_config(configs.vae, precision))
+    state = fold_decoder(select_keys(vae, "decoder.", "post_quant_conv."), net)
+    return load_into(net, state, precision.device, precision.dtype)
 
 
-def _read_tiny(path: Path, config: TinyConfig) -> State:
-    state = pick(read_state(path), "decoder.")
-    check_state(state, build(TinyDecoder, config), path, "TAESD's decoder")
+def _read_tiny(path: Path, config: TinyConfig) -> StateDict:
+    state = select_keys(read_state_dict(path), "decoder.")
+    check_state_dict(state, build_on_meta(TinyDecoder, config), path, "TAESD's decoder")
     return state
 
 
-def build(kind: Callable[[Config], Net], config: Config) -> Net:
-    """A net without values, on the meta device: its names and shapes."""
+def build_on_meta(kind: Callable[[Config], Net], config: Config) -> Net:
+    """A net on the meta device: keys and shapes without values."""
     with torch.device("meta"):
         return kind(config)
 
 
-def _check_all(files: ModelFiles, configs: NetConfigs, unet: State, vae: State, whisper: State) -> None:
-    check_state(unet, build(UNet, configs.unet), files.unet, "MuseTalk's UNet")
-    decoder = pick(vae, "decoder.", "post_quant_conv.")
-    check_state(decoder, build(VaeDecoder, configs.vae), files.vae, "the VAE's decoder")
-    check_state(whisper, build(WhisperEncoder, configs.whisper), files.whisper, "Whisper's encoder")
+def _check_all(files: ModelFiles, configs: NetConfigs, unet: StateDict, vae: StateDict, whisper: StateDict) -> None:
+    check_state_dict(unet, build_on_meta(UNet, configs.unet), files.unet, "MuseTalk's UNet")
+    decoder = select_keys(vae, "decoder.", "post_quant_conv.")
+    check_state_dict(decoder, build_on_meta(VaeDecoder, configs.vae), files.vae, "the VAE's decoder")
+    check_state_dict(whisper, build_on_meta(WhisperEncoder, configs.whisper), files.whisper, "Whisper's encoder")

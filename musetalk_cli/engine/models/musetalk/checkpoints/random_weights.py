@@ -1,4 +1,4 @@
-"""Random weights, for measuring and testing without the official files: the real nets, but noise for a mouth."""
+"""Random weights, for measurements and tests without the official checkpoints: the mouth is noise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 LABEL = "random weights"
 
 
-class RandomState(Mapping[str, Tensor]):
-    """A tensor for every name of ``net`` (which may be on the meta device), float32 on the CPU, drawn when asked for:
-    whoever takes them holds the only copy.
+class RandomStateDict(Mapping[str, Tensor]):
+    """A seeded tensor for every key of ``net`` (which may be on the meta device), float32 on the CPU.
 
-    Each depends on ``seed`` and its own name only. Norms get gains about 1, everything else such a spread that signals
-    neither die nor explode; biases are not zero, so that whatever folds them is really tested.
+    A tensor is generated at each access and not stored. It depends on ``seed`` and its key only. Norm weights are
+    about 1; other weights are scaled so that activations neither vanish nor explode; biases are not zero, so that tests
+    of folding cover them.
     """
 
     def __init__(self, net: nn.Module, seed: int) -> None:
@@ -24,7 +24,7 @@ class RandomState(Mapping[str, Tensor]):
         self._seed = seed
 
     def __getitem__(self, name: str) -> Tensor:
-        return _draw(name, self._shapes[name], self._seed)
+        return _generate(name, self._shapes[name], self._seed)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -33,16 +33,16 @@ class RandomState(Mapping[str, Tensor]):
         return len(self._shapes)
 
 
-def random_state(net: nn.Module, seed: int) -> dict[str, Tensor]:
-    """All of them at once."""
-    return dict(RandomState(net, seed))
+def random_state_dict(net: nn.Module, seed: int) -> dict[str, Tensor]:
+    """All tensors of a RandomStateDict at once."""
+    return dict(RandomStateDict(net, seed))
 
 
-def _draw(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+def _generate(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
     tensor = torch.randn(shape, generator=generator)
     if len(shape) > 1:
         fan_in = tensor[0].numel()
         return tensor.mul_(fan_in**-0.5)
-    is_gain = name.endswith("weight")
-    return tensor.mul_(0.1).add_(1.0) if is_gain else tensor.mul_(0.05)
+    is_norm_weight = name.endswith("weight")
+    return tensor.mul_(0.1).add_(1.0) if is_norm_weight else tensor.mul_(0.05)

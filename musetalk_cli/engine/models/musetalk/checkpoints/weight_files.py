@@ -1,4 +1,4 @@
-"""Reading weight files and putting them into nets: nothing in a file is ever executed, and what is wrong is named."""
+"""Reads weight files and loads them into nets. No code in a file is ever executed; errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 
 from musetalk_cli.errors import NEURAL_HINT, ModelError
 
-State = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 Net = TypeVar("Net", bound=nn.Module)
 
 AGAIN = "delete it and download it again"
 MAX_SHOWN = 3  # names in an error
-# What PyTorch's restricted reader says when a pickle asks for more than tensors.
+# In the messages of PyTorch's restricted unpickler when a file contains more than tensors.
 _SIGNS_OF_CODE = ("GLOBAL", "reduce for unrecognized", "nsupported class", "Can only")
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a PyTorch file that holds nothing else, mapped, not read.
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a PyTorch file without code, memory-mapped.
 
-    Raises ModelError that says what is wrong: missing, empty, a web page, cut short, or with code in it.
+    Raises ModelError: the file is missing, empty, a web page, truncated, or contains code.
     """
     _check_is_weights(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
@@ -39,8 +39,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def check_state(state: State, net: nn.Module, path: Path, what: str) -> None:
-    """Raise ModelError unless ``state`` has exactly the names and shapes of ``net``, maybe on the meta device."""
+def check_state_dict(state: StateDict, net: nn.Module, path: Path, what: str) -> None:
+    """Raise ModelError unless ``state`` has exactly the keys and shapes of ``net``, which may be on the meta device."""
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
@@ -61,25 +61,25 @@ def check_state(state: State, net: nn.Module, path: Path, what: str) -> None:
         )
 
 
-def place(net: Net, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Net:
-    """Put ``state`` into ``net`` (on the meta device), tensor by tensor in its final precision, ready for inference.
+def load_into(net: Net, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Net:
+    """Load ``state`` into ``net`` (on the meta device), tensor by tensor in its final precision, ready for inference.
 
-    ``state`` is empty afterwards: never more than one tensor exists in two places in memory, and of what is mapped none
-    in the file's precision. Raises ModelError when the device's memory is not enough.
+    ``state`` is empty afterwards: at most one tensor exists twice in memory. Raises ModelError when the device's memory
+    is not enough.
     """
     try:
-        placed = {name: _to(state.pop(name), device, dtype) for name in list(state)}
+        loaded = {name: _to(state.pop(name), device, dtype) for name in list(state)}
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {device} for the model", hint="close other programs, or choose another --device"
         ) from None
-    net.load_state_dict(placed, assign=True)
+    net.load_state_dict(loaded, assign=True)
     return net.eval().requires_grad_(False)
 
 
 def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    # Always a copy: a net must not depend on a file that may be replaced while it runs.
+    # Always a copy: a net must not depend on a mapped file that may be replaced while it runs.
     return tensor.to(device, dtype, copy=True).contiguous(memory_format=layout)
 
 
@@ -93,7 +93,7 @@ def _check_is_weights(path: Path) -> None:
     if size == 0:
         raise ModelError(f"{path} is empty", hint=AGAIN)
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
-        raise ModelError(f"{path} is a web page, not weights: its download went wrong", hint=AGAIN)
+        raise ModelError(f"{path} is a web page, not weights: its download failed", hint=AGAIN)
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path} is a pointer of Git LFS, not the weights themselves", hint="run: git lfs pull")
 
@@ -124,11 +124,11 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         if any(words in str(error) for words in _SIGNS_OF_CODE):
             raise ModelError(
-                f"{path} holds code or objects beside tensors and was not opened, for they could do anything",
-                hint="get the file from its official place",
+                f"{path} holds code or objects beside tensors and was not opened, as loading would execute them",
+                hint="download the official file",
             ) from None
         raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=AGAIN) from None
-    except Exception as error:  # there is nothing that PyTorch's reader does not trip over in noise
+    except Exception as error:  # PyTorch's reader may raise anything for damaged data
         if not is_zip:
             raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=AGAIN) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state, place, read_state
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state_dict, load_into, read_state_dict
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bilinear
 from musetalk_cli.engine.models.musetalk.nets.bisenet import FaceParsingNet
 from musetalk_cli.engine.types.colour import as_bytes
@@ -31,9 +31,9 @@ class FaceParser:
         """Raises ModelError that names the file and what is wrong with it."""
         with torch.device("meta"):
             net = FaceParsingNet()
-        state = read_state(path)
-        check_state(state, net, path, "the face-parsing net")
-        return cls(place(net, state, device, torch.float32), device)
+        state = read_state_dict(path)
+        check_state_dict(state, net, path, "the face-parsing net")
+        return cls(load_into(net, state, device, torch.float32), device)
 
     @torch.inference_mode()
     def parse(self, image: ByteArray) -> ByteArray:

@@ -1,4 +1,4 @@
-"""CUDA graphs: a net's launches recorded once for each shape and then sent as one, so that no launch is waited for."""
+"""CUDA graphs: kernel launches are captured once for each shape and replayed as one, without the launches' overhead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-NUM_WARM_CALLS = 3  # before a recording: libraries choose their kernels and take their memory
+NUM_WARM_UP_CALLS = 3  # before a capture: libraries choose their kernels and allocate their workspaces
 END_NAMES = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
 
 log = logging.getLogger(__name__)
@@ -18,94 +18,95 @@ log = logging.getLogger(__name__)
 Key = tuple[torch.Size, ...]
 
 
-class Recording(NamedTuple):
-    """A graph reads ``inputs`` and writes ``output``, always the same memory."""
+class CapturedGraph(NamedTuple):
+    """A graph that reads ``inputs`` and writes ``output``, always at the same addresses."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     output: Tensor
 
 
-class Graphs:
+class CudaGraphs:
     """A function of tensors to a tensor, on one CUDA device. One thread at a time.
 
-    Shapes that were not recorded are called as they are; where recording fails, all are, and that is logged once.
-    All recordings share their memory, so one's result holds until the next call only; it is least if the largest is
-    made first.
+    Shapes that were not captured run eagerly; where a capture fails, all do, and a warning is logged once. All graphs
+    share a memory pool, so a result is overwritten by the next call; the pool is smallest if the largest shape is
+    captured first.
     """
 
     def __init__(self, function: Callable[..., Tensor], device: torch.device) -> None:
         self._function = function
         self._device = device
-        self._recordings: dict[Key, Recording] = {}
+        self._captured: dict[Key, CapturedGraph] = {}
         self._has_failed = False
-        # Memory is shared among recordings only if they were made on the same stream.
-        self._side: Any = None
+        # Graphs share the pool's memory only if they were captured on the same stream.
+        self._side_stream: Any = None
         self._pool: Any = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        recording = self._recordings.get(_key(inputs))
-        if recording is None:
+        captured = self._captured.get(_key(inputs))
+        if captured is None:
             return self._function(*inputs)
-        for mine, given in zip(recording.inputs, inputs, strict=True):
-            mine.copy_(given)
-        recording.graph.replay()
-        return recording.output
+        for own, given in zip(captured.inputs, inputs, strict=True):
+            own.copy_(given)
+        captured.graph.replay()
+        return captured.output
 
-    def record(self, *inputs: Tensor) -> None:
-        """Record what is done for inputs of these shapes. Raises torch.OutOfMemoryError, and keeps what it has."""
-        if self._has_failed or _key(inputs) in self._recordings:
+    def capture(self, *inputs: Tensor) -> None:
+        """Capture a graph for inputs of these shapes. Raises torch.OutOfMemoryError; earlier graphs remain usable."""
+        if self._has_failed or _key(inputs) in self._captured:
             return
         try:
-            self._recordings[_key(inputs)] = self._record(inputs)
+            self._captured[_key(inputs)] = self._capture(inputs)
         except torch.OutOfMemoryError:
-            self._forget_unused()
+            self._release_unused_pool()
             raise
         except RuntimeError as error:  # of CUDA, whose kinds differ between versions of PyTorch
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         else:
             return
-        # Behind the clause, in which the error still holds on to all that was made.
+        # Behind the except clause, in which the error's traceback still refers to the tensors.
         self._has_failed = True
-        self._recordings.clear()
-        self._forget_unused()
+        self._captured.clear()
+        self._release_unused_pool()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         log.warning("CUDA graphs cannot be used on %s, which makes small batches slower: %s", self._device, reason)
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> Recording:
+    def _capture(self, inputs: tuple[Tensor, ...]) -> CapturedGraph:
         own = tuple(torch.empty_like(given).copy_(given) for given in inputs)
-        self._side = side = self._side or torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        side = self._side_stream or torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        self._side_stream = side
         current = torch.cuda.current_stream(self._device)
         side.wait_stream(current)
         with torch.cuda.stream(side):
-            for _ in range(NUM_WARM_CALLS):
+            for _ in range(NUM_WARM_UP_CALLS):
                 self._function(*own)
         current.wait_stream(side)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Another thread, say one that makes features, may allocate meanwhile. The outer contexts are for a recording
-        # that fails: PyTorch then leaves this thread on the side stream and the pool open.
+        # thread_local, as another thread, which computes features, may allocate meanwhile. The outer contexts are for a
+        # capture that fails: PyTorch then leaves this thread on the side stream and the pool open.
         with (
             _closing(self._pool),
             torch.cuda.stream(current),
             torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
         ):
             output = self._function(*own)
-        return Recording(graph, own, output)
+        return CapturedGraph(graph, own, output)
 
-    def _forget_unused(self) -> None:
-        """Let go of a pool that no recording is in any more: PyTorch gives its memory back, and takes it for dead."""
-        if not self._recordings:
-            self._pool = self._side = None
+    def _release_unused_pool(self) -> None:
+        """Drop a pool without graphs: PyTorch frees its memory, and the pool's handle is invalid from then on."""
+        if not self._captured:
+            self._pool = self._side_stream = None
 
 
 @contextmanager
 def _closing(pool: Any) -> Iterator[None]:
-    """Close what a failed recording on the current device has opened, where PyTorch does not.
+    """Close the pool of a failed capture on the current device, where PyTorch does not.
 
-    It does not where CUDA has ended the recording before. As long as a pool is open, PyTorch gives back no memory that
-    a second stream has used, so that every copy to the device or from it would take more.
+    It does not where CUDA has ended the capture by itself. As long as a pool is open, PyTorch frees no memory that a
+    second stream has used, so every copy to or from the device would allocate more.
     """
     try:
         yield
@@ -115,7 +116,7 @@ def _closing(pool: Any) -> Iterator[None]:
 
 
 def _close(pool: Any) -> None:
-    # There is no public way, and older versions have another name for it.
+    # There is no public function for it, and older versions have another name for the private one.
     end = next((getattr(torch._C, name) for name in END_NAMES if hasattr(torch._C, name)), None)
     if end is None:
         return

@@ -1,4 +1,4 @@
-"""Where the nets run, and in what numbers."""
+"""Chooses the device and the precision of the nets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 def choose_precision(device: str = "auto", precision: str = "auto") -> Precision:
     """``device``: auto, cpu, mps, cuda or cuda:N; ``precision``: auto, fp16, bf16 or fp32.
 
-    auto takes a CUDA device before Apple's, and that before the CPU; half precision on the first two, full on the CPU,
-    which is slower in half. Raises ModelError for a device that is not there.
+    auto prefers a CUDA device to Apple's GPU, and that to the CPU; half precision on the first two, full precision on
+    the CPU, which is slower in half precision. Raises ModelError for a device that does not exist.
     """
     chosen = torch.device(_find_device() if device == "auto" else device)
     _check(chosen)

@@ -1,4 +1,4 @@
-"""What frames hear, and the avatar frames they show → the faces that go into them."""
+"""A model's features and avatar frames, batch by batch → generated faces, placed in those frames."""
 
 from __future__ import annotations
 
@@ -11,83 +11,91 @@ import numpy as np
 import torch
 
 from musetalk_cli.engine.models.musetalk.face.placement import Placing, nothing
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import ByteArray, Face, FloatArray
 
 
-class FaceMaker:
-    """One avatar's faces. Several threads may make some at once.
-
-    ``latents`` (n, 8, 32, 32), masked and reference, one of all for every avatar frame; ``placing`` gives what puts a
-    face into the frame of an index. With ``others``, painters on further devices, batches are dealt to them in turn.
-    ``has_half_rate``: every second face of those that follow each other in a batch is the mean of its neighbours, and
-    costs the network nothing.
-    """
+class FaceBatchGenerator:
+    """Generates and places the faces of one avatar. Several threads may call it at once."""
 
     def __init__(
         self,
-        painter: FacePainter,
+        generator: FaceGenerator,
         latents: torch.Tensor,
         placing: Callable[[int], Placing],
         *,
-        others: Sequence[FacePainter] = (),
+        replicas: Sequence[FaceGenerator] = (),
         has_half_rate: bool = False,
     ) -> None:
-        self._lanes = [(each, each.watch(latents)) for each in (painter, *others)]
-        self._turns = cycle(self._lanes)
+        """Build a prefix cache on every device.
+
+        Args:
+            generator: the nets' calls on the first device.
+            latents: (n, 8, 32, 32), masked and reference, of every avatar frame.
+            placing: avatar frame → what places a face in it.
+            replicas: generators on further devices; batches go to all of them in turn.
+            has_half_rate: of consecutive speaking frames every second face is the mean of its neighbours and is not
+                generated.
+        """
+        self._devices = [(each, each.build_prefix_cache(latents)) for each in (generator, *replicas)]
+        self._turns = cycle(self._devices)
         self._has_half_rate = has_half_rate
         self._placing = placing
 
-    def make(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[Face, ...]:
-        """One face for each row of ``features``, as Hearing gives them.
+    def generate(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[Face, ...]:
+        """One face for each row of ``features`` float32 (n, tokens · dim + 1), as ``AudioFeatureExtractor`` returns it.
 
-        Frames without weight are left alone, and take no part in the network's batch.
+        Frames with weight 0 are left unchanged and not part of the network's batch. Raises ModelError when there is not
+        enough memory for a single face.
         """
         weights = features[:, -1]
         speaking = [int(row) for row in np.flatnonzero(weights > 0)]
-        painted = choose_painted(speaking) if self._has_half_rate else speaking
-        painter, views = next(self._turns)
-        heard = np.ascontiguousarray(features[painted, :-1])
-        images = painter.submit(views, [avatar_frames[row] for row in painted], heard).collect()
-        by_row = dict(zip(painted, images, strict=True))
+        generated = choose_generated(speaking) if self._has_half_rate else speaking
+        generator, prefix_cache = next(self._turns)
+        audio = np.ascontiguousarray(features[generated, :-1])
+        images = generator.submit(prefix_cache, [avatar_frames[row] for row in generated], audio).collect()
+        by_row = dict(zip(generated, images, strict=True))
         faces = [nothing()] * len(features)
         for row in speaking:
             image = by_row[row] if row in by_row else average(by_row[row - 1], by_row[row + 1])
             faces[row] = self._placing(avatar_frames[row]).place(image, float(weights[row]))
         return tuple(faces)
 
-    def clone_for(self, placing: Callable[[int], Placing]) -> FaceMaker:
-        """The same faces in frames in which they stand elsewhere; painters and latents are shared."""
+    def clone_for(self, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
+        """The same faces placed elsewhere; generators and prefix caches are shared."""
         other = copy.copy(self)
         other._placing = placing
         return other
 
     def warm_up(self, batch_size: int) -> bool:
-        """Do beforehand what the first batches of up to ``batch_size`` frames would wait for, on every device; whether
-        there was memory for all of it."""
-        is_ready = [painter.warm_up(views, painter.sizes_up_to(batch_size)) for painter, views in self._lanes]
+        """Prepare every device for batches of up to ``batch_size`` frames. False where memory was not enough."""
+        is_ready = [
+            generator.warm_up(prefix_cache, generator.sizes_up_to(batch_size))
+            for generator, prefix_cache in self._devices
+        ]
         return all(is_ready)
 
 
-def asked_sizes(batch_size: int, *, has_half_rate: bool) -> tuple[int, ...]:
-    """How many faces batches of up to ``batch_size`` frames ask a painter for, where all frames speak: of the whole
-    batch, and at half rate, which makes other numbers of them, of all powers of two below.
+def expected_sizes(batch_size: int, *, has_half_rate: bool) -> tuple[int, ...]:
+    """The batch sizes of the network for batches of up to ``batch_size`` frames that all speak.
+
+    At half rate these are the sizes for ``batch_size`` and all powers of two below.
     """
     if not has_half_rate:
         return (batch_size,)
     lengths = {batch_size, *(size for size in CUDA_SIZES if size < batch_size)}
-    return tuple(sorted({len(choose_painted(range(length))) for length in lengths}))
+    return tuple(sorted({len(choose_generated(range(length))) for length in lengths}))
 
 
-def choose_painted(rows: Sequence[int]) -> list[int]:
+def choose_generated(rows: Sequence[int]) -> list[int]:
     """Of ascending ``rows`` those that cannot be averaged: every second one of a run, and its last."""
-    painted: list[int] = []
+    generated: list[int] = []
     for row, following in zip_longest(rows, rows[1:]):
-        is_between = bool(painted) and painted[-1] == row - 1 and following == row + 1
-        painted += [] if is_between else [row]
-    return painted
+        is_between = bool(generated) and generated[-1] == row - 1 and following == row + 1
+        generated += [] if is_between else [row]
+    return generated
 
 
 def average(first: ByteArray, second: ByteArray) -> ByteArray:

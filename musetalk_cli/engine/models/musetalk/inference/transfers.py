@@ -1,4 +1,4 @@
-"""Arrays to a device and back. On a CUDA device copies run beside its arithmetic, and nobody waits before he must."""
+"""Copies arrays to a device and back. On a CUDA device, copies overlap with computation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ Collect = Callable[[], ByteArray]
 Upload = Callable[[NDArray[Any]], Tensor]
 
 
-class Copies(Protocol):
+class Transfers(Protocol):
     def upload(self, array: NDArray[Any]) -> Tensor:
-        """The array on the device; it may be overwritten at once on a CUDA device only."""
+        """The array on the device. The caller may overwrite ``array`` afterwards on a CUDA device only."""
 
     def download(self, images: Tensor) -> Collect:
-        """uint8 images: what is returned waits for them. ``images`` may be overwritten by later calls."""
+        """Start copying uint8 images; the returned function waits for the copy and returns it.
+
+        ``images`` may be overwritten by later calls.
+        """
 
 
-class PlainCopies:
-    """One after the other: on a CPU there is nothing to copy, and Apple's GPU shares its memory."""
+class DirectTransfers:
+    """Synchronous copies: on a CPU there is nothing to copy, and Apple's GPU shares the CPU's memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,13 +37,16 @@ class PlainCopies:
         return torch.from_numpy(array).to(self._device)
 
     def download(self, images: Tensor) -> Collect:
-        held = as_bytes(images.cpu().numpy())
-        return lambda: held
+        copied = as_bytes(images.cpu().numpy())
+        return lambda: copied
 
 
-class CudaCopies:
-    """Through pinned memory, on a stream of their own for each direction. Calls come from one thread at a time, with
-    the arithmetic on the current stream; what ``download`` returned may be called from any."""
+class CudaTransfers:
+    """Copies through pinned memory, on a stream of its own for each direction.
+
+    One thread at a time may call it, with the computation on its current stream; the functions that ``download``
+    returns may be called from any thread.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -48,30 +54,30 @@ class CudaCopies:
 
     def upload(self, array: NDArray[Any]) -> Tensor:
         pinned = torch.from_numpy(array).pin_memory()
-        arithmetic = torch.cuda.current_stream(self._device)
+        compute = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._up):
             copy = pinned.to(self._device, non_blocking=True)
-        arithmetic.wait_stream(self._up)
-        copy.record_stream(arithmetic)
+        compute.wait_stream(self._up)
+        copy.record_stream(compute)
         return copy
 
     def download(self, images: Tensor) -> Collect:
-        # A graph's result is overwritten by the next batch, which need not wait for this one's way home.
+        # A graph's result is overwritten by the next batch, which need not wait for this one's copy.
         own = images.clone()
         self._down.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._down):
             pinned = torch.empty(own.shape, dtype=own.dtype, pin_memory=True)
             pinned.copy_(own, non_blocking=True)
-            is_there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            is_there.record(self._down)
+            is_copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            is_copied.record(self._down)
         own.record_stream(self._down)
 
         def collect() -> ByteArray:
-            is_there.synchronize()
+            is_copied.synchronize()
             return as_bytes(pinned.numpy())
 
         return collect
 
 
-def make_copies(device: torch.device) -> Copies:
-    return CudaCopies(device) if device.type == "cuda" else PlainCopies(device)
+def make_transfers(device: torch.device) -> Transfers:
+    return CudaTransfers(device) if device.type == "cuda" else DirectTransfers(device)

@@ -1,4 +1,4 @@
-"""Attention of the UNet: over the image itself, and from the image to the audio."""
+"""The UNet's attention: self-attention over the image, and cross-attention from the image to the audio."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musetalk_cli.engine.models.musetalk.nets.layers import to_image, to_tokens
+from musetalk_cli.engine.models.musetalk.nets.layers import to_feature_map, to_tokens
 
 GROUP_NORM_EPS = 1e-6  # in front of a transformer; everywhere else in the UNet it is 1e-5
 
 
 class KeyValue(NamedTuple):
-    """Audio as one cross-attention sees it, both (B, tokens, C)."""
+    """The audio's keys and values for one cross-attention, both (B, tokens, C)."""
 
     key: Tensor
     value: Tensor
 
 
-class Looked(NamedTuple):
-    """What a transformer has worked out before it hears: its input (B, C, H, W), tokens and query (B, H·W, C)."""
+class TransformerPrefix(NamedTuple):
+    """The state of a transformer in front of its cross-attention, which depends on the avatar frame alone.
 
-    image: Tensor
+    ``residual`` (B, C, H, W) is its input; ``tokens`` (B, H·W, C) come out of self-attention, ``query`` of the
+    cross-attention's ``to_q``.
+    """
+
+    residual: Tensor
     tokens: Tensor
     query: Tensor
 
@@ -35,7 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Projections around ``attend``. Without ``has_key_value`` the keys and values are made elsewhere."""
+    """Projections around ``attend``. Without ``has_key_value`` the keys and values are projected elsewhere."""
 
     def __init__(self, dim: int, context_dim: int, num_heads: int, *, has_key_value: bool = True) -> None:
         super().__init__()
@@ -45,8 +49,8 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context_dim, dim, bias=False) if has_key_value else None
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
 
-    def project(self, context: Tensor) -> KeyValue:
-        """``context`` (B, tokens, context_dim). Only where the layer has its own projections."""
+    def project_kv(self, context: Tensor) -> KeyValue:
+        """``context`` (B, tokens, context_dim) → keys and values. Only where the layer has its own projections."""
         assert self.to_k is not None and self.to_v is not None  # noqa: S101 - the UNet asks only unfolded layers
         return KeyValue(self.to_k(context), self.to_v(context))
 
@@ -55,23 +59,23 @@ class Attention(nn.Module):
         return attended
 
 
-class GatedLinear(nn.Module):
-    """First half × GELU(second half), exact GELU: Shazeer 2020."""
+class GEGLU(nn.Module):
+    """First half × GELU(second half), exact GELU (Shazeer 2020)."""
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.proj = nn.Linear(in_dim, 2 * out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        straight, gate = self.proj(x).chunk(2, dim=-1)
-        gated: Tensor = straight * functional.gelu(gate)
+        hidden, gate = self.proj(x).chunk(2, dim=-1)
+        gated: Tensor = hidden * functional.gelu(gate)
         return gated
 
 
 class FeedForward(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.net = nn.ModuleList([GatedLinear(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim)])
+        self.net = nn.ModuleList([GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim)])
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.net:
@@ -93,9 +97,10 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One transformer layer between two 1 × 1 convolutions, with a residual around all.
+    """One transformer layer between two 1 × 1 convolutions, with a residual connection around all of it.
 
-    Cut in two where the audio comes in: ``look`` depends on the image alone, ``listen`` does the rest.
+    It is split in front of the cross-attention: ``encode_prefix`` depends on the image alone, ``cross_attend`` adds the
+    audio.
     """
 
     def __init__(self, dim: int, audio_dim: int, num_heads: int, num_groups: int, *, has_key_value: bool) -> None:
@@ -109,34 +114,34 @@ class Transformer(nn.Module):
     @property
     def layer(self) -> TransformerLayer:
         layer = self.transformer_blocks[0]
-        assert isinstance(layer, TransformerLayer)  # noqa: S101 - ModuleList forgets what it holds
+        assert isinstance(layer, TransformerLayer)  # noqa: S101 - ModuleList is not generic
         return layer
 
-    def look(self, x: Tensor) -> Looked:
-        """``x`` (B, C, H, W)."""
+    def encode_prefix(self, x: Tensor) -> TransformerPrefix:
+        """Everything in front of the cross-attention. ``x`` (B, C, H, W)."""
         layer = self.layer
         tokens = _linear(to_tokens(self.norm(x)), self.proj_in)
         normed = layer.norm1(tokens)
-        tokens = tokens + layer.attn1(layer.attn1.to_q(normed), layer.attn1.project(normed))
-        return Looked(x, tokens, layer.attn2.to_q(layer.norm2(tokens)))
+        tokens = tokens + layer.attn1(layer.attn1.to_q(normed), layer.attn1.project_kv(normed))
+        return TransformerPrefix(x, tokens, layer.attn2.to_q(layer.norm2(tokens)))
 
-    def listen(self, looked: Looked, audio: KeyValue) -> Tensor:
-        """The block's output (B, C, H, W)."""
+    def cross_attend(self, prefix: TransformerPrefix, audio_kv: KeyValue) -> Tensor:
+        """Cross-attention and the rest of the block: its output (B, C, H, W)."""
         layer = self.layer
-        tokens = looked.tokens + layer.attn2(looked.query, audio)
+        tokens = prefix.tokens + layer.attn2(prefix.query, audio_kv)
         tokens = tokens + layer.ff(layer.norm3(tokens))
-        return looked.image + to_image(_linear(tokens, self.proj_out), looked.image)
+        return prefix.residual + to_feature_map(_linear(tokens, self.proj_out), prefix.residual)
 
-    def forward(self, x: Tensor, audio: KeyValue) -> Tensor:
-        return self.listen(self.look(x), audio)
+    def forward(self, x: Tensor, audio_kv: KeyValue) -> Tensor:
+        return self.cross_attend(self.encode_prefix(x), audio_kv)
 
 
 def _linear(tokens: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A 1 × 1 convolution on tokens (B, n, C): the same product without going back to an image."""
+    """A 1 × 1 convolution on tokens (B, n, C): the same product without a detour through (B, C, H, W)."""
     return functional.linear(tokens, conv.weight.flatten(1), conv.bias)
 
 
-def split_audio(projected: Tensor, dims: list[int]) -> list[KeyValue]:
+def unpack_kv(packed: Tensor, dims: list[int]) -> list[KeyValue]:
     """(B, tokens, 2·Σ dims), for each layer its keys then its values → one KeyValue per layer."""
-    parts = torch.split(projected, [dim for dim in dims for _ in range(2)], dim=2)
+    parts = torch.split(packed, [dim for dim in dims for _ in range(2)], dim=2)
     return [KeyValue(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]

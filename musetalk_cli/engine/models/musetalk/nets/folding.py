@@ -1,7 +1,7 @@
-"""What can be worked out once instead of per frame, on the weights themselves; the results differ by rounding only.
+"""Folds constant computations into the weights; the results differ by rounding only.
 
-Every function takes an official state dict and returns a new one; tensors that do not change are shared, so folding a
-memory-mapped file reads little of it. Sums are made in at least float32, whatever the weights are kept in.
+Every function takes an official state dict and returns a new one. Unchanged tensors are shared, so folding a
+memory-mapped file reads little of it. Sums are computed in at least float32, whatever the precision of the weights.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet
 from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder
 
-State = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 
 
-def fold_unet(state: State, net: UNet, vae: State | None) -> dict[str, Tensor]:
-    """An official UNet's weights → those of ``net``, a folded one on any device (only its layout is looked at).
+def fold_unet(state: StateDict, net: UNet, vae: StateDict | None) -> dict[str, Tensor]:
+    """An official UNet's state dict → that of ``net``, a folded UNet on any device (only its architecture is used).
 
-    - The time embedding at timestep 0 is a constant of every resnet: it moves into conv1's bias.
-    - All cross-attentions' keys and values become one product.
-    - Where ``net`` wants it, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
-    - 1 / 0.18215 and the VAE's ``post_quant_conv`` move into conv_out. They may not move into the decoder's conv_in,
-      whose zero padding would then stand for something else. Without a ``vae``, latents stay as they are.
+    - The timestep embedding at timestep 0 is a constant of every resnet: it moves into conv1's bias.
+    - The key and value projections of all cross-attentions become one matrix.
+    - Where ``net`` has phases, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
+    - 1 / 0.18215 and the VAE's ``post_quant_conv`` move into conv_out. They cannot move into the decoder's conv_in,
+      whose zero padding would then stand for another value. Without a ``vae``, latents keep their scale.
     """
     folded = dict(state)
     time = _time_embedding(folded)
@@ -50,12 +50,12 @@ def fold_unet(state: State, net: UNet, vae: State | None) -> dict[str, Tensor]:
     return folded
 
 
-def fold_decoder(state: State, net: VaeDecoder) -> dict[str, Tensor]:
-    """An official VAE decoder's weights → those of ``net``, a folded one on any device.
+def fold_decoder(state: StateDict, net: VaeDecoder) -> dict[str, Tensor]:
+    """An official VAE decoder's state dict → that of ``net``, a folded decoder on any device.
 
-    - ``post_quant_conv`` is the UNet's now.
-    - The attention's values and output make one projection: there is one head, and its weights sum to one.
-    - Where ``net`` wants it, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
+    - ``post_quant_conv`` is dropped: it is part of the folded UNet.
+    - The attention's value and output projections become one: there is one head, and its weights sum to one.
+    - Where ``net`` has phases, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
     """
     folded = {name: tensor for name, tensor in state.items() if not name.startswith("post_quant_conv.")}
     for name in [name for name in state if name.endswith("to_out.0.weight")]:
@@ -75,9 +75,9 @@ def _fold_upsamplers(state: dict[str, Tensor], net: nn.Module) -> None:
 
 
 def split_phases(weight: Tensor) -> Tensor:
-    """A 3 × 3 convolution behind a nearest ×2 upsampling, (out, in, 3, 3) → that of PhaseUpsample, (4 out, in, 2, 2).
+    """The weights of a 3 × 3 convolution behind a nearest ×2 upsampling, (out, in, 3, 3) → (4 out, in, 2, 2).
 
-    An even output row sees source rows i − 1, i, i, an odd one i, i, i + 1: the weights of equal rows are summed.
+    An even output row depends on source rows i − 1, i, i, an odd one on i, i, i + 1: weights of equal rows are summed.
     """
     wide = _wide(weight)
     rows = (_merge(wide, 2, is_odd=False), _merge(wide, 2, is_odd=True))
@@ -91,11 +91,11 @@ def _merge(weight: Tensor, axis: int, *, is_odd: bool) -> Tensor:
 
 
 def _time_embedding(state: dict[str, Tensor]) -> Tensor:
-    """Take the time embedding out of ``state``; SiLU of its value at timestep 0, (time_dim,)."""
+    """Remove the timestep embedding from ``state``; SiLU of its value at timestep 0, (time_dim,)."""
     linear = {part: _wide(state.pop(f"time_embedding.{part}")) for part in _TIME_PARTS}
-    code = torch.zeros_like(linear["linear_1.weight"][0])
-    code[: len(code) // 2] = 1.0
-    hidden = functional.silu(linear["linear_1.weight"] @ code + linear["linear_1.bias"])
+    sinusoids = torch.zeros_like(linear["linear_1.weight"][0])
+    sinusoids[: len(sinusoids) // 2] = 1.0
+    hidden = functional.silu(linear["linear_1.weight"] @ sinusoids + linear["linear_1.bias"])
     return functional.silu(linear["linear_2.weight"] @ hidden + linear["linear_2.bias"])
 
 

@@ -1,7 +1,7 @@
-"""What the UNet and the VAE are built from; parameter names are those of the official files.
+"""Layers that the UNet and the VAE share. Parameter names are those of the official checkpoints.
 
-Images are (B, C, H, W) and stay in channels_last throughout: mixing layouts makes every convolution reorder its
-weights anew.
+Feature maps are (B, C, H, W) and stay in channels_last throughout: with mixed layouts every convolution would reorder
+its weights at each call.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch.nn import functional
 
 
 class ResnetBlock(nn.Module):
-    """x + conv2(SiLU(GN(conv1(SiLU(GN x)) + time))), He et al. 2016 in the pre-activation form of diffusion nets.
+    """x + conv2(SiLU(GN(conv1(SiLU(GN x)) + time))): He et al. 2016, in the pre-activation form of diffusion models.
 
-    ``time_dim`` is the width of the time embedding; None where it is folded into conv1's bias or where there is none.
+    ``time_dim`` is the width of the timestep embedding; None where it is folded into conv1's bias or there is none.
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_groups: int, eps: float, time_dim: int | None = None) -> None:
@@ -63,10 +63,10 @@ class Upsample(nn.Module):
 
 
 class PhaseUpsample(nn.Module):
-    """The same as Upsample with 4/9 of its products: every output pixel sees only 2 × 2 different inputs.
+    """The same as Upsample with 4/9 of its multiplications: each output pixel depends on 2 × 2 different inputs only.
 
-    One 2 × 2 convolution makes the four phases (even and odd rows and columns) side by side, and they are interleaved.
-    Its weights come from ``folding.split_phases``.
+    One 2 × 2 convolution computes the four phases (even and odd rows and columns) as channels; they are interleaved
+    afterwards. Its weights come from ``folding.split_phases``.
     """
 
     def __init__(self, dim: int) -> None:
@@ -94,7 +94,7 @@ def to_tokens(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def to_image(tokens: Tensor, like: Tensor) -> Tensor:
-    """(B, H·W, C) → (B, C, H, W) in channels_last; H and W are ``like``'s."""
+def to_feature_map(tokens: Tensor, like: Tensor) -> Tensor:
+    """(B, H·W, C) → (B, C, H, W) in channels_last, with the height and width of ``like``."""
     batch, dim, height, width = like.shape
     return tokens.reshape(batch, height, width, dim).permute(0, 3, 1, 2)

@@ -1,6 +1,6 @@
 """TAESD: a small decoder in place of the VAE's, 18 times cheaper, coarser in fine detail (O. B. Bohan, 2023).
 
-Parameter names are those of diffusers' AutoencoderTiny, which the published file holds.
+Parameter names are those of diffusers' AutoencoderTiny, as in the published checkpoint.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CLAMP = 3.0  # latents are pressed into ± this
+CLAMP = 3.0  # latents are softly clamped to ± this
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TinyConfig:
 
 
 class Block(nn.Module):
-    """Three convolutions around which the input goes."""
+    """Three convolutions with a residual connection around them."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which upsamplings are made as four phases: where that is faster on the device at hand."""
+"""Chooses which upsamplings are computed as four phases: those where that is faster on the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample
 
-# Frames in a timed call: the decoder fills a GPU from a few on.
+# Frames in a timed call: a few fill a GPU.
 BATCH = 4
 REPEATS = 5
 
@@ -22,10 +22,11 @@ Timer = Callable[[nn.Module, Tensor], float]
 def choose_phases(
     shapes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype, on_cpu: bool
 ) -> tuple[bool, ...]:
-    """For each upsampling, (channels, height before it), whether four phases are to be used.
+    """For each upsampling, (channels, height before it), whether it is computed as four phases.
 
-    On a CUDA device both are timed with random weights, once for a device, precision and net; a tenth of a second.
-    Elsewhere it is ``on_cpu``: measured on a CPU, phases speed the decoder up and leave the UNet's small maps as slow.
+    On a CUDA device both ways are timed with random weights, once for each device, precision and net, which takes a
+    tenth of a second. Elsewhere the answer is ``on_cpu``: on a CPU, phases make the decoder faster, but not the UNet
+    with its small feature maps.
     """
     if device.type != "cuda":
         return (on_cpu,) * len(shapes)
@@ -36,7 +37,7 @@ def choose_phases(
 def pick_faster(
     shapes: Sequence[tuple[int, int]], device: torch.device, dtype: torch.dtype, timer: Timer
 ) -> tuple[bool, ...]:
-    """The same by any clock: ``timer`` says how long a layer takes for an input."""
+    """The same for any ``timer``, which returns the seconds that a layer takes for an input."""
     choices = []
     for dim, height in shapes:
         layers = [_to_channels_last(kind(dim).to(device, dtype)) for kind in (Upsample, PhaseUpsample)]
@@ -52,7 +53,7 @@ def _to_channels_last(layer: Upsample | PhaseUpsample) -> nn.Module:
 
 
 def time_on_cuda(layer: nn.Module, x: Tensor) -> float:
-    """Seconds of the quickest of some calls, after two that settle which kernels are used."""
+    """Seconds of the fastest of some calls, after two in which cuDNN chooses its kernels."""
     durations = []
     for repeat in range(2 + REPEATS):
         torch.cuda.synchronize(x.device)

@@ -1,6 +1,6 @@
 """The VAE between images and latents: Stable Diffusion's, as fine-tuned in sd-vae-ft-mse (Rombach et al. 2022).
 
-Parameter names are those of diffusers' AutoencoderKL. The encoder serves preparation, the decoder every frame.
+Parameter names are those of diffusers' AutoencoderKL. The encoder is used once per avatar, the decoder for every frame.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from musetalk_cli.engine.models.musetalk.nets.layers import (
     Downsample,
     ResnetBlock,
     make_upsample,
-    to_image,
+    to_feature_map,
     to_tokens,
 )
 
 EPS = 1e-6
-SCALE = 0.18215  # latents are kept × this, so that their spread is about 1
+SCALE = 0.18215  # diffusers' scaling_factor: latents × this have a standard deviation of about 1
 
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder: see folding.py.
+    """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder only: see folding.py.
 
-    ``has_phases`` says for each of a folded decoder's upsamplings, coarsest first, whether it is made as four phases
-    (see layers.PhaseUpsample).
+    ``has_phases`` says for each of a folded decoder's upsamplings, coarsest first, whether it is computed as four
+    phases (see layers.PhaseUpsample).
     """
 
     dims: tuple[int, ...] = (128, 256, 512, 512)
@@ -41,7 +41,7 @@ class VaeConfig:
 
 
 class SpatialAttention(nn.Module):
-    """One head over all pixels. Folded, the output projection is part of the values'."""
+    """Self-attention with one head over all pixels. Folded, the output projection is part of the value projection."""
 
     def __init__(self, dim: int, num_groups: int, *, is_folded: bool) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SpatialAttention(nn.Module):
         attended = attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), num_heads=1)
         for project in self.to_out:
             attended = project(attended)
-        return x + to_image(attended, x)
+        return x + to_feature_map(attended, x)
 
 
 class MidBlock(nn.Module):
@@ -143,7 +143,7 @@ class VaeEncoder(nn.Module):
         self.quant_conv = nn.Conv2d(moments, moments, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The distribution's mode, as in training; upstream draws an unseeded sample here."""
+        """The mode of the distribution, as in training; upstream draws an unseeded sample here."""
         moments = self.quant_conv(self.encoder(images.contiguous(memory_format=torch.channels_last)))
         mean: Tensor = moments.chunk(2, dim=1)[0]
         return mean * SCALE
@@ -152,7 +152,7 @@ class VaeEncoder(nn.Module):
 class VaeDecoder(nn.Module):
     """Latents (B, 4, h, w) → images (B, 3, 8 h, 8 w), RGB, about ±1.
 
-    Unfolded it takes latents × 0.18215; folded, those that a folded UNet gives.
+    Unfolded it takes latents × 0.18215; folded, the output of a folded UNet.
     """
 
     def __init__(self, config: VaeConfig) -> None:
@@ -170,9 +170,9 @@ class VaeDecoder(nn.Module):
 
 
 def masked_and_reference(images: Tensor) -> Tensor:
-    """What preparation encodes: (B, 3, H, W) RGB in 0..1 → (2 B, 3, H, W) in ±1, masked ones first.
+    """The VAE encoder's input: (B, 3, H, W) RGB in 0 … 1 → (2 B, 3, H, W) in ±1, masked images first.
 
-    The lower half of a masked image is black, that is −1: the mask is laid on before the values are spread.
+    The lower half of a masked image is black, that is −1: the mask is applied before the values are scaled to ±1.
     """
     masked = images.clone()
     masked[:, :, images.shape[2] // 2 :] = 0.0
@@ -180,12 +180,12 @@ def masked_and_reference(images: Tensor) -> Tensor:
 
 
 def encode_avatar(encoder: VaeEncoder, images: Tensor) -> Tensor:
-    """The UNet's image input: (B, 3, 256, 256) RGB in 0..1 → (B, 8, 32, 32), masked latents first."""
+    """The UNet's image input: (B, 3, 256, 256) RGB in 0 … 1 → (B, 8, 32, 32), masked latents first."""
     masked, reference = encoder(masked_and_reference(images)).chunk(2)
     return torch.cat([masked, reference], dim=1)
 
 
 def to_bgr(images: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB in ±1 → uint8 (B, H, W, 3) BGR, rounded and clipped where the images are."""
+    """(B, 3, H, W) RGB in ±1 → uint8 (B, H, W, 3) BGR on the same device, rounded and clipped."""
     levels = images.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return levels.flip(1).permute(0, 2, 3, 1).contiguous()

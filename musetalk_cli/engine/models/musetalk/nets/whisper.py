@@ -1,4 +1,4 @@
-"""Whisper's audio encoder (Radford et al. 2022), every level of it: what MuseTalk listens with."""
+"""Whisper's audio encoder (Radford et al. 2022). MuseTalk uses the hidden states of all its levels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from musetalk_cli.engine.models.musetalk.nets.attention import attend
 
 @dataclass(frozen=True)
 class WhisperConfig:
-    """Sizes; the defaults are those of whisper-tiny. ``num_steps`` of 20 ms in a window, two mel frames each."""
+    """Sizes; the defaults are those of whisper-tiny.
+
+    ``num_steps``: encoder steps of 20 ms, two mel frames each, in a window.
+    """
 
     num_mels: int = 80
     num_steps: int = 1500
@@ -58,7 +61,7 @@ class Layer(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """Parameter names are those of transformers' WhisperModel, without the prefix ``model.encoder.``"""
+    """Parameter names are those of transformers' WhisperModel, without the prefix ``model.encoder.``."""
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
@@ -70,10 +73,10 @@ class WhisperEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(config.dim)
 
     def forward(self, mel: Tensor, *, has_final_norm: bool = True) -> Tensor:
-        """``mel`` (B, 80, 2 · steps) → every level, (B, steps, levels, dim).
+        """Log-mel spectrogram (B, 80, 2 · steps) → hidden states of all levels, (B, steps, levels, dim).
 
-        Level 0 is the stem with its positions, level n the output of layer n; the last one is normalised unless
-        ``has_final_norm`` is false, as in the encoder that MuseTalk 1.0 was trained with.
+        Level 0 is the output of the convolutions with positions added, level n the output of layer n. The last one is
+        normalised unless ``has_final_norm`` is false, as in the encoder that MuseTalk 1.0 was trained with.
         """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.embed_positions.weight[: x.shape[1]]

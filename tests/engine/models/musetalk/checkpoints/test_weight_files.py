@@ -18,15 +18,15 @@ from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E40
 from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import (  # noqa: E402
     Precision,
-    build,
+    build_on_meta,
     find_files,
     load_encoder,
     load_nets,
     random_encoder,
     random_nets,
 )
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomState, random_state  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import place, read_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomStateDict, random_state_dict  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import load_into, read_state_dict  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
 
@@ -71,7 +71,7 @@ def test_the_first_version_takes_openais_encoder_where_there_is_one(own_models: 
 def test_safetensors_are_taken_before_pickles(own_models: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch", reason="needs safetensors").save_file
     unet = own_models / "musetalkV15" / "unet.pth"
-    save_file(read_state(unet), own_models / "musetalkV15" / "unet.safetensors")
+    save_file(read_state_dict(unet), own_models / "musetalkV15" / "unet.safetensors")
     unet.unlink()
     files = find_files(own_models, "1.5")
     assert files.unet.suffix == ".safetensors"
@@ -79,7 +79,7 @@ def test_safetensors_are_taken_before_pickles(own_models: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_nets_come_in_the_precision_asked_for(models: Path, dtype: torch.dtype) -> None:
+def test_the_nets_have_the_requested_precision(models: Path, dtype: torch.dtype) -> None:
     nets = load_nets(find_files(models, "1.5"), Precision(torch.device("cpu"), dtype))
     for net in (nets.unet, nets.decoder, nets.whisper):
         assert {tensor.dtype for tensor in net.state_dict().values()} == {dtype}
@@ -100,7 +100,7 @@ def test_the_nets_do_not_need_their_files_any_more(own_models: Path) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in nets.unet.state_dict().items())
 
 
-def test_convolutions_lie_in_channels_last(models: Path) -> None:
+def test_convolutions_are_in_channels_last(models: Path) -> None:
     nets = load_nets(find_files(models, "1.5"), CPU)
     weights = [tensor for tensor in nets.unet.state_dict().values() if tensor.ndim == 4 and tensor.shape[2] == 3]
     assert weights
@@ -183,7 +183,7 @@ def test_safetensors_that_are_cut_short_are_named(own_models: Path) -> None:
 
 def test_an_older_archive_is_read_too(own_models: Path) -> None:
     path = own_models / "musetalkV15" / "unet.pth"
-    torch.save(read_state(path), path.with_suffix(".old"), _use_new_zipfile_serialization=False)
+    torch.save(read_state_dict(path), path.with_suffix(".old"), _use_new_zipfile_serialization=False)
     path.with_suffix(".old").rename(path)
     assert is_same(
         load_nets(find_files(own_models, "1.5"), CPU).unet, random_nets("1.5", CPU, seed=3, configs=CONFIGS).unet
@@ -192,7 +192,7 @@ def test_an_older_archive_is_read_too(own_models: Path) -> None:
 
 def test_another_architecture_is_named_by_tensor_and_shape(own_models: Path) -> None:
     path = own_models / "musetalkV15" / "unet.pth"
-    state = {name: tensor.clone() for name, tensor in read_state(path).items()}
+    state = {name: tensor.clone() for name, tensor in read_state_dict(path).items()}
     state["conv_in.weight"] = state["conv_in.weight"][:, :4].clone()
     del state["conv_out.bias"]
     state["class_embedding.weight"] = torch.zeros(3)
@@ -240,18 +240,18 @@ def test_too_little_memory_is_said(models: Path, monkeypatch: pytest.MonkeyPatch
         load_nets(find_files(models, "1.5"), CPU)
 
 
-def test_placing_a_net_leaves_no_second_copy() -> None:
-    net = build(WhisperEncoder, CONFIGS.whisper)
-    state = random_state(net, 3)
+def test_loading_into_a_net_leaves_no_second_copy() -> None:
+    net = build_on_meta(WhisperEncoder, CONFIGS.whisper)
+    state = random_state_dict(net, 3)
     wanted = dict(state)
-    placed = place(net, state, CPU.device, CPU.dtype)
+    placed = load_into(net, state, CPU.device, CPU.dtype)
     assert state == {}
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in placed.state_dict().items())
 
 
-def test_weights_by_lot_are_drawn_when_asked_for_and_always_alike() -> None:
-    drawn = RandomState(build(WhisperEncoder, CONFIGS.whisper), 3)
-    name = next(iter(drawn))
-    assert drawn[name] is not drawn[name]
-    assert torch.equal(drawn[name], random_state(build(WhisperEncoder, CONFIGS.whisper), 3)[name])
-    assert not torch.equal(drawn[name], random_state(build(WhisperEncoder, CONFIGS.whisper), 4)[name])
+def test_random_weights_are_generated_at_access_and_always_the_same() -> None:
+    state = RandomStateDict(build_on_meta(WhisperEncoder, CONFIGS.whisper), 3)
+    name = next(iter(state))
+    assert state[name] is not state[name]
+    assert torch.equal(state[name], random_state_dict(build_on_meta(WhisperEncoder, CONFIGS.whisper), 3)[name])
+    assert not torch.equal(state[name], random_state_dict(build_on_meta(WhisperEncoder, CONFIGS.whisper), 4)[name])

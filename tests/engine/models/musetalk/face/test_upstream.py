@@ -20,7 +20,7 @@ from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa:
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.placement import NOTHING  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
 from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
 from musetalk_cli.engine.video.compositing import composite  # noqa: E402
@@ -117,9 +117,9 @@ def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets
     from musetalk_cli.engine.types.colour import planes_to_i420
 
-    painter = FacePainter(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
-    latents = painter.hold(small_latents(avatar, parts))[[0, 0, 0]]
-    painted = painter.paint(latents, np.ascontiguousarray(batch.features[:, :-1]))
+    generator = FaceGenerator(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
+    latents = generator.to_device(small_latents(avatar, parts))[[0, 0, 0]]
+    painted = generator.generate(latents, np.ascontiguousarray(batch.features[:, :-1]))
     hard = mode_mask(look.classes[0], look.mask)
     for image, face in zip(frames, painted, strict=True):
         whole = by_the_script(avatar.frames.image(), face, Box(*map(int, parts.boxes[0])), hard)

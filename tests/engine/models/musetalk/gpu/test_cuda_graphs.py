@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: recorded, filled up and copied meanwhile, faces are those of plain calls."""
+"""On a CUDA device: captured, padded and copied meanwhile, faces are those of eager calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
-from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperListener  # noqa: E402
+from fixtures.small_nets import CONFIGS, noise, small_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import Graphs  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_batches import asked_sizes  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FacePainter  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import CudaGraphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_batches import expected_sizes  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
@@ -31,46 +31,46 @@ def features() -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_recorded_faces_are_those_of_a_cpu(
+def test_captured_faces_are_those_of_a_cpu(
     features: np.ndarray, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cpu = FacePainter(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
-    wanted = cpu.paint(LATENTS[FRAMES], features)
-    painter = FacePainter(random_nets("1.5", Precision(torch.device("cuda"), dtype), seed=2, configs=CONFIGS))
-    views = painter.watch(LATENTS)
-    eager = painter.submit(views, FRAMES, features).collect()
+    cpu = FaceGenerator(small_nets())
+    wanted = cpu.generate(LATENTS[FRAMES], features)
+    generator = FaceGenerator(random_nets("1.5", Precision(torch.device("cuda"), dtype), seed=2, configs=CONFIGS))
+    prefix_cache = generator.build_prefix_cache(LATENTS)
+    eager = generator.submit(prefix_cache, FRAMES, features).collect()
     with caplog.at_level(logging.WARNING):
-        painter.warm_up(views, painter.sizes_up_to(5))
-    recorded = painter.submit(views, FRAMES, features).collect()
+        generator.warm_up(prefix_cache, generator.sizes_up_to(5))
+    captured = generator.submit(prefix_cache, FRAMES, features).collect()
     assert caplog.records == []
-    assert np.abs(recorded.astype(int) - eager).max() <= 1
+    assert np.abs(captured.astype(int) - eager).max() <= 1
     assert np.abs(eager.astype(int) - wanted).mean() < 1.0
 
 
-def test_two_recorded_batches_do_not_disturb_each_other(features: np.ndarray) -> None:
+def test_two_captured_batches_do_not_overwrite_each_other(features: np.ndarray) -> None:
     nets = random_nets("1.5", Precision(torch.device("cuda"), torch.float32), seed=2, configs=CONFIGS)
-    painter = FacePainter(nets)
-    views = painter.watch(LATENTS)
-    painter.warm_up(views, [1, 2])
-    alone = [painter.submit(views, [frame], features[frame : frame + 1]).collect() for frame in range(3)]
-    together = [painter.submit(views, [frame], features[frame : frame + 1]) for frame in range(3)]
+    generator = FaceGenerator(nets)
+    prefix_cache = generator.build_prefix_cache(LATENTS)
+    generator.warm_up(prefix_cache, [1, 2])
+    alone = [generator.submit(prefix_cache, [frame], features[frame : frame + 1]).collect() for frame in range(3)]
+    together = [generator.submit(prefix_cache, [frame], features[frame : frame + 1]) for frame in range(3)]
     for mine, wanted in zip(together, alone, strict=True):
         np.testing.assert_array_equal(mine.collect(), wanted)
 
 
-def test_a_function_that_waits_for_the_device_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
-    graphs = Graphs(lambda x: x * float(x.sum()), torch.device("cuda"))
+def test_a_function_that_waits_for_the_device_is_not_captured(caplog: pytest.LogCaptureFixture) -> None:
+    graphs = CudaGraphs(lambda x: x * float(x.sum()), torch.device("cuda"))
     x = torch.ones(3, device="cuda")
     with caplog.at_level(logging.WARNING):
-        graphs.record(x)
+        graphs.capture(x)
     assert len(caplog.records) == 1
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert graphs(x).tolist() == [3.0, 3.0, 3.0]
 
 
-def test_behind_a_failed_recording_memory_that_two_streams_have_used_is_given_back() -> None:
-    graphs = Graphs(lambda x: x * float(x.sum()), torch.device("cuda"))
-    graphs.record(torch.ones(3, device="cuda"))
+def test_after_a_failed_capture_memory_that_two_streams_have_used_is_freed() -> None:
+    graphs = CudaGraphs(lambda x: x * float(x.sum()), torch.device("cuda"))
+    graphs.capture(torch.ones(3, device="cuda"))
     torch.cuda.synchronize()
     side = torch.cuda.Stream()
     before = torch.cuda.memory_stats()["active_bytes.all.current"]
@@ -79,25 +79,27 @@ def test_behind_a_failed_recording_memory_that_two_streams_have_used_is_given_ba
         x.record_stream(side)
         del x
         torch.cuda.synchronize()
-    torch.ones(1, device="cuda")  # only what allocates looks for what may be given back
+    torch.ones(1, device="cuda")  # PyTorch frees such memory at the next allocation
     assert torch.cuda.memory_stats()["active_bytes.all.current"] <= before + (1 << 20)
 
 
-def test_at_half_rate_faces_are_those_of_plain_calls(features: np.ndarray) -> None:
+def test_at_half_rate_faces_are_those_of_eager_calls(features: np.ndarray) -> None:
     nets = random_nets("1.5", Precision(torch.device("cuda"), torch.float32), seed=2, configs=CONFIGS)
-    painter = FacePainter(nets, asked_sizes=asked_sizes(8, has_half_rate=True))
-    views = painter.watch(LATENTS)
-    eager = painter.submit(views, FRAMES, features).collect()
-    assert painter.warm_up(views, painter.sizes_up_to(8))
-    recorded = painter.submit(views, FRAMES, features).collect()
-    assert np.abs(recorded.astype(int) - eager).max() <= 1
+    generator = FaceGenerator(nets, expected_sizes=expected_sizes(8, has_half_rate=True))
+    prefix_cache = generator.build_prefix_cache(LATENTS)
+    eager = generator.submit(prefix_cache, FRAMES, features).collect()
+    assert generator.warm_up(prefix_cache, generator.sizes_up_to(8))
+    captured = generator.submit(prefix_cache, FRAMES, features).collect()
+    assert np.abs(captured.astype(int) - eager).max() <= 1
 
 
-def test_whisper_hears_the_same_beside_the_faces() -> None:
+def test_whisper_encodes_the_same_on_its_own_stream() -> None:
     audio = noise(16_000, seed=7).numpy() / 10
-    heard = [
-        WhisperListener(random_nets("1.5", Precision(device, torch.float32), 2, CONFIGS).whisper, is_original=False)
+    encoders = [
+        WhisperFeatureEncoder(
+            random_nets("1.5", Precision(device, torch.float32), 2, CONFIGS).whisper, is_version_1_0=False
+        )
         for device in (torch.device("cpu"), torch.device("cuda"))
     ]
-    mine, wanted = (listener.listen(audio) for listener in heard[::-1])
+    mine, wanted = (encoder.encode(audio) for encoder in encoders[::-1])
     np.testing.assert_allclose(mine, wanted, atol=1e-3)

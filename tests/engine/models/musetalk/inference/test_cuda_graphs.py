@@ -1,4 +1,4 @@
-"""Recording CUDA graphs, played with a CUDA that only keeps account: what is left open, dead or lost when one fails."""
+"""Captures of CUDA graphs, simulated: which pools are open, released or leaked after a capture fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
-from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import END_NAMES, Graphs  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import END_NAMES, CudaGraphs  # noqa: E402
 
 DEVICE = torch.device("cuda", 0)
 
@@ -22,8 +22,8 @@ class Stream:
 
 
 class FakeCuda:
-    """Pools are counted as PyTorch does: each recording opens its own and is in it until it is destroyed; one that
-    nobody is in any more is dead. ``breaks`` says when a recording is broken off by CUDA, which leaves the pool open.
+    """Pools are counted as PyTorch does: each capture opens its pool and its graph uses it until it is destroyed; one
+    without users is dead. ``breaks`` says when a capture is ended by CUDA, which leaves the pool open.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class FakeCuda:
         self.dead: set[int] = set()
         self.stream = self.default = Stream()
         self.breaks: Callable[[], bool] = lambda: False
-        self.is_recording = False
+        self.is_capturing = False
         self.num_emptied = 0
         self._pools = itertools.count(1)
 
@@ -49,7 +49,7 @@ class FakeCuda:
 
     def end(self, device: int, pool: int) -> None:
         if pool not in self.opened:
-            raise RuntimeError("not currently recording")
+            raise RuntimeError("not currently capturing")
         self.opened.remove(pool)
 
     def release(self, device: int, pool: int) -> None:
@@ -76,8 +76,8 @@ class Graph:
         pass
 
 
-class Record:
-    """torch.cuda.graph: broken off, it neither closes the pool nor leaves the stream."""
+class Capture:
+    """torch.cuda.graph: when CUDA ends the capture, it neither closes the pool nor leaves the stream."""
 
     def __init__(self, graph: Graph, *, pool: int, stream: Stream, capture_error_mode: str) -> None:
         assert capture_error_mode == "thread_local"
@@ -88,11 +88,11 @@ class Record:
         assert self._pool not in cuda.dead | cuda.opened
         cuda.opened.add(self._pool)
         cuda.users[self._pool] = cuda.users.get(self._pool, 0) + 1
-        cuda.stream, cuda.is_recording = self._stream, True
+        cuda.stream, cuda.is_capturing = self._stream, True
 
     def __exit__(self, *_: object) -> None:
         cuda = self._graph.cuda
-        cuda.is_recording = False
+        cuda.is_capturing = False
         if cuda.breaks():
             raise RuntimeError("operation failed due to a previous error during capture\nand much more")
         cuda.opened.remove(self._pool)
@@ -108,7 +108,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
         "stream": fake.on,
         "graph_pool_handle": fake.new_pool,
         "CUDAGraph": type("OwnGraph", (Graph,), {"cuda": fake}),
-        "graph": Record,
+        "graph": Capture,
         "is_available": lambda: True,
         "current_device": lambda: 0,
         "empty_cache": fake.empty,
@@ -121,62 +121,62 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 class Work:
-    """What is recorded. ``room`` is the largest batch that memory holds, in a recording or before it."""
+    """The captured function. ``room`` is the largest batch that memory holds, in a capture or before it."""
 
     def __init__(self, cuda: FakeCuda) -> None:
-        self.room, self.room_in_recording = 99, 99
+        self.room, self.room_in_capture = 99, 99
         self.calls = 0
         self._cuda = cuda
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        if len(x) > (self.room_in_recording if self._cuda.is_recording else self.room):
+        if len(x) > (self.room_in_capture if self._cuda.is_capturing else self.room):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return x * 2
 
 
-def is_recorded(graphs: Graphs, work: Work, size: int) -> bool:
+def is_captured(graphs: CudaGraphs, work: Work, size: int) -> bool:
     before = work.calls
     graphs(torch.ones(size))
     return work.calls == before
 
 
-def test_recordings_share_a_pool_and_are_played(cuda: FakeCuda) -> None:
-    graphs = Graphs(work := Work(cuda), DEVICE)
+def test_captured_graphs_share_a_pool_and_are_replayed(cuda: FakeCuda) -> None:
+    graphs = CudaGraphs(work := Work(cuda), DEVICE)
     for size in (4, 2):
-        graphs.record(torch.ones(size))
-        graphs.record(torch.ones(size))
-    assert [is_recorded(graphs, work, size) for size in (4, 2, 3)] == [True, True, False]
+        graphs.capture(torch.ones(size))
+        graphs.capture(torch.ones(size))
+    assert [is_captured(graphs, work, size) for size in (4, 2, 3)] == [True, True, False]
     assert cuda.users == {1: 2}
     assert not cuda.opened
     assert cuda.stream is cuda.default
 
 
-@pytest.mark.parametrize("attribute", ["room", "room_in_recording"])
-def test_without_memory_for_the_largest_the_smaller_ones_are_recorded(cuda: FakeCuda, attribute: str) -> None:
-    graphs = Graphs(work := Work(cuda), DEVICE)
+@pytest.mark.parametrize("attribute", ["room", "room_in_capture"])
+def test_without_memory_for_the_largest_the_smaller_ones_are_captured(cuda: FakeCuda, attribute: str) -> None:
+    graphs = CudaGraphs(work := Work(cuda), DEVICE)
     setattr(work, attribute, 2)
     for size in (8, 4):
         with pytest.raises(torch.OutOfMemoryError):
-            graphs.record(torch.ones(size))
-    graphs.record(torch.ones(2))
+            graphs.capture(torch.ones(size))
+    graphs.capture(torch.ones(2))
     with pytest.raises(torch.OutOfMemoryError):
-        graphs.record(torch.ones(3))
-    graphs.record(torch.ones(1))
+        graphs.capture(torch.ones(3))
+    graphs.capture(torch.ones(1))
     work.room = 99
-    assert [is_recorded(graphs, work, size) for size in (8, 4, 3, 2, 1)] == [False, False, False, True, True]
+    assert [is_captured(graphs, work, size) for size in (8, 4, 3, 2, 1)] == [False, False, False, True, True]
     assert sorted(cuda.users.values())[-1] == 2
     assert not cuda.opened
     assert cuda.stream is cuda.default
 
 
-def test_a_recording_that_is_broken_off_leaves_nothing_behind(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
-    graphs = Graphs(work := Work(cuda), DEVICE)
-    graphs.record(torch.ones(4))
+def test_a_capture_that_cuda_ends_leaks_nothing(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
+    graphs = CudaGraphs(work := Work(cuda), DEVICE)
+    graphs.capture(torch.ones(4))
     cuda.breaks = lambda: True
     with caplog.at_level(logging.WARNING):
-        graphs.record(torch.ones(2))
-        graphs.record(torch.ones(1))
+        graphs.capture(torch.ones(2))
+        graphs.capture(torch.ones(1))
     assert [record.getMessage() for record in caplog.records] == [
         "CUDA graphs cannot be used on cuda:0, which makes small batches slower: "
         "operation failed due to a previous error during capture"
@@ -185,4 +185,4 @@ def test_a_recording_that_is_broken_off_leaves_nothing_behind(cuda: FakeCuda, ca
     assert cuda.users == {1: 0}
     assert cuda.num_emptied == 1
     assert cuda.stream is cuda.default
-    assert [is_recorded(graphs, work, size) for size in (4, 2, 1)] == [False, False, False]
+    assert [is_captured(graphs, work, size) for size in (4, 2, 1)] == [False, False, False]

@@ -15,8 +15,8 @@ from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.blend import Box  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precision  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FacePainter, crop_face  # noqa: E402
-from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FaceGenerator, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.unet import positional_encoding  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.vae import encode_avatar, to_bgr  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
 
@@ -53,38 +53,38 @@ class Scarce(torch.nn.Module):
         return self._decoder(latents)
 
 
-def test_a_painter_adds_positions_and_gives_bytes(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
-    faces = FacePainter(nets).paint(latents, features)
-    tokens = torch.from_numpy(features).reshape(3, 50, DIM) + position_code(50, DIM)
+def test_a_generator_adds_positions_and_returns_bytes(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
+    faces = FaceGenerator(nets).generate(latents, features)
+    tokens = torch.from_numpy(features).reshape(3, 50, DIM) + positional_encoding(50, DIM)
     assert faces.dtype == np.uint8
     wanted = to_bgr(nets.decoder(nets.unet(latents, tokens))).numpy()
-    assert np.abs(faces.astype(int) - wanted).max() <= 1  # audio is projected step by step, and rounded so
+    assert np.abs(faces.astype(int) - wanted).max() <= 1  # audio is projected step by step, which rounds differently
     assert faces.std() > 10
 
 
 def test_no_frames_make_no_faces(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
-    assert FacePainter(nets).paint(latents[:0], features[:0]).shape == (0, 256, 256, 3)
+    assert FaceGenerator(nets).generate(latents[:0], features[:0]).shape == (0, 256, 256, 3)
 
 
 def test_the_batch_is_halved_when_memory_runs_out(
     nets: Nets, features: np.ndarray, latents: torch.Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:
     scarce = Scarce(nets.decoder, room=1)
-    painter = FacePainter(Nets(nets.version, nets.unet, scarce, nets.whisper))
+    generator = FaceGenerator(Nets(nets.version, nets.unet, scarce, nets.whisper))
     with caplog.at_level(logging.WARNING):
-        faces = painter.paint(latents, features)
-        again = painter.paint(latents, features)
+        faces = generator.generate(latents, features)
+        again = generator.generate(latents, features)
     assert scarce.sizes == [3, 1, 1, 1, 1, 1, 1]
     assert len(caplog.records) == 1
-    whole = FacePainter(nets).paint(latents, features)
+    whole = FaceGenerator(nets).generate(latents, features)
     assert np.abs(faces.astype(int) - whole).max() <= 1
     np.testing.assert_array_equal(faces, again)
 
 
 def test_no_memory_at_all_is_an_error(nets: Nets, features: np.ndarray, latents: torch.Tensor) -> None:
-    painter = FacePainter(Nets(nets.version, nets.unet, Scarce(nets.decoder, room=0), nets.whisper))
+    generator = FaceGenerator(Nets(nets.version, nets.unet, Scarce(nets.decoder, room=0), nets.whisper))
     with pytest.raises(ModelError, match="to make a single face"):
-        painter.paint(latents, features)
+        generator.generate(latents, features)
 
 
 def test_crops_are_encoded_red_first_and_in_order() -> None:

@@ -1,11 +1,12 @@
-"""The nets against diffusers and transformers, filled with the same values, and the folded nets against the plain ones.
+"""The nets against diffusers and transformers with the same weights, and the folded nets against the unfolded ones.
 
-The libraries are only asked here and by ``python -m tools.measure.parity``; the model itself does not need them.
+The libraries are only used here and by ``python -m tools.measure.parity``; the model itself does not need them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -13,13 +14,16 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetal
 
 from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import pick  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import build, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import select_keys  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet, split_phases  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample  # noqa: E402
-from musetalk_cli.engine.models.musetalk.nets.positional_encoding import position_code  # noqa: E402
-from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.unet import (  # noqa: E402
+    UNet,
+    UNetConfig,
+    positional_encoding,
+)
 from musetalk_cli.engine.models.musetalk.nets.vae import (  # noqa: E402
     SCALE,
     VaeConfig,
@@ -35,13 +39,13 @@ LATENTS, TOKENS = noise(2, 8, 32, 32), noise(2, 50, UNET.audio_dim, seed=1)
 
 
 def filled(kind, config, state=None):
-    net = build(kind, config)
-    net.load_state_dict(state or random_state(net, seed=3), assign=True)
+    net = build_on_meta(kind, config)
+    net.load_state_dict(state or random_state_dict(net, seed=3), assign=True)
     return net.eval().requires_grad_(False)
 
 
 def vae_state():
-    return random_state(build(VaeEncoder, VAE), 3) | random_state(build(VaeDecoder, VAE), 3)
+    return random_state_dict(build_on_meta(VaeEncoder, VAE), 3) | random_state_dict(build_on_meta(VaeDecoder, VAE), 3)
 
 
 def widened(state):
@@ -64,8 +68,8 @@ def test_the_vae_is_diffusers() -> None:
 
     state = vae_state()
     reference = references.vae(VAE, state)
-    encoder = filled(VaeEncoder, VAE, pick(state, "encoder.", "quant_conv."))
-    decoder = filled(VaeDecoder, VAE, pick(state, "decoder.", "post_quant_conv."))
+    encoder = filled(VaeEncoder, VAE, select_keys(state, "encoder.", "quant_conv."))
+    decoder = filled(VaeDecoder, VAE, select_keys(state, "decoder.", "post_quant_conv."))
     images = noise(1, 3, 64, 64).clamp(-1, 1)
     wanted = reference.encode(images).latent_dist.mode() * SCALE
     assert relative_error(encoder(images), wanted) < 1e-5
@@ -109,38 +113,38 @@ def test_silence_has_the_known_log_mel() -> None:
     assert torch.equal(log_mel(torch.zeros(16_000), mel_filters(80)), torch.full((80, 100), -1.5))
 
 
-def test_the_position_code_has_the_known_values() -> None:
-    code = position_code(50, 384)
-    assert torch.allclose(code[1, :4], torch.tensor([0.841471, 0.540302, 0.815251, 0.579108]), atol=1e-6)
-    assert torch.equal(code[0], torch.tensor([0.0, 1.0]).repeat(192))
+def test_the_positional_encoding_has_the_known_values() -> None:
+    encoding = positional_encoding(50, 384)
+    assert torch.allclose(encoding[1, :4], torch.tensor([0.841471, 0.540302, 0.815251, 0.579108]), atol=1e-6)
+    assert torch.equal(encoding[0], torch.tensor([0.0, 1.0]).repeat(192))
 
 
 def test_the_official_sizes_have_the_official_numbers_of_tensors() -> None:
     counts = {}
     for kind, config in ((UNet, UNetConfig()), (VaeEncoder, VaeConfig()), (VaeDecoder, VaeConfig())):
-        counts[kind] = [tensor.numel() for tensor in build(kind, config).state_dict().values()]
+        counts[kind] = [tensor.numel() for tensor in build_on_meta(kind, config).state_dict().values()]
     assert (len(counts[UNet]), sum(counts[UNet])) == (686, 849_947_844)
     vae = counts[VaeEncoder] + counts[VaeDecoder]
     assert (len(vae), sum(vae)) == (248, 83_653_863)
-    whisper = [tensor.numel() for tensor in build(WhisperEncoder, WhisperConfig()).state_dict().values()]
+    whisper = [tensor.numel() for tensor in build_on_meta(WhisperEncoder, WhisperConfig()).state_dict().values()]
     assert (len(whisper), sum(whisper)) == (67, 8_208_384)
 
 
 @pytest.mark.parametrize("has_phases", [(True, True, True), (False, True, False)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_folded_nets_are_the_plain_ones(dtype: torch.dtype, has_phases: tuple[bool, ...]) -> None:
+def test_the_folded_nets_are_the_unfolded_ones(dtype: torch.dtype, has_phases: tuple[bool, ...]) -> None:
     """In double precision the folds are exact to 1e-12, so that nothing but rounding differs in any other."""
     is_wide = dtype == torch.float64
-    unet_state = random_state(build(UNet, UNET), 3)
+    unet_state = random_state_dict(build_on_meta(UNet, UNET), 3)
     states = (unet_state, vae_state())
     unet_state, vae = (widened(state) if is_wide else state for state in states)
-    decoder_state = pick(vae, "decoder.", "post_quant_conv.")
-    folded_unet = build(UNet, dataclasses.replace(UNET, is_folded=True, has_phases=has_phases))
+    decoder_state = select_keys(vae, "decoder.", "post_quant_conv.")
+    folded_unet = build_on_meta(UNet, dataclasses.replace(UNET, is_folded=True, has_phases=has_phases))
     folded_unet = filled_as(folded_unet, fold_unet(unet_state, folded_unet, vae))
-    folded_decoder = build(VaeDecoder, dataclasses.replace(VAE, is_folded=True, has_phases=has_phases))
+    folded_decoder = build_on_meta(VaeDecoder, dataclasses.replace(VAE, is_folded=True, has_phases=has_phases))
     folded_decoder = filled_as(folded_decoder, fold_decoder(decoder_state, folded_decoder))
-    plain_unet = filled_as(build(UNet, UNET), unet_state)
-    plain_decoder = filled_as(build(VaeDecoder, VAE), decoder_state)
+    plain_unet = filled_as(build_on_meta(UNet, UNET), unet_state)
+    plain_decoder = filled_as(build_on_meta(VaeDecoder, VAE), decoder_state)
     latents, tokens = LATENTS.to(dtype), TOKENS.to(dtype)
     error = relative_error(folded_decoder(folded_unet(latents, tokens)), plain_decoder(plain_unet(latents, tokens)))
     assert error < (1e-12 if is_wide else 1e-4)
@@ -152,9 +156,9 @@ def filled_as(net, state):
 
 
 def test_folding_leaves_the_official_state_as_it_is() -> None:
-    state = random_state(build(UNet, UNET), 3)
+    state = random_state_dict(build_on_meta(UNet, UNET), 3)
     before = {name: tensor.clone() for name, tensor in state.items()}
-    fold_unet(state, build(UNet, dataclasses.replace(UNET, is_folded=True)), vae_state())
+    fold_unet(state, build_on_meta(UNet, dataclasses.replace(UNET, is_folded=True)), vae_state())
     assert state.keys() == before.keys()
     assert all(torch.equal(state[name], before[name]) for name in state)
 
@@ -167,13 +171,13 @@ def test_four_phases_are_an_upsampling_up_to_the_border() -> None:
     assert relative_error(phases(x), plain(x)) < 1e-14
 
 
-def test_the_parts_that_may_be_kept_give_the_same_as_the_whole() -> None:
-    """One avatar frame with two sounds: what was seen of it is made once, what each audio says too."""
+def test_prefix_and_audio_kv_computed_apart_give_the_same_as_the_whole() -> None:
+    """One avatar frame with two audio inputs: its prefix is encoded once."""
     net = random_nets("1.5", CPU, seed=5, configs=CONFIGS).unet
     wanted = net(LATENTS[:1].expand(2, -1, -1, -1), TOKENS)
-    view = net.look(LATENTS[:1])
+    prefix = net.encode_prefix(LATENTS[:1])
     for index in range(2):
-        alone = net.predict(view, net.listen(TOKENS[index : index + 1]))
+        alone = net.predict(prefix, net.project_kv(TOKENS[index : index + 1]))
         assert relative_error(alone, wanted[index : index + 1]) < 1e-5
 
 
@@ -199,3 +203,10 @@ def test_images_become_bytes_rounded_clipped_and_blue_first() -> None:
     assert bgr.shape == (1, 2, 1, 3)
     assert bgr[0, 0, 0].tolist() == [255, 128, 0]
     assert bgr.is_contiguous()
+
+
+def test_every_saving_takes_operations_away() -> None:
+    from fixtures.operations import count_all
+
+    totals = [count.total for count in count_all(CONFIGS)][:-1]
+    assert all(after < before for before, after in itertools.pairwise(totals))
