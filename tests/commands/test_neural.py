@@ -190,7 +190,7 @@ def test_as_the_official_script_does_it(
     assert done.returncode == 0, done.stderr
     assert "musetalk-1.5 on cpu, float32, masks from landmarks" in done.stderr
     assert (
-        "upstream's masks come from face parsing, which is not here: musetalk models download face-parsing"
+        "upstream's masks need face parsing, whose weights are missing: musetalk models download face-parsing"
         in done.stderr
     )
     assert len(read_frames(ffmpeg, tmp_path / "theirs.mp4", SIDE, SIDE)) == NUM_FRAMES

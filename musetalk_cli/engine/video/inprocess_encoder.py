@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from av import AudioCodecContext, VideoCodecContext
     from av.packet import Packet
 
-EXTRA = "pip install 'musetalk[session]'"
+AV_HINT = "pip install av"
 LAYOUTS = {1: "mono", 2: "stereo"}
 # More threads cut each frame into slices. Two gain nothing at 512² and 1 ms at 720p (docs/performance.md), and the
 # other cores have other sessions.
@@ -202,7 +202,7 @@ def _import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=EXTRA) from error
+        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=AV_HINT) from error
     return av
 
 
