@@ -132,6 +132,13 @@ class StreamConfig:
 
 
 @dataclass(frozen=True)
+class SessionConfig:
+    block_s: Annotated[float, Range(0.04, 4.0), Check(_fall_on_model_steps)] = 0.2
+    lead_s: Annotated[float, Range(0.1, 5)] = 0.25
+    max_queued_s: Annotated[float, Range(1, 3600)] = 120.0
+
+
+@dataclass(frozen=True)
 class WarpConfig:
     life: bool = True
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
@@ -175,6 +182,7 @@ class Config:
     video: VideoConfig = VideoConfig()
     performance: PerformanceConfig = PerformanceConfig()
     stream: StreamConfig = StreamConfig()
+    session: SessionConfig = SessionConfig()
     warp: WarpConfig = WarpConfig()
     musetalk: MuseTalkConfig = MuseTalkConfig()
     silence: SilenceConfig = SilenceConfig()

@@ -43,5 +43,13 @@ class SinkError(MuseTalkError):
     """The output cannot be created or written."""
 
 
+class SessionError(MuseTalkError):
+    """A session was used in a way that it cannot obey: closed already, or given what is not audio."""
+
+
+class QueueFullError(SessionError):
+    """More voice was pushed than may wait."""
+
+
 class StageError(MuseTalkError):
     """A bug inside a stage: the original exception is its cause."""

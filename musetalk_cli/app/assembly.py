@@ -47,7 +47,7 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
 
         from musetalk_cli.app.avatar_library import choose_avatar
         from musetalk_cli.engine.audio.sources import FileSource
-        from musetalk_cli.engine.pipeline import Pipeline
+        from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
 
         source = FileSource(decoder)
@@ -61,9 +61,10 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
         avatar = chosen.load()
         failing.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)
-        pipeline = Pipeline(
-            source, model, avatar.resized(chosen.height_px), encoder, sink, pipeline_settings(config, name), started_at
-        )
+        settings = pipeline_settings(config, name)
+        shown = avatar.resized(chosen.height_px)
+        feed = read_whole(source, model, settings)
+        pipeline = Pipeline(feed, model, shown, encoder, sink, settings, started_at)
         failing.pop_all()
         return pipeline
 

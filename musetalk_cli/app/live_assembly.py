@@ -14,8 +14,13 @@ from musetalk_cli.errors import ConfigError, SinkError
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.audio.block_feed import BlockFeed
     from musetalk_cli.engine.audio.sources import AudioSource
+    from musetalk_cli.engine.live.clock import PacingBudget
+    from musetalk_cli.engine.live.feed import LiveFeed
     from musetalk_cli.engine.live.hooks import RunHooks
+    from musetalk_cli.engine.live.live_pace import LivePace
+    from musetalk_cli.engine.live.voice_feed import VoiceFeed
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.targets import Target
@@ -112,14 +117,10 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
         model = build_model(config, name, chosen, avatar, tell)
         if input_.is_microphone or (input_.location == STDIN and not input_.is_paced):
             source.open()  # as late as possible: what it says while we still load would only be late
-        feed, pace = _put_on_clock(config, input_, source, model, fan_out)
+        shown, pipeline_settings_ = avatar.resized(chosen.height_px), live_pipeline_settings(config, name)
+        feed, hooks = _build_feed(config, input_, source, model, pipeline_settings_, fan_out)
         failing.callback(feed.close)
-        shown = avatar.resized(chosen.height_px)
-        pipeline = Pipeline(
-            feed, model, shown, encoder, fan_out, live_pipeline_settings(config, name), started_at, pace
-        )
-        if input_.is_paced:
-            feed.open()
+        pipeline = Pipeline(feed, model, shown, encoder, fan_out, pipeline_settings_, started_at, hooks)
         failing.pop_all()
         return pipeline
 
@@ -140,18 +141,66 @@ def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Tell) -> 
     return source
 
 
+def _build_feed(
+    config: Config,
+    input_: LiveInput,
+    source: AudioSource,
+    model: LipSyncModel,
+    settings: PipelineSettings,
+    fan_out: FanOut,
+) -> tuple[BlockFeed, RunHooks | None]:
+    """The source as the pipeline reads it, and what runs it against a clock; neither has one without ``is_paced``."""
+    from musetalk_cli.engine.audio.sources import Limited
+    from musetalk_cli.engine.pipeline import read_whole
+
+    if not input_.is_paced:
+        limited = source if input_.duration_s is None else Limited(source, input_.duration_s)
+        return read_whole(limited, model, settings), None
+    feed, hooks, budget = _put_on_clock(config, input_, source, model, fan_out)
+    feed.open()
+    return _plan_voice(input_, feed, model, settings, hooks, budget), hooks
+
+
+def _plan_voice(
+    input_: LiveInput,
+    source: AudioSource,
+    model: LipSyncModel,
+    settings: PipelineSettings,
+    hooks: LivePace,
+    budget: PacingBudget,
+) -> VoiceFeed:
+    """One utterance that lasts as long as the source, after idle frames until its first block is there; a file has it
+    at once. It is read no further ahead than the pipeline takes."""
+    from musetalk_cli.engine.live.timeline import Timeline, TimelineSettings
+    from musetalk_cli.engine.live.voice_feed import VoiceFeed
+
+    timeline = Timeline(
+        TimelineSettings(
+            settings.frame_rate,
+            source.num_channels,
+            settings.block_s,
+            model.before_s,
+            model.after_s,
+            leads=True,
+            is_idle_first=input_.is_microphone or input_.pauses,
+            fills=False,
+            max_queued_s=settings.block_s + model.after_s + HEAD_MARGIN_S,
+            num_frames=None if input_.duration_s is None else max(1, round(input_.duration_s * settings.frame_rate)),
+        ),
+        lambda frame: budget.idle_wait_s(float(frame / settings.frame_rate)),
+    )
+    return VoiceFeed(timeline, source, hooks.process_audio)
+
+
 def _put_on_clock(
     config: Config, input_: LiveInput, source: AudioSource, model: LipSyncModel, fan_out: FanOut
-) -> tuple[AudioSource, RunHooks | None]:
-    """The source as the pipeline reads it, and the pace that goes with it; neither has a clock without ``is_paced``."""
-    from musetalk_cli.engine.audio.blocks import count_lead
+) -> tuple[LiveFeed, LivePace, PacingBudget]:
+    """The source in real time, and what a pipeline asks and tells meanwhile."""
     from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
-    from musetalk_cli.engine.live.feed import Limited, LiveFeed
+    from musetalk_cli.engine.live.feed import LiveFeed
     from musetalk_cli.engine.live.live_pace import LivePace
     from musetalk_cli.engine.live.overload import Overload
 
-    if not input_.is_paced:
-        return (source if input_.duration_s is None else Limited(source, input_.duration_s)), None
     settings = PacingSettings(
         head_s=config.audio.target_duration + model.after_s + HEAD_MARGIN_S,
         lead_s=config.stream.buffer_s,
@@ -163,13 +212,13 @@ def _put_on_clock(
     opens_late = input_.location == STDIN
     feed = LiveFeed(source, budget, fills_gaps=input_.pauses, opens_late=opens_late)
     overload = Overload(config.stream.when_slow, config.stream.late_after_s)
-    pace = LivePace(budget, overload, config.video.frame_rate, count_lead(model.after_s))
-    pace.health = fan_out.health
-    pace.count_filled = lambda: feed.num_filled
-    pace.count_overruns = lambda: getattr(source, "num_overruns", 0)
-    fan_out.on_frames = pace.note_out
+    hooks = LivePace(budget, overload, config.video.frame_rate)
+    hooks.health = fan_out.health
+    hooks.count_filled = lambda: feed.num_filled
+    hooks.count_overruns = lambda: getattr(source, "num_overruns", 0)
+    fan_out.on_frames = hooks.note_out
     fan_out.on_wait = budget.clock.pause
-    return (feed if input_.duration_s is None else Limited(feed, input_.duration_s)), pace
+    return feed, hooks, budget
 
 
 def live_encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int, codec: str) -> EncoderSettings:

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from math import ceil
 
-from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, split_block, split_runs
+import numpy as np
+
+from musetalk_cli.engine.audio.block_feed import BlockFeed, ProcessAudio, SourceFeed
+from musetalk_cli.engine.audio.blocks import BlockCutter, split_block, split_runs
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
 from musetalk_cli.engine.live.hooks import RunHooks
+from musetalk_cli.engine.live.voice_feed import Interruptible, Spoken
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.runtime.worker_pool import WorkerPool
-from musetalk_cli.engine.types.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FrameBatch, HeldBatch
+from musetalk_cli.engine.types.messages import (
+    AudioBlock,
+    ByteArray,
+    Cue,
+    FaceBatch,
+    FeatureBatch,
+    FloatArray,
+    FrameBatch,
+    HeldBatch,
+    IdleBlock,
+)
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameOutput
-from musetalk_cli.errors import SourceError
+from musetalk_cli.errors import SessionError
 
+CLOSE_S = 0.12  # an interrupted mouth closes in this time
+# Batches that have left and are remembered: more than a session's queue holds.
+NUM_REMEMBERED = 64
 STAGES = ("decode", "features", "avatar", "model", "composite", "encode")
 
 
@@ -39,42 +61,65 @@ class PipelineSettings:
     has_double_turns: bool = False
 
 
-class Pipeline:
-    """source → blocks → features → workers → compositing → encoder → sink.
+def read_whole(
+    source: AudioSource,
+    model: LipSyncModel,
+    settings: PipelineSettings,
+    process: ProcessAudio = lambda audio: audio,
+) -> SourceFeed:
+    """The feed of a source that is read from its beginning to its end, in blocks with the context of the model."""
+    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+    return SourceFeed(source, cutter, process)
 
-    The source must be open; the pipeline owns it, the avatar (in the output's size) and the encoder's process from then
-    on. Call ``start``, then ``wait`` until it says True, then ``close``; ``error`` is the first failure. ``stop``
-    delivers what is in flight, ``abort`` drops it; both may be called from any thread. ``pace`` says how it runs
-    against a clock, by default not at all; ``cutter`` makes the blocks, by default of the settings' length.
+
+class Pipeline:
+    """feed → blocks → features → workers → compositing → encoder → sink.
+
+    The pipeline owns its parts from construction on. Call ``start``, then ``wait`` until it says True, then ``close``;
+    ``error`` is the first failure. ``stop`` delivers what is in flight, ``abort`` drops it, ``clear`` interrupts the
+    voice and goes on; all three may be called from any thread.
     """
 
     def __init__(
         self,
-        source: AudioSource,
+        feed: BlockFeed,
         model: LipSyncModel,
         avatar: Avatar,
         encoder: FrameOutput,
         sink: Sink,
         settings: PipelineSettings,
         started_at: float,
-        pace: RunHooks | None = None,
-        cutter: Cutter | None = None,
+        hooks: RunHooks | None = None,
     ) -> None:
-        self._source = source
+        """Build all stages; nothing runs yet.
+
+        Args:
+            feed: gives the blocks; what it reads is open.
+            model: bound to the avatar.
+            avatar: in the output's size.
+            encoder: takes the finished frames.
+            sink: takes what the encoder makes of them.
+            settings: how the stages are set.
+            started_at: when the command began, by ``time.perf_counter()``.
+            hooks: how the run goes against a clock; by default not at all.
+        """
+        self._feed = feed
         self._model = model
         self._avatar = avatar
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
-        self._pace = pace or RunHooks()
-        self._cutter = cutter or BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+        self._hooks = hooks or RunHooks()
+        self._turn = threading.Lock()  # held while it is decided whether frames leave, or are dropped
+        self._next_frame = self._next_sample = 0  # of the output: the first that have not left
         self._last_image: ByteArray | None = None
+        self._left: deque[FrameBatch] = deque(maxlen=NUM_REMEMBERED)
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
         self._encoder = encoder.attach(sink, self._state, self._timers["encode"])
-        self._state.on_abort(source.stop)
-        self._state.on_abort(self._pace.open_gates)
-        self._blocks: Channel[AudioBlock] = Channel("blocks", settings.buffer_blocks, self._state)
+        self._state.on_abort(feed.stop)
+        self._state.on_abort(self._hooks.open_gates)
+        self._blocks: Channel[AudioBlock | IdleBlock] = Channel("blocks", settings.buffer_blocks, self._state)
         self._workers = WorkerPool(self._make_faces, settings.num_workers, self._state)
         self._stages = [
             Stage("source", self._read_blocks, self._state),
@@ -90,12 +135,25 @@ class Pipeline:
     def stop(self) -> None:
         """Let the source end; what has been read is delivered and the output ends properly."""
         self._state.is_stopped = True
-        self._source.stop()
-        self._pace.open_gates()
+        self._feed.stop()
+        self._hooks.open_gates()
 
     def toggle_mute(self) -> bool:
-        """Make the voice silent, or heard again; whether it is silent now. Only a live stream can."""
-        return self._pace.toggle_mute()
+        """Make the voice silent, or audible again; whether it is silent now. Only a live stream can."""
+        return self._hooks.toggle_mute()
+
+    def clear(self) -> list[Spoken]:
+        """Interrupt the voice: drop what has not left, let the mouth close, and go on. Only a live feed can.
+
+        Returns the utterances that end with it, and how much of each has left.
+        """
+        if not isinstance(self._feed, Interruptible):
+            raise SessionError("a voice that is read from its beginning to its end cannot be interrupted")
+        with self._turn:
+            self._next_frame, self._next_sample = self._encoder.drop() or (self._next_frame, self._next_sample)
+            spoken = self._feed.clear(self._next_frame, self._next_sample, self._close_mouth(self._next_frame - 1))
+        self._hooks.wake()
+        return spoken
 
     def abort(self) -> None:
         """Drop what is in flight."""
@@ -120,7 +178,7 @@ class Pipeline:
         for stage in self._stages:
             stage.join()
         self._avatar.close()
-        self._source.close()
+        self._feed.close()
 
     @property
     def error(self) -> BaseException | None:
@@ -141,50 +199,56 @@ class Pipeline:
             model=self._model.name,
             num_frames=self._encoder.num_frames,
             num_silent=self._model.num_silent,
-            total_s=self._source.duration_s,
+            total_s=self._feed.duration_s,
             media_s=media_s,
             speed=media_s / elapsed_s,
             num_bytes=self._encoder.num_bytes,
             time_to_first_byte_s=self._since_start(self._encoder.first_byte_at),
             time_to_first_fragment_s=self._since_start(self._encoder.first_fragment_at),
             stages={name: timer.timing() for name, timer in self._timers.items()},
-            live=self._pace.figures(),
+            live=self._hooks.stats(),
         )
 
     def _since_start(self, moment: float | None) -> float | None:
         return None if moment is None else moment - self._started_at
 
     def _read_blocks(self) -> None:
-        cutter = self._cutter
-        is_ended = False
-        while not is_ended:
-            started = time.perf_counter()
-            try:
-                audio = self._source.read()
-            except SourceError as error:
-                # What was read before the voice broke off is still delivered; the error is told at the end.
-                self._state.record("source", error)
-                audio = None
-            is_ended = audio is None
-            blocks = list(cutter.finish() if audio is None else cutter.push(self._pace.hear(audio)))
-            self._timers["decode"].add(time.perf_counter() - started, sum(len(block.frames) for block in blocks))
-            for block in blocks:
-                self._pace.note_block(block.frames)
-                self._blocks.put(block)
+        # What was read before a voice breaks off is still delivered; the error is told at the end.
+        for block in self._feed.blocks(self._timers["decode"], lambda error: self._state.record("source", error)):
+            self._hooks.note_block(block)
+            self._blocks.put(block)
         self._blocks.finish()
 
     def _make_features(self) -> None:
         for block in self._blocks:
-            if self._pace.leaves_out(block.frames):
-                self._pace.note_step("features", block.frames)
-                self._workers.submit(self._hold(block))
+            if not self._feed.is_current(block.epoch):
                 continue
-            with self._timers["features"].measure(len(block.frames)):
-                features = self._model.features(block)
-            self._pace.note_step("features", block.frames)
-            for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
-                self._workers.submit(self._with_images(batch))
+            for work in self._plan(block):
+                self._workers.submit(work)
         self._workers.finish()
+
+    def _plan(self, block: AudioBlock | IdleBlock) -> Iterator[FeatureBatch | HeldBatch]:
+        """Batches for the workers, with all that they need."""
+        if isinstance(block, IdleBlock):
+            yield self._with_images(self._idle_batch(block))
+            return
+        frames = range(block.frame_offset + block.frames.start, block.frame_offset + block.frames.stop)
+        if self._hooks.leaves_out(frames):
+            self._hooks.note_step("features", frames)
+            yield self._hold(block, frames)
+            return
+        with self._timers["features"].measure(len(block.frames)):
+            features = self._model.features(block)
+        self._hooks.note_step("features", frames)
+        for batch in split_block(block, features, self._settings.batch_size, self._settings.frame_rate):
+            yield self._with_images(batch)
+
+    def _idle_batch(self, block: IdleBlock) -> FeatureBatch:
+        features = block.features
+        if features is None:
+            features = np.zeros((len(block.frames), self._model.num_features), np.float32)
+        cue = Cue(block.epoch, utterance=None, audio_start=block.audio_start, features=block.features)
+        return FeatureBatch(features, block.frames, block.audio, cue=cue, is_idle=block.features is None)
 
     def _with_images(self, batch: FeatureBatch) -> FeatureBatch:
         """Add the avatar frames that a batch shows: here, where one thread takes them in the order of the cycle."""
@@ -193,10 +257,11 @@ class Pipeline:
             images = tuple(self._avatar.frames.read(indices))
         return replace(batch, avatar_frames=indices, images=images)
 
-    def _hold(self, block: AudioBlock) -> HeldBatch:
+    def _hold(self, block: AudioBlock, frames: range) -> HeldBatch:
         """A block for which nothing is made, with one frame in case that there is none before it."""
-        images = self._avatar.frames.read(self._avatar_frames(block.frames[:1]))
-        return HeldBatch(tuple(images) * len(block.frames), block.frames, block.audio)
+        images = self._avatar.frames.read(self._avatar_frames(frames[:1]))
+        cue = Cue(block.epoch, block.utterance, block.frames.start, block.audio_offset + block.audio_start)
+        return HeldBatch(tuple(images) * len(frames), frames, block.audio, cue)
 
     def _avatar_frames(self, frames: range) -> tuple[int, ...]:
         avatar, rate = self._avatar, self._settings.frame_rate
@@ -206,7 +271,11 @@ class Pipeline:
     def _make_faces(self, batch: FeatureBatch | HeldBatch) -> list[FaceBatch | HeldBatch]:
         if isinstance(batch, HeldBatch):
             return [batch]
-        wanted = self._pace.choose(batch.frames)
+        if not self._feed.is_current(batch.cue.epoch):
+            return []
+        if batch.is_idle:
+            return [replace(self._model.make_idle(batch), cue=batch.cue)]
+        wanted = self._hooks.choose(batch.frames)
         if wanted is None or all(wanted):
             return [self._make_face(batch)]
         return [
@@ -216,32 +285,54 @@ class Pipeline:
 
     def _make_face(self, batch: FeatureBatch) -> FaceBatch:
         with self._timers["model"].measure(len(batch.frames)):
-            return self._model.make_faces(batch)
+            return replace(self._model.make_faces(batch), cue=batch.cue)
 
     def _leave_out(self, batch: FeatureBatch) -> FaceBatch | HeldBatch:
-        if self._pace.shows_idle:
-            return self._model.make_idle(batch)
-        return HeldBatch(batch.images, batch.frames, batch.audio)
+        if self._hooks.shows_idle:
+            return replace(self._model.make_idle(batch), cue=batch.cue)
+        return HeldBatch(batch.images, batch.frames, batch.audio, batch.cue)
 
     def _composite(self) -> None:
         for batches in self._workers.results():
             for batch in batches:
-                self._pace.note_step("model", batch.frames)
+                self._hooks.note_step("model", batch.frames)
                 with self._timers["composite"].measure(len(batch.frames)):
                     frames = self._finish_frames(batch)
-                self._pace.wait_for_turn(batch.frames)
-                self._pace.note_step("composite", batch.frames)
-                self._encoder.write(frames)
-                self._pace.note_written(batch.frames, len(frames.audio))
+                self._hooks.wait_for_turn(batch.frames, partial(self._feed.is_current, batch.cue.epoch))
+                if self._takes_turn(frames):
+                    self._hooks.note_step("composite", frames.frames)
+                    self._encoder.write(frames)
+                    self._hooks.note_written(frames)
         self._encoder.finish()
+
+    def _takes_turn(self, batch: FrameBatch) -> bool:
+        """Whether finished frames leave now; from then on, they cannot be dropped here any more."""
+        with self._turn:
+            if not self._feed.is_current(batch.cue.epoch):
+                return False
+            self._left.append(replace(batch, images=(), audio=batch.audio[:0]))
+            self._next_frame = batch.frames.stop
+            self._next_sample = batch.cue.audio_start + len(batch.audio)
+            if isinstance(self._feed, Interruptible) and not self._encoder.keeps_frames:
+                self._feed.hand_out(self._next_frame)
+        if batch.images:
+            self._last_image = batch.images[-1]
+        return True
 
     def _finish_frames(self, batch: FaceBatch | HeldBatch) -> FrameBatch:
         if isinstance(batch, FaceBatch):
-            frames = composite(batch)
-        elif self._last_image is None:
-            frames = FrameBatch(batch.images, batch.audio)
-        else:
-            frames = FrameBatch((self._last_image,) * len(batch.frames), batch.audio)
-        if frames.images:
-            self._last_image = frames.images[-1]
-        return frames
+            return composite(batch)
+        images = batch.images if self._last_image is None else (self._last_image,) * len(batch.frames)
+        return FrameBatch(images, batch.audio, batch.frames, batch.cue)
+
+    def _close_mouth(self, frame: int) -> FloatArray | None:
+        """Features of a mouth that closes from how the output's ``frame`` has it; None where it is shut. What comes
+        behind it is forgotten."""
+        while self._left and self._left[-1].frames.start > frame:
+            self._left.pop()
+        shown = self._left[-1] if self._left else None
+        if shown is None or shown.cue.features is None or not len(shown.frames):
+            return None
+        row = min(frame, shown.frames.stop - 1) - shown.frames.start
+        num_frames = max(1, ceil(CLOSE_S * self._settings.frame_rate))
+        return self._model.close_mouth(shown.cue.features[row], num_frames)

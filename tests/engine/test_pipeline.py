@@ -22,7 +22,7 @@ from fixtures.fakes import (
 )
 from fixtures.media import read_audio, read_frames
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.engine.pipeline import Pipeline, read_whole
 from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
 
 
@@ -44,7 +44,8 @@ def build(
 ) -> Pipeline:
     encoder = encoder_process(ffmpeg, model.frame_rate)
     settings = pipeline_settings(frame_rate=model.frame_rate, **changes)
-    return Pipeline(source, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
+    feed = read_whole(source, model, settings)
+    return Pipeline(feed, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
 
 
 def painted_numbers(images: np.ndarray) -> list[int]:

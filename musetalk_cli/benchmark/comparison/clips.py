@@ -52,6 +52,7 @@ class ClipWriter:
     first_byte_at: float | None = None
     first_fragment_at: float | None = None
     is_reader_gone = False
+    keeps_frames = False
 
     def __init__(self, output: ClipOutput, state: RunState) -> None:
         self.num_bytes = 0
@@ -74,6 +75,9 @@ class ClipWriter:
             self._frames.put(batch)
         else:
             self._take(batch)
+
+    def drop(self) -> None:
+        pass
 
     def finish(self) -> None:
         self._frames.finish()

@@ -18,11 +18,14 @@ from musetalk_cli.benchmark.comparison.clips import ClipOutput
 from musetalk_cli.benchmark.comparison.feed import ArrivalSink, Feed
 from musetalk_cli.benchmark.comparison.straightforward import BlockByBlock, PieceCutter, draw_pieces, run_in_turn
 from musetalk_cli.benchmark.comparison.variants import Variant
-from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter, frame_at
+from musetalk_cli.engine.audio.block_feed import SourceFeed
+from musetalk_cli.engine.audio.blocks import BlockCutter, Cutter
+from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
 from musetalk_cli.engine.runtime.stage import RunState
 from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.audio import frame_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock
 from musetalk_cli.engine.video.encoder import NUM_LATE, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.video.output import FrameOutput
@@ -93,8 +96,9 @@ class ComparisonRunner:
             cpu_before_s, started_at = _cpu_s_with_children(), time.perf_counter()
             output = leaving.enter_context(self._opened_output(variant, arrivals, ends))
             if variant.workers:
-                pace = None if variant.ahead else BlockByBlock()
-                _run(Pipeline(feed, model, avatar, output, arrivals, self.settings, started_at, pace, cutter))
+                hooks = RunHooks() if variant.ahead else BlockByBlock()
+                blocks = SourceFeed(feed, cutter, hooks.process_audio)
+                _run(Pipeline(blocks, model, avatar, output, arrivals, self.settings, started_at, hooks))
             else:
                 state = RunState()
                 writer = output.attach(arrivals, state, StageTimer())

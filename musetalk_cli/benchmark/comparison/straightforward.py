@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.audio.blocks import Cutter, Decimator, frame_at, split_block
+from musetalk_cli.engine.audio.blocks import Cutter, Decimator, split_block
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
@@ -20,7 +20,16 @@ from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import PipelineSettings
 from musetalk_cli.engine.runtime.stage import Aborted, RunState
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, MODEL_RATE_HZ, AudioArray, AudioBlock, FeatureBatch
+from musetalk_cli.engine.types.audio import frame_at
+from musetalk_cli.engine.types.messages import (
+    AUDIO_RATE_HZ,
+    MODEL_RATE_HZ,
+    AudioArray,
+    AudioBlock,
+    FeatureBatch,
+    FrameBatch,
+    IdleBlock,
+)
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameWriter
 
@@ -149,17 +158,17 @@ class BlockByBlock(RunHooks):
         self._num_written = 0
         self._is_open = False
 
-    def hear(self, audio: AudioArray) -> AudioArray:
+    def process_audio(self, audio: AudioArray) -> AudioArray:
         with self._changed:
             self._changed.wait_for(lambda: self._num_written >= self._num_begun or self._is_open)
         return audio
 
-    def note_block(self, frames: range) -> None:
-        self._num_begun = frames.stop
+    def note_block(self, block: AudioBlock | IdleBlock) -> None:
+        self._num_begun = block.frames.stop
 
-    def note_written(self, frames: range, num_samples: int) -> None:
+    def note_written(self, batch: FrameBatch) -> None:
         with self._changed:
-            self._num_written = frames.stop
+            self._num_written = batch.frames.stop
             self._changed.notify_all()
 
     def open_gates(self) -> None:

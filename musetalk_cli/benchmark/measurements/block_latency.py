@@ -10,8 +10,8 @@ from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.figures import BlockLatency, Spread
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import Subject
-from musetalk_cli.engine.audio.blocks import frame_at
 from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.engine.types.audio import frame_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import StageError

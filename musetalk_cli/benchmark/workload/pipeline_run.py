@@ -9,7 +9,7 @@ from math import ceil
 from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import Subject
-from musetalk_cli.engine.audio.blocks import frame_at
+from musetalk_cli.engine.types.audio import frame_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 
 TICK_S = 0.05

@@ -20,7 +20,7 @@ from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings, read_whole
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import Tell
@@ -59,7 +59,8 @@ class Subject:
     def build_pipeline(self, voice: PushSource, clock: TimestampSink) -> Pipeline:
         """A pipeline with no pace, ready to start. Raises EncoderError."""
         started_at = time.perf_counter()
-        return Pipeline(voice, self.model, self.shown, self.start_encoder(), clock, self.settings, started_at)
+        feed = read_whole(voice, self.model, self.settings)
+        return Pipeline(feed, self.model, self.shown, self.start_encoder(), clock, self.settings, started_at)
 
     def clone_for(self, size: FrameSize) -> Subject:
         """The same for frames of another size, or for another stream of this one; nets are shared."""

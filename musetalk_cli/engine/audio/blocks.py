@@ -9,11 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
+from musetalk_cli.engine.types.audio import audio_at, frame_at
 from musetalk_cli.engine.types.messages import (
     AUDIO_RATE_HZ,
     MODEL_RATE_HZ,
     AudioArray,
     AudioBlock,
+    Cue,
     FeatureBatch,
     FloatArray,
 )
@@ -30,16 +32,6 @@ NUM_FIRST_FRAMES = 1
 # there is audio behind it: without a lead, a block's last images (two or three, measured) wait for the next block.
 # From 0.13 s on, only one does; 0.1 s keep up to three back at 50 and 60 images a second, 0.12 s two (ffmpeg 9).
 AUDIO_LEAD_S = 0.15
-
-
-def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:
-    """Number of frames in ``time_s`` seconds, to the nearest, halves up."""
-    return int(time_s * frame_rate + Fraction(1, 2))
-
-
-def audio_at(frame: int, frame_rate: Fraction) -> int:
-    """Index of the 48 kHz sample with which a frame begins."""
-    return int(frame / frame_rate * AUDIO_RATE_HZ)
 
 
 def count_lead(after_s: float) -> int:
@@ -127,6 +119,16 @@ class BlockCutter:
         while len(self._mono) >= self._before + self._block + self._after:
             yield self._cut(frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate), None)
 
+    @property
+    def num_missing(self) -> int:
+        """48 kHz samples after which the next block is whole, at most a millisecond too many."""
+        return max(0, self._before + self._block + self._after - len(self._mono)) * DECIMATION + HALF_TAPS
+
+    @property
+    def waiting_audio(self) -> list[AudioArray]:
+        """int16 (n, channels) that no block has carried yet; empty before the first push."""
+        return [] if self._audio is None else [self._audio]
+
     def finish(self) -> Iterator[AudioBlock]:
         """Yield what is left, the last block padded."""
         self._mono = np.concatenate([self._mono, self._decimator.finish()])
@@ -149,7 +151,7 @@ class BlockCutter:
             samples=self._mono[: self._before + self._block + self._after].copy(),
             start_s=(start - self._before) / MODEL_RATE_HZ,
             audio=self._audio[:num_audio],
-            audio_start=audio_start,
+            audio_start=min(audio_start, self._num_audio),  # the lead ends where the audio does
             frames=range(first_frame, end_frame),
             audio_end=audio_end,
             audio_lead=self._lead,
@@ -167,7 +169,9 @@ def split_runs(
     start, cut, origin = 0, 0, audio_at(batch.frames.start, frame_rate)
     for is_wanted, run in groupby(wanted):
         end = start + len(list(run))
-        audio_end = audio_at(batch.frames.start + end, frame_rate) - origin if end < len(wanted) else len(batch.audio)
+        audio_end = len(batch.audio)
+        if end < len(wanted):
+            audio_end = min(audio_end, audio_at(batch.frames.start + end, frame_rate) - origin)
         yield (
             FeatureBatch(
                 batch.features[start:end],
@@ -175,6 +179,11 @@ def split_runs(
                 batch.audio[cut:audio_end],
                 batch.avatar_frames[start:end],
                 batch.images[start:end],
+                batch.cue._replace(
+                    first_frame=batch.cue.first_frame + start,
+                    audio_start=batch.cue.audio_start + cut,
+                    features=batch.features[start:end],
+                ),
             ),
             is_wanted,
         )
@@ -184,8 +193,8 @@ def split_runs(
 def split_block(
     block: AudioBlock, features: FloatArray, batch_size: int, frame_rate: Fraction
 ) -> Iterator[FeatureBatch]:
-    """Cut a block into batches of at most ``batch_size`` frames, each with the audio up to the next one's first frame
-    and the lead beyond.
+    """Cut a block into batches of at most ``batch_size`` frames of the output, each with the audio up to the next one's
+    first frame and the lead beyond.
 
     ``features`` float32 (len(block.frames), d). The last batch takes the rest of the block's audio; a block too short
     to hold a frame gives one batch without any. The stream's first batch is a small one, so that its first image does
@@ -196,7 +205,18 @@ def split_block(
     starts = [first, *range(first + opening, stop, batch_size)]
     cut = 0
     for start, end in zip(starts, [*starts[1:], stop], strict=True):
-        until = audio_at(end, frame_rate) + block.audio_lead - block.audio_start
+        until = min(audio_at(end, frame_rate) + block.audio_lead - block.audio_start, len(block.audio))
         audio_end = len(block.audio) if end == stop else until
-        yield FeatureBatch(features[start - first : end - first], range(start, end), block.audio[cut:audio_end])
+        yield FeatureBatch(
+            features[start - first : end - first],
+            range(block.frame_offset + start, block.frame_offset + end),
+            block.audio[cut:audio_end],
+            cue=Cue(
+                block.epoch,
+                block.utterance,
+                first_frame=start,
+                audio_start=block.audio_offset + block.audio_start + cut,
+                features=features[start - first : end - first],
+            ),
+        )
         cut = audio_end

@@ -15,6 +15,8 @@ MOST_SLEW = 0.005
 # How fast an offset is worked off, per second: audio comes in pieces of tens of milliseconds, and their jitter moves
 # the clock's rate by less than a thousandth.
 SLEW_PER_S = 0.05
+# How long before its time an idle frame is made: three frames, as many as ffmpeg keeps where no audio goes ahead.
+IDLE_LEAD_S = 0.12
 LEAST_WAIT_S = 0.001  # what is due sooner may go now
 
 
@@ -102,6 +104,11 @@ class PacingBudget:
         if not self.settings.can_run_ahead:
             return 0.0
         return self._wait_s(time_s, self.clock.read() - self._first_at, self.settings.fill_rate)
+
+    def idle_wait_s(self, time_s: float) -> float:
+        """Seconds until an idle frame of ``time_s`` should be made, 0 or less for now."""
+        elapsed_s = 0.0 if self._first_at is None else self.clock.read() - self._first_at
+        return time_s - IDLE_LEAD_S - elapsed_s
 
     def lag_s(self, time_s: float) -> float:
         """How long ago the frame of ``time_s`` was due at a player that began with the first; negative when it is

@@ -128,36 +128,3 @@ class LiveFeed:
             with self._changed:
                 self._is_ended = True
                 self._changed.notify_all()
-
-
-class Limited:
-    """AudioSource that ends after ``duration_s`` seconds of another one."""
-
-    def __init__(self, source: AudioSource, duration_s: float) -> None:
-        self._source = source
-        self._wanted_s = duration_s
-        self._left = round(duration_s * AUDIO_RATE_HZ)
-        self.num_channels = source.num_channels
-
-    @property
-    def duration_s(self) -> float | None:
-        known_s = self._source.duration_s
-        return self._wanted_s if known_s is None else min(known_s, self._wanted_s)
-
-    def open(self) -> None:
-        self._source.open()
-        self.num_channels = self._source.num_channels
-
-    def read(self) -> AudioArray | None:
-        audio = self._source.read() if self._left else None
-        if audio is None:
-            return None
-        audio = audio[: self._left]
-        self._left -= len(audio)
-        return audio
-
-    def stop(self) -> None:
-        self._source.stop()
-
-    def close(self) -> None:
-        self._source.close()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from musetalk_cli.engine.runtime.stats import LiveStats
-from musetalk_cli.engine.types.messages import AudioArray
+from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, FrameBatch, IdleBlock
 
 
 class RunHooks:
     """No clock: everything as fast as it goes, all faces made."""
 
-    def hear(self, audio: AudioArray) -> AudioArray:
-        """Audio that has just been read, int16 (n, channels), and what to do as if it had been heard."""
+    def process_audio(self, audio: AudioArray) -> AudioArray:
+        """Audio that has just been read, int16 (n, channels) → what takes its place."""
         return audio
 
-    def note_block(self, frames: range) -> None:
-        """A block is whole."""
+    def note_block(self, block: AudioBlock | IdleBlock) -> None:
+        """A block is planned."""
 
     def note_step(self, step: str, frames: range) -> None:
         """A step of ``latency.STEPS`` is done with these frames."""
@@ -32,18 +34,22 @@ class RunHooks:
         """Whether frames without a face show the idle avatar, or repeat the last frame."""
         return False
 
-    def wait_for_turn(self, frames: range) -> None:
-        """Return when these frames may leave."""
+    def wait_for_turn(self, frames: range, is_current: Callable[[], bool]) -> None:
+        """Return when these frames may leave, or are not current any more."""
 
-    def note_written(self, frames: range, num_samples: int) -> None:
-        """These frames went to the encoder, and so much audio with them."""
+    def note_written(self, batch: FrameBatch) -> None:
+        """These frames and their audio went to the encoder."""
+
+    def wake(self) -> None:
+        """What is current has changed; may be called from any thread."""
 
     def open_gates(self) -> None:
         """Hold nothing back any more; may be called from any thread."""
 
     def toggle_mute(self) -> bool:
-        """Make the source silent, or heard again; whether it is silent now."""
+        """Make the source silent, or audible again; whether it is silent now."""
         return False
 
-    def figures(self) -> LiveStats | None:
+    def stats(self) -> LiveStats | None:
+        """The live figures of this moment, None without a clock."""
         return None

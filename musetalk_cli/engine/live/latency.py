@@ -45,14 +45,19 @@ class LatencyLog:
             self._ends.append(self._num_samples)
             self._times.append(self._now())
 
-    def cut(self, frames: range) -> None:
-        """The block with these frames is whole."""
+    def cut(self, frames: range, offset: int = 0) -> None:
+        """The block with these frames of the voice is whole; in the output they are ``offset`` frames later."""
         with self._lock:
             now = self._now()
             for frame in frames:
                 index = bisect_left(self._ends, int(frame / self._frame_rate * AUDIO_RATE_HZ) + 1)
-                self._marks[0, frame % NUM_REMEMBERED] = self._times[min(index, len(self._times) - 1)]
-                self._marks[1, frame % NUM_REMEMBERED] = now
+                self._marks[0, (offset + frame) % NUM_REMEMBERED] = self._times[min(index, len(self._times) - 1)]
+                self._marks[1, (offset + frame) % NUM_REMEMBERED] = now
+
+    def skip(self, frames: range) -> None:
+        """These frames of the output show no voice, and so have no latency."""
+        with self._lock:
+            self._marks[:2, np.arange(frames.start, frames.stop) % NUM_REMEMBERED] = np.nan
 
     def mark(self, step: str, frames: range) -> None:
         """A step (``features``, ``model`` or ``composite``) is done with these frames."""

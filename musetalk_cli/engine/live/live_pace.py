@@ -14,7 +14,7 @@ from musetalk_cli.engine.live.latency import LatencyLog
 from musetalk_cli.engine.live.overload import Overload
 from musetalk_cli.engine.runtime.stats import LiveStats, TargetHealth
 from musetalk_cli.engine.runtime.timing import Rate
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock, FrameBatch, IdleBlock
 
 SILENCE_PEAK = 33  # of 32768: −60 dBFS
 
@@ -22,8 +22,7 @@ SILENCE_PEAK = 33  # of 32768: −60 dBFS
 class LivePace(RunHooks):
     """Against a clock, with its credit, its policy for an overload, and its latency."""
 
-    def __init__(self, budget: PacingBudget, overload: Overload, frame_rate: Fraction, audio_lead: int) -> None:
-        """``audio_lead``: 48 kHz samples by which the audio is ahead of its frames."""
+    def __init__(self, budget: PacingBudget, overload: Overload, frame_rate: Fraction) -> None:
         self.latency = LatencyLog(frame_rate)
         self.health: Callable[[], Sequence[TargetHealth]] = tuple
         self.count_overruns: Callable[[], int] = lambda: 0
@@ -31,16 +30,17 @@ class LivePace(RunHooks):
         self._budget = budget
         self._overload = overload
         self._frame_rate = frame_rate
-        self._opened = threading.Event()
+        self._has_open_gates = False
+        self._woken = threading.Event()
         self._is_muted = False
         self._num_read = self._num_silent = 0
-        self._audio_lead = audio_lead
-        self._num_written_samples = 0
+        self._num_idle = 0
+        self._num_written_frames = self._num_written_samples = 0
         self._skew_s = 0.0
         self._num_out = 0
         self._delivered = Rate()
 
-    def hear(self, audio: AudioArray) -> AudioArray:
+    def process_audio(self, audio: AudioArray) -> AudioArray:
         self.latency.arrive(len(audio))
         audio = np.zeros_like(audio) if self._is_muted else audio
         self._num_read += len(audio)
@@ -48,19 +48,23 @@ class LivePace(RunHooks):
             self._num_silent += len(audio)
         return audio
 
-    def note_block(self, frames: range) -> None:
-        self.latency.cut(frames)
+    def note_block(self, block: AudioBlock | IdleBlock) -> None:
+        if isinstance(block, IdleBlock):
+            self._num_idle += len(block.frames)
+            self.latency.skip(block.frames)
+        else:
+            self.latency.cut(block.frames, block.frame_offset)
 
     def note_step(self, step: str, frames: range) -> None:
         self.latency.mark(step, frames)
 
     def choose(self, frames: range) -> list[bool] | None:
-        if self._opened.is_set():
+        if self._has_open_gates:
             return None
         return self._overload.choose(len(frames), self._budget.lag_s(self._time_s(frames.start)))
 
     def leaves_out(self, frames: range) -> bool:
-        if self._opened.is_set() or not len(frames):
+        if self._has_open_gates or not len(frames):
             return False
         return self._overload.leave_out(len(frames), self._budget.lag_s(self._time_s(frames.stop)))
 
@@ -68,17 +72,22 @@ class LivePace(RunHooks):
     def shows_idle(self) -> bool:
         return self._overload.policy == "idle"
 
-    def wait_for_turn(self, frames: range) -> None:
-        while not self._opened.is_set():
+    def wait_for_turn(self, frames: range, is_current: Callable[[], bool]) -> None:
+        while is_current() and not self._has_open_gates:
+            self._woken.clear()
             wait_s = self._budget.release_wait_s(self._time_s(frames.start)) if len(frames) else 0.0
-            if not wait_s:
+            if not wait_s or not is_current():
                 return
-            self._opened.wait(wait_s)
+            self._woken.wait(wait_s)
 
-    def note_written(self, frames: range, num_samples: int) -> None:
-        if self._num_written_samples and num_samples:  # at the very end, all audio has been written already
-            self._skew_s = self._time_s(frames.start) - (self._num_written_samples - self._audio_lead) / AUDIO_RATE_HZ
-        self._num_written_samples += num_samples
+    def note_written(self, batch: FrameBatch) -> None:
+        missing_frames, missing_samples = (
+            batch.frames.start - self._num_written_frames,
+            batch.cue.audio_start - self._num_written_samples,
+        )
+        self._skew_s = self._time_s(missing_frames) - missing_samples / AUDIO_RATE_HZ
+        self._num_written_frames += len(batch.frames)
+        self._num_written_samples += len(batch.audio)
 
     def note_out(self, num_frames: int) -> None:
         """The bytes of these frames have left the encoder."""
@@ -86,19 +95,23 @@ class LivePace(RunHooks):
         self._delivered.add(num_frames)
         self.latency.leave(num_frames)
 
+    def wake(self) -> None:
+        self._woken.set()
+
     def open_gates(self) -> None:
-        self._opened.set()
+        self._has_open_gates = True
+        self._woken.set()
 
     def toggle_mute(self) -> bool:
         self._is_muted = not self._is_muted
         return self._is_muted
 
-    def figures(self) -> LiveStats:
+    def stats(self) -> LiveStats:
         out_s = self._time_s(self._num_out)
         return LiveStats(
             latency=self.latency.figures(),
             delivered_fps=self._delivered.per_s(),
-            buffer_s=max(0.0, self._num_read / AUDIO_RATE_HZ - out_s),
+            buffer_s=max(0.0, self._num_read / AUDIO_RATE_HZ - out_s + self._time_s(self._num_idle)),
             lead_s=-self._budget.lag_s(out_s),
             counts=self._overload.counts,
             silence_share=self._num_silent / max(1, self._num_read),

@@ -18,6 +18,7 @@ class LipSyncModel(Protocol):
     name: str  # for summaries and statistics
     before_s: float  # context before a block, seconds, a multiple of 20 ms
     after_s: float  # look-ahead behind a block, seconds, likewise
+    num_features: int  # of each frame
 
     @property
     def num_silent(self) -> int:
@@ -32,6 +33,13 @@ class LipSyncModel(Protocol):
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch. The batch's images are passed on and not modified."""
 
+    def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
+        """Features float32 (num_frames, d) of a mouth that closes from the shape of ``features`` float32 (d,); with the
+        last of them it is shut."""
+
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         """The avatar's own frames, for a batch that is too late to be generated: cheap, and with a closed mouth where
         that costs nothing."""
+
+    def clone(self) -> LipSyncModel:
+        """The same for another stream at the same time; nets and what was derived from the avatar are shared."""

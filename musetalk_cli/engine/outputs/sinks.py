@@ -196,6 +196,25 @@ class FileSink:
         raise OSError(errno.EEXIST, "too many unfinished files beside it")
 
 
+class NullSink:
+    """For frames that are taken before they are encoded: nothing comes here."""
+
+    name = "nowhere"
+    where: str | None = None
+
+    def begin(self, init_segment: InitSegment) -> None:
+        pass
+
+    def write(self, fragment: Fragment) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        pass
+
+
 class _Cancellable(Protocol):
     @property
     def is_cancelled(self) -> bool: ...

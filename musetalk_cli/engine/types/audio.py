@@ -1,10 +1,11 @@
-"""The two rates of audio, and cutting it.
+"""The two rates of audio, where frames stand in it, and cutting it.
 
 The decoder is started before anything heavy is loaded and reads this module, so numpy is imported late here.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
 
 MODEL_RATE_HZ = 16_000  # mono, as the models were trained
 AUDIO_RATE_HZ = 48_000  # mono or stereo, as it is read and encoded
+
+
+def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:
+    """Number of frames in ``time_s`` seconds, to the nearest, halves up."""
+    return int(time_s * frame_rate + Fraction(1, 2))
+
+
+def audio_at(frame: int, frame_rate: Fraction) -> int:
+    """Index of the 48 kHz sample with which a frame begins."""
+    return int(frame / frame_rate * AUDIO_RATE_HZ)
 
 
 def cut_padded(samples: NDArray[np.float32], begin: int, length: int) -> NDArray[np.float32]:

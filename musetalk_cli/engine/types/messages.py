@@ -31,6 +31,25 @@ class Region(NamedTuple):
     height: int
 
 
+class Cue(NamedTuple):
+    """Which part of the voice some frames show, and whether they still count.
+
+    ``epoch``: how often the run had been interrupted when they were planned; frames of an older epoch are dropped.
+    ``utterance``: its number, None for idle frames. ``first_frame``: the utterance's own number of the first of them.
+    ``audio_start``: the output's 48 kHz sample with which their audio begins. ``features`` float32 (n, d): what the
+    mouth shows in them, None where it is shut.
+    """
+
+    epoch: int = 0
+    utterance: int | None = 0
+    first_frame: int = 0
+    audio_start: int = 0
+    features: FloatArray | None = None
+
+
+FROM_THE_START = Cue()
+
+
 @dataclass(frozen=True)
 class AudioBlock:
     """The unit of work: a fixed length of audio with the context that the model asks for.
@@ -41,6 +60,9 @@ class AudioBlock:
     block's own end, so that audio reaches the encoder ahead of its images. ``frames``: the output frames that belong
     to the block. ``audio_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
     says that it goes on behind the last of ``samples``.
+
+    A stream that is one utterance of several begins with the output's frame ``frame_offset`` and sample
+    ``audio_offset``; ``epoch`` and ``utterance`` are those of Cue.
     """
 
     index: int
@@ -51,13 +73,33 @@ class AudioBlock:
     frames: range
     audio_end: int | None = None
     audio_lead: int = 0
+    frame_offset: int = 0
+    audio_offset: int = 0
+    epoch: int = 0
+    utterance: int | None = 0
+
+
+@dataclass(frozen=True)
+class IdleBlock:
+    """Frames between utterances: the avatar lives on and says nothing.
+
+    ``frames`` of the output; ``audio`` int16 (n, channels), 48 kHz, from the output's sample ``audio_start`` on.
+    ``features`` float32 (len(frames), d) are those of a mouth that closes after an interruption, None where it is shut.
+    """
+
+    frames: range
+    audio: AudioArray
+    audio_start: int
+    epoch: int
+    features: FloatArray | None = None
 
 
 @dataclass(frozen=True)
 class FeatureBatch:
     """What a model needs for the frames that share one call.
 
-    ``features`` float32 (len(frames), d); ``audio`` as in AudioBlock. ``avatar_frames``: which frame of the avatar each
+    ``features`` float32 (len(frames), d); ``frames`` of the output; ``audio`` as in AudioBlock. ``is_idle``: nobody
+    speaks in them. ``avatar_frames``: which frame of the avatar each
     output frame shows, and ``images``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
     that only the compositing writes into. Both are empty until the avatar's frames have been read.
     """
@@ -67,6 +109,8 @@ class FeatureBatch:
     audio: AudioArray
     avatar_frames: tuple[int, ...] = ()
     images: tuple[ByteArray, ...] = ()
+    cue: Cue = FROM_THE_START
+    is_idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +137,7 @@ class FaceBatch:
     images: tuple[ByteArray, ...]
     frames: range
     audio: AudioArray
+    cue: Cue = FROM_THE_START
 
 
 @dataclass(frozen=True)
@@ -103,11 +148,17 @@ class HeldBatch:
     images: tuple[ByteArray, ...]
     frames: range
     audio: AudioArray
+    cue: Cue = FROM_THE_START
 
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """``images``: one uint8 (height · 3/2, width) per frame, planar I420; ``audio`` int16 (n, channels), 48 kHz."""
+    """``images``: one uint8 (height · 3/2, width) per frame, planar I420; ``audio`` int16 (n, channels), 48 kHz.
+
+    ``frames``: their numbers in the output.
+    """
 
     images: tuple[ByteArray, ...]
     audio: AudioArray
+    frames: range = range(0)
+    cue: Cue = FROM_THE_START

@@ -13,7 +13,7 @@ def composite(batch: FaceBatch) -> FrameBatch:
     """Put each face of a batch into its frame, in place; everything outside its region stays as it was."""
     for face, image in zip(batch.faces, batch.images if batch.faces else (), strict=True):
         write_face(image, face)
-    return FrameBatch(batch.images, batch.audio)
+    return FrameBatch(batch.images, batch.audio, batch.frames, batch.cue)
 
 
 def write_face(image: ByteArray, face: Face) -> None:

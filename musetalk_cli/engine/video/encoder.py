@@ -167,6 +167,7 @@ class Encoder:
         self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
         self.first_fragment_at: float | None = None  # and of the first fragment
         self.is_reader_gone = False
+        self.keeps_frames = False
         self._sink = sink
         self._state = state
         self._timer = timer
@@ -192,6 +193,9 @@ class Encoder:
         if len(batch.audio):
             self._audio.put(batch.audio)
         self._images.put(batch.images)
+
+    def drop(self) -> None:
+        """What was written is ffmpeg's already."""
 
     def finish(self) -> None:
         """Everything has been written: let ffmpeg end the file."""

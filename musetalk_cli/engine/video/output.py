@@ -22,6 +22,7 @@ class FrameWriter(Protocol):
     first_byte_at: float | None  # time.perf_counter() of the first byte at the sink
     first_fragment_at: float | None  # and of the first bytes that play
     is_reader_gone: bool
+    keeps_frames: bool  # frames that were written may still be dropped
 
     @property
     def stages(self) -> Sequence[Stage]: ...
@@ -30,6 +31,10 @@ class FrameWriter(Protocol):
 
     def write(self, batch: FrameBatch) -> None:
         """Queue frames and their audio. Raises Aborted."""
+
+    def drop(self) -> tuple[int, int] | None:
+        """Drop what has not left, of the run as it was planned until now: the numbers of the first frame and of the
+        first 48 kHz sample that have not. None where nothing is kept. May be called from any thread."""
 
     def finish(self) -> None:
         """Everything has been written."""

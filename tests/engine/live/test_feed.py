@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import FakeSource, tone
+from musetalk_cli.engine.audio.sources import Limited
 from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
-from musetalk_cli.engine.live.feed import GAP_S, Limited, LiveFeed
+from musetalk_cli.engine.live.feed import GAP_S, LiveFeed
 from musetalk_cli.errors import SourceError
 
 QUICK = 8.0  # stream seconds a second: the tests' clock runs this much faster

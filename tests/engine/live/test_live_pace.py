@@ -20,13 +20,12 @@ from fixtures.fakes import (
     tone,
 )
 from fixtures.media import read_audio, read_frames
-from musetalk_cli.engine.audio.blocks import count_lead
 from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
 from musetalk_cli.engine.live.feed import LiveFeed
 from musetalk_cli.engine.live.latency import LatencyLog
 from musetalk_cli.engine.live.live_pace import LivePace
 from musetalk_cli.engine.live.overload import Overload, OverloadPolicy
-from musetalk_cli.engine.pipeline import Pipeline
+from musetalk_cli.engine.pipeline import Pipeline, read_whole
 
 BLOCK_S = 0.4
 LATE_S = 0.3
@@ -48,16 +47,17 @@ def run_live(
     settings = PacingSettings(BLOCK_S + model.after_s + 0.05, 0.5, 1.1, 1.11, can_run_ahead=True)
     budget = PacingBudget(StreamClock(), settings)
     feed = LiveFeed(FakeSource(np.array_split(tone(duration_s), 20)), budget, fills_gaps=False)
-    pace = LivePace(budget, Overload(policy, LATE_S), Fraction(25), count_lead(model.after_s))
+    pace = LivePace(budget, Overload(policy, LATE_S), Fraction(25))
     encoder = encoder_process(ffmpeg)
     small = pipeline_settings(block_s=BLOCK_S, batch_size=2, num_workers=1, buffer_blocks=2)
-    pipeline = Pipeline(feed, model, fake_avatar(), encoder, sink, small, time.perf_counter(), pace)
     feed.open()
+    blocks = read_whole(feed, model, small, pace.process_audio)
+    pipeline = Pipeline(blocks, model, fake_avatar(), encoder, sink, small, time.perf_counter(), pace)
     most_inside_s = 0.0
     try:
         pipeline.start()
         while not pipeline.wait(0.05):
-            read_s = pace.figures().buffer_s  # nobody tells this pace what has left
+            read_s = pace.stats().buffer_s  # nobody tells this pace what has left
             most_inside_s = max(most_inside_s, read_s - pipeline.snapshot().num_frames / 25)
     finally:
         pipeline.close()

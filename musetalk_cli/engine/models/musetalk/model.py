@@ -94,7 +94,8 @@ class MuseTalkModel:
         self._generator, *others = generators
         self._batch_size = batch_size
         self._latents = latents
-        self._num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim
+        # A frame's steps, and how much of the face shows.
+        self.num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim + 1
         self._masks, self._upstream = masks, upstream
         placing = self._placing(avatar, parts, height_px)
         self._face_batches = FaceBatchGenerator(
@@ -113,8 +114,19 @@ class MuseTalkModel:
         faces = self._face_batches.generate(batch.features, batch.avatar_frames)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
+    def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
+        # The same face, less and less of it: the last column is how much of it shows.
+        rows = np.tile(features, (num_frames, 1))
+        rows[:, -1] *= 1.0 - np.arange(1, num_frames + 1, dtype=np.float32) / num_frames
+        return rows
+
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.images, batch.frames, batch.audio)
+
+    def clone(self) -> MuseTalkModel:
+        other = copy.copy(self)
+        other._feature_extractor = self._feature_extractor.clone()
+        return other
 
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
         """A model with the same nets and latents, for frames of another size or another stream.
@@ -138,7 +150,7 @@ class MuseTalkModel:
     def time_one_face(self) -> float:
         """Generate a face and discard it: seconds that it took. Raises ModelError when there is not enough memory."""
         started = time.perf_counter()
-        features = np.zeros((1, self._num_features), np.float32)
+        features = np.zeros((1, self.num_features - 1), np.float32)
         self._generator.generate(self._generator.to_device(self._latents[:1]), features)
         return time.perf_counter() - started
 

@@ -27,6 +27,7 @@ class WarpModel:
     """
 
     name = "warp"
+    num_features = 5
     num_silent = 0  # it makes a face for silent frames too
     before_s = MouthShapePredictor.before_s
     after_s = MouthShapePredictor.after_s
@@ -64,6 +65,13 @@ class WarpModel:
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
+
+    def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
+        shares = 1.0 - np.arange(1, num_frames + 1, dtype=np.float32) / num_frames
+        return np.asarray(shares[:, None] * features, np.float32)
+
+    def clone(self) -> WarpModel:
+        return self  # it keeps nothing of a stream
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         if isinstance(self._face, StillAvatarRenderer):

@@ -1,0 +1,113 @@
+"""From settings to sessions: any number of them share an avatar's frames and a model's weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from musetalk_cli.app.assembly import build_model, encoder_settings
+from musetalk_cli.app.model_choice import choose_model
+
+if TYPE_CHECKING:
+    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.config import Config
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.session import Session
+    from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.types.session import PixelFormat
+
+Output = Literal["frames", "fragments"]
+# As many frames share a call of the model as a block of a conversation has, and the first leave soon.
+BATCH_SIZE = 4
+
+
+@dataclass(frozen=True)
+class OpenAvatar:
+    """An avatar with a model bound to it, ready to speak in any number of sessions at once.
+
+    ``width``, ``height`` of the video in pixels; ``frame_rate`` in frames per second. ``close`` it when all of its
+    sessions are closed.
+    """
+
+    name: str
+    width: int
+    height: int
+    frame_rate: Fraction
+    _config: Config
+    _chosen: ChosenAvatar
+    _own: Avatar  # in its own size
+    _shown: Avatar
+    _model: LipSyncModel
+
+    def open_session(
+        self,
+        *,
+        output: Output = "frames",
+        pixel_format: PixelFormat = "i420",
+        block_s: float | None = None,
+        lead_s: float | None = None,
+        num_channels: int = 1,
+    ) -> Session:
+        """Begin a session, which lives from now on.
+
+        Args:
+            output: ``frames`` hands out images with their audio, ``fragments`` one fragmented MP4, encoded in process.
+            pixel_format: of the images, ``i420`` or ``rgb``.
+            block_s: seconds of a voice in real time that are taken at once; the setting ``session.block_s`` by default.
+            lead_s: how far ahead of the clock frames are handed out; ``session.lead_s`` by default.
+            num_channels: of the audio that comes out, 1 or 2.
+
+        Raises:
+            EncoderError: ``fragments`` were asked for, and PyAV is not installed.
+        """
+        from musetalk_cli.engine.session import Session, SessionSettings
+
+        own = self._config.session
+        settings = SessionSettings(
+            frame_rate=self.frame_rate,
+            num_channels=num_channels,
+            pixel_format=pixel_format,
+            block_s=own.block_s if block_s is None else block_s,
+            lead_s=own.lead_s if lead_s is None else lead_s,
+            batch_size=BATCH_SIZE,
+            max_queued_s=own.max_queued_s,
+            late_after_s=self._config.stream.late_after_s,
+            when_slow=self._config.stream.when_slow,
+        )
+        encoder = None
+        if output == "fragments":
+            from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
+
+            encoder = InProcessEncoder(encoder_settings(self._config, self._chosen, num_channels))
+        return Session(self._model.clone(), self._shown, settings, encoder)
+
+    def close(self) -> None:
+        """Release the avatar's frames."""
+        self._shown.close()
+        self._own.close()
+
+    def __enter__(self) -> OpenAvatar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
+    """Open the avatar and the model that the settings name. Raises MuseTalkError."""
+    from musetalk_cli.app.avatar_library import choose_avatar
+
+    name = choose_model(config, tell)
+    chosen = choose_avatar(config)
+    own = chosen.load()
+    try:
+        model = build_model(config, name, chosen, own, tell)
+        shown = own.resized(chosen.height_px)
+    except BaseException:
+        own.close()
+        raise
+    return OpenAvatar(
+        config.avatar, shown.width, shown.height, config.video.frame_rate, config, chosen, own, shown, model
+    )

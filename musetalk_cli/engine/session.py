@@ -1,0 +1,306 @@
+"""A conversation's face: a voice is pushed, ended and interrupted, and one continuous video comes out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.audio.voice_input import VoiceInput
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import AvatarFrames
+from musetalk_cli.engine.live.clock import StreamClock
+from musetalk_cli.engine.live.overload import Overload, OverloadPolicy
+from musetalk_cli.engine.live.session_hooks import SessionHooks
+from musetalk_cli.engine.live.timeline import MAX_QUEUED_S, Timeline, TimelineSettings
+from musetalk_cli.engine.live.voice_feed import VoiceFeed
+from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
+from musetalk_cli.engine.outputs.sinks import NullSink
+from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
+from musetalk_cli.engine.runtime.stats import Snapshot
+from musetalk_cli.engine.types.colour import i420_to_bgr
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
+from musetalk_cli.engine.types.session import (
+    Event,
+    Frame,
+    Interruption,
+    Late,
+    PixelFormat,
+    UtteranceFinished,
+    UtteranceStarted,
+)
+from musetalk_cli.engine.video.frame_queue import FrameQueue, QueuedFrame
+from musetalk_cli.errors import SessionError
+
+# A voice that has begun and stays away is waited for until so long before its frame is shown.
+LAST_MOMENT_S = 0.08
+TAKE_S = 0.5  # how often a taker that waits looks whether the session is still open
+
+Item = Frame | InitSegment | Fragment | Event
+
+
+class FragmentEncoder(Protocol):
+    """Encodes frames one by one; see video/inprocess_encoder.py."""
+
+    init_segment: InitSegment
+
+    def encode(self, images: Sequence[ByteArray], audio: AudioArray, *, keyframe: bool = False) -> list[Fragment]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How a session runs.
+
+    ``block_s``: how much of a voice in real time is taken at once. ``lead_s``: how far frames are handed out ahead of
+    the clock. ``max_queued_s``: seconds of voice that may wait. ``late_after_s``: a frame that is later than that shows
+    what ``when_slow`` says, as ``stream.when_slow`` of the settings.
+    """
+
+    frame_rate: Fraction = Fraction(25)
+    num_channels: int = 1
+    pixel_format: PixelFormat = "i420"
+    block_s: float = 0.2
+    lead_s: float = 0.25
+    batch_size: int = 4
+    num_workers: int = 1
+    max_queued_s: float = MAX_QUEUED_S
+    late_after_s: float = 0.5
+    when_slow: OverloadPolicy = "hold"
+
+
+class Session:
+    """One avatar that lives and speaks in real time.
+
+    Iterate for what comes out, in order: ``Frame`` after ``Frame``, or ``Fragment`` after ``Fragment`` where the
+    session encodes, with events between them. One thread iterates; any thread may push, end, clear and close.
+    """
+
+    def __init__(
+        self,
+        model: LipSyncModel,
+        avatar: Avatar,
+        settings: SessionSettings,
+        encoder: FragmentEncoder | None = None,
+        *,
+        clock: StreamClock | None = None,
+    ) -> None:
+        """Start the session.
+
+        Args:
+            model: bound to the avatar; several sessions may share one whose features depend on nothing else.
+            avatar: in the output's size; it stays open when the session closes.
+            settings: how the session runs.
+            encoder: makes fragments of the frames; without, frames are handed out.
+            clock: the session's time, by default the machine's.
+        """
+        self.settings = settings
+        self._encoder = encoder
+        self._clock = clock or StreamClock()
+        rate = settings.frame_rate
+        self._timeline = Timeline(
+            TimelineSettings(
+                rate,
+                settings.num_channels,
+                settings.block_s,
+                model.before_s,
+                model.after_s,
+                patience_s=max(0.0, settings.lead_s - LAST_MOMENT_S),
+                max_queued_s=settings.max_queued_s,
+            ),
+            lambda frame: float(frame / rate) - settings.lead_s - self._clock.read(),
+        )
+        self._queue = FrameQueue(rate, settings.num_channels, self._clock, settings.lead_s)
+        self._hooks = SessionHooks(self._clock, Overload(settings.when_slow, settings.late_after_s), rate)
+        self._input = VoiceInput(settings.num_channels)
+        self._input_epoch = 0
+        self._pushing = threading.Lock()
+        self._taking = threading.Lock()
+        self._ready: deque[Item] = deque()
+        self._speaking: int | None = None
+        self._wants_keyframe = False
+        self._num_held, self._num_filled = 0, 0
+        self._is_closed = False
+        stages = PipelineSettings(settings.block_s, 2, settings.batch_size, settings.num_workers, rate)
+        shared = replace(avatar, frames=SharedFrames(avatar.frames))
+        self._pipeline = Pipeline(
+            VoiceFeed(self._timeline), model, shared, self._queue, NullSink(), stages, time.perf_counter(), self._hooks
+        )
+        if encoder:
+            self._ready.append(encoder.init_segment)
+        self._clock.start()
+        self._pipeline.start()
+
+    def push(self, samples: NDArray[Any], rate_hz: int, *, waits: bool = True) -> None:
+        """Add voice. It belongs to the utterance that was not ended yet, or begins a new one.
+
+        Args:
+            samples: int16, or float32 in ±1, of shape (n,) or (n, channels) with one or two channels.
+            rate_hz: their rate, 4 to 384 kHz.
+            waits: whether to wait while more voice than ``max_queued_s`` is waiting to be said.
+
+        Raises:
+            SessionError: for whatever is no audio, or after ``finish`` or ``close``.
+            QueueFullError: where there is no room and ``waits`` is False; nothing was added then.
+        """
+        with self._pushing:
+            self._timeline.check_open()
+            epoch = self._forget_interrupted()
+            pieces = self._input.convert(samples, rate_hz)
+            if not waits:
+                self._timeline.check_room(len(samples) / rate_hz)
+            for piece in pieces:
+                if len(piece) and not self._timeline.push(piece, epoch):
+                    return  # interrupted while it waited
+
+    def end_utterance(self) -> None:
+        """The voice ends here: its last frames need not wait for what follows. Nothing where nobody speaks."""
+        with self._pushing:
+            epoch = self._forget_interrupted()
+            rest = self._input.finish()
+            if len(rest):
+                self._timeline.push(rest, epoch)
+            self._timeline.end_utterance()
+
+    def clear(self) -> Interruption:
+        """Interrupt: all voice that was not handed out is dropped, the audio fades out in 20 ms, the mouth closes.
+
+        Returns how much of the utterance had been handed out; later ``push`` calls begin a new one.
+        Raises SessionError after ``close``.
+        """
+        if self._is_closed:
+            raise SessionError("the session is closed")
+        spoken = self._pipeline.clear()
+        finished = [UtteranceFinished(each.utterance, self._time_s(each.num_frames), True) for each in spoken]
+        self._ready.extend(finished)
+        self._wants_keyframe = True
+        begun = next((each for each in finished if each.position_s), None)
+        return Interruption(begun.utterance, begun.position_s) if begun else Interruption(None, 0.0)
+
+    def finish(self) -> None:
+        """Say what was pushed to its end; the iteration ends behind it."""
+        self.end_utterance()
+        self._timeline.finish()
+
+    def request_keyframe(self) -> None:
+        """Make the next fragment one at which a player can begin."""
+        self._wants_keyframe = True
+
+    def close(self) -> None:
+        """End the session now, whatever it does, and release it. Twice is once; any thread may."""
+        self._is_closed = True
+        self._pipeline.abort()
+        self._timeline.cancel()
+        self._pipeline.close()
+        if self._encoder:
+            with self._taking:
+                self._encoder.close()
+
+    def stats(self) -> Snapshot:
+        """The session's figures at this moment."""
+        return self._pipeline.snapshot()
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of voice that wait to be said."""
+        return self._timeline.queued_s
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        """The next frame, fragment or event, waiting until it is time for it.
+
+        Raises StopIteration at the end, SessionError where another thread iterates, and whatever broke the session.
+        """
+        if not self._taking.acquire(blocking=False):
+            raise SessionError("another thread takes from this session already", hint="give each session one consumer")
+        try:
+            while not self._ready:
+                self._take()
+            return self._ready.popleft()
+        finally:
+            self._taking.release()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forget_interrupted(self) -> int:
+        """Start the input anew where the voice was interrupted since the last push; the timeline's epoch."""
+        epoch = self._timeline.epoch
+        if epoch != self._input_epoch:
+            self._input_epoch = epoch
+            self._input.finish()
+        return epoch
+
+    def _take(self) -> None:
+        """Get the next frame ready, with the events around it."""
+        frame = self._queue.take(TAKE_S)
+        if frame is None:
+            self._check_end()
+            return
+        if frame.utterance is not None and frame.utterance != self._speaking:
+            self._ready.append(UtteranceStarted(frame.utterance, self._time_s(frame.number)))
+        self._speaking = frame.utterance
+        self._ready.extend(self._encode(frame) if self._encoder else [self._as_frame(frame)])
+        for spoken in self._timeline.hand_out(frame.number + 1):
+            self._ready.append(UtteranceFinished(spoken.utterance, self._time_s(spoken.num_frames), False))
+        if late := self._find_late():
+            self._ready.append(late)
+
+    def _check_end(self) -> None:
+        if not self._queue.is_ended:
+            return
+        if self._pipeline.error and not self._is_closed:
+            raise self._pipeline.error
+        raise StopIteration
+
+    def _encode(self, frame: QueuedFrame) -> list[Fragment]:
+        assert self._encoder is not None  # noqa: S101 - only called with one
+        keyframe, self._wants_keyframe = self._wants_keyframe, False
+        return self._encoder.encode([frame.image], frame.audio, keyframe=keyframe)
+
+    def _as_frame(self, frame: QueuedFrame) -> Frame:
+        image = frame.image if self.settings.pixel_format == "i420" else i420_to_bgr(frame.image)[:, :, ::-1]
+        position_s = 0.0 if frame.utterance is None else self._time_s(frame.utterance_frame)
+        return Frame(frame.number, self._time_s(frame.number), image, frame.audio, frame.utterance, position_s)
+
+    def _find_late(self) -> Late | None:
+        num_held, num_filled = self._hooks.num_held, self._timeline.num_filled
+        late = Late(num_held - self._num_held, (num_filled - self._num_filled) / AUDIO_RATE_HZ)
+        self._num_held, self._num_filled = num_held, num_filled
+        return late if late.num_held or late.silence_s else None
+
+    def _time_s(self, frame: int) -> float:
+        return float(frame / self.settings.frame_rate)
+
+
+class SharedFrames:
+    """An avatar's frames for one of several sessions: it does not close what others use."""
+
+    def __init__(self, frames: AvatarFrames) -> None:
+        self._frames = frames
+        self.width, self.height, self.num_frames = frames.width, frames.height, frames.num_frames
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        return self._frames.read(indices)
+
+    def image(self, index: int = 0) -> ByteArray:
+        return self._frames.image(index)
+
+    def close(self) -> None:
+        pass
