@@ -188,6 +188,31 @@ def test_only_the_command_line_turns_errors_into_exit_codes() -> None:
     assert exits == ["__main__.py", "cli.py"]
 
 
+def test_long_signatures_are_documented_one_by_one() -> None:
+    """Public functions of more than four parameters say what each is; a command's are described by its options."""
+    silent = []
+    for path in MODULES:
+        if path.parent.name == "commands":
+            continue
+        for scope in ast.walk(ast.parse(path.read_text())):
+            for node in getattr(scope, "body", []) if isinstance(scope, ast.Module | ast.ClassDef) else []:
+                owner = scope if isinstance(scope, ast.ClassDef) else None
+                if isinstance(node, ast.FunctionDef) and is_public(node, owner) and num_parameters(node) > 4:
+                    text = (ast.get_docstring(node) or "") + ((owner and ast.get_docstring(owner)) or "")
+                    silent += [] if "Args:" in text else [f"{named(path)}:{node.lineno} {node.name}"]
+    assert silent == []
+
+
+def is_public(node: ast.FunctionDef, owner: ast.ClassDef | None) -> bool:
+    return (not node.name.startswith("_") or node.name == "__init__") and not (owner and owner.name.startswith("_"))
+
+
+def num_parameters(node: ast.FunctionDef) -> int:
+    arguments = node.args
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
 def loaded_by(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],

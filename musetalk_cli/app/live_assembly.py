@@ -62,7 +62,18 @@ class LiveInput:
 
 
 def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overwrite: bool, tell: Tell) -> FanOut:
-    """Check every destination and make its target; nothing is created or called yet. Raises SinkError."""
+    """Check every destination and make its target; nothing is created or called yet.
+
+    Args:
+        config: ffmpeg, the frame rate, and what happens when a target is lost.
+        input_: a source that can be kept waiting is, for a single target that is slow.
+        outputs: as ``-o`` names them.
+        overwrite: whether older files may be replaced.
+        tell: takes lines for the user.
+
+    Raises:
+        SinkError: a destination is wrong, or named twice.
+    """
     from musetalk_cli.engine.outputs.destinations import open_sink, parse_destination
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.remux import RemuxTarget
@@ -85,10 +96,17 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
 
 
 def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Tell) -> Pipeline:
-    """A pipeline from a live source to ``fan_out``, ready to start. ``started_at`` is when the command began, by
-    ``time.perf_counter()``.
+    """A pipeline from a live source to its targets, ready to start.
 
-    Raises MuseTalkError for whatever is wrong with the input, the avatar or ffmpeg.
+    Args:
+        config: all settings.
+        input_: where the voice comes from.
+        fan_out: takes the encoded stream.
+        started_at: when the command began, by ``time.perf_counter()``.
+        tell: takes lines for the user.
+
+    Raises:
+        MuseTalkError: whatever is wrong with the input, the avatar or ffmpeg.
     """
     from musetalk_cli.app.avatar_library import choose_avatar
     from musetalk_cli.engine.pipeline import Pipeline

@@ -44,7 +44,19 @@ def choose_model(config: Config, tell: Tell) -> str:
 
 
 def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
-    """MuseTalk bound to an avatar in its own size. Raises AvatarError or ModelError."""
+    """MuseTalk bound to an avatar.
+
+    Args:
+        config: device, precision, mask and silence gate.
+        name: ``musetalk-1.5`` or ``musetalk-1.0``.
+        chosen: the avatar's folder, and the height of the output.
+        avatar: the same, opened, in its own size.
+        tell: takes lines for the user.
+
+    Raises:
+        ModelError: the weights are missing or damaged, or the device cannot be used.
+        AvatarError: the avatar cannot be read.
+    """
     from musetalk_cli.engine.models.musetalk.factory import open_model
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}

@@ -91,8 +91,7 @@ class Cutter(Protocol):
 class BlockCutter:
     """Turns a stream of 48 kHz audio into AudioBlocks of one fixed length.
 
-    A block leaves as soon as ``after_s`` seconds behind it are there; with ``leads``, the audio that it carries is
-    ahead of its frames by ``count_lead``, otherwise beside them. The last one is padded with silence to full length for
+    A block leaves as soon as the look-ahead behind it is there. The last one is padded with silence to full length for
     the model, but holds only its real audio and frames, so that the whole stream has round(duration × frame rate)
     frames (at least one).
     """
@@ -100,6 +99,15 @@ class BlockCutter:
     def __init__(
         self, block_s: float, before_s: float, after_s: float, frame_rate: Fraction, *, leads: bool = True
     ) -> None:
+        """Begin a stream.
+
+        Args:
+            block_s: length of a block in seconds.
+            before_s: context in front of it that the model asks for.
+            after_s: look-ahead behind it, likewise.
+            frame_rate: of the output.
+            leads: the audio that a block carries is ahead of its frames by ``count_lead``, otherwise beside them.
+        """
         self._block = round(block_s * MODEL_RATE_HZ)
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)

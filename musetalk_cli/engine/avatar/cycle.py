@@ -29,10 +29,16 @@ def avatar_frame(
     num_frames: int,
     index_of: Callable[[int, int], int] = cycle_index,
 ) -> int:
-    """The avatar frame shown at output frame ``frame`` (``frame_rate`` per second).
+    """The avatar frame shown at an output frame: of two equally near, the later one.
 
-    The avatar's own frames pass at ``avatar_rate`` per second, None for a still; of two equally near, the later one is
-    taken. The arithmetic is exact, so no drift builds up however long the stream is. ``index_of`` is the cycle.
+    The arithmetic is exact, so no drift builds up however long the stream is.
+
+    Args:
+        frame: number in the output.
+        frame_rate: frames per second of the output.
+        avatar_rate: frames per second of the avatar, None for a still.
+        num_frames: how many the avatar has.
+        index_of: the cycle: from a step and ``num_frames`` to a frame.
     """
     if avatar_rate is None:
         return 0

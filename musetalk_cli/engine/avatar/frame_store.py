@@ -111,7 +111,18 @@ class StoredFrames:
     def __init__(
         self, path: Path, width: int, height: int, offsets: NDArray[np.int64], checksums: NDArray[np.uint32]
     ) -> None:
-        """Raises AvatarError when the file cannot be opened or has another length than ``offsets`` say."""
+        """Open the file.
+
+        Args:
+            path: what the writer wrote.
+            width: of every frame, in pixels.
+            height: likewise.
+            offsets: int64 (n + 1,), where each frame begins, and the file's length.
+            checksums: uint32 (n,), each frame's CRC-32.
+
+        Raises:
+            AvatarError: the file cannot be opened, or has another length than ``offsets`` say.
+        """
         self.width, self.height, self.num_frames = width, height, len(checksums)
         self._path, self._offsets, self._checksums = path, offsets, checksums
         try:

@@ -101,6 +101,13 @@ class Transformer(nn.Module):
 
     It is split in front of the cross-attention: ``encode_prefix`` depends on the image alone, ``cross_attend`` adds the
     audio.
+
+    Args:
+        dim: channels of the feature map.
+        audio_dim: channels of an audio token.
+        num_heads: of both attentions.
+        num_groups: of the group normalisation.
+        has_key_value: whether the cross-attention projects its own keys and values.
     """
 
     def __init__(self, dim: int, audio_dim: int, num_heads: int, num_groups: int, *, has_key_value: bool) -> None:

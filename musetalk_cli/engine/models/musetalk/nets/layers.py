@@ -14,7 +14,12 @@ from torch.nn import functional
 class ResnetBlock(nn.Module):
     """x + conv2(SiLU(GN(conv1(SiLU(GN x)) + time))): He et al. 2016, in the pre-activation form of diffusion models.
 
-    ``time_dim`` is the width of the timestep embedding; None where it is folded into conv1's bias or there is none.
+    Args:
+        in_dim: channels of the input.
+        out_dim: channels of the output.
+        num_groups: of both group normalisations.
+        eps: likewise.
+        time_dim: width of the timestep embedding; None where it is folded into conv1's bias or there is none.
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_groups: int, eps: float, time_dim: int | None = None) -> None:
