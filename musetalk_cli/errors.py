@@ -5,6 +5,7 @@ from __future__ import annotations
 # The extra "neural" of pyproject.toml, spelled out. The package is not on PyPI, so its extras install only from a
 # clone; these names install from anywhere.
 NEURAL_HINT = "pip install 'torch<2.14' safetensors huggingface_hub"
+SESSION_HINT = "pip install av"  # likewise of "session"
 
 
 class MuseTalkError(Exception):

@@ -29,13 +29,12 @@ from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.h264 import build_configuration, to_length_prefixed
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
-from musetalk_cli.errors import EncoderError
+from musetalk_cli.errors import SESSION_HINT, EncoderError
 
 if TYPE_CHECKING:
     from av import AudioCodecContext, VideoCodecContext
     from av.packet import Packet
 
-AV_HINT = "pip install av"
 LAYOUTS = {1: "mono", 2: "stereo"}
 # More threads cut each frame into slices. Two gain nothing at 512² and 1 ms at 720p (docs/performance.md), and the
 # other cores have other sessions.
@@ -202,7 +201,7 @@ def _import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=AV_HINT) from error
+        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=SESSION_HINT) from error
     return av
 
 
