@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.fakes import MemorySink
+from fixtures.fakes import MemorySink, encoder_process
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.runtime.stage import RunState
 from musetalk_cli.engine.runtime.timing import StageTimer
@@ -103,3 +103,11 @@ def test_a_stream_whose_trailer_cannot_be_written_is_not_whole(tmp_path: Path) -
     assert isinstance(state.error, SinkError)
     assert sink.data == STREAM
     assert sink.is_whole is False
+
+
+def test_closing_one_that_still_waits_for_frames_ends_it(ffmpeg: str) -> None:
+    """As an interruption does between its start and its last frame."""
+    encoder = encoder_process(ffmpeg).attach(MemorySink(), RunState(), StageTimer())
+    encoder.start()
+    encoder.close()
+    assert all(stage.join(0) for stage in encoder.stages)
