@@ -206,7 +206,7 @@ class Encoder:
     def close(self) -> None:
         """Release the child and the pipes, whatever state they are in."""
         self._process.kill()
-        if not all([stage.join(0) for stage in self.stages]):
+        if any(not stage.join(0) for stage in self.stages):
             self._state.abort()  # frees a writer that waits for frames which nobody will bring
         for stage in self.stages:
             stage.join()
