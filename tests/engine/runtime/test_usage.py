@@ -47,7 +47,7 @@ def test_cpu_is_what_was_spent_between_two_reads(clock: Callable[[float], None])
     while time.process_time() - before_s < 0.1:
         pass
     clock(10.0)
-    assert 0.9 <= meter.read().cpu_percent < 10  # 0.1 s of 10 s, and what else this process does
+    assert 0.8 <= meter.read().cpu_percent < 10  # 0.1 s of 10 s in ticks of 10 ms, and what else this process does
 
 
 def test_a_file_that_is_opened_counts(clock: Callable[[float], None]) -> None:
