@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from musetalk_cli.engine.outputs.boxes import BOX_HEADER_BYTES, find_box, read_size
+from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, find_box, read_size
 from musetalk_cli.engine.outputs.samples import Sample, Track, count_frames, read_samples, read_tracks
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from fixtures.media import packet_times, read_audio, read_frames
-from musetalk_cli.engine.outputs.boxes import boxes_in, find_box, find_boxes
 from musetalk_cli.engine.outputs.flv import FlvPacker
 from musetalk_cli.engine.outputs.fmp4 import (
     AUDIO_TRACK,
@@ -25,6 +24,7 @@ from musetalk_cli.engine.outputs.fmp4 import (
 )
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.h264 import build_configuration, split_nal_units, to_length_prefixed
+from musetalk_cli.engine.outputs.mp4_boxes import boxes_in, find_box, find_boxes
 from musetalk_cli.engine.outputs.samples import read_tracks
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
