@@ -274,19 +274,25 @@ def _read_file(path: Path) -> list[tuple[str, Any]]:
         return []
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, as configs/default.yaml does")
-    return list(_known_items(content, Config, path, ""))
+    return list(known_items(content, str(path)))
 
 
-def _known_items(content: dict[Any, Any], section: type, path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
+def known_items(
+    content: Mapping[Any, Any], origin: str, section: type = Config, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The dotted keys of nested settings, and their values, which are not checked here.
+
+    Raises ConfigError that names ``origin`` for an unknown key.
+    """
     kinds = get_type_hints(section)
     for key, value in content.items():
         if key not in kinds:
-            raise ConfigError(f"{path}: unknown key '{prefix}{key}'", hint=_nearest(f"{prefix}{key}"))
+            raise ConfigError(f"{origin}: unknown key '{prefix}{key}'", hint=_nearest(f"{prefix}{key}"))
         kind = kinds[key]
         if isinstance(kind, type) and is_dataclass(kind):
-            if value is not None and not isinstance(value, dict):
-                raise ConfigError(f"{path}: '{prefix}{key}' is a section and must hold keys")
-            yield from _known_items(value or {}, kind, path, f"{prefix}{key}.")
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigError(f"{origin}: '{prefix}{key}' is a section and must hold keys")
+            yield from known_items(value or {}, origin, kind, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

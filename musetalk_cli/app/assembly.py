@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
 from musetalk_cli.config import Config
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 
-def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: float, tell: Tell) -> Pipeline:
+def build_file_pipeline(
+    config: Config, voice: str | AudioSource, sink: Sink, started_at: float, tell: Tell
+) -> Pipeline:
     """Build a pipeline from a file to a sink.
 
     Args:
         config: All settings.
-        location: Path or URL of the audio, or - for stdin.
+        voice: Path or URL of the audio, - for stdin, or a source, which the pipeline owns from then on.
         sink: Where the video goes.
         started_at: When the command began, by ``time.perf_counter()``.
         tell: Takes lines for the user.
@@ -42,15 +45,15 @@ def build_file_pipeline(config: Config, location: str, sink: Sink, started_at: f
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.
-        decoder = DecoderProcess(location, ffmpeg)
-        failing.callback(decoder.close)
+        decoder = DecoderProcess(voice, ffmpeg) if isinstance(voice, str) else None
+        failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
 
         from musetalk_cli.app.avatar_library import choose_avatar
         from musetalk_cli.engine.audio.sources import FileSource
         from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
 
-        source = FileSource(decoder)
+        source: AudioSource = FileSource(decoder) if decoder else cast("AudioSource", voice)
         name = choose_model(config, tell)
         if name == "warp":
             import_module("musetalk_cli.engine.models.warp.model")

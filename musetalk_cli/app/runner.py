@@ -118,23 +118,38 @@ def run_pipeline(
     Raises the pipeline's first error, after everything has been released.
     """
     interruption = Interruption(pipeline, dashboard)
+
+    def tick() -> None:
+        interruption.obey()
+        on_tick()
+        _show(pipeline.snapshot(), dashboard, stats)
+
     try:
         with interruption.watching():
-            pipeline.start()
-            gc.enable()  # see __main__.py
-            while not pipeline.wait(TICK_S):
-                interruption.obey()
-                on_tick()
-                _show(pipeline.snapshot(), dashboard, stats)
+            snapshot = run_to_end(pipeline, tick)
     finally:
-        pipeline.close()
         dashboard.close()
         if stats:
             stats.note(pipeline.snapshot(), is_last=True)
             stats.close()
+    return snapshot, interruption.exit_code
+
+
+def run_to_end(pipeline: Pipeline, on_tick: Callable[[], None]) -> Snapshot:
+    """Start a pipeline and wait for its end; ``on_tick`` is called several times a second. The last figures.
+
+    Raises the pipeline's first error, or that of ``on_tick``, after everything has been released.
+    """
+    try:
+        pipeline.start()
+        gc.enable()  # see __main__.py
+        while not pipeline.wait(TICK_S):
+            on_tick()
+    finally:
+        pipeline.close()
     if pipeline.error:
         raise pipeline.error
-    return pipeline.snapshot(), interruption.exit_code
+    return pipeline.snapshot()
 
 
 def _show(snapshot: Snapshot, dashboard: Dashboard, stats: StatsFile | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.voice_input import VoiceInput
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.frames import AvatarFrames
+from musetalk_cli.engine.avatar.frames import SharedFrames
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.live.overload import Overload, OverloadPolicy
 from musetalk_cli.engine.live.session_hooks import SessionHooks
@@ -130,6 +130,7 @@ class Session:
         self._wants_keyframe = False
         self._num_held, self._num_filled = 0, 0
         self._is_closed = False
+        self._on_close: list[Callable[[], None]] = []
         stages = PipelineSettings(settings.block_s, 2, settings.batch_size, settings.num_workers, rate)
         shared = replace(avatar, frames=SharedFrames(avatar.frames))
         self._pipeline = Pipeline(
@@ -204,6 +205,12 @@ class Session:
         if self._encoder:
             with self._taking:
                 self._encoder.close()
+        while self._on_close:
+            self._on_close.pop()()
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called once the session has been closed."""
+        self._on_close.append(callback)
 
     def stats(self) -> Snapshot:
         """The session's figures at this moment."""
@@ -287,20 +294,3 @@ class Session:
 
     def _time_s(self, frame: int) -> float:
         return float(frame / self.settings.frame_rate)
-
-
-class SharedFrames:
-    """An avatar's frames for one of several sessions: it does not close what others use."""
-
-    def __init__(self, frames: AvatarFrames) -> None:
-        self._frames = frames
-        self.width, self.height, self.num_frames = frames.width, frames.height, frames.num_frames
-
-    def read(self, indices: Sequence[int]) -> list[ByteArray]:
-        return self._frames.read(indices)
-
-    def image(self, index: int = 0) -> ByteArray:
-        return self._frames.image(index)
-
-    def close(self) -> None:
-        pass

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.resampling import ZERO_CROSSINGS, Resampler
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, FloatArray
-from musetalk_cli.errors import SessionError
+from musetalk_cli.errors import SessionError, SourceError
 
 LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 384_000
 MAX_CHANNELS = 2
@@ -99,3 +99,35 @@ def _to_int16(audio: NDArray[Any]) -> AudioArray:
     if audio.dtype == np.int16:
         return np.array(audio)
     return np.asarray(np.clip(np.rint(audio * 32768.0), -32768, 32767), np.int16)
+
+
+class ArraySource:
+    """An AudioSource that says samples from memory; ``samples`` and ``rate_hz`` as VoiceInput takes them.
+
+    Raises SessionError for whatever is no audio.
+    """
+
+    def __init__(self, samples: NDArray[Any], rate_hz: int) -> None:
+        audio = check_samples(samples, rate_hz)
+        self.num_channels = audio.shape[1]
+        self.duration_s: float | None = len(audio) / rate_hz
+        self._pieces = self._convert(VoiceInput(self.num_channels), audio, rate_hz)
+        self._is_stopped = False
+
+    def open(self) -> None:
+        if not self.duration_s:
+            raise SourceError("the samples hold 0 s of audio")
+
+    def read(self) -> AudioArray | None:
+        return None if self._is_stopped else next(self._pieces, None)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    def close(self) -> None:
+        self.stop()
+
+    @staticmethod
+    def _convert(converter: VoiceInput, audio: NDArray[Any], rate_hz: int) -> Iterator[AudioArray]:
+        yield from converter.convert(audio, rate_hz)
+        yield converter.finish()

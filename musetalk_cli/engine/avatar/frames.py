@@ -100,3 +100,20 @@ def resize_image(image: ByteArray, width: int, height: int) -> ByteArray:
         return image
     how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
     return as_bytes(cv2.resize(image, (width, height), interpolation=how))
+
+
+class SharedFrames:
+    """An avatar's frames for one of several sessions: it does not close what others use."""
+
+    def __init__(self, frames: AvatarFrames) -> None:
+        self._frames = frames
+        self.width, self.height, self.num_frames = frames.width, frames.height, frames.num_frames
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        return self._frames.read(indices)
+
+    def image(self, index: int = 0) -> ByteArray:
+        return self._frames.image(index)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,91 @@
+"""The session for asyncio: same items, never blocking the loop, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from fixtures.fakes import FakeModel, fake_avatar, tone
+from musetalk_cli.engine.async_session import AsyncSession
+from musetalk_cli.engine.session import Session, SessionSettings
+from musetalk_cli.engine.types.session import Frame, Interruption, UtteranceFinished, UtteranceStarted
+from musetalk_cli.errors import SessionError
+
+
+def open_session() -> AsyncSession:
+    return AsyncSession(Session(FakeModel(), fake_avatar(), SessionSettings(late_after_s=1e9)))
+
+
+def test_an_utterance_comes_out_whole() -> None:
+    async def main() -> list[object]:
+        async with open_session() as session:
+            await session.push(tone(0.6), 48_000)
+            await session.finish()
+            return [item async for item in session]
+
+    items = asyncio.run(main())
+    spoken = [item for item in items if isinstance(item, Frame) and item.utterance == 0]
+    assert np.array_equal(np.concatenate([frame.audio for frame in spoken]), tone(0.6))
+    assert isinstance(items[-1], UtteranceFinished)
+
+
+def test_the_loop_runs_on_while_frames_are_waited_for() -> None:
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.005)
+                ticks += 1
+
+        async with open_session() as session:
+            ticker = asyncio.create_task(tick())
+            for _ in range(15):
+                await anext(session)
+            ticker.cancel()
+        return ticks
+
+    assert asyncio.run(main()) > 10
+
+
+def test_a_cancelled_wait_loses_no_frame() -> None:
+    async def main() -> list[int]:
+        numbers: list[int] = []
+        async with open_session() as session:
+            while len(numbers) < 12:
+                try:
+                    item = await asyncio.wait_for(anext(session), 0.01)
+                except asyncio.TimeoutError:
+                    continue
+                if isinstance(item, Frame):
+                    numbers.append(item.number)
+        return numbers
+
+    assert asyncio.run(main()) == list(range(12))
+
+
+def test_clear_is_not_kept_waiting_by_a_push() -> None:
+    async def main() -> Interruption:
+        async with AsyncSession(Session(FakeModel(), fake_avatar(), SessionSettings(max_queued_s=0.5))) as session:
+            pushing = asyncio.create_task(session.push(tone(8.0), 48_000))
+            async for item in session:
+                if isinstance(item, UtteranceStarted):
+                    break
+            await anext(session)
+            interruption = await asyncio.wait_for(session.clear(), 2)
+            await asyncio.wait_for(pushing, 2)
+            return interruption
+
+    assert asyncio.run(main()) == Interruption(0, 1 / 25)
+
+
+def test_errors_come_through() -> None:
+    async def main() -> None:
+        async with open_session() as session:
+            await session.push(np.zeros(3), 48_000)
+
+    with pytest.raises(SessionError, match="float64"):
+        asyncio.run(main())

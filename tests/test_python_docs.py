@@ -1,0 +1,34 @@
+"""docs/python.md: its examples run, one after the other, and it names every function."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import musetalk_cli
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "python.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_run(number: int, tmp_path: Path) -> None:
+    code = EXAMPLES[number]
+    if "fragments" in code:
+        pytest.importorskip("av", reason="needs PyAV")
+    shutil.copyfile(ROOT / "examples" / "hello.wav", tmp_path / "hello.wav")
+    command = [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_every_function_is_described() -> None:
+    functions = {name for name in musetalk_cli.__all__ if name.islower() and not name.startswith("_")}
+    assert {name for name in functions if f"`{name}(" not in DOCUMENT} == set()
