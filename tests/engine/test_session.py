@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fixtures.fakes import HEIGHT, WIDTH, FakeFrames, FakeModel, fake_avatar, tone
+from fixtures.fakes import HEIGHT, WIDTH, FakeFrames, FakeModel, HeldClock, fake_avatar, tone
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.session import Session, SessionSettings
@@ -21,17 +21,6 @@ RATE = Fraction(25)
 FAST = SessionSettings(block_s=0.2, late_after_s=1e9)
 REST = 60  # luma of the fake avatar's frames; a face has 16 and its frame's number
 Open = Callable[..., Session]
-
-
-class HeldClock(StreamClock):
-    """Stands until it is let go, and then runs a hundred times as fast."""
-
-    def __init__(self) -> None:
-        self.let_go_at: float | None = None
-        super().__init__(lambda: 0.0 if self.let_go_at is None else 100 * (time.monotonic() - self.let_go_at))
-
-    def let_go(self) -> None:
-        self.let_go_at = time.monotonic()
 
 
 @pytest.fixture
