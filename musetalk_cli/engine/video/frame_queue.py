@@ -127,7 +127,9 @@ class FrameQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        self.wake()
+        with self._changed:
+            self._frames.clear()  # what refers to this queue may live on until the garbage is collected
+            self._changed.notify_all()
 
     def wake(self) -> None:
         with self._changed:
