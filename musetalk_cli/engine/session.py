@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import warnings
@@ -204,9 +205,7 @@ class Session:
         """End the session now, whatever it does, and release it. Twice is once; any thread may."""
         self._is_closed = True
         self._end_if_lost.detach()
-        self._pipeline.abort()
-        self._timeline.cancel()
-        self._pipeline.close()
+        _end(self._pipeline, self._timeline)
         if self._encoder:
             with self._taking:
                 self._encoder.close()
@@ -296,11 +295,16 @@ class Session:
 
 
 def _end_lost_session(pipeline: Pipeline, timeline: Timeline) -> None:
-    """End the threads of a session that nobody holds any more. Any thread may be the one that finds out, so that
-    nothing is waited for here."""
+    """End a session that nobody holds any more: in a thread, since whichever one finds out may hold any lock."""
+    with contextlib.suppress(RuntimeError):  # the interpreter ends, and all threads with it
+        threading.Thread(target=_end, args=(pipeline, timeline), name="musetalk-ending", daemon=True).start()
+    warnings.warn("a session was lost without having been closed", ResourceWarning, stacklevel=2)
+
+
+def _end(pipeline: Pipeline, timeline: Timeline) -> None:
     pipeline.abort()
     timeline.cancel()
-    warnings.warn("a session was lost without having been closed", ResourceWarning, stacklevel=2)
+    pipeline.close()
 
 
 class SharedFrames:
