@@ -26,8 +26,8 @@ def test_sessions_leave_nothing_behind() -> None:
 
 def test_a_leak_is_seen() -> None:
     before = session_leaks.Held(4, 10, 0, 100.0)
-    after = session_leaks.Held(5, 12, 1, 130.0)
-    leaks = ["1 threads more", "2 descriptors more", "1 children more", "30 MB more"]
+    after = session_leaks.Held(5, 12, 1, 150.0)
+    leaks = ["1 threads more", "2 descriptors more", "1 children more", "50 MB more"]
     assert session_leaks.find_leaks(before, after) == leaks
 
 
