@@ -91,8 +91,11 @@ def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar,
     """
     import cv2
 
-    # The workers run in parallel; threads of OpenCV would only make them wait for each other.
+    from musetalk_cli.engine.runtime.blas import use_one_blas_thread
+
+    # The workers run in parallel; threads of OpenCV and BLAS would only make them wait for each other.
     cv2.setNumThreads(1)
+    use_one_blas_thread()
     if name != "warp":
         return open_musetalk(config, name, chosen, avatar, tell)
     from musetalk_cli.engine.models.warp.model import WarpModel

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +82,7 @@ class SessionSettings:
 
 
 class Session:
-    """One avatar that lives and speaks in real time.
+    """One avatar that lives and speaks in real time. Close it; one that is lost ends with a ResourceWarning.
 
     Iterate for what comes out, in order: ``Frame`` after ``Frame``, or ``Fragment`` after ``Fragment`` where the
     session encodes, with events between them. One thread iterates; any thread may push, end, clear and close.
@@ -105,8 +108,9 @@ class Session:
         """
         self.settings = settings
         self._encoder = encoder
-        self._clock = clock or StreamClock()
-        rate = settings.frame_rate
+        # What threads hold refers to these and never to the session, so that one that nobody holds any more can end.
+        clock, rate, lead_s = clock or StreamClock(), settings.frame_rate, settings.lead_s
+        self._clock = clock
         self._timeline = Timeline(
             TimelineSettings(
                 rate,
@@ -114,13 +118,13 @@ class Session:
                 settings.block_s,
                 model.before_s,
                 model.after_s,
-                patience_s=max(0.0, settings.lead_s - LAST_MOMENT_S),
+                patience_s=max(0.0, lead_s - LAST_MOMENT_S),
                 max_queued_s=settings.max_queued_s,
             ),
-            lambda frame: float(frame / rate) - settings.lead_s - self._clock.read(),
+            lambda frame: float(frame / rate) - lead_s - clock.read(),
         )
-        self._queue = FrameQueue(rate, settings.num_channels, self._clock, settings.lead_s)
-        self._hooks = SessionHooks(self._clock, Overload(settings.when_slow, settings.late_after_s), rate)
+        self._queue = FrameQueue(rate, settings.num_channels, clock, lead_s)
+        self._hooks = SessionHooks(clock, Overload(settings.when_slow, settings.late_after_s), rate)
         self._input = VoiceInput(settings.num_channels)
         self._input_epoch = 0
         self._pushing = threading.Lock()
@@ -138,7 +142,9 @@ class Session:
         )
         if encoder:
             self._ready.append(encoder.init_segment)
-        self._clock.start()
+        self._end_if_lost = weakref.finalize(self, _end_lost_session, self._pipeline, self._timeline)
+        self._end_if_lost.atexit = False  # its threads are daemons
+        clock.start()
         self._pipeline.start()
 
     def push(self, samples: NDArray[Any], rate_hz: int, *, waits: bool = True) -> None:
@@ -199,9 +205,8 @@ class Session:
     def close(self) -> None:
         """End the session now, whatever it does, and release it. Twice is once; any thread may."""
         self._is_closed = True
-        self._pipeline.abort()
-        self._timeline.cancel()
-        self._pipeline.close()
+        self._end_if_lost.detach()
+        _end(self._pipeline, self._timeline)
         if self._encoder:
             with self._taking:
                 self._encoder.close()
@@ -294,3 +299,16 @@ class Session:
 
     def _time_s(self, frame: int) -> float:
         return float(frame / self.settings.frame_rate)
+
+
+def _end_lost_session(pipeline: Pipeline, timeline: Timeline) -> None:
+    """End a session that nobody holds any more: in a thread, since whichever one finds out may hold any lock."""
+    with contextlib.suppress(RuntimeError):  # the interpreter ends, and all threads with it
+        threading.Thread(target=_end, args=(pipeline, timeline), name="musetalk-ending", daemon=True).start()
+    warnings.warn("a session was lost without having been closed", ResourceWarning, stacklevel=2)
+
+
+def _end(pipeline: Pipeline, timeline: Timeline) -> None:
+    pipeline.abort()
+    timeline.cancel()
+    pipeline.close()

@@ -349,3 +349,24 @@ def test_sessions_share_a_model_and_an_avatar() -> None:
     for session in sessions:
         session.close()
     assert not frames.is_closed
+
+
+def test_a_session_that_is_lost_ends_and_says_so() -> None:
+    before = set(threading.enumerate())
+    session = Session(FakeModel(), fake_avatar(), FAST)
+    session.push(tone(3.0), 48_000)
+    take(session, 3)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    with pytest.warns(ResourceWarning, match="without having been closed"):
+        del session
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_a_session_that_was_closed_says_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    session = Session(FakeModel(), fake_avatar(), FAST)
+    session.close()
+    del session
+    assert not [warning for warning in recwarn if warning.category is ResourceWarning]

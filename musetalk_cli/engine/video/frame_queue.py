@@ -127,7 +127,9 @@ class FrameQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        self.wake()
+        with self._changed:
+            self._frames.clear()  # what refers to this queue may live on until the garbage is collected
+            self._changed.notify_all()
 
     def wake(self) -> None:
         with self._changed:
@@ -153,7 +155,7 @@ class FrameQueue:
         missing = num_samples - len(audio)  # of the very last frame
         if missing:
             audio = np.concatenate([audio, np.zeros((missing, audio.shape[1]), np.int16)])
-        behind_s = self._clock.read() - float(number / self._frame_rate)
+        behind_s = self._clock.read() - float(number / self._frame_rate) + min(0.0, self._lead_s)
         if was_full and behind_s > MAX_BEHIND_S:
             self._clock.pause(behind_s)
         self._next_frame = number + 1
