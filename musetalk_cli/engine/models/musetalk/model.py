@@ -90,7 +90,10 @@ class MuseTalkModel:
         )
         self.before_s, self.after_s = self._feature_extractor.before_s, self._feature_extractor.after_s
         sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
-        generators = [FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes) for each in (nets, *replicas)]
+        generators = [
+            FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes, max_shared=batch_size)
+            for each in (nets, *replicas)
+        ]
         self._generator, *others = generators
         self._batch_size = batch_size
         self._latents = latents
@@ -111,7 +114,7 @@ class MuseTalkModel:
         return self._feature_extractor.features(block)
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        faces = self._face_batches.generate(batch.features, batch.avatar_frames)
+        faces = self._face_batches.generate(batch.features, batch.avatar_frames, batch.deadline)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
@@ -123,9 +126,11 @@ class MuseTalkModel:
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
-    def clone(self) -> MuseTalkModel:
+    def clone(self, *, shares_batches: bool = False) -> MuseTalkModel:
         other = copy.copy(self)
         other._feature_extractor = self._feature_extractor.clone()
+        if shares_batches:
+            other._face_batches = self._face_batches.share()
         return other
 
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
