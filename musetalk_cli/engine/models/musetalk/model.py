@@ -76,12 +76,7 @@ class MuseTalkModel:
         Raises:
             AvatarError: the numbers of frames, boxes and latents differ.
         """
-        count = avatar.frames.num_frames
-        if not count == len(parts.boxes) == len(latents):
-            raise AvatarError(
-                f"avatar '{avatar.name}' has {count} frames, {len(parts.boxes)} face boxes and {len(latents)} latents",
-                hint="prepare it again with musetalk prepare-avatar --force",
-            )
+        _check(avatar, parts, latents)
         self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
         # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
         encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not upstream)
@@ -133,6 +128,28 @@ class MuseTalkModel:
             other._face_batches = self._face_batches.share()
         return other
 
+    def clone_with(
+        self, avatar: Avatar, parts: FaceParts, latents: Tensor, height_px: int, masks: Masks | None = None
+    ) -> MuseTalkModel:
+        """A model with the same nets for another avatar; clones of both share batches where they do so at all.
+
+        Args:
+            avatar: in its own size.
+            parts: face boxes and masks, in pixels of the avatar's own size.
+            latents: (frames, 8, 32, 32) of every avatar frame.
+            height_px: height of the output frames.
+            masks: replace those of ``parts``.
+
+        Raises:
+            AvatarError: the numbers of frames, boxes and latents differ.
+        """
+        _check(avatar, parts, latents)
+        other = copy.copy(self)
+        other._feature_extractor = self._feature_extractor.clone()
+        other._latents, other._masks, other._upstream = latents, masks, None
+        other._face_batches = self._face_batches.clone_with(latents, other._placing(avatar, parts, height_px))
+        return other
+
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
         """A model with the same nets and latents, for frames of another size or another stream.
 
@@ -164,6 +181,15 @@ class MuseTalkModel:
         if self._upstream:
             return UpstreamPlacements(avatar.resized(height_px).frames, boxes, self._upstream)
         return Placements(boxes, parts.masks if self._masks is None else self._masks)
+
+
+def _check(avatar: Avatar, parts: FaceParts, latents: Tensor) -> None:
+    count = avatar.frames.num_frames
+    if not count == len(parts.boxes) == len(latents):
+        raise AvatarError(
+            f"avatar '{avatar.name}' has {count} frames, {len(parts.boxes)} face boxes and {len(latents)} latents",
+            hint="prepare it again with musetalk prepare-avatar --force",
+        )
 
 
 def _boxes_in_frames(parts: FaceParts, avatar: Avatar, height_px: int) -> NDArray[np.int32]:

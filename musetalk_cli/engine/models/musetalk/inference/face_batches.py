@@ -83,6 +83,13 @@ class FaceBatchGenerator:
         other._shares_batches, other._caller = True, object()
         return other
 
+    def clone_with(self, latents: torch.Tensor, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
+        """The same generators for another avatar, whose ``latents`` and ``placing`` are as in the constructor."""
+        generators = [generator for generator, _ in self._devices]
+        return FaceBatchGenerator(
+            generators[0], latents, placing, replicas=generators[1:], has_half_rate=self._has_half_rate
+        )
+
     def clone_for(self, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
         """The same faces placed elsewhere; generators and prefix caches are shared."""
         other = copy.copy(self)
