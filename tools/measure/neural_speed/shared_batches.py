@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGen
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_SESSIONS = 4
-CALL_SIZES = (1, 2, 4)  # faces that a session asks for at a time
+CALL_SIZES = (1, 4)  # faces that a session asks for at a time
 MAX_SHARED = 8
 HEAD = "| faces a call | alone, frames/s | shared, frames/s | ratio |\n|---|---|---|---|"
 
@@ -44,7 +44,7 @@ def compare(configs: NetConfigs, repeats: int) -> str:
     return "\n".join(lines)
 
 
-def _speed(sessions: list[FaceBatchGenerator], features: FloatArray, num_calls: int = 4) -> float:
+def _speed(sessions: list[FaceBatchGenerator], features: FloatArray, num_calls: int = 3) -> float:
     """Frames per second of sessions that ask again as soon as they have their faces."""
     frames = list(range(len(features)))
 
