@@ -44,7 +44,12 @@ ROOMS: dict[str, set[str]] = {
         "engine.models.musetalk.nets",
         "engine.models.musetalk.checkpoints",
     },
-    "engine.models.musetalk.inference": {"engine.avatar", "engine.types", "engine.models.musetalk.*"},
+    "engine.models.musetalk.inference": {
+        "engine.avatar",
+        "engine.runtime",
+        "engine.types",
+        "engine.models.musetalk.*",
+    },
     "engine.models.musetalk": {
         "engine.avatar",
         "engine.runtime",

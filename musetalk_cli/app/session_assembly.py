@@ -81,7 +81,7 @@ class OpenAvatar:
             from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 
             encoder = InProcessEncoder(encoder_settings(self._config, self._chosen, num_channels))
-        return Session(self._model.clone(), self._shown, settings, encoder)
+        return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder)
 
     def close(self) -> None:
         """Release the avatar's frames."""

@@ -30,6 +30,7 @@ from musetalk_cli.engine.types.messages import (
     AudioBlock,
     ByteArray,
     Cue,
+    Deadline,
     FaceBatch,
     FeatureBatch,
     FloatArray,
@@ -284,8 +285,14 @@ class Pipeline:
         ]
 
     def _make_face(self, batch: FeatureBatch) -> FaceBatch:
+        due_at = self._hooks.due_at(batch.frames)
+        if due_at is not None:
+            batch = replace(batch, deadline=Deadline(due_at, partial(self._is_wanted, batch.cue.epoch)))
         with self._timers["model"].measure(len(batch.frames)):
             return replace(self._model.make_faces(batch), cue=batch.cue)
+
+    def _is_wanted(self, epoch: int) -> bool:
+        return not self._state.is_aborted and self._feed.is_current(epoch)
 
     def _leave_out(self, batch: FeatureBatch) -> FaceBatch | HeldBatch:
         if self._hooks.shows_idle:

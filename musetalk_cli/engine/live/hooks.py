@@ -25,6 +25,10 @@ class RunHooks:
         """Which frames to make a face for; None for all."""
         return None
 
+    def due_at(self, frames: range) -> float | None:
+        """When these frames are due, in seconds of ``time.monotonic``; None where there is no hurry."""
+        return None
+
     def leaves_out(self, frames: range) -> bool:
         """Whether a block with these frames is so late that not even its features are worth making."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 from musetalk_cli.engine.live.clock import StreamClock
@@ -19,6 +20,9 @@ class SessionHooks(RunHooks):
 
     def choose(self, frames: range) -> list[bool] | None:
         return self._overload.choose(len(frames), self._lag_s(frames.start))
+
+    def due_at(self, frames: range) -> float | None:
+        return time.monotonic() - self._lag_s(frames.start)
 
     def leaves_out(self, frames: range) -> bool:
         return bool(frames) and self._overload.leave_out(len(frames), self._lag_s(frames.stop))

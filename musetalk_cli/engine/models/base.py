@@ -41,5 +41,9 @@ class LipSyncModel(Protocol):
         """The avatar's own frames, for a batch that is too late to be generated: cheap, and with a closed mouth where
         that costs nothing."""
 
-    def clone(self) -> LipSyncModel:
-        """The same for another stream at the same time; nets and what was derived from the avatar are shared."""
+    def clone(self, *, shares_batches: bool = False) -> LipSyncModel:
+        """The same for another stream at the same time; nets and what was derived from the avatar are shared.
+
+        ``shares_batches``: the frames of all such clones may be computed together, those due first before others. A
+        model that computes every frame by itself has nothing to share.
+        """

@@ -50,6 +50,13 @@ class Cue(NamedTuple):
 FROM_THE_START = Cue()
 
 
+class Deadline(NamedTuple):
+    """When the faces of a batch are due, in seconds of ``time.monotonic``, and whether anybody still waits for them."""
+
+    due_at: float
+    is_wanted: Callable[[], bool]
+
+
 @dataclass(frozen=True)
 class AudioBlock:
     """The unit of work: a fixed length of audio with the context that the model asks for.
@@ -101,7 +108,8 @@ class FeatureBatch:
     ``features`` float32 (len(frames), d); ``frames`` of the output; ``audio`` as in AudioBlock. ``is_idle``: nobody
     speaks in them. ``avatar_frames``: which frame of the avatar each
     output frame shows, and ``images``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
-    that only the compositing writes into. Both are empty until the avatar's frames have been read.
+    that only the compositing writes into. Both are empty until the avatar's frames have been read. ``deadline``: None
+    where there is no hurry.
     """
 
     features: FloatArray
@@ -111,6 +119,7 @@ class FeatureBatch:
     images: tuple[ByteArray, ...] = ()
     cue: Cue = FROM_THE_START
     is_idle: bool = False
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True)

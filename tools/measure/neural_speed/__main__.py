@@ -3,7 +3,8 @@
 ``operations``: counted per frame, after each optimisation. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our UNet and
 decoder against diffusers' eager ones with the same random weights, alternating, in CPU time of one thread. ``profile``:
 the slowest operations. ``half-rate``: the difference between the mean of two faces and the one between them, in a
-prepared --avatar of a person who speaks. Full-size nets need 12 GB of memory and minutes.
+prepared --avatar of a person who speaks. ``shared-batches``: four sessions with batches of their own, and with batches
+that they share. Full-size nets need 12 GB of memory and minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from fixtures import operations
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
-from tools.measure.neural_speed import half_rate, profiles, ratios
+from tools.measure.neural_speed import half_rate, profiles, ratios, shared_batches
 from tools.measure.report import PERFORMANCE, update_section
 
 RUNS = {
@@ -25,7 +26,7 @@ RUNS = {
     "fp32-compiled": (torch.float32, True, None),
     "bf16-compiled": (torch.bfloat16, True, 0.70),
 }
-PARTS = ("operations", *RUNS, "profile", "half-rate")
+PARTS = ("operations", *RUNS, "profile", "half-rate", "shared-batches")
 
 
 def main() -> None:
@@ -68,6 +69,8 @@ def measure(name: str, configs: NetConfigs, repeats: int, avatar: Path) -> str:
         return profiles.profile_frame(configs, torch.float32)
     if name == "half-rate":
         return half_rate.compare(avatar)
+    if name == "shared-batches":
+        return shared_batches.compare(configs, repeats)
     dtype, is_compiled, goal = RUNS[name]
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "Not measured: this CPU does not compute in bfloat16, but emulates it."

@@ -76,12 +76,7 @@ class MuseTalkModel:
         Raises:
             AvatarError: the numbers of frames, boxes and latents differ.
         """
-        count = avatar.frames.num_frames
-        if not count == len(parts.boxes) == len(latents):
-            raise AvatarError(
-                f"avatar '{avatar.name}' has {count} frames, {len(parts.boxes)} face boxes and {len(latents)} latents",
-                hint="prepare it again with musetalk prepare-avatar --force",
-            )
+        _check(avatar, parts, latents)
         self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
         # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
         encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not upstream)
@@ -90,7 +85,10 @@ class MuseTalkModel:
         )
         self.before_s, self.after_s = self._feature_extractor.before_s, self._feature_extractor.after_s
         sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
-        generators = [FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes) for each in (nets, *replicas)]
+        generators = [
+            FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes, max_shared=batch_size)
+            for each in (nets, *replicas)
+        ]
         self._generator, *others = generators
         self._batch_size = batch_size
         self._latents = latents
@@ -111,7 +109,7 @@ class MuseTalkModel:
         return self._feature_extractor.features(block)
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        faces = self._face_batches.generate(batch.features, batch.avatar_frames)
+        faces = self._face_batches.generate(batch.features, batch.avatar_frames, batch.deadline)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
@@ -123,9 +121,33 @@ class MuseTalkModel:
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
-    def clone(self) -> MuseTalkModel:
+    def clone(self, *, shares_batches: bool = False) -> MuseTalkModel:
         other = copy.copy(self)
         other._feature_extractor = self._feature_extractor.clone()
+        if shares_batches:
+            other._face_batches = self._face_batches.share()
+        return other
+
+    def clone_with(
+        self, avatar: Avatar, parts: FaceParts, latents: Tensor, height_px: int, masks: Masks | None = None
+    ) -> MuseTalkModel:
+        """A model with the same nets for another avatar; clones of both share batches where they do so at all.
+
+        Args:
+            avatar: in its own size.
+            parts: face boxes and masks, in pixels of the avatar's own size.
+            latents: (frames, 8, 32, 32) of every avatar frame.
+            height_px: height of the output frames.
+            masks: replace those of ``parts``.
+
+        Raises:
+            AvatarError: the numbers of frames, boxes and latents differ.
+        """
+        _check(avatar, parts, latents)
+        other = copy.copy(self)
+        other._feature_extractor = self._feature_extractor.clone()
+        other._latents, other._masks, other._upstream = latents, masks, None
+        other._face_batches = self._face_batches.clone_with(latents, other._placing(avatar, parts, height_px))
         return other
 
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
@@ -159,6 +181,15 @@ class MuseTalkModel:
         if self._upstream:
             return UpstreamPlacements(avatar.resized(height_px).frames, boxes, self._upstream)
         return Placements(boxes, parts.masks if self._masks is None else self._masks)
+
+
+def _check(avatar: Avatar, parts: FaceParts, latents: Tensor) -> None:
+    count = avatar.frames.num_frames
+    if not count == len(parts.boxes) == len(latents):
+        raise AvatarError(
+            f"avatar '{avatar.name}' has {count} frames, {len(parts.boxes)} face boxes and {len(latents)} latents",
+            hint="prepare it again with musetalk prepare-avatar --force",
+        )
 
 
 def _boxes_in_frames(parts: FaceParts, avatar: Avatar, height_px: int) -> NDArray[np.int32]:

@@ -70,7 +70,7 @@ class WarpModel:
         shares = 1.0 - np.arange(1, num_frames + 1, dtype=np.float32) / num_frames
         return np.asarray(shares[:, None] * features, np.float32)
 
-    def clone(self) -> WarpModel:
+    def clone(self, *, shares_batches: bool = False) -> WarpModel:
         return self  # it keeps nothing of a stream
 
     def make_idle(self, batch: FeatureBatch) -> FaceBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
 
+from fixtures.drawn_face import draw_face  # noqa: E402
 from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model, small_nets  # noqa: E402
 from musetalk_cli.benchmark.workload.figures import FrameSize  # noqa: E402
 from musetalk_cli.benchmark.workload.subject import draw_avatar  # noqa: E402
+from musetalk_cli.engine.avatar.avatar import Avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
+from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
@@ -258,3 +262,33 @@ def test_a_clone_keeps_its_masks_and_its_blending() -> None:
         np.testing.assert_array_equal(np.asarray(mine.mask), np.asarray(theirs.mask))
         seen.append((mine.region, mine.mask is None))
     assert len(set(seen)) == 3
+
+
+def test_sessions_of_two_avatars_share_the_nets_and_show_their_own_faces(face: AvatarFace, tmp_path: Path) -> None:
+    nets = small_nets()
+    model = MuseTalkModel(nets, face.avatar, face.parts, small_latents(face.avatar, face.parts), FPS, 128, None)
+    image, landmarks = draw_face(own_gap=0.1)
+    drawn = Avatar("drawn", StillFrames(image), None, (landmarks,))
+    parts = face_parts(drawn)
+    latents = small_latents(drawn, parts)
+    other = model.clone_with(drawn, parts, latents, 128)
+    assert other._generator is model._generator
+    features = np.random.default_rng(1).normal(0, 1, (3, model.num_features)).astype(np.float32)
+    features[:, -1] = 1.0
+    shown = {model: face.avatar.resized(128), other: drawn.resized(128)}
+    wanted = {model: model, other: MuseTalkModel(nets, drawn, parts, latents, FPS, 128, None)}
+    batches = {
+        each: FeatureBatch(
+            features, range(3), np.zeros((5760, 1), np.int16), (0, 0, 0), tuple(avatar.frames.read([0, 0, 0]))
+        )
+        for each, avatar in shown.items()
+    }
+    sessions = [(each.clone(shares_batches=True), each) for each in (model, other, model, other)]
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        made = list(pool.map(lambda session: session[0].make_faces(batches[session[1]]), sessions))
+    for (_, each), batch in zip(sessions, made, strict=True):
+        for mine, alone in zip(batch.faces, wanted[each].make_faces(batches[each]).faces, strict=True):
+            assert mine.region == alone.region
+            assert np.abs(mine.planes.luma.astype(int) - alone.planes.luma).max() <= 1
+    with pytest.raises(AvatarError, match="latents"):
+        model.clone_with(drawn, parts, latents[:0], 128)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from itertools import cycle, zip_longest
 
 import cv2
@@ -14,7 +15,7 @@ from musetalk_cli.engine.models.musetalk.face.placement import Placing, nothing
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray, Face, FloatArray
+from musetalk_cli.engine.types.messages import ByteArray, Deadline, Face, FloatArray
 
 
 class FaceBatchGenerator:
@@ -43,25 +44,51 @@ class FaceBatchGenerator:
         self._turns = cycle(self._devices)
         self._has_half_rate = has_half_rate
         self._placing = placing
+        self._shares_batches = False
+        self._caller = object()
 
-    def generate(self, features: FloatArray, avatar_frames: Sequence[int]) -> tuple[Face, ...]:
+    def generate(
+        self, features: FloatArray, avatar_frames: Sequence[int], deadline: Deadline | None = None
+    ) -> tuple[Face, ...]:
         """One face for each row of ``features`` float32 (n, tokens · dim + 1), as ``AudioFeatureExtractor`` returns it.
 
-        Frames with weight 0 are left unchanged and not part of the network's batch. Raises ModelError when there is not
-        enough memory for a single face.
+        Frames with weight 0 are left unchanged and not part of the network's batch; all are, when nobody waits for them
+        any more. ``deadline`` counts where batches are shared. Raises ModelError when there is not enough memory for a
+        single face.
         """
         weights = features[:, -1]
         speaking = [int(row) for row in np.flatnonzero(weights > 0)]
         generated = choose_generated(speaking) if self._has_half_rate else speaking
-        generator, prefix_cache = next(self._turns)
-        audio = np.ascontiguousarray(features[generated, :-1])
-        images = generator.submit(prefix_cache, [avatar_frames[row] for row in generated], audio).collect()
-        by_row = dict(zip(generated, images, strict=True))
         faces = [nothing()] * len(features)
+        audio = np.ascontiguousarray(features[generated, :-1])
+        try:
+            images = self._generate([avatar_frames[row] for row in generated], audio, deadline)
+        except CancelledError:
+            return tuple(faces)
+        by_row = dict(zip(generated, images, strict=True))
         for row in speaking:
             image = by_row[row] if row in by_row else average(by_row[row - 1], by_row[row + 1])
             faces[row] = self._placing(avatar_frames[row]).place(image, float(weights[row]))
         return tuple(faces)
+
+    def _generate(self, frames: Sequence[int], audio: FloatArray, deadline: Deadline | None) -> ByteArray:
+        generator, prefix_cache = next(self._turns)
+        if self._shares_batches:
+            return generator.generate_shared(self._caller, prefix_cache, frames, audio, deadline)
+        return generator.submit(prefix_cache, frames, audio).collect()
+
+    def share(self) -> FaceBatchGenerator:
+        """The same for one of several sessions, whose faces may be computed in one batch with those of others."""
+        other = copy.copy(self)
+        other._shares_batches, other._caller = True, object()
+        return other
+
+    def clone_with(self, latents: torch.Tensor, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
+        """The same generators for another avatar, whose ``latents`` and ``placing`` are as in the constructor."""
+        generators = [generator for generator, _ in self._devices]
+        return FaceBatchGenerator(
+            generators[0], latents, placing, replicas=generators[1:], has_half_rate=self._has_half_rate
+        )
 
     def clone_for(self, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
         """The same faces placed elsewhere; generators and prefix caches are shared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -18,14 +18,16 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
 from musetalk_cli.engine.models.musetalk.face.blend import Box
 from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import ForwardPass
-from musetalk_cli.engine.models.musetalk.inference.prefix_cache import UNetPrefixCache
+from musetalk_cli.engine.models.musetalk.inference.prefix_cache import JoinedPrefixes, Prefixes, UNetPrefixCache
 from musetalk_cli.engine.models.musetalk.inference.transfers import Collect, make_transfers
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeEncoder, encode_avatar
+from musetalk_cli.engine.runtime.batch_scheduler import BatchScheduler
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray, FloatArray
+from musetalk_cli.engine.types.messages import ByteArray, Deadline, FloatArray
 from musetalk_cli.errors import ModelError
 
 FACE_PX = 256
+MAX_SHARED = 8
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,14 @@ class PendingBatch(NamedTuple):
         return np.concatenate(images) if images else np.zeros((0, FACE_PX, FACE_PX, 3), np.uint8)
 
 
+class SharedFace(NamedTuple):
+    """A face to generate, of any avatar: ``features`` float32 (tokens · dim,)."""
+
+    prefix_cache: UNetPrefixCache
+    avatar_frame: int
+    features: FloatArray
+
+
 class FaceGenerator:
     """Calls the nets. Several threads may submit batches; they are queued one at a time, as each uses the whole device.
 
@@ -76,8 +86,11 @@ class FaceGenerator:
     on, and a warning is logged once.
     """
 
-    def __init__(self, nets: Nets, *, is_compiled: bool = False, expected_sizes: Sequence[int] = ()) -> None:
-        """``is_compiled`` and ``expected_sizes`` as ``ForwardPass`` takes them."""
+    def __init__(
+        self, nets: Nets, *, is_compiled: bool = False, expected_sizes: Sequence[int] = (), max_shared: int = MAX_SHARED
+    ) -> None:
+        """``is_compiled`` and ``expected_sizes`` as ``ForwardPass`` takes them; ``max_shared``: the most faces that
+        ``generate_shared`` computes together."""
         self._nets = nets
         weight = nets.unet.conv_in.weight
         self._device, self._dtype = weight.device, weight.dtype
@@ -87,6 +100,7 @@ class FaceGenerator:
         sizes = self._forward_pass.sizes
         self._max_batch = sizes[-1] if sizes else 1 << 16
         self._lock = threading.Lock()
+        self._scheduler = BatchScheduler[SharedFace, ByteArray](self._generate_faces, max_shared)
 
     def to_device(self, latents: Tensor) -> Tensor:
         """The latents on the nets' device and in their precision, as ``generate`` takes them."""
@@ -107,13 +121,48 @@ class FaceGenerator:
         uncached = UNetPrefixCache(self._nets.unet.encode_prefix, latents, self._transfers.upload, limit_bytes=0)
         return self.submit(uncached, range(len(features)), features).collect()
 
-    def submit(self, prefix_cache: UNetPrefixCache, frames: Sequence[int], features: FloatArray) -> PendingBatch:
-        """Queue a batch: one face for each avatar frame of ``frames`` and row of ``features``, (n, tokens · dim).
+    def submit(self, prefixes: Prefixes, frames: Sequence[int], features: FloatArray) -> PendingBatch:
+        """Queue a batch: one face for each of ``frames`` in ``prefixes`` and row of ``features``, (n, tokens · dim).
 
         Raises ModelError when there is not enough memory for a single face.
         """
         with self._lock, self._on_device():
-            return PendingBatch(tuple(self._submit_all(prefix_cache, frames, features)))
+            return PendingBatch(tuple(self._submit_all(prefixes, frames, features)))
+
+    def generate_shared(
+        self,
+        caller: Hashable,
+        prefix_cache: UNetPrefixCache,
+        frames: Sequence[int],
+        features: FloatArray,
+        deadline: Deadline | None,
+    ) -> ByteArray:
+        """The faces of a batch, uint8 BGR (n, 256, 256, 3), which may be computed together with those of others.
+
+        Args:
+            caller: who asks; callers take turns where their deadlines are equal.
+            prefix_cache: the avatar's.
+            frames: one avatar frame for each face.
+            features: float32 (n, tokens · dim).
+            deadline: when the faces are due.
+
+        Raises:
+            CancelledError: nobody wants the faces any more.
+            ModelError: there is not enough memory for a single face.
+        """
+        items = [SharedFace(prefix_cache, frame, row) for frame, row in zip(frames, features, strict=True)]
+        futures = self._scheduler.submit(caller, items, deadline)
+        return np.stack([future.result() for future in futures]) if futures else PendingBatch(()).collect()
+
+    def _generate_faces(self, faces: Sequence[SharedFace]) -> list[ByteArray]:
+        # Faces of one avatar lie side by side, so that its cache is asked once.
+        rows = sorted(range(len(faces)), key=lambda row: id(faces[row].prefix_cache))
+        ordered = [faces[row] for row in rows]
+        prefixes = JoinedPrefixes([(face.prefix_cache, face.avatar_frame) for face in ordered])
+        features = np.stack([face.features for face in ordered])
+        images = self.submit(prefixes, range(len(ordered)), features).collect()
+        by_row = dict(zip(rows, images, strict=True))
+        return [by_row[row] for row in range(len(faces))]
 
     @torch.inference_mode()
     def warm_up(self, prefix_cache: UNetPrefixCache, sizes: Sequence[int]) -> bool:
@@ -142,27 +191,27 @@ class FaceGenerator:
         self._free()  # behind the except clause, in which the error's traceback still refers to the tensors
         return False
 
-    def _submit_all(self, prefix_cache: UNetPrefixCache, frames: Sequence[int], features: FloatArray) -> list[Collect]:
+    def _submit_all(self, prefixes: Prefixes, frames: Sequence[int], features: FloatArray) -> list[Collect]:
         parts: list[Collect] = []
         done = 0
         while done < len(features):
             part = slice(done, done + min(self._max_batch, len(features) - done))
             try:
-                parts.append(self._submit_part(prefix_cache, frames[part], features[part]))
+                parts.append(self._submit_part(prefixes, frames[part], features[part]))
                 done = part.stop
             except torch.OutOfMemoryError:
                 self._shrink(part.stop - part.start)
         return parts
 
     @torch.inference_mode()
-    def _submit_part(self, prefix_cache: UNetPrefixCache, frames: Sequence[int], features: FloatArray) -> Collect:
+    def _submit_part(self, prefixes: Prefixes, frames: Sequence[int], features: FloatArray) -> Collect:
         count = len(features)
         padding = self._padded_size(count) - count
         if padding:
             frames = [*frames, *[frames[-1]] * padding]
             features = np.concatenate([features, features[-1:].repeat(padding, axis=0)])
         audio_kv = self._audio_kv.project(features, self._transfers.upload)
-        images = self._forward_pass.run(prefix_cache.get(frames), audio_kv)
+        images = self._forward_pass.run(prefixes.get(frames), audio_kv)
         return self._transfers.download(images[:count])
 
     def _on_device(self) -> AbstractContextManager[object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +21,13 @@ CACHE_BYTES = 1 << 28
 ENCODE_BATCH_SIZE = 8
 
 log = logging.getLogger(__name__)
+
+
+class Prefixes(Protocol):
+    """Where the prefixes of a batch come from."""
+
+    def get(self, indices: Sequence[int]) -> UNetPrefix:
+        """The prefixes with these indices, (len(indices), …). In inference mode, one thread at a time."""
 
 
 class UNetPrefixCache:
@@ -89,6 +98,22 @@ class UNetPrefixCache:
             self._limit_bytes = 0
             log.warning("not enough memory to cache the UNet's prefix, which makes batches a little slower")
         return bool(self._store)
+
+
+class JoinedPrefixes:
+    """The prefixes of some frames of several avatars, for one batch: each is an avatar's cache and its frame."""
+
+    def __init__(self, frames: Sequence[tuple[UNetPrefixCache, int]]) -> None:
+        self._frames = frames
+
+    def get(self, rows: Sequence[int]) -> UNetPrefix:
+        """The prefixes of these of the frames, (len(rows), …)."""
+        wanted = [self._frames[row] for row in rows]
+        runs = [list(run) for _, run in groupby(wanted, key=lambda frame: id(frame[0]))]
+        prefixes = [run[0][0].get([index for _, index in run]) for run in runs]
+        if len(prefixes) == 1:
+            return prefixes[0]
+        return _unflatten([torch.cat(parts) for parts in zip(*map(_flatten, prefixes), strict=True)])
 
 
 def bytes_per_frame(parts: Sequence[Tensor]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from musetalk_cli.engine.models.musetalk.inference.face_batches import (  # noqa
 )
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES, choose_sizes  # noqa: E402
+from musetalk_cli.engine.types.messages import Deadline  # noqa: E402
 
 BOXES = np.array([[20, 30, 84, 94], [21, 31, 90, 99]], np.int32)
 MASKS = np.full((2, 64, 64), 255, np.uint8)
@@ -198,3 +201,78 @@ def test_at_half_rate_faces_between_are_the_mean_of_their_neighbours(nets: Nets,
     assert differ(halved[1].planes.luma, whole[1].planes.luma) > 10
     for mine, again in zip(halved, half.generate(batch, frames), strict=True):
         np.testing.assert_array_equal(mine.planes.luma, again.planes.luma)
+
+
+def shared_sessions(generator: FaceGenerator) -> tuple[FaceBatchGenerator, FaceBatchGenerator, FaceBatchGenerator]:
+    """Two sessions with one avatar, and one with another of other latents."""
+    avatar = batch_generator([generator])
+    boxes = np.array([[6, 2, 50, 44]] * 2, np.int32)
+    other = FaceBatchGenerator(
+        generator, noise(2, 8, 8, 8, seed=6), Placements(boxes, np.full((2, 42, 44), 255, np.uint8))
+    )
+    return avatar.share(), avatar.share(), other.share()
+
+
+def test_sessions_of_different_avatars_share_a_batch(nets: Nets, features: np.ndarray) -> None:
+    generator = FaceGenerator(nets)
+    sessions = shared_sessions(generator)
+    weights = [1.0, 0.0, 1.0, 0.5, 1.0, 1.0, 0.0]
+    asked = [
+        (weighed(features, weights)[:3], [0, 1, 2]),
+        (weighed(features, weights)[2:5], [2, 1, 0]),
+        (weighed(features, weights)[4:], [1, 0, 1]),
+    ]
+    alone = [session.generate(*each) for session, each in zip(sessions, asked, strict=True)]
+    sizes: list[int] = []
+    submit = generator.submit
+
+    def count(prefixes: object, frames: range, rows: np.ndarray) -> object:
+        sizes.append(len(rows))
+        return submit(prefixes, frames, rows)
+
+    generator.submit = count  # type: ignore[method-assign,assignment]
+    with generator._lock, ThreadPoolExecutor(4) as pool:  # the lock holds the first batch until all have asked
+        first = pool.submit(sessions[0].generate, *asked[0])
+        while not sizes:
+            threading.Event().wait(0.001)
+        rest = [pool.submit(session.generate, *each) for session, each in zip(sessions, asked, strict=True)]
+        while len(generator._scheduler._queue._waiting) < 2 + 3 + 2:
+            threading.Event().wait(0.001)
+        generator._lock.release()
+        together = [each.result() for each in (first, *rest)]
+        generator._lock.acquire()
+    assert sizes == [2, 7]
+    for mine, wanted in zip(together, [alone[0], *alone], strict=True):
+        for face, other in zip(mine, wanted, strict=True):
+            assert face.region == other.region
+            assert np.array_equal(face.mask, other.mask)
+            assert differ(face.planes.luma, other.planes.luma) <= 1
+            assert differ(face.planes.chroma, other.planes.chroma) <= 1
+
+
+def test_a_session_alone_shares_with_nobody(nets: Nets, features: np.ndarray) -> None:
+    avatar = batch_generator([FaceGenerator(nets)])
+    asked = weighed(features, [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.5])
+    direct, shared = (
+        avatar.generate(asked, [0, 1, 2, 1, 0, 1, 2]),
+        avatar.share().generate(asked, [0, 1, 2, 1, 0, 1, 2]),
+    )
+    assert all(np.array_equal(mine.planes.luma, other.planes.luma) for mine, other in zip(shared, direct, strict=True))
+
+
+def test_one_session_that_fails_leaves_the_others_alone(nets: Nets, features: np.ndarray) -> None:
+    good, bad, _ = shared_sessions(FaceGenerator(nets))
+    asked = weighed(features[:2], [1.0, 1.0])
+    with pytest.raises(ValueError, match="reshape"):
+        bad.generate(asked[:, 1:], [0, 0])
+    with pytest.raises(IndexError):
+        bad.generate(asked, [0, 7])
+    assert len(good.generate(asked, [0, 1])) == 2
+
+
+def test_faces_that_nobody_waits_for_are_not_made(nets: Nets, features: np.ndarray) -> None:
+    generator = FaceGenerator(nets)
+    session = batch_generator([generator]).share()
+    generator._generate_faces = None  # type: ignore[method-assign,assignment]
+    faces = session.generate(weighed(features[:2], [1.0, 1.0]), [0, 1], Deadline(0.0, lambda: False))
+    assert [face.region for face in faces] == [NOTHING, NOTHING]
