@@ -117,7 +117,7 @@ class Session:
                 settings.num_channels,
                 settings.block_s,
                 model.before_s,
-                model.after_s,
+                model.look_ahead_s(settings.block_s),
                 patience_s=max(0.0, lead_s - LAST_MOMENT_S),
                 max_queued_s=settings.max_queued_s,
             ),

@@ -30,6 +30,9 @@ class LipSyncModel(Protocol):
         A live stream that is late drops blocks, so features must not depend on the block before.
         """
 
+    def look_ahead_s(self, block_s: float) -> float:
+        """Seconds of audio that blocks of this length need behind them: a multiple of 20 ms, ``after_s`` at most."""
+
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         """A face for every frame of a batch. The batch's images are passed on and not modified."""
 

@@ -108,6 +108,9 @@ class MuseTalkModel:
     def features(self, block: AudioBlock) -> FloatArray:
         return self._feature_extractor.features(block)
 
+    def look_ahead_s(self, block_s: float) -> float:
+        return self.after_s
+
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = self._face_batches.generate(batch.features, batch.avatar_frames, batch.deadline)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)

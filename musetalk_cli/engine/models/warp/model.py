@@ -62,6 +62,9 @@ class WarpModel:
         times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float64)
         return self._predictor.predict(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
 
+    def look_ahead_s(self, block_s: float) -> float:
+        return self._predictor.look_ahead_s(block_s, float(1 / self._frame_rate))
+
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
         faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)

@@ -61,6 +61,17 @@ class MouthShapePredictor:
         """A predictor with the packaged weights. Raises ModelError when they are damaged."""
         return cls(load_net(Path(musetalk_cli.__file__).parent / "assets" / "mouth_net.npz"))
 
+    def look_ahead_s(self, block_s: float, frame_s: float) -> float:
+        """Audio behind a block of ``block_s`` that its last frame depends on, seconds, a multiple of the step.
+
+        Where blocks are whole frames of ``frame_s`` seconds, the last one begins a frame before the block's end.
+        """
+        num_frames = block_s / frame_s
+        if abs(num_frames - round(num_frames)) > 1e-6:
+            return self.after_s
+        needed_s = _needed_context_s(self._net)[1] - frame_s - (MAX_WINDOW_S - min(frame_s, MAX_WINDOW_S))
+        return min(self.after_s, round(math.ceil(needed_s / STEP_S - 1e-6) * STEP_S, 2))
+
     def predict(
         self, samples: FloatArray, start_s: float, frame_times_s: NDArray[np.floating[Any]], frame_s: float = 0.04
     ) -> FloatArray:

@@ -230,3 +230,22 @@ def test_run_time_needs_no_torch() -> None:
 
 def test_lead_is_one_frame() -> None:
     assert pytest.approx(0.04) == LEAD_S
+
+
+@pytest.mark.parametrize("rate", [25, 30, 50, 12.5, 29.97])
+@pytest.mark.parametrize("block_s", [0.04, 0.2, 0.4, 2.0])
+def test_the_look_ahead_of_a_block_is_all_that_it_needs(
+    predictor: MouthShapePredictor, rate: float, block_s: float
+) -> None:
+    """What lies further ahead changes nothing."""
+    ahead_s = predictor.look_ahead_s(block_s, 1 / rate)
+    assert 0.3 < ahead_s <= predictor.after_s
+    assert round(ahead_s / 0.02, 6).is_integer()
+    rng = np.random.default_rng(0)
+    samples = (0.1 * rng.standard_normal(8 * 16_000)).astype(np.float32)
+    times_s = np.arange(round(4.0 * rate), round((4.0 + block_s) * rate)) / rate
+    end = round((4.0 + block_s + ahead_s) * 16_000)
+    changed = samples.copy()
+    changed[end:] = 0.0
+    wanted, found = (predictor.predict(audio, 0.0, times_s, 1 / rate) for audio in (samples, changed))
+    assert np.array_equal(wanted, found)
