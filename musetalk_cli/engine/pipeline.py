@@ -215,7 +215,8 @@ class Pipeline:
     def _read_blocks(self) -> None:
         # What was read before a voice breaks off is still delivered; the error is told at the end.
         for block in self._feed.blocks(self._timers["decode"], lambda error: self._state.record("source", error)):
-            self._hooks.note_block(block)
+            if self._feed.is_current(block.epoch):
+                self._hooks.note_block(block)
             self._blocks.put(block)
         self._blocks.finish()
 
