@@ -209,6 +209,10 @@ class Pipeline:
             live=self._hooks.stats(),
         )
 
+    def time_s(self, num_frames: int) -> float:
+        """How long so many frames of the output last, in seconds."""
+        return float(num_frames / self._settings.frame_rate)
+
     def _since_start(self, moment: float | None) -> float | None:
         return None if moment is None else moment - self._started_at
 

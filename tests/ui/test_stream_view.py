@@ -116,8 +116,8 @@ def test_usage_is_measured() -> None:
     assert usage.num_threads >= 1 or sys.platform != "linux"
 
 
-def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
-    """In a real terminal: m mutes, q ends it cleanly."""
+def test_keys_mute_interrupt_and_stop(tmp_path: Path, speech: Path) -> None:
+    """In a real terminal: m mutes, c interrupts, q ends it cleanly."""
     command = [sys.executable, "-m", "musetalk_cli", "stream", "-i", str(speech), "--size", "96", "--block", "0.4"]
     pid, terminal = pty.fork()
     if pid == 0:
@@ -131,7 +131,7 @@ def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
                 text += os.read(terminal, 65536)
             except OSError:  # the other end is closed
                 break
-            for number, (awaited, key) in enumerate([(b"live", b"m"), (b"muted", b"q")]):
+            for number, (awaited, key) in enumerate([(b"live", b"m"), (b"muted", b"c"), (b"interrupted after", b"q")]):
                 if pressed == number and awaited in text:
                     os.write(terminal, key)
                     pressed += 1
@@ -139,5 +139,5 @@ def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
         os.close(terminal)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, text.decode()
-    assert pressed == 2
+    assert pressed == 3
     assert b"stopping" in text

@@ -34,9 +34,10 @@ class TimelineSettings:
     """``block_s`` seconds a block, with the ``before_s`` and ``after_s`` around it that the model asks for.
 
     ``leads``: audio goes ahead of its frames as BlockCutter has it. ``is_idle_first``: with no voice, idle frames are
-    planned as they fall due; otherwise a voice that is not there yet is waited for, until the first interruption. ``fills``: where a voice that has
-    begun is ``patience_s`` late, silence takes its place; a source that fills its own gaps needs none of it.
-    ``max_queued_s`` seconds of voice may wait. The run ends after ``num_frames``, if that is not None.
+    planned as they fall due; otherwise a voice that is not there yet is waited for, until the first interruption.
+    ``fills``: where a voice that has begun is ``patience_s`` late, silence takes its place; a source that fills its own
+    gaps needs none of it. ``max_queued_s`` seconds of voice may wait. The run ends after ``num_frames``, if that is not
+    None.
     """
 
     frame_rate: Fraction

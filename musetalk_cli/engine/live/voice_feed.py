@@ -29,8 +29,8 @@ class Interruptible(Protocol):
 
 class VoiceFeed:
     """BlockFeed over a timeline. With a ``source``, which it owns, a thread of its own pushes what that one says;
-    without, others push. ``process`` sees all samples of the source and may replace them; ``begin`` is called before the
-    first of them after each interruption.
+    without, others push. ``process`` sees all samples of the source and may replace them; ``begin`` is called before
+    the first of them after each interruption.
     """
 
     def __init__(
