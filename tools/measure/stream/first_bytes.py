@@ -23,7 +23,7 @@ import numpy as np
 
 from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter
 from tools.measure.command import ENVIRONMENT, READ_BYTES, start
-from tools.measure.report import STREAMING, describe_machine, update_section
+from tools.measure.report import ROOT, STREAMING, describe_machine, update_section
 from tools.measure.stream.speech import RATE_HZ, decode
 
 BLOCKS_S = (0.2, 1.0, 2.0)
@@ -32,7 +32,7 @@ RAW = ("-", "--format", "s16le", "--rate", str(RATE_HZ))
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         rows = [row(name, input_, block_s, audio, args) for name, input_ in inputs.items() for block_s in BLOCKS_S]
         server.shutdown()
     header = "| input | block, s | first byte, s | first frame, s |\n|---|---|---|---|"
-    words = f"Median of {args.repeat} (longest), from the start of the command."
+    words = f"{'This copy · the one before. ' if args.before else ''}Median of {args.repeat} (longest), from the start of the command."
     text = "\n\n".join([describe_machine(), "\n".join([header, *rows]), words])
     if args.write:
         update_section("stream first bytes", text, STREAMING)
@@ -75,7 +75,8 @@ def row(name: str, input_: tuple[str, ...], block_s: float, audio: np.ndarray, a
 
 def measure(input_: tuple[str, ...], block_s: float, audio: np.ndarray, copy: Path | None) -> tuple[float, float]:
     """Seconds to the first byte, and to the end of the first fragment with a frame."""
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(copy)} if copy else ENVIRONMENT
+    # The folder that this runs in comes first otherwise, whichever copy is asked for.
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(copy or ROOT), "PYTHONSAFEPATH": "1"}
     started_s, first_byte_s = time.perf_counter(), 0.0
     options = ("stream", "--input", *input_, "--block", block_s, "-q")
     with start(*options, environment=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -97,8 +98,7 @@ def speak(child: subprocess.Popen[bytes], audio: np.ndarray) -> None:
     step = round(STEP_S * RATE_HZ)
     with contextlib.suppress(OSError, ValueError):
         for index in range(0, len(audio) - step, step):
-            child.stdin.write(audio[index : index + step].tobytes())
-            child.stdin.flush()
+            os.write(child.stdin.fileno(), audio[index : index + step].tobytes())  # nothing is left to be flushed
             time.sleep(STEP_S)
 
 
