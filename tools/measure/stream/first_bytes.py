@@ -52,7 +52,8 @@ def main() -> None:
         rows = [row(name, input_, block_s, audio, args) for name, input_ in inputs.items() for block_s in BLOCKS_S]
         server.shutdown()
     header = "| input | block, s | first byte, s | first frame, s |\n|---|---|---|---|"
-    words = f"{'This copy · the one before. ' if args.before else ''}Median of {args.repeat} (longest), from the start of the command."
+    words = f"Median of {args.repeat} (longest), from the start of the command."
+    words += " Behind each dot: the code before, in turns." if args.before else ""
     text = "\n\n".join([describe_machine(), "\n".join([header, *rows]), words])
     if args.write:
         update_section("stream first bytes", text, STREAMING)
