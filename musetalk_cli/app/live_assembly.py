@@ -207,7 +207,7 @@ def _plan_voice(
         ),
         lambda frame: budget.idle_wait_s(float(frame / settings.frame_rate)),
     )
-    return VoiceFeed(timeline, source, hooks.process_audio)
+    return VoiceFeed(timeline, source, hooks.process_audio, hooks.begin_utterance)
 
 
 def _put_on_clock(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from musetalk_cli.app.control import Control, interrupt
 from musetalk_cli.app.runner import StatsFile, run_pipeline
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
+from musetalk_cli.errors import SessionError
 from musetalk_cli.ui.console import own_stderr
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
 from musetalk_cli.ui.keys import Keys
@@ -12,12 +14,18 @@ from musetalk_cli.ui.notices import Notices
 from musetalk_cli.ui.stream_view import open_stream_dashboard
 
 
-def run_live(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, *, is_quiet: bool) -> tuple[str, int]:
-    """Run to the end. Returns a summary and the exit code: 0, or 128 + the signal that interrupted it.
+def run_live(
+    pipeline: Pipeline, stats: StatsFile | None, notices: Notices, control: Control | None, *, is_quiet: bool
+) -> tuple[str, int]:
+    """Run to the end, obeying keys and ``control``, which is the caller's to close.
+
+    Returns a summary and the exit code: 0, or 128 + the signal that interrupted it.
 
     Raises the pipeline's first error, after everything has been released.
     """
     with own_stderr():
+        if control:
+            control.start(pipeline, notices.add)
         return _run(pipeline, stats, notices, is_quiet)
 
 
@@ -46,6 +54,11 @@ def _obey(key: str, pipeline: Pipeline, dashboard: Dashboard) -> None:
         pipeline.stop()
     elif key in "mM":
         dashboard.tell("muted" if pipeline.toggle_mute() else "unmuted")
+    elif key in "cC":
+        try:
+            interrupt(pipeline, dashboard.tell)
+        except SessionError as error:
+            dashboard.tell(str(error))
 
 
 def describe_run(snapshot: Snapshot) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,7 @@ def stream(
         str | None, typer.Option("--on-source-loss", help="A lost microphone: retry or stop.")
     ] = None,
     on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="A lost target: retry or stop.")] = None,
+    control: Annotated[str | None, typer.Option("--control", help="Read commands from FD or PATH.")] = None,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -83,10 +85,9 @@ def stream(
     if print_config:
         return print_settings(loaded)
     request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
-    outputs = [("output", path) for path in output or ()]
-    settings = [("settings", path) for path in config or ()]
-    check_apart([("input", input_), *outputs, ("statistics", stats), *settings])
-    exit_code = _stream(loaded.config, request, output or ["-"], overwrite, quiet, stats, started_at)
+    named = [("output", path) for path in output or ()] + [("settings", str(path)) for path in config or ()]
+    check_apart([("input", input_), ("statistics", stats), ("control", control), *named])
+    exit_code = _stream(loaded.config, request, output or ["-"], overwrite, quiet, stats, control, started_at)
     raise typer.Exit(exit_code)
 
 
@@ -122,8 +123,10 @@ def _stream(
     overwrite: bool,
     quiet: bool,
     stats: Path | None,
+    control_at: str | None,
     started_at: float,
 ) -> int:
+    from musetalk_cli.app.control import Control
     from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
     from musetalk_cli.app.live_run import run_live
     from musetalk_cli.app.runner import StatsFile
@@ -132,15 +135,16 @@ def _stream(
     notices = Notices()
     fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
-    pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
-    try:
-        summary, exit_code = run_live(pipeline, stats_file, notices, is_quiet=quiet)
-    except MuseTalkError as error:
-        if fan_out.where:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
-        raise
-    finally:
-        pipeline.close()
+    with ExitStack() as ending:
+        control = ending.enter_context(closing(Control(control_at))) if control_at else None
+        pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
+        ending.callback(pipeline.close)
+        try:
+            summary, exit_code = run_live(pipeline, stats_file, notices, control, is_quiet=quiet)
+        except MuseTalkError as error:
+            if fan_out.where:
+                error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
+            raise
     if not quiet:
         say(f"{summary} → {fan_out.where or 'nothing was kept'}")
     return exit_code

@@ -210,13 +210,18 @@ class Pipeline:
             live=self._hooks.stats(),
         )
 
+    def time_s(self, num_frames: int) -> float:
+        """How long so many frames of the output last, in seconds."""
+        return float(num_frames / self._settings.frame_rate)
+
     def _since_start(self, moment: float | None) -> float | None:
         return None if moment is None else moment - self._started_at
 
     def _read_blocks(self) -> None:
         # What was read before a voice breaks off is still delivered; the error is told at the end.
         for block in self._feed.blocks(self._timers["decode"], lambda error: self._state.record("source", error)):
-            self._hooks.note_block(block)
+            if self._feed.is_current(block.epoch):
+                self._hooks.note_block(block)
             self._blocks.put(block)
         self._blocks.finish()
 

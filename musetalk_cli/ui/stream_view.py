@@ -84,7 +84,7 @@ def build_view(snapshot: Snapshot, usage: Usage, latencies: Sequence[float], wid
         lines += [_target_row(target) for target in snapshot.live.targets]
     else:
         lines.append(Text(f"{snapshot.speed:.1f}× real time", style="dim"))
-    lines.append(Text("q stops · m mutes", style="dim"))
+    lines.append(Text("q stops · m mutes · c interrupts", style="dim"))
     return Group(*lines)
 
 

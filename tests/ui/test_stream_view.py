@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fixtures.fakes import tone
+from fixtures.media import write_wav
 from musetalk_cli.engine.runtime.stats import (
     LatencyStats,
     LiveStats,
@@ -116,9 +118,11 @@ def test_usage_is_measured() -> None:
     assert usage.num_threads >= 1 or sys.platform != "linux"
 
 
-def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
-    """In a real terminal: m mutes, q ends it cleanly."""
-    command = [sys.executable, "-m", "musetalk_cli", "stream", "-i", str(speech), "--size", "96", "--block", "0.4"]
+def test_keys_mute_interrupt_and_stop(tmp_path: Path) -> None:
+    """In a real terminal: m mutes, c interrupts, q ends it cleanly."""
+    voice = write_wav(tmp_path / "long.wav", tone(40.0))  # after the interruption, there is more to say
+    command = [sys.executable, "-m", "musetalk_cli", "stream", "-i", str(voice), "--size", "96", "--block", "0.4"]
+    keys = [(b"live", b"m"), (b"muted", b"c"), (b"interrupted after", b"q")]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [*command, "-o", str(tmp_path / "take.mp4")])  # noqa: S606 - a list, no shell
@@ -131,7 +135,7 @@ def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
                 text += os.read(terminal, 65536)
             except OSError:  # the other end is closed
                 break
-            for number, (awaited, key) in enumerate([(b"live", b"m"), (b"muted", b"q")]):
+            for number, (awaited, key) in enumerate(keys):
                 if pressed == number and awaited in text:
                     os.write(terminal, key)
                     pressed += 1
@@ -139,5 +143,5 @@ def test_keys_mute_and_stop(tmp_path: Path, speech: Path) -> None:
         os.close(terminal)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, text.decode()
-    assert pressed == 2
+    assert pressed == 3
     assert b"stopping" in text

@@ -28,7 +28,8 @@ class DecoderProcess(FfmpegProcess):
 
     def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
         self.name = "standard input" if location == STDIN else location
-        self.is_always_stereo = is_live and location == STDIN
+        self.is_pipe = location == STDIN
+        self.is_always_stereo = is_live and self.is_pipe
         check_input(location)
         with open_stdin(location) as stdin:
             super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.audio.resampling import Resampler
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import SourceError
@@ -95,6 +96,7 @@ class MicrophoneSource:
         self._stream: Any = None
         self._pieces: deque[bytes] = deque()
         self._changed = threading.Condition()
+        self._drops = Drops()
         self._is_stopped = self._is_lost = False
         self._heard_at = self._silent_since = 0.0
         self._num_silent = 0
@@ -108,8 +110,9 @@ class MicrophoneSource:
         while not self._is_stopped:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._pieces) or self._is_lost or self._is_stopped, CALLBACK_S)
-                data, is_lost = b"".join(self._pieces), self._is_lost
-                self._pieces.clear()
+                with self._drops.reading():
+                    data, is_lost = b"".join(self._pieces), self._is_lost
+                    self._pieces.clear()
             if data:
                 audio = self._convert(np.frombuffer(data, np.int16)[:, None])
                 if len(audio):
@@ -124,6 +127,14 @@ class MicrophoneSource:
         if self._resampler is None:
             return audio
         return self._resampler.push(audio.astype(np.float32) / np.float32(32768))
+
+    @property
+    def is_stale(self) -> bool:
+        return self._drops.is_stale
+
+    def drop(self) -> None:
+        with self._changed, self._drops.dropping():
+            self._pieces.clear()
 
     def stop(self) -> None:
         with self._changed:

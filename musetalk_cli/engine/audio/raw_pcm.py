@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.audio.drops import Drops, read_waiting
 from musetalk_cli.engine.audio.resampling import Resampler
 from musetalk_cli.engine.types.messages import AudioArray, FloatArray
 from musetalk_cli.errors import SourceError
@@ -65,7 +66,9 @@ class RawSource:
         self.num_channels = num_channels
         width, self._decode = FORMATS[sample_format]
         self._frame_bytes = width * num_channels
+        self._rate_hz = rate_hz
         self._resampler = Resampler(rate_hz, num_channels)
+        self._drops = Drops()
         self._fd = sys.stdin.fileno()
         self._wake_read, self._wake_write = os.pipe()
         self._rest = b""
@@ -78,18 +81,39 @@ class RawSource:
         while True:
             if self._wake_read in select.select([self._fd, self._wake_read], [], [])[0]:
                 return None
-            data = os.read(self._fd, READ_BYTES)
+            with self._drops.reading():
+                if not select.select([self._fd], [], [], 0)[0]:
+                    continue  # it was dropped
+                data = os.read(self._fd, READ_BYTES)
+                audio = self._convert(data)
             if not data:
                 if not self._has_spoken:
                     raise SourceError("standard input holds no audio", hint="pipe raw samples into it")
                 return None
-            data = self._rest + data
-            whole = len(data) - len(data) % self._frame_bytes
-            self._has_spoken = self._has_spoken or whole > 0
-            self._rest = data[whole:]
-            audio = self._resampler.push(self._decode(data[:whole]).reshape(-1, self.num_channels))
             if len(audio):
                 return audio
+
+    @property
+    def is_stale(self) -> bool:
+        return self._drops.is_stale
+
+    def drop(self) -> None:
+        """What waits in the pipe is dropped, and samples stay whole."""
+        with self._drops.dropping():
+            self._split(read_waiting(self._fd))
+            self._resampler = Resampler(self._rate_hz, self.num_channels)
+
+    def _convert(self, data: bytes) -> AudioArray:
+        whole = self._split(data)
+        return self._resampler.push(self._decode(whole).reshape(-1, self.num_channels))
+
+    def _split(self, data: bytes) -> bytes:
+        """The whole samples; the rest of one is kept until its other bytes are there."""
+        data = self._rest + data
+        num_whole = len(data) - len(data) % self._frame_bytes
+        self._has_spoken = self._has_spoken or num_whole > 0
+        self._rest = data[num_whole:]
+        return data[:num_whole]
 
     def stop(self) -> None:
         if self._wake_write >= 0:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import select
 import struct
 from typing import Protocol
 
 import numpy as np
 
 from musetalk_cli.engine.audio.decoder import DecoderProcess, is_url
+from musetalk_cli.engine.audio.drops import Drops, read_waiting
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import SourceError
@@ -49,6 +51,7 @@ class FileSource:
         self._is_stopped = False
         self._num_bytes = 0
         self._pending = b""
+        self._drops = Drops()
         self._decoder = decoder
 
     @property
@@ -70,7 +73,7 @@ class FileSource:
         frame_bytes = 2 * self.num_channels
         data = self._pending
         while len(data) < frame_bytes or len(data) % frame_bytes:
-            more = b"" if self._is_stopped else self._decoder.stdout.read(READ_BYTES - len(data) % frame_bytes)
+            more = b"" if self._is_stopped else self._take(READ_BYTES - len(data) % frame_bytes)
             if not more:
                 self._check_end()
                 return None
@@ -79,12 +82,31 @@ class FileSource:
         self._num_bytes += len(data)
         return np.frombuffer(data, dtype="<i2").reshape(-1, self.num_channels)
 
+    @property
+    def is_stale(self) -> bool:
+        return self._drops.is_stale
+
+    def drop(self) -> None:
+        """What was decoded of standard input is dropped; a file or a URL goes on where it was read to."""
+        if self._decoder.is_pipe:
+            with self._drops.dropping():
+                read_waiting(self._decoder.stdout.fileno(), 2 * self.num_channels)
+
     def stop(self) -> None:
         self._is_stopped = True
         self._decoder.kill()
 
     def close(self) -> None:
         self._decoder.close()
+
+    def _take(self, num_bytes: int) -> bytes:
+        pipe = self._decoder.stdout
+        while self._decoder.is_pipe:
+            select.select([pipe], [], [])
+            with self._drops.reading():
+                if select.select([pipe], [], [], 0)[0]:  # it was not dropped
+                    return pipe.read(num_bytes)
+        return pipe.read(num_bytes)
 
     def _check_end(self) -> None:
         status = self._decoder.wait()

@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from musetalk_cli.engine.audio.drops import Droppable, Drops
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.live.clock import PacingBudget
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
@@ -41,6 +42,7 @@ class LiveFeed:
         self._position = 0
         self._pieces: deque[AudioArray] = deque()
         self._num_waiting = 0
+        self._drops = Drops()
         self._arrived_at = time.monotonic()
         self._is_ended = self._is_stopped = False
         self._error: BaseException | None = None
@@ -71,6 +73,20 @@ class LiveFeed:
             raise self._error
         return None
 
+    @property
+    def is_stale(self) -> bool:
+        return self._drops.is_stale
+
+    def drop(self) -> None:
+        """Forget what waits here and in the source; what is said next belongs to the clock's present."""
+        with self._changed, self._drops.dropping():
+            if isinstance(self._source, Droppable):
+                self._source.drop()
+            self._pieces.clear()
+            self._num_waiting = 0
+            self._position = round(self._budget.clock.read() * AUDIO_RATE_HZ)
+            self._changed.notify_all()
+
     def stop(self) -> None:
         with self._changed:
             self._is_stopped = True
@@ -86,15 +102,11 @@ class LiveFeed:
     def _take(self) -> AudioArray | None:
         """The next piece, silence where it is due, or None when neither is there yet."""
         clock, position_s = self._budget.clock, self._position / AUDIO_RATE_HZ
-        if self._pieces:
-            piece = self._pieces.popleft()
-            piece, rest = piece[:PIECE], piece[PIECE:]
-            if len(rest):
-                self._pieces.appendleft(rest)
-            self._num_waiting -= len(piece)
-            self._changed.notify_all()
-            self._follow(position_s)
-            return piece
+        with self._drops.reading():
+            if self._pieces:
+                piece = self._take_piece()
+                self._follow(position_s)
+                return piece
         behind_s = clock.read() - position_s
         is_pause = time.monotonic() - self._arrived_at > GAP_S or behind_s > 2 * GAP_S
         if not self._fills_gaps or self._is_ended or behind_s < GAP_S or not is_pause:
@@ -102,6 +114,15 @@ class LiveFeed:
         num_missing = min(PIECE, max(1, int((behind_s - GAP_S) * AUDIO_RATE_HZ)))
         self.num_filled += num_missing
         return np.zeros((num_missing, self.num_channels), dtype=np.int16)
+
+    def _take_piece(self) -> AudioArray:
+        piece = self._pieces.popleft()
+        piece, rest = piece[:PIECE], piece[PIECE:]
+        if len(rest):
+            self._pieces.appendleft(rest)
+        self._num_waiting -= len(piece)
+        self._changed.notify_all()
+        return piece
 
     def _follow(self, position_s: float) -> None:
         """Let the clock bend to a source that has its own; one that sends ahead of time is only waited for."""
@@ -117,6 +138,8 @@ class LiveFeed:
                 self._source.open()
             while (audio := self._source.read()) is not None:
                 with self._changed:
+                    if isinstance(self._source, Droppable) and self._source.is_stale:
+                        continue
                     self._pieces.append(audio)
                     self._num_waiting += len(audio)
                     self._arrived_at = time.monotonic()

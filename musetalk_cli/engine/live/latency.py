@@ -45,11 +45,18 @@ class LatencyLog:
             self._ends.append(self._num_samples)
             self._times.append(self._now())
 
+    def restart(self) -> None:
+        """What arrives next is the first of another utterance."""
+        with self._lock:
+            self._num_samples = 0
+            self._ends.clear()
+            self._times.clear()
+
     def cut(self, frames: range, offset: int = 0) -> None:
         """The block with these frames of the voice is whole; in the output they are ``offset`` frames later."""
         with self._lock:
             now = self._now()
-            for frame in frames:
+            for frame in frames if self._times else ():
                 index = bisect_left(self._ends, int(frame / self._frame_rate * AUDIO_RATE_HZ) + 1)
                 self._marks[0, (offset + frame) % NUM_REMEMBERED] = self._times[min(index, len(self._times) - 1)]
                 self._marks[1, (offset + frame) % NUM_REMEMBERED] = now

@@ -34,7 +34,8 @@ class LivePace(RunHooks):
         self._woken = threading.Event()
         self._is_muted = False
         self._num_read = self._num_silent = 0
-        self._num_idle = 0
+        self._num_read_before = 0  # this utterance
+        self._first_frame = 0  # of the output that belongs to it
         self._num_written_frames = self._num_written_samples = 0
         self._skew_s = 0.0
         self._num_out = 0
@@ -48,11 +49,17 @@ class LivePace(RunHooks):
             self._num_silent += len(audio)
         return audio
 
+    def begin_utterance(self) -> None:
+        """After an interruption: what is read from now on counts from its own beginning."""
+        self.latency.restart()
+        self._num_read_before = self._num_read
+        self._first_frame = self._num_out
+
     def note_block(self, block: AudioBlock | IdleBlock) -> None:
         if isinstance(block, IdleBlock):
-            self._num_idle += len(block.frames)
             self.latency.skip(block.frames)
         else:
+            self._first_frame = block.frame_offset
             self.latency.cut(block.frames, block.frame_offset)
 
     def note_step(self, step: str, frames: range) -> None:
@@ -111,7 +118,7 @@ class LivePace(RunHooks):
         return LiveStats(
             latency=self.latency.figures(),
             delivered_fps=self._delivered.per_s(),
-            buffer_s=max(0.0, self._num_read / AUDIO_RATE_HZ - out_s + self._time_s(self._num_idle)),
+            buffer_s=self._buffer_s(),
             lead_s=-self._budget.lag_s(out_s),
             counts=self._overload.counts,
             silence_share=self._num_silent / max(1, self._num_read),
@@ -121,6 +128,11 @@ class LivePace(RunHooks):
             is_muted=self._is_muted,
             targets=tuple(self.health()),
         )
+
+    def _buffer_s(self) -> float:
+        """Seconds of the voice that were read and have not left."""
+        read_s = (self._num_read - self._num_read_before) / AUDIO_RATE_HZ
+        return max(0.0, read_s - max(0.0, self._time_s(self._num_out - self._first_frame)))
 
     def _time_s(self, frame: int) -> float:
         return float(frame / self._frame_rate)

@@ -34,9 +34,10 @@ class TimelineSettings:
     """``block_s`` seconds a block, with the ``before_s`` and ``after_s`` around it that the model asks for.
 
     ``leads``: audio goes ahead of its frames as BlockCutter has it. ``is_idle_first``: with no voice, idle frames are
-    planned as they fall due; otherwise a voice that is not there yet is waited for. ``fills``: where a voice that has
-    begun is ``patience_s`` late, silence takes its place; a source that fills its own gaps needs none of it.
-    ``max_queued_s`` seconds of voice may wait. The run ends after ``num_frames``, if that is not None.
+    planned as they fall due; otherwise a voice that is not there yet is waited for, until the first interruption.
+    ``fills``: where a voice that has begun is ``patience_s`` late, silence takes its place; a source that fills its own
+    gaps needs none of it. ``max_queued_s`` seconds of voice may wait. The run ends after ``num_frames``, if that is not
+    None.
     """
 
     frame_rate: Fraction
@@ -81,6 +82,7 @@ class Timeline:
         self._num_utterances = 0
         self._next_frame = 0
         self._next_sample = 0
+        self._shows_idle = settings.is_idle_first
         self._is_finished = self._is_cancelled = False
         self._limit = math.inf if settings.num_frames is None else settings.num_frames
 
@@ -160,6 +162,7 @@ class Timeline:
             self._planned.clear()
             self._recent.clear()
             self._epoch += 1
+            self._shows_idle = True
             self._next_frame, self._next_sample = frame, sample
             self._changed.notify_all()
             return spoken
@@ -255,7 +258,7 @@ class Timeline:
         if not utterance.has_block() and utterance.is_over:
             utterance.end_frame = self._next_frame
             self._waiting.popleft()
-            placed = self._fill_last_frame(placed) if self._settings.is_idle_first else placed
+            placed = self._fill_last_frame(placed) if self._shows_idle else placed
         self._next_sample = _begin(placed) + len(placed.audio)
         self._recent.append(placed)
         self._changed.notify_all()  # there is room again
@@ -282,10 +285,12 @@ class Timeline:
     ) -> IdleBlock:
         frames = range(self._next_frame, self._next_frame + num_frames)
         start = self._next_sample
-        audio = np.zeros((max(0, self._audio_at(frames.stop) - start), self._settings.num_channels), np.int16)
+        # Where the audio leads, it has passed these frames already, and still fades out.
+        num_faded = 0 if begins_with is None else len(begins_with)
+        num_samples = max(num_faded, self._audio_at(frames.stop) - start)
+        audio = np.zeros((num_samples, self._settings.num_channels), np.int16)
         if begins_with is not None:
-            num_samples = min(len(audio), len(begins_with))
-            audio[:num_samples] = begins_with[:num_samples]
+            audio[:num_faded] = begins_with
         self._next_frame, self._next_sample = frames.stop, start + len(audio)
         return IdleBlock(frames, audio, start, self._epoch, features)
 
@@ -294,7 +299,7 @@ class Timeline:
         due_s = self._due_s(self._next_frame)
         if self._waiting and self._waiting[0].first_frame is not None:
             return due_s + self._settings.patience_s if self._settings.fills else FOREVER_S
-        return due_s if self._settings.is_idle_first else FOREVER_S
+        return due_s if self._shows_idle else FOREVER_S
 
     def _gives_up(self) -> bool:
         """Whether an utterance that is late got silence, or its end; otherwise the frame is an idle one."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 from musetalk_cli.engine.audio.block_feed import ProcessAudio
+from musetalk_cli.engine.audio.drops import Droppable
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.live.timeline import Spoken as Spoken
 from musetalk_cli.engine.live.timeline import Timeline
@@ -28,15 +29,21 @@ class Interruptible(Protocol):
 
 class VoiceFeed:
     """BlockFeed over a timeline. With a ``source``, which it owns, a thread of its own pushes what that one says;
-    without, others push. ``process`` sees all samples of the source and may replace them.
+    without, others push. ``process`` sees all samples of the source and may replace them; ``begin`` is called before
+    the first of them after each interruption.
     """
 
     def __init__(
-        self, timeline: Timeline, source: AudioSource | None = None, process: ProcessAudio = lambda audio: audio
+        self,
+        timeline: Timeline,
+        source: AudioSource | None = None,
+        process: ProcessAudio = lambda audio: audio,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._timeline = timeline
         self._source = source
         self._process = process
+        self._begin = begin
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._pump, name="musetalk-voice", daemon=True)
 
@@ -56,6 +63,9 @@ class VoiceFeed:
         return self._timeline.is_current(epoch)
 
     def clear(self, frame: int, sample: int, closing: FloatArray | None) -> list[Spoken]:
+        # In this order: what the pump has read until here is either stale or of an epoch that has ended.
+        if isinstance(self._source, Droppable):
+            self._source.drop()
         return self._timeline.clear(frame, sample, closing)
 
     def hand_out(self, frame: int) -> list[Spoken]:
@@ -78,11 +88,21 @@ class VoiceFeed:
     def _pump(self) -> None:
         assert self._source is not None  # noqa: S101 - only started with one
         try:
-            while (audio := self._source.read()) is not None:
-                self._timeline.push(self._process(audio))
+            self._push_all(self._source)
         except SessionError:
             pass  # cancelled while it waited
         except BaseException as error:  # told where the blocks end
             self._error = error
         finally:
             self._timeline.finish()
+
+    def _push_all(self, source: AudioSource) -> None:
+        last_epoch = 0
+        while (audio := source.read()) is not None:
+            epoch = self._timeline.epoch
+            if isinstance(source, Droppable) and source.is_stale:
+                continue
+            if epoch != last_epoch:
+                self._begin()
+                last_epoch = epoch
+            self._timeline.push(self._process(audio), epoch)
