@@ -103,7 +103,7 @@ def test_a_image_given_to_render_is_prepared_once(
     assert done.returncode == 0, said(done)
 
 
-def test_an_avatar_that_does_not_exist_is_said_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
+def test_an_avatar_that_does_not_exist_is_reported_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
     assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
     assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))
 
@@ -251,7 +251,7 @@ def test_a_bad_name_is_refused(run_cli: Run, home: Path, photo: Path, name: str)
     assert not home.exists()
 
 
-def test_a_place_that_cannot_be_written_is_said(run_cli: Run, home: Path, photo: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(run_cli: Run, home: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run_cli("prepare-avatar", photo, "--avatar-dir", tmp_path / "file")
     assert done.returncode == 1
