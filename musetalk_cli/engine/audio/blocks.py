@@ -1,4 +1,4 @@
-"""Cutting the voice into blocks: every sample is in exactly one, and each carries the context a model asks for."""
+"""Cuts audio into blocks: every sample is in exactly one, and each carries the context that a model asks for."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ def choose_device(wanted: str | None, devices: list[InputDevice]) -> InputDevice
     if not matching:
         raise SourceError(f"no microphone is called '{wanted}'", hint=f"there are: {_name_all(devices)}")
     if len(matching) > 1 and not exact:
-        raise SourceError(f"'{wanted}' fits {len(matching)} microphones", hint=f"say which: {_name_all(matching)}")
+        raise SourceError(
+            f"'{wanted}' matches {len(matching)} microphones", hint=f"choose one of: {_name_all(matching)}"
+        )
     return matching[0]
 
 

@@ -149,7 +149,7 @@ def test_what_is_no_video_is_reported(tmp_path: Path, ffmpeg: str, tone_wav: obj
     with pytest.raises(AvatarError, match="neither an image nor a video"):
         VideoFile(tmp_path / "text.mp4", ffmpeg, CUT)
     audio = tone_wav(0.5)  # type: ignore[operator]
-    with pytest.raises(AvatarError, match="has no images in it"):
+    with pytest.raises(AvatarError, match="has no video track"):
         VideoFile(audio, ffmpeg, CUT)
 
 
@@ -207,5 +207,5 @@ def test_what_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AvatarError, match="does not exist") as caught:
         check_source(Path("https://example.org/face.mp4"))
     assert caught.value.hint == "download it first"
-    with pytest.raises(AvatarError, match="is no file"):
+    with pytest.raises(AvatarError, match="is not a file"):
         check_source(Path("/dev/null"))
