@@ -255,13 +255,13 @@ def _read_file(path: Path) -> list[tuple[str, Any]]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """A key that stands twice is an error, not the last one's."""
+        """A key that appears twice is an error; it is not the last one's."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [key.value for key, _ in node.value]
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
-                raise yaml.YAMLError(f"key '{twice}' stands twice, near line {node.start_mark.line + 1}")
+                raise yaml.YAMLError(f"key '{twice}' appears twice, near line {node.start_mark.line + 1}")
             return dict(super().construct_mapping(node, deep))
 
     try:

@@ -81,7 +81,7 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("musetalk: {parsing_mode: chin}", ["musetalk.parsing_mode", "'jaw'"]),
         ("musetalk: {left_cheek_width: 300}", ["musetalk.left_cheek_width", "256"]),
         ("compat: official", ["compat", "'upstream'"]),
-        ("video: {fps: 25}\nvideo: {crf: 20}", ["not valid YAML", "'video' stands twice"]),
+        ("video: {fps: 25}\nvideo: {crf: 20}", ["not valid YAML", "'video' appears twice"]),
         ("video: {crf: 2020-13-45}", ["not valid YAML"]),
         ("[" * 3000, ["not valid YAML"]),
         (f"avatar: {'9' * 5000}", ["not valid YAML"]),

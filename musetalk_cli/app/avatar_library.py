@@ -156,7 +156,7 @@ def _check_is_avatar(folder: Path) -> None:
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
 
     if not is_avatar_folder(folder):
-        raise AvatarError(f"{folder} exists and is no avatar", hint="choose another --name; it is not touched")
+        raise AvatarError(f"{folder} exists and is not an avatar", hint="choose another --name; it is not touched")
 
 
 def _hash(source: Path, display: ProgressDisplay) -> str:
@@ -208,7 +208,7 @@ def report_preparation(prepared: PreparationResult, folder: Path, tell: Tell) ->
     if prepared.num_faces > 1:
         face = record.parameters["face"]
         which = "the largest was taken" if face is None else f"face {face} was taken"
-        tell(f"{prepared.num_faces} faces were seen; {which}. --face N chooses: {folder / LISTING_FILE} numbers them")
+        tell(f"{prepared.num_faces} faces were found; {which}. --face N chooses: {folder / LISTING_FILE} numbers them")
     if record.num_missing and record.frame_rate:
         rate = float(record.frame_rate)
         times = [f"{first / rate:.2f}–{(last + 1) / rate:.2f} s ({why.value})" for first, last, why in prepared.gaps]

@@ -116,7 +116,9 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
 
     if config.compat == "upstream":
         hint = "leave 'compat' out of the settings, or use musetalk render"
-        raise ConfigError("the official script hears up to 30 s ahead, which a stream cannot", hint=hint)
+        raise ConfigError(
+            "the official script uses up to 30 s of future audio, which a stream does not have", hint=hint
+        )
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, tell)

@@ -137,7 +137,7 @@ def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet:
         if not (is_agreed and is_quiet):
             say(line)
     if not is_agreed and not typer.get_text_stream("stdin").isatty():
-        raise ModelError("nobody can be asked whether these licences are agreed to", hint="--yes agrees to them")
+        raise ModelError("the licences must be accepted, and there is no terminal to ask on", hint="--yes accepts them")
     if not is_agreed:
         typer.confirm("Go on?", err=True, abort=True)
 

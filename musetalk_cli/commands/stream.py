@@ -112,7 +112,7 @@ def _describe_input(
     if rate is not None and not (4_000 <= rate <= 384_000 and (mic or sample_format)):
         raise typer.BadParameter("4000 to 384000, for --mic or raw samples (--format)", param_hint="--rate")
     if mic and not is_paced:
-        raise typer.BadParameter("a microphone has a pace of its own", param_hint="--no-pace")
+        raise typer.BadParameter("a microphone always runs in real time", param_hint="--no-pace")
     return LiveInput(input_, device, sample_format, rate, channels, is_paced, duration)
 
 

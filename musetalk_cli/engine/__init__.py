@@ -1,4 +1,4 @@
-"""The engine: a voice goes in, one continuous talking video comes out.
+"""The engine: audio goes in, one continuous talking video comes out.
 
     sources ─► blocks ─► features ─► workers (model × N) ─► compositing ─► encoder ─► sinks
       PCM     AudioBlock  FeatureBatch     FaceBatch, in order  FrameBatch     bytes

@@ -1,4 +1,4 @@
-"""Stderr, which is what the user reads: how it is written to, and whether it is drawn on."""
+"""Messages on stderr, which is what the user reads: plain lines, or drawn on a terminal."""
 
 from __future__ import annotations
 

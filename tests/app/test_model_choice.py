@@ -52,7 +52,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def test_a_gpu_that_was_asked_for_in_vain_is_told(machine: Machine) -> None:
+def test_a_gpu_that_was_requested_and_is_missing_is_reported(machine: Machine) -> None:
     machine.has_gpu()
     assert machine.choose(device="cuda") == "warp"
     assert machine.told == [
@@ -74,7 +74,7 @@ def test_with_everything_it_is_musetalk(machine: Machine) -> None:
     assert machine.choose() == "musetalk-1.5"
 
 
-def test_without_torch_it_is_warp_and_why_is_said(machine: Machine) -> None:
+def test_without_torch_it_is_warp_and_why_is_reported(machine: Machine) -> None:
     machine.has_weights()
     machine.has_gpu()
     assert machine.choose() == "warp"
@@ -122,7 +122,7 @@ def test_random_weights_need_no_files(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0,1", "mps"])
-def test_a_device_that_is_not_there_is_said_before_an_avatar_is_prepared_for_it(device: str) -> None:
+def test_a_device_that_is_not_there_is_reported_before_an_avatar_is_prepared_for_it(device: str) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     pytest.importorskip("safetensors", reason="needs safetensors: pip install 'musetalk[neural]'")
     if torch.cuda.is_available() or torch.backends.mps.is_available():
@@ -140,7 +140,7 @@ def test_following_the_official_script_means_musetalk(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "look", "mode", "margin_px"),
+    ("name", "section", "mode", "margin_px"),
     [
         ("musetalk-1.5", MuseTalkConfig(), "jaw", 10),
         ("musetalk-1.0", MuseTalkConfig(), "raw", 0),
@@ -148,26 +148,26 @@ def test_following_the_official_script_means_musetalk(machine: Machine) -> None:
         ("musetalk-1.5", MuseTalkConfig("neck", extra_margin=0), "neck", 0),
     ],
 )
-def test_what_is_painted_is_the_settings_or_what_a_version_was_made_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, look: MuseTalkConfig, mode: str, margin_px: int
+def test_mask_and_crop_box_follow_the_settings_or_else_the_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, section: MuseTalkConfig, mode: str, margin_px: int
 ) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
     from musetalk_cli.app.avatar_library import choose_avatar
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.models.musetalk import factory as opening
+    from musetalk_cli.engine.models.musetalk import factory
     from musetalk_cli.engine.models.musetalk.face.face_parts import derive_face_parts
 
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
-    opened: list[tuple[opening.MuseTalkSettings, Avatar]] = []
-    monkeypatch.setattr(opening, "open_model", lambda settings, weights, each, *rest: opened.append((settings, each)))
+    opened: list[tuple[factory.MuseTalkSettings, Avatar]] = []
+    monkeypatch.setattr(factory, "open_model", lambda settings, weights, each, *rest: opened.append((settings, each)))
     boxes = []
-    for config in (Config(random_weights=True), Config(random_weights=True, musetalk=look, compat="upstream")):
+    for config in (Config(random_weights=True), Config(random_weights=True, musetalk=section, compat="upstream")):
         chosen = choose_avatar(config)
         model_choice.open_musetalk(config, "musetalk-1.5" if not boxes else name, chosen, chosen.load(), str)
         settings, avatar = opened[-1]
-        boxes.append(derive_face_parts(avatar, opening.part_settings(settings)).boxes[0])
-    assert (settings.mask.mode, settings.mask.left_cheek_px) == (mode, look.left_cheek_width)
-    assert settings.mask.right_cheek_px == look.right_cheek_width
+        boxes.append(derive_face_parts(avatar, factory.part_settings(settings)).boxes[0])
+    assert (settings.mask.mode, settings.mask.left_cheek_px) == (mode, section.left_cheek_width)
+    assert settings.mask.right_cheek_px == section.right_cheek_width
     assert settings.follows_upstream
     assert (boxes[1] - boxes[0]).tolist() == [0, 0, 0, margin_px - 10]
 

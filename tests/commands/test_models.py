@@ -200,7 +200,7 @@ def test_a_hub_without_the_file_is_named(models: Run, hub: Hub) -> None:
     fails(models("download", "-y"), hub.url, "does not have", "config.json")
 
 
-def test_no_network_is_said_in_one_line(models: Run, environment: dict[str, str]) -> None:
+def test_no_network_is_reported_in_one_line(models: Run, environment: dict[str, str]) -> None:
     unreachable = {**environment, "HF_ENDPOINT": "http://127.0.0.1:9"}
     fails(models("download", "-y", env=unreachable), "127.0.0.1:9", "models import")
     fails(models("download", "-y", env={**environment, "HF_HUB_OFFLINE": "1"}), "HF_HUB_OFFLINE")
@@ -249,7 +249,7 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
     assert models("download", "musetalk-1.0").returncode == 0  # nothing to download, nothing to agree to
 
 
-def test_a_home_that_is_a_file_is_said(models: Run, home: Path, published: Path) -> None:
+def test_a_home_that_is_a_file_is_reported(models: Run, home: Path, published: Path) -> None:
     home.touch()
     assert states(models)["musetalk-1.5"] == "missing"
     fails(models("download", "-y"), f"in {home / 'models'}", "Not a directory", "MUSETALK_HOME")

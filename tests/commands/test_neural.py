@@ -106,11 +106,11 @@ def test_from_upstreams_files_to_a_talking_video(
 ) -> None:
     done = musetalk("models", "import", upstream)
     assert done.returncode == 0, done.stderr
-    look = ("--avatar", "anna", "--fps", FPS, "--config", tmp_path / "sharp.yaml")
+    options = ("--avatar", "anna", "--fps", FPS, "--config", tmp_path / "sharp.yaml")
     (tmp_path / "sharp.yaml").write_text("video: {crf: 4}")
     neural = ("--model", "musetalk-1.5", "--device", "cpu")
 
-    done = musetalk("render", speech, "-o", "first.mp4", "--stats", "stats.jsonl", *look, *neural)
+    done = musetalk("render", speech, "-o", "first.mp4", "--stats", "stats.jsonl", *options, *neural)
     assert done.returncode == 0, done.stderr
     assert "warning: MuseTalk is slow on a CPU: the first face took " in done.stderr
     assert "encoding the 3 frames of avatar 'anna'" in done.stderr
@@ -122,9 +122,9 @@ def test_from_upstreams_files_to_a_talking_video(
     assert stats["num_frames"] == NUM_FRAMES
     assert stats["num_silent"] == 2  # the last syllable ends 0.6 s before the end
 
-    # The avatar alone: every frame is silent to a gate that hears nothing.
-    (tmp_path / "deaf.yaml").write_text("silence: {threshold_dbfs: 0}")
-    done = musetalk("render", speech, "-o", "own.mp4", "--config", tmp_path / "deaf.yaml", *look, *neural)
+    # The avatar alone: every frame is silent to a gate whose threshold is above all audio.
+    (tmp_path / "silent.yaml").write_text("silence: {threshold_dbfs: 0}")
+    done = musetalk("render", speech, "-o", "own.mp4", "--config", tmp_path / "silent.yaml", *options, *neural)
     assert done.returncode == 0, done.stderr
     assert "encoding" not in done.stderr
     first, own = (read_frames(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("first", "own"))
@@ -167,7 +167,9 @@ def test_a_drawn_portrait_speaks_with_it_at_any_size(
     assert len(read_frames(ffmpeg, tmp_path / "theo.mp4", 96, 96)) == 13
 
 
-def test_what_is_missing_is_said(musetalk: Musetalk, home: Path, upstream: Path, speech: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(
+    musetalk: Musetalk, home: Path, upstream: Path, speech: Path, tmp_path: Path
+) -> None:
     done = musetalk("render", speech, "--model", "musetalk-1.5")
     assert done.returncode == 1
     assert "musetalk models download musetalk-1.5" in done.stderr
@@ -194,7 +196,7 @@ def test_as_the_official_script_does_it(
         in done.stderr
     )
     assert len(read_frames(ffmpeg, tmp_path / "theirs.mp4", SIDE, SIDE)) == NUM_FRAMES
-    # Silence is painted too.
+    # Faces are generated in silence too.
     assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["num_silent"] == 0
 
 
@@ -215,14 +217,14 @@ def test_masks_come_from_face_parsing_where_its_weights_are(
     WeightStore(home).refer_to(upstream)
     weights = write_parsing(home / "models")
     (tmp_path / "sharp.yaml").write_text("video: {crf: 4}")
-    look = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
-    done = musetalk("render", speech, "-o", "parsed.mp4", *look)
+    options = ("--model", "musetalk-1.5", "--avatar", "anna", "--fps", FPS, "--config", "sharp.yaml")
+    done = musetalk("render", speech, "-o", "parsed.mp4", *options)
     assert done.returncode == 0, done.stderr
     assert "parsing the 3 frames of avatar 'anna' once; the result is cached" in done.stderr
     assert "masks from face parsing" in done.stderr
     assert len(list(avatar.glob("parsing-*.npz"))) == 1
     weights.unlink()
-    done = musetalk("render", speech, "-o", "drawn.mp4", *look)
+    done = musetalk("render", speech, "-o", "drawn.mp4", *options)
     assert done.returncode == 0, done.stderr
     assert "masks from landmarks" in done.stderr
     parsed, drawn = (read_frames(ffmpeg, tmp_path / f"{name}.mp4", SIDE, SIDE) for name in ("parsed", "drawn"))

@@ -70,7 +70,7 @@ class Intruder:
         return os.mkdir, (str(self._trace),)
 
 
-def test_half_a_file_is_said_to_be_cut_short(render: Render, models: Path) -> None:
+def test_half_a_file_is_reported_to_be_cut_short(render: Render, models: Path) -> None:
     path = models / UNET
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = render()

@@ -103,7 +103,7 @@ def test_a_image_given_to_render_is_prepared_once(
     assert done.returncode == 0, said(done)
 
 
-def test_an_avatar_that_does_not_exist_is_said_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
+def test_an_avatar_that_does_not_exist_is_reported_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
     assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
     assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))
 
@@ -130,7 +130,7 @@ def test_a_folder_that_is_no_avatar_is_never_replaced(run_cli: Run, photo: Path,
     (tmp_path / "mine" / "thesis" / "text").touch()
     done = run_cli("prepare-avatar", photo, "--name", "thesis", "--avatar-dir", tmp_path / "mine", "--force")
     assert done.returncode == 1
-    assert "is no avatar" in said(done)
+    assert "is not an avatar" in said(done)
     assert (tmp_path / "mine" / "thesis" / "text").exists()
 
 
@@ -145,7 +145,7 @@ def test_of_two_faces_the_larger_is_taken_and_both_are_listed(run_cli: Run, home
     path = save(tmp_path / "both.png", both)
     done = run_cli("prepare-avatar", path)
     assert done.returncode == 0, said(done)
-    assert "2 faces were seen; the largest was taken" in said(done)
+    assert "2 faces were found; the largest was taken" in said(done)
     folder = home / "avatars" / "both"
     assert (folder / LISTING_FILE).is_file()
     largest = open_avatar_folder(folder)
@@ -200,7 +200,7 @@ BAD: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "text.txt": (lambda path, _: path.write_text("hello\n" * 99), "neither an image nor a video"),
     "text.png": (lambda path, _: path.write_text("hello\n" * 99), "cannot be decoded"),
     "empty.mp4": (lambda path, _: path.touch(), "is empty"),
-    "audio.wav": (lambda path, _: write_wav(path, np.zeros((4800, 1))), "has no images in it"),
+    "audio.wav": (lambda path, _: write_wav(path, np.zeros((4800, 1))), "has no video track"),
     "bomb.png": (lambda path, _: path.write_bytes(png_bomb(20_000, 20_000)), "20000 × 20000 pixels"),
     "dot.png": (lambda path, _: save(path, np.zeros((1, 1, 3), dtype=np.uint8)), "has only 1 × 1 pixels"),
     "folder": (lambda path, _: path.mkdir(), "no image in the folder"),
@@ -251,7 +251,7 @@ def test_a_bad_name_is_refused(run_cli: Run, home: Path, photo: Path, name: str)
     assert not home.exists()
 
 
-def test_a_place_that_cannot_be_written_is_said(run_cli: Run, home: Path, photo: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(run_cli: Run, home: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run_cli("prepare-avatar", photo, "--avatar-dir", tmp_path / "file")
     assert done.returncode == 1

@@ -313,7 +313,7 @@ def is_write(line: str) -> bool:
 def test_stdin_that_is_closed(run_cli: Run) -> None:
     done = run_cli("render", "-", "-o", "talk.mp4", preexec_fn=lambda: os.close(0))
     assert done.returncode == 1
-    assert done.stderr == b"musetalk: error: standard input is closed (pipe an audio into it)\n"
+    assert done.stderr == b"musetalk: error: standard input is closed (pipe audio into it)\n"
 
 
 def test_no_arguments_and_version(run_cli: Run) -> None:

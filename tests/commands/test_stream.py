@@ -339,13 +339,13 @@ def test_a_terminal_is_not_a_place_for_video(speech: Path) -> None:
     assert b"standard output is a terminal" in messages
 
 
-def test_a_closed_stdin_is_said(run_cli: Run) -> None:
+def test_a_closed_stdin_is_reported(run_cli: Run) -> None:
     done = run_cli("stream", *RAW, *SMALL, "-q", preexec_fn=lambda: os.close(0))
     assert done.returncode == 1
     assert done.stderr == b"musetalk: error: standard input is closed (pipe raw samples into it)\n"
 
 
-def test_an_empty_stdin_is_said(run_cli: Run, tmp_path: Path) -> None:
+def test_an_empty_stdin_is_reported(run_cli: Run, tmp_path: Path) -> None:
     done = run_cli("stream", *RAW, *SMALL, "-o", "take.mp4", "-q", stdin=subprocess.DEVNULL, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == b"musetalk: error: standard input holds no audio (pipe raw samples into it)\n"

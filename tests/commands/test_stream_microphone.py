@@ -63,7 +63,7 @@ def place(heard: np.ndarray, said: np.ndarray) -> tuple[int, float]:
 
 
 @PULSE
-def test_what_is_said_is_what_is_heard(microphone: PulseAudio, tmp_path: Path, ffmpeg: str) -> None:
+def test_what_is_said_is_what_is_recorded(microphone: PulseAudio, tmp_path: Path, ffmpeg: str) -> None:
     said = babble(5.0)
     wav = write_wav(tmp_path / "said.wav", said)
     child = stream(microphone.environment, *SMALL, "-o", tmp_path / "take.mp4")
@@ -148,7 +148,7 @@ def test_a_name_must_fit_one(microphone: PulseAudio, name: str, words: str, tmp_
 
 
 @PULSE
-def test_no_microphone_is_said(no_audio: dict[str, str], tmp_path: Path) -> None:
+def test_no_microphone_is_reported(no_audio: dict[str, str], tmp_path: Path) -> None:
     child = stream(no_audio, *SMALL, "-o", tmp_path / "take.mp4")
     _, messages = child.communicate(timeout=40)
     assert child.returncode == 1

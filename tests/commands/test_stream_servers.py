@@ -162,8 +162,8 @@ def test_srt_is_received(sessions: Callable[..., Session], tmp_path: Path, ffmpe
         free.bind(("127.0.0.1", 0))
         address = f"srt://127.0.0.1:{free.getsockname()[1]}"
     received = tmp_path / "received.ts"
-    listen = ["-probesize", "50000", "-i", f"{address}?mode=listener", "-c", "copy", "-t", "3", str(received)]
-    receiver = subprocess.Popen([ffmpeg, "-v", "error", *listen])
+    receive = ["-probesize", "50000", "-i", f"{address}?mode=listener", "-c", "copy", "-t", "3", str(received)]
+    receiver = subprocess.Popen([ffmpeg, "-v", "error", *receive])
     try:
         session = sessions("-o", address, "-o", "take.mp4")
         session.hum_until(lambda: receiver.poll() is not None)

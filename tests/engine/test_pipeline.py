@@ -48,8 +48,8 @@ def build(
     return Pipeline(feed, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
 
 
-def painted_numbers(images: np.ndarray) -> list[int]:
-    """What the fake model painted into each frame's region."""
+def drawn_numbers(images: np.ndarray) -> list[int]:
+    """What the fake model drew into each frame's region."""
     return [round(float(image[18:22, 28:36].mean())) - 16 for image in images]
 
 
@@ -60,7 +60,7 @@ def test_every_frame_in_order_and_the_whole_audio(ffmpeg: str) -> None:
     assert pipeline.error is None
     assert sink.is_final
     images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)
-    numbers = painted_numbers(images)
+    numbers = drawn_numbers(images)
     assert len(numbers) == 133  # 5.3 s × 25 = 132.5, halves up
     assert np.abs(np.array(numbers) - np.arange(133)).max() <= 2  # what x264 leaves of it
     heard = read_audio(ffmpeg, sink.data)[:, 0].astype(float)
@@ -88,7 +88,7 @@ def test_a_moving_avatar_goes_forward_and_back_across_blocks(ffmpeg: str) -> Non
     images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)
     shown = images[:, 36:44, 4:20].mean(axis=(1, 2))
     assert np.abs(shown - (60 + 4 * np.array(expected))).max() <= 2
-    assert np.abs(np.array(painted_numbers(images)) - np.arange(125)).max() <= 2
+    assert np.abs(np.array(drawn_numbers(images)) - np.arange(125)).max() <= 2
     assert frames.is_closed
 
 

@@ -101,7 +101,7 @@ def _chunks(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
         yield data
 
 
-def watch(
+def sample_usage(
     child: subprocess.Popen[bytes], every_s: float, note: Callable[[Sample], None] = lambda sample: None
 ) -> list[Sample]:
     """Sample a running command until it ends, and check that it has not failed. ``note`` gets each sample at once."""

@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def make_scene(video: Path, size: tuple[int, int], count: int) -> Scene:
-    """The video's frames filled to ``size``, a face in the middle; painted faces are the video's own, a frame late."""
+    """The video's frames filled to ``size``, a face in the middle; faces are the video's own, one frame late."""
     width, height = size
     with closing(VideoFile(video, find_ffmpeg(), ClipSettings(Fraction(FPS), max_seconds=count / FPS))) as source:
         frames = [_fill(i420_to_bgr(image), width, height) for image in source][:count]

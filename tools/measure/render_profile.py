@@ -2,7 +2,7 @@
 
     python -m tools.measure.render_profile SPEECH.wav [--avatar AVATAR]
 
-Needs py-spy (``pip install py-spy``). It looks at every thread of the real command fifty times a second; threads that
+Needs py-spy (``pip install py-spy``). It samples every thread of the real command fifty times a second; threads that
 wait for another, or for a pipe, are left out, so a share is one of the command's own work. ffmpeg's two processes are
 not in it.
 """
@@ -22,7 +22,7 @@ from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
 RATE_HZ = 50
 NUM_ROWS = 12
-# A frame such as "paint (musetalk_cli/engine/models/warp/face/lips.py:88)".
+# A frame such as "render (musetalk_cli/engine/models/warp/face/mouth_warp.py:88)".
 FRAME = re.compile(r"(.+) \((?:.*/)?([^/]+?)(?::\d+)?\)")
 # What waits for another thread or for a pipe; the system does not always say that it sleeps.
 WAITING = re.compile(

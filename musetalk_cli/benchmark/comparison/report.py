@@ -124,7 +124,7 @@ def _judge_latency(ours: Row, same_blocks: Row, pieces: Row) -> list[str]:
     if pieces.delay_s and pieces.delay_s.median < ours.delay_s.median:
         lines.append(
             f"Pieces have less delay, {pieces.delay_s.median:.2f} s with everything else off too: "
-            "blocks are for a mouth that hears its context, which is not measured here."
+            "blocks give the model its context, whose effect is not measured here."
         )
     return lines
 

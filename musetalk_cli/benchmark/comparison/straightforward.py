@@ -75,11 +75,11 @@ class PieceCutter:
         start, count = self._start, end - self._start
         audio, self._audio = self._audio[:count], self._audio[count:]
         decimator = Decimator()
-        heard = np.concatenate([decimator.push(audio), decimator.finish()])
+        middle = np.concatenate([decimator.push(audio), decimator.finish()])
         silence = [np.zeros(length, np.float32) for length in (self._before, self._after)]
         block = AudioBlock(
             index=self._index,
-            samples=np.concatenate([silence[0], heard, silence[1]]),
+            samples=np.concatenate([silence[0], middle, silence[1]]),
             start_s=start / AUDIO_RATE_HZ - self._before / MODEL_RATE_HZ,
             audio=audio,
             audio_start=start,

@@ -1,4 +1,4 @@
-"""How long a live block takes: its last sample is spoken, and its frames come."""
+"""The latency of a live block: from its last sample to its frames."""
 
 from __future__ import annotations
 

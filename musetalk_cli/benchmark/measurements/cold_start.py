@@ -57,7 +57,7 @@ def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
     drain = threading.Thread(target=said.extend, args=(_lines(child.stderr),), name="musetalk-fresh", daemon=True)
     drain.start()
     try:
-        first_at, rss_mb = _listen(child, audio)
+        first_at, rss_mb = _feed_and_read(child, audio)
         child.wait()
         if child.returncode or first_at is None:
             drain.join()
@@ -78,7 +78,7 @@ def _lines(pipe: IO[bytes] | None) -> Iterator[bytes]:
     return (line for line in pipe or () if line.strip())
 
 
-def _listen(child: subprocess.Popen[bytes], audio: AudioArray) -> tuple[float | None, float]:
+def _feed_and_read(child: subprocess.Popen[bytes], audio: AudioArray) -> tuple[float | None, float]:
     """Feed the audio and read the video to its end.
 
     Returns when the first frame was whole, by ``time.perf_counter()``, and the most memory that was held, in MB.

@@ -71,7 +71,7 @@ class Result:
 
 
 def run_benchmark(config: Config, request: BenchRequest, tell: Tell) -> Result:
-    """Measure. ``tell`` hears how it gets on. Raises MuseTalkError."""
+    """Measure. ``tell`` takes lines about the progress. Raises MuseTalkError."""
     gc.enable()  # see __main__.py; a run has it too
     config = settle(config, tell)
     name = choose_model(config, tell)
@@ -145,7 +145,7 @@ def _time_face(subject: Subject) -> float:
     """Seconds for a face.
 
     The first call loads and chooses much, so it counts only if it was quick; or on a CPU, where opening the nets has
-    painted a face already and each may take many seconds.
+    generated a face already and each may take many seconds.
     """
     fps = float(subject.settings.frame_rate)
     first_s = 1 / run_model_loop(subject, speech(1 / fps))

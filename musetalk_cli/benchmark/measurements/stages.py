@@ -57,7 +57,7 @@ def measure_rates(subject: Subject, plan: BenchPlan, model_fps: float | None = N
 def measure_stages(subject: Subject, plan: BenchPlan) -> Mapping[str, StageFigures]:
     """Every stage by itself, with a block at most, on one thread; the encoder on as many as it takes.
 
-    What is heard is a whole block even where few faces are made of it. Raises MuseTalkError.
+    Features are those of a whole block even where few faces are made of it. Raises MuseTalkError.
     """
     audio = speech(min(plan.seconds, subject.settings.block_s))
     logs = {name: CallLog() for name in STAGES}

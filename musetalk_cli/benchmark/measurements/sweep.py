@@ -27,7 +27,7 @@ def check_sweep(name: str, model: str) -> None:
     if name == "precision" and model == "warp":
         raise ConfigError("--sweep precision: the warp model has one precision", hint="choose a --model that has more")
     if name == "workers" and model != "warp":
-        raise ConfigError(f"--sweep workers: {model} makes one batch at a time", hint="--sweep batch is what counts")
+        raise ConfigError(f"--sweep workers: {model} makes one batch at a time", hint="use --sweep batch")
 
 
 def measure_sweep(subject: Subject, name: str, plan: BenchPlan, tell: Tell) -> Sweep:

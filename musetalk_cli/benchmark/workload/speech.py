@@ -22,7 +22,7 @@ def speech(seconds: float, *, seed: int = 0) -> AudioArray:
     """A voice without a pause, int16 (n, 1) at 48 kHz: syllables of a hiss or a closure and a vowel each, from within
     the first vowel on, so that nothing passes for silence, however short it is.
 
-    No language, but what a model has to hear: pitch, formants, and a rhythm of four to six syllables a second.
+    No language, but what a model responds to: pitch, formants, and a rhythm of four to six syllables a second.
     """
     rng = np.random.default_rng(seed)
     made_s = min(seconds, MADE_S)

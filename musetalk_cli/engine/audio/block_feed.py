@@ -1,4 +1,4 @@
-"""What a pipeline reads: blocks of a voice, in the order in which they are shown."""
+"""What a pipeline reads: blocks of audio, in the order in which they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting the voice into blocks: every sample is in exactly one, and each carries the context a model asks for."""
+"""Cuts audio into blocks: every sample is in exactly one, and each carries the context that a model asks for."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from musetalk_cli.engine.types.messages import (
 
 DECIMATION = AUDIO_RATE_HZ // MODEL_RATE_HZ
 # Half the length of the low-pass in front of the decimation, in 48 kHz samples: 1 ms of delay, and 70 dB below the
-# pass band at 9 kHz, where speech that folds back could first be heard as something else.
+# pass band at 9 kHz, where aliased speech could first change what the model takes it for.
 HALF_TAPS = 48
 CUTOFF_HZ = 7_300
 KAISER_BETA = 7.0
-# One image and the audio that leads it are enough for the MP4 to begin.
+# One frame and the audio that leads it are enough for the MP4 to begin.
 NUM_FIRST_FRAMES = 1
-# How far the audio on its way to the encoder is ahead of its images. ffmpeg's MP4 writer lets no image go before
-# there is audio behind it: without a lead, a block's last images (two or three, measured) wait for the next block.
-# From 0.13 s on, only one does; 0.1 s keep up to three back at 50 and 60 images a second, 0.12 s two (ffmpeg 9).
+# How far the audio on its way to the encoder is ahead of its frames. ffmpeg's MP4 writer lets no frame go before
+# there is audio behind it: without a lead, a block's last frames (two or three, measured) wait for the next block.
+# From 0.13 s on, only one does; 0.1 s keep up to three back at 50 and 60 frames a second, 0.12 s two (ffmpeg 9).
 AUDIO_LEAD_S = 0.15
 
 
 def count_lead(after_s: float) -> int:
-    """48 kHz samples by which the audio leads its images, with a look-ahead of ``after_s`` seconds."""
+    """48 kHz samples by which the audio leads its frames, with a look-ahead of ``after_s`` seconds."""
     return int(min(AUDIO_LEAD_S, after_s) * AUDIO_RATE_HZ)
 
 
@@ -205,7 +205,7 @@ def split_block(
     first frame and the lead beyond.
 
     ``features`` float32 (len(block.frames), d). The last batch takes the rest of the block's audio; a block too short
-    to hold a frame gives one batch without any. The stream's first batch is a small one, so that its first image does
+    to hold a frame gives one batch without any. The stream's first batch is a small one, so that its first frame does
     not wait for others.
     """
     first, stop = block.frames.start, block.frames.stop

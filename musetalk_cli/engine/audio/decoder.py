@@ -81,9 +81,9 @@ def check_input(location: str) -> None:
         raise SourceError("the input has no name", hint="give an audio file, a URL, or - for standard input")
     if location == STDIN:
         if sys.stdin is None or sys.stdin.closed:
-            raise SourceError("standard input is closed", hint="pipe an audio into it")
+            raise SourceError("standard input is closed", hint="pipe audio into it")
         if sys.stdin.isatty():
-            raise SourceError("standard input is a terminal", hint="pipe an audio into it: tts | musetalk render -")
+            raise SourceError("standard input is a terminal", hint="pipe audio into it: tts | musetalk render -")
     if location == STDIN or is_url(location):
         return
     path = Path(location)

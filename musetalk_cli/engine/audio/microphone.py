@@ -69,7 +69,9 @@ def choose_device(wanted: str | None, devices: list[InputDevice]) -> InputDevice
     if not matching:
         raise SourceError(f"no microphone is called '{wanted}'", hint=f"there are: {_name_all(devices)}")
     if len(matching) > 1 and not exact:
-        raise SourceError(f"'{wanted}' fits {len(matching)} microphones", hint=f"say which: {_name_all(matching)}")
+        raise SourceError(
+            f"'{wanted}' matches {len(matching)} microphones", hint=f"choose one of: {_name_all(matching)}"
+        )
     return matching[0]
 
 
@@ -98,7 +100,7 @@ class MicrophoneSource:
         self._changed = threading.Condition()
         self._drops = Drops()
         self._is_stopped = self._is_lost = False
-        self._heard_at = self._silent_since = 0.0
+        self._received_at = self._silent_since = 0.0
         self._num_silent = 0
         self._search: threading.Thread | None = None
         self._resampler: Resampler | None = None
@@ -117,7 +119,7 @@ class MicrophoneSource:
                 audio = self._convert(np.frombuffer(data, np.int16)[:, None])
                 if len(audio):
                     return audio
-            elif is_lost or time.monotonic() - self._heard_at > SILENT_DEVICE_S:
+            elif is_lost or time.monotonic() - self._received_at > SILENT_DEVICE_S:
                 silence = self._outlast_loss()
                 if len(silence):
                     return silence
@@ -164,7 +166,7 @@ class MicrophoneSource:
                     callback=self._receive,
                     finished_callback=self._lose,
                 )
-                self._is_lost, self._heard_at = False, time.monotonic()
+                self._is_lost, self._received_at = False, time.monotonic()
                 self._stream.start()
         except audio.PortAudioError as error:
             self._end_stream()
@@ -186,7 +188,7 @@ class MicrophoneSource:
     def _receive(self, data: Any, num_frames: int, times: Any, status: Any) -> None:
         """PortAudio's callback: keep the samples and go."""
         with self._changed:
-            self._heard_at = time.monotonic()
+            self._received_at = time.monotonic()
             if status.input_overflow or len(self._pieces) * CALLBACK_S > BUFFER_S:
                 self.num_overruns += 1
             if len(self._pieces) * CALLBACK_S <= BUFFER_S:

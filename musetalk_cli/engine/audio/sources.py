@@ -1,4 +1,4 @@
-"""Where the voice comes from: anything that ffmpeg decodes, as 48 kHz PCM."""
+"""Where the audio comes from: anything that ffmpeg decodes, as 48 kHz PCM."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Avatar:
 
     ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
     pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
-    a drawn portrait, which has painted ``eyelids`` for its blinks instead. Raises AvatarError when they do not fit.
+    a drawn portrait, which has drawn ``eyelids`` for its blinks instead. Raises AvatarError when they do not fit.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Avatar:
         """The same person at another height (rounded to even, as the width is); its frames are resized when read. Asked
         again, it is the same object.
 
-        Painted eyelids stay behind: a drawn portrait is resized by whoever paints it.
+        Drawn eyelids are left out: a drawn portrait is resized by whoever draws it.
         """
         width, height = even_size(self.width, self.height, height_px)
         if (width, height) == (self.width, self.height):

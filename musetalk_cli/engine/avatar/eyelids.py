@@ -1,4 +1,4 @@
-"""Painted eyelids: the eyes of an image repainted at several closures."""
+"""Drawn eyelids: the eyes of an image, drawn again at several closures."""
 
 from __future__ import annotations
 

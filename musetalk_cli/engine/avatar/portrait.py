@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Portrait:
-    """A still face: ``image`` uint8 BGR (h, w, 3), its landmarks in pixels, its eyelids repainted for blinks."""
+    """A still face: ``image`` uint8 BGR (h, w, 3), its landmarks in pixels, its eyelids drawn for blinks."""
 
     name: str
     image: ByteArray
@@ -84,7 +84,7 @@ def load_portrait(description: PortraitDescription) -> Portrait:
 
 
 def open_portrait(description: PortraitDescription) -> Avatar:
-    """A portrait as an avatar: a still with painted lids. Raises AvatarError."""
+    """A portrait as an avatar: a still with drawn lids. Raises AvatarError."""
     portrait = load_portrait(description)
     return Avatar(portrait.name, StillFrames(portrait.image), None, (portrait.landmarks,), portrait.eyelids)
 

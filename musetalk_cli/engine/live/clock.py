@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A crystal is off by 0.02 % at most, and half a percent of tempo is below what a listener notices.
+# A crystal is off by 0.02 % at most, and nobody notices half a percent of tempo.
 MOST_SLEW = 0.005
 # How fast an offset is worked off, per second: audio comes in pieces of tens of milliseconds, and their jitter moves
 # the clock's rate by less than a thousandth.
@@ -35,10 +35,10 @@ class PacingSettings:
 
 
 class StreamClock:
-    """Seconds of the stream that should have been heard by now; safe to use from several threads.
+    """Seconds of the stream that should have been played by now; safe to use from several threads.
 
     It runs with ``now`` (seconds of a monotonic clock) from ``start`` on. ``follow`` bends it, by at most 0.5 %,
-    towards a source with a clock of its own; ``pause`` takes back time in which nobody listened.
+    towards a source with a clock of its own; ``pause`` takes back time in which nothing was played.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

@@ -23,7 +23,7 @@ WAKE_S = 0.02
 class LiveFeed:
     """AudioSource that reads another one in a thread and hands its audio on by the clock.
 
-    A source that can run ahead is read no further than its credit. One that cannot (a microphone) is the clock's
+    A source that can run ahead is read no further than the budget allows. One that cannot (a microphone) is the clock's
     master. With ``fills_gaps``, silence is handed on while the source says nothing, and the stream goes on.
     The source must be open, unless it ``opens_late``: in the thread, so that the stream begins before it does.
     """

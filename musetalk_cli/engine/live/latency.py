@@ -1,4 +1,4 @@
-"""How long the voice takes from the source to the bytes of its frame, step by step, and over the whole run."""
+"""How long audio takes from the source to the bytes of its frame, step by step, and over the whole run."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SILENCE_PEAK = 33  # of 32768: −60 dBFS
 
 
 class LivePace(RunHooks):
-    """Against a clock, with its credit, its policy for an overload, and its latency."""
+    """Hooks of a run against a clock: its pacing budget, its overload policy and its latency."""
 
     def __init__(self, budget: PacingBudget, overload: Overload, frame_rate: Fraction) -> None:
         self.latency = LatencyLog(frame_rate)

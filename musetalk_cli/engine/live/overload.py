@@ -47,7 +47,7 @@ class Overload:
 
     def leave_out(self, num_frames: int, lag_s: float) -> bool:
         """Whether to leave out a whole block before anything is done for it: only far beyond the tolerance, when even
-        hearing is too slow. ``lag_s``: of its last frame."""
+        features are too slow. ``lag_s``: of its last frame."""
         with self._lock:
             is_hopeless = lag_s > 2 * self._tolerance_s
             self._count(num_frames * is_hopeless)

@@ -1,4 +1,4 @@
-"""A timeline as a pipeline's feed: what is pushed into it, or what a live source says."""
+"""A timeline as a pipeline's feed: what is pushed into it, or what a live source delivers."""
 
 from __future__ import annotations
 

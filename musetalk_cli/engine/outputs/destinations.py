@@ -46,7 +46,8 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
         return Destination(text.split("?")[0], url, transport)
     if scheme:
         raise SinkError(
-            f"cannot stream to '{scheme}://'", hint="known are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -"
+            f"cannot stream to '{scheme}://'",
+            hint="supported are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -",
         )
     folder = find_hls_folder(text, overwrite=overwrite)
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None

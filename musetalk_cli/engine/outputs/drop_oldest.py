@@ -1,4 +1,4 @@
-"""What waits for a target that is slower than the stream."""
+"""A queue for a target that is slower than the stream: when it is full, the oldest frames are dropped."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class FlvPacker:
     def __init__(self, init_segment: InitSegment, frame_rate: Fraction) -> None:
         self._tracks = init_segment.tracks
         if sorted(track.is_video for track in self._tracks.values()) != [False, True]:
-            raise EncoderError("the encoder's MP4 has not one video and one audio")
+            raise EncoderError("the encoder's MP4 must have one video and one audio track")
         self._frame_rate = frame_rate
         self._start_s: float | None = None
         self._end_ms = 0

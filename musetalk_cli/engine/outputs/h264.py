@@ -30,13 +30,13 @@ def build_configuration(extradata: bytes) -> bytes:
     """
     units = split_nal_units(extradata)
     sequence = [unit for unit in units if unit[0] & 0x1F == SEQUENCE_PARAMETERS]
-    pictures = [unit for unit in units if unit[0] & 0x1F == PICTURE_PARAMETERS]
-    if not sequence or not pictures:
+    pps = [unit for unit in units if unit[0] & 0x1F == PICTURE_PARAMETERS]
+    if not sequence or not pps:
         raise EncoderError("the H.264 encoder gave no parameter sets")
     profile = sequence[0][1:4]  # profile, constraints, level
     # lengthSizeMinusOne 3: four bytes for each length.
     parts = [b"\x01", profile, bytes([0xFC | 3, 0xE0 | len(sequence)]), *map(_counted, sequence)]
-    parts += [bytes([len(pictures)]), *map(_counted, pictures)]
+    parts += [bytes([len(pps)]), *map(_counted, pps)]
     return b"".join(parts) + (HIGH_8_BIT_420 if profile[0] in HIGH_PROFILES else b"")
 
 

@@ -91,7 +91,7 @@ class HlsFolder:
 
 
 class SegmentCheck:
-    """Looks at each new segment once, since ffmpeg goes on in silence when the disk is full."""
+    """Checks each new segment once, since ffmpeg goes on in silence when the disk is full."""
 
     def __init__(self, folder: HlsFolder) -> None:
         self._folder = folder

@@ -106,7 +106,7 @@ class RemuxTarget(Target):
             self._tell(f"{self.name}: {problem}; trying again from now on, at first after {back_off_s} s")
 
     def _describe(self, problem: str) -> SinkError:
-        hint = "check the folder" if self._destination.hls else "check the address, and that it listens"
+        hint = "check the folder" if self._destination.hls else "check the address, and that a server is running there"
         return SinkError(f"cannot stream to {self.name}: {problem}", hint=hint)
 
     def _serve(self, first: Fragment) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run takes of the machine: its own process and its children, ffmpeg above all."""
+"""CPU time and memory of a run: its own process and its children, ffmpeg above all."""
 
 from __future__ import annotations
 

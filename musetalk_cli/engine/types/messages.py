@@ -64,7 +64,7 @@ class AudioBlock:
     ``samples`` float32 (before + block + after,), 16 kHz mono in ±1, zero outside the stream; its first sample stands
     ``start_s`` seconds after the stream's first (negative in front of it). ``audio`` int16 (n, channels), 48 kHz,
     without padding: it begins with the stream's sample ``audio_start`` and ends ``audio_lead`` samples behind the
-    block's own end, so that audio reaches the encoder ahead of its images. ``frames``: the output frames that belong
+    block's own end, so that audio reaches the encoder ahead of its frames. ``frames``: the output frames that belong
     to the block. ``audio_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
     says that it goes on behind the last of ``samples``.
 
@@ -151,7 +151,7 @@ class FaceBatch:
 
 @dataclass(frozen=True)
 class HeldBatch:
-    """Frames for which no face is made: they repeat the image before them, or, where a stream begins so, show the
+    """Frames for which no face is made: they repeat the frame before them, or, where a stream begins so, show the
     avatar's own ``images``. Their ``audio`` goes out as it is."""
 
     images: tuple[ByteArray, ...]

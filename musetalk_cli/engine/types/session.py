@@ -12,12 +12,12 @@ PixelFormat = Literal["i420", "rgb"]
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a session and the audio that is heard while it is shown.
+    """One frame of a session and the audio that is played while it is shown.
 
     ``number`` counts from 0; ``time_s`` is when it is shown, from the session's first. ``image`` in the session's pixel
     format: ``i420`` is uint8 (height · 3/2, width), first Y, then U, then V, BT.709 in video range; ``rgb`` is uint8
     (height, width, 3). ``audio`` int16 (n, channels) at 48 kHz. ``utterance`` is the number of the utterance that
-    speaks, None between utterances, and ``position_s`` how far it has got with this frame's beginning.
+    speaks, None between utterances, and ``position_s`` how far into it this frame begins.
     """
 
     number: int

@@ -29,7 +29,7 @@ DEPTH_AUDIO = 4096
 FRAME_PACKETS, AUDIO_PACKETS = 8, 64
 READ_BYTES = 1 << 16
 # How many of the frames that went in come out only with the next one: the MP4 writer keeps one until it knows how
-# long it lasts. That no more do takes the audio's lead, see blocks.py.
+# long it lasts. That no more do requires the audio's lead, see blocks.py.
 NUM_LATE = 1
 
 

@@ -29,7 +29,9 @@ def choose_codec(ffmpeg: str, choice: EncoderChoice) -> str:
         return CODECS[likely] if likely and probe_codec(ffmpeg, CODECS[likely]) is None else CODECS["x264"]
     problem = probe_codec(ffmpeg, CODECS[choice])
     if problem is not None:
-        raise EncoderError(f"the encoder {choice} does not work here: {problem}", hint="--encoder auto takes what does")
+        raise EncoderError(
+            f"the encoder {choice} does not work here: {problem}", hint="--encoder auto chooses one that works"
+        )
     return CODECS[choice]
 
 

@@ -1,6 +1,6 @@
 """H.264 and AAC encoded in this process, by the libraries that PyAV brings: for live sessions, in which no frame waits.
 
-Beside the ffmpeg child (encoder.py) there is no pipe and no other process, a keyframe can be had at any time, and each
+Beside the ffmpeg child (encoder.py) there is no pipe and no other process, any frame can be a keyframe, and each
 frame is a fragment that leaves in the call that brought the frame. docs/performance.md has the figures.
 """
 

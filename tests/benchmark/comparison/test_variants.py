@@ -41,7 +41,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class BoldModel(FakeModel):
-    """Paints every frame five levels brighter than the one before, so that no encoder confuses them."""
+    """Draws every frame five levels brighter than the one before, so that no encoder confuses them."""
 
     def features(self, block: AudioBlock) -> FloatArray:
         return 5 * super().features(block)
@@ -58,7 +58,7 @@ def images_of(ffmpeg: str, run: Run) -> np.ndarray:
     return np.concatenate([read_frames(ffmpeg, video, WIDTH, HEIGHT) for video in run.videos])
 
 
-def painted_numbers(ffmpeg: str, run: Run) -> list[int]:
+def drawn_numbers(ffmpeg: str, run: Run) -> list[int]:
     """Which frame of the bold model each frame is."""
     return [round((float(image[18:22, 28:36].mean()) - 16) / 5) for image in images_of(ffmpeg, run)]
 
@@ -73,7 +73,7 @@ def test_every_way_makes_every_frame_in_order(ffmpeg: str) -> None:
         assert run.cpu_s > 0, key
         # Upstream's two plain passes lose more than a small region keeps apart.
         most = 0 if variant.memory or variant.encode else 1
-        assert np.abs(np.array(painted_numbers(ffmpeg, run)) - np.arange(28)).max() <= most, key
+        assert np.abs(np.array(drawn_numbers(ffmpeg, run)) - np.arange(28)).max() <= most, key
 
 
 def test_what_does_not_touch_the_images_gives_the_same_ones(ffmpeg: str) -> None:
@@ -99,7 +99,7 @@ def test_full_precision_is_another_model(ffmpeg: str) -> None:
     assert (len(half.blocks), len(full.blocks)) == (2, 2)
 
 
-def test_pieces_hear_silence_around_themselves(ffmpeg: str) -> None:
+def test_pieces_get_silence_as_their_context(ffmpeg: str) -> None:
     model = FakeModel(RATE)
     runner_of(ffmpeg, model).run(without("blocks"), tone(3.0))
     assert len(model.blocks) > 2
@@ -135,7 +135,7 @@ def cut(cutter: PieceCutter | BlockCutter, audio: AudioArray) -> list[AudioBlock
 
 def test_block_after_block_begins_none_before_the_last_is_written(ffmpeg: str) -> None:
     class Watching(FakeModel):
-        """Notes how many frames have been made when a block is heard."""
+        """Notes how many frames have been made when the features of a block are computed."""
 
         made = 0
         made_before: list[int] = []  # noqa: RUF012 - one instance
@@ -184,13 +184,13 @@ def test_a_live_feed_keeps_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("variant", [without(), without(*SWITCHES), without("memory"), without("workers")], ids=str)
-def test_a_failure_is_told_and_leaves_nothing(ffmpeg: str, variant: Variant) -> None:
+def test_a_failure_is_reported_and_leaves_nothing(ffmpeg: str, variant: Variant) -> None:
     with pytest.raises((MuseTalkError, ValueError), match="cannot make frame 30"):
         runner_of(ffmpeg, FakeModel(RATE, fails_at=30)).run(variant, tone(2.5))
 
 
 @pytest.mark.parametrize("variant", [without("memory"), without(*SWITCHES)], ids=["pipeline", "in turn"])
-def test_a_failing_ffmpeg_is_told(ffmpeg: str, variant: Variant) -> None:
+def test_a_failing_ffmpeg_is_reported(ffmpeg: str, variant: Variant) -> None:
     runner = replace(runner_of(ffmpeg), ffmpeg="/bin/false")
     with pytest.raises(MuseTalkError, match="exit status 1 while it made a clip"):
         runner.run(variant, tone(1.0))

@@ -98,7 +98,7 @@ def test_the_encoder_alone_is_timed_from_one_arrival_to_the_next(subject: Subjec
         run_encoder(replace(subject, codec="no-such-codec"), images, speech(8.0))
 
 
-def test_an_encoder_that_fails_is_told(subject: Subject) -> None:
+def test_an_encoder_that_fails_is_reported(subject: Subject) -> None:
     with pytest.raises(EncoderError):
         run_pipeline(replace(subject, codec="no-such-codec"), speech(0.4), is_brought_up=True)
 
@@ -115,6 +115,6 @@ def test_a_fresh_command_may_say_more_than_a_pipe_holds(tmp_path: Path, monkeypa
         measure_start(Config(), speech(0.2), 1)
 
 
-def test_a_fresh_command_that_fails_is_told() -> None:
+def test_a_fresh_command_that_fails_is_reported() -> None:
     with pytest.raises(StageError, match=r"a fresh musetalk stream failed: .*no ffmpeg at 'nowhere'"):
         measure_start(replace(Config(), ffmpeg="nowhere"), speech(0.2), 1)

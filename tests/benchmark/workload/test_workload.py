@@ -69,7 +69,7 @@ def test_the_avatar_fills_frames_of_any_shape(size: FrameSize) -> None:
     assert np.allclose(shift, [left, 0])
     assert avatar.eyelids is not None
     assert avatar.eyelids.box[0] == portrait.lid_box[0] + left
-    # The eyes that are painted on shut lids lie over the frame's own.
+    # The eyes with shut lids are drawn over the frame's own.
     x, y, width, height = avatar.eyelids.box
     eye = avatar.landmarks[0].left_upper_lid.mean(axis=0)
     assert x < eye[0] < x + width

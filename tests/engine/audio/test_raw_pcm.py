@@ -85,7 +85,7 @@ def test_stop_wakes_a_read_that_waits(stdin: int) -> None:
     os.close(stdin)
 
 
-def test_a_closed_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(SourceError, match="closed"):
         RawSource("s16le", 16_000, 1)

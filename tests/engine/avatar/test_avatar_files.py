@@ -279,7 +279,7 @@ def test_what_a_killed_run_left_is_removed_but_not_a_running_ones(tmp_path: Path
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(AvatarError, match="cannot write avatars"), create_folder(tmp_path / "anna", is_replacing=False):
         pass

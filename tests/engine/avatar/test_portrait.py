@@ -86,7 +86,7 @@ def test_lips_are_closed_and_lie_inside_their_outline(portrait: Portrait) -> Non
     assert marks.inner_upper_lip[-1, 0] <= marks.outer_upper_lip[-1, 0]
 
 
-def test_the_seam_between_the_lips_is_painted_where_the_landmarks_say(portrait: Portrait) -> None:
+def test_the_seam_between_the_lips_is_drawn_where_the_landmarks_say(portrait: Portrait) -> None:
     grey = cv2.GaussianBlur(cv2.cvtColor(portrait.image, cv2.COLOR_BGR2GRAY), (0, 0), 0.8)
     for x, y in portrait.landmarks.inner_upper_lip[2:-2]:
         column = grey[round(y) - 8 : round(y) + 9, round(x)].astype(int)

@@ -97,7 +97,7 @@ def test_a_slow_source_that_goes_on_is_followed_and_not_interrupted(feeds: Calla
     assert np.array_equal(heard[np.abs(heard[:, 0]) > 0], audio[np.abs(audio[:, 0]) > 0])
 
 
-def test_what_breaks_off_is_told_after_what_was_read(feeds: Callable[..., LiveFeed]) -> None:
+def test_what_breaks_off_is_reported_after_what_was_read(feeds: Callable[..., LiveFeed]) -> None:
     feed = feeds(FakeSource([tone(0.4)], error=SourceError("broke off")), budget(), fills_gaps=True)
     num_read = 0
     with pytest.raises(SourceError, match="broke off"):

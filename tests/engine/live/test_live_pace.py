@@ -57,7 +57,7 @@ def run_live(
     try:
         pipeline.start()
         while not pipeline.wait(0.05):
-            read_s = pace.stats().buffer_s  # nobody tells this pace what has left
+            read_s = pace.stats().buffer_s  # nothing reports what has left
             most_inside_s = max(most_inside_s, read_s - pipeline.snapshot().num_frames / 25)
     finally:
         pipeline.close()
@@ -80,13 +80,13 @@ def test_a_slow_model_costs_faces_and_nothing_else(ffmpeg: str, policy: Overload
     assert np.corrcoef(heard, tone(6.0)[: len(heard), 0])[0, 1] > 0.99, "all of the audio, in its place"
 
 
-def test_hearing_that_is_too_slow_costs_blocks_and_no_audio(ffmpeg: str) -> None:
-    class SlowHearing(FakeModel):
+def test_features_that_are_too_slow_cost_blocks_and_no_audio(ffmpeg: str) -> None:
+    class SlowFeatures(FakeModel):
         def features(self, block):  # type: ignore[no-untyped-def]
             time.sleep(2 * BLOCK_S)
             return super().features(block)
 
-    pipeline, sink, most_inside_s = run_live(ffmpeg, SlowHearing(), "hold", 6.0)
+    pipeline, sink, most_inside_s = run_live(ffmpeg, SlowFeatures(), "hold", 6.0)
     live = pipeline.snapshot().live
     assert live
     assert live.counts.num_held > 40

@@ -120,7 +120,7 @@ def test_bad_destinations_are_refused_before_work(tmp_path: Path, name: str, wor
         open_sink(str(tmp_path / name), overwrite=False)
 
 
-def test_a_full_disk_is_said_in_words() -> None:
+def test_a_full_disk_is_reported_in_words() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     sink = open_sink("/dev/full", overwrite=False)

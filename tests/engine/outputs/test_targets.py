@@ -269,7 +269,7 @@ def test_old_hls_segments_are_deleted(live_stream: bytes, ffmpeg: str, tmp_path:
 
 
 @pytest.mark.parametrize("has_company", [True, False])
-def test_hls_on_a_full_disk_is_told(live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
+def test_hls_on_a_full_disk_is_reported(live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     folder = tmp_path / "live"
@@ -321,7 +321,7 @@ def test_a_child_that_can_count_no_further_is_followed_by_another(
     assert not target.has_failed
 
 
-def test_a_target_that_fails_at_the_very_end_is_told(live_stream: bytes, tmp_path: Path) -> None:
+def test_a_target_that_fails_at_the_very_end_is_reported(live_stream: bytes, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho 'Output #0' >&2\ncat > /dev/null\necho '[error] no space left' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -336,7 +336,7 @@ def test_a_target_that_fails_at_the_very_end_is_told(live_stream: bytes, tmp_pat
         assert told == [f"{destination.name}: its end is missing: no space left"]
 
 
-def test_an_address_nobody_listens_on_is_an_error_in_words(live_stream: bytes, ffmpeg: str) -> None:
+def test_an_address_without_a_server_is_an_error_in_words(live_stream: bytes, ffmpeg: str) -> None:
     destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
     assert destination
     fan_out = FanOut([RemuxTarget(destination, ffmpeg, RATE, lambda text: None)], "retry", lambda text: None)

@@ -23,9 +23,9 @@ from fixtures.streams import (
     WHITE,
     WIDTH,
     cut_audio,
+    draw_number,
     encode_numbers,
     encoder_settings,
-    paint_number,
     read_number,
     sweep,
 )
@@ -146,7 +146,7 @@ def test_audio_in_pieces_of_any_size_is_the_same_audio(ffmpeg: str, open_encoder
         cuts = [0, *sorted(draw.integers(0, len(audio), 24)), len(audio)]
         fragments = [encoder.init_segment]
         for number in range(25):
-            fragments += encoder.encode([paint_number(number)], audio[cuts[number] : cuts[number + 1]])
+            fragments += encoder.encode([draw_number(number)], audio[cuts[number] : cuts[number + 1]])
         decoded.append(read_audio(ffmpeg, join(fragments + encoder.finish())))
     assert np.array_equal(*decoded)
     assert len(decoded[0]) == -(-len(audio) // AAC_SAMPLES) * AAC_SAMPLES
@@ -177,7 +177,7 @@ def test_each_frame_leaves_in_the_call_that_brought_it(open_encoder: Open, ffmpe
     encoder = open_encoder(replace(encoder_settings(), tune=tune, preset=preset))
     fragments = [encoder.init_segment]
     for number in range(30):
-        made = encoder.encode([paint_number(number)], FRAME_OF_AUDIO)
+        made = encoder.encode([draw_number(number)], FRAME_OF_AUDIO)
         assert [fragment.num_frames for fragment in made] == [1]
         fragments += made
     assert [fragment.is_keyframe for fragment in fragments[1:]] == [number % 25 == 0 for number in range(30)]
@@ -187,7 +187,7 @@ def test_each_frame_leaves_in_the_call_that_brought_it(open_encoder: Open, ffmpe
 
 def test_a_batch_is_the_same_frames_with_the_audio_shared_out(open_encoder: Open) -> None:
     audio = sweep(8 * 1_920)
-    images = [paint_number(number) for number in range(8)]
+    images = [draw_number(number) for number in range(8)]
     whole, single = open_encoder(), open_encoder()
     batch = whole.encode(images, audio)
     one_by_one = [single.encode([image], part) for image, part in zip(images, np.split(audio, 8), strict=True)]
@@ -198,7 +198,7 @@ def test_a_keyframe_when_it_is_asked_for_and_a_second_after_it(open_encoder: Ope
     encoder = open_encoder()
     fragments = []
     for number in range(60):
-        fragments += encoder.encode([paint_number(number)], FRAME_OF_AUDIO, keyframe=number == 13)
+        fragments += encoder.encode([draw_number(number)], FRAME_OF_AUDIO, keyframe=number == 13)
     assert [number for number, fragment in enumerate(fragments) if fragment.is_keyframe] == [0, 13, 38]
     joined = join([encoder.init_segment, *fragments[13:]])
     assert [read_number(image) for image in read_frames(ffmpeg, joined, WIDTH, HEIGHT)] == list(range(13, 60))
@@ -206,8 +206,8 @@ def test_a_keyframe_when_it_is_asked_for_and_a_second_after_it(open_encoder: Ope
 
 def test_of_a_batch_the_first_frame_becomes_the_keyframe(open_encoder: Open) -> None:
     encoder = open_encoder()
-    encoder.encode([paint_number(0)], NO_AUDIO)
-    made = encoder.encode([paint_number(number) for number in (1, 2, 3)], NO_AUDIO, keyframe=True)
+    encoder.encode([draw_number(0)], NO_AUDIO)
+    made = encoder.encode([draw_number(number) for number in (1, 2, 3)], NO_AUDIO, keyframe=True)
     assert [fragment.is_keyframe for fragment in made] == [True, False, False]
 
 
@@ -240,22 +240,22 @@ def test_the_flv_packer_repacks_it(reader: str, tmp_path: Path, open_encoder: Op
 
 def test_images_are_free_again_and_may_be_strided_or_read_only(open_encoder: Open, ffmpeg: str) -> None:
     encoder = open_encoder()
-    fragments, reused = [encoder.init_segment], paint_number(0)
+    fragments, reused = [encoder.init_segment], draw_number(0)
     fragments += encoder.encode([reused], NO_AUDIO)
     reused[:] = 0
-    frozen = paint_number(1)
+    frozen = draw_number(1)
     frozen.flags.writeable = False
-    fragments += encoder.encode([frozen, np.repeat(paint_number(2), 2, axis=1)[:, ::2]], NO_AUDIO)
-    fragments += encoder.encode([paint_number(3)], sweep(9_600)[::2])
+    fragments += encoder.encode([frozen, np.repeat(draw_number(2), 2, axis=1)[:, ::2]], NO_AUDIO)
+    fragments += encoder.encode([draw_number(3)], sweep(9_600)[::2])
     found = read_frames(ffmpeg, join(fragments), WIDTH, HEIGHT)
     assert [read_number(image) for image in found] == [0, 1, 2, 3]
 
 
 def test_audio_without_an_image_waits_for_the_next_or_for_the_end(open_encoder: Open, ffmpeg: str) -> None:
     encoder, audio = open_encoder(), sweep(48_000)
-    fragments = [encoder.init_segment, *encoder.encode([paint_number(1)], NO_AUDIO)]
+    fragments = [encoder.init_segment, *encoder.encode([draw_number(1)], NO_AUDIO)]
     assert encoder.encode([], audio[:24_000]) == []
-    fragments += encoder.encode([paint_number(2)], NO_AUDIO)
+    fragments += encoder.encode([draw_number(2)], NO_AUDIO)
     assert encoder.encode([], audio[24_000:]) == []
     last = encoder.finish()
     assert [(fragment.num_frames, fragment.is_keyframe) for fragment in last] == [(0, False)]
@@ -266,7 +266,7 @@ def test_audio_without_an_image_waits_for_the_next_or_for_the_end(open_encoder: 
 
 def test_a_stream_without_any_audio_ends_with_its_last_frame(open_encoder: Open, ffmpeg: str) -> None:
     encoder = open_encoder()
-    fragments = [encoder.init_segment, *encoder.encode([paint_number(5)], NO_AUDIO)]
+    fragments = [encoder.init_segment, *encoder.encode([draw_number(5)], NO_AUDIO)]
     assert encoder.finish() == []
     assert len(read_frames(ffmpeg, join(fragments), WIDTH, HEIGHT)) == 1
 
@@ -277,19 +277,19 @@ def test_a_stream_without_any_audio_ends_with_its_last_frame(open_encoder: Open,
         (np.zeros((HEIGHT, WIDTH), np.uint8), NO_AUDIO, r"uint8 \(96, 96\), not uint8 \(64, 96\)"),
         (np.zeros((HEIGHT * 3 // 2, WIDTH), np.float32), NO_AUDIO, "not float32"),
         (np.zeros((HEIGHT, WIDTH, 3), np.uint8), NO_AUDIO, r"not uint8 \(64, 96, 3\)"),
-        (paint_number(1), np.zeros(1_920, np.int16), r"int16 \(n, 1\), not int16 \(1920,\)"),
-        (paint_number(1), np.zeros((1_920, 2), np.int16), r"not int16 \(1920, 2\)"),
-        (paint_number(1), np.zeros((1_920, 1), np.float32), "not float32"),
+        (draw_number(1), np.zeros(1_920, np.int16), r"int16 \(n, 1\), not int16 \(1920,\)"),
+        (draw_number(1), np.zeros((1_920, 2), np.int16), r"not int16 \(1920, 2\)"),
+        (draw_number(1), np.zeros((1_920, 1), np.float32), "not float32"),
     ],
 )
 def test_what_has_the_wrong_shape_is_refused_and_harms_nothing(
     open_encoder: Open, ffmpeg: str, image: np.ndarray, audio: np.ndarray, words: str
 ) -> None:
     encoder = open_encoder()
-    fragments = [encoder.init_segment, *encoder.encode([paint_number(0)], FRAME_OF_AUDIO)]
+    fragments = [encoder.init_segment, *encoder.encode([draw_number(0)], FRAME_OF_AUDIO)]
     with pytest.raises(EncoderError, match=words):
-        encoder.encode([paint_number(9), image], audio)
-    fragments += encoder.encode([paint_number(1)], FRAME_OF_AUDIO)
+        encoder.encode([draw_number(9), image], audio)
+    fragments += encoder.encode([draw_number(1)], FRAME_OF_AUDIO)
     assert [read_number(found) for found in read_frames(ffmpeg, join(fragments), WIDTH, HEIGHT)] == [0, 1]
 
 
@@ -327,13 +327,13 @@ def test_a_bitrate_replaces_the_quality(open_encoder: Open) -> None:
 
 def test_after_its_end_it_takes_nothing_and_closes_as_often_as_one_likes(open_encoder: Open) -> None:
     finished, closed = open_encoder(), open_encoder()
-    finished.encode([paint_number(0)], FRAME_OF_AUDIO)
+    finished.encode([draw_number(0)], FRAME_OF_AUDIO)
     finished.finish()
     closed.close()
     closed.close()
     for encoder in (finished, closed):
         with pytest.raises(EncoderError, match="finished or closed"):
-            encoder.encode([paint_number(1)], FRAME_OF_AUDIO)
+            encoder.encode([draw_number(1)], FRAME_OF_AUDIO)
         with pytest.raises(EncoderError, match="finished or closed"):
             encoder.finish()
 
@@ -353,8 +353,8 @@ def test_an_encoder_starts_no_thread_and_leaves_the_cpus_to_its_caller(open_enco
     tasks, cpus = list_tasks(), os.sched_getaffinity(0)
     for _ in range(5):
         encoder = open_encoder()
-        encoder.encode([paint_number(0)], sweep(9_600))
-        encoder.encode([paint_number(1)], sweep(9_600))
+        encoder.encode([draw_number(0)], sweep(9_600))
+        encoder.encode([draw_number(1)], sweep(9_600))
     assert list_tasks() == tasks
     assert os.sched_getaffinity(0) == cpus
 
@@ -388,7 +388,7 @@ def test_each_call_may_come_from_another_thread(open_encoder: Open, ffmpeg: str)
     fragments = [encoder.init_segment]
 
     def encode(number: int) -> None:
-        fragments.extend(encoder.encode([paint_number(number)], FRAME_OF_AUDIO))
+        fragments.extend(encoder.encode([draw_number(number)], FRAME_OF_AUDIO))
 
     for number in range(6):
         thread = threading.Thread(target=encode, args=(number,))

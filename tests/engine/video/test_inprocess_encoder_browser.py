@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.browser import play_in_chromium
-from fixtures.streams import WIDTH, cut_audio, encoder_settings, paint_number, sweep
+from fixtures.streams import WIDTH, cut_audio, draw_number, encoder_settings, sweep
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 
 if not os.environ.get("CI"):
@@ -25,7 +25,7 @@ def make_stream() -> Iterator[bytes]:
     encoder = InProcessEncoder(encoder_settings(RATE, num_channels=2))
     yield encoder.init_segment.data
     for number, audio in enumerate(cut_audio(sweep(NUM_FRAMES * 1_920, 2), RATE, NUM_FRAMES)):
-        yield from (fragment.data for fragment in encoder.encode([paint_number(number)], audio))
+        yield from (fragment.data for fragment in encoder.encode([draw_number(number)], audio))
     yield from (fragment.data for fragment in encoder.finish())
     encoder.close()
 

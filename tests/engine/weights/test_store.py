@@ -138,7 +138,7 @@ def widen(path: Path) -> None:
         (widen, ["conv_in.weight", "32 × 4 × 3 × 3", "16 × 8 × 3 × 3"]),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_what_is_wrong_is_reported(
     damage: Callable[[Path], None], words: list[str], models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

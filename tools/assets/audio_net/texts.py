@@ -1,6 +1,6 @@
 """Language → random text to synthesise: our own sentences, and made-up words in the spelling of many languages.
 
-Made-up words cover the sounds of a language without its vocabulary: the net has to learn sounds, not words.
+Made-up words cover the speech sounds of a language without its vocabulary: the net has to learn speech sounds, not words.
 """
 # ruff: noqa: E501
 

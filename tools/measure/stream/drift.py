@@ -17,7 +17,7 @@ import numpy as np
 
 from fixtures.media import write_wav
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
-from tools.measure.command import read_stats, start, watch
+from tools.measure.command import read_stats, sample_usage, start
 from tools.measure.report import STREAMING, describe_machine, update_section
 from tools.measure.stream.speech import RATE_HZ, decode
 
@@ -64,7 +64,7 @@ def run(folder: Path, is_real_time: bool) -> np.ndarray:
     """Memory (MB), threads and files of the command, float (n, 3), sampled every half second."""
     options = ["-i", folder / "speech.wav", "-o", folder / "out.mp4", "--size", SIZE, "-q"]
     options += ["--stats", folder / "stats.jsonl", *([] if is_real_time else ["--no-pace"])]
-    samples = watch(start("stream", *options), SAMPLE_S)
+    samples = sample_usage(start("stream", *options), SAMPLE_S)
     return np.array([(sample.rss_mb, sample.num_threads, sample.num_files) for sample in samples], dtype=float)
 
 

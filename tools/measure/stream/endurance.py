@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.servers import pulse_audio, rtmp_server
-from tools.measure.command import read_stats, start, watch
+from tools.measure.command import read_stats, sample_usage, start
 from tools.measure.report import STREAMING, describe_machine, update_section
 from tools.measure.stream.drift import FPS, PART_S, count, measure_lag_ms
 
@@ -64,7 +64,7 @@ def record(speech: Path, duration_s: float, folder: Path) -> None:
         speaker.start()
         try:
             with (folder / "processes.jsonl").open("w") as log:
-                watch(child, SAMPLE_S, lambda sample: print(json.dumps(asdict(sample)), file=log, flush=True))
+                sample_usage(child, SAMPLE_S, lambda sample: print(json.dumps(asdict(sample)), file=log, flush=True))
         finally:
             is_over.set()
             speaker.join()

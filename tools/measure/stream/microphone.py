@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_wav(folder / "said.wav", said[:, None])
-        end = listen(folder, args.block, args.minutes * 60)
+        end = record(folder, args.block, args.minutes * 60)
         heard = decode(folder / "out.mp4", end["media_s"])
         lags_ms = [measure_lag_ms(folder / "out.mp4", start_s) for start_s in (0, end["media_s"] - PART_S)]
     places, likeness = compare(heard.astype(float), said.astype(float))
@@ -54,7 +54,7 @@ def main() -> None:
     print(text)
 
 
-def listen(folder: Path, block_s: float, duration_s: float) -> dict[str, Any]:
+def record(folder: Path, block_s: float, duration_s: float) -> dict[str, Any]:
     """Stream the microphone while it is spoken into; the last record of the statistics."""
     with pulse_audio(folder / "pulse") as microphone:
         outputs = ["-o", folder / "out.mp4", "--stats", folder / "stats.jsonl"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fixtures.media import write_wav
-from tools.measure.command import read_stats, start, watch
+from tools.measure.command import read_stats, sample_usage, start
 from tools.measure.report import STREAMING, describe_machine, update_section
 from tools.measure.stream.speech import RATE_HZ, decode
 
@@ -65,7 +65,7 @@ def row(policy: str, audio: np.ndarray, speed: float) -> str:
         options = ["stream", "-i", str(folder / "speech.wav"), "--size", "256", "--block", "0.4", "-q"]
         options += ["--when-slow", policy, "-o", str(folder / "out.mp4"), "--stats", str(folder / "stats.jsonl")]
         child = start(*options, program=(sys.executable, str(script), str(speed)))
-        memory_mb = [sample.rss_mb for sample in watch(child, SAMPLE_S)]
+        memory_mb = [sample.rss_mb for sample in sample_usage(child, SAMPLE_S)]
         records = read_stats(folder / "stats.jsonl")
         alike = compare(folder / "out.mp4", audio)
     live, num_frames = records[-1]["live"], records[-1]["num_frames"]

@@ -67,7 +67,7 @@ class FaceModels:
 def find_face_models(given: Path | None, cache: Path, say: Callable[[str], None]) -> FaceModels:
     """Find the two files, or download them once into ``cache`` (a folder, made when missing).
 
-    Looks at ``given`` (a folder that holds both), then at the folder named by MUSETALK_FACE_MODELS, the cache and an
+    Searches ``given`` (a folder that holds both), then the folder named by MUSETALK_FACE_MODELS, the cache and an
     installed mediapipe; then downloads with pip, telling ``say`` in whole lines. Every file is checked by its sha256.
     Raises AvatarError when a given folder lacks a file, a file is not the expected one, or nothing could be downloaded.
     """

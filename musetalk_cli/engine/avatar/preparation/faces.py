@@ -193,9 +193,9 @@ def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
         extra = {} if classic is None else {"engine": classic}
         net = cv2.dnn.readNetFromTFLite(str(path), **extra)
     except cv2.error as error:
-        raise AvatarError(f"{path} cannot be read as a net: {error.err}") from error
+        raise AvatarError(f"{path} cannot be read as a network: {error.err}") from error
     if not set(outputs) <= set(net.getUnconnectedOutLayersNames()):
-        raise AvatarError(f"{path} is another net than the one expected")
+        raise AvatarError(f"{path} is not the expected network")
     return net
 
 

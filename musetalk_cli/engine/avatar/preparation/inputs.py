@@ -102,7 +102,7 @@ def check_source(source: Path) -> None:
         if source.is_dir():
             return
         if not source.is_file():
-            raise AvatarError(f"{source} is no file", hint="an avatar is made from a file that can be read twice")
+            raise AvatarError(f"{source} is not a file", hint="an avatar is made from a file that can be read twice")
         if source.stat().st_size == 0:
             raise AvatarError(f"{source} is empty")
         source.open("rb").close()

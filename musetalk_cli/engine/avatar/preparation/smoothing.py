@@ -1,6 +1,6 @@
 """Smooths a track: gaps are filled from both sides, jitter is removed, real motion is preserved.
 
-All of it looks into the future as well as into the past, so it adds no lag. Each point's path is fitted with ever
+All of it uses the future as well as the past, so it adds no lag. Each point's path is fitted with ever
 longer local parabolas, and a longer one is believed only as far as it stays within the net's own noise of what the
 shorter ones say. So a head at rest gets the longest, and a mouth that snaps shut within two frames keeps its points.
 The idea, a window that grows until it disagrees, is that of Lepski (1990) and of Goldenshluger and Nemirovski (1997).

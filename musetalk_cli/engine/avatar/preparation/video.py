@@ -98,7 +98,7 @@ class VideoFile:
             header += byte
         found = re.search(rb" W(\d+) H(\d+) ", header)
         if not header.startswith(b"YUV4MPEG2 ") or not found:
-            raise AvatarError(f"{self._path}: ffmpeg gave no frames")
+            raise AvatarError(f"{self._path}: ffmpeg decoded no frames")
         return int(found[1]), int(found[2])
 
     def _read_frame(self) -> ByteArray | None:
@@ -141,7 +141,7 @@ def probe(path: Path, ffmpeg: str) -> list[str]:
         raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=_WANTED)
     videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
     if not videos:
-        raise AvatarError(f"{path} has no images in it", hint=_WANTED)
+        raise AvatarError(f"{path} has no video track", hint=_WANTED)
     if any("Invalid image size" in line or "Image size" in line for line in log):
         raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
     return log

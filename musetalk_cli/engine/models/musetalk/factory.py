@@ -32,7 +32,7 @@ from musetalk_cli.engine.models.musetalk.face.face_parsing import FaceParser
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts, PartSettings, face_parts
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses, ParsedMasks, parse_avatar
-from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents
@@ -123,7 +123,7 @@ def open_model(
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
     classes = maps or DrawnClasses(face.avatar, face.parts.boxes)
-    upstream = UpstreamLook(classes, settings.mask) if settings.follows_upstream else None
+    upstream = UpstreamMasking(classes, settings.mask) if settings.follows_upstream else None
     model = MuseTalkModel(
         nets,
         face.avatar,

@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
 from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements, Placing
-from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking, UpstreamPlacements
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator, expected_sizes
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.types.colour import even_size
@@ -48,7 +48,7 @@ class MuseTalkModel:
         *,
         note: str = "",
         masks: Masks | None = None,
-        upstream: UpstreamLook | None = None,
+        upstream: UpstreamMasking | None = None,
         replicas: Sequence[Nets] = (),
         is_compiled: bool = False,
         has_half_rate: bool = False,

@@ -124,7 +124,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(tmp_path: Path, monkeyp
     assert find_face_models(None, cache, lambda line: None).mesh.read_bytes() == MESH
 
 
-def test_progress_is_told_while_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_while_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bring_pip(monkeypatch, tmp_path, FAKE_PIP + "\nimport time; time.sleep(0.5)")
     monkeypatch.setattr(face_models, "REPORT_EVERY_S", 0.05)
     said: list[str] = []

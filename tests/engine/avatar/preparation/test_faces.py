@@ -176,12 +176,12 @@ def test_a_face_is_followed_through_a_film(finder: FaceFinder, upright: FloatArr
 def test_a_file_that_is_no_net_is_an_error(tmp_path: Path) -> None:
     for name in ("detector", "mesh"):
         (tmp_path / name).write_text("not a net")
-    with pytest.raises(AvatarError, match="cannot be read as a net"):
+    with pytest.raises(AvatarError, match="cannot be read as a network"):
         FaceFinder(FaceModels(tmp_path / "detector", tmp_path / "mesh"))
 
 
 def test_another_net_is_an_error(face_models: FaceModels) -> None:
-    with pytest.raises(AvatarError, match="another net"):
+    with pytest.raises(AvatarError, match="is not the expected network"):
         FaceFinder(FaceModels(face_models.mesh, face_models.detector))
 
 

@@ -20,7 +20,7 @@ Face = tuple[float, float, float]  # middle and width
 
 
 class FakeFinder:
-    """Sees the faces that ``scene`` has in frame n, as the two nets would."""
+    """Finds the faces that ``scene`` has in frame n, as the two nets would."""
 
     def __init__(self, scene: Callable[[int], list[Face]], small: float = 0, yaw: Callable[[int], float] = lambda n: 0):
         self.scene, self.small, self.yaw = scene, small, yaw

@@ -99,7 +99,7 @@ def test_start_and_length(tmp_path: Path, ffmpeg: str) -> None:
     assert numbers(frames) == [10, 11, 12, 13, 14]
 
 
-def test_a_start_behind_the_end_is_said(tmp_path: Path, ffmpeg: str) -> None:
+def test_a_start_behind_the_end_is_reported(tmp_path: Path, ffmpeg: str) -> None:
     path = write_clip(ffmpeg, tmp_path / "clip.mp4", numbered(5))
     with pytest.raises(AvatarError, match="no frame after 9 s"):
         read_all(path, ffmpeg, ClipSettings(Fraction(25), start_s=9))
@@ -144,12 +144,12 @@ def test_a_video_cut_short_gives_what_is_there_and_says_so(tmp_path: Path, ffmpe
     assert 10 < len(frames) < 45
 
 
-def test_what_is_no_video_is_said(tmp_path: Path, ffmpeg: str, tone_wav: object) -> None:
+def test_what_is_no_video_is_reported(tmp_path: Path, ffmpeg: str, tone_wav: object) -> None:
     (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
     with pytest.raises(AvatarError, match="neither an image nor a video"):
         VideoFile(tmp_path / "text.mp4", ffmpeg, CUT)
     audio = tone_wav(0.5)  # type: ignore[operator]
-    with pytest.raises(AvatarError, match="has no images in it"):
+    with pytest.raises(AvatarError, match="has no video track"):
         VideoFile(audio, ffmpeg, CUT)
 
 
@@ -198,7 +198,7 @@ def test_a_hash_tells_contents_apart_not_names(tmp_path: Path) -> None:
     assert not is_still(tmp_path)
 
 
-def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(AvatarError, match="is empty"):
         check_source(tmp_path / "empty.png")
@@ -207,5 +207,5 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     with pytest.raises(AvatarError, match="does not exist") as caught:
         check_source(Path("https://example.org/face.mp4"))
     assert caught.value.hint == "download it first"
-    with pytest.raises(AvatarError, match="is no file"):
+    with pytest.raises(AvatarError, match="is not a file"):
         check_source(Path("/dev/null"))

@@ -26,7 +26,7 @@ from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, Avata
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking  # noqa: E402
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import forward_pass  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator  # noqa: E402
@@ -247,8 +247,8 @@ def test_a_clone_keeps_its_masks_and_its_blending() -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[40:] = 255
     masked = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, masks=[mask])
-    look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
-    pasted = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, upstream=look)
+    masking = UpstreamMasking(DrawnClasses(avatar, parts.boxes), MaskSettings())
+    pasted = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None, upstream=masking)
     plain = MuseTalkModel(nets, avatar, parts, latents, FPS, 96, None)
     features = np.random.default_rng(1).standard_normal((1, 10 * CONFIGS.whisper.num_levels * CONFIGS.whisper.dim + 1))
     features[:, -1] = 1

@@ -35,8 +35,8 @@ def _iris(eyes: Eyes, dx: Array, dy: Array, rng: np.random.Generator) -> tuple[A
     warm = smoothstep(0.68, 0.40, radius + 0.05 * fibres)[..., None]
     colour = mid * (1 - warm) + core * warm
     colour = colour * (1 + 0.28 * fibres)[..., None]
-    ring = smoothstep(0.74, 0.98, radius)[..., None]
-    colour = colour * (1 - 0.85 * ring) + rim * 0.85 * ring
+    limbus = smoothstep(0.74, 0.98, radius)[..., None]
+    colour = colour * (1 - 0.85 * limbus) + rim * 0.85 * limbus
     glow = 0.62 + 0.62 * smoothstep(-0.7, 0.9, (0.45 * dx + 0.9 * dy) / eyes.iris_radius)
     colour = colour * glow[..., None]
     pupil = smoothstep(0.40, 0.35, radius)[..., None]

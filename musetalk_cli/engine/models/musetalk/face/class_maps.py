@@ -1,4 +1,4 @@
-"""What a face-parsing net says of every frame of an avatar: the class of each pixel around the face."""
+"""What a face-parsing net predicts for every frame of an avatar: the class of each pixel around the face."""
 
 from __future__ import annotations
 

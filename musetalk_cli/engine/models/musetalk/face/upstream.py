@@ -25,7 +25,7 @@ from musetalk_cli.engine.types.messages import ByteArray, Face
 NUM_CACHED = 64
 
 
-class UpstreamLook(NamedTuple):
+class UpstreamMasking(NamedTuple):
     """Which pixels are what in every avatar frame, and what of it is replaced."""
 
     classes: Classes
@@ -38,8 +38,8 @@ class UpstreamPlacements:
     ``frames`` as they are shown; ``boxes`` int32 (n, 4) in their pixels.
     """
 
-    def __init__(self, frames: AvatarFrames, boxes: NDArray[np.int32], look: UpstreamLook) -> None:
-        self._frames, self._boxes, self._look = frames, boxes, look
+    def __init__(self, frames: AvatarFrames, boxes: NDArray[np.int32], masking: UpstreamMasking) -> None:
+        self._frames, self._boxes, self._masking = frames, boxes, masking
         self._place = lru_cache(NUM_CACHED)(self._make)
 
     def __call__(self, index: int) -> UpstreamPlacement:
@@ -48,7 +48,7 @@ class UpstreamPlacements:
     def _make(self, index: int) -> UpstreamPlacement:
         box = Box(*map(int, self._boxes[index]))
         crop = crop_box(box)
-        hard = resize_bicubic(mode_mask(self._look.classes[index], self._look.mask), crop.width, crop.height)
+        hard = resize_bicubic(mode_mask(self._masking.classes[index], self._masking.mask), crop.width, crop.height)
         # An odd last row or column is not shown.
         frame = self._frames.image(index)[: self._frames.height, : self._frames.width]
         return UpstreamPlacement(frame, box, soften(hard, box, crop, BLUR_OFFLINE))

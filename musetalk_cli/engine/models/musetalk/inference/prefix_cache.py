@@ -1,4 +1,4 @@
-"""Caches the UNet's prefix of an avatar's frames: the layers in front of the audio, which see the frame alone."""
+"""Caches the UNet's prefix of an avatar's frames: the layers that depend on the frame alone, not on the audio."""
 
 from __future__ import annotations
 

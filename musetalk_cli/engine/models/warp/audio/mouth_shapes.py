@@ -24,7 +24,7 @@ from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet, load_net
 
 FloatArray = NDArray[np.float32]
 
-# Real mouths move before their speech is heard: by one frame at 25 fps, the median over measured talking people.
+# Real mouths move before the audio of their speech: by one frame at 25 fps, the median over measured talking people.
 LEAD_S = 0.04
 # The gate takes the loudest step in this radius, so that the silence inside a /t/ or /k/ does not close the mouth.
 GATE_REACH_STEPS = 4

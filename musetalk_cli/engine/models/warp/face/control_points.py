@@ -82,7 +82,7 @@ def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
             *_chin_points(own, lip_closure, rise),
             *_cheek_points(own, lip_closure, rise),
             ControlPoints.moved(own["nose"]),
-            ControlPoints.moved(_fixed_ring(own)),
+            ControlPoints.moved(_fixed_points(own)),
         ]
     )
 
@@ -204,11 +204,11 @@ def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: flo
     return points
 
 
-def _fixed_ring(own: dict[str, FloatArray]) -> FloatArray:
+def _fixed_points(own: dict[str, FloatArray]) -> FloatArray:
     """Control points that never move: outside the cheeks, below the chin, and across the eyes' level."""
     left, right, chin = own["oval"][26, 0], own["oval"][10, 0], own["oval"][18]
-    ring = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
-    ring += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]
-    ring += [[x, y] for y in (0.7, 1.3) for x in (left - 0.3, right + 0.3)]
-    ring += [[x, chin[1] + 0.65] for x in np.linspace(-1.5, 1.5, 7)]
-    return np.array(ring, dtype=np.float32)
+    points = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
+    points += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]
+    points += [[x, y] for y in (0.7, 1.3) for x in (left - 0.3, right + 0.3)]
+    points += [[x, chin[1] + 0.65] for x in np.linspace(-1.5, 1.5, 7)]
+    return np.array(points, dtype=np.float32)

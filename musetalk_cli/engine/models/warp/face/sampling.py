@@ -41,7 +41,7 @@ class UpsampledImage:
     def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> UpsampledImage:
         """A copy with ``patch`` at (left, top), without the patch's outer ``margin``.
 
-        All are in pixels and even; the margin is at least FILTER_RADIUS_PX, so that the filter sees the patch alone.
+        All are in pixels and even; the margin is at least FILTER_RADIUS_PX, so that the filter reads the patch alone.
         """
         luma, chroma = self.luma.copy(), self.chroma.copy()
         fine = _upsample_2x(patch.luma)[2 * margin : -2 * margin, 2 * margin : -2 * margin]

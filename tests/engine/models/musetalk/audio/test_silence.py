@@ -1,4 +1,4 @@
-"""The silence gate on sounds whose speech is known, and that it does not matter how a stream is cut."""
+"""The silence gate on audio whose speech is known, and that it does not matter how a stream is cut."""
 
 from __future__ import annotations
 

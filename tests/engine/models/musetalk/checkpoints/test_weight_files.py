@@ -231,7 +231,7 @@ def test_the_other_versions_unet_is_known_by_its_size(own_models: Path, monkeypa
     assert "musetalk-1.0" in caught.value.hint
 
 
-def test_too_little_memory_is_said(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -44,7 +44,7 @@ def test_what_is_stored_is_loaded(cache: AvatarCache, told: list[str], tmp_path:
 
 
 @pytest.mark.parametrize("harm", [cut, flip])
-def test_damage_is_told_and_not_loaded(cache: AvatarCache, told: list[str], tmp_path: Path, harm) -> None:
+def test_damage_is_reported_and_not_loaded(cache: AvatarCache, told: list[str], tmp_path: Path, harm) -> None:
     cache.store("kind", KEY, ARRAYS)
     harm(next(tmp_path.iterdir()))
     assert cache.load("kind", KEY, LAYOUT) is None
@@ -63,7 +63,7 @@ def test_damage_is_told_and_not_loaded(cache: AvatarCache, told: list[str], tmp_
         {**ARRAYS, "names": np.zeros((2, 1), np.uint8)},
     ],
 )
-def test_another_format_is_told_and_not_loaded(
+def test_another_format_is_reported_and_not_loaded(
     cache: AvatarCache, told: list[str], arrays: dict[str, np.ndarray]
 ) -> None:
     cache.store("kind", KEY, arrays)

@@ -108,7 +108,7 @@ def mask_of(settings: MaskSettings) -> np.ndarray:
     return derive_face_parts(nora(), PartSettings(EXTRA_MARGIN_PX, settings)).masks[0].astype(int)
 
 
-def test_a_wider_cheek_paints_more_of_its_own_side() -> None:
+def test_a_wider_cheek_replaces_more_of_its_own_side() -> None:
     usual, middle = mask_of(MaskSettings()), MASK_PX // 2
     for wider, own in (
         (MaskSettings(left_cheek_px=140), slice(0, middle)),

@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.musetalk.face.blend import Box, mode_mask  # noq
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.placement import NOTHING  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamLook, UpstreamPlacements  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking, UpstreamPlacements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
 from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
@@ -71,7 +71,7 @@ def face_classes() -> np.ndarray:
 def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings) -> None:
     frame, face = noise_image(481, 641, 1), noise_image(256, 256, 2)
     frames = StillFrames(frame)
-    placements = UpstreamPlacements(frames, np.array([box], np.int32), UpstreamLook([face_classes()], settings))
+    placements = UpstreamPlacements(frames, np.array([box], np.int32), UpstreamMasking([face_classes()], settings))
     placed = placements(0).place(face)
     wanted = by_the_script(frame[:480, :640], face, box, mode_mask(face_classes(), settings))
     left, top, width, height = placed.region
@@ -87,7 +87,7 @@ def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings
 
 def test_a_mask_without_anything_leaves_the_frame() -> None:
     frames, nobody = StillFrames(noise_image(480, 640, 1)), np.zeros((512, 512), np.uint8)
-    placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamLook([nobody], MaskSettings()))
+    placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamMasking([nobody], MaskSettings()))
     assert placements(0).place(noise_image(256, 256, 2)).region == NOTHING
 
 
@@ -96,11 +96,11 @@ def test_its_cycle_shows_both_turns_twice() -> None:
     assert [double_turn_index(step, 1) for step in range(3)] == [0, 0, 0]
 
 
-def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
+def test_the_whole_model_generates_in_silence_and_blends_as_the_script_does() -> None:
     avatar = open_portrait(describe_portrait("nora")).resized(200)
     parts = face_parts(avatar)
-    look = UpstreamLook(DrawnClasses(avatar, parts.boxes), MaskSettings())
-    model = small_model(avatar, Fraction(25), 200, upstream=look)
+    masking = UpstreamMasking(DrawnClasses(avatar, parts.boxes), MaskSettings())
+    model = small_model(avatar, Fraction(25), 200, upstream=masking)
     audio = np.zeros((48_000 * 7, 1), np.int16)
     audio[: 48_000 * 2] = np.random.default_rng(0).integers(-9000, 9000, (48_000 * 2, 1))
     cutter = BlockCutter(2.0, model.before_s, model.after_s, Fraction(25))
@@ -119,8 +119,8 @@ def test_the_whole_model_paints_silence_and_pastes_as_the_script_does() -> None:
 
     generator = FaceGenerator(random_nets("1.5", CPU, seed=2, configs=CONFIGS))
     latents = generator.to_device(small_latents(avatar, parts))[[0, 0, 0]]
-    painted = generator.generate(latents, np.ascontiguousarray(batch.features[:, :-1]))
-    hard = mode_mask(look.classes[0], look.mask)
-    for image, face in zip(frames, painted, strict=True):
+    generated = generator.generate(latents, np.ascontiguousarray(batch.features[:, :-1]))
+    hard = mode_mask(masking.classes[0], masking.mask)
+    for image, face in zip(frames, generated, strict=True):
         whole = by_the_script(avatar.frames.image(), face, Box(*map(int, parts.boxes[0])), hard)
         np.testing.assert_array_equal(image, planes_to_i420(bgr_to_planes(whole)))
