@@ -52,6 +52,7 @@ RIGHT = [
     r"\b(direct|speech) sounds?\b",  # acoustics and phonetics
     r"\bsound (server|card)s?\b",  # what the system calls them
     r"\blisten 127\.0\.0\.1",  # nginx's keyword
+    r"\blistener\.listen\(",  # a socket
     r"\bnoise_ceiling_dbfs\b",  # a settings key
     r"\bpicture\.png\b",  # in avatars of earlier versions
     r"\b(PICTURE_PARAMETERS|AV_PICTURE_TYPE_I)\b",  # of H.264 and FFmpeg

@@ -55,7 +55,7 @@ class Control:
             # With a writer of our own, it does not end when others close it.
             self._peers = {fd: Peer(fd) for fd in [os.open(where, os.O_RDWR | os.O_NONBLOCK)]}
         else:
-            self._listener, self._path = _listen(where), where
+            self._listener, self._path = _open_socket(where), where
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="musetalk-control", daemon=True)
 
@@ -184,7 +184,7 @@ def _is_fifo(where: str) -> bool:
         return False
 
 
-def _listen(where: str) -> socket.socket:
+def _open_socket(where: str) -> socket.socket:
     _remove_dead(where)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)

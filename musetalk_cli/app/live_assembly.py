@@ -194,17 +194,18 @@ def _plan_voice(
     from musetalk_cli.engine.live.timeline import Timeline, TimelineSettings
     from musetalk_cli.engine.live.voice_feed import VoiceFeed
 
+    after_s = model.look_ahead_s(settings.block_s)
     timeline = Timeline(
         TimelineSettings(
             settings.frame_rate,
             source.num_channels,
             settings.block_s,
             model.before_s,
-            model.after_s,
+            after_s,
             leads=True,
             is_idle_first=input_.is_microphone or input_.pauses,
             fills=False,
-            max_queued_s=settings.block_s + model.after_s + HEAD_MARGIN_S,
+            max_queued_s=settings.block_s + after_s + HEAD_MARGIN_S,
             num_frames=None if input_.duration_s is None else max(1, round(input_.duration_s * settings.frame_rate)),
         ),
         lambda frame: budget.idle_wait_s(float(frame / settings.frame_rate)),

@@ -17,11 +17,20 @@ from musetalk_cli.ui.stream_view import open_stream_dashboard
 def run_live(
     pipeline: Pipeline, stats: StatsFile | None, notices: Notices, control: Control | None, *, is_quiet: bool
 ) -> tuple[str, int]:
-    """Run to the end, obeying keys and ``control``, which is the caller's to close.
+    """Run to the end.
 
-    Returns a summary and the exit code: 0, or 128 + the signal that interrupted it.
+    Args:
+        pipeline: ready to start.
+        stats: takes the figures of every second.
+        notices: lines from other threads.
+        control: commands to obey besides the keys; the caller's to close.
+        is_quiet: print errors only.
 
-    Raises the pipeline's first error, after everything has been released.
+    Returns:
+        A summary and the exit code: 0, or 128 + the signal that interrupted it.
+
+    Raises:
+        MuseTalkError: the pipeline's first error, after everything has been released.
     """
     with own_stderr():
         if control:

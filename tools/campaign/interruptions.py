@@ -1,6 +1,6 @@
 """Interrupt utterances at random moments, and hold what ``clear`` says to what was handed out.
 
-    python -m tools.campaign.positions [--utterances 100]
+    python -m tools.campaign.interruptions [--utterances 100]
 
 The position may be off by a frame at most; the audio fades within 20 ms, the mouth is shut after 120 ms, and neither
 frames nor samples have a gap. The exit code is 1 where one of these is broken.

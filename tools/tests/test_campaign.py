@@ -9,7 +9,7 @@ from musetalk_cli.app.session_assembly import Output
 from musetalk_cli.engine.session import Session, SessionSettings
 from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
-from tools.campaign import positions, session_leaks, timelines
+from tools.campaign import interruptions, session_leaks, timelines
 
 SETTINGS = SessionSettings(block_s=0.2, late_after_s=1e9)
 
@@ -31,8 +31,8 @@ def test_a_leak_is_seen() -> None:
     assert session_leaks.find_leaks(before, after) == leaks
 
 
-def test_positions_are_right() -> None:
-    seen = positions.run(open_session("frames"), tone(3.0), 6, seed=3, most_s=0.3)
+def test_interruptions_are_exact() -> None:
+    seen = interruptions.run(open_session("frames"), tone(3.0), 6, seed=3, most_s=0.3)
     assert seen.broken == []
     assert len(seen.off_frames) == 6
 
