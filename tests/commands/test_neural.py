@@ -207,7 +207,7 @@ def test_what_cannot_follow_the_official_script_says_so(musetalk: Musetalk, spee
     (tmp_path / "their.yaml").write_text("compat: upstream")
     done = musetalk("stream", "--input", speech, "-o", "live.mp4", "--config", "their.yaml")
     assert done.returncode == 2
-    assert "30 s ahead, which a stream cannot" in done.stderr.splitlines()[-1]
+    assert "30 s of future audio, which a stream does not have" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.glob("*.mp4"))
 
 
