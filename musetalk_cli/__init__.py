@@ -28,9 +28,16 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.types.session import Late as Late
     from musetalk_cli.engine.types.session import UtteranceFinished as UtteranceFinished
     from musetalk_cli.engine.types.session import UtteranceStarted as UtteranceStarted
+    from musetalk_cli.errors import AvatarError as AvatarError
+    from musetalk_cli.errors import ConfigError as ConfigError
+    from musetalk_cli.errors import EncoderError as EncoderError
+    from musetalk_cli.errors import ModelError as ModelError
     from musetalk_cli.errors import MuseTalkError as MuseTalkError
     from musetalk_cli.errors import QueueFullError as QueueFullError
     from musetalk_cli.errors import SessionError as SessionError
+    from musetalk_cli.errors import SinkError as SinkError
+    from musetalk_cli.errors import SourceError as SourceError
+    from musetalk_cli.errors import StageError as StageError
 
 __version__ = "0.1.0"
 
@@ -50,7 +57,18 @@ _ROOMS = {
     "engine.outputs.fragments": ("Fragment", "InitSegment"),
     "engine.session": ("Session",),
     "engine.types.session": ("Frame", "Interruption", "Late", "UtteranceFinished", "UtteranceStarted"),
-    "errors": ("MuseTalkError", "QueueFullError", "SessionError"),
+    "errors": (
+        "AvatarError",
+        "ConfigError",
+        "EncoderError",
+        "ModelError",
+        "MuseTalkError",
+        "QueueFullError",
+        "SessionError",
+        "SinkError",
+        "SourceError",
+        "StageError",
+    ),
 }
 _HOMES = {name: f"musetalk_cli.{room}" for room, names in _ROOMS.items() for name in names}
 

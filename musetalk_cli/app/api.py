@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_cli.config import Config
+from musetalk_cli.ui.console import say_nothing
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -88,10 +89,10 @@ def render(
     from musetalk_cli.engine.outputs.destinations import open_sink
 
     started_at = time.perf_counter()
-    config = _configure(settings, avatar=avatar, model=model, size=size, fps=fps)
+    config = _name_settings(avatar, model, size, fps, settings)
     source = _as_source(voice, rate_hz)
     sink = open_sink(str(output), overwrite=overwrite)
-    pipeline = build_file_pipeline(config, source, sink, started_at, _tell_nobody)
+    pipeline = build_file_pipeline(config, source, sink, started_at, say_nothing)
     snapshot = run_to_end(pipeline, lambda: on_progress(pipeline.snapshot()))
     return RenderResult(Path(output), snapshot.num_frames, snapshot.media_s, snapshot.elapsed_s)
 
@@ -104,7 +105,9 @@ def prepare_avatar(
     start_s: float = 0.0,
     max_seconds: float | None = None,
     size: int | None = None,
+    fps: float | None = None,
     face: int | None = None,
+    bbox_shift: int = 0,
     settings: Settings | None = None,
 ) -> AvatarInfo:
     """Prepare an avatar from an image, a video or a folder of images of a face.
@@ -116,7 +119,9 @@ def prepare_avatar(
         start_s: seconds of a video that are skipped.
         max_seconds: how much of it is used at most.
         size: scale down to this height in pixels.
+        fps: frames per second that a video is resampled to.
         face: which of several faces, 1 the largest.
+        bbox_shift: moves MuseTalk's crop box down by so many pixels.
         settings: any other, as for ``render``.
 
     Raises:
@@ -126,9 +131,9 @@ def prepare_avatar(
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
     from musetalk_cli.ui.progress import ProgressDisplay
 
-    config, path = _configure(settings), Path(source)
+    config, path = _configure(settings, fps=fps), Path(source)
     chosen = name or (path.name if path.is_dir() else path.stem)
-    wanted = PreparationSettings(config.video.frame_rate, start_s, max_seconds, size, face)
+    wanted = PreparationSettings(config.video.frame_rate, start_s, max_seconds, size, face, bbox_shift)
     display = ProgressDisplay(is_quiet=True)
     try:
         folder, _ = prepare_named(config, path, chosen, wanted, force=force, display=display)
@@ -171,7 +176,7 @@ def open_avatar(
     """
     from musetalk_cli.app.session_assembly import open_avatar as open_it
 
-    return open_it(_configure(settings, avatar=avatar, model=model, size=size, fps=fps), _tell_nobody)
+    return open_it(_name_settings(avatar, model, size, fps, settings), say_nothing)
 
 
 def open_session(
@@ -212,14 +217,14 @@ def open_session(
     }
     if isinstance(avatar, OpenAvatar):
         return avatar.open_session(**own)
-    return _SHARED.open_session(avatar, opening, own)
+    return _SHARED.open_session(_name_settings(avatar, **opening), own)
 
 
 def open_async_session(avatar: str | Path | OpenAvatar | None = None, **options: Any) -> AsyncSession:
-    """As ``open_session``, for asyncio: ``async with open_async_session("nora") as session: …``."""
+    """As ``open_session``, for asyncio: ``async with open_async_session("nora") as session: …``, which opens it."""
     from musetalk_cli.engine.async_session import AsyncSession
 
-    return AsyncSession(open_session(avatar, **options))
+    return AsyncSession(lambda: open_session(avatar, **options))
 
 
 class _SharedAvatars:
@@ -227,31 +232,42 @@ class _SharedAvatars:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[OpenAvatar, int]] = {}
+        self._open: dict[Config, tuple[OpenAvatar, int]] = {}
 
-    def open_session(self, avatar: str | Path | None, opening: Mapping[str, Any], own: Mapping[str, Any]) -> Session:
-        key = repr((str(avatar), sorted(opening.items(), key=str)))
+    def open_session(self, config: Config, own: Mapping[str, Any]) -> Session:
+        from musetalk_cli.app.session_assembly import open_avatar as open_it
+
         with self._lock:
-            shared, users = self._open.get(key) or (open_avatar(avatar, **opening), 0)
-            self._open[key] = (shared, users + 1)
+            shared, users = self._open.get(config) or (open_it(config, say_nothing), 0)
+            self._open[config] = (shared, users + 1)
         try:
             session = shared.open_session(**own)
         except BaseException:
-            self._release(key)
+            self._release(config)
             raise
-        session.on_close(lambda: self._release(key))
+        session.on_close(lambda: self._release(config))
         return session
 
-    def _release(self, key: str) -> None:
+    def _release(self, config: Config) -> None:
         with self._lock:
-            shared, users = self._open[key]
-            self._open[key] = (shared, users - 1)
+            shared, users = self._open[config]
+            self._open[config] = (shared, users - 1)
             if users == 1:
-                del self._open[key]
+                del self._open[config]
                 shared.close()
 
 
 _SHARED = _SharedAvatars()
+
+
+def _name_settings(
+    avatar: str | Path | None,
+    model: str | None = None,
+    size: int | None = None,
+    fps: float | None = None,
+    settings: Settings | None = None,
+) -> Config:
+    return _configure(settings, avatar=avatar, model=model, size=size, fps=fps)
 
 
 def _configure(settings: Settings | None, **named: Any) -> Config:
@@ -287,7 +303,3 @@ def _describe(listed: Any) -> AvatarInfo:
     return AvatarInfo(
         name, kind, record.width, record.height, record.num_frames, record.frame_rate, folder=listed.folder
     )
-
-
-def _tell_nobody(text: str) -> None:
-    pass

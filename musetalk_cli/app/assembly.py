@@ -57,7 +57,7 @@ def build_file_pipeline(
         name = choose_model(config, tell)
         if name == "warp":
             import_module("musetalk_cli.engine.models.warp.model")
-        chosen = choose_avatar(config)
+        chosen = choose_avatar(config, tell)
         source.open()
         encoder = EncoderProcess(ffmpeg, encoder_settings(config, chosen, source.num_channels))
         failing.callback(encoder.close)

@@ -36,11 +36,11 @@ class ChosenAvatar:
     folder: Path | None = None
 
 
-def choose_avatar(config: Config) -> ChosenAvatar:
+def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
     """Find the avatar that ``config.avatar`` names: built in, prepared, an avatar's folder, an image or a video.
 
-    An image or video is prepared first and cached. Raises AvatarError when there is none, or it cannot be
-    prepared.
+    An image or video is prepared first and cached. A ``tell`` that says nothing hides the progress of that, too.
+    Raises AvatarError when there is none, or it cannot be prepared.
     """
     from musetalk_cli.engine.avatar.portrait import portrait_names
 
@@ -53,7 +53,7 @@ def choose_avatar(config: Config) -> ChosenAvatar:
 
     from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder, read_record
 
-    folder = _find_folder(config)
+    folder = _find_folder(config, tell)
     record = read_record(folder)
     is_whole = record.frame_rate is not None or config.compat == "upstream"
     own_px = record.height if is_whole else min(record.height, STILL_HEIGHT_PX)
@@ -61,7 +61,7 @@ def choose_avatar(config: Config) -> ChosenAvatar:
     return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
 
 
-def _find_folder(config: Config) -> Path:
+def _find_folder(config: Config, tell: Tell | None) -> Path:
     """The folder of an avatar that is not built in; it is made when an image or a video was named."""
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
     from musetalk_cli.engine.avatar.library import explain_unknown
@@ -73,19 +73,20 @@ def _find_folder(config: Config) -> Path:
         return location
     if not location.exists():
         raise explain_unknown(config.avatar, library)
-    return _prepare_on_the_fly(config, location)
+    return _prepare_on_the_fly(config, location, tell)
 
 
-def _prepare_on_the_fly(config: Config, source: Path) -> Path:
+def _prepare_on_the_fly(config: Config, source: Path, tell: Tell | None) -> Path:
     from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.library import cached_name
     from musetalk_cli.engine.avatar.preparation.inputs import check_source
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+    from musetalk_cli.ui.console import say_nothing
     from musetalk_cli.ui.progress import ProgressDisplay
 
     check_source(source)
     settings = PreparationSettings(frame_rate=config.video.frame_rate)
-    display = ProgressDisplay(is_quiet=False)
+    display = ProgressDisplay(is_quiet=tell is say_nothing)
     try:
         sha256 = _hash(source, display)
         folder = cache_folder() / "avatars" / cached_name(source, sha256, settings.as_parameters())

@@ -124,7 +124,7 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
         source = _make_source(config, input_, ffmpeg, tell)
         failing.callback(source.close)
         name = choose_model(config, tell)
-        chosen = choose_avatar(config)
+        chosen = choose_avatar(config, tell)
         codec = choose_codec(ffmpeg, config.stream.encoder)
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has

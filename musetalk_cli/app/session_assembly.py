@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from musetalk_cli.app.assembly import build_model, encoder_settings
 from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.errors import SessionError
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
@@ -40,6 +42,7 @@ class OpenAvatar:
     _own: Avatar  # in its own size
     _shown: Avatar
     _model: LipSyncModel
+    _closed: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     def open_session(
         self,
@@ -60,10 +63,13 @@ class OpenAvatar:
             num_channels: of the audio that comes out, 1 or 2.
 
         Raises:
+            SessionError: the avatar has been closed.
             EncoderError: ``fragments`` were asked for, and PyAV is not installed.
         """
         from musetalk_cli.engine.session import Session, SessionSettings
 
+        if self._closed.is_set():
+            raise SessionError(f"avatar '{self.name}' is closed")
         own = self._config.session
         settings = SessionSettings(
             frame_rate=self.frame_rate,
@@ -84,7 +90,8 @@ class OpenAvatar:
         return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder)
 
     def close(self) -> None:
-        """Release the avatar's frames."""
+        """Release the avatar's frames. Twice is once."""
+        self._closed.set()
         self._shown.close()
         self._own.close()
 
@@ -100,7 +107,7 @@ def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
     from musetalk_cli.app.avatar_library import choose_avatar
 
     name = choose_model(config, tell)
-    chosen = choose_avatar(config)
+    chosen = choose_avatar(config, tell)
     own = chosen.load()
     try:
         model = build_model(config, name, chosen, own, tell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,38 +18,50 @@ T = TypeVar("T")
 
 
 class AsyncSession:
-    """Wraps a session. ``async with`` closes it; ``async for`` gives its frames or fragments, and its events.
+    """``async with`` opens and closes the session; ``async for`` gives its frames or fragments, and its events.
 
-    One task iterates; any task may push, end, clear and close. Two threads of its own wait in their place: one for what
-    comes out, one for what goes in.
+    One task iterates; any task may push, end, clear and close. Threads of its own wait in their place: one for what
+    comes out, one for what goes in, in its order, and one for what must not wait for either.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._taking = ThreadPoolExecutor(1, thread_name_prefix="musetalk-taking")
-        self._calling = ThreadPoolExecutor(2, thread_name_prefix="musetalk-calling")
+    def __init__(self, open_it: Callable[[], Session]) -> None:
+        """``open_it`` is called in a thread by ``async with``."""
+        self._open_it = open_it
+        self._session: Session | None = None
+        self._taking, self._pushing, self._calling = (
+            ThreadPoolExecutor(1, thread_name_prefix=f"musetalk-{name}") for name in ("taking", "pushing", "calling")
+        )
         self._next: asyncio.Future[Item | None] | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session that it wraps. Raises RuntimeError before ``async with``."""
+        if self._session is None:
+            raise RuntimeError("open the session with: async with …")
+        return self._session
 
     async def push(self, samples: NDArray[Any], rate_hz: int, *, waits: bool = True) -> None:
         """See ``Session.push``."""
-        await self._call(partial(self.session.push, samples, rate_hz, waits=waits))
+        await self._call(self._pushing, partial(self.session.push, samples, rate_hz, waits=waits))
 
     async def end_utterance(self) -> None:
-        """See ``Session.end_utterance``."""
-        await self._call(self.session.end_utterance)
-
-    async def clear(self) -> Interruption:
-        """See ``Session.clear``. Not kept waiting by a ``push`` that waits."""
-        return await self._call(self.session.clear)
+        """See ``Session.end_utterance``; after all that was pushed before."""
+        await self._call(self._pushing, self.session.end_utterance)
 
     async def finish(self) -> None:
-        """See ``Session.finish``."""
-        await self._call(self.session.finish)
+        """See ``Session.finish``; after all that was pushed before."""
+        await self._call(self._pushing, self.session.finish)
+
+    async def clear(self) -> Interruption:
+        """See ``Session.clear``. It waits for no push, and frees those that wait."""
+        return await self._call(self._calling, self.session.clear)
 
     async def close(self) -> None:
         """See ``Session.close``; ends its threads, too."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._close)
+        if self._session is not None:
+            await self._call(self._calling, self._session.close)
+        for executor in (self._taking, self._pushing, self._calling):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self
@@ -58,13 +70,23 @@ class AsyncSession:
         """The next frame, fragment or event. One whose wait was cancelled comes at the next call."""
         if self._next is None:
             self._next = asyncio.get_running_loop().run_in_executor(self._taking, next, self.session, None)
-        item = await asyncio.shield(self._next)
+        waiting = self._next
+        item = await asyncio.shield(waiting)
         self._next = None
         if item is None:
             raise StopAsyncIteration
         return item
 
     async def __aenter__(self) -> AsyncSession:
+        opening = asyncio.ensure_future(self._call(self._calling, self._open_it))
+        try:
+            self._session = await asyncio.shield(opening)
+        except BaseException:
+            if not opening.done():  # cancelled: it is closed when it has been opened
+                opening.add_done_callback(_close_unwanted)
+            for executor in (self._taking, self._pushing, self._calling):
+                executor.shutdown(wait=False)
+            raise
         return self
 
     async def __aexit__(
@@ -72,10 +94,10 @@ class AsyncSession:
     ) -> None:
         await self.close()
 
-    async def _call(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._calling, function)
+    async def _call(self, executor: Executor, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, function)
 
-    def _close(self) -> None:
-        self.session.close()
-        self._taking.shutdown(wait=True)
-        self._calling.shutdown(wait=True)
+
+def _close_unwanted(opening: asyncio.Future[Session]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

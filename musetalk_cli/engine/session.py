@@ -14,6 +14,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.voice_input import VoiceInput
@@ -287,7 +288,11 @@ class Session:
         return self._encoder.encode([frame.image], frame.audio, keyframe=keyframe)
 
     def _as_frame(self, frame: QueuedFrame) -> Frame:
-        image = frame.image if self.settings.pixel_format == "i420" else i420_to_bgr(frame.image)[:, :, ::-1]
+        image = (
+            frame.image
+            if self.settings.pixel_format == "i420"
+            else np.ascontiguousarray(i420_to_bgr(frame.image)[:, :, ::-1])
+        )
         position_s = 0.0 if frame.utterance is None else self._time_s(frame.utterance_frame)
         return Frame(frame.number, self._time_s(frame.number), image, frame.audio, frame.utterance, position_s)
 

@@ -112,7 +112,7 @@ def test_the_built_in_avatars_are_listed() -> None:
 
 
 def test_sessions_that_name_one_avatar_share_it() -> None:
-    first = musetalk.open_session("nora", size=SIZE)
+    first = musetalk.open_session(size=SIZE)
     second = musetalk.open_session("nora", size=SIZE)
     other = musetalk.open_session("theo", size=SIZE)
     assert len(api._SHARED._open) == 2
@@ -130,6 +130,8 @@ def test_a_session_of_an_open_avatar() -> None:
             frame = next(item for item in session if isinstance(item, musetalk.Frame))
     assert frame.image.shape == (SIZE * 3 // 2, SIZE)
     assert frame.audio.shape == (2400, 2)
+    with pytest.raises(SessionError, match="is closed"):
+        avatar.open_session()
 
 
 def test_fragments_play(ffmpeg: str) -> None:

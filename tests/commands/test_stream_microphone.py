@@ -137,7 +137,7 @@ def test_devices_are_listed(microphone: PulseAudio) -> None:
 
 
 @PULSE
-@pytest.mark.parametrize(("name", "words"), [("nobody", "no microphone is called 'nobody'"), ("UL", "fits 2")])
+@pytest.mark.parametrize(("name", "words"), [("nobody", "no microphone is called 'nobody'"), ("UL", "matches 2")])
 def test_a_name_must_fit_one(microphone: PulseAudio, name: str, words: str, tmp_path: Path) -> None:
     child = stream(microphone.environment, *SMALL, "--device", name, "-o", tmp_path / "take.mp4")
     _, messages = child.communicate(timeout=40)

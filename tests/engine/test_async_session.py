@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from musetalk_cli.errors import SessionError
 
 
 def open_session() -> AsyncSession:
-    return AsyncSession(Session(FakeModel(), fake_avatar(), SessionSettings(late_after_s=1e9)))
+    return AsyncSession(lambda: Session(FakeModel(), fake_avatar(), SessionSettings(late_after_s=1e9)))
 
 
 def test_an_utterance_comes_out_whole() -> None:
@@ -69,14 +70,16 @@ def test_a_cancelled_wait_loses_no_frame() -> None:
 
 def test_clear_is_not_kept_waiting_by_a_push() -> None:
     async def main() -> Interruption:
-        async with AsyncSession(Session(FakeModel(), fake_avatar(), SessionSettings(max_queued_s=0.5))) as session:
-            pushing = asyncio.create_task(session.push(tone(8.0), 48_000))
+        settings = SessionSettings(max_queued_s=0.5)
+        async with AsyncSession(lambda: Session(FakeModel(), fake_avatar(), settings)) as session:
+            pushing = asyncio.gather(*(session.push(tone(8.0), 48_000) for _ in range(3)))
             async for item in session:
                 if isinstance(item, UtteranceStarted):
                     break
             await anext(session)
             interruption = await asyncio.wait_for(session.clear(), 2)
-            await asyncio.wait_for(pushing, 2)
+            session.session.close()
+            await asyncio.gather(asyncio.wait_for(pushing, 5), return_exceptions=True)
             return interruption
 
     assert asyncio.run(main()) == Interruption(0, 1 / 25)
@@ -89,3 +92,29 @@ def test_errors_come_through() -> None:
 
     with pytest.raises(SessionError, match="float64"):
         asyncio.run(main())
+
+
+def test_opening_does_not_block_the_loop_and_errors_come_through() -> None:
+    opened = threading.Event()
+
+    def open_late() -> Session:
+        opened.wait(5)
+        raise SessionError("no such avatar")
+
+    async def main() -> None:
+        async def release() -> None:
+            opened.set()
+
+        session = AsyncSession(open_late)
+        task = asyncio.create_task(release())
+        with pytest.raises(SessionError, match="no such avatar"):
+            async with session:
+                pass
+        await task
+
+    asyncio.run(main())
+
+
+def test_it_is_opened_by_async_with() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        open_session().session  # noqa: B018

@@ -214,7 +214,9 @@ def test_stereo_and_other_rates_are_converted(open_session: Open) -> None:
 
 def test_rgb(open_session: Open) -> None:
     session = open_session(SessionSettings(pixel_format="rgb"))
-    assert frames_in(take(session, 1))[0].image.shape == (HEIGHT, WIDTH, 3)
+    image = frames_in(take(session, 1))[0].image
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    assert image.flags.c_contiguous
 
 
 @pytest.mark.parametrize(
