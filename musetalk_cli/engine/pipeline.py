@@ -13,13 +13,12 @@ from math import ceil
 
 import numpy as np
 
-from musetalk_cli.engine.audio.block_feed import BlockFeed, ProcessAudio, SourceFeed
+from musetalk_cli.engine.audio.block_feed import BlockFeed, Interruptible, ProcessAudio, SourceFeed, Spoken
 from musetalk_cli.engine.audio.blocks import BlockCutter, split_block, split_runs
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
 from musetalk_cli.engine.live.hooks import RunHooks
-from musetalk_cli.engine.live.voice_feed import Interruptible, Spoken
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from musetalk_cli.engine.audio.blocks import Cutter
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, IdleBlock
+from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, FloatArray, IdleBlock
 from musetalk_cli.errors import SourceError
 
 ProcessAudio = Callable[[AudioArray], AudioArray]
@@ -37,6 +38,25 @@ class BlockFeed(Protocol):
 
     def close(self) -> None:
         """Release everything; ends a waiting ``blocks``."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How far an utterance got: ``num_frames`` of it were handed out."""
+
+    utterance: int
+    num_frames: int
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A feed whose voice can be interrupted."""
+
+    def clear(self, frame: int, sample: int, closing: FloatArray | None) -> list[Spoken]:
+        """As ``Timeline.clear``."""
+
+    def hand_out(self, frame: int) -> list[Spoken]:
+        """As ``Timeline.hand_out``."""
 
 
 class SourceFeed:

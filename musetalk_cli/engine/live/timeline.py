@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from musetalk_cli.engine.audio.block_feed import Spoken
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.live.utterance import Utterance
 from musetalk_cli.engine.types.audio import audio_at
@@ -51,14 +52,6 @@ class TimelineSettings:
     patience_s: float = 0.0
     max_queued_s: float = MAX_QUEUED_S
     num_frames: int | None = None
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """How far an utterance got: ``num_frames`` of it were handed out."""
-
-    utterance: int
-    num_frames: int
 
 
 class Timeline:

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
 
-from musetalk_cli.engine.audio.block_feed import ProcessAudio
+from musetalk_cli.engine.audio.block_feed import ProcessAudio, Spoken
 from musetalk_cli.engine.audio.drops import Droppable
 from musetalk_cli.engine.audio.sources import AudioSource
-from musetalk_cli.engine.live.timeline import Spoken as Spoken
 from musetalk_cli.engine.live.timeline import Timeline
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AudioBlock, FloatArray, IdleBlock
 from musetalk_cli.errors import SessionError
-
-
-@runtime_checkable
-class Interruptible(Protocol):
-    """A feed whose voice can be interrupted."""
-
-    def clear(self, frame: int, sample: int, closing: FloatArray | None) -> list[Spoken]:
-        """As ``Timeline.clear``."""
-
-    def hand_out(self, frame: int) -> list[Spoken]:
-        """As ``Timeline.hand_out``."""
 
 
 class VoiceFeed:
