@@ -18,13 +18,13 @@ import numpy as np
 
 from musetalk_cli.engine.audio.block_feed import Spoken
 from musetalk_cli.engine.audio.blocks import BlockCutter
+from musetalk_cli.engine.live.planned_voice import PlannedVoice, begin_of
 from musetalk_cli.engine.live.utterance import Utterance
 from musetalk_cli.engine.types.audio import audio_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock, FloatArray, IdleBlock
 from musetalk_cli.errors import QueueFullError, SessionError
 
 FOREVER_S = 3600.0
-FADE_SAMPLES = AUDIO_RATE_HZ // 50  # an interrupted voice fades out in 20 ms
 MAX_QUEUED_S = 120.0  # of voice that waits; beyond it, ``push`` waits or raises
 # An utterance that was neither continued nor ended for this long is taken as ended.
 PAUSE_S = 1.0
@@ -67,10 +67,9 @@ class Timeline:
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[Utterance] = deque()  # not planned to their end yet
         self._planned: deque[Utterance] = deque()  # planned, at least in part, and not handed out to their end
-        self._recent: deque[AudioBlock] = deque()  # blocks of which something may not be handed out yet
+        self._voice = PlannedVoice(settings.num_channels)
         self._closing: FloatArray | None = None
         self._fade: AudioArray | None = None
-        self._last_fade: tuple[int, AudioArray] | None = None  # and the sample with which it began
         self._epoch = 0
         self._num_utterances = 0
         self._next_frame = 0
@@ -148,12 +147,10 @@ class Timeline:
         with self._changed:
             dropped = dict.fromkeys((*self._planned, *self._waiting))
             spoken = [Spoken(each.number, each.count_frames(frame)) for each in dropped]
-            self._fade = self._cut_fade(sample)
-            self._last_fade = (sample, self._fade) if self._fade is not None else None
+            self._fade = self._voice.interrupt(sample, [each for each in self._planned if each.end_frame is None])
             self._closing = closing
             self._waiting.clear()
             self._planned.clear()
-            self._recent.clear()
             self._epoch += 1
             self._shows_idle = True
             self._next_frame, self._next_sample = frame, sample
@@ -166,9 +163,7 @@ class Timeline:
     def hand_out(self, frame: int) -> list[Spoken]:
         """All output frames before this one have left; the utterances that ended with them."""
         with self._changed:
-            sample = self._audio_at(frame)
-            while self._recent and _begin(self._recent[0]) + len(self._recent[0].audio) <= sample:
-                self._recent.popleft()
+            self._voice.hand_out(self._audio_at(frame))
             ended = []
             while self._planned and self._planned[0].end_frame is not None and self._planned[0].end_frame <= frame:
                 utterance = self._planned.popleft()
@@ -213,7 +208,9 @@ class Timeline:
         """A planned block up to the run's last frame."""
         if self._next_frame < self._limit:
             return block
-        offset, begin = (block.frame_offset, _begin(block)) if isinstance(block, AudioBlock) else (0, block.audio_start)
+        offset, begin = (
+            (block.frame_offset, begin_of(block)) if isinstance(block, AudioBlock) else (0, block.audio_start)
+        )
         frames = range(block.frames.start, min(block.frames.stop, int(self._limit) - offset))
         return replace(block, frames=frames, audio=block.audio[: max(0, self._audio_at(int(self._limit)) - begin)])
 
@@ -252,14 +249,14 @@ class Timeline:
             utterance.end_frame = self._next_frame
             self._waiting.popleft()
             placed = self._fill_last_frame(placed) if self._shows_idle else placed
-        self._next_sample = _begin(placed) + len(placed.audio)
-        self._recent.append(placed)
+        self._next_sample = begin_of(placed) + len(placed.audio)
+        self._voice.add(placed)
         self._changed.notify_all()  # there is room again
         return placed
 
     def _fill_last_frame(self, block: AudioBlock) -> AudioBlock:
         """An utterance's last block, with audio up to the end of its last frame."""
-        missing = self._audio_at(self._next_frame) - _begin(block) - len(block.audio)
+        missing = self._audio_at(self._next_frame) - begin_of(block) - len(block.audio)
         silence = np.zeros((max(0, missing), self._settings.num_channels), np.int16)
         return replace(block, audio=np.concatenate([block.audio, silence]))
 
@@ -307,34 +304,6 @@ class Timeline:
         self.num_filled += utterance.fill()
         return True
 
-    def _cut_fade(self, sample: int) -> AudioArray | None:
-        """The voice from ``sample`` on, fading out; None where nothing of it has left before."""
-        number = self._find_speaking(sample)
-        if number is None:
-            return self._rest_of_fade(sample)
-        own = [each for each in self._recent if each.utterance == number and _begin(each) + len(each.audio) > sample]
-        parts = [each.audio[max(0, sample - _begin(each)) :] for each in own]
-        parts += [each.waiting_audio() for each in self._waiting if each.number == number]
-        voice = np.concatenate([np.zeros((0, self._settings.num_channels), np.int16), *parts])[:FADE_SAMPLES]
-        ramp = np.linspace(1.0, 0.0, FADE_SAMPLES, endpoint=False)[: len(voice), None]
-        return np.asarray(np.rint(voice * ramp), np.int16) if len(voice) else None
-
-    def _find_speaking(self, sample: int) -> int | None:
-        """The utterance that speaks on both sides of a sample of the output."""
-        for block in self._recent:
-            if block.audio_offset < sample and _begin(block) <= sample < _begin(block) + len(block.audio):
-                return block.utterance
-        unfinished = (each for each in self._planned if each.end_frame is None and each.audio_offset < sample)
-        return next((each.number for each in unfinished), None)
-
-    def _rest_of_fade(self, sample: int) -> AudioArray | None:
-        """What has not been handed out of an interruption's fade when the next one comes."""
-        if self._last_fade is None:
-            return None
-        begin, fade = self._last_fade
-        rest = fade[sample - begin :] if sample >= begin else fade[:0]
-        return rest if len(rest) else None
-
     def _open_utterance(self) -> Utterance:
         if not self._waiting or self._waiting[-1].is_ended:
             own = self._settings
@@ -359,8 +328,3 @@ class Timeline:
     def _count_frames_to(self, sample: int) -> int:
         """Frames from the next one on until one begins with ``sample`` or later."""
         return max(0, math.ceil(sample * self._settings.frame_rate / AUDIO_RATE_HZ) - self._next_frame)
-
-
-def _begin(block: AudioBlock) -> int:
-    """The output's sample with which a planned block's audio begins."""
-    return block.audio_offset + block.audio_start
