@@ -72,7 +72,9 @@ def build_file_pipeline(
         return pipeline
 
 
-def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
+def build_model(
+    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell, *, shares_nets: bool = False
+) -> LipSyncModel:
     """Open a lip-sync model for an avatar.
 
     Args:
@@ -81,6 +83,7 @@ def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar,
         chosen: The avatar as it was chosen; its ``height_px`` is that of the video.
         avatar: The same avatar, loaded, in its own size.
         tell: Takes lines for the user.
+        shares_nets: Whether MuseTalk may use the nets of a model that is open for another avatar.
 
     Returns:
         The model, bound to the avatar.
@@ -97,7 +100,7 @@ def build_model(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar,
     cv2.setNumThreads(1)
     use_one_blas_thread()
     if name != "warp":
-        return open_musetalk(config, name, chosen, avatar, tell)
+        return open_musetalk(config, name, chosen, avatar, tell, shares_nets=shares_nets)
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     video, warp = config.video, config.warp

@@ -43,7 +43,9 @@ def choose_model(config: Config, tell: Tell) -> str:
     return name
 
 
-def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell) -> LipSyncModel:
+def open_musetalk(
+    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell, *, shares_nets: bool = False
+) -> LipSyncModel:
     """MuseTalk bound to an avatar.
 
     Args:
@@ -52,6 +54,7 @@ def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avata
         chosen: the avatar's folder, and the height of the output.
         avatar: the same, opened, in its own size.
         tell: takes lines for the user.
+        shares_nets: whether it may use the nets of a model that is open.
 
     Raises:
         ModelError: the weights are missing or damaged, or the device cannot be used.
@@ -61,7 +64,9 @@ def open_musetalk(config: Config, name: str, chosen: ChosenAvatar, avatar: Avata
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}
     settings, frame_rate = _settings(config, name), config.video.frame_rate
-    return open_model(settings, weights, avatar, chosen.folder, frame_rate, chosen.height_px, tell)
+    return open_model(
+        settings, weights, avatar, chosen.folder, frame_rate, chosen.height_px, tell, shares_nets=shares_nets
+    )
 
 
 def count_cores() -> int:

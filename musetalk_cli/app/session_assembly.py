@@ -110,7 +110,7 @@ def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
     chosen = choose_avatar(config, tell)
     own = chosen.load()
     try:
-        model = build_model(config, name, chosen, own, tell)
+        model = build_model(config, name, chosen, own, tell, shares_nets=True)
         shown = own.resized(chosen.height_px)
     except BaseException:
         own.close()

@@ -159,7 +159,9 @@ def test_mask_and_crop_box_follow_the_settings_or_else_the_version(
 
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     opened: list[tuple[factory.MuseTalkSettings, Avatar]] = []
-    monkeypatch.setattr(factory, "open_model", lambda settings, weights, each, *rest: opened.append((settings, each)))
+    monkeypatch.setattr(
+        factory, "open_model", lambda settings, weights, each, *rest, **options: opened.append((settings, each))
+    )
     boxes = []
     for config in (Config(random_weights=True), Config(random_weights=True, musetalk=section, compat="upstream")):
         chosen = choose_avatar(config)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -42,6 +43,8 @@ from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
 SEED = 0
+# Models that are open, by their settings, weights and frame rate: another avatar may use the nets of one.
+_OPEN: WeakValueDictionary[Any, MuseTalkModel] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def open_model(
     frame_rate: Fraction,
     height_px: int,
     tell: Tell,
+    *,
+    shares_nets: bool = False,
 ) -> MuseTalkModel:
     """Build a model for one avatar and warm it up.
 
@@ -100,6 +105,7 @@ def open_model(
         frame_rate: frames per second of the output.
         height_px: height of the output frames.
         tell: called with the device, the duration of the warm-up, and on a CPU a warning about its speed.
+        shares_nets: whether a model that is open for another avatar with the same settings and weights lends its nets.
 
     Returns:
         A model bound to the avatar, the frame rate and the height.
@@ -115,7 +121,12 @@ def open_model(
     face = AvatarFace(avatar, face_parts(avatar, part_settings(settings), cache), cache)
     try:
         maps = _parse(weights, face, precision.device)
-        nets, latents = _load(settings, weights, face, precision)
+        latents = _load_latents(settings, weights, face, precision)
+        masks = ParsedMasks(maps, face.parts, settings.mask) if maps else None
+        key = (settings, tuple(sorted((weights or {}).items())), frame_rate)
+        if shares_nets and (lender := _OPEN.get(key)):
+            return lender.clone_with(face.avatar, face.parts, latents, height_px, masks)
+        nets = _load_nets(settings, weights, precision)
         replicas = [replicate_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
@@ -133,7 +144,7 @@ def open_model(
         height_px,
         SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None,
         note="" if weights else LABEL,
-        masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
+        masks=masks,
         upstream=upstream,
         replicas=replicas,
         is_compiled=settings.is_compiled,
@@ -147,6 +158,8 @@ def open_model(
     _warm_up(model, settings, precision.device, tell)
     if precision.device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
+    if not upstream:
+        _OPEN[key] = model
     return model
 
 
@@ -183,23 +196,31 @@ def _parse(weights: Mapping[str, Path] | None, face: AvatarFace, device: torch.d
     return parse_avatar(face.avatar, face.parts.boxes, lambda: FaceParser.load(path, device), face.cache, sha256)
 
 
-def _load(
+def _load_latents(
     settings: MuseTalkSettings, weights: Mapping[str, Path] | None, face: AvatarFace, precision: Precision
-) -> tuple[Nets, torch.Tensor]:
-    """The nets and the avatar's latents. The VAE's encoder, if it is needed, is freed before the nets are loaded."""
+) -> torch.Tensor:
+    """The avatar's latents. The VAE's encoder, if it is needed, is freed before the nets are loaded."""
     if weights is None:
         nowhere = AvatarCache(None, face.cache.tell)
-        latents = avatar_latents(
+        return avatar_latents(
             face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), nowhere, ""
         )
-        return random_nets(settings.version, precision, SEED, is_tiny=settings.decoder == "taesd"), latents
-    taesd = weights.get("taesd") if settings.decoder == "taesd" else None
-    files = ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
+    files = _files(settings, weights)
     sha256 = _hash_for_cache(files.vae, face.cache)
-    latents = avatar_latents(
+    return avatar_latents(
         face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), face.cache, sha256
     )
-    return load_nets(files, precision), latents
+
+
+def _load_nets(settings: MuseTalkSettings, weights: Mapping[str, Path] | None, precision: Precision) -> Nets:
+    if weights is None:
+        return random_nets(settings.version, precision, SEED, is_tiny=settings.decoder == "taesd")
+    return load_nets(_files(settings, weights), precision)
+
+
+def _files(settings: MuseTalkSettings, weights: Mapping[str, Path]) -> ModelFiles:
+    taesd = weights.get("taesd") if settings.decoder == "taesd" else None
+    return ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
 
 
 def _hash_for_cache(weights: Path, cache: AvatarCache) -> str:

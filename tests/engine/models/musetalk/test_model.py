@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -150,6 +151,21 @@ def test_precision_is_obeyed(face: AvatarFace) -> None:
         dataclasses.replace(SETTINGS, precision="bf16"), None, face.avatar, face.cache.folder, FPS, 128, told.append
     )
     assert "bfloat16" in " ".join(told)
+
+
+@pytest.mark.usefixtures("_small_sizes")
+def test_avatars_that_are_open_at_once_share_nets(face: AvatarFace) -> None:
+    def open_it(settings: MuseTalkSettings = SETTINGS, *, shares_nets: bool = True) -> MuseTalkModel:
+        return open_model(settings, None, face.avatar, None, FPS, 128, str, shares_nets=shares_nets)
+
+    first, second, third = open_it(), open_it(), open_it()
+    assert second._generator is first._generator
+    assert third._generator is first._generator
+    assert open_it(shares_nets=False)._generator is not first._generator
+    assert open_it(dataclasses.replace(SETTINGS, has_half_rate=True))._generator is not first._generator
+    del first, second, third
+    gc.collect()
+    assert not factory._OPEN, "the nets go with the last that uses them"
 
 
 @pytest.mark.usefixtures("_small_sizes")
