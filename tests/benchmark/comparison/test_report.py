@@ -85,7 +85,9 @@ def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     asked: list[str] = []
 
-    def open_small(config: Config, name: str, chosen: Any, avatar: Avatar, tell: Callable[[str], None]) -> LipSyncModel:
+    def open_small(
+        config: Config, name: str, chosen: Any, avatar: Avatar, tell: Callable[[str], None], **options: object
+    ) -> LipSyncModel:
         asked.append(config.precision)
         return small_model(avatar, Fraction(25), chosen.height_px)
 
