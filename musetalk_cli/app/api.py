@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from musetalk_cli.app.session_assembly import OpenAvatar, Output
     from musetalk_cli.engine.async_session import AsyncSession
+    from musetalk_cli.engine.audio.sources import AudioSource
+    from musetalk_cli.engine.avatar.library import ListedAvatar
     from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.engine.session import Session
     from musetalk_cli.engine.types.session import PixelFormat
@@ -281,7 +283,8 @@ def _configure(settings: Settings | None, **named: Any) -> Config:
     return load_config((), given).config
 
 
-def _as_source(voice: str | Path | NDArray[Any], rate_hz: int | None) -> Any:
+def _as_source(voice: str | Path | NDArray[Any], rate_hz: int | None) -> str | AudioSource:
+    """What a pipeline reads: a location, or the samples as a source. Raises SourceError or SessionError."""
     from musetalk_cli.errors import SourceError
 
     if isinstance(voice, str | Path):
@@ -295,7 +298,7 @@ def _as_source(voice: str | Path | NDArray[Any], rate_hz: int | None) -> Any:
     return ArraySource(voice, rate_hz)
 
 
-def _describe(listed: Any) -> AvatarInfo:
+def _describe(listed: ListedAvatar) -> AvatarInfo:
     record, name = listed.record, listed.folder.name
     if record is None:
         return AvatarInfo(name, "damaged", folder=listed.folder, problem=listed.problem)
