@@ -65,7 +65,8 @@ ROOMS: dict[str, set[str]] = {
     "benchmark.comparison": {"app", "benchmark.workload", "config", "engine", "engine.*"},
     "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.workload", "config", "engine", "engine.*"},
     "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
-    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "ui"},
+    "serve": {"app", "config", "engine", "engine.*", "ui"},
+    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "serve", "ui"},
     "cli": {"commands", "ui"},
     "__main__": {"cli"},
 }
