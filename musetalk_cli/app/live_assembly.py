@@ -235,6 +235,7 @@ def _put_on_clock(
     overload = Overload(config.stream.when_slow, config.stream.late_after_s)
     hooks = LivePace(budget, overload, config.video.frame_rate)
     hooks.health = fan_out.health
+    hooks.drop_waiting = fan_out.drop_waiting
     hooks.count_filled = lambda: feed.num_filled
     hooks.count_overruns = lambda: getattr(source, "num_overruns", 0)
     fan_out.on_frames = hooks.note_out

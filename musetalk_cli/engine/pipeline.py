@@ -38,7 +38,7 @@ from musetalk_cli.engine.types.messages import (
     IdleBlock,
 )
 from musetalk_cli.engine.video.compositing import composite
-from musetalk_cli.engine.video.output import FrameOutput
+from musetalk_cli.engine.video.output import FrameOutput, ignore
 from musetalk_cli.errors import SessionError
 
 CLOSE_S = 0.12  # an interrupted mouth closes in this time
@@ -116,7 +116,8 @@ class Pipeline:
         self._left: deque[FrameBatch] = deque(maxlen=NUM_REMEMBERED)
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
-        self._encoder = encoder.attach(sink, self._state, self._timers["encode"])
+        on_left = feed.hand_out if isinstance(feed, Interruptible) else ignore
+        self._encoder = encoder.attach(sink, self._state, self._timers["encode"], on_left)
         self._state.on_abort(feed.stop)
         self._state.on_abort(self._hooks.open_gates)
         self._blocks: Channel[AudioBlock | IdleBlock] = Channel("blocks", settings.buffer_blocks, self._state)
@@ -152,7 +153,7 @@ class Pipeline:
         with self._turn:
             self._next_frame, self._next_sample = self._encoder.drop() or (self._next_frame, self._next_sample)
             spoken = self._feed.clear(self._next_frame, self._next_sample, self._close_mouth(self._next_frame - 1))
-        self._hooks.wake()
+        self._hooks.note_clear()
         return spoken
 
     def abort(self) -> None:
@@ -317,15 +318,13 @@ class Pipeline:
         self._encoder.finish()
 
     def _takes_turn(self, batch: FrameBatch) -> bool:
-        """Whether finished frames leave now; from then on, they cannot be dropped here any more."""
+        """Whether finished frames go to the encoder now; from then on, only that can drop them."""
         with self._turn:
             if not self._feed.is_current(batch.cue.epoch):
                 return False
             self._left.append(replace(batch, images=(), audio=batch.audio[:0]))
             self._next_frame = batch.frames.stop
             self._next_sample = batch.cue.audio_start + len(batch.audio)
-            if isinstance(self._feed, Interruptible) and not self._encoder.keeps_frames:
-                self._feed.hand_out(self._next_frame)
         if batch.images:
             self._last_image = batch.images[-1]
         return True

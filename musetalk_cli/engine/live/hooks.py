@@ -44,8 +44,8 @@ class RunHooks:
     def note_written(self, batch: FrameBatch) -> None:
         """These frames and their audio went to the encoder."""
 
-    def wake(self) -> None:
-        """What is current has changed; may be called from any thread."""
+    def note_clear(self) -> None:
+        """The voice was interrupted, so other frames are current; may be called from any thread."""
 
     def open_gates(self) -> None:
         """Hold nothing back any more; may be called from any thread."""

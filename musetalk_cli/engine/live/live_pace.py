@@ -27,6 +27,7 @@ class LivePace(RunHooks):
         self.health: Callable[[], Sequence[TargetHealth]] = tuple
         self.count_overruns: Callable[[], int] = lambda: 0
         self.count_filled: Callable[[], int] = lambda: 0
+        self.drop_waiting: Callable[[], None] = lambda: None
         self._budget = budget
         self._overload = overload
         self._frame_rate = frame_rate
@@ -102,8 +103,9 @@ class LivePace(RunHooks):
         self._delivered.add(num_frames)
         self.latency.leave(num_frames)
 
-    def wake(self) -> None:
+    def note_clear(self) -> None:
         self._woken.set()
+        self.drop_waiting()
 
     def open_gates(self) -> None:
         self._has_open_gates = True

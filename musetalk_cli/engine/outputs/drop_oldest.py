@@ -65,6 +65,14 @@ class DropOldestQueue:
             self._drop(keyframes[-1] if keyframes else len(self._fragments))
             self._needs_keyframe = not keyframes
 
+    def skip_to_keyframe(self) -> None:
+        """Drop what waits before the last keyframe; nothing where none waits, since the target would stand still until
+        the next."""
+        with self._changed:
+            keyframes = [index for index, fragment in enumerate(self._fragments) if fragment.is_keyframe]
+            self._drop(keyframes[-1] if keyframes else 0)
+            self._changed.notify_all()
+
     def pause(self, duration_s: float) -> None:
         """Wait, but only until the queue is closed."""
         with self._changed:

@@ -51,6 +51,11 @@ class FanOut:
         self.on_frames(fragment.num_frames)
         self._check()
 
+    def drop_waiting(self) -> None:
+        """Leave out what waits for targets that are behind: after an interruption, nobody needs it any more."""
+        for target in self.targets:
+            target.drop_waiting()
+
     def cancel(self) -> None:
         for target in self.targets:
             target.cancel()

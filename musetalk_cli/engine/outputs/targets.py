@@ -46,6 +46,11 @@ class Target(ABC):
     def write(self, fragment: Fragment) -> None:
         self.queue.put(fragment)
 
+    def drop_waiting(self) -> None:
+        """Leave out what waits, up to the last keyframe; a file gets everything. May be called from any thread."""
+        if not self.is_file:
+            self.queue.skip_to_keyframe()
+
     @property
     @abstractmethod
     def where(self) -> str | None:

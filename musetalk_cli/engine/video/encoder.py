@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any
@@ -18,12 +18,13 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, w
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
+from musetalk_cli.engine.video.output import OnLeft, ignore
 from musetalk_cli.errors import EncoderError
 
 # Batches of frames that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
 DEPTH_BATCHES = 2
-# The audio of a batch is queued before its frames and must never keep them back: an encoder that looks ahead asks for
-# many frames before it takes more audio. So the frames are the bound for both, and this number is never reached.
+# The audio of a batch goes before its frames and must never keep them back: an encoder that looks ahead asks for many
+# frames before it takes more audio. So the frames are the bound for both, and this number is never reached.
 DEPTH_AUDIO = 4096
 # Packets that ffmpeg itself holds per input; a packet of video is a whole frame of up to 7 MB.
 FRAME_PACKETS, AUDIO_PACKETS = 8, 64
@@ -145,9 +146,9 @@ class EncoderProcess(FfmpegProcess):
         widen_pipe(self.stdin)
         widen_pipe(self.stdout)
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer) -> Encoder:
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> Encoder:
         """What feeds and empties this process during a run."""
-        return Encoder(self, sink, state, timer)
+        return Encoder(self, sink, state, timer, on_left)
 
     def close(self) -> None:
         super().close()
@@ -161,22 +162,36 @@ class Encoder:
     one pipe while ffmpeg waits for the other. ``write`` and ``finish`` come from one thread.
     """
 
-    def __init__(self, process: EncoderProcess, sink: Sink, state: RunState, timer: StageTimer) -> None:
+    def __init__(
+        self, process: EncoderProcess, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore
+    ) -> None:
+        """Nothing runs yet but the process.
+
+        Args:
+            process: has just been started; it is closed with this.
+            sink: takes the stream.
+            state: of the run.
+            timer: measures how long frames wait.
+            on_left: called whenever the first frame that can still be dropped has changed.
+        """
         self.num_bytes = 0
         self.num_frames = 0
         self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
         self.first_fragment_at: float | None = None  # and of the first fragment
         self.is_reader_gone = False
-        self.keeps_frames = False
         self._sink = sink
         self._state = state
         self._timer = timer
+        self._on_left = on_left
+        self._turn = threading.Lock()  # held while it is decided whether a batch leaves, or is dropped
+        self._epoch = 0
+        self._next_frame = self._next_sample = 0  # the first that can still be dropped
         self._splitter = FragmentSplitter()
         self._is_finished = False
         self._process = process
         state.on_abort(process.kill)
         state.on_abort(sink.cancel)
-        self._images: Channel[Sequence[ByteArray]] = Channel("frames", DEPTH_BATCHES, state)
+        self._frames: Channel[FrameBatch] = Channel("frames", DEPTH_BATCHES, state)
         self._audio: Channel[AudioArray] = Channel("audio", DEPTH_AUDIO, state)
         self.stages = [
             Stage("encoder frames", self._write_frames, state),
@@ -190,18 +205,18 @@ class Encoder:
 
     def write(self, batch: FrameBatch) -> None:
         """Queue frames and their audio. Raises Aborted."""
-        if len(batch.audio):
-            self._audio.put(batch.audio)
-        self._images.put(batch.images)
+        self._frames.put(batch)
 
-    def drop(self) -> None:
-        """What was written is ffmpeg's already."""
+    def drop(self) -> tuple[int, int]:
+        """Drop the batches that wait; of the one that ffmpeg is given now, all frames leave."""
+        with self._turn:
+            self._epoch += 1
+            return self._next_frame, self._next_sample
 
     def finish(self) -> None:
         """Everything has been written: let ffmpeg end the file."""
         self._is_finished = True
-        self._images.finish()
-        self._audio.finish()
+        self._frames.finish()
 
     def close(self) -> None:
         """Release the child and the pipes, whatever state they are in."""
@@ -214,12 +229,27 @@ class Encoder:
 
     def _write_frames(self) -> None:
         with self._process.stdin as pipe:
-            for images in self._images:
-                for image in images:
+            for batch in self._frames:
+                if not self._takes_turn(batch):
+                    continue
+                if len(batch.audio):
+                    self._audio.put(batch.audio)
+                for image in batch.images:
                     with self._timer.measure():
                         if not _write_all(pipe, image):
                             return
                     self.num_frames += 1
+        self._audio.finish()
+
+    def _takes_turn(self, batch: FrameBatch) -> bool:
+        """Whether a batch goes to ffmpeg, from where nothing comes back."""
+        with self._turn:
+            if batch.cue.epoch != self._epoch:
+                return False
+            self._next_frame = batch.frames.stop
+            self._next_sample = batch.cue.audio_start + len(batch.audio)
+            self._on_left(self._next_frame)
+            return True
 
     def _write_audio(self) -> None:
         with self._process.audio as pipe:

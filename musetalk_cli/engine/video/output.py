@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import FrameBatch
+
+OnLeft = Callable[[int], object]  # takes the number of the first frame that can still be dropped
+
+
+def ignore(frame: int) -> None:
+    """Nobody asks which frames have left."""
 
 
 class FrameWriter(Protocol):
@@ -22,7 +28,6 @@ class FrameWriter(Protocol):
     first_byte_at: float | None  # time.perf_counter() of the first byte at the sink
     first_fragment_at: float | None  # and of the first bytes that play
     is_reader_gone: bool
-    keeps_frames: bool  # frames that were written may still be dropped
 
     @property
     def stages(self) -> Sequence[Stage]: ...
@@ -34,7 +39,7 @@ class FrameWriter(Protocol):
 
     def drop(self) -> tuple[int, int] | None:
         """Drop what has not left, of the run as it was planned until now: the numbers of the first frame and of the
-        first 48 kHz sample that have not. None where nothing is kept. May be called from any thread."""
+        first 48 kHz sample that have not. None where nothing can be dropped. May be called from any thread."""
 
     def finish(self) -> None:
         """Everything has been written."""
@@ -46,5 +51,12 @@ class FrameWriter(Protocol):
 class FrameOutput(Protocol):
     """Where frames may go, before it is known which run they come from."""
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer) -> FrameWriter:
-        """Its writer for one run, whose ``timer`` measures how long frames wait."""
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> FrameWriter:
+        """Its writer for one run.
+
+        Args:
+            sink: takes what is made of the frames.
+            state: of the run.
+            timer: measures how long frames wait.
+            on_left: called whenever the first frame that can still be dropped has changed.
+        """
