@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,3 +125,75 @@ def test_a_duration_ends_it_to_the_sample(feeds: Callable[..., LiveFeed]) -> Non
         num_read += len(piece)
     assert num_read == round(1.2345 * 48_000)
     assert limited.duration_s == 1.2345
+
+
+class Speaker(FakeSource):
+    """Says one after another what it is given; ``Droppable``."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self._said: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
+        self.num_drops = 0
+        self.is_stale = False
+
+    def say(self, audio: np.ndarray) -> None:
+        self._said.put(audio)
+
+    def read(self) -> np.ndarray | None:
+        return self._said.get()
+
+    def drop(self) -> None:
+        self.num_drops += 1
+
+    def stop(self) -> None:
+        self._said.put(None)
+
+
+def test_a_drop_forgets_what_waits_here_and_in_the_source(feeds: Callable[..., LiveFeed]) -> None:
+    speaker = Speaker()
+    feed = feeds(speaker, budget(can_run_ahead=False), fills_gaps=False)
+    old, new = np.full((24_000, 1), 7, np.int16), np.full((9_600, 1), 5, np.int16)
+    speaker.say(old)
+    first = feed.read()
+    assert first is not None
+    feed.drop()
+    assert feed.is_stale, "what was read before"
+    assert speaker.num_drops == 1
+    speaker.say(new)
+    heard = [first]
+    while not (heard[-1] == 5).all():
+        piece = feed.read()
+        assert piece is not None
+        heard.append(piece)
+    assert not feed.is_stale
+    assert sum(len(piece) for piece in heard if (piece == 7).all()) == len(first)
+
+
+def test_a_drop_begins_anew_at_the_present_of_the_clock(feeds: Callable[..., LiveFeed]) -> None:
+    """Otherwise the voice after it would be late by all that was dropped, or silence be put before it."""
+    now_s = 0.0
+    own = PacingBudget(StreamClock(lambda: now_s), PacingSettings(0.5, 0.2, 1.1, 1.1, can_run_ahead=True))
+    speaker = Speaker()
+    feed = feeds(speaker, own, fills_gaps=True)
+    speaker.say(tone(0.04))
+    assert feed.read() is not None
+    now_s = 30.0
+    feed.drop()
+    speaker.say(np.full((1_920, 1), 5, np.int16))
+    piece = feed.read()
+    while piece is not None and not piece.any():  # the feed's thread may not have it yet
+        piece = feed.read()
+    assert piece is not None
+    assert set(np.unique(piece)) == {5}
+    assert feed.num_filled <= 1_920
+
+
+def test_a_source_that_cannot_drop_goes_on(feeds: Callable[..., LiveFeed]) -> None:
+    audio = tone(8.0)
+    feed = feeds(FakeSource(np.array_split(audio, 80)), budget(), fills_gaps=False)
+    first = feed.read()
+    assert first is not None
+    feed.drop()
+    rest = read_all(feed)
+    assert np.array_equal(rest[-9_600:], audio[-9_600:])
+    assert len(first) + len(rest) < len(audio)

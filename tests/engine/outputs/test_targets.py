@@ -17,7 +17,7 @@ from musetalk_cli.engine.outputs.fan_out import FanOut
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.hls import HlsFolder
 from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
-from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target
 from musetalk_cli.errors import SinkError
 
@@ -65,6 +65,41 @@ def test_a_target_that_begins_anew_gets_the_newest_group() -> None:
         queue.put(fragment(number, is_keyframe=number % 10 == 0))
     queue.skip_to_newest()
     assert taken(queue) == list(range(20, 30))
+
+
+@pytest.mark.parametrize(("num_frames", "kept"), [(35, range(30, 35)), (31, range(30, 31)), (6, range(6))])
+def test_an_interrupted_target_that_is_behind_goes_on_with_the_last_keyframe(num_frames: int, kept: range) -> None:
+    queue = DropOldestQueue()
+    for number in range(num_frames):
+        queue.put(fragment(number, is_keyframe=number % 10 == 0))
+    queue.skip_to_keyframe()
+    assert taken(queue) == list(kept)
+    assert queue.num_dropped == num_frames - len(kept)
+
+
+def test_an_interrupted_target_without_a_keyframe_stands_still_for_nothing() -> None:
+    queue = DropOldestQueue()
+    for number in range(4):
+        queue.put(fragment(number, is_keyframe=number == 0))
+    assert queue.take() is not None
+    queue.skip_to_keyframe()
+    assert taken(queue) == [1, 2, 3]
+
+
+def test_only_a_file_gets_what_was_interrupted(tmp_path: Path) -> None:
+    class Stalled(Target):
+        where = None
+
+        def _deliver(self) -> None:
+            pass
+
+    file = LocalTarget(FileSink("take.mp4", tmp_path / "take.mp4"), lambda text: None)
+    server = Stalled("server", lambda text: None)
+    fan_out = FanOut([file, server], "retry", lambda text: None)
+    for number in range(35):
+        fan_out.write(fragment(number, is_keyframe=number % 10 == 0))
+    fan_out.drop_waiting()
+    assert (file.queue.num_frames, server.queue.num_frames) == (35, 5)
 
 
 def test_a_queue_that_is_waited_for_drops_nothing() -> None:

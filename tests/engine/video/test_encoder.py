@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fixtures.fakes import MemorySink, encoder_process
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.runtime.stage import RunState
 from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.messages import Cue, FrameBatch
 from musetalk_cli.engine.video.encoder import EncoderProcess, EncoderSettings, build_ffmpeg_args
 from musetalk_cli.errors import EncoderError, SinkError
 from tests.engine.outputs.test_fragments import STREAM, box
@@ -111,3 +114,51 @@ def test_closing_one_that_still_waits_for_frames_ends_it(ffmpeg: str) -> None:
     encoder.start()
     encoder.close()
     assert all(stage.join(0) for stage in encoder.stages)
+
+
+def test_an_interruption_drops_what_waits_for_ffmpeg(tmp_path: Path) -> None:
+    """Of the batch that is being written everything goes, frames and audio; of those behind it nothing does."""
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        "#!/bin/sh\nfor each; do case $each in pipe:[01]) ;; pipe:*) fd=${each#pipe:} ;; esac; done\n"
+        f"while [ ! -e {tmp_path}/go ]; do sleep .01; done\n"
+        f"cat /dev/fd/$fd > {tmp_path}/audio & cat > {tmp_path}/frames; wait\n"
+    )
+    program.chmod(0o755)
+    begun, left = threading.Event(), []
+
+    def note(frame: int) -> None:
+        left.append(frame)
+        begun.set()
+
+    encoder = EncoderProcess(str(program), SETTINGS).attach(MemorySink(), RunState(), StageTimer(), note)
+    try:
+        encoder.start()
+        encoder.write(batch(0, epoch=0))
+        assert begun.wait(30)
+        encoder.write(batch(4, epoch=0))
+        assert encoder.drop() == (4, 4 * 1_600)
+        encoder.write(batch(8, epoch=0))  # it was on its way
+        (tmp_path / "go").touch()
+        encoder.write(batch(4, epoch=1))
+        encoder.finish()
+        for stage in encoder.stages:
+            stage.join()
+    finally:
+        encoder.close()
+    assert left == [4, 8]
+    frames = np.fromfile(tmp_path / "frames", np.uint8).reshape(-1, FRAME_BYTES)
+    assert frames[:, 0].tolist() == [0, 1, 2, 3, 104, 105, 106, 107]
+    audio = np.fromfile(tmp_path / "audio", np.int16)
+    assert np.unique(audio, return_counts=True)[1].tolist() == [2 * 4 * 1_600] * 2
+    assert encoder.drop() == (8, 8 * 1_600), "all of it has left"
+
+
+FRAME_BYTES = 768 * 432 * 3 // 2
+
+
+def batch(first: int, epoch: int) -> FrameBatch:
+    """Four frames of 1/30 s that hold their number, 100 more with each epoch, and their stereo audio."""
+    images = tuple(np.full((648, 768), 100 * epoch + first + index, np.uint8) for index in range(4))
+    audio = np.full((4 * 1_600, 2), 1 + epoch, np.int16)
+    return FrameBatch(images, audio, range(first, first + 4), Cue(epoch, audio_start=first * 1_600))
