@@ -66,6 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.workload", "config", "engine", "engine.*"},
     "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
     "serve": {"app", "config", "engine", "engine.*", "ui"},
+    "serve.worker": {"app", "config", "engine", "engine.*", "serve", "ui"},
     "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "serve", "ui"},
     "cli": {"commands", "ui"},
     "__main__": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
     from musetalk_cli.config import Config
     from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.live.clock import StreamClock
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.session import Session
-    from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.types.messages import ByteArray, Tell
     from musetalk_cli.engine.types.session import PixelFormat
 
 Output = Literal["frames", "fragments"]
@@ -52,6 +54,8 @@ class OpenAvatar:
         block_s: float | None = None,
         lead_s: float | None = None,
         num_channels: int = 1,
+        clock: StreamClock | None = None,
+        is_patient: bool = False,
     ) -> Session:
         """Begin a session, which lives from now on.
 
@@ -61,6 +65,8 @@ class OpenAvatar:
             block_s: seconds of a voice in real time that are taken at once; the setting ``session.block_s`` by default.
             lead_s: how far ahead of the clock frames are handed out; ``session.lead_s`` by default.
             num_channels: of the audio that comes out, 1 or 2.
+            clock: the session's time, by default the machine's.
+            is_patient: every frame is made, however late.
 
         Raises:
             SessionError: the avatar has been closed.
@@ -79,7 +85,7 @@ class OpenAvatar:
             lead_s=own.lead_s if lead_s is None else lead_s,
             batch_size=BATCH_SIZE,
             max_queued_s=own.max_queued_s,
-            late_after_s=self._config.stream.late_after_s,
+            late_after_s=math.inf if is_patient else self._config.stream.late_after_s,
             when_slow=self._config.stream.when_slow,
         )
         encoder = None
@@ -87,7 +93,18 @@ class OpenAvatar:
             from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 
             encoder = InProcessEncoder(encoder_settings(self._config, self._chosen, num_channels))
-        return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder)
+        return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder, clock=clock)
+
+    @property
+    def kind(self) -> str:
+        """``built in``, ``still`` or ``video``."""
+        if self._chosen.folder is None:
+            return "built in"
+        return "still" if self._own.is_still else "video"
+
+    def image(self) -> ByteArray:
+        """Its first frame, uint8 BGR (height, width, 3), in the video's size."""
+        return self._shown.frames.image()
 
     def close(self) -> None:
         """Release the avatar's frames. Twice is once."""

@@ -222,6 +222,10 @@ class Session:
         """The session's figures at this moment."""
         return self._pipeline.snapshot()
 
+    def pushed_at(self, utterance: int) -> float | None:
+        """When its first samples were pushed, by ``time.monotonic()``; None once all of it has been handed out."""
+        return self._timeline.pushed_at(utterance)
+
     @property
     def queued_s(self) -> float:
         """Seconds of voice that wait to be said."""

@@ -176,6 +176,13 @@ class Timeline:
         with self._changed:
             return sum(each.num_waiting for each in self._waiting) / AUDIO_RATE_HZ
 
+    def pushed_at(self, utterance: int) -> float | None:
+        """When the first samples of an utterance came, by ``time.monotonic()``; None where it is neither planned nor
+        waiting."""
+        with self._changed:
+            known = (each.began_at for each in (*self._planned, *self._waiting) if each.number == utterance)
+            return next(known, None)
+
     def take(self) -> AudioBlock | IdleBlock | None:
         """What comes next, waiting until it is there or due; None at the end. For one thread."""
         with self._changed:

@@ -19,7 +19,7 @@ class Utterance:
     def __init__(self, number: int, num_channels: int, cutter: BlockCutter) -> None:
         self.number = number
         self.is_ended = False
-        self.pushed_at = time.monotonic()
+        self.began_at = self.pushed_at = time.monotonic()  # the first push, the last one
         self.num_waiting = 0  # samples that have been pushed and are in no planned block yet
         self.first_frame: int | None = None  # of the output, once its first block is planned
         self.end_frame: int | None = None  # likewise its last
