@@ -67,14 +67,14 @@ def _start_and_serve(settings: WorkerSettings) -> None:
     )
     path = Path(settings.socket)
     try:
-        with _listen(path) as listener:
+        with _bind(path) as listener:
             host = SharedHost if is_shared else ForkingHost
             host(listener, lambda connection: serve_connection(connection, offer), settings.num_spare).run(ready)
     finally:
         _remove(path)
 
 
-def _listen(path: Path) -> socket.socket:
+def _bind(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(BACKLOG)
