@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import __version__
-from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, stream
+from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, serve, stream
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say, say_error
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("render")(render.render)
 app.command("stream")(stream.stream)
+app.command("serve")(serve.serve)
 app.command("prepare-avatar")(prepare_avatar.prepare_avatar)
 app.command("avatars")(avatars.avatars)
 app.command("devices")(devices.devices)

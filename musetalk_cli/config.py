@@ -52,6 +52,14 @@ class Check:
         return core_schema.no_info_after_validator_function(self.function, handler(source))
 
 
+@dataclass(frozen=True)
+class Lenient:
+    """An annotation: a list of a file or a flag is taken for the tuple that a frozen dataclass holds."""
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cast("CoreSchema", {**handler(source), "strict": False})
+
+
 def _fall_on_model_steps(seconds: float) -> float:
     # Every model has features in steps of 20 ms; a block's edge then never falls inside one.
     if abs(seconds / 0.02 - round(seconds / 0.02)) > 1e-6:
@@ -139,6 +147,21 @@ class SessionConfig:
 
 
 @dataclass(frozen=True)
+class ServeConfig:
+    host: Annotated[str, Check(_be_something)] = "127.0.0.1"
+    port: Annotated[int, Range(0, 65535)] = 8900
+    avatars: Annotated[tuple[str, ...], Lenient()] = ()
+    max_sessions: Annotated[int, Range(1, 10_000)] | None = None
+    max_sessions_per_client: Annotated[int, Range(1, 10_000)] = 4
+    workers: Annotated[int, Range(1, 64)] = 2
+    token_file: Annotated[str, Check(_be_something)] | None = None
+    allow_origins: Annotated[tuple[str, ...], Lenient()] = ()
+    idle_s: Annotated[float, Range(1, 86_400)] = 300.0
+    drain_s: Annotated[float, Range(0, 3600)] = 10.0
+    log_format: Literal["text", "json"] = "text"
+
+
+@dataclass(frozen=True)
 class WarpConfig:
     life: bool = True
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
@@ -183,6 +206,7 @@ class Config:
     performance: PerformanceConfig = PerformanceConfig()
     stream: StreamConfig = StreamConfig()
     session: SessionConfig = SessionConfig()
+    serve: ServeConfig = ServeConfig()
     warp: WarpConfig = WarpConfig()
     musetalk: MuseTalkConfig = MuseTalkConfig()
     silence: SilenceConfig = SilenceConfig()

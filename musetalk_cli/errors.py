@@ -5,6 +5,7 @@ from __future__ import annotations
 # The extra "neural" of pyproject.toml, spelled out. The package is not on PyPI, so its extras install only from a
 # clone; these names install from anywhere.
 NEURAL_HINT = "pip install 'torch<2.14' safetensors huggingface_hub"
+SERVE_HINT = "pip install 'starlette>=1' 'uvicorn>=0.54' 'websockets>=15' prometheus-client av"  # and of "serve"
 SESSION_HINT = "pip install av"  # likewise of "session"
 
 
@@ -50,6 +51,10 @@ class SessionError(MuseTalkError):
 
 class QueueFullError(SessionError):
     """More voice was pushed than may wait."""
+
+
+class ServeError(MuseTalkError):
+    """The server cannot start."""
 
 
 class StageError(MuseTalkError):

@@ -30,6 +30,14 @@ KEY_OF_FLAG = {
     "when_slow": "stream.when_slow",
     "on_source_loss": "stream.on_source_loss",
     "on_sink_loss": "stream.on_sink_loss",
+    "host": "serve.host",
+    "port": "serve.port",
+    "allow_avatar": "serve.avatars",
+    "max_sessions": "serve.max_sessions",
+    "spare_workers": "serve.workers",
+    "token_file": "serve.token_file",
+    "allow_origin": "serve.allow_origins",
+    "log_format": "serve.log_format",
 }
 
 
@@ -52,7 +60,7 @@ def settings_of(context: typer.Context) -> LoadedConfig:
     given = {
         KEY_OF_FLAG[name]: ((options[name].secondary_opts if value is False else options[name].opts)[0], value)
         for name, value in values.items()
-        if value is not None
+        if value not in (None, [], ())  # an option that may be repeated, and was not given
     }
     # Some versions of Typer keep in the context what was typed, and make paths of it later.
     return load_config([Path(name) for name in context.params["config"] or ()], given)

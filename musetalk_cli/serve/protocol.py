@@ -7,7 +7,7 @@ init segment, then one fragment a frame.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -201,3 +201,22 @@ def read_client_message(text: str) -> Start | EndUtterance | Clear | Finish | Pi
         raise BadMessageError(f"{where}: {first['msg'][:200]}") from None
     except (ValueError, RecursionError) as error:
         raise BadMessageError(f"not a message: {str(error)[:200]}") from None
+
+
+def describe_protocol() -> dict[str, Any]:
+    """The messages of both sides as one JSON Schema, with the close codes: ``/v1/protocol.json``."""
+    definitions: dict[str, Any] = {}
+    sides: dict[str, Any] = {}
+    for name, adapter in (("ClientMessage", CLIENT_MESSAGES), ("ServerMessage", SERVER_MESSAGES)):
+        schema = adapter.json_schema(mode="validation" if name == "ClientMessage" else "serialization")
+        definitions |= schema.pop("$defs")
+        sides[name] = schema
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The text messages of musetalk serve, WS /v1/session",
+        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in sides],
+        "$defs": sides | definitions,
+        "x-subprotocol": SUBPROTOCOL,
+        "x-max-message-bytes": MAX_MESSAGE_BYTES,
+        "x-close-codes": {code.name.lower(): code.value for code in CloseCode},
+    }

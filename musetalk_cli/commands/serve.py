@@ -1,0 +1,81 @@
+"""``musetalk serve``: conversations with avatars over WebSockets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from musetalk_cli.app.flags import print_settings, settings_of
+from musetalk_cli.commands.options import (
+    MODEL_OPTIONS,
+    AvatarOption,
+    ConfigOption,
+    FpsOption,
+    PrintConfigOption,
+    SilenceGateOption,
+    SizeOption,
+    with_settings,
+)
+
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", help="Address to bind. Others than this machine's own need --token-file or --no-token."),
+]
+PortOption = Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one. [default: 8900]")]
+AllowAvatarOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-avatar", help="Another avatar that clients may name. May be repeated."),
+]
+MaxSessionsOption = Annotated[
+    int | None,
+    typer.Option("--max-sessions", help="Sessions at a time. [default: what this machine holds, measured]"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Processes that wait for the next sessions. [default: 2]")
+]
+TokenFileOption = Annotated[
+    str | None, typer.Option("--token-file", help="File with the token that clients must send.", show_default=False)
+]
+AllowOriginOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-origin", help="Origin of another site's pages that may open sessions. May be repeated."),
+]
+LogFormatOption = Annotated[str | None, typer.Option("--log-format", help="Log on stderr: text or json.")]
+
+
+@with_settings(
+    host=HostOption,
+    port=PortOption,
+    avatar=AvatarOption,
+    allow_avatar=AllowAvatarOption,
+    **MODEL_OPTIONS,
+    silence_gate=SilenceGateOption,
+    fps=FpsOption,
+    size=SizeOption,
+    max_sessions=MaxSessionsOption,
+    spare_workers=WorkersOption,
+    token_file=TokenFileOption,
+    allow_origin=AllowOriginOption,
+    log_format=LogFormatOption,
+)
+def serve(
+    context: typer.Context,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everybody in who reaches the address, without a token.")
+    ] = False,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Serve live avatars to browsers and programs over one WebSocket protocol, until Ctrl-C or SIGTERM."""
+    loaded = settings_of(context)
+    if print_config:
+        return print_settings(loaded)
+    try:
+        from musetalk_cli.serve.front.server import run_server
+    except ImportError as error:
+        from musetalk_cli.errors import SERVE_HINT, ServeError
+
+        raise ServeError(f"musetalk serve needs {error.name}", hint=SERVE_HINT) from None
+    run_server(loaded.config, needs_no_token=no_token)
+    return None

@@ -1,0 +1,196 @@
+"""The server from its start to its end: workers, socket, readiness, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from musetalk_cli.config import Config, ServeConfig
+from musetalk_cli.errors import ConfigError, ServeError
+from musetalk_cli.serve.front.admission import Admission
+from musetalk_cli.serve.front.application import build_application
+from musetalk_cli.serve.front.connections import HttpConnection, WebSocketConnection
+from musetalk_cli.serve.front.conversation import Ended, Limits
+from musetalk_cli.serve.front.logs import Log, log_libraries
+from musetalk_cli.serve.front.security import Guard, check_origins, is_loopback, read_token
+from musetalk_cli.serve.front.state import Front, StartablePool
+from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode
+from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
+from musetalk_cli.serve.workers import WorkerPool
+
+PING_S = 1.0  # a silent client is asked after so long
+PONG_S = 3.0  # and is gone when it has not answered after so long
+MAX_HEADER_BYTES = 16 << 10
+SEND_BUFFER_BYTES = 256 << 10  # in the kernel, a second or two of video; what is behind it is known to wait
+GOODBYE_S = 3.0  # for sessions that were ended to tell their clients
+DEFAULT_MAX_SESSIONS = 4  # where nothing was measured
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run_server(config: Config, *, needs_no_token: bool = False) -> None:
+    """Serve until a signal comes. Raises MuseTalkError where it cannot start."""
+    gc.enable()  # see __main__.py
+    log = Log(config.serve.log_format)
+    log_libraries(log)
+    guard = make_guard(config.serve, needs_no_token=needs_no_token)
+    avatars = tuple(dict.fromkeys((config.avatar, *config.serve.avatars)))
+    with contextlib.closing(bind(config.serve.host, config.serve.port)) as listener:
+        settings = WorkerSettings(
+            config, avatars, num_spare=config.serve.workers, measures=config.serve.max_sessions is None
+        )
+        asyncio.run(_run(Server(config.serve, guard, log), settings, listener))
+
+
+async def _run(server: Server, settings: WorkerSettings, listener: socket.socket) -> None:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    await server.run(WorkerPool(settings, server.log.tell), listener, signals)
+
+
+def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
+    """Who may come in, by the settings. Raises ConfigError."""
+    from pathlib import Path
+
+    if needs_no_token and config.token_file:
+        raise ConfigError("--no-token and a token file exclude each other")
+    token = read_token(Path(config.token_file).expanduser()) if config.token_file else None
+    if token is None and not needs_no_token and not is_loopback(config.host):
+        hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
+        raise ServeError(f"{config.host} is reached from other machines, so clients need a token", hint=hint)
+    return Guard(token, check_origins(config.allow_origins))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ServeError."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise ServeError(f"cannot bind {host}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        hint = "another program has it; choose another --port" if error.errno == 98 else ""
+        raise ServeError(f"cannot bind {host}, port {port}: {error.strerror}", hint=hint) from None
+    listener.setblocking(False)
+    return listener
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are ours
+
+
+@dataclass
+class Server:
+    """One run. The first signal drains, a second one ends it at once."""
+
+    config: ServeConfig
+    guard: Guard
+    log: Log
+
+    async def run(self, pool: StartablePool, listener: socket.socket, signals: asyncio.Queue[signal.Signals]) -> None:
+        """Serve until a signal comes; the workers are ended then. Raises WorkerError where they cannot start."""
+        starting = asyncio.ensure_future(pool.start())
+        waiting = asyncio.ensure_future(signals.get())
+        try:
+            await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await self._serve(self._make_front(pool, starting.result()), listener, waiting, signals)
+        finally:
+            for task in (starting, waiting):
+                task.cancel()
+            await asyncio.wait((starting, waiting))
+            await pool.close(0)
+
+    def _make_front(self, pool: StartablePool, offered: WorkersReady) -> Front:
+        most = self.config.max_sessions or offered.max_sessions or DEFAULT_MAX_SESSIONS
+        admission = Admission(most, self.config.max_sessions_per_client)
+        for note in offered.notes:
+            self.log(note)
+        return Front(pool, offered, self.guard, admission, Limits(self.config.idle_s), self.log)
+
+    async def _serve(
+        self,
+        front: Front,
+        listener: socket.socket,
+        waiting: asyncio.Future[signal.Signals],
+        signals: asyncio.Queue[signal.Signals],
+    ) -> None:
+        server = _Uvicorn(_uvicorn_settings(front))
+        serving = asyncio.ensure_future(server.serve([listener]))
+        self._say_ready(front, listener)
+        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            await self._drain(front, waiting.result(), signals)
+        server.should_exit = True
+        await serving
+        self.log("ended")
+
+    def _say_ready(self, front: Front, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        names = ", ".join(each.name for each in front.offered.avatars)
+        token = "needed" if front.guard.token else "none"
+        self.log(
+            f"ready at {address}",
+            address=address,
+            avatars=names,
+            model=front.offered.model,
+            max_sessions=front.admission.max_sessions,
+            token=token,
+        )
+
+    async def _drain(self, front: Front, number: signal.Signals, signals: asyncio.Queue[signal.Signals]) -> None:
+        """Let sessions go on for ``drain_s``, or until a second signal comes; then end them."""
+        seconds, num_sessions = self.config.drain_s, len(front.conversations)
+        self.log("draining", signal=number.name, sessions=num_sessions, seconds=seconds)
+        front.admission.is_draining = True
+        for conversation in list(front.conversations.values()):
+            conversation.drain(seconds)
+        second = asyncio.ensure_future(signals.get())
+        empty = asyncio.ensure_future(_wait_until_empty(front))
+        await asyncio.wait((second, empty), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for conversation in list(front.conversations.values()):
+            conversation.end(Ended(CloseCode.GOING_AWAY, "the server shuts down", "connect again in a moment"))
+        await asyncio.wait((empty,), timeout=GOODBYE_S)
+        second.cancel()
+        empty.cancel()
+
+
+async def _wait_until_empty(front: Front) -> None:
+    while front.admission.num_sessions:
+        await asyncio.sleep(0.05)
+
+
+def _uvicorn_settings(front: Front) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_application(front),
+        http=HttpConnection,
+        ws=WebSocketConnection,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PONG_S,
+        ws_per_message_deflate=False,  # video does not shrink
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
