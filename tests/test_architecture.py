@@ -67,7 +67,8 @@ ROOMS: dict[str, set[str]] = {
     "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
     "serve": {"app", "config", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "config", "engine", "engine.*", "serve", "ui"},
-    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "serve", "ui"},
+    "serve.front": {"app", "config", "engine", "engine.*", "serve", "ui"},
+    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "serve", "serve.front", "ui"},
     "cli": {"commands", "ui"},
     "__main__": {"cli"},
 }

@@ -69,7 +69,7 @@ def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises ServeError."""
+    """A socket that takes connections. Raises ServeError."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
@@ -148,7 +148,7 @@ class Server:
         names = ", ".join(each.name for each in front.offered.avatars)
         token = "needed" if front.guard.token else "none"
         self.log(
-            f"ready at {address}",
+            "ready",
             address=address,
             avatars=names,
             model=front.offered.model,

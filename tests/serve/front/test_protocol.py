@@ -6,11 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-import pytest
 from websockets.exceptions import ConnectionClosed
 
-from fixtures.fake_workers import FakePool
-from fixtures.front_server import RunningFront, front_server, read_json
+from fixtures.front_server import front_server, read_json
 from musetalk_cli.serve.wire import Kind
 
 
