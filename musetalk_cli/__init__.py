@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.api import AvatarInfo as AvatarInfo
     from musetalk_cli.app.api import RenderResult as RenderResult
     from musetalk_cli.app.api import list_avatars as list_avatars
     from musetalk_cli.app.api import open_async_session as open_async_session
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from musetalk_cli.app.api import open_session as open_session
     from musetalk_cli.app.api import prepare_avatar as prepare_avatar
     from musetalk_cli.app.api import render as render
+    from musetalk_cli.app.avatar_library import AvatarInfo as AvatarInfo
     from musetalk_cli.app.session_assembly import OpenAvatar as OpenAvatar
     from musetalk_cli.engine.async_session import AsyncSession as AsyncSession
     from musetalk_cli.engine.outputs.fragments import Fragment as Fragment
@@ -43,7 +43,6 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "app.api": (
-        "AvatarInfo",
         "RenderResult",
         "list_avatars",
         "open_async_session",
@@ -52,6 +51,7 @@ _ROOMS = {
         "prepare_avatar",
         "render",
     ),
+    "app.avatar_library": ("AvatarInfo",),
     "app.session_assembly": ("OpenAvatar",),
     "engine.async_session": ("AsyncSession",),
     "engine.outputs.fragments": ("Fragment", "InitSegment"),

@@ -8,6 +8,7 @@ range, and a ``Check`` would need a pass of its own: code for all of that would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from fractions import Fraction
@@ -31,13 +32,14 @@ Section = TypeVar("Section")
 
 @dataclass(frozen=True)
 class Range:
-    """An annotation: a number from ``least`` to ``most``, both included."""
+    """An annotation: a number from ``least`` to ``most``, both included; without ``most``, any from ``least`` on."""
 
     least: float
-    most: float
+    most: float = math.inf
 
     def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return cast("CoreSchema", {**handler(source), "ge": self.least, "le": self.most})
+        end = {} if math.isinf(self.most) else {"le": self.most}
+        return cast("CoreSchema", {**handler(source), "ge": self.least, **end})
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,14 @@ class StreamConfig:
     on_sink_loss: Literal["retry", "stop"] = "retry"
 
 
+BlockSeconds = Annotated[float, Range(0.04, 4.0), Check(_fall_on_model_steps)]
+LeadSeconds = Annotated[float, Range(0.1, 5)]
+
+
 @dataclass(frozen=True)
 class SessionConfig:
-    block_s: Annotated[float, Range(0.04, 4.0), Check(_fall_on_model_steps)] = 0.2
-    lead_s: Annotated[float, Range(0.1, 5)] = 0.25
+    block_s: BlockSeconds = 0.2
+    lead_s: LeadSeconds = 0.25
     max_queued_s: Annotated[float, Range(1, 3600)] = 120.0
 
 
@@ -236,14 +242,24 @@ def load_config(files: Sequence[Path] = (), flags: Mapping[str, tuple[str, Any]]
 
 def _check(values: Mapping[str, Any], origins: Mapping[str, str]) -> Config:
     """The configuration with these values (by dotted key). Raises ConfigError."""
+    return check_section(Config, _nest(values), lambda key: f"{origins.get(key, key)}: ")
+
+
+def check_section(
+    section: type[Section], values: Mapping[str, Any], name_origin: Callable[[str], str] = lambda key: ""
+) -> Section:
+    """A section with these values, each checked against its annotation.
+
+    Raises ConfigError that names the first wrong one, behind what ``name_origin`` says of its dotted key.
+    """
     from pydantic import ValidationError
 
     try:
-        return _build(Config, _model_of(Config).model_validate(_nest(values)))
+        return _build(section, _model_of(section).model_validate(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:2])
-        raise ConfigError(f"{origins.get(key, key)}: {_explain(key, first)}") from None
+        raise ConfigError(f"{name_origin(key)}{_explain(key, first)}") from None
 
 
 def _model_of(section: type) -> type[BaseModel]:
@@ -308,6 +324,8 @@ def known_items(
 
     Raises ConfigError that names ``origin`` for an unknown key.
     """
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{origin} must hold keys and values, not {_shorten(content)}")
     kinds = get_type_hints(section)
     for key, value in content.items():
         if key not in kinds:
@@ -335,9 +353,12 @@ def _nearest(key: str) -> str:
 
 def _explain(key: str, error: Any) -> str:
     reason = str(error["msg"]).removeprefix("Value error, ")
-    given = repr(error["input"])
-    given = given if len(given) <= MAX_ECHO else f"{given[:MAX_ECHO]}…"
-    return f"'{key}' is {given}: {reason[:1].lower()}{reason[1:]}"
+    return f"'{key}' is {_shorten(error['input'])}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _shorten(value: object) -> str:
+    given = repr(value)
+    return given if len(given) <= MAX_ECHO else f"{given[:MAX_ECHO]}…"
 
 
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:

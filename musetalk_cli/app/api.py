@@ -1,28 +1,32 @@
-"""The functions that ``import musetalk_cli`` gives. docs/python.md has examples of each."""
+"""The functions that ``import musetalk_cli`` gives. docs/python.md has examples of each.
+
+Each checks its arguments, makes a Config of them and calls what the command of the same name calls.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musetalk_cli.app.arguments import PreparationArguments, check_arguments, check_path
+from musetalk_cli.app.avatar_library import AvatarInfo
 from musetalk_cli.config import Config
+from musetalk_cli.errors import ConfigError
 from musetalk_cli.ui.console import say_nothing
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from numpy.typing import NDArray
 
     from musetalk_cli.app.session_assembly import OpenAvatar, Output
     from musetalk_cli.engine.async_session import AsyncSession
     from musetalk_cli.engine.audio.sources import AudioSource
-    from musetalk_cli.engine.avatar.library import ListedAvatar
+    from musetalk_cli.engine.avatar.preparation.prepare import Progress
     from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.engine.session import Session
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.engine.types.session import PixelFormat
 
 Settings = Mapping[str, Any]
@@ -37,23 +41,6 @@ class RenderResult:
     frames: int
     seconds: float
     elapsed_s: float
-
-
-@dataclass(frozen=True)
-class AvatarInfo:
-    """``kind`` is ``built in``, ``still``, ``video`` or ``damaged``; ``folder`` None for one that is built in.
-
-    ``width``, ``height`` in pixels; ``frame_rate`` None for a still. Of a damaged one, ``problem`` says what is wrong.
-    """
-
-    name: str
-    kind: str
-    width: int = 0
-    height: int = 0
-    num_frames: int = 1
-    frame_rate: Fraction | None = None
-    folder: Path | None = None
-    problem: str = ""
 
 
 def render(
@@ -86,17 +73,21 @@ def render(
     Raises:
         MuseTalkError: the voice, the avatar, a setting or the output is wrong. What was made until then plays.
     """
-    from musetalk_cli.app.assembly import build_file_pipeline
-    from musetalk_cli.app.runner import run_to_end
-    from musetalk_cli.engine.outputs.destinations import open_sink
+    from musetalk_cli.app.runner import render_file, run_to_end
 
     started_at = time.perf_counter()
     config = _name_settings(avatar, model, size, fps, settings)
-    source = _as_source(voice, rate_hz)
-    sink = open_sink(str(output), overwrite=overwrite)
-    pipeline = build_file_pipeline(config, source, sink, started_at, say_nothing)
-    snapshot = run_to_end(pipeline, lambda: on_progress(pipeline.snapshot()))
-    return RenderResult(Path(output), snapshot.num_frames, snapshot.media_s, snapshot.elapsed_s)
+    path = check_path("output", output)
+    snapshot, _ = render_file(
+        config,
+        _as_source(voice, rate_hz),
+        path,
+        lambda pipeline: run_to_end(pipeline, lambda: on_progress(pipeline.snapshot())),
+        overwrite=overwrite,
+        started_at=started_at,
+        tell=say_nothing,
+    )
+    return RenderResult(Path(path), snapshot.num_frames, snapshot.media_s, snapshot.elapsed_s)
 
 
 def prepare_avatar(
@@ -111,6 +102,8 @@ def prepare_avatar(
     face: int | None = None,
     bbox_shift: int = 0,
     settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    tell: Tell = say_nothing,
 ) -> AvatarInfo:
     """Prepare an avatar from an image, a video or a folder of images of a face.
 
@@ -125,35 +118,35 @@ def prepare_avatar(
         face: which of several faces, 1 the largest.
         bbox_shift: moves MuseTalk's crop box down by so many pixels.
         settings: any other, as for ``render``.
+        on_progress: called with every step: its ``stage``, and how many of it are ``done`` of the ``total``.
+        tell: called with what its user should know, a line at a time: a download, several faces, frames without one.
 
     Raises:
+        ConfigError: an argument is out of range; nothing was done.
         AvatarError: no usable face was found, or the name is taken.
     """
-    from musetalk_cli.app.avatar_library import prepare_named
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
-    from musetalk_cli.ui.progress import ProgressDisplay
+    from musetalk_cli.app.avatar_library import describe_avatar, prepare_named
+    from musetalk_cli.engine.avatar.library import ListedAvatar
 
-    config, path = _configure(settings, fps=fps), Path(source)
-    chosen = name or (path.name if path.is_dir() else path.stem)
-    wanted = PreparationSettings(config.video.frame_rate, start_s, max_seconds, size, face, bbox_shift)
-    display = ProgressDisplay(is_quiet=True)
-    try:
-        folder, _ = prepare_named(config, path, chosen, wanted, force=force, display=display)
-    finally:
-        display.close()
-    return next(each for each in list_avatars(settings=settings) if each.folder == folder)
+    arguments = check_arguments(
+        PreparationArguments,
+        name=name,
+        start_s=start_s,
+        max_seconds=max_seconds,
+        size=size,
+        face=face,
+        bbox_shift=bbox_shift,
+    )
+    path, config = Path(check_path("source", source)), _configure(settings, fps=fps)
+    prepared = prepare_named(config, path, arguments, force=force, report=on_progress, tell=tell)
+    return describe_avatar(ListedAvatar(prepared.folder, prepared.record))
 
 
 def list_avatars(*, settings: Settings | None = None) -> list[AvatarInfo]:
     """The avatars that are built in, and those that were prepared."""
-    from musetalk_cli.app.folders import avatars_folder
-    from musetalk_cli.engine.avatar import library
-    from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+    from musetalk_cli.app import avatar_library
 
-    portraits = [describe_portrait(name) for name in portrait_names()]
-    built_in = [AvatarInfo(each.name, "built in", each.width, each.height) for each in portraits]
-    prepared = library.list_avatars(avatars_folder(_configure(settings).avatar_dir))
-    return built_in + [_describe(listed) for listed in prepared]
+    return avatar_library.list_avatars(_configure(settings))
 
 
 def open_avatar(
@@ -184,12 +177,15 @@ def open_avatar(
 def open_session(
     avatar: str | Path | OpenAvatar | None = None,
     *,
+    model: str | None = None,
+    size: int | None = None,
+    fps: float | None = None,
     output: Output = "frames",
     pixel_format: PixelFormat = "i420",
     block_s: float | None = None,
     lead_s: float | None = None,
     num_channels: int = 1,
-    **opening: Any,
+    settings: Settings | None = None,
 ) -> Session:
     """Begin a session of an avatar, which lives from now on.
 
@@ -198,28 +194,35 @@ def open_session(
 
     Args:
         avatar: what ``open_avatar`` takes, or what it returned.
-        output: ``frames`` hands out images with their audio, ``fragments`` one fragmented MP4, encoded in process.
+        model: as for ``open_avatar``, and so are ``size``, ``fps`` and ``settings``: where a name is given.
+        size: height of the video in pixels, even.
+        fps: frames per second of the video.
+        output: ``frames`` hands out images with their audio, ``fragments`` one fragmented MP4.
         pixel_format: of the images, ``i420`` or ``rgb``.
         block_s: seconds of a voice in real time that are taken at once.
         lead_s: how far ahead of the clock frames are handed out.
         num_channels: of the audio that comes out, 1 or 2.
-        opening: ``model``, ``size``, ``fps`` and ``settings`` of ``open_avatar``, where a name is given.
+        settings: any other.
 
     Raises:
-        MuseTalkError: as ``open_avatar``; ``fragments`` need PyAV.
+        ConfigError: an argument is out of range.
+        MuseTalkError: as ``open_avatar``; the encoder cannot be used.
     """
-    from musetalk_cli.app.session_assembly import OpenAvatar
+    from musetalk_cli.app.session_assembly import SHARED, OpenAvatar, SessionArguments
 
-    own: dict[str, Any] = {
-        "output": output,
-        "pixel_format": pixel_format,
-        "block_s": block_s,
-        "lead_s": lead_s,
-        "num_channels": num_channels,
-    }
+    own = check_arguments(
+        SessionArguments,
+        output=output,
+        pixel_format=pixel_format,
+        block_s=block_s,
+        lead_s=lead_s,
+        num_channels=num_channels,
+    )
     if isinstance(avatar, OpenAvatar):
-        return avatar.open_session(**own)
-    return _SHARED.open_session(_name_settings(avatar, **opening), own)
+        if (model, size, fps, settings) != (None, None, None, None):
+            raise ConfigError("model, size, fps and settings were chosen when the avatar was opened")
+        return avatar.open_session(**vars(own))
+    return SHARED.open_session(_name_settings(avatar, model, size, fps, settings), own)
 
 
 def open_async_session(avatar: str | Path | OpenAvatar | None = None, **options: Any) -> AsyncSession:
@@ -227,39 +230,6 @@ def open_async_session(avatar: str | Path | OpenAvatar | None = None, **options:
     from musetalk_cli.engine.async_session import AsyncSession
 
     return AsyncSession(lambda: open_session(avatar, **options))
-
-
-class _SharedAvatars:
-    """Opens each avatar once for all sessions that name it, and closes it with the last of them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[Config, tuple[OpenAvatar, int]] = {}
-
-    def open_session(self, config: Config, own: Mapping[str, Any]) -> Session:
-        from musetalk_cli.app.session_assembly import open_avatar as open_it
-
-        with self._lock:
-            shared, users = self._open.get(config) or (open_it(config, say_nothing), 0)
-            self._open[config] = (shared, users + 1)
-        try:
-            session = shared.open_session(**own)
-        except BaseException:
-            self._release(config)
-            raise
-        session.on_close(lambda: self._release(config))
-        return session
-
-    def _release(self, config: Config) -> None:
-        with self._lock:
-            shared, users = self._open[config]
-            self._open[config] = (shared, users - 1)
-            if users == 1:
-                del self._open[config]
-                shared.close()
-
-
-_SHARED = _SharedAvatars()
 
 
 def _name_settings(
@@ -276,7 +246,7 @@ def _configure(settings: Settings | None, **named: Any) -> Config:
     """The configuration from nested ``settings`` and from arguments. Raises ConfigError."""
     from musetalk_cli.config import known_items, load_config
 
-    given = {key: ("settings", value) for key, value in known_items(dict(settings or {}), "settings")}
+    given = {key: ("settings", value) for key, value in known_items({} if settings is None else settings, "settings")}
     for name, value in named.items():
         if value is not None:
             given[KEYS.get(name, name)] = (name, str(value) if isinstance(value, Path) else value)
@@ -296,13 +266,3 @@ def _as_source(voice: str | Path | NDArray[Any], rate_hz: int | None) -> str | A
     if rate_hz is None:
         raise SourceError("samples need rate_hz, their rate in Hz")
     return ArraySource(voice, rate_hz)
-
-
-def _describe(listed: ListedAvatar) -> AvatarInfo:
-    record, name = listed.record, listed.folder.name
-    if record is None:
-        return AvatarInfo(name, "damaged", folder=listed.folder, problem=listed.problem)
-    kind = "still" if record.frame_rate is None else "video"
-    return AvatarInfo(
-        name, kind, record.width, record.height, record.num_frames, record.frame_rate, folder=listed.folder
-    )

@@ -1,4 +1,4 @@
-"""Finds the avatar that the settings name, and prepares it when it is not prepared yet."""
+"""Lists avatars, finds the one that the settings name, and prepares those that are not prepared yet."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli.app.arguments import PreparationArguments
 from musetalk_cli.app.folders import avatars_folder, cache_folder
 from musetalk_cli.config import Config
 from musetalk_cli.errors import AvatarError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult, PreparationSettings
+    from musetalk_cli.engine.avatar.avatar_files import AvatarRecord
+    from musetalk_cli.engine.avatar.library import ListedAvatar
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult, PreparationSettings, Report
     from musetalk_cli.engine.types.messages import Tell
-    from musetalk_cli.ui.progress import ProgressDisplay
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
 STILL_HEIGHT_PX = 768
@@ -34,6 +38,62 @@ class ChosenAvatar:
     height_px: int
     load: Callable[[], Avatar]
     folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class AvatarInfo:
+    """``kind`` is ``built in``, ``still``, ``video`` or ``damaged``; ``folder`` None for one that is built in.
+
+    ``width``, ``height`` in pixels; ``frame_rate`` None for a still. ``num_missing``: frames without a usable face,
+    which take their neighbours'. ``num_bytes`` on disk. ``source``: the name of the file that it was made from.
+    ``models``: those for which everything that is derived from the frames is cached. Of a damaged one, ``problem`` says
+    what is wrong.
+    """
+
+    name: str
+    kind: str
+    width: int = 0
+    height: int = 0
+    num_frames: int = 1
+    frame_rate: Fraction | None = None
+    num_missing: int = 0
+    num_bytes: int = 0
+    source: str = ""
+    models: tuple[str, ...] = ()
+    folder: Path | None = None
+    problem: str = ""
+
+
+def list_avatars(config: Config) -> list[AvatarInfo]:
+    """The avatars that are built in, and those that were prepared. Raises AvatarError when the folder is unreadable."""
+    from musetalk_cli.engine.avatar import library
+    from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+
+    portraits = [describe_portrait(name) for name in portrait_names()]
+    built_in = [AvatarInfo(each.name, "built in", each.width, each.height, models=("warp",)) for each in portraits]
+    return built_in + [describe_avatar(listed) for listed in library.list_avatars(avatars_folder(config.avatar_dir))]
+
+
+def describe_avatar(listed: ListedAvatar) -> AvatarInfo:
+    """What a program is told of an avatar in a folder."""
+    from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, has_cached
+
+    record, folder = listed.record, listed.folder
+    if record is None:
+        return AvatarInfo(folder.name, "damaged", num_bytes=listed.num_bytes, folder=folder, problem=listed.problem)
+    return AvatarInfo(
+        folder.name,
+        "still" if record.frame_rate is None else "video",
+        record.width,
+        record.height,
+        record.num_frames,
+        record.frame_rate,
+        record.num_missing,
+        listed.num_bytes,
+        record.source_name,
+        ("warp", "musetalk") if has_cached(folder, LATENTS) else ("warp",),
+        folder,
+    )
 
 
 def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
@@ -94,49 +154,64 @@ def _prepare_on_the_fly(config: Config, source: Path, tell: Tell | None) -> Path
             read_record(folder)
         except AvatarError:
             display.tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
-            prepared = _prepare(config, source, folder, settings, sha256, display)
-            report_preparation(prepared, folder, display.tell)
+            _prepare(config, source, folder, settings, sha256, display, display.tell)
     finally:
         display.close()
     return folder
 
 
+@dataclass(frozen=True)
+class PreparedAvatar:
+    """An avatar with a name, its ``folder`` and ``record``. ``is_new``: it was made now, and was not up to date."""
+
+    name: str
+    folder: Path
+    record: AvatarRecord
+    is_new: bool
+
+
 def prepare_named(
-    config: Config, source: Path, name: str, settings: PreparationSettings, *, force: bool, display: ProgressDisplay
-) -> tuple[Path, PreparationResult | None]:
-    """Prepare an input as an avatar with a name.
+    config: Config, source: Path, arguments: PreparationArguments, *, force: bool, report: Report, tell: Tell
+) -> PreparedAvatar:
+    """Prepare an input as an avatar with a name. One of the same input with other settings is built again.
 
     Args:
-        config: where avatars and face nets are.
+        config: where avatars and face nets are, and the frame rate of a video.
         source: an image, a video or a folder of images.
-        name: of the avatar.
-        settings: how it is made. An avatar of the same input with other settings is built again.
+        arguments: the avatar's name, and how it is made.
         force: replace whatever avatar has the name.
-        display: shows the progress, and which settings are others.
-
-    Returns:
-        The avatar's folder, and the result, None where the avatar was up to date.
+        report: called with every step.
+        tell: takes lines for the user: what is downloaded, which settings are others, what to know of the result.
 
     Raises:
         AvatarError: it cannot be prepared, or the name belongs to another input's avatar and ``force`` is not given.
     """
+    from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.library import check_avatar_name
     from musetalk_cli.engine.avatar.preparation.inputs import check_source
 
+    own_name = source.name if source.is_dir() else source.stem
+    name = own_name if arguments.name is None else arguments.name
     check_avatar_name(name)
     check_source(source)
-    folder = avatars_folder(config.avatar_dir) / name
-    sha256 = _hash(source, display)
-    if folder.exists() and not force and _is_up_to_date(folder, name, sha256, settings, display):
-        return folder, None
+    folder, settings = avatars_folder(config.avatar_dir) / name, _as_settings(config, arguments)
+    sha256 = _hash(source, report)
+    if folder.exists() and not force and _is_up_to_date(folder, name, sha256, settings, tell):
+        return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     if folder.exists():
         _check_is_avatar(folder)
-    return folder, _prepare(config, source, folder, settings, sha256, display)
+    return PreparedAvatar(name, folder, _prepare(config, source, folder, settings, sha256, report, tell), is_new=True)
 
 
-def _is_up_to_date(
-    folder: Path, name: str, sha256: str, settings: PreparationSettings, display: ProgressDisplay
-) -> bool:
+def _as_settings(config: Config, given: PreparationArguments) -> PreparationSettings:
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+
+    return PreparationSettings(
+        config.video.frame_rate, given.start_s, given.max_seconds, given.size, given.face, given.bbox_shift
+    )
+
+
+def _is_up_to_date(folder: Path, name: str, sha256: str, settings: PreparationSettings, tell: Tell) -> bool:
     from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.library import changes_since
 
@@ -149,7 +224,7 @@ def _is_up_to_date(
         )
     changes = changes_since(record, settings.as_parameters())
     if changes:
-        display.tell(f"avatar '{name}' was made with other settings and is built again: {'; '.join(changes)}")
+        tell(f"avatar '{name}' was made with other settings and is built again: {'; '.join(changes)}")
     return not changes
 
 
@@ -160,11 +235,11 @@ def _check_is_avatar(folder: Path) -> None:
         raise AvatarError(f"{folder} exists and is not an avatar", hint="choose another --name; it is not touched")
 
 
-def _hash(source: Path, display: ProgressDisplay) -> str:
+def _hash(source: Path, report: Report) -> str:
     from musetalk_cli.engine.avatar.preparation.inputs import hash_source
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
 
-    return hash_source(source, lambda done, total: display(Progress("hash", done >> 20, total >> 20)))
+    return hash_source(source, lambda done, total: report(Progress("hash", done >> 20, total >> 20)))
 
 
 def _prepare(
@@ -173,8 +248,9 @@ def _prepare(
     folder: Path,
     settings: PreparationSettings,
     sha256: str,
-    display: ProgressDisplay,
-) -> PreparationResult:
+    report: Report,
+    tell: Tell,
+) -> AvatarRecord:
     import cv2
 
     from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
@@ -187,9 +263,9 @@ def _prepare(
     given = Path(config.face_models).expanduser() if config.face_models else None
 
     def open_finder() -> FaceFinder:
-        return FaceFinder(find_face_models(given, cache_folder() / "face-models", display.tell))
+        return FaceFinder(find_face_models(given, cache_folder() / "face-models", tell))
 
-    return prepare_avatar(
+    prepared = prepare_avatar(
         source,
         folder,
         settings,
@@ -197,11 +273,13 @@ def _prepare(
         find_ffmpeg(config.ffmpeg),
         source_sha256=sha256,
         is_replacing=True,
-        report=display,
+        report=report,
     )
+    _tell_result(prepared, folder, tell)
+    return prepared.record
 
 
-def report_preparation(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
+def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
     """Tell, in whole lines, what the user should know of a preparation that succeeded."""
     from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
 

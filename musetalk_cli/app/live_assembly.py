@@ -114,11 +114,7 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
     from musetalk_cli.engine.video.encoder import EncoderProcess
     from musetalk_cli.engine.video.encoder_choice import choose_codec
 
-    if config.compat == "upstream":
-        hint = "leave 'compat' out of the settings, or use musetalk render"
-        raise ConfigError(
-            "the official script uses up to 30 s of future audio, which a stream does not have", hint=hint
-        )
+    refuse_official_script(config)
     ffmpeg = find_ffmpeg(config.ffmpeg)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, tell)
@@ -241,6 +237,15 @@ def _put_on_clock(
     fan_out.on_frames = hooks.note_out
     fan_out.on_wait = budget.clock.pause
     return feed, hooks, budget
+
+
+def refuse_official_script(config: Config) -> None:
+    """Raise ConfigError where settings ask for what only a whole file has."""
+    if config.compat == "upstream":
+        hint = "leave 'compat' out of the settings, or use musetalk render"
+        raise ConfigError(
+            "the official script uses up to 30 s of future audio, which a stream does not have", hint=hint
+        )
 
 
 def live_encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int, codec: str) -> EncoderSettings:

@@ -1,4 +1,4 @@
-"""Drives one pipeline from the main thread: signals, display, statistics, and how it ended."""
+"""Drives one pipeline from one thread: signals, display, statistics, and how it ended."""
 
 from __future__ import annotations
 
@@ -10,18 +10,66 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import MuseTalkError, SinkError
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
+    from musetalk_cli.config import Config
+    from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.engine.runtime.stats import Snapshot
+    from musetalk_cli.engine.types.messages import Tell
     from musetalk_cli.ui.dashboard import Dashboard
 
 TICK_S = 0.1
 STATS_INTERVAL_S = 1.0
+
+Outcome = TypeVar("Outcome")
+
+
+def render_file(
+    config: Config,
+    voice: str | AudioSource,
+    output: str,
+    run: Callable[[Pipeline], Outcome],
+    *,
+    overwrite: bool,
+    started_at: float,
+    tell: Tell,
+) -> tuple[Outcome, str | None]:
+    """Render one video of a voice, for the command and for Python programs alike.
+
+    Args:
+        config: all settings.
+        voice: path or URL of the audio, - for stdin, or a source.
+        output: the MP4 file, or - for stdout.
+        run: drives the pipeline to its end: ``run_pipeline`` or ``run_to_end``.
+        overwrite: whether an older file may be replaced.
+        started_at: when the render began, by ``time.perf_counter()``.
+        tell: takes lines for the user.
+
+    Returns:
+        What ``run`` returned, and where the video is, None where nothing plays.
+
+    Raises:
+        MuseTalkError: the input, the avatar, the model or the output is wrong. Its hint says what plays nevertheless.
+    """
+    from musetalk_cli.app.assembly import build_file_pipeline
+    from musetalk_cli.engine.outputs.destinations import open_sink
+
+    sink = open_sink(output, overwrite=overwrite)
+    pipeline = build_file_pipeline(config, voice, sink, started_at, tell)
+    try:
+        outcome = run(pipeline)
+    except MuseTalkError as error:
+        if sink.where:
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {sink.where}"]))
+        raise
+    finally:
+        pipeline.close()
+    return outcome, sink.where
 
 
 class Interruption:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from musetalk_cli.app.arguments import check_arguments
 from musetalk_cli.app.assembly import build_model, encoder_settings
+from musetalk_cli.app.live_assembly import live_encoder_settings, refuse_official_script
 from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.config import BlockSeconds, LeadSeconds
+from musetalk_cli.engine.types.session import PixelFormat
 from musetalk_cli.errors import SessionError
+from musetalk_cli.ui.console import say_nothing
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
@@ -20,11 +26,22 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.session import Session
     from musetalk_cli.engine.types.messages import ByteArray, Tell
-    from musetalk_cli.engine.types.session import PixelFormat
+    from musetalk_cli.engine.video.output import FragmentEncoder
 
 Output = Literal["frames", "fragments"]
 # As many frames share a call of the model as a block of a conversation has, and the first leave soon.
 BATCH_SIZE = 4
+
+
+@dataclass(frozen=True)
+class SessionArguments:
+    """What ``open_session`` takes besides settings; of ``block_s`` and ``lead_s``, None is the setting's value."""
+
+    output: Output = "frames"
+    pixel_format: PixelFormat = "i420"
+    block_s: BlockSeconds | None = None
+    lead_s: LeadSeconds | None = None
+    num_channels: Literal[1, 2] = 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class OpenAvatar:
         """Begin a session, which lives from now on.
 
         Args:
-            output: ``frames`` hands out images with their audio, ``fragments`` one fragmented MP4, encoded in process.
+            output: ``frames`` hands out images with their audio, ``fragments`` one fragmented MP4.
             pixel_format: of the images, ``i420`` or ``rgb``.
             block_s: seconds of a voice in real time that are taken at once; the setting ``session.block_s`` by default.
             lead_s: how far ahead of the clock frames are handed out; ``session.lead_s`` by default.
@@ -69,11 +86,20 @@ class OpenAvatar:
             is_patient: every frame is made, however late.
 
         Raises:
+            ConfigError: an argument is out of range.
             SessionError: the avatar has been closed.
-            EncoderError: ``fragments`` were asked for, and PyAV is not installed.
+            EncoderError: ``fragments`` were asked for, and the encoder cannot be used.
         """
         from musetalk_cli.engine.session import Session, SessionSettings
 
+        check_arguments(
+            SessionArguments,
+            output=output,
+            pixel_format=pixel_format,
+            block_s=block_s,
+            lead_s=lead_s,
+            num_channels=num_channels,
+        )
         if self._closed.is_set():
             raise SessionError(f"avatar '{self.name}' is closed")
         own = self._config.session
@@ -88,11 +114,7 @@ class OpenAvatar:
             late_after_s=math.inf if is_patient else self._config.stream.late_after_s,
             when_slow=self._config.stream.when_slow,
         )
-        encoder = None
-        if output == "fragments":
-            from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
-
-            encoder = InProcessEncoder(encoder_settings(self._config, self._chosen, num_channels))
+        encoder = open_encoder(self._config, self._chosen, num_channels) if output == "fragments" else None
         return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder, clock=clock)
 
     @property
@@ -123,6 +145,7 @@ def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
     """Open the avatar and the model that the settings name. Raises MuseTalkError."""
     from musetalk_cli.app.avatar_library import choose_avatar
 
+    refuse_official_script(config)
     name = choose_model(config, tell)
     chosen = choose_avatar(config, tell)
     own = chosen.load()
@@ -135,3 +158,78 @@ def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
     return OpenAvatar(
         config.avatar, shown.width, shown.height, config.video.frame_rate, config, chosen, own, shown, model
     )
+
+
+def open_encoder(config: Config, chosen: ChosenAvatar, num_channels: int) -> FragmentEncoder:
+    """What makes a session's fragments: an encoder in this process, or an ffmpeg where that cannot be.
+
+    ``stream.encoder`` decides: ``auto`` and ``x264`` encode in this process where PyAV is installed, a hardware encoder
+    in an ffmpeg. Raises EncoderError when a hardware encoder does not work here, or there is no ffmpeg.
+    """
+    wanted = config.stream.encoder
+    if wanted in ("auto", "x264") and find_spec("av") is not None:
+        from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
+
+        return InProcessEncoder(encoder_settings(config, chosen, num_channels))
+    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.video.child_encoder import ChildEncoder
+    from musetalk_cli.engine.video.encoder_choice import choose_codec
+
+    ffmpeg = find_ffmpeg(config.ffmpeg)
+    codec = choose_codec(ffmpeg, "x264" if wanted == "auto" else wanted)
+    settings = live_encoder_settings(config, chosen, num_channels, codec)
+    return ChildEncoder(ffmpeg, replace(settings, has_index=False))
+
+
+class SharedAvatars:
+    """Opens each avatar once for all sessions that name it, and closes it with the last of them.
+
+    Sessions of other avatars do not wait while one is opened.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # never held while anything is opened or closed
+        self._shared: dict[Config, _SharedAvatar] = {}
+
+    def open_session(self, config: Config, arguments: SessionArguments) -> Session:
+        """A session of the avatar that the settings name. Raises MuseTalkError as ``open_avatar``."""
+        with self._lock:
+            shared = self._shared.setdefault(config, _SharedAvatar())
+            shared.num_sessions += 1
+        try:
+            session = shared.open(config).open_session(**vars(arguments))
+        except BaseException:
+            self._release(config)
+            raise
+        session.on_close(lambda: self._release(config))
+        return session
+
+    def _release(self, config: Config) -> None:
+        with self._lock:
+            shared = self._shared[config]
+            shared.num_sessions -= 1
+            if shared.num_sessions:
+                return
+            del self._shared[config]
+        shared.close()
+
+
+class _SharedAvatar:
+    """One avatar, opened by the first session that needs it while the others of its own wait."""
+
+    def __init__(self) -> None:
+        self.num_sessions = 0
+        self._opening = threading.Lock()
+        self._avatar: OpenAvatar | None = None
+
+    def open(self, config: Config) -> OpenAvatar:
+        with self._opening:
+            self._avatar = self._avatar or open_avatar(config, say_nothing)
+            return self._avatar
+
+    def close(self) -> None:
+        if self._avatar:
+            self._avatar.close()
+
+
+SHARED = SharedAvatars()

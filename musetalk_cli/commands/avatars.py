@@ -13,7 +13,7 @@ from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.library import ListedAvatar
+    from musetalk_cli.app.avatar_library import AvatarInfo
 
 
 def avatars(
@@ -24,48 +24,35 @@ def avatars(
     """List the avatars, built in and prepared."""
     settings = load_settings(config, avatar_dir=avatar_dir).config
 
-    from musetalk_cli.engine.avatar.library import list_avatars
-    from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.engine.avatar import library
 
-    library = avatars_folder(settings.avatar_dir)
-    portraits = [describe_portrait(name) for name in portrait_names()]
-    rows = [
-        {"name": p.name, "kind": "built in", "width": p.width, "height": p.height, "frames": 1, "models": ["warp"]}
-        for p in portraits
-    ]
-    rows += [describe(listed) for listed in list_avatars(library)]
+    rows = [describe(info) for info in list_avatars(settings)]
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     for line in table(rows):
         typer.echo(line)
-    say(f"prepared avatars are in {library}")
-    cached = list_avatars(cache_folder() / "avatars")
+    say(f"prepared avatars are in {avatars_folder(settings.avatar_dir)}")
+    cached = library.list_avatars(cache_folder() / "avatars")
     if cached:
         size = sum(listed.num_bytes for listed in cached) / 1e6
         say(f"{len(cached)} made on the fly, {size:.0f} MB, are in {cache_folder() / 'avatars'} and may be deleted")
 
 
-def describe(listed: ListedAvatar) -> dict[str, Any]:
+def describe(info: AvatarInfo) -> dict[str, Any]:
     """An avatar as ``--json`` gives it; a damaged one has a ``problem`` and no models."""
-    from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, has_cached
-
-    row: dict[str, Any] = {"name": listed.folder.name, "folder": str(listed.folder), "bytes": listed.num_bytes}
-    record = listed.record
-    if record is None:
-        return {**row, "kind": "damaged", "problem": listed.problem, "models": []}
-    rate = record.frame_rate
-    return {
-        **row,
-        "kind": "still" if rate is None else "video",
-        "width": record.width,
-        "height": record.height,
-        "frames": record.num_frames,
-        "fps": None if rate is None else float(rate),
-        "missing": record.num_missing,
-        "source": record.source_name,
-        "models": ["warp", *(["musetalk"] if has_cached(listed.folder, LATENTS) else [])],
-    }
+    row: dict[str, Any] = {"name": info.name}
+    if info.folder is not None:
+        row |= {"folder": str(info.folder), "bytes": info.num_bytes}
+    row["kind"] = info.kind
+    if info.problem:
+        return {**row, "problem": info.problem, "models": []}
+    row |= {"width": info.width, "height": info.height, "frames": info.num_frames}
+    if info.folder is not None:
+        rate = None if info.frame_rate is None else float(info.frame_rate)
+        row |= {"fps": rate, "missing": info.num_missing, "source": info.source}
+    return {**row, "models": list(info.models)}
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

@@ -21,7 +21,6 @@ from musetalk_cli.commands.options import (
     check_apart,
     with_settings,
 )
-from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:
@@ -78,24 +77,21 @@ def default_output(input_: str) -> str:
 def _render(
     config: Config, input_: str, destination: str, overwrite: bool, quiet: bool, stats: Path | None, started_at: float
 ) -> int:
-    from musetalk_cli.app.assembly import build_file_pipeline
-    from musetalk_cli.app.runner import StatsFile, run_pipeline
-    from musetalk_cli.engine.outputs.destinations import open_sink
+    from musetalk_cli.app.runner import StatsFile, render_file, run_pipeline
     from musetalk_cli.ui.dashboard import open_dashboard
 
-    sink = open_sink(destination, overwrite=overwrite)
     stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
-    pipeline = build_file_pipeline(config, input_, sink, started_at, choose_tell(is_quiet=quiet))
-    try:
-        snapshot, exit_code = run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file)
-    except MuseTalkError as error:
-        if sink.where:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {sink.where}"]))
-        raise
-    finally:
-        pipeline.close()
+    (snapshot, exit_code), where = render_file(
+        config,
+        input_,
+        destination,
+        lambda pipeline: run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file),
+        overwrite=overwrite,
+        started_at=started_at,
+        tell=choose_tell(is_quiet=quiet),
+    )
     if not quiet:
-        say(describe_result(snapshot, sink.where))
+        say(describe_result(snapshot, where))
     return exit_code
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from musetalk_cli.engine.outputs.sinks import NullSink
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.engine.types.colour import i420_to_bgr
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.types.session import (
     Event,
     Frame,
@@ -42,23 +42,14 @@ from musetalk_cli.engine.types.session import (
     UtteranceStarted,
 )
 from musetalk_cli.engine.video.frame_queue import FrameQueue, QueuedFrame
-from musetalk_cli.errors import SessionError
+from musetalk_cli.engine.video.output import FragmentEncoder
+from musetalk_cli.errors import EncoderError, SessionError
 
 # A voice that has begun and stays away is waited for until so long before its frame is shown.
 LAST_MOMENT_S = 0.08
 TAKE_S = 0.5  # how often a taker that waits looks whether the session is still open
 
 Item = Frame | InitSegment | Fragment | Event
-
-
-class FragmentEncoder(Protocol):
-    """Encodes frames one by one; see video/inprocess_encoder.py."""
-
-    init_segment: InitSegment
-
-    def encode(self, images: Sequence[ByteArray], audio: AudioArray, *, keyframe: bool = False) -> list[Fragment]: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -135,15 +126,18 @@ class Session:
         self._wants_keyframe = False
         self._num_held, self._num_filled = 0, 0
         self._is_closed = False
-        self._on_close: list[Callable[[], None]] = []
+        self._on_close: deque[Callable[[], None]] = deque()
         stages = PipelineSettings(settings.block_s, 2, settings.batch_size, settings.num_workers, rate)
         shared = replace(avatar, frames=SharedFrames(avatar.frames))
         self._pipeline = Pipeline(
             VoiceFeed(self._timeline), model, shared, self._queue, NullSink(), stages, time.perf_counter(), self._hooks
         )
         if encoder:
-            self._ready.append(encoder.init_segment)
-        self._end_if_lost = weakref.finalize(self, _end_lost_session, self._pipeline, self._timeline)
+            self._ready += [encoder.init_segment] if encoder.init_segment else []
+            taking = self._taking  # a lost session is closed without it
+            self._on_close.append(lambda: _close_encoder(encoder, taking))
+        self._is_encoded = encoder is None
+        self._end_if_lost = weakref.finalize(self, _end_lost_session, self._pipeline, self._timeline, self._on_close)
         self._end_if_lost.atexit = False  # its threads are daemons
         clock.start()
         self._pipeline.start()
@@ -207,15 +201,10 @@ class Session:
         """End the session now, whatever it does, and release it. Twice is once; any thread may."""
         self._is_closed = True
         self._end_if_lost.detach()
-        _end(self._pipeline, self._timeline)
-        if self._encoder:
-            with self._taking:
-                self._encoder.close()
-        while self._on_close:
-            self._on_close.pop()()
+        _end(self._pipeline, self._timeline, self._on_close)
 
     def on_close(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called once the session has been closed."""
+        """Have ``callback`` called once the session has ended, closed or lost; it must not refer to the session."""
         self._on_close.append(callback)
 
     def stats(self) -> Snapshot:
@@ -245,6 +234,10 @@ class Session:
             while not self._ready:
                 self._take()
             return self._ready.popleft()
+        except EncoderError:
+            if self._is_closed:  # which ended the call of the encoder
+                raise StopIteration from None
+            raise
         finally:
             self._taking.release()
 
@@ -284,9 +277,16 @@ class Session:
             return
         if self._pipeline.error and not self._is_closed:
             raise self._pipeline.error
-        raise StopIteration
+        if self._is_encoded or self._is_closed:
+            raise StopIteration
+        self._finish_encoding()
 
-    def _encode(self, frame: QueuedFrame) -> list[Fragment]:
+    def _finish_encoding(self) -> None:
+        assert self._encoder is not None  # noqa: S101 - only called with one
+        self._is_encoded = True
+        self._ready.extend(self._encoder.finish())
+
+    def _encode(self, frame: QueuedFrame) -> Sequence[InitSegment | Fragment]:
         assert self._encoder is not None  # noqa: S101 - only called with one
         keyframe, self._wants_keyframe = self._wants_keyframe, False
         return self._encoder.encode([frame.image], frame.audio, keyframe=keyframe)
@@ -310,14 +310,27 @@ class Session:
         return float(frame / self.settings.frame_rate)
 
 
-def _end_lost_session(pipeline: Pipeline, timeline: Timeline) -> None:
+def _end_lost_session(pipeline: Pipeline, timeline: Timeline, on_close: deque[Callable[[], None]]) -> None:
     """End a session that nobody holds any more: in a thread, since whichever one finds out may hold any lock."""
     with contextlib.suppress(RuntimeError):  # the interpreter ends, and all threads with it
-        threading.Thread(target=_end, args=(pipeline, timeline), name="musetalk-ending", daemon=True).start()
+        arguments = (pipeline, timeline, on_close)
+        threading.Thread(target=_end, args=arguments, name="musetalk-ending", daemon=True).start()
     warnings.warn("a session was lost without having been closed", ResourceWarning, stacklevel=2)
 
 
-def _end(pipeline: Pipeline, timeline: Timeline) -> None:
+def _end(pipeline: Pipeline, timeline: Timeline, on_close: deque[Callable[[], None]]) -> None:
     pipeline.abort()
     timeline.cancel()
     pipeline.close()
+    while True:
+        try:
+            callback = on_close.popleft()  # each once, although several threads may close
+        except IndexError:
+            return
+        callback()
+
+
+def _close_encoder(encoder: FragmentEncoder, taking: threading.Lock) -> None:
+    encoder.cancel()
+    with taking:
+        encoder.close()

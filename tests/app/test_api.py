@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import musetalk_cli as musetalk
+from fixtures.clips import portrait_image
 from fixtures.media import read_audio, read_frames, write_wav
-from musetalk_cli.app import api
-from musetalk_cli.errors import ConfigError, SessionError, SinkError, SourceError
+from musetalk_cli.app import arguments, avatar_library, session_assembly
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.errors import AvatarError, ConfigError, SessionError, SinkError, SourceError
 
 SIZE = 96
 
@@ -92,6 +95,140 @@ def test_misuse_is_said(tmp_path: Path, options: dict, error: type[Exception], m
     assert list(tmp_path.glob("*.mp4")) == []
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"start_s": -1}, "'start_s' is -1: .*greater than or equal to 0"),
+        ({"start_s": NAN}, "'start_s' is nan: .*finite"),
+        ({"start_s": float("inf")}, "'start_s' is inf: .*finite"),
+        ({"start_s": "1"}, "'start_s' is '1'"),
+        ({"max_seconds": 0}, "'max_seconds' is 0: .*greater than or equal to 0.04"),
+        ({"max_seconds": NAN}, "'max_seconds' is nan"),
+        ({"size": 3}, "'size' is 3: .*greater than or equal to 64"),
+        ({"size": 64.5}, "'size' is 64.5"),
+        ({"size": 2161}, "'size' is 2161: .*less than or equal to 2160"),
+        ({"face": 0}, "'face' is 0"),
+        ({"face": True}, "'face' is True"),
+        ({"bbox_shift": 10**9}, "'bbox_shift' is 1000000000: .*100"),
+        ({"fps": 0}, "fps: 'video.fps' is 0"),
+        ({"fps": NAN}, "fps: 'video.fps' is nan"),
+        ({"name": 5}, "'name' is 5: .*string"),
+        ({"source": None}, "'source' is None: .*path"),
+        ({"source": ""}, "'source' is ''"),
+        ({"settings": 5}, "settings must hold keys and values, not 5"),
+        ({"settings": {"video": {"fps": 0}}}, "settings: 'video.fps' is 0"),
+    ],
+)
+def test_a_preparation_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict, message: str
+) -> None:
+    def begin(*given: object, **named: object) -> None:
+        raise AssertionError("nothing may be done")
+
+    monkeypatch.setattr(avatar_library, "prepare_named", begin)
+    with pytest.raises(ConfigError, match=message):
+        musetalk.prepare_avatar(**{"source": tmp_path / "me.png", **given})
+
+
+@pytest.mark.parametrize("name", ["", "nora", "a/b", ".."])
+def test_a_name_that_no_avatar_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AvatarError, match=r"name|built-in"):
+        musetalk.prepare_avatar(tmp_path / "me.png", name)
+
+
+def test_the_command_has_the_same_limits() -> None:
+    from typer.main import get_command
+
+    from musetalk_cli.cli import app
+
+    options = {each.name: each.type for each in get_command(app).commands["prepare-avatar"].params}  # type: ignore[attr-defined]
+    limits = {
+        "start": arguments.START_S,
+        "max_seconds": arguments.MAX_SECONDS,
+        "size": arguments.HEIGHT_PX,
+        "face": arguments.FACE,
+        "bbox_shift": arguments.BBOX_SHIFT_PX,
+    }
+    for name, limit in limits.items():
+        most = float("inf") if options[name].max is None else options[name].max
+        assert (options[name].min, most) == (limit.least, limit.most), name
+
+
+def test_a_preparation_reports_its_steps_and_what_to_know(
+    face_models: FaceModels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSETALK_FACE_MODELS", str(face_models.mesh.parent))
+    two = np.hstack([portrait_image(256), portrait_image(256)])
+    assert cv2.imwrite(str(tmp_path / "us.png"), two)
+    steps: list[str] = []
+    told: list[str] = []
+    info = musetalk.prepare_avatar(
+        tmp_path / "us.png", on_progress=lambda progress: steps.append(progress.stage), tell=told.append
+    )
+    assert (info.name, info.kind, info.source, info.models) == ("us", "still", "us.png", ("warp",))
+    assert steps[0] == "hash"
+    assert "smooth" in steps
+    assert "2 faces were found; the largest was taken" in told[-1]
+    assert musetalk.list_avatars()[-1] == info
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"size": 3}, "size: 'video.size' is 3"),
+        ({"size": 97}, "size: 'video.size' is 97: must be even"),
+        ({"fps": -1}, "fps: 'video.fps' is -1"),
+        ({"avatar": 5}, "avatar: 'avatar' is 5"),
+        ({"model": "wrap"}, "model: 'model' is 'wrap'"),
+        ({"block_s": NAN}, "'block_s' is nan: .*finite"),
+        ({"block_s": 0.05}, "'block_s' is 0.05: must be a multiple"),
+        ({"block_s": 0}, "'block_s' is 0"),
+        ({"lead_s": -1}, "'lead_s' is -1: .*greater than or equal to 0.1"),
+        ({"num_channels": 3}, "'num_channels' is 3: .*1 or 2"),
+        ({"pixel_format": "bgr"}, "'pixel_format' is 'bgr': .*'i420' or 'rgb'"),
+        ({"output": "x"}, "'output' is 'x': .*'frames' or 'fragments'"),
+        ({"output": None}, "'output' is None"),
+        ({"settings": {"compat": "upstream"}}, "official script"),
+    ],
+)
+def test_a_session_is_refused_before_an_avatar_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, given: dict, message: str
+) -> None:
+    monkeypatch.setattr(session_assembly, "build_model", None)
+    with pytest.raises(ConfigError, match=message):
+        musetalk.open_session(**given)
+    assert session_assembly.SHARED._shared == {}
+
+
+def test_an_open_avatar_refuses_the_same() -> None:
+    with musetalk.open_avatar(size=SIZE) as avatar:
+        for own in ({"block_s": NAN}, {"lead_s": -1}, {"num_channels": 3}, {"pixel_format": "bgr"}, {"output": "x"}):
+            with pytest.raises(ConfigError, match=f"'{next(iter(own))}' is"):
+                avatar.open_session(**own)
+        with pytest.raises(ConfigError, match="when the avatar was opened"):
+            musetalk.open_session(avatar, size=SIZE)
+        with musetalk.open_session(avatar, block_s=0.4, lead_s=0.1) as session:
+            assert (session.settings.block_s, session.settings.lead_s) == (0.4, 0.1)
+
+
+@pytest.mark.parametrize("output", [None, 5, ""])
+def test_an_output_that_is_no_path_is_refused(output: object) -> None:
+    with pytest.raises(ConfigError, match=r"'output' is .*path"):
+        musetalk.render(voice(0.2), output, rate_hz=48_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, 5, [1, 2], b"ab"])
+def test_a_voice_that_is_none_is_refused(tmp_path: Path, given: object) -> None:
+    with pytest.raises(musetalk.MuseTalkError):
+        musetalk.render(given, tmp_path / "x.mp4", rate_hz=48_000)  # type: ignore[arg-type]
+    with pytest.raises(musetalk.MuseTalkError):
+        musetalk.render(given, tmp_path / "x.mp4")  # type: ignore[arg-type]
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_text("mine")
     with pytest.raises(SinkError, match="exists already"):
@@ -115,12 +252,12 @@ def test_sessions_that_name_one_avatar_share_it() -> None:
     first = musetalk.open_session(size=SIZE)
     second = musetalk.open_session("nora", size=SIZE)
     other = musetalk.open_session("theo", size=SIZE)
-    assert len(api._SHARED._open) == 2
+    assert len(session_assembly.SHARED._shared) == 2
     first.close()
     assert isinstance(next(item for item in second if isinstance(item, musetalk.Frame)), musetalk.Frame)
     second.close()
     other.close()
-    assert api._SHARED._open == {}
+    assert session_assembly.SHARED._shared == {}
 
 
 def test_a_session_of_an_open_avatar() -> None:

@@ -1,6 +1,6 @@
 """H.264 and AAC encoded in this process, by the libraries that PyAV brings: for live sessions, in which no frame waits.
 
-Beside the ffmpeg child (encoder.py) there is no pipe and no other process, any frame can be a keyframe, and each
+Unlike the ffmpeg child (child_encoder.py) it has no pipe and no other process, any frame can be a keyframe, and each
 frame is a fragment that leaves in the call that brought the frame. docs/performance.md has the figures.
 """
 
@@ -111,6 +111,9 @@ class InProcessEncoder:
                 self._keep(self._audio_codec.encode(None))
         runs = self._take_audio()
         return [self._cut(runs, is_keyframe=False, num_frames=0)] if runs else []
+
+    def cancel(self) -> None:
+        """Nothing waits in here."""
 
     def close(self) -> None:
         """Release both codecs. Twice is once."""

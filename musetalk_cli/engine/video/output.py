@@ -1,14 +1,15 @@
-"""What a pipeline's frames go into: the encoder, or what stands in for it to be compared with."""
+"""What frames go into: a pipeline's encoder, or what stands in for it to be compared with, and a session's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import FrameBatch
+from musetalk_cli.engine.types.messages import AudioArray, ByteArray, FrameBatch
 
 OnLeft = Callable[[int], object]  # takes the number of the first frame that can still be dropped
 
@@ -60,3 +61,38 @@ class FrameOutput(Protocol):
             timer: measures how long frames wait.
             on_left: called whenever the first frame that can still be dropped has changed.
         """
+
+
+class FragmentEncoder(Protocol):
+    """Makes one fragmented MP4 of a session's frames: in this process (inprocess_encoder.py), or in an ffmpeg
+    (child_encoder.py).
+
+    Calls come one at a time, ``cancel`` excepted.
+    """
+
+    @property
+    def init_segment(self) -> InitSegment | None:
+        """Where it is there from the beginning; None where it comes in front of the first fragment."""
+
+    def encode(
+        self, images: Sequence[ByteArray], audio: AudioArray, *, keyframe: bool = False
+    ) -> Sequence[InitSegment | Fragment]:
+        """Take frames, and return what is finished by now, of these frames or of earlier ones.
+
+        Args:
+            images: I420, uint8 (height · 3/2, width) each.
+            audio: int16 (n, channels) at 48 kHz: what follows the audio so far.
+            keyframe: whether the first image becomes a keyframe, where the encoder can make it one.
+
+        Raises:
+            EncoderError: the encoder failed, or has been cancelled, finished or closed.
+        """
+
+    def finish(self) -> Sequence[InitSegment | Fragment]:
+        """End the stream, and return the rest of it. Raises as ``encode``."""
+
+    def cancel(self) -> None:
+        """Let a call that waits end; from any thread. Nothing more is encoded."""
+
+    def close(self) -> None:
+        """Release everything. Twice is once."""
