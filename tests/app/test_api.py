@@ -272,7 +272,6 @@ def test_a_session_of_an_open_avatar() -> None:
 
 
 def test_fragments_play(ffmpeg: str) -> None:
-    pytest.importorskip("av", reason="needs PyAV")
     with musetalk.open_session("nora", size=SIZE, output="fragments") as session:
         session.push(voice(0.5), 48_000)
         session.finish()

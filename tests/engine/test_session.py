@@ -13,9 +13,10 @@ import pytest
 from fixtures.fakes import HEIGHT, WIDTH, FakeFrames, FakeModel, HeldClock, fake_avatar, tone
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.models.base import LipSyncModel
+from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.session import Session, SessionSettings
 from musetalk_cli.engine.types.session import Frame, Interruption, Late, UtteranceFinished, UtteranceStarted
-from musetalk_cli.errors import QueueFullError, SessionError
+from musetalk_cli.errors import EncoderError, QueueFullError, SessionError
 
 RATE = Fraction(25)
 FAST = SessionSettings(block_s=0.2, late_after_s=1e9)
@@ -338,6 +339,53 @@ def test_a_model_that_is_too_slow_holds_frames_and_says_so(open_session: Open) -
     assert sum(item.num_held for item in items if isinstance(item, Late)) > 10
     audio = np.concatenate([frame.audio for frame in frames_in(items) if frame.utterance == 0])
     assert np.array_equal(audio[: 3 * 48_000], tone(3.0)), "all of the voice, in its place"
+
+
+class StalledEncoder:
+    """Takes a frame and never gives anything back, until it is cancelled."""
+
+    init_segment = None
+
+    def __init__(self) -> None:
+        self.has_begun, self.is_cancelled, self.is_closed = threading.Event(), threading.Event(), False
+
+    def encode(self, images: object, audio: object, *, keyframe: bool = False) -> list[Fragment]:
+        self.has_begun.set()
+        self.is_cancelled.wait()
+        raise EncoderError("cancelled")
+
+    def finish(self) -> list[Fragment]:
+        return []
+
+    def cancel(self) -> None:
+        self.is_cancelled.set()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_close_frees_a_consumer_that_waits_for_the_encoder() -> None:
+    encoder = StalledEncoder()
+    session = Session(FakeModel(), fake_avatar(), FAST, encoder)
+    taken: list[object] = []
+    consumer = threading.Thread(target=lambda: taken.extend(session))
+    consumer.start()
+    encoder.has_begun.wait()
+    session.close()
+    consumer.join(20)
+    assert not consumer.is_alive()
+    assert taken == []
+    assert encoder.is_closed
+
+
+def test_a_lost_session_closes_its_encoder() -> None:
+    encoder, is_over = StalledEncoder(), threading.Event()
+    session = Session(FakeModel(), fake_avatar(), FAST, encoder)
+    session.on_close(is_over.set)
+    with pytest.warns(ResourceWarning, match="without having been closed"):
+        del session
+    assert is_over.wait(20)
+    assert encoder.is_closed
 
 
 def test_sessions_share_a_model_and_an_avatar() -> None:

@@ -16,9 +16,10 @@ from musetalk_cli.errors import EncoderError
 class ChildEncoder:
     """A FragmentEncoder around the encoder of files and streams, whose threads feed ffmpeg and read it.
 
-    A frame's fragment comes two or three frames later than from the encoder in this process: ffmpeg gives out no frame
-    before it has the audio beside it and the frame behind it. Keyframes come every ``keyframe_interval_s`` and not on
-    demand, as nothing reaches an encoder through ffmpeg's pipes but frames.
+    A frame's fragment comes three frames later than from the encoder in this process: ffmpeg gives out no frame before
+    it has the audio beside it and the frame behind it, and what it gives out is returned with the next frame. Keyframes
+    come every ``keyframe_interval_s`` and not on demand, as nothing reaches an encoder through ffmpeg's pipes but
+    frames.
     """
 
     init_segment = None  # ffmpeg writes it with the first frame
