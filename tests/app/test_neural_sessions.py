@@ -141,9 +141,6 @@ def test_sessions_of_two_avatars_share_nets_and_batches(
 def test_a_session_that_breaks_leaves_the_other_unharmed(
     avatars: list[musetalk.OpenAvatar],
 ) -> None:
-    alone = avatars[0].open_session()
-    [wanted] = say_in_threads([alone])
-    alone.close()
     good, bad = (avatar.open_session() for avatar in avatars)
     break_placing(bad)
     outcome, failed = say_in_threads([good, bad])
@@ -151,10 +148,11 @@ def test_a_session_that_breaks_leaves_the_other_unharmed(
     bad.close()
     assert isinstance(failed[-1], musetalk.StageError)
     assert "this avatar breaks" in str(failed[-1])
-    frames, others = spoken_frames(outcome), spoken_frames(wanted)
-    assert len(frames) == len(others) == 25
-    for frame, other in zip(frames, others, strict=True):
-        assert np.abs(frame.image.astype(int) - other.image).max() <= 1, "faces in batches of other sizes"
+    frames = spoken_frames(outcome)
+    assert np.array_equal(np.concatenate([frame.audio[:, 0] for frame in frames]), voice())
+    assert outcome[-1] == musetalk.UtteranceFinished(0, 1.0, is_interrupted=False)
+    [idle] = avatars[0]._shown.frames.read([0])
+    assert not any(np.array_equal(frame.image, idle) for frame in frames), "each has its face"
 
 
 def break_placing(session: Session) -> None:
