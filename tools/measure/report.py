@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 STREAMING = ROOT / "docs" / "streaming.md"
+SERVER = ROOT / "docs" / "server.md"
 
 
 def update_section(name: str, text: str, document: Path) -> None:
