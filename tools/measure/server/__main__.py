@@ -34,8 +34,9 @@ WATCHED = 14  # fragments behind an interruption: the lead, a fade and a closing
 BEFORE = 4  # and before it
 SIZE = ("--size", "512")
 WORDS = """All figures are the client's: from the moment it sends to the moment it has received the fragment. Fragments
-come 0.25 s before they are shown, as `session.lead_s` says. *Voiced* is what is left after decoding: AAC spreads a sample
-over the packet that holds it and the one before. CPU is that of all processes of the server, 100 % for one core."""
+come 0.25 s before they are shown, as `session.lead_s` says. *Voiced* is what is left after decoding: AAC spreads a
+sample over the packet that holds it and the one before. CPU is that of all processes of the server, 100 % for one
+core."""
 
 
 def main() -> None:
