@@ -31,7 +31,6 @@ RATE_HZ = 48_000
 FRAME_S = 0.04
 VOICED = 200  # of 32768: AAC leaves less than that of silence
 WATCHED = 14  # fragments behind an interruption: the lead, a fade and a closing mouth
-BEFORE = 4  # and before it
 SIZE = ("--size", "512")
 WORDS = """All figures are the client's: from the moment it sends to the moment it has received the fragment. Fragments
 come 0.25 s before they are shown, as `session.lead_s` says. *Voiced* is what is left after decoding: AAC spreads a
@@ -126,9 +125,9 @@ def find_end(received: list[Received]) -> tuple[float, float]:
     video, arrivals = decode_video(received), [each.at_s for each in received if each.data][1:]
     last = np.flatnonzero(np.abs(video.audio.astype(np.int32)) > VOICED)[-1] / RATE_HZ
     carrier = next(index for index, end_s in enumerate(video.audio_ends_s) if end_s > last)
-    differences = np.abs(video.mouths.astype(np.int16) - video.mouths[0].astype(np.int16)).mean(axis=(1, 2))
-    rest = 1.5 * differences[1:BEFORE].max() + 0.2  # what the encoder changes in frames at rest
-    last_open = int(np.flatnonzero(differences > rest)[-1])
+    # The last frame is at rest; what the encoder leaves of a moving mouth is below half a level.
+    differences = np.abs(video.mouths.astype(np.int16) - video.mouths[-1].astype(np.int16)).mean(axis=(1, 2))
+    last_open = int(np.flatnonzero(differences > 0.5)[-1])
     return arrivals[carrier], arrivals[min(last_open + 1, len(arrivals) - 1)]
 
 
