@@ -9,6 +9,8 @@ from fractions import Fraction
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from musetalk_cli.app.arguments import check_arguments
 from musetalk_cli.app.assembly import build_model, encoder_settings
 from musetalk_cli.app.live_assembly import live_encoder_settings, refuse_official_script
@@ -117,6 +119,30 @@ class OpenAvatar:
         encoder = open_encoder(self._config, self._chosen, num_channels) if output == "fragments" else None
         return Session(self._model.clone(shares_batches=True), self._shown, settings, encoder, clock=clock)
 
+    def warm_up(self) -> None:
+        """Load and run once all that a session of fragments runs, in this thread alone: for processes that are forked
+        from here. An ffmpeg is left out."""
+        import musetalk_cli.engine.session  # noqa: F401 - loaded for later
+        from musetalk_cli.engine.audio.blocks import BlockCutter, split_block
+        from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
+        from musetalk_cli.engine.video.compositing import composite
+
+        model, block_s = self._model.clone(shares_batches=True), self._config.session.block_s
+        after_s = model.look_ahead_s(block_s)
+        cutter = BlockCutter(block_s, model.before_s, after_s, self.frame_rate, leads=False)
+        silence = np.zeros((int((block_s + after_s + 0.1) * AUDIO_RATE_HZ), 1), np.int16)
+        encoder = open_encoder(self._config, self._chosen, 1) if encodes_here(self._config) else None
+        block = next(cutter.push(silence))
+        for batch in split_block(block, model.features(block), BATCH_SIZE, self.frame_rate):
+            indices = (0,) * len(batch.frames)
+            images = tuple(self._shown.frames.read(indices))
+            faces = model.make_faces(replace(batch, avatar_frames=indices, images=images))
+            frames = composite(faces)
+            if encoder:
+                encoder.encode(frames.images, batch.audio)
+        if encoder:
+            encoder.close()
+
     @property
     def kind(self) -> str:
         """``built in``, ``still`` or ``video``."""
@@ -166,8 +192,7 @@ def open_encoder(config: Config, chosen: ChosenAvatar, num_channels: int) -> Fra
     ``stream.encoder`` decides: ``auto`` and ``x264`` encode in this process where PyAV is installed, a hardware encoder
     in an ffmpeg. Raises EncoderError when a hardware encoder does not work here, or there is no ffmpeg.
     """
-    wanted = config.stream.encoder
-    if wanted in ("auto", "x264") and find_spec("av") is not None:
+    if encodes_here(config):
         from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 
         return InProcessEncoder(encoder_settings(config, chosen, num_channels))
@@ -176,9 +201,14 @@ def open_encoder(config: Config, chosen: ChosenAvatar, num_channels: int) -> Fra
     from musetalk_cli.engine.video.encoder_choice import choose_codec
 
     ffmpeg = find_ffmpeg(config.ffmpeg)
-    codec = choose_codec(ffmpeg, "x264" if wanted == "auto" else wanted)
+    codec = choose_codec(ffmpeg, "x264" if config.stream.encoder == "auto" else config.stream.encoder)
     settings = live_encoder_settings(config, chosen, num_channels, codec)
     return ChildEncoder(ffmpeg, replace(settings, has_index=False))
+
+
+def encodes_here(config: Config) -> bool:
+    """Whether ``open_encoder`` encodes in this process."""
+    return config.stream.encoder in ("auto", "x264") and find_spec("av") is not None
 
 
 class SharedAvatars:

@@ -229,6 +229,8 @@ class Session:
         Raises StopIteration at the end, SessionError where another thread iterates, and whatever broke the session.
         """
         if not self._taking.acquire(blocking=False):
+            if self._is_closed:
+                raise StopIteration  # close holds it
             raise SessionError("another thread takes from this session already", hint="give each session one consumer")
         try:
             while not self._ready:

@@ -123,8 +123,8 @@ class Stats(_Message):
     """The session's figures, once a second.
 
     ``time_s``: end of the last fragment. ``queued_s``: voice that waits to be said. ``latency_ms``: from the arrival of
-    a frame's audio to its fragment, null where nobody spoke. ``num_frames``, ``num_held``, ``num_bytes``: since the
-    start.
+    an utterance's first audio to its first fragment, the mean of those that began since the last such message, null
+    where none did. ``num_frames``, ``num_held``, ``num_bytes``: since the start.
     """
 
     type: Literal["stats"] = "stats"

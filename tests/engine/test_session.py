@@ -13,7 +13,7 @@ import pytest
 from fixtures.fakes import HEIGHT, WIDTH, FakeFrames, FakeModel, HeldClock, fake_avatar, tone
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.session import Session, SessionSettings
 from musetalk_cli.engine.types.session import Frame, Interruption, Late, UtteranceFinished, UtteranceStarted
 from musetalk_cli.errors import EncoderError, QueueFullError, SessionError
@@ -420,3 +420,21 @@ def test_a_session_that_was_closed_says_nothing(recwarn: pytest.WarningsRecorder
     session.close()
     del session
     assert not [warning for warning in recwarn if warning.category is ResourceWarning]
+
+
+def test_a_taker_sees_the_end_while_another_thread_closes() -> None:
+    class SlowEncoder:
+        init_segment = InitSegment(b"")
+
+        def encode(self, images: object, audio: object, *, keyframe: bool = False) -> list[Fragment]:
+            return []
+
+        def close(self) -> None:
+            taker = threading.Thread(target=lambda: taken.append(next(session, "ended")))
+            taker.start()
+            taker.join()
+
+    taken: list[object] = []
+    session = Session(FakeModel(), fake_avatar(), FAST, SlowEncoder())
+    session.close()
+    assert taken == ["ended"]

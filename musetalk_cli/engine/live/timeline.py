@@ -28,6 +28,7 @@ FOREVER_S = 3600.0
 MAX_QUEUED_S = 120.0  # of voice that waits; beyond it, ``push`` waits or raises
 # An utterance that was neither continued nor ended for this long is taken as ended.
 PAUSE_S = 1.0
+MAX_UTTERANCES = 1000  # that wait: however short they are, each takes memory, and a frame's time
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Timeline:
 
     def check_room(self, duration_s: float) -> None:
         """Raise QueueFullError where so much more may not wait."""
+        if len(self._waiting) >= MAX_UTTERANCES:
+            raise QueueFullError(f"{MAX_UTTERANCES} utterances are waiting", hint="end utterances where a voice pauses")
         if self.queued_s + duration_s > self._settings.max_queued_s:
             raise QueueFullError(
                 f"{self.queued_s:.1f} s of voice are waiting, and {self._settings.max_queued_s:.0f} s may",

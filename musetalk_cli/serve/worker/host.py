@@ -54,6 +54,7 @@ def _start_and_serve(settings: WorkerSettings) -> None:
     is_shared = settings.shares_process
     if is_shared is None:
         is_shared = offer.model != "warp" or sys.platform != "linux"
+    offer.warm_up()
     max_sessions = None
     if settings.measures:
         max_sessions = measure_here(offer) if is_shared else measure_forked(offer)

@@ -70,6 +70,11 @@ class Offer:
         self._open[config] = open_avatar(config, tell), 1
         self._configs[name] = config
 
+    def warm_up(self) -> None:
+        """Run everything once, in this thread alone."""
+        for avatar, _ in self._open.values():
+            avatar.warm_up()
+
     @property
     def first(self) -> OpenAvatar:
         """What a session shows that names no avatar."""

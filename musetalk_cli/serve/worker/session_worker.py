@@ -52,6 +52,7 @@ def serve_connection(connection: socket.socket, offer: Offer) -> None:
         except Exception as error:
             with contextlib.suppress(OSError):
                 connection.sendall(_pack(Kind.ERROR, _explain(error)))
+                connection.shutdown(socket.SHUT_WR)
                 _drain(connection)
 
 
@@ -73,6 +74,7 @@ class SessionWorker:
         self._dropped_s = 0.0
         self._untold_s = 0.0
         self._told_at = 0.0
+        self._has_received = threading.Event()  # the last message
         self._sending = threading.Thread(target=self._send_all, name="musetalk-sending", daemon=True)
 
     def run(self) -> None:
@@ -83,6 +85,7 @@ class SessionWorker:
             self._sending.start()
             self._receive_all()
         finally:
+            self._has_received.set()
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)  # wakes the other thread where it sends
             self._session.close()
@@ -91,14 +94,13 @@ class SessionWorker:
 
     def _receive_all(self) -> None:
         """Do what the messages say, until the connection ends or one is wrong."""
-        while message := _receive(self._connection):
-            try:
+        try:
+            while message := _receive(self._connection):
                 self._do(*message)
-            except (RefusedError, MuseTalkError) as error:
-                self._fatal = error
-                self._session.close()  # the other thread tells why
-                _drain(self._connection)
-                return
+        except (RefusedError, MuseTalkError) as error:
+            self._fatal = error
+            self._session.close()  # the other thread tells why
+            _drain(self._connection)
 
     def _do(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.AUDIO:
@@ -151,11 +153,12 @@ class SessionWorker:
             self._shut(socket.SHUT_RDWR)  # stuck or gone: the other thread ends, too
             return
         except Exception as error:
-            last = _pack(Kind.ERROR, _explain(error))
+            last = _pack(Kind.ERROR, _explain(self._fatal or error))
         with contextlib.suppress(OSError):
             self._connection.sendall(last)
         self._shut(socket.SHUT_WR)
-        self._connection.settimeout(LINGER_S)
+        self._has_received.wait(LINGER_S)
+        self._shut(socket.SHUT_RDWR)
 
     def _send_item(self, item: Item) -> None:
         if isinstance(item, Fragment):
@@ -164,10 +167,9 @@ class SessionWorker:
             if stats := self._stats.count(item):
                 self._send(Kind.STATS, stats.model_dump_json().encode())
         elif isinstance(item, UtteranceStarted):
-            self._stats.begin(item)
+            self._stats.begin(item.utterance)
             self._tell(protocol.UtteranceStarted(utterance=item.utterance, time_s=item.time_s))
         elif isinstance(item, UtteranceFinished):
-            self._stats.end()
             self._tell(
                 protocol.UtteranceFinished(
                     utterance=item.utterance, position_s=item.position_s, interrupted=item.is_interrupted
@@ -201,28 +203,21 @@ class StatsLog:
         self._frame_s = 1 / opened.ready.fps
         self._num_frames = self._num_bytes = 0
         self._told_at = time.monotonic()
-        self._began_at: float | None = None  # the utterance's first samples arrived
-        self._num_spoken = 0
+        self._pushed_at: float | None = None  # of an utterance whose first fragment is next
         self._latencies_s: list[float] = []
 
-    def begin(self, event: UtteranceStarted) -> None:
+    def begin(self, utterance: int) -> None:
         """The next fragment is an utterance's first."""
-        self._began_at = self._session.pushed_at(event.utterance)
-        self._num_spoken = 0
-
-    def end(self) -> None:
-        """The next fragment belongs to no utterance."""
-        self._began_at = None
+        self._pushed_at = self._session.pushed_at(utterance)
 
     def count(self, fragment: Fragment) -> protocol.Stats | None:
         """Count a fragment that was sent; the figures, if it is time for them."""
         self._num_frames += fragment.num_frames
         self._num_bytes += len(fragment.data)
         now = time.monotonic()
-        if self._began_at is not None:
-            # A voice that comes faster than it is spoken has not waited since it came, but since it could be spoken.
-            self._latencies_s.append(now - self._began_at - self._num_spoken * self._frame_s)
-            self._num_spoken += 1
+        if self._pushed_at is not None:
+            self._latencies_s.append(now - self._pushed_at)
+            self._pushed_at = None
         if now - self._told_at < STATS_S:
             return None
         latencies_s, self._latencies_s, self._told_at = self._latencies_s, [], now
