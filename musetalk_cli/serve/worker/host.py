@@ -149,13 +149,11 @@ class ForkingHost:
         self._refill()
         _say(ready.to_json())
         while True:
-            is_failing = self._reap()
             ready_fds = _wait_for(sys.stdin.fileno(), self._taken, self._ended)
             if sys.stdin.fileno() in ready_fds:
                 break
             self._note_taken(ready_fds)
-            is_failing = self._reap()
-            if is_failing:
+            if self._reap():
                 time.sleep(FAILING_S)
             self._refill()
         self._end()

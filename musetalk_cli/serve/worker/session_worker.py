@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from musetalk_cli.engine.session import Item
 
-SEND_BUFFER_BYTES = 512 << 10  # of fragments that were sent and not read: a second or two. Then the session waits
+SEND_BUFFER_BYTES = 128 << 10  # of fragments that were sent and not read; twice that, some 2 s, on Linux
 SEND_S = 20.0  # a server that reads nothing for so long is stuck
 START_S = 15.0  # the server connects when START is there
 LINGER_S = 2.0  # behind the last message, until the server closes
