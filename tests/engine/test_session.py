@@ -429,6 +429,12 @@ def test_a_taker_sees_the_end_while_another_thread_closes() -> None:
         def encode(self, images: object, audio: object, *, keyframe: bool = False) -> list[Fragment]:
             return []
 
+        def finish(self) -> list[Fragment]:
+            return []
+
+        def cancel(self) -> None:
+            pass
+
         def close(self) -> None:
             taker = threading.Thread(target=lambda: taken.append(next(session, "ended")))
             taker.start()
