@@ -16,7 +16,7 @@ import numpy as np
 
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.types.session import Late, UtteranceFinished, UtteranceStarted
-from musetalk_cli.errors import MuseTalkError, QueueFullError, SessionError
+from musetalk_cli.errors import ConfigError, MuseTalkError, QueueFullError, SessionError
 from musetalk_cli.serve import protocol
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode
 from musetalk_cli.serve.wire import HEADER, Kind, pack_message
@@ -305,7 +305,7 @@ def _drain(connection: socket.socket) -> None:
 def _explain(error: BaseException) -> protocol.Error:
     if isinstance(error, RefusedError):
         return protocol.Error(code=error.code.name.lower(), message=str(error), hint=error.hint, fatal=True)
-    code = CloseCode.SESSION_FAILED.name.lower()
+    code = (CloseCode.BAD_MESSAGE if isinstance(error, ConfigError) else CloseCode.SESSION_FAILED).name.lower()
     if isinstance(error, MuseTalkError):
         return protocol.Error(code=code, message=str(error), hint=error.hint, fatal=True)
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)

@@ -249,6 +249,13 @@ def test_a_connection_that_begins_wrongly_ends_with_a_reason(
         assert [each["code"] for each in client.read_all()] == [code]
 
 
+def test_a_setting_that_no_session_has_is_told(offer: Offer) -> None:
+    with connected(offer) as client:
+        error = client.start(block_s=0.05)
+    assert error["code"] == "bad_message"
+    assert "block_s" in error["message"]
+
+
 @pytest.mark.parametrize("kind", [Kind.START, Kind.READY])
 def test_a_message_out_of_order_ends_the_connection(offer: Offer, kind: Kind) -> None:
     with started(offer) as client:
