@@ -22,7 +22,7 @@ from musetalk_cli.serve.workers import WorkerError, WorkerPool
 
 T = TypeVar("T")
 CONFIG = Config(model="warp", video=VideoConfig(size=128), warp=WarpConfig(life=False))
-DEADLINE_S = 20.0
+DEADLINE_S = 40.0
 MODES = [
     pytest.param(False, id="forked", marks=pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux")),
     pytest.param(True, id="shared"),
@@ -187,7 +187,8 @@ def test_sessions_outlive_their_host_which_comes_back(forking_pool: Pool) -> Non
     forking_pool.wait_until(lambda: not is_running(session))
 
 
-def test_a_host_with_all_sessions_comes_back(pool: Pool) -> None:
+def test_a_host_with_all_sessions_comes_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musetalk_cli.serve.workers.CONNECT_S", DEADLINE_S)
     os.kill(pool.pool.host_pid, signal.SIGKILL)
     pool.wait_until(lambda: pool.pool.num_restarts == 1)
     pool.speak().close()  # waits for the next host
