@@ -197,8 +197,10 @@ def read_client_message(text: str) -> Start | EndUtterance | Clear | Finish | Pi
         return CLIENT_MESSAGES.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "union_tag_invalid":  # it would repeat what was sent
+            raise BadMessageError("type: must be start, end_utterance, clear, finish or ping") from None
         where = ".".join(str(part) for part in first["loc"][1:]) or "message"
-        raise BadMessageError(f"{where}: {first['msg'][:200]}") from None
+        raise BadMessageError(f"{where[:100]}: {first['msg'][:200]}") from None
     except (ValueError, RecursionError) as error:
         raise BadMessageError(f"not a message: {str(error)[:200]}") from None
 

@@ -16,8 +16,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
+from musetalk_cli.serve.protocol import CloseCode
+
 REQUEST_S = 10.0  # a request's headers take longer: closed
 CLOSE_S = 1.0  # what was sent last may take this long to leave
+NO_PONG = 1011  # the close code
 CONNECTION = "musetalk.connection"  # the key of a scope
 
 Scope = MutableMapping[str, Any]
@@ -103,17 +106,14 @@ class WebSocketConnection(Connection, WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.app = cast("Any", self._handing_itself_to(cast("App", self.app)))
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether what was sent last has left, but for 64 kB."""
-        return self.writable.is_set()
+        self.failed_with = 0  # the close code with which this side gave it up
 
     def fail(self, code: int, reason: str) -> None:
         """Close now, behind what has been sent. What the client sends is read and dropped for CLOSE_S, as a connection
         with unread bytes would take the reason with it."""
         if self.transport.is_closing() or self.close_sent:
             return
+        self.failed_with = code
         with suppress(InvalidState):
             self.conn.send_close(code, reason)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
@@ -136,11 +136,15 @@ class WebSocketConnection(Connection, WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """What came is no WebSocket's, or larger than it may be: the library has said so in its close frame."""
         super().handle_parser_exception()
+        self.failed_with = self.conn.close_sent.code if self.conn.close_sent else 0
         self._await_close()
 
     def keepalive_timeout(self) -> None:
-        """The client has not answered a ping."""
-        self.fail(1011, "no answer to a ping")
+        """The client has not answered a ping: it is lost, or so slow that the ping still waits behind video."""
+        if self.writable.is_set():
+            self.fail(NO_PONG, "no answer to a ping")
+        else:
+            self.fail(CloseCode.TOO_SLOW, "video waited too long to be taken")
         self.cut()
 
     def send_receive_event_to_app(self) -> None:

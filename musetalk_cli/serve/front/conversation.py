@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from musetalk_cli.serve.front.connections import CONNECTION, WebSocketConnection
+from musetalk_cli.serve.front.connections import CONNECTION, NO_PONG, WebSocketConnection
 from musetalk_cli.serve.front.logs import Log
 from musetalk_cli.serve.front.metrics import Metrics
 from musetalk_cli.serve.front.viewers import Channel
@@ -23,6 +23,7 @@ from musetalk_cli.serve.protocol import (
     EndUtterance,
     Error,
     Finish,
+    Late,
     Ping,
     Pong,
     Ready,
@@ -38,8 +39,15 @@ OPEN_S = 20.0  # to a worker's answer
 BEHIND_S = 5.0  # what waits to be sent for longer: the client is too slow
 ANSWER_S = 0.5  # to send the reason of an end
 FINISH_S = 5.0  # to send what was said to its end
-ENDS_OF_CONNECTIONS = {1002: "no_websocket", 1007: "not_utf8", 1009: "message_too_big", 1011: "no_pong"}
+ENDS_OF_CONNECTIONS = {
+    1002: "no_websocket",
+    1007: "not_utf8",
+    1009: "message_too_big",
+    NO_PONG: "no_pong",
+    4429: "too_slow",
+}
 KINDS: dict[type, Kind] = {EndUtterance: Kind.END_UTTERANCE, Clear: Kind.CLEAR, Finish: Kind.FINISH}
+LATE = b'{"type":"late"'
 VIDEO = (Kind.INIT_SEGMENT, Kind.KEY_FRAGMENT, Kind.FRAGMENT)
 
 
@@ -76,7 +84,6 @@ class Conversation:
         self._num_fragments = 0
         self._fps = 25.0
         self._sample_bytes = 2
-        self._stats: Stats | None = None
         self._is_finishing = False
         self._worker: asyncio.StreamWriter | None = None
 
@@ -118,7 +125,6 @@ class Conversation:
                 task.cancel()
             await asyncio.gather(*tasks[1:], return_exceptions=True)
             self.channel.close()
-            self._metrics.dropped.inc(self.channel.num_dropped)
 
     async def say_goodbye(self, ended: Ended) -> None:
         """Send the reason of an end and close. A client that takes nothing is cut off."""
@@ -145,7 +151,7 @@ class Conversation:
         """The next message, or PCM as bytes. Raises Ended."""
         event = await self._socket.receive()
         if event["type"] == "websocket.disconnect":
-            raise Ended(None, error=ENDS_OF_CONNECTIONS.get(event.get("code", 0)))
+            raise Ended(None, error=ENDS_OF_CONNECTIONS.get(self._connection.failed_with))
         self._heard_at = self._loop.time()
         data: bytes | None = event.get("bytes")
         if data is not None:
@@ -206,7 +212,7 @@ class Conversation:
         elif kind is Kind.STATS:
             self._take_stats(payload)
         elif kind is Kind.MESSAGE:
-            self._queue(payload.decode())
+            self._take_message(payload)
         elif kind is Kind.READY:
             self._take_ready(payload)
         elif kind is Kind.ERROR:
@@ -234,9 +240,14 @@ class Conversation:
         self.channel.publish(payload, is_keyframe=kind is Kind.KEY_FRAGMENT)
 
     def _take_stats(self, payload: bytes) -> None:
-        stats = Stats.model_validate_json(payload)
-        self._metrics.add_stats(stats, self._stats)
-        self._stats = stats
+        latency_ms = Stats.model_validate_json(payload).latency_ms
+        if latency_ms is not None:
+            self._metrics.latency.observe(latency_ms / 1000)
+        self._queue(payload.decode())
+
+    def _take_message(self, payload: bytes) -> None:
+        if payload.startswith(LATE):
+            self._metrics.held.inc(Late.model_validate_json(payload).num_held)
         self._queue(payload.decode())
 
     # To the client

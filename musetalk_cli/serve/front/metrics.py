@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from musetalk_cli.serve.protocol import Stats
-
 LATENCIES_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
@@ -50,12 +48,6 @@ class Metrics:
             buckets=LATENCIES_S,
             registry=self.registry,
         )
-
-    def add_stats(self, stats: Stats, before: Stats | None) -> None:
-        """Count what a session did since its last figures."""
-        self.held.inc(max(0, stats.num_held - (before.num_held if before else 0)))
-        if stats.latency_ms is not None:
-            self.latency.observe(stats.latency_ms / 1000)
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

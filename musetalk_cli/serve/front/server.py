@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -71,10 +72,11 @@ def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
 def bind(host: str, port: int) -> socket.socket:
     """A socket that takes connections. Raises ServeError."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listener = socket.socket(family, kind)
+        # The protocol is named, too: asyncio sets TCP_NODELAY where it is, and small messages wait for nothing then.
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ServeError(f"cannot bind {host}: {error.strerror}") from None
     try:
@@ -88,6 +90,10 @@ def bind(host: str, port: int) -> socket.socket:
         raise ServeError(f"cannot bind {host}, port {port}: {error.strerror}", hint=hint) from None
     listener.setblocking(False)
     return listener
+
+
+def _resolve(host: str, port: int) -> tuple[int, int, int, str, tuple[Any, ...]]:
+    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP, socket.AI_PASSIVE)[0]
 
 
 class _Uvicorn(uvicorn.Server):

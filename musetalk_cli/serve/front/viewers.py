@@ -76,7 +76,6 @@ class Channel:
     def __init__(self, ask_for_keyframe: Callable[[], None]) -> None:
         self.init_segment = b""
         self.viewers: set[Viewer] = set()
-        self.num_dropped = 0
         self._ask_for_keyframe = ask_for_keyframe
         self._is_asked = False
         self._asked_at = float("-inf")
@@ -100,7 +99,6 @@ class Channel:
         self._is_asked = self._is_asked and not is_keyframe
         for viewer in list(self.viewers):
             if not viewer.offer(data, is_keyframe=is_keyframe):
-                self.num_dropped += 1
                 self.viewers.discard(viewer)
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class _Video(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._metrics.viewers.dec()
+            self._metrics.dropped.inc(self._viewer.is_slow)
             self._channel.leave(self._viewer)
 
     async def _fragments(self) -> AsyncIterator[bytes]:
