@@ -51,7 +51,7 @@ WORDS = {
 RIGHT = [
     r"\b(direct|speech) sounds?\b",  # acoustics and phonetics
     r"\bsound (server|card)s?\b",  # what the system calls them
-    r"\blisten 127\.0\.0\.1",  # nginx's keyword
+    r"\blisten (127\.0\.0\.1|443 ssl)",  # nginx's keyword
     r"\blistener\.listen\(",  # a socket
     r"\bnoise_ceiling_dbfs\b",  # a settings key
     r"\bpicture\.png\b",  # in avatars of earlier versions

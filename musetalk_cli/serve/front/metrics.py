@@ -18,7 +18,7 @@ class Metrics:
             "musetalk_sessions_closed", "Sessions that ended, by reason.", ["reason"], registry=self.registry
         )
         self.refused = Counter("musetalk_refusals", "Requests refused, by reason.", ["reason"], registry=self.registry)
-        self.frames = Counter("musetalk_frames", "Frames made.", registry=self.registry)
+        self.frames = Counter("musetalk_frames", "Frames made, counted by their fragments.", registry=self.registry)
         self.held = Counter(
             "musetalk_frames_held", "Frames that repeated the one before: too slow.", registry=self.registry
         )
