@@ -25,7 +25,7 @@ HostOption = Annotated[
 PortOption = Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one. [default: 8900]")]
 AllowAvatarOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-avatar", help="Another avatar that clients may name. May be repeated."),
+    typer.Option("--allow-avatar", help="Avatar that clients may name. May be repeated. [default: nora, theo]"),
 ]
 MaxSessionsOption = Annotated[
     int | None,
@@ -39,7 +39,7 @@ TokenFileOption = Annotated[
 ]
 AllowOriginOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-origin", help="Origin of another site's pages that may open sessions. May be repeated."),
+    typer.Option("--allow-origin", help="Other site whose pages may open sessions. May be repeated. [default: none]"),
 ]
 LogFormatOption = Annotated[str | None, typer.Option("--log-format", help="Log on stderr: text or json.")]
 
