@@ -1,4 +1,4 @@
-"""Two conversations never mix: each hears its own voice only."""
+"""Two conversations never mix: each video has its own voice only."""
 
 from __future__ import annotations
 

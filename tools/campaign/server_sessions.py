@@ -264,14 +264,14 @@ def settle(server: ServeProcess, wanted: Held | None) -> Held:
     """What is held once all sessions have gone and the spare workers are back, or after some seconds."""
     deadline = time.monotonic() + SETTLE_S
     while True:
-        held = look(server)
+        held = measure_held(server)
         is_there = held.num_sessions == 0 and (wanted is None or held[:3] <= wanted[:3])
         if is_there or time.monotonic() > deadline:
             return held
         time.sleep(0.5)
 
 
-def look(server: ServeProcess) -> Held:
+def measure_held(server: ServeProcess) -> Held:
     with contextlib.closing(HTTPConnection(server.url.split("/")[2], timeout=10)) as connection:
         connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {TOKEN}"})
         status = json.load(connection.getresponse())
