@@ -41,8 +41,10 @@ class AsyncSession:
         return self._session
 
     async def push(self, samples: NDArray[Any], rate_hz: int, *, waits: bool = True) -> None:
-        """See ``Session.push``."""
-        await self._call(self._pushing, partial(self.session.push, samples, rate_hz, waits=waits))
+        """See ``Session.push``. Nothing, where ``clear`` is called before its turn has come."""
+        session = self.session
+        push = partial(session.push_unless_cleared, samples, rate_hz, session.num_clears, waits=waits)
+        await self._call(self._pushing, push)
 
     async def end_utterance(self) -> None:
         """See ``Session.end_utterance``; after all that was pushed before."""

@@ -154,9 +154,26 @@ class Session:
             SessionError: for whatever is no audio, or after ``finish`` or ``close``.
             QueueFullError: where there is no room and ``waits`` is False; nothing was added then.
         """
+        self.push_unless_cleared(samples, rate_hz, self.num_clears, waits=waits)
+
+    def push_unless_cleared(self, samples: NDArray[Any], rate_hz: int, num_clears: int, *, waits: bool = True) -> None:
+        """As ``push``, for a voice that was asked for earlier: nothing, where ``clear`` was called meanwhile.
+
+        Args:
+            samples: as for ``push``.
+            rate_hz: as for ``push``.
+            num_clears: ``num_clears`` of the session when the voice was asked for.
+            waits: as for ``push``.
+
+        Raises:
+            SessionError: as ``push``.
+            QueueFullError: as ``push``.
+        """
         with self._pushing:
             self._timeline.check_open()
             epoch = self._forget_interrupted()
+            if epoch != num_clears:
+                return
             pieces = self._input.convert(samples, rate_hz)
             if not waits:
                 self._timeline.check_room(len(samples) / rate_hz)
@@ -219,6 +236,16 @@ class Session:
     def queued_s(self) -> float:
         """Seconds of voice that wait to be said."""
         return self._timeline.queued_s
+
+    @property
+    def last_utterance(self) -> int | None:
+        """The number of the utterance that was pushed to last, None before the first."""
+        return self._timeline.last_utterance
+
+    @property
+    def num_clears(self) -> int:
+        """How often the session has been interrupted."""
+        return self._timeline.epoch
 
     def __iter__(self) -> Iterator[Item]:
         return self

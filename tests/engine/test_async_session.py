@@ -85,6 +85,21 @@ def test_clear_is_not_kept_waiting_by_a_push() -> None:
     assert asyncio.run(main()) == Interruption(0, 1 / 25)
 
 
+def test_what_waited_to_be_pushed_is_interrupted_too() -> None:
+    async def main() -> tuple[int | None, float]:
+        settings = SessionSettings(max_queued_s=0.5)
+        async with AsyncSession(lambda: Session(FakeModel(), fake_avatar(), settings)) as session:
+            pushing = asyncio.gather(*(session.push(tone(8.0), 48_000) for _ in range(3)))
+            async for item in session:
+                if isinstance(item, UtteranceStarted):
+                    break
+            await session.clear()
+            await asyncio.wait_for(pushing, 5)
+            return session.session.last_utterance, session.session.queued_s
+
+    assert asyncio.run(main()) == (0, 0.0)
+
+
 def test_errors_come_through() -> None:
     async def main() -> None:
         async with open_session() as session:

@@ -444,3 +444,14 @@ def test_a_taker_sees_the_end_while_another_thread_closes() -> None:
     session = Session(FakeModel(), fake_avatar(), FAST, SlowEncoder())
     session.close()
     assert taken == ["ended"]
+
+
+def test_it_tells_which_utterance_was_pushed_to_last(open_session: Open) -> None:
+    session = open_session()
+    numbers = [session.last_utterance]
+    for _ in range(2):
+        session.push(tone(0.2), 48_000)
+        session.end_utterance()
+        numbers.append(session.last_utterance)
+    session.clear()
+    assert [*numbers, session.last_utterance, session.num_clears] == [None, 0, 1, 1, 1]

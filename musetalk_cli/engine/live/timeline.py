@@ -100,6 +100,12 @@ class Timeline:
         """How often the voice has been interrupted."""
         return self._epoch
 
+    @property
+    def last_utterance(self) -> int | None:
+        """The number of the utterance that was pushed to last, None before the first."""
+        with self._changed:
+            return self._num_utterances - 1 if self._num_utterances else None
+
     def check_open(self) -> None:
         """Raise SessionError where nothing more can be pushed."""
         with self._changed:
