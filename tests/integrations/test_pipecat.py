@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("pipecat", reason="needs the extra pipecat")
 
-from pipecat.frames.frames import (  # noqa: E402
+from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     EndFrame,
@@ -28,10 +28,10 @@ from pipecat.frames.frames import (  # noqa: E402
     TTSStoppedFrame,
 )
 
-import musetalk_cli  # noqa: E402
-from musetalk_cli import OpenAvatar, UtteranceFinished, UtteranceStarted  # noqa: E402
-from musetalk_cli.integrations.pipecat import transport_params  # noqa: E402
-from tests.integrations.pipecat_talk import Talk, talk  # noqa: E402
+import musetalk_cli
+from musetalk_cli import OpenAvatar, UtteranceFinished, UtteranceStarted
+from musetalk_cli.integrations.pipecat import transport_params
+from tests.integrations.pipecat_talk import Talk, talk
 
 FRAME_S = 0.04
 
