@@ -61,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"engine.*"},
     "ui": {"config", "engine", "engine.*"},
     "app": {"config", "engine", "engine.*", "ui"},
+    "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
     "benchmark.workload": {"app", "config", "engine", "engine.*"},
     "benchmark.comparison": {"app", "benchmark.workload", "config", "engine", "engine.*"},
     "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.workload", "config", "engine", "engine.*"},

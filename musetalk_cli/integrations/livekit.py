@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from musetalk_cli import Frame, OpenAvatar, open_async_session, open_avatar
-from musetalk_cli.integrations.held_items import HeldItems
+from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:
     from livekit import rtc
@@ -46,7 +46,7 @@ class MuseTalkVideoGenerator(VideoGenerator):
         """``options`` as for ``OpenAvatar.open_session``."""
         self.avatar = avatar
         self._session = open_async_session(avatar, **options)
-        self._held: HeldItems[AudioSegmentEnd] = HeldItems()
+        self._waiting: WaitingItems[AudioSegmentEnd] = WaitingItems()
         self._has_voice = False  # since the last end of a segment
         self._segment_shown = asyncio.Event()
         self._faded = asyncio.Event()  # not while an interruption is under way
@@ -64,12 +64,12 @@ class MuseTalkVideoGenerator(VideoGenerator):
         self._has_voice = True
         samples = np.frombuffer(frame.data, np.int16).reshape(-1, frame.num_channels)
         await self._session.push(samples, frame.sample_rate)
-        self._held.note_push(self._session.session.last_utterance, len(samples) / frame.sample_rate)
+        self._waiting.note_push(self._session.session.last_utterance, len(samples) / frame.sample_rate)
 
     async def clear_buffer(self) -> None:
         """Interrupt. Returns when the voice has faded out, so that the position which is reported has all of it."""
         self._has_voice = False
-        self._held.interrupt()
+        self._waiting.interrupt()
         self._segment_shown.set()
         self._faded.clear()
         interruption = await self._session.clear()
@@ -99,7 +99,7 @@ class MuseTalkVideoGenerator(VideoGenerator):
         self._has_voice = False
         self._segment_shown.clear()
         await self._session.end_utterance()
-        self._held.hold(end)
+        self._waiting.add(end)
         await self._segment_shown.wait()
 
     async def _give(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:
@@ -115,8 +115,8 @@ class MuseTalkVideoGenerator(VideoGenerator):
                     self._faded.set()
                 else:
                     yield _as_audio_frame(item)
-            self._held.note_shown(item, frame_s)
-            while (end := self._held.take()) is not None:
+            self._waiting.note_shown(item, frame_s)
+            while (end := self._waiting.take()) is not None:
                 self._segment_shown.set()  # whoever waits goes on when the runner has taken the end
                 yield end
 
@@ -188,13 +188,13 @@ async def start(
 async def _open_generator(
     avatar: str | Path | OpenAvatar | None, model: str | None, size: int | None, options: dict[str, Any]
 ) -> MuseTalkVideoGenerator:
-    is_open = isinstance(avatar, OpenAvatar)
-    opened = avatar if is_open else await asyncio.to_thread(open_avatar, avatar, model=model, size=size)
+    if isinstance(avatar, OpenAvatar):
+        return await MuseTalkVideoGenerator(avatar, **options).__aenter__()
+    opened = await asyncio.to_thread(open_avatar, avatar, model=model, size=size)
     try:
         return await MuseTalkVideoGenerator(opened, **options).__aenter__()
     except BaseException:
-        if not is_open:
-            opened.close()
+        opened.close()
         raise
 
 

@@ -17,7 +17,7 @@ from musetalk_cli import (
     open_async_session,
 )
 from musetalk_cli import Frame as SessionFrame
-from musetalk_cli.integrations.held_items import HeldItems
+from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:
     from pipecat.frames.frames import (
@@ -74,7 +74,7 @@ class MuseTalkVideoService(FrameProcessor):
         self._avatar, self._options = avatar, options
         self._session: AsyncSession | None = None
         self._showing: asyncio.Task[None] | None = None
-        self._held: HeldItems[Frame] = HeldItems()
+        self._waiting: WaitingItems[Frame] = WaitingItems()
         self._releasing = asyncio.Lock()
         self._interrupted = -1  # the last utterance that was
         self._register_event_handler("on_utterance_started")
@@ -116,7 +116,7 @@ class MuseTalkVideoService(FrameProcessor):
         self._start_showing()
         samples = np.frombuffer(frame.audio, "<i2").reshape(-1, frame.num_channels)
         await session.push(samples, frame.sample_rate)
-        self._held.note_push(session.session.last_utterance, len(samples) / frame.sample_rate)
+        self._waiting.note_push(session.session.last_utterance, len(samples) / frame.sample_rate)
 
     async def _process_in_turn(self, session: AsyncSession, frame: Frame) -> None:
         if isinstance(frame, TTSStoppedFrame):
@@ -126,7 +126,7 @@ class MuseTalkVideoService(FrameProcessor):
             await session.finish()
             if self._showing:
                 await self._showing
-        self._held.hold(frame)
+        self._waiting.add(frame)
         await self._release()
 
     async def _interrupt(self) -> None:
@@ -134,7 +134,7 @@ class MuseTalkVideoService(FrameProcessor):
             await self._session.clear()
             last = self._session.session.last_utterance
             self._interrupted = self._interrupted if last is None else last
-        self._held.interrupt(lambda frame: not frame.interruptible)
+        self._waiting.interrupt(lambda frame: not frame.interruptible)
 
     def _start_showing(self) -> None:
         """From now on frames are handed to the transport; before it is ready it would refuse them."""
@@ -152,12 +152,12 @@ class MuseTalkVideoService(FrameProcessor):
                     await self._call_event_handler("on_utterance_started", item)
                 elif isinstance(item, UtteranceFinished):
                     await self._call_event_handler("on_utterance_finished", item)
-                self._held.note_shown(item, frame_s)
+                self._waiting.note_shown(item, frame_s)
                 await self._release()
         except MuseTalkError as error:
             await self.push_error(f"the avatar's session broke: {error}", error, force_treat_as_permanent=True)
         self._session = None  # what is said from now on goes on without an avatar
-        self._held.interrupt(lambda frame: True)
+        self._waiting.interrupt(lambda frame: True)
         await self._release()
         await session.close()
 
@@ -176,7 +176,7 @@ class MuseTalkVideoService(FrameProcessor):
     async def _release(self) -> None:
         """Pass on the frames whose turn has come."""
         async with self._releasing:
-            while (frame := self._held.take()) is not None:
+            while (frame := self._waiting.take()) is not None:
                 await self.push_frame(frame)
 
     async def _close(self) -> None:

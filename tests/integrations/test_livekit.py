@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ import musetalk_cli
 from musetalk_cli import AvatarError, OpenAvatar
 from musetalk_cli.integrations.livekit import MuseTalkVideoGenerator, RunningAvatar, start
 from tests.integrations.pretended_room import Listener, PretendedRoom, speech
+from tests.integrations.threads import left_threads
 
 PATIENCE_S = 30.0
 
@@ -215,7 +215,7 @@ def test_closing_leaves_no_thread_and_an_avatar_by_name_is_closed_too() -> None:
         return running.generator.avatar
 
     avatar = asyncio.run(main())
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("musetalk")]
+    assert left_threads() == []
     with pytest.raises(musetalk_cli.SessionError, match="closed"):
         avatar.open_session()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +31,7 @@ import musetalk_cli
 from musetalk_cli import OpenAvatar, UtteranceFinished, UtteranceStarted
 from musetalk_cli.integrations.pipecat import transport_params
 from tests.integrations.pipecat_talk import Talk, talk
+from tests.integrations.threads import left_threads
 
 FRAME_S = 0.04
 
@@ -203,7 +203,7 @@ def test_a_cancelled_pipeline_leaves_nothing_behind(avatar: OpenAvatar) -> None:
             await running.behind.wait_for(is_voiced)
 
     asyncio.run(main())
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("musetalk")]
+    assert left_threads() == []
 
 
 def test_without_its_avatar_the_agent_still_speaks() -> None:

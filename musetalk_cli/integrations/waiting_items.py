@@ -14,7 +14,7 @@ Place = tuple[int, float]  # an utterance's number, and seconds of it
 ROUNDING_S = 1e-6
 
 
-class HeldItems(Generic[T]):
+class WaitingItems(Generic[T]):
     """Items in their order, each behind the voice that was pushed before it."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class HeldItems(Generic[T]):
         elif isinstance(item, Frame) and item.utterance is not None:
             self._shown = max(self._shown, (item.utterance, item.position_s + frame_s + ROUNDING_S))
 
-    def hold(self, item: T) -> None:
+    def add(self, item: T) -> None:
         """Add an item behind all voice so far."""
         self._items.append((self._pushed, item))
 
