@@ -184,17 +184,15 @@ def main() -> None:
     options = parser.parse_args()
     headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get("OPENAI_API_KEY")) else {}
     chunks = read_file(options.voice) if options.voice else read_microphone()
-    output = sys.stdout.buffer if options.output == "-" else Path(options.output).open("wb")  # noqa: SIM115 - closed below
 
-    def write(data: bytes) -> None:
-        output.write(data)
-        output.flush()
+    def tell(what: object) -> None:
+        print(what, file=sys.stderr)
 
-    with output:
-        talk = converse(
-            options.url, headers, chunks, write, lambda what: print(what, file=sys.stderr), avatar=options.avatar
-        )
-        asyncio.run(talk)
+    try:
+        with sys.stdout.buffer if options.output == "-" else Path(options.output).open("wb", buffering=0) as output:
+            asyncio.run(converse(options.url, headers, chunks, output.write, tell, avatar=options.avatar))
+    except (OSError, websockets.WebSocketException, musetalk.MuseTalkError) as error:
+        raise SystemExit(f"openai_realtime: {error}") from None
 
 
 if __name__ == "__main__":

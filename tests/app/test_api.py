@@ -13,6 +13,7 @@ import pytest
 
 import musetalk_cli as musetalk
 from fixtures.clips import portrait_image
+from fixtures.fakes import tone
 from fixtures.media import read_audio, read_frames, write_wav
 from musetalk_cli.app import arguments, avatar_library, session_assembly
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
@@ -281,3 +282,17 @@ def test_fragments_play(ffmpeg: str) -> None:
     assert spoken.position_s == 0.52
     num_frames = sum(item.num_frames for item in items if isinstance(item, musetalk.Fragment))
     assert len(read_frames(ffmpeg, video, SIZE, SIZE)) == num_frames
+
+
+def test_the_last_fragment_has_the_audio_that_the_encoder_held_back(ffmpeg: str) -> None:
+    pytest.importorskip("av", reason="needs PyAV")
+    with musetalk.open_session("nora", size=SIZE, output="fragments") as session:
+        session.push(tone(0.5), 48_000)
+        session.finish()
+        items = list(session)
+    fragments = [item for item in items if isinstance(item, musetalk.Fragment)]
+    video = b"".join(item.data for item in items if isinstance(item, (musetalk.InitSegment, musetalk.Fragment)))
+    audio = read_audio(ffmpeg, video)[:, 0]
+    loud = np.flatnonzero(np.abs(audio) > 2_000)
+    assert len(audio) >= sum(fragment.num_frames for fragment in fragments) * 1920
+    assert 23_900 < loud[-1] - loud[0] < 24_100

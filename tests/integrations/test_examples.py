@@ -87,6 +87,7 @@ def converse(script: Callable[[Conversation], Awaitable[None]], voice: bytes = b
     async def handle(socket: Any) -> None:
         talks.append(talk := Conversation(socket))
         taking = asyncio.create_task(talk.take())
+        await talk.wait_for(lambda: bool(talk.of("session.update")))
         await script(talk)
         await socket.close()
         await taking
@@ -124,7 +125,7 @@ def test_an_answer_becomes_a_video_whole(prefix: str) -> None:
         num_frames = sum(1 for _ in file.decode(video=0))
     assert talk.sent[0]["type"] == "session.update"
     assert [(end.position_s, end.is_interrupted) for end in finished(talk)] == [(0.6, False)]
-    assert voiced >= 0.6 * 48_000 / 1024 - 1
+    assert voiced >= 0.6 * 48_000 / 1024 - 1  # AAC frames
     assert num_frames > 15
     assert talk.of("conversation.item.truncate") == []
 
