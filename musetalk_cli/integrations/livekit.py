@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from musetalk_cli import Frame, OpenAvatar, open_async_session, open_avatar
+from musetalk_cli.errors import LIVEKIT_HINT
 from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:

@@ -17,6 +17,7 @@ from musetalk_cli import (
     open_async_session,
 )
 from musetalk_cli import Frame as SessionFrame
+from musetalk_cli.errors import PIPECAT_HINT
 from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:
@@ -34,7 +35,7 @@ try:
     )
     from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 except ModuleNotFoundError as error:
-    raise ImportError(f"MuseTalkVideoService needs Pipecat ({error}): pip install 'pipecat-ai>=1.14,<2'") from error
+    raise ImportError(f"MuseTalkVideoService needs Pipecat ({error}): {PIPECAT_HINT}") from error
 
 AUDIO_RATE_HZ = 48_000  # of the audio that a session hands out
 
@@ -99,6 +100,8 @@ class MuseTalkVideoService(FrameProcessor):
             await self._process_at_once(frame, direction)
         elif isinstance(frame, TTSAudioRawFrame):
             await self._push_voice(self._session, frame)
+        elif frame.pts:  # the transport lets it wait for its time
+            await self.push_frame(frame, direction)
         else:
             await self._process_in_turn(self._session, frame)
 

@@ -62,7 +62,7 @@ def open_page(address: str, profile: Path) -> Iterator[Page]:
     browser = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         assert browser.stderr is not None
-        told = next(line for line in browser.stderr if "DevTools listening on" in line)
+        told = next(line for line in browser.stderr if "DevTools" in line and "ws://" in line)
         port = told.split("ws://")[1].split("/")[0]
         with urllib.request.urlopen(f"http://{port}/json", timeout=PATIENCE_S) as answer:
             target = next(each for each in json.load(answer) if each["type"] == "page")

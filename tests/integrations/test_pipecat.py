@@ -121,6 +121,19 @@ def test_what_follows_a_voice_waits_until_it_was_shown(avatar: OpenAvatar) -> No
     assert len(running.behind.of(TTSAudioRawFrame)) == 20
 
 
+def test_a_frame_with_a_time_of_its_own_does_not_wait(avatar: OpenAvatar) -> None:
+    async def main() -> list[Frame]:
+        async with talk(avatar) as running:
+            await running.say(8.0)
+            word = TextFrame("word")
+            word.pts = 1
+            await running.send(word)
+            index = await running.behind.wait_for(lambda frame: isinstance(frame, TextFrame))
+            return [frame for _, frame in running.behind.frames[:index]]
+
+    assert sum(map(is_voiced, asyncio.run(main()))) < 50
+
+
 def test_the_transport_knows_when_the_avatar_speaks(avatar: OpenAvatar) -> None:
     async def main() -> Talk:
         async with talk(avatar) as running:
