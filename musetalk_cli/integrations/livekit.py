@@ -25,9 +25,7 @@ try:
         VideoGenerator,
     )
 except ModuleNotFoundError as error:
-    raise ImportError(
-        f"MuseTalkVideoGenerator needs LiveKit ({error}): pip install 'livekit-agents>=1.8,<2'"
-    ) from error
+    raise ImportError(f"MuseTalkVideoGenerator needs LiveKit ({error}): {LIVEKIT_HINT}") from error
 
 AUDIO_RATE_HZ = 48_000  # of the audio that a session hands out
 # LiveKit takes no answer to an interruption for a lost avatar after 2 s.
