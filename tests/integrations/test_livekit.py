@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("livekit.agents", reason="needs the extra livekit")
@@ -170,6 +171,25 @@ def test_between_segments_there_is_video_and_no_audio(avatar: OpenAvatar) -> Non
             assert isinstance(video, rtc.VideoFrame)
             assert (video.width, video.height, video.type) == (64, 64, rtc.VideoBufferType.I420)
     assert isinstance(items[-1], AudioSegmentEnd)
+
+
+def test_idle_frames_that_had_to_wait_are_left_out(avatar: OpenAvatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes frames at a pace of his own, and was late once, would be late for ever."""
+
+    async def session() -> AsyncIterator[musetalk_cli.Frame]:
+        image, silence = np.zeros((96, 64), np.uint8), np.zeros((1920, 1), np.int16)
+        for number in range(10):
+            if number == 9:
+                await asyncio.sleep(0.05)  # it is not due before
+            yield musetalk_cli.Frame(number, number / 25, image, silence, 0 if number == 4 else None, 0.0)
+
+    async def main() -> list[type]:
+        generator = MuseTalkVideoGenerator(avatar)
+        monkeypatch.setattr(generator, "_session", session())
+        return [type(item) async for item in generator]
+
+    # The frame of the voice with its audio, and the one that was waited for.
+    assert asyncio.run(main()) == [rtc.VideoFrame, rtc.AudioFrame, rtc.VideoFrame]
 
 
 def test_an_end_without_a_segment_is_not_passed_on(avatar: OpenAvatar) -> None:

@@ -29,7 +29,7 @@ from pipecat.frames.frames import (
 
 import musetalk_cli
 from musetalk_cli import OpenAvatar, UtteranceFinished, UtteranceStarted
-from musetalk_cli.integrations.pipecat import transport_params
+from musetalk_cli.integrations.pipecat import MuseTalkVideoService, transport_params
 from tests.integrations.pipecat_talk import Talk, talk
 from tests.integrations.threads import left_threads
 
@@ -122,16 +122,16 @@ def test_what_follows_a_voice_waits_until_it_was_shown(avatar: OpenAvatar) -> No
 
 
 def test_a_frame_with_a_time_of_its_own_does_not_wait(avatar: OpenAvatar) -> None:
-    async def main() -> list[Frame]:
+    async def main() -> int:
         async with talk(avatar) as running:
             await running.say(8.0)
             word = TextFrame("word")
             word.pts = 1
             await running.send(word)
             index = await running.behind.wait_for(lambda frame: isinstance(frame, TextFrame))
-            return [frame for _, frame in running.behind.frames[:index]]
+            return sum(is_voiced(frame) for _, frame in running.behind.frames[:index])
 
-    assert sum(map(is_voiced, asyncio.run(main()))) < 50
+    assert asyncio.run(main()) < 50
 
 
 def test_the_transport_knows_when_the_avatar_speaks(avatar: OpenAvatar) -> None:
@@ -178,6 +178,26 @@ def test_an_interruption_ends_the_voice_at_once_and_drops_what_waits_behind_it(a
     assert finished[1].position_s == pytest.approx(0.32)
     states = kinds([frame for _, frame in running.before.frames], BotStartedSpeakingFrame, BotStoppedSpeakingFrame)
     assert states == [BotStartedSpeakingFrame, BotStoppedSpeakingFrame] * 2
+
+
+@pytest.mark.parametrize("utterance, kind", [(3, OutputAudioRawFrame), (4, TTSAudioRawFrame)])
+def test_a_frame_that_was_on_its_way_at_an_interruption_does_not_count_as_speech(
+    utterance: int, kind: type[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transport would take the avatar for speaking until the next answer ends."""
+    service, pushed = MuseTalkVideoService(), []
+
+    async def push(frame: Frame) -> None:
+        pushed.append(frame)
+
+    async def main() -> None:
+        monkeypatch.setattr(service, "push_frame", push)
+        monkeypatch.setattr(service, "_interrupted", 3)
+        item = musetalk_cli.Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8), np.ones((1920, 1), np.int16), utterance, 0.0)
+        await service._push_frames(item)
+
+    asyncio.run(main())
+    assert [type(frame) for frame in pushed] == [OutputImageRawFrame, kind]
 
 
 def test_frames_that_must_not_be_interrupted_are_passed_on(avatar: OpenAvatar) -> None:
