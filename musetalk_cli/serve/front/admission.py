@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from musetalk_cli.serve.front.refusal import Refusal
+from musetalk_cli.serve.front.reasons import Refusal
 
 RETRY_AFTER_S = 5
 

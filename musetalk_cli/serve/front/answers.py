@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import asdict
 from importlib import resources
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,7 +39,7 @@ async def avatars(request: Request) -> Response:
             "kind": each.kind,
             "width": each.width,
             "height": each.height,
-            "thumbnail": f"/v1/avatars/{each.name}/thumbnail.jpg",
+            "thumbnail": f"/v1/avatars/{quote(each.name, safe='')}/thumbnail.jpg",
         }
         for each in offered.avatars
     ]

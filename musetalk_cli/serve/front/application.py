@@ -19,9 +19,9 @@ from starlette.websockets import WebSocket
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.serve.front import answers
 from musetalk_cli.serve.front.connections import CONNECTION, App, Connection, Receive, Scope, Send
-from musetalk_cli.serve.front.conversation import Conversation, Ended
+from musetalk_cli.serve.front.conversation import Conversation
 from musetalk_cli.serve.front.logs import shown_path
-from musetalk_cli.serve.front.refusal import Refusal
+from musetalk_cli.serve.front.reasons import Ended, Refusal
 from musetalk_cli.serve.front.state import Front, front_of, refuse
 from musetalk_cli.serve.front.watching import live
 from musetalk_cli.serve.protocol import SUBPROTOCOL, CloseCode
@@ -125,7 +125,7 @@ async def _session(socket: WebSocket) -> None:
     front.num_conversations += 1
     number, began = front.num_conversations, time.monotonic()
     with front.admission.seat(address):
-        conversation = Conversation(socket, front.limits, front.metrics, front.log)
+        conversation = Conversation(socket, front.limits, front.metrics)
         front.log("session opened", number=number, client=address)
         ended = await _converse(front, socket, conversation)
         seconds = round(time.monotonic() - began, 1)

@@ -21,6 +21,7 @@ from musetalk_cli.serve.protocol import CloseCode
 REQUEST_S = 10.0  # a request's headers take longer: closed
 CLOSE_S = 1.0  # what was sent last may take this long to leave
 NO_PONG = 1011  # the close code
+MAX_CONNECTIONS = 800  # of all clients; systems give a process 1024 descriptors, and a session takes two
 CONNECTION = "musetalk.connection"  # the key of a scope
 
 Scope = MutableMapping[str, Any]
@@ -61,7 +62,10 @@ class HttpConnection(Connection, H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            return self.cut()
         self._await_request()
+        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -11,9 +11,9 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from musetalk_cli.serve.front.connections import CONNECTION, NO_PONG, WebSocketConnection
-from musetalk_cli.serve.front.logs import Log
+from musetalk_cli.serve.front.connections import CONNECTION, WebSocketConnection
 from musetalk_cli.serve.front.metrics import Metrics
+from musetalk_cli.serve.front.reasons import ENDS_OF_CONNECTIONS, Ended
 from musetalk_cli.serve.front.viewers import Channel
 from musetalk_cli.serve.protocol import (
     BadMessageError,
@@ -39,25 +39,9 @@ OPEN_S = 20.0  # to a worker's answer
 BEHIND_S = 5.0  # what waits to be sent for longer: the client is too slow
 ANSWER_S = 0.5  # to send the reason of an end
 FINISH_S = 5.0  # to send what was said to its end
-ENDS_OF_CONNECTIONS = {
-    1002: "no_websocket",
-    1007: "not_utf8",
-    1009: "message_too_big",
-    NO_PONG: "no_pong",
-    4429: "too_slow",
-}
 KINDS: dict[type, Kind] = {EndUtterance: Kind.END_UTTERANCE, Clear: Kind.CLEAR, Finish: Kind.FINISH}
 LATE = b'{"type":"late"'
 VIDEO = (Kind.INIT_SEGMENT, Kind.KEY_FRAGMENT, Kind.FRAGMENT)
-
-
-class Ended(Exception):  # noqa: N818 - an ending, not always an error
-    """The conversation is over: a close code, and what is said before it. No code: the client has gone."""
-
-    def __init__(self, code: CloseCode | None, message: str = "", hint: str = "", error: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
-        self.reason = error or (code.name.lower() if code else "client_gone")
 
 
 @dataclass(frozen=True)
@@ -70,10 +54,10 @@ class Limits:
 class Conversation:
     """A session as its client has it. ``session_id`` is what its viewers must know, ``channel`` what they watch."""
 
-    def __init__(self, socket: WebSocket, limits: Limits, metrics: Metrics, log: Log) -> None:
+    def __init__(self, socket: WebSocket, limits: Limits, metrics: Metrics) -> None:
         self.session_id = secrets.token_urlsafe(16)
         self.channel = Channel(lambda: self._tell_worker(Kind.KEYFRAME))
-        self._socket, self._limits, self._metrics, self._log = socket, limits, metrics, log
+        self._socket, self._limits, self._metrics = socket, limits, metrics
         self._connection: WebSocketConnection = socket.scope[CONNECTION]
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[None] = self._loop.create_future()

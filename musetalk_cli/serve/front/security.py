@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import HTTPConnection
 
 from musetalk_cli.errors import ConfigError
-from musetalk_cli.serve.front.refusal import Refusal
+from musetalk_cli.serve.front.reasons import Refusal
 
 MIN_TOKEN_CHARACTERS = 16
 TOKEN_PROTOCOL = "musetalk.token."  # a WebSocket subprotocol; the token in base64url stands behind it  # noqa: S105

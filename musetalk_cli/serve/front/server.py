@@ -18,8 +18,9 @@ from musetalk_cli.errors import ConfigError, ServeError
 from musetalk_cli.serve.front.admission import Admission
 from musetalk_cli.serve.front.application import build_application
 from musetalk_cli.serve.front.connections import HttpConnection, WebSocketConnection
-from musetalk_cli.serve.front.conversation import Ended, Limits
+from musetalk_cli.serve.front.conversation import Limits
 from musetalk_cli.serve.front.logs import Log, log_libraries
+from musetalk_cli.serve.front.reasons import Ended
 from musetalk_cli.serve.front.security import Guard, check_origins, is_loopback, read_token
 from musetalk_cli.serve.front.state import Front, StartablePool
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode

@@ -14,7 +14,7 @@ from musetalk_cli.serve.front.connections import Receive, Scope, Send
 from musetalk_cli.serve.front.conversation import Conversation, Limits
 from musetalk_cli.serve.front.logs import Log
 from musetalk_cli.serve.front.metrics import Metrics
-from musetalk_cli.serve.front.refusal import Refusal
+from musetalk_cli.serve.front.reasons import Refusal
 from musetalk_cli.serve.front.security import Guard
 from musetalk_cli.serve.wire import OfferedAvatar, WorkersReady
 

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from musetalk_cli.serve.front.connections import CONNECTION, Receive, Scope, Send
 from musetalk_cli.serve.front.metrics import Metrics
-from musetalk_cli.serve.front.refusal import Refusal
+from musetalk_cli.serve.front.reasons import Refusal
 from musetalk_cli.serve.front.state import front_of
 from musetalk_cli.serve.front.viewers import MAX_VIEWERS, Channel, Viewer
 

@@ -159,3 +159,24 @@ def test_what_is_no_request_is_answered_as_an_error(sent: bytes) -> None:
             assert json.loads(body)["error"]["code"] == "bad_request"
 
     asyncio.run(run())
+
+
+def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+
+    async def run() -> None:
+        async with front_server() as front, front.session():
+            reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+            writer.write(LOCAL + b"X: ")
+            with pytest.raises((ConnectionError, ValueError, IndexError)):
+                await front.get("/healthz")
+            writer.close()
+            await reader.read()
+            while True:
+                try:
+                    assert (await front.get("/healthz"))[0] == 200
+                    break
+                except (ConnectionError, IndexError):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(run())
