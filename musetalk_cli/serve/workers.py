@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.serve.output_lines import OutputLines
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class WorkerPool:
         self.num_restarts = 0
         self._settings = settings
         self._tell = tell
+        self._output = OutputLines(tell)
         self._folder: Path | None = None
         self._num_started = 0
         self._host: Process | None = None
@@ -71,6 +73,7 @@ class WorkerPool:
     async def start(self) -> WorkersReady:
         """Start the host and wait until it takes sessions. Raises WorkerError with its reason and hint."""
         self._folder = _make_folder()
+        await self._output.open()
         try:
             ready = await self._start_host()
         except BaseException:
@@ -101,6 +104,7 @@ class WorkerPool:
             await _end_host(host, grace_s)
         for writer in self._writers:
             writer.transport.abort()
+        await self._output.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -146,6 +150,7 @@ class WorkerPool:
                 *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                stderr=self._output.fd,
                 start_new_session=True,
                 limit=MAX_LINE_BYTES,
                 env={**ENVIRONMENT, **os.environ},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -245,3 +248,51 @@ async def converse(url: str, context: ssl.SSLContext) -> dict[str, Any]:
 def read_begin(url: str, context: ssl.SSLContext) -> bytes:
     with urllib.request.urlopen(url, timeout=10, context=context) as answer:  # noqa: S310
         return answer.read(2000)  # type: ignore[no-any-return]
+
+
+def test_killed_workers_end_their_sessions_with_a_reason_and_the_server_goes_on(server: ServeProcess) -> None:
+    with ServeClient(server.url) as first, ServeClient(server.url) as second:
+        for client in (first, second):
+            client.wait_for_data(2)
+        for worker in psutil.Process(server.child.pid).children()[0].children():
+            worker.kill()
+        for client in (first, second):
+            assert client.received[client.wait_for("error")].message["code"] == "session_failed"
+            assert client.wait_closed() == 1011
+    with ServeClient(server.url) as client:
+        client.wait_for_data(2)
+
+
+def test_a_killed_host_is_started_again_and_ends_no_session(server: ServeProcess) -> None:
+    with ServeClient(server.url) as client:
+        client.wait_for_data(2)
+        psutil.Process(server.child.pid).children()[0].kill()
+        client.wait_for_data(30, begin=len(client.received))
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            while True:  # it is noticed soon
+                get(server.url + "/healthz")
+        while True:
+            with contextlib.suppress(urllib.error.HTTPError):
+                get(server.url + "/healthz")
+                break
+        with ServeClient(server.url) as other:
+            other.wait_for_data(2)
+
+
+def test_nothing_outlives_a_killed_server() -> None:
+    with ServeProcess(*SMALL) as server, ServeClient(server.url) as client:
+        client.wait_for_data(2)
+        processes = server.processes()
+        server.kill()
+        assert len(processes) >= 4
+        while any(is_alive(process) for process in processes):
+            time.sleep(0.02)
+        assert client.wait_closed() == 1006
+
+
+def test_every_line_of_the_log_was_an_object(server: ServeProcess) -> None:
+    """Behind all of the above: sessions, refusals, killed workers and hosts."""
+    events = [json.loads(line) for line in server.messages]
+    assert {"ready", "session opened", "session closed"} <= {line["event"] for line in events}
+    assert all({"time", "level", "event"} <= set(line) for line in events)
+    assert [line for line in events if line["level"] == "error"] == []
