@@ -21,7 +21,7 @@ export class Player {
   #cues = [];
   #targetS = 0.25;
   #frameS = 0.04;
-  #numFragments = 0; // -1 would be before the init segment
+  #numFragments = 0;
   #hasInit = false;
   #isClosed = false;
   #silentUntilS = 0;
@@ -105,6 +105,15 @@ export class Player {
   silentUntil(timeS) {
     this.#silentUntilS = timeS;
     this.#applyMute();
+  }
+
+  /** Whether silence() holds, with no end yet. */
+  get isSilenced() {
+    return this.#silentUntilS === Infinity;
+  }
+
+  get isClosed() {
+    return this.#isClosed;
   }
 
   set isMuted(value) {

@@ -22,8 +22,9 @@ export class Speech {
   #queuedS = 0;
   #isFileSpoken = false; // from its first sample until the server says that it was finished
   #isOpen = false; // an utterance has begun and was not ended
+  #numUnfinished = 0; // utterances that were ended here, and not yet said to their end
 
-  /** on: began() with the first PCM of an utterance, interrupting(), fileSent(). */
+  /** on: began() with the first PCM of an utterance, interrupting(). */
   constructor(connection, rateHz, on) {
     this.#connection = connection;
     this.#rateHz = rateHz;
@@ -59,7 +60,6 @@ export class Speech {
       if (this.#offset < this.#file.length) continue;
       this.#file = null;
       this.endUtterance();
-      this.#on.fileSent();
     }
   }
 
@@ -69,9 +69,10 @@ export class Speech {
     this.pump();
   }
 
-  /** An utterance was finished on the server. */
+  /** The server has said an utterance to its end. */
   finished() {
-    if (!this.#file && !this.#isOpen) this.#isFileSpoken = false;
+    this.#numUnfinished = Math.max(0, this.#numUnfinished - 1);
+    if (!this.#file && !this.#isOpen && this.#numUnfinished === 0) this.#isFileSpoken = false;
   }
 
   takeMicrophone(pcm, rms) {
@@ -81,17 +82,28 @@ export class Speech {
   }
 
   endUtterance() {
-    if (this.#isOpen) this.#connection.send({ type: "end_utterance" });
+    if (!this.#isOpen) return;
+    this.#connection.send({ type: "end_utterance" });
     this.#isOpen = false;
+    this.#numUnfinished += 1;
   }
 
   interrupt() {
     this.#file = null;
     this.#isFileSpoken = false;
     this.#isOpen = false;
-    this.#queuedS = 0;
+    this.#queuedS = this.#numUnfinished = 0;
     this.#on.interrupting();
     this.#connection.send({ type: "clear" });
+  }
+
+  /** A new session: nothing of the last one counts. */
+  reset() {
+    this.#file = null;
+    this.#isFileSpoken = this.#isOpen = false;
+    this.#queuedS = this.#numUnfinished = 0;
+    this.#gate.reset();
+    this.#preRoll = [];
   }
 
   #takeGated(pcm, rms) {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.session import Session
     from musetalk_cli.engine.types.messages import Tell
 
-THUMBNAIL_PX = 256
+THUMBNAIL_PX = 512  # the page shows it in place of the video until a session runs
 AUDIO_CODEC = "mp4a.40.2"  # AAC-LC
 
 
