@@ -3,7 +3,11 @@
 const MAX_BEHIND_S = 1; // further behind its target than that, it seeks
 const MAX_RATE = 1.1; // audio keeps its pitch, and nobody notices
 const MIN_RATE = 0.95;
+const TARGET_OF_LEAD = 0.7;
+const MIN_TARGET_S = 0.12;
 const MAX_TARGET_S = 0.8;
+const UNDERRUN_STEP_S = 0.08;
+const SLACK_S = 0.06;
 // A removal reaches up to the next keyframe. They are 10 s apart at most, so that what is played stays.
 const TRIM_AT_S = 30;
 const KEEP_S = 15;
@@ -63,7 +67,7 @@ export class Player {
       return;
     }
     this.#frameS = 1 / fps;
-    this.#targetS = Math.min(Math.max(leadS, 0.1), MAX_TARGET_S);
+    this.#targetS = Math.min(Math.max(TARGET_OF_LEAD * leadS, MIN_TARGET_S), MAX_TARGET_S);
     this.#buffer = this.#source.addSourceBuffer(mime);
     const { signal } = this.#ended;
     this.#buffer.addEventListener("updateend", () => this.#updated(), { signal });
@@ -199,7 +203,7 @@ export class Player {
 
   /** An underrun: from now on it stays further behind. */
   #ranDry() {
-    if (this.#video.currentTime > 1) this.#targetS = Math.min(this.#targetS + 0.05, MAX_TARGET_S);
+    if (this.#video.currentTime > 1) this.#targetS = Math.min(this.#targetS + UNDERRUN_STEP_S, MAX_TARGET_S);
     this.#steer();
   }
 
@@ -243,11 +247,11 @@ export class Player {
   }
 }
 
-/** The rate that brings the distance back to its target; within a tenth of a second it stays as it is. */
+/** The rate that brings the distance back to its target; within the slack it stays as it is. */
 function chooseRate(excessS, rateNow) {
-  if (excessS > 0.1) return Math.min(MAX_RATE, 1.03 + excessS / 5);
-  if (excessS < -0.12) return MIN_RATE;
-  const hasArrived = rateNow > 1 ? excessS < 0.03 : excessS > -0.04;
+  if (excessS > SLACK_S) return Math.min(MAX_RATE, 1.03 + excessS / 5);
+  if (excessS < -2 * SLACK_S) return MIN_RATE;
+  const hasArrived = rateNow > 1 ? excessS < SLACK_S / 3 : excessS > -SLACK_S / 2;
   return hasArrived ? 1 : rateNow;
 }
 

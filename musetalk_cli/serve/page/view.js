@@ -135,6 +135,7 @@ export function showPoster(address) {
 
 function milliseconds(value) {
   if (value === null || value === undefined) return "–";
+  if (value < 5) return "< 5 ms";
   return value < 1000 ? `${Math.round(value / 10) * 10} ms` : `${(value / 1000).toFixed(1)} s`;
 }
 
