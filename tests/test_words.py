@@ -11,7 +11,7 @@ import pytest
 
 from tests.test_readme import ROOT, tracked_files
 
-TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".html", ".json", ""}
+TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".html", ".css", ".js", ".json", ""}
 # The history keeps its words, this file names them, and sentences for speech synthesis are plain English.
 EXEMPT = {"CHANGELOG.md", "LICENSE", "tests/test_words.py", "tools/assets/audio_net/texts.py"}
 

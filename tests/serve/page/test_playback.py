@@ -99,13 +99,14 @@ def test_it_says_when_an_utterance_has_ended(
 
 def test_it_catches_up_when_it_is_behind(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
     start(tab, server.address)
-    behind = "(() => { const { buffered, currentTime } = document.querySelector('video'); return buffered.end(0) - currentTime })()"
-    tab.wait("document.querySelector('video').currentTime > 3")
-    tab.run("document.querySelector('video').currentTime -= 2.5")
+    tab.run("window.video = document.querySelector('video')")
+    behind = "video.buffered.end(0) - video.currentTime"
+    tab.wait("video.currentTime > 3")
+    tab.run("video.currentTime -= 2.5")
     tab.wait(f"{behind} < 0.7")  # a seek
-    tab.run("document.querySelector('video').currentTime -= 0.4")
-    tab.wait("document.querySelector('video').playbackRate > 1.01")
-    tab.wait(f"{behind} < 0.4 && document.querySelector('video').playbackRate <= 1")
+    tab.run("video.currentTime -= 0.4")
+    tab.wait("video.playbackRate > 1.01")
+    tab.wait(f"{behind} < 0.4 && video.playbackRate <= 1")
 
 
 def test_an_avatar_is_changed_while_it_plays(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
