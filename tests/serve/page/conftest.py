@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.serve_process import ServeProcess, serve_process
+from fixtures.serve_process import ServeProcess
 from fixtures.webdriver import Tab
 
-SMALL = ("--port", 0, "--size", 128, "--max-sessions", 4, "--workers", 1)
+SMALL = ("--size", "128", "--max-sessions", "4", "--workers", "1")
 HELLO = Path(__file__).parents[3] / "examples" / "hello.wav"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
-    with serve_process(tmp_path_factory.mktemp("serve") / "log", *SMALL, "--allow-avatar", "theo") as running:
+    with ServeProcess(*SMALL, "--allow-avatar", "theo") as running:
         yield running
 
 

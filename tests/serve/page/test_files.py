@@ -52,7 +52,7 @@ def test_every_control_has_a_name_and_can_be_reached(
     server: ServeProcess, start: Callable[[Tab, str], None], tmp_path: Path
 ) -> None:
     with open_browser("chromium", tmp_path / "profile") as tab:
-        start(tab, server.address)
+        start(tab, server.url)
         nameless = tab.run(
             """
             const named = (each) => each.ariaLabel || each.textContent.trim() || each.labels?.[0]?.textContent.trim();
@@ -79,7 +79,7 @@ def test_nothing_is_wider_than_the_window(
 ) -> None:
     with open_browser("chromium", tmp_path / "profile") as tab:
         tab.resize(width, 800)
-        start(tab, server.address)
+        start(tab, server.url)
         assert tab.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
@@ -94,7 +94,7 @@ def test_a_browser_with_managed_media_source_only(
             "  get streaming() { return window.wantsData ?? true; } };"
             "delete window.MediaSource;"
         )
-        start(tab, server.address)
+        start(tab, server.url)
         assert tab.run("return document.querySelector('video').disableRemotePlayback")
         tab.run("window.wantsData = false")  # a live stream goes on: there is never more than a second ahead
         tab.wait("document.querySelector('video').currentTime > 1")
@@ -104,7 +104,7 @@ def test_a_browser_with_managed_media_source_only(
 def test_a_browser_without_media_source_is_told(server: ServeProcess, tmp_path: Path) -> None:
     with open_browser("chromium", tmp_path / "profile") as tab:
         tab.before_each_page("delete window.MediaSource; delete window.ManagedMediaSource;")
-        tab.open(server.address)
+        tab.open(server.url)
         tab.wait("document.querySelector('.avatar') !== null")
         tab.click("#start")
         tab.wait("document.querySelector('#cover-title').textContent.includes('cannot play live video')")

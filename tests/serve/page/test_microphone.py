@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.media import write_wav
-from fixtures.serve_process import ServeProcess, serve_process
+from fixtures.serve_process import ServeProcess
 from fixtures.servers import pulse_audio
 from fixtures.webdriver import Tab, free_port, open_browser
 
@@ -40,7 +40,7 @@ def word(tmp_path: Path) -> Path:
 @chromium
 def test_the_avatar_speaks_what_the_microphone_gives(server: ServeProcess, start: Start, tmp_path: Path) -> None:
     with open_browser("chromium", tmp_path / "profile", fake_microphone(HELLO)) as tab:
-        start(tab, server.address)
+        start(tab, server.url)
         tab.click("#mic-button")
         tab.wait(SPEAKING)
         assert tab.run("return document.querySelector('#mic-button').ariaPressed") == "true"
@@ -56,7 +56,7 @@ def test_the_gate_ends_utterances_and_interrupts_a_file(
     server: ServeProcess, start: Start, tmp_path: Path, word: Path
 ) -> None:
     with open_browser("chromium", tmp_path / "profile", fake_microphone(word)) as tab:
-        start(tab, server.address)
+        start(tab, server.url)
         tab.run(
             "window.states = []; new MutationObserver(() => states.push(document.body.dataset.state))"
             ".observe(document.body, { attributeFilter: ['data-state'] })"
@@ -77,7 +77,7 @@ def test_the_microphone_in_firefox(server: ServeProcess, start: Start, tmp_path:
         pulse_audio(tmp_path) as pulse,
         open_browser("firefox", tmp_path / "profile", allowed, pulse.environment) as tab,
     ):
-        start(tab, server.address)
+        start(tab, server.url)
         tab.click("#mic-button")
         tab.wait("document.querySelector('#mic-button').ariaPressed === 'true'")
         player = pulse.play(HELLO)
@@ -93,7 +93,7 @@ def test_the_microphone_in_firefox(server: ServeProcess, start: Start, tmp_path:
 def test_a_refused_permission_is_said(server: ServeProcess, start: Start, tmp_path: Path) -> None:
     options = ["--use-fake-device-for-media-stream", "--deny-permission-prompts"]
     with open_browser("chromium", tmp_path / "profile", options) as tab:
-        start(tab, server.address)
+        start(tab, server.url)
         tab.click("#mic-button")
         assert "not allowed to use the microphone" in tab.wait(
             "document.querySelector('#notice.is-error')?.textContent"
@@ -104,12 +104,12 @@ def test_a_refused_permission_is_said(server: ServeProcess, start: Start, tmp_pa
 def test_a_page_without_https_says_why_it_has_no_microphone(start: Start, tmp_path: Path) -> None:
     port = free_port()
     origin = f"http://talk.test:{port}"
-    options = ("--port", port, "--size", 128, "--max-sessions", 2, "--workers", 1, "--allow-origin", origin)
+    options = ("--port", str(port), "--size", "128", "--max-sessions", "2", "--workers", "1", "--allow-origin", origin)
     with (
-        serve_process(tmp_path / "log", *options),
+        ServeProcess(*options),
         open_browser("chromium", tmp_path / "profile", ["--host-resolver-rules=MAP talk.test 127.0.0.1"]) as tab,
     ):
-        start(tab, f"{origin}/")
+        start(tab, origin)
         tab.click("#mic-button")
         assert "only to pages over https" in tab.wait("document.querySelector('#notice.is-error')?.textContent")
 
@@ -122,7 +122,7 @@ def test_a_lost_device_is_said(server: ServeProcess, start: Start, tmp_path: Pat
             "MediaDevices.prototype.getUserMedia = async function (wanted) {"
             "  return (window.stream = await ask.call(this, wanted)); };"
         )
-        start(tab, server.address)
+        start(tab, server.url)
         tab.click("#mic-button")
         tab.wait("document.querySelector('#mic-button').ariaPressed === 'true'")
         tab.run("window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
@@ -155,7 +155,7 @@ def gate(tab: Tab, levels: list[list[Any]]) -> list[Any]:
 @chromium
 def test_the_gate(server: ServeProcess, tmp_path: Path) -> None:
     with open_browser("chromium", tmp_path / "profile") as tab:
-        tab.open(server.address)
+        tab.open(server.url)
         assert gate(tab, [[0.0003, 5, False]]) == []
         # Speech opens it within 60 ms; the hangover closes it 700 ms behind its end.
         assert gate(tab, [[0.0003, 1, False], [0.1, 1, False], [0.0003, 2, False]]) == [["opened", 52], ["closed", 134]]

@@ -58,7 +58,7 @@ def tab(browser_name: str, tmp_path: Path) -> Iterator[Tab]:
 
 
 def test_it_plays_speaks_and_is_interrupted(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
-    start(tab, server.address)
+    start(tab, server.url)
     tab.run(METER)
     tab.wait("document.querySelector('video').currentTime > 0.5")
     assert tab.run("return document.body.dataset.state") == "idle"
@@ -90,7 +90,7 @@ def test_it_plays_speaks_and_is_interrupted(tab: Tab, server: ServeProcess, star
 def test_it_says_when_an_utterance_has_ended(
     tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None], tone_wav: Callable[..., Path]
 ) -> None:
-    start(tab, server.address)
+    start(tab, server.url)
     tab.choose_files("#file-input", tone_wav(1.0, num_channels=2))
     tab.wait("document.body.dataset.state === 'speaking'")
     tab.wait("document.body.dataset.state === 'idle'")
@@ -98,7 +98,7 @@ def test_it_says_when_an_utterance_has_ended(
 
 
 def test_it_catches_up_when_it_is_behind(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
-    start(tab, server.address)
+    start(tab, server.url)
     tab.run("window.video = document.querySelector('video')")
     behind = "video.buffered.end(0) - video.currentTime"
     tab.wait("video.currentTime > 3")
@@ -110,7 +110,7 @@ def test_it_catches_up_when_it_is_behind(tab: Tab, server: ServeProcess, start: 
 
 
 def test_an_avatar_is_changed_while_it_plays(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
-    start(tab, server.address)
+    start(tab, server.url)
     tab.click(".avatar:nth-child(2)")
     tab.wait("document.body.dataset.phase === 'live' && document.querySelector('video').currentTime > 0.2")
     assert tab.run("return document.querySelector('input[name=avatar]:checked').value") == "theo"
@@ -122,7 +122,7 @@ def test_an_avatar_is_changed_while_it_plays(tab: Tab, server: ServeProcess, sta
 def test_a_file_without_audio_is_refused_in_words(
     tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None], tmp_path: Path
 ) -> None:
-    start(tab, server.address)
+    start(tab, server.url)
     (tmp_path / "notes.mp3").write_bytes(b"no audio at all")
     tab.choose_files("#file-input", tmp_path / "notes.mp3")
     assert "notes.mp3 holds no audio" in tab.wait("document.querySelector('#notice.is-error')?.textContent")

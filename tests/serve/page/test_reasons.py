@@ -10,11 +10,11 @@ import pytest
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from fixtures.serve_process import serve_process
+from fixtures.serve_process import ServeProcess
 from fixtures.webdriver import Tab, free_port, open_browser
 
 Start = Callable[[Tab, str], None]
-SMALL = ("--size", 128, "--workers", 1)
+SMALL = ("--size", "128", "--workers", "1")
 TOKEN = "a-token-of-this-test/+?"  # noqa: S105
 TITLE = "document.querySelector('#cover-title').textContent"
 LIVE = "document.body.dataset.phase === 'live' && document.querySelector('video').currentTime > 0.1"
@@ -29,26 +29,26 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
 
 def test_it_reconnects_when_the_server_is_back(tab: Tab, start: Start, tmp_path: Path) -> None:
     port = free_port()
-    with serve_process(tmp_path / "first", *SMALL, "--port", port, "--max-sessions", 1) as server:
-        start(tab, server.address)
-        server.process.kill()
+    with ServeProcess(*SMALL, "--port", str(port), "--max-sessions", "1") as server:
+        start(tab, server.url)
+        server.kill()
         tab.wait("document.body.dataset.phase === 'reconnecting'")
         assert "connection to the server was lost" in tab.run(f"return {TITLE}")
         assert tab.run("return document.querySelector('#state-word').textContent") == "Reconnecting"
         assert tab.wait(f"{TITLE}.includes('does not answer')")
         assert not tab.run("return document.querySelector('#still').hidden")  # its last frame stays
-    with serve_process(tmp_path / "second", *SMALL, "--port", port, "--max-sessions", 1):
+    with ServeProcess(*SMALL, "--port", str(port), "--max-sessions", "1"):
         tab.wait(LIVE)
         assert tab.run("return document.querySelector('#cover').hidden")
 
 
 def test_a_full_server_is_said_and_waited_for(tab: Tab, tmp_path: Path) -> None:
-    with serve_process(tmp_path / "log", *SMALL, "--port", 0, "--max-sessions", 1) as server:
-        address = server.address.replace("http", "ws") + "v1/session"
+    with ServeProcess(*SMALL, "--max-sessions", "1") as server:
+        address = server.url.replace("http", "ws") + "/v1/session"
         with connect(address, subprotocols=[Subprotocol("musetalk.v1")], proxy=None) as other:
             other.send('{"type": "start"}')
             assert json.loads(other.recv())["type"] == "ready"
-            tab.open(server.address)
+            tab.open(server.url)
             tab.wait("document.querySelector('.avatar') !== null")
             tab.click("#start")
             assert "1 session" in tab.wait(f"document.body.dataset.phase === 'reconnecting' && {TITLE}")
@@ -59,12 +59,12 @@ def test_a_full_server_is_said_and_waited_for(tab: Tab, tmp_path: Path) -> None:
 
 def test_an_avatar_that_is_no_longer_offered(tab: Tab, tmp_path: Path) -> None:
     port = free_port()
-    options = (*SMALL, "--port", port, "--max-sessions", 1)
-    with serve_process(tmp_path / "first", *options, "--allow-avatar", "theo") as server:
-        tab.open(server.address)
+    options = (*SMALL, "--port", str(port), "--max-sessions", "1")
+    with ServeProcess(*options, "--allow-avatar", "theo") as server:
+        tab.open(server.url)
         tab.wait("document.querySelectorAll('.avatar').length === 2")
         tab.click(".avatar:nth-child(2)")
-    with serve_process(tmp_path / "second", *options, "--allow-avatar", "nora"):
+    with ServeProcess(*options, "--allow-avatar", "nora"):
         tab.click("#start")
         tab.wait(f"{TITLE} === 'This server does not offer that avatar.'")
         tab.click(".avatar:nth-child(1)")
@@ -74,9 +74,9 @@ def test_an_avatar_that_is_no_longer_offered(tab: Tab, tmp_path: Path) -> None:
 
 def test_a_token_is_asked_for_and_stays_out_of_addresses(tab: Tab, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    options = (*SMALL, "--port", 0, "--max-sessions", 2, "--token-file", tmp_path / "token")
-    with serve_process(tmp_path / "log", *options) as server:
-        tab.open(server.address)
+    options = (*SMALL, "--max-sessions", "2", "--token-file", str(tmp_path / "token"))
+    with ServeProcess(*options) as server:
+        tab.open(server.url)
         tab.wait(f"{TITLE} === 'This server asks for a token.'")
         enter(tab, "a-wrong-token-of-this-test")
         tab.wait(f"{TITLE} === 'The server does not accept this token.'")
@@ -88,7 +88,7 @@ def test_a_token_is_asked_for_and_stays_out_of_addresses(tab: Tab, tmp_path: Pat
 
         tab.run("sessionStorage.clear()")
         tab.open("about:blank")
-        tab.open(f"{server.address}#token={TOKEN.replace('+', '%2B')}")
+        tab.open(f"{server.url}/#token={TOKEN.replace('+', '%2B')}")
         tab.wait("document.querySelector('.avatar') !== null")
         addresses = tab.run(
             "return [location.href, ...performance.getEntriesByType('resource').map(({ name }) => name)]"
@@ -96,7 +96,7 @@ def test_a_token_is_asked_for_and_stays_out_of_addresses(tab: Tab, tmp_path: Pat
         assert not [address for address in addresses if "token" in address]
         tab.click("#start")
         tab.wait(LIVE)
-        assert TOKEN not in server.log.read_text()
+        assert TOKEN not in "".join(server.messages)
 
 
 def enter(tab: Tab, token: str) -> None:
@@ -105,8 +105,9 @@ def enter(tab: Tab, token: str) -> None:
 
 
 def test_trying_again_can_be_stopped(tab: Tab, start: Start, tmp_path: Path) -> None:
-    with serve_process(tmp_path / "log", *SMALL, "--port", 0, "--max-sessions", 1) as server:
-        start(tab, server.address)
+    with ServeProcess(*SMALL, "--max-sessions", "1") as server:
+        start(tab, server.url)
+        server.kill()
     tab.wait("document.body.dataset.phase === 'reconnecting'")
     tab.click("#stop-trying")
     tab.wait("document.body.dataset.phase === 'ended'")
