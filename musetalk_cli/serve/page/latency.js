@@ -27,7 +27,10 @@ export class LatencyMeter {
   }
 
   firstFrame(beganAt, moment) {
-    if (beganAt !== null) this.#firstMs = Math.max(0, moment - beganAt);
+    if (beganAt === null) return;
+    this.#firstMs = Math.max(0, moment - beganAt);
+    performance.clearMeasures("musetalk-utterance");
+    performance.measure("musetalk-utterance", { start: beganAt, end: Math.max(beganAt, moment) });
   }
 
   /** serverMs is null where nobody spoke: the last one stays. */
