@@ -11,6 +11,7 @@ import { Speech } from "./speech.js";
 import * as view from "./view.js";
 
 const { elements } = view;
+const FADE_S = 0.1; // 20 ms, and what the audio encoder still holds
 const INTERRUPTED_FOR_MS = 1500;
 const AFTER_INTERRUPTION_MS = 2500; // audio is let through again, should no answer come
 
@@ -126,8 +127,8 @@ const MESSAGES = {
     player.at(player.endS, () => speakingUtterance === utterance && showSpeech("idle"));
   },
   cleared() {
-    // All that came before is from before the interruption; the fade behind it is 20 ms.
-    player.silentUntil(player.endS + 0.04);
+    // All that came before is from before the interruption.
+    player.silentUntil(player.endS + FADE_S);
   },
   stats({ queued_s, latency_ms }) {
     speech.takeQueued(queued_s);

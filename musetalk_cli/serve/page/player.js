@@ -131,14 +131,15 @@ export class Player {
     });
   }
 
-  /** Stop; the last frame stays on the screen until another source is set. */
+  /** Stop, and let go of the decoder and its buffers: the element is empty then. Twice is once. */
   close() {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     this.#ended.abort();
     this.#queue = [];
     this.#cues = [];
-    this.#video.pause();
-    this.#video.playbackRate = 1;
+    this.#video.removeAttribute("src");
+    this.#video.load();
   }
 
   #flush() {

@@ -33,6 +33,7 @@ export class Speech {
 
   /** Whether pauses are left out, utterances ended, and the avatar interrupted when the user begins to speak. */
   set hasGate(value) {
+    if (value && !this.#file) this.endUtterance(); // the microphone's: from now on it begins with speech
     this.#hasGate = value;
     this.#gate.reset();
     this.#preRoll = [];

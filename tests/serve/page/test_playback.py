@@ -57,7 +57,10 @@ def tab(browser_name: str, tmp_path: Path) -> Iterator[Tab]:
         yield opened
 
 
-def test_it_plays_speaks_and_is_interrupted(tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None]) -> None:
+def test_it_plays_speaks_and_is_interrupted(
+    tab: Tab, server: ServeProcess, start: Callable[[Tab, str], None], tone_wav: Callable[..., Path]
+) -> None:
+    hum = tone_wav(60.0)  # longer than anything here waits
     start(tab, server.url)
     tab.run(METER)
     tab.wait("document.querySelector('video').currentTime > 0.5")
@@ -66,7 +69,7 @@ def test_it_plays_speaks_and_is_interrupted(tab: Tab, server: ServeProcess, star
     frames = tab.run("return document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames")
     assert frames > 5
 
-    tab.choose_files("#file-input", HELLO)
+    tab.choose_files("#file-input", hum)
     tab.wait("document.body.dataset.state === 'speaking'")
     tab.wait("window.rms() > 0.01")
     later = tab.run("return document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames")
@@ -75,15 +78,15 @@ def test_it_plays_speaks_and_is_interrupted(tab: Tab, server: ServeProcess, star
 
     tab.press(ESCAPE)
     assert tab.run("return document.body.dataset.state") == "interrupted"
-    tab.wait("window.rms() === 0")
-    tab.wait("!document.querySelector('video').muted")  # what follows the interruption is let through
-    assert tab.run(LOUDEST) < 1e-3
-    tab.wait("document.body.dataset.state === 'idle'")
+    tab.wait("document.body.dataset.state === 'idle' && !document.querySelector('video').muted")
+    # Firefox's graph lags behind what it plays: the end of the hum may come through.
+    tab.wait(f"(await (async () => {{ {LOUDEST} }})()) < 1e-3")
 
     tab.choose_files("#file-input", HELLO)
     tab.wait("window.rms() > 0.01")
     tab.press(" ")
     assert tab.run("return document.body.dataset.state") == "interrupted"
+    tab.wait("window.rms() < 1e-3")
     assert [line for line in tab.log if line.startswith("error")] == []
 
 
