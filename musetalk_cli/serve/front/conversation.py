@@ -84,10 +84,15 @@ class Conversation:
 
     async def read_start(self) -> Start:
         """The client's first message. Raises Ended."""
-        try:
-            message = await asyncio.wait_for(self._receive(), START_S)
-        except asyncio.TimeoutError:
-            raise Ended(CloseCode.TIMED_OUT, f"no 'start' within {START_S:g} s") from None
+        receiving = self._loop.create_task(self._receive())
+        await asyncio.wait((receiving, self._ending), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        if self._ending.done():
+            receiving.cancel()
+            self._ending.result()
+        if not receiving.done():
+            receiving.cancel()
+            raise Ended(CloseCode.TIMED_OUT, f"no 'start' within {START_S:g} s")
+        message = receiving.result()
         if not isinstance(message, Start):
             raise Ended(CloseCode.OUT_OF_ORDER, "the first message must be 'start'")
         return message

@@ -55,7 +55,9 @@ class Guard:
         return Refusal(403, "origin_refused", "pages of another site may not use this server", hint)
 
     def _refuse_token(self, connection: HTTPConnection) -> Refusal | None:
-        if self.token is None or (connection.scope["type"] == "http" and OPEN_PATHS.fullmatch(connection.url.path)):
+        if self.token is None or (
+            connection.scope["type"] == "http" and OPEN_PATHS.fullmatch(connection.scope["path"])
+        ):
             return None
         given = _token_of(connection)
         if given is not None and hmac.compare_digest(given.encode(), self.token.encode()):
@@ -65,6 +67,11 @@ class Guard:
         )
         reason = "the token is wrong" if given is not None else "this server asks for a token"
         return Refusal(401, "token_refused", reason, hint)
+
+
+def _is_open(connection: HTTPConnection) -> bool:
+    # The request's own path: that of ``connection.url`` is made with the Host header, which may say "a/healthz?".
+    return connection.scope["type"] == "http" and OPEN_PATHS.fullmatch(connection.scope["path"]) is not None
 
 
 def is_own_name(host: str, origins: frozenset[str]) -> bool:
@@ -137,8 +144,8 @@ def _token_of(connection: HTTPConnection) -> str | None:
     for protocol in connection.scope.get("subprotocols", ()):
         if protocol.startswith(TOKEN_PROTOCOL):
             return _decode(protocol.removeprefix(TOKEN_PROTOCOL))
-    if PATHS_FOR_MEDIA.fullmatch(connection.url.path):
-        values = parse_qs(connection.url.query).get("token")
+    if PATHS_FOR_MEDIA.fullmatch(connection.scope["path"]):
+        values = parse_qs(connection.scope["query_string"].decode("latin-1")).get("token")
         return values[0] if values else None
     return None
 

@@ -198,6 +198,7 @@ def _uvicorn_settings(front: Front) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
         server_header=False,
         timeout_graceful_shutdown=2,
     )

@@ -98,6 +98,16 @@ def test_a_server_that_drains_takes_nobody_and_lets_others_finish() -> None:
     asyncio.run(run())
 
 
+def test_a_session_that_has_not_begun_is_ended_too() -> None:
+    async def run() -> None:
+        async with front_server(drain_s=0.1) as front, front.connect() as socket:
+            front.signals.put_nowait(signal.SIGTERM)
+            assert (await read_json(socket, "error"))["code"] == "going_away"
+            await front.running
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("has_second_signal", [False, True])
 def test_what_does_not_finish_is_ended(has_second_signal: bool) -> None:
     async def run() -> None:

@@ -115,6 +115,36 @@ def test_a_token_is_asked_for_in_each_of_its_forms(token_file: str) -> None:
     asyncio.run(run())
 
 
+def test_no_host_makes_another_path_of_a_request(token_file: str) -> None:
+    """Who builds an address of Host and path, and takes the path of that, opens a door."""
+
+    async def run() -> None:
+        async with front_server(token_file=token_file) as front:
+            for host in (
+                "a/healthz?",
+                "a/healthz#",
+                "a/healthz?b=",
+                "a/v1/protocol.json?",
+                "a/?",
+                "a@b/healthz?",
+                "[::1",
+            ):
+                assert (await front.get("/v1/avatars", Host=host))[0] in (400, 401), host
+                assert (await front.get("/metrics", Host=host))[0] in (400, 401), host
+
+    asyncio.run(run())
+
+
+def test_what_a_proxy_says_is_never_a_way_in(token_file: str) -> None:
+    async def run() -> None:
+        async with front_server(token_file=token_file, max_sessions_per_client=1) as front:
+            for client in ("127.0.0.1", "::1", "", ",,,", "a:b:c", "[", "%00", "x" * 5000, "1.2.3.4, 5.6.7.8"):
+                status, _, _ = await front.get("/v1/avatars", X_Forwarded_For=client, X_Forwarded_Proto="wss\\")
+                assert status == 401, client
+
+    asyncio.run(run())
+
+
 def test_a_query_may_have_the_token_where_a_page_shows_media_only(token_file: str) -> None:
     async def run() -> None:
         async with front_server(token_file=token_file) as front:
