@@ -24,7 +24,7 @@ from musetalk_cli.serve.front.logs import shown_path
 from musetalk_cli.serve.front.reasons import Ended, Refusal
 from musetalk_cli.serve.front.state import Front, front_of, refuse
 from musetalk_cli.serve.front.watching import live
-from musetalk_cli.serve.protocol import SUBPROTOCOL, CloseCode
+from musetalk_cli.serve.protocol import SUBPROTOCOL, CloseCode, Start
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -142,7 +142,7 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
     try:
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
         start = await conversation.read_start()
-        _check_start(front, start.avatar, start.model)
+        _check_start(front, start)
         reader, writer = await front.pool.connect()
         front.metrics.sessions.inc()
         await conversation.run(start, reader, writer)
@@ -165,11 +165,21 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
     return reason
 
 
-def _check_start(front: Front, avatar: str | None, model: str | None) -> None:
-    if avatar is not None and not front.avatar(avatar):
+def _check_start(front: Front, start: Start) -> None:
+    """Raise Ended for what the server does not offer. It admits sessions of its own size and frame rate: a larger one
+    would take from the others."""
+    offered = front.offered
+    avatar = offered.avatars[0] if start.avatar is None else front.avatar(start.avatar)
+    if avatar is None:
         raise Ended(CloseCode.NOT_FOUND, "this server offers no avatar of that name", "GET /v1/avatars lists them")
-    if model is not None and model not in ("auto", front.offered.model):
-        raise Ended(CloseCode.NOT_FOUND, f"this server runs the model {front.offered.model} only", "leave 'model' out")
+    if start.size is not None and start.size > avatar.height:
+        hint = "leave 'size' out, or start the server with a larger --size"
+        raise Ended(CloseCode.BAD_MESSAGE, f"size: at most {avatar.height} here", hint)
+    if start.fps is not None and start.fps > offered.fps:
+        hint = "leave 'fps' out, or start the server with a higher --fps"
+        raise Ended(CloseCode.BAD_MESSAGE, f"fps: at most {offered.fps:g} here", hint)
+    if start.model not in (None, "auto", offered.model):
+        raise Ended(CloseCode.NOT_FOUND, f"this server runs the model {offered.model} only", "leave 'model' out")
 
 
 def _refuse_subprotocols(socket: WebSocket) -> Refusal | None:

@@ -97,6 +97,8 @@ BEFORE_START = [
     ('{"type": "start", "fps": NaN}', 4400),
     ('{"type": "start", "fps": 61}', 4400),
     ('{"type": "start", "size": 65}', 4400),
+    ('{"type": "start", "size": 1080}', 4400),  # larger than what sessions are admitted by
+    ('{"type": "start", "fps": 50}', 4400),
     ('{"type": "start", "channels": 3}', 4400),
     ('{"type": "start", "format": "mp3"}', 4400),
     ('{"type": "start", "avatar": ""}', 4400),
