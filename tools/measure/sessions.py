@@ -43,7 +43,8 @@ WORDS = """Frames are handed out 0.25 s before they are shown, as `session.lead_
 consumer has the frame. *Word → frame* runs from the push of the 20 ms that hold a frame's first sample. With 0.2 s
 blocks it cannot fall below 0.56 s: the block itself and 0.36 s of look-ahead. *Beyond the clock* is how much later the
 last frame of speech was handed out than its own time on the session's clock, less the lead; the clock plays on what had
-been pushed but not shown when the utterance ended. CPU is this process's, 100 % for one core."""
+been pushed but not shown when the utterance ended. To hand those frames out sooner would exceed the lead, and an
+interruption would have to take them back. CPU is this process's, 100 % for one core."""
 
 
 class Row(NamedTuple):

@@ -97,8 +97,7 @@ class Offer:
             self._release(config)
             raise
         session.on_close(lambda: self._release(config))
-        init_segment = next(session)
-        assert isinstance(init_segment, InitSegment)  # noqa: S101 - what a session that encodes begins with
+        init_segment = next(item for item in session if isinstance(item, InitSegment))
         ready = Ready(
             session="",
             avatar=name,
