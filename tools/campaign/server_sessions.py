@@ -80,7 +80,7 @@ def finish(url: str, moments: random.Random) -> None:
     with open_client(url) as client:
         client.push(VOICE[:16_000])
         client.send(type="finish")
-        assert client.wait_closed() == 1000
+        assert client.wait_closed() in (1000, 1011)  # 1011: another way has killed its worker
 
 
 def cut_off(url: str, moments: random.Random) -> None:
@@ -103,7 +103,7 @@ def half_open(url: str, moments: random.Random) -> None:
 def killed_client(url: str, moments: random.Random) -> None:
     command = [sys.executable, "-c", KILLED, url, f"Bearer {TOKEN}"]
     environment = {**os.environ, "PATHS": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as child:
         assert child.stdout
         child.stdout.readline()
         time.sleep(moments.uniform(0, 0.2))
