@@ -38,7 +38,7 @@ from musetalk_cli.engine.types.messages import (
     IdleBlock,
 )
 from musetalk_cli.engine.video.compositing import composite
-from musetalk_cli.engine.video.output import FrameOutput, ignore
+from musetalk_cli.engine.video.output import FrameOutput, ignore_left
 from musetalk_cli.errors import SessionError
 
 CLOSE_S = 0.12  # an interrupted mouth closes in this time
@@ -116,7 +116,7 @@ class Pipeline:
         self._left: deque[FrameBatch] = deque(maxlen=NUM_REMEMBERED)
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
-        on_left = feed.hand_out if isinstance(feed, Interruptible) else ignore
+        on_left = feed.hand_out if isinstance(feed, Interruptible) else ignore_left
         self._encoder = encoder.attach(sink, self._state, self._timers["encode"], on_left)
         self._state.on_abort(feed.stop)
         self._state.on_abort(self._hooks.open_gates)

@@ -114,11 +114,6 @@ class WorkerPool:
         return self._is_ready.is_set()
 
     @property
-    def num_connections(self) -> int:
-        """Connections that were given and not closed."""
-        return sum(not writer.is_closing() for writer in self._writers)
-
-    @property
     def host_pid(self) -> int | None:
         """None while there is no host."""
         return self._host.pid if self._host else None

@@ -19,7 +19,7 @@ from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
 from musetalk_cli.engine.video.encoder import DEPTH_BATCHES, EncoderSettings, video_options
-from musetalk_cli.engine.video.output import OnLeft, ignore
+from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
 
 # The silent video of upstream's scripts; the pass behind it, which names no codec, encodes with ffmpeg's own settings.
@@ -43,7 +43,7 @@ class ClipOutput:
     is_quick: bool
     has_thread: bool
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> ClipWriter:
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left) -> ClipWriter:
         return ClipWriter(self, state)
 
 

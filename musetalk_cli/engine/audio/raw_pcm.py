@@ -16,7 +16,6 @@ from musetalk_cli.engine.types.messages import AudioArray, FloatArray
 from musetalk_cli.errors import SourceError
 
 READ_BYTES = 1 << 14
-RATES_HZ = (4_000, 384_000)
 
 
 def _integers(kind: str) -> Callable[[bytes], FloatArray]:

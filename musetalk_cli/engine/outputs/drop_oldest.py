@@ -61,16 +61,15 @@ class DropOldestQueue:
     def skip_to_newest(self) -> None:
         """Keep the last group of frames only, for a target that begins anew."""
         with self._changed:
-            keyframes = [index for index, fragment in enumerate(self._fragments) if fragment.is_keyframe]
-            self._drop(keyframes[-1] if keyframes else len(self._fragments))
-            self._needs_keyframe = not keyframes
+            last = self._last_keyframe()
+            self._drop(len(self._fragments) if last is None else last)
+            self._needs_keyframe = last is None
 
     def skip_to_keyframe(self) -> None:
         """Drop what waits before the last keyframe; nothing where none waits, since the target would stand still until
         the next."""
         with self._changed:
-            keyframes = [index for index, fragment in enumerate(self._fragments) if fragment.is_keyframe]
-            self._drop(keyframes[-1] if keyframes else 0)
+            self._drop(self._last_keyframe() or 0)
             self._changed.notify_all()
 
     def pause(self, duration_s: float) -> None:
@@ -102,6 +101,11 @@ class DropOldestQueue:
 
     def _has_room(self) -> bool:
         return self._num_frames < self._max_frames or self._is_cancelled
+
+    def _last_keyframe(self) -> int | None:
+        """The index of the last fragment that waits and is one."""
+        keyframes = (index for index, fragment in enumerate(self._fragments) if fragment.is_keyframe)
+        return max(keyframes, default=None)
 
     def _drop_oldest(self) -> None:
         later = [index for index, fragment in enumerate(self._fragments) if index and fragment.is_keyframe]

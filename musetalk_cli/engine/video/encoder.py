@@ -18,7 +18,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, w
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
-from musetalk_cli.engine.video.output import OnLeft, ignore
+from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
 
 # Batches of frames that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
@@ -146,7 +146,7 @@ class EncoderProcess(FfmpegProcess):
         widen_pipe(self.stdin)
         widen_pipe(self.stdout)
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> Encoder:
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left) -> Encoder:
         """What feeds and empties this process during a run."""
         return Encoder(self, sink, state, timer, on_left)
 
@@ -163,7 +163,7 @@ class Encoder:
     """
 
     def __init__(
-        self, process: EncoderProcess, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore
+        self, process: EncoderProcess, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left
     ) -> None:
         """Nothing runs yet but the process.
 

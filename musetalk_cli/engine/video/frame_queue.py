@@ -17,7 +17,7 @@ from musetalk_cli.engine.runtime.stage import Aborted, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.audio import audio_at
 from musetalk_cli.engine.types.messages import AudioArray, ByteArray, FrameBatch
-from musetalk_cli.engine.video.output import OnLeft, ignore
+from musetalk_cli.engine.video.output import OnLeft, ignore_left
 
 DEPTH_FRAMES = 16  # beyond the lead: some batches of every worker
 # A taker who falls behind so far while the queue is full did not want the frames meanwhile: the clock waits for it.
@@ -73,7 +73,7 @@ class FrameQueue:
         self._is_finished = False
         self._state = RunState()
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> FrameQueue:
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left) -> FrameQueue:
         """``on_left`` is not called: who takes the frames knows which have left."""
         self._state = state
         state.on_abort(self.wake)

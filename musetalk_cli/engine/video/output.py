@@ -14,7 +14,7 @@ from musetalk_cli.engine.types.messages import AudioArray, ByteArray, FrameBatch
 OnLeft = Callable[[int], object]  # takes the number of the first frame that can still be dropped
 
 
-def ignore(frame: int) -> None:
+def ignore_left(frame: int) -> None:
     """Nobody asks which frames have left."""
 
 
@@ -52,7 +52,7 @@ class FrameWriter(Protocol):
 class FrameOutput(Protocol):
     """Where frames may go, before it is known which run they come from."""
 
-    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore) -> FrameWriter:
+    def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left) -> FrameWriter:
         """Its writer for one run.
 
         Args:

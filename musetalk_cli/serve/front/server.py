@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 
@@ -87,14 +87,10 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        hint = "another program has it; choose another --port" if error.errno == 98 else ""
+        hint = "another program has it; choose another --port" if error.errno == errno.EADDRINUSE else ""
         raise ServeError(f"cannot bind {host}, port {port}: {error.strerror}", hint=hint) from None
     listener.setblocking(False)
     return listener
-
-
-def _resolve(host: str, port: int) -> tuple[int, int, int, str, tuple[Any, ...]]:
-    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP, socket.AI_PASSIVE)[0]
 
 
 class _Uvicorn(uvicorn.Server):
