@@ -1,16 +1,18 @@
-"""A folder that appears whole or not at all: it is filled under another name beside its place, then renamed."""
+"""A folder that appears whole or not at all: it is filled under another name beside its place, then takes it."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
+from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.runtime.files import sync_file
 from musetalk_cli.errors import AvatarError
 
@@ -21,63 +23,98 @@ _PART, _OLD = ".part-", ".old-"
 def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
     """An empty folder beside ``target`` to be filled; after the block it is ``target``, after an exception it is gone.
 
-    An existing ``target`` is only replaced with ``is_replacing``, once the new one is whole. What a killed run left
-    behind is removed. Raises AvatarError when nothing can be written there or ``target`` exists unexpectedly.
+    An existing ``target`` is only replaced with ``is_replacing``, once the new one is whole, in one step where the
+    system can. What a killed run left behind is removed; an older folder that it had moved away is put back. Raises
+    AvatarError when nothing can be written there or ``target`` exists unexpectedly.
     """
+    if target.is_symlink():
+        target = target.resolve()  # the link stays
     parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_remains(parent, target.name)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}{_PART}", dir=parent))
+        _clear_remains(target)
+        part = _make_beside(target, _PART)
     except OSError as error:
         hint = "choose another folder with --avatar-dir or MUSETALK_HOME"
         raise AvatarError(f"cannot write avatars to {parent}: {error.strerror}", hint=hint) from error
-    lock = os.open(part, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        part.chmod(0o755)  # a temporary folder is for its owner alone; what it becomes is a folder like any other
-        yield part
-        _put_in_place(part, target, is_replacing)
+        with _locked(part):
+            yield part
+            _put_in_place(part, target, is_replacing)
     except OSError as error:
         raise AvatarError(f"cannot write the avatar {target}: {error.strerror or error}") from error
     finally:
-        os.close(lock)
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _make_beside(target: Path, kind: str) -> Path:
+    """A new folder with the rights that any new folder gets, which tempfile's would not have."""
+    folder = target.with_name(f".{target.name}{kind}{secrets.token_hex(4)}")
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Tell others that a running process works on this folder, whatever name it has meanwhile. Raises OSError."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
     for path in part.iterdir():
         sync_file(path)
-    if not is_replacing:
-        try:
-            part.rename(target)
-        except OSError as error:
-            if target.exists():
-                raise AvatarError(f"{target} exists already", hint="choose another name, or --force") from error
-            raise
+    if is_replacing and target.exists():
+        _replace(part, target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}{_OLD}", dir=target.parent))
     try:
-        with contextlib.suppress(FileNotFoundError):
+        part.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise AvatarError(f"{target} exists already", hint="choose another name, or --force") from error
+        raise
+
+
+def _replace(part: Path, target: Path) -> None:
+    """Afterwards ``part`` holds what ``target`` held, or is gone."""
+    try:
+        exchange(part, target)
+    except OSError:  # not on this file system: for a moment neither has the name
+        with _locked(target):
+            old = _make_beside(target, _OLD)
             target.rename(old)  # onto an empty folder, which rename replaces
-        try:
-            part.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_remains(parent: Path, name: str) -> None:
-    """Remove what killed runs left beside ``name``; a running one holds a lock on its folder."""
-    for kind in (_PART, _OLD):
-        for remains in parent.glob(f".{name}{kind}*"):
-            lock = os.open(remains, os.O_RDONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(remains, ignore_errors=True)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(lock)
+                part.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_remains(target: Path) -> None:
+    """Put an older ``target`` back that a killed run had moved away, and remove what else is left of such runs.
+
+    A running one holds a lock on its folders.
+    """
+    for kind in (_OLD, _PART):
+        for remains in target.parent.glob(f".{escape(target.name)}{kind}*"):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), _locked_if_free(remains):
+                if kind == _OLD and not target.exists() and any(remains.iterdir()):
+                    remains.rename(target)
+                else:
+                    shutil.rmtree(remains, ignore_errors=True)
+
+
+@contextmanager
+def _locked_if_free(folder: Path) -> Iterator[None]:
+    """Raises BlockingIOError where a running process has locked it, FileNotFoundError where it is gone."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)

@@ -35,6 +35,7 @@ from musetalk_cli.engine.avatar.library import cached_name, changes_since, check
 from musetalk_cli.engine.avatar.preparation.images import encode_png
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
+from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
@@ -276,6 +277,84 @@ def test_what_a_killed_run_left_is_removed_but_not_a_running_ones(tmp_path: Path
         with create_folder(tmp_path / "anna", is_replacing=True):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["anna"]
+
+
+# Kills itself with its second rename, as a power cut between the two would; the first argument is the avatar.
+REPLACE_AND_DIE = """
+import os, pathlib, signal, sys
+from musetalk_cli.engine.avatar import whole_folder
+
+def refuse(one, other):
+    raise OSError("not on this file system")
+
+renames = []
+def rename(path, target, real=pathlib.Path.rename):
+    renames.append(path)
+    if len(renames) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(path, target)
+
+if sys.argv[2] == "renames":
+    whole_folder.exchange = refuse
+pathlib.Path.rename = rename
+with whole_folder.create_folder(pathlib.Path(sys.argv[1]), is_replacing=True) as part:
+    (part / "file").write_text("newer")
+    if sys.argv[2] == "exchange":
+        whole_folder.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_avatar_is_not_lost_when_its_replacement_is_killed_between_two_renames(tmp_path: Path) -> None:
+    target = tmp_path / "anna"
+    with create_folder(target, is_replacing=False) as part:
+        (part / "file").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", REPLACE_AND_DIE, target, "renames"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists(), "it was to be killed between the two"
+    with pytest.raises(ZeroDivisionError), create_folder(target, is_replacing=True):
+        assert (target / "file").read_text() == "old", "the next run puts it back, even one that fails"
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["anna"]
+
+
+def test_where_names_can_be_exchanged_the_avatar_is_there_at_all_times(tmp_path: Path) -> None:
+    target = tmp_path / "anna"
+    with create_folder(target, is_replacing=False) as part:
+        (part / "file").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", REPLACE_AND_DIE, target, "exchange"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (target / "file").read_text() == "newer"
+    with create_folder(target, is_replacing=True) as part:
+        (part / "file").write_text("newest")
+    assert [path.name for path in tmp_path.iterdir()] == ["anna"]
+
+
+def test_an_exchange_that_fails_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(FileNotFoundError):
+        exchange(tmp_path / "one", tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_linked_avatar_is_replaced_where_it_is(tmp_path: Path) -> None:
+    target, link = tmp_path / "anna", tmp_path / "linked"
+    target.mkdir()
+    link.symlink_to(target)
+    with create_folder(link, is_replacing=True) as part:
+        (part / "file").write_text("newer")
+    assert link.is_symlink()
+    assert (target / "file").read_text() == "newer"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["anna", "linked"]
+
+
+def test_a_folder_has_the_rights_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with create_folder(tmp_path / "anna", is_replacing=False):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "anna").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
