@@ -20,7 +20,7 @@ ENGINE = "musetalk_cli.engine"
 MUSETALK = f"{ENGINE}.models.musetalk"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
-    "config": {"errors"},
+    "configuration": {"errors"},
     "engine.types": {"errors"},
     "engine.runtime": {"engine.types"},
     "engine.audio": {"engine.runtime", "engine.types"},
@@ -59,17 +59,24 @@ ROOMS: dict[str, set[str]] = {
     },
     "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
-    "ui": {"config", "engine", "engine.*"},
-    "app": {"config", "engine", "engine.*", "ui"},
+    "ui": {"configuration", "engine", "engine.*"},
+    "app": {"configuration", "engine", "engine.*", "ui"},
     "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
-    "benchmark.workload": {"app", "config", "engine", "engine.*"},
-    "benchmark.comparison": {"app", "benchmark.workload", "config", "engine", "engine.*"},
-    "benchmark.measurements": {"app", "benchmark.comparison", "benchmark.workload", "config", "engine", "engine.*"},
+    "benchmark.workload": {"app", "configuration", "engine", "engine.*"},
+    "benchmark.comparison": {"app", "benchmark.workload", "configuration", "engine", "engine.*"},
+    "benchmark.measurements": {
+        "app",
+        "benchmark.comparison",
+        "benchmark.workload",
+        "configuration",
+        "engine",
+        "engine.*",
+    },
     "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
-    "serve": {"app", "config", "engine", "engine.*", "ui"},
-    "serve.worker": {"app", "config", "engine", "engine.*", "serve", "ui"},
-    "serve.front": {"app", "config", "engine", "engine.*", "serve", "ui"},
-    "commands": {"app", "benchmark.*", "config", "engine", "engine.*", "serve", "serve.front", "ui"},
+    "serve": {"app", "configuration", "engine", "engine.*", "ui"},
+    "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
+    "serve.front": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
+    "commands": {"app", "benchmark.*", "configuration", "engine", "engine.*", "serve", "serve.front", "ui"},
     "cli": {"commands", "ui"},
     "__main__": {"cli"},
 }
@@ -244,7 +251,7 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
     loaded = loaded_by(
         "from musetalk_cli.app.assembly import build_model\n"
         "from musetalk_cli.app.avatar_library import choose_avatar\n"
-        "from musetalk_cli.config import Config\n"
+        "from musetalk_cli.configuration.schema import Config\n"
         "from musetalk_cli.app.model_choice import choose_model\n"
         "import musetalk_cli.engine.pipeline, musetalk_cli.engine.audio.sources, musetalk_cli.app.runner\n"
         "chosen = choose_avatar(Config())\n"

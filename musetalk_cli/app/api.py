@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from musetalk_cli.app.arguments import PreparationArguments, check_arguments, check_path
 from musetalk_cli.app.avatar_library import AvatarInfo
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
 from musetalk_cli.ui.console import say_nothing
 
@@ -244,7 +244,7 @@ def _name_settings(
 
 def _configure(settings: Settings | None, **named: Any) -> Config:
     """The configuration from nested ``settings`` and from arguments. Raises ConfigError."""
-    from musetalk_cli.config import known_items, load_config
+    from musetalk_cli.configuration.loading import known_items, load_config
 
     given = {key: ("settings", value) for key, value in known_items({} if settings is None else settings, "settings")}
     for name, value in named.items():

@@ -9,7 +9,8 @@ import os
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
 
-from musetalk_cli.config import Range, check_section
+from musetalk_cli.configuration.schema import Range
+from musetalk_cli.configuration.validation import check_section
 from musetalk_cli.errors import ConfigError
 
 START_S = Range(0)

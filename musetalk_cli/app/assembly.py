@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar

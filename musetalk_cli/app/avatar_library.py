@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.arguments import PreparationArguments
 from musetalk_cli.app.folders import avatars_folder, cache_folder
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from musetalk_cli.config import LoadedConfig
+    from musetalk_cli.configuration.loading import LoadedConfig
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
@@ -43,7 +43,7 @@ KEY_OF_FLAG = {
 
 def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
     """The configuration for a command: its files, then those of its flags that were given. Raises ConfigError."""
-    from musetalk_cli.config import load_config
+    from musetalk_cli.configuration.loading import load_config
 
     given = {
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
@@ -53,7 +53,7 @@ def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
 
 def settings_of(context: typer.Context) -> LoadedConfig:
     """The configuration for the command that was called: its ``config`` files, then its flags. Raises ConfigError."""
-    from musetalk_cli.config import load_config
+    from musetalk_cli.configuration.loading import load_config
 
     options = {option.name: option for option in context.command.params}
     values = {name: context.params.get(name) for name in KEY_OF_FLAG}

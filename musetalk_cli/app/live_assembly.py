@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
 from musetalk_cli.app.model_choice import choose_model
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SinkError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.folders import weight_store
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from musetalk_cli.errors import MuseTalkError, SinkError
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.engine.runtime.stats import Snapshot

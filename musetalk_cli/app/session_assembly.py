@@ -15,14 +15,14 @@ from musetalk_cli.app.arguments import check_arguments
 from musetalk_cli.app.assembly import build_model, encoder_settings
 from musetalk_cli.app.live_assembly import live_encoder_settings, refuse_official_script
 from musetalk_cli.app.model_choice import choose_model
-from musetalk_cli.config import BlockSeconds, LeadSeconds
+from musetalk_cli.configuration.schema import BlockSeconds, LeadSeconds
 from musetalk_cli.engine.types.session import PixelFormat
 from musetalk_cli.errors import SessionError
 from musetalk_cli.ui.console import say_nothing
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.live.clock import StreamClock
     from musetalk_cli.engine.models.base import LipSyncModel

@@ -24,7 +24,7 @@ from musetalk_cli.commands.options import (
 from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.runtime.stats import Snapshot
 
 

@@ -27,7 +27,7 @@ from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
 
 # --device names the microphone here.
 ModelDeviceOption = Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)]

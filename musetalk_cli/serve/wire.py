@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
 
 HEADER = struct.Struct("<BI")
 MAX_PAYLOAD_BYTES = 16 << 20  # a keyframe of 2160 lines is far below
@@ -85,7 +85,7 @@ class WorkerSettings:
     @classmethod
     def from_json(cls, line: str | bytes) -> WorkerSettings:
         """Raises ConfigError for a setting that is wrong."""
-        from musetalk_cli.config import known_items, load_config
+        from musetalk_cli.configuration.loading import known_items, load_config
 
         values = json.loads(line)
         given = {key: ("settings", value) for key, value in known_items(values.pop("config"), "settings")}

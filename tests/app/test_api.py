@@ -37,7 +37,16 @@ def test_importing_loads_nothing() -> None:
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
-    assert not loaded & {"numpy", "typer", "rich", "pydantic", "cv2", "asyncio", "torch", "musetalk_cli.config"}
+    assert not loaded & {
+        "numpy",
+        "typer",
+        "rich",
+        "pydantic",
+        "cv2",
+        "asyncio",
+        "torch",
+        "musetalk_cli.configuration.schema",
+    }
 
 
 def test_every_name_is_there_and_documented() -> None:

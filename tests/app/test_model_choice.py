@@ -11,7 +11,7 @@ import pytest
 from musetalk_cli.app import model_choice
 from musetalk_cli.app.assembly import count_devices
 from musetalk_cli.app.model_choice import choose_model
-from musetalk_cli.config import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
+from musetalk_cli.configuration.schema import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
 from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from fixtures.worker_client import WorkerClient
-from musetalk_cli.config import Config, VideoConfig, WarpConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig, WarpConfig
 from musetalk_cli.serve.wire import Kind, WorkerSettings
 from musetalk_cli.serve.worker.capacity import make_voice
 from musetalk_cli.serve.workers import WorkerError, WorkerPool

@@ -18,7 +18,7 @@ import typer
 
 from musetalk_cli.app.flags import KEY_OF_FLAG
 from musetalk_cli.cli import app
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/cli.md")

@@ -19,7 +19,7 @@ import numpy as np
 from fixtures.session_consumer import Consumer, is_frame, is_spoken
 from musetalk_cli.app.session_assembly import open_avatar
 from musetalk_cli.benchmark.workload.speech import speech
-from musetalk_cli.config import Config, VideoConfig, WarpConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig, WarpConfig
 from musetalk_cli.engine.session import Session
 from musetalk_cli.engine.types.audio import audio_at
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray

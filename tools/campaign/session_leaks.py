@@ -22,7 +22,7 @@ import psutil
 
 from fixtures.fakes import tone
 from musetalk_cli.app.session_assembly import Output, open_avatar
-from musetalk_cli.config import Config, VideoConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.engine.session import Session
 from musetalk_cli.errors import SessionError
 

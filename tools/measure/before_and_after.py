@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 
 from musetalk_cli.__main__ import set_up_libraries
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
 

@@ -23,7 +23,7 @@ import psutil
 from fixtures.session_consumer import Consumer, Taken, close_all, is_frame, is_spoken
 from musetalk_cli.app.session_assembly import OpenAvatar, Output, open_avatar
 from musetalk_cli.benchmark.workload.speech import speech
-from musetalk_cli.config import Config, VideoConfig, WarpConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig, WarpConfig
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.engine.types.session import Frame, Late, UtteranceFinished

@@ -15,7 +15,7 @@ from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
 from musetalk_cli.benchmark.workload.speech import speech
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import IO
 
 from musetalk_cli.benchmark.workload.figures import Spread, StartFigures
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray

@@ -39,7 +39,7 @@ from musetalk_cli.benchmark.workload.plan import (
 )
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import PORTRAIT, Subject, open_subject
-from musetalk_cli.config import Config, Model
+from musetalk_cli.configuration.schema import Config, Model
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ConfigError

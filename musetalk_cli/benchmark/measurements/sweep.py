@@ -11,7 +11,7 @@ from musetalk_cli.benchmark.measurements.stages import measure_rates
 from musetalk_cli.benchmark.workload.figures import FrameSize, Sweep, SweepRow
 from musetalk_cli.benchmark.workload.plan import BenchPlan
 from musetalk_cli.benchmark.workload.subject import Subject, open_subject
-from musetalk_cli.config import Config, Precision
+from musetalk_cli.configuration.schema import Config, Precision
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ConfigError, ModelError
 

@@ -14,7 +14,7 @@ from musetalk_cli.app.avatar_library import ChosenAvatar
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
 from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.figures import FrameSize
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks

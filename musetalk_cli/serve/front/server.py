@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from musetalk_cli.config import Config, ServeConfig
+from musetalk_cli.configuration.schema import Config, ServeConfig
 from musetalk_cli.errors import ConfigError, ServeError
 from musetalk_cli.serve.front.admission import Admission
 from musetalk_cli.serve.front.application import build_application

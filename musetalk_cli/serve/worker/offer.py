@@ -17,7 +17,7 @@ from musetalk_cli.serve.wire import OfferedAvatar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from musetalk_cli.config import Config
+    from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.session import Session
     from musetalk_cli.engine.types.messages import Tell
 

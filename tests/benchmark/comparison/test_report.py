@@ -16,7 +16,7 @@ from musetalk_cli.benchmark.comparison.figures import Comparison, Conditions, Ro
 from musetalk_cli.benchmark.comparison.procedure import compare
 from musetalk_cli.benchmark.comparison.report import conclude, describe_comparison
 from musetalk_cli.benchmark.comparison.variants import LABELS, SWITCHES, VARIANTS
-from musetalk_cli.config import AudioConfig, Config, PerformanceConfig, VideoConfig
+from musetalk_cli.configuration.schema import AudioConfig, Config, PerformanceConfig, VideoConfig
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.base import LipSyncModel
 

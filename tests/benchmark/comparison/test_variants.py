@@ -209,7 +209,7 @@ def test_opencv_gets_its_threads_back(ffmpeg: str) -> None:
 @pytest.mark.parametrize("switched_off", ["memory", "all"])
 def test_ctrl_c_leaves_neither_files_nor_children(files: Path, switched_off: str) -> None:
     code = (
-        "from musetalk_cli.config import Config, VideoConfig\n"
+        "from musetalk_cli.configuration.schema import Config, VideoConfig\n"
         "from musetalk_cli.benchmark.comparison import procedure, variants\n"
         f"procedure.VARIANTS = {{'ours': variants.VARIANTS['{switched_off}']}}\n"
         "procedure.compare(Config(video=VideoConfig(size=96)), 'warp', seconds=60, rounds=9, tell=print)"

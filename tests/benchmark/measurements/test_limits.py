@@ -16,7 +16,7 @@ from musetalk_cli.benchmark.report.plot import check_plot
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.benchmark.workload.plan import SIZES, BenchRequest, check_plan, choose_plan
 from musetalk_cli.benchmark.workload.subject import Subject, open_subject
-from musetalk_cli.config import Config, PerformanceConfig
+from musetalk_cli.configuration.schema import Config, PerformanceConfig
 from musetalk_cli.errors import ConfigError, SinkError
 
 

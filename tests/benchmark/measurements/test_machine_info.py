@@ -11,7 +11,7 @@ from musetalk_cli.benchmark.measurements import machine_info
 from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_peak_flops
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.benchmark.workload.subject import open_subject
-from musetalk_cli.config import Config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 
 

@@ -19,7 +19,7 @@ from musetalk_cli.benchmark.workload.pipeline_run import HEAD_MARGIN_S, Pipeline
 from musetalk_cli.benchmark.workload.plan import BenchPlan
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import Subject, open_subject
-from musetalk_cli.config import AudioConfig, Config, VideoConfig
+from musetalk_cli.configuration.schema import AudioConfig, Config, VideoConfig
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
 from musetalk_cli.engine.video.encoder import NUM_LATE
 from musetalk_cli.errors import EncoderError, StageError

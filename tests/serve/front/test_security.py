@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from fixtures.front_server import RunningFront, front_server
-from musetalk_cli.config import ServeConfig
+from musetalk_cli.configuration.schema import ServeConfig
 from musetalk_cli.errors import ConfigError, MuseTalkError
 from musetalk_cli.serve.front.security import check_origins, is_loopback, read_token
 from musetalk_cli.serve.front.server import make_guard

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from musetalk_cli.config import Config, VideoConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.serve.worker import capacity
 from musetalk_cli.serve.worker.capacity import FrameCost, measure_cost, measure_forked, measure_here
 from musetalk_cli.serve.worker.offer import Offer

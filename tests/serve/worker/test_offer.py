@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.config import Config, VideoConfig
+from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import AvatarError, ConfigError
 from musetalk_cli.serve.protocol import Start
 from musetalk_cli.serve.worker.offer import Offer, RefusedError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fixtures.worker_client import WorkerClient, decode_fragments
-from musetalk_cli.config import Config, SessionConfig, VideoConfig, WarpConfig
+from musetalk_cli.configuration.schema import Config, SessionConfig, VideoConfig, WarpConfig
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode, Ready
 from musetalk_cli.serve.wire import Kind
 from musetalk_cli.serve.worker.capacity import make_voice

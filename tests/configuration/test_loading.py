@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from musetalk_cli.config import Config, flatten, load_config
+from musetalk_cli.configuration.loading import flatten, load_config
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def write(folder: Path, text: str) -> Path:
