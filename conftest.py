@@ -22,6 +22,9 @@ from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.errors import AvatarError
 
+# The settings of whoever runs the tests must not change them; commands that a test starts inherit this.
+os.environ["MUSETALK_CONFIG"] = ""
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip where a system program is missing, with its name; in CI, which installs them all, fail."""

@@ -246,7 +246,8 @@ def _configure(settings: Settings | None, **named: Any) -> Config:
     """The configuration from nested ``settings`` and from arguments. Raises ConfigError."""
     from musetalk_cli.configuration.loading import known_items, load_config
 
-    given = {key: ("settings", value) for key, value in known_items({} if settings is None else settings, "settings")}
+    items = known_items({} if settings is None else settings, lambda key: "settings")
+    given = {key: ("settings", value) for key, value in items}
     for name, value in named.items():
         if value is not None:
             given[KEYS.get(name, name)] = (name, str(value) if isinstance(value, Path) else value)

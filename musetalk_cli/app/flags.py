@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,18 +42,21 @@ KEY_OF_FLAG = {
 }
 
 
-def load_settings(files: list[Path] | None, **flags: Any) -> LoadedConfig:
+def load_settings(files: list[Path] | None, *, reads_user_file: bool = True, **flags: Any) -> LoadedConfig:
     """The configuration for a command: its files, then those of its flags that were given. Raises ConfigError."""
+    from musetalk_cli.configuration.files import choose_files
     from musetalk_cli.configuration.loading import load_config
 
     given = {
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
     }
-    return load_config(files or (), given)
+    return load_config(choose_files(None, files or (), reads_user_file=reads_user_file), given)
 
 
 def settings_of(context: typer.Context) -> LoadedConfig:
-    """The configuration for the command that was called: its ``config`` files, then its flags. Raises ConfigError."""
+    """The configuration for the command that was called: the user's file, its ``preset``, its ``config`` files, then
+    its flags. Raises ConfigError."""
+    from musetalk_cli.configuration.files import choose_files
     from musetalk_cli.configuration.loading import load_config
 
     options = {option.name: option for option in context.command.params}
@@ -62,12 +66,14 @@ def settings_of(context: typer.Context) -> LoadedConfig:
         for name, value in values.items()
         if value not in (None, [], ())  # an option that may be repeated, and was not given
     }
-    # Some versions of Typer keep in the context what was typed, and make paths of it later.
-    return load_config([Path(name) for name in context.params["config"] or ()], given)
+    preset, reads_user_file = context.params["preset"], not context.params["no_user_config"]
+    files = choose_files(preset, context.params["config"] or (), reads_user_file=reads_user_file)
+    return load_config(files, given)
 
 
 def print_settings(loaded: LoadedConfig) -> None:
     """Every setting as YAML on stdout, with where it came from."""
+    typer.echo(f"# user configuration file: {_describe_user_file(loaded.files)}")
     for key, value in asdict(loaded.config).items():
         if isinstance(value, dict):
             typer.echo(f"{key}:")
@@ -75,6 +81,17 @@ def print_settings(loaded: LoadedConfig) -> None:
                 _print_setting(f"  {name}", inner, loaded.origins[f"{key}.{name}"])
         else:
             _print_setting(key, value, loaded.origins[key])
+
+
+def _describe_user_file(files: Sequence[Path]) -> str:
+    from musetalk_cli.configuration.files import USER_FILE_VARIABLE, user_file
+
+    path = user_file()
+    if path is None:
+        return f"none, {USER_FILE_VARIABLE} is empty"
+    if path in files:
+        return str(path)
+    return f"{path} ({'ignored' if path.exists() else 'there is none'})"
 
 
 def _print_setting(key: str, value: Any, origin: str) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from musetalk_cli.app.flags import load_settings
 from musetalk_cli.app.folders import avatars_folder, cache_folder
-from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
+from musetalk_cli.commands.options import AvatarDirOption, ConfigOption, NoUserConfigOption
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ def avatars(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     avatar_dir: AvatarDirOption = None,
     config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
 ) -> None:
     """List the avatars, built in and prepared."""
-    settings = load_settings(config, avatar_dir=avatar_dir).config
+    settings = load_settings(config, reads_user_file=not no_user_config, avatar_dir=avatar_dir).config
 
     from musetalk_cli.app.avatar_library import list_avatars
     from musetalk_cli.engine.avatar import library

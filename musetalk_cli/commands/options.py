@@ -60,6 +60,13 @@ ConfigOption = Annotated[
     list[Path] | None,
     typer.Option("--config", help="YAML file with settings. May be repeated; later files win.", show_default=False),
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="Settings that ship with musetalk: realtime (an early first frame) or quality."),
+]
+NoUserConfigOption = Annotated[
+    bool, typer.Option("--no-user-config", help="Do not read the user configuration file.", show_default=False)
+]
 # For ``with_settings``: what every command that makes faces has.
 MODEL_OPTIONS = {
     "model": ModelOption,
@@ -83,27 +90,32 @@ def be_finite(value: float | None) -> float | None:
 def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add these options to a command, in front of its ``config``: Typer's annotations by their names in flags.py.
 
+    So are ``preset`` and, behind ``config``, ``no_user_config``.
+
     The command's function does not get their values; ``settings_of`` returns them.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
-        shared = [
-            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=option)
-            for name, option in options.items()
-        ]
+        shared = [_parameter(name, option) for name, option in {**options, "preset": PresetOption}.items()]
         at = [parameter.name for parameter in own].index("config")
-        parameters = [*own[:at], *shared, *own[at:]]
+        no_user_config = _parameter("no_user_config", NoUserConfigOption, default=False)
+        parameters = [*own[:at], *shared, own[at], no_user_config, *own[at + 1 :]]
+        taken = [parameter.name for parameter in own]
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            command(**{name: value for name, value in values.items() if name not in options})
+            command(**{name: value for name, value in values.items() if name in taken})
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return decorate
+
+
+def _parameter(name: str, option: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=option)
 
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:

@@ -15,6 +15,7 @@ from musetalk_cli.commands.options import (
     ConfigOption,
     FaceModelsOption,
     FpsOption,
+    NoUserConfigOption,
     be_finite,
 )
 from musetalk_cli.errors import SinkError
@@ -62,10 +63,13 @@ def prepare_avatar(
     avatar_dir: AvatarDirOption = None,
     face_models: FaceModelsOption = None,
     config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
 ) -> None:
     """Prepare an avatar from an image or a video of a face. Other commands use it by its name."""
     started_at = time.perf_counter()
-    settings = load_settings(config, fps=fps, avatar_dir=avatar_dir, face_models=face_models).config
+    settings = load_settings(
+        config, reads_user_file=not no_user_config, fps=fps, avatar_dir=avatar_dir, face_models=face_models
+    ).config
     if preview is not None:
         check_preview(preview, force=force)
 

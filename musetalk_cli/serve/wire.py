@@ -88,7 +88,7 @@ class WorkerSettings:
         from musetalk_cli.configuration.loading import known_items, load_config
 
         values = json.loads(line)
-        given = {key: ("settings", value) for key, value in known_items(values.pop("config"), "settings")}
+        given = {key: ("settings", value) for key, value in known_items(values.pop("config"), lambda key: "settings")}
         return cls(load_config((), given).config, **{**values, "avatars": tuple(values["avatars"])})
 
 

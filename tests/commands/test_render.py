@@ -332,9 +332,6 @@ def test_stdout_on_a_terminal_is_refused(speech: Path) -> None:
     assert b"standard output is a terminal" in done.stdout
 
 
-PRESETS = Path(__file__).parent.parent.parent / "configs"
-
-
 @pytest.mark.parametrize("choice", ["auto", "bundled"])
 @pytest.mark.parametrize("fps", ["5", "10", "29.97"])
 def test_an_encoder_that_looks_ahead_gets_its_images(
@@ -342,7 +339,7 @@ def test_an_encoder_that_looks_ahead_gets_its_images(
 ) -> None:
     config = tmp_path / "slow.yaml"
     config.write_text(f"ffmpeg: {choice}\nvideo: {{encoding_tune: none, encoding_preset: slow, batch_size: 1}}")
-    options = ("--config", PRESETS / "quality.yaml", "--config", config, "--fps", fps, "--size", "64", "-q")
+    options = ("--preset", "quality", "--config", config, "--fps", fps, "--size", "64", "-q")
     done = run_cli("render", tone_wav(15.0), *options, "-o", "-")
     assert done.returncode == 0, done.stderr.decode()
     assert len(read_frames(ffmpeg, done.stdout, 64, 64)) == round(15 * float(fps))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from musetalk_cli.configuration.files import PRESETS
 from musetalk_cli.configuration.loading import flatten, load_config
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
@@ -34,8 +35,8 @@ def test_every_key_of_default_yaml_is_explained() -> None:
 
 @pytest.mark.parametrize("name", ["realtime", "quality"])
 def test_presets_change_something_and_are_valid(name: str) -> None:
-    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    config = asdict(load_config([CONFIGS / f"{name}.yaml"]).config)
+    content = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    config = asdict(load_config([PRESETS / f"{name}.yaml"]).config)
     for section, values in content.items():
         for key, value in values.items():
             assert config[section][key] == value
@@ -46,11 +47,11 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
     first = write(tmp_path, "video: {fps: 30, size: 512}\naudio: {bitrate_kbps: 96}")
     second = tmp_path / "second.yaml"
     second.write_text("audio: {bitrate_kbps: 64}")
-    config, origins = load_config([first, second], {"video.fps": ("--fps", 50.0)})
+    config, origins, _ = load_config([first, second], {"video.fps": ("--fps", 50.0)})
     assert (config.video.fps, config.video.size, config.audio.bitrate_kbps, config.video.crf) == (50, 512, 64, 23)
     assert origins["video.fps"] == "--fps"
-    assert origins["video.size"] == str(first)
-    assert origins["audio.bitrate_kbps"] == str(second)
+    assert origins["video.size"] == f"{first}:1:24"
+    assert origins["audio.bitrate_kbps"] == f"{second}:1:23"
     assert origins["video.crf"] == "default"
 
 
@@ -60,6 +61,9 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("video: {frames: 25}", ["unknown key 'video.frames'"]),
         ("video: {fpss: 25}", ["unknown key 'video.fpss'", "did you mean 'video.fps'"]),
         ("fps: 25", ["unknown key 'fps'", "did you mean 'video.fps'"]),
+        ("vidoe: {fps: 25}", ["unknown key 'vidoe'", "did you mean 'video'"]),
+        ("video.fps: 25", ["unknown key 'video.fps'", "write 'fps' below 'video:'"]),
+        ("zebra: 1", ["unknown key 'zebra'", "avatar, ", "video, "]),
         ("video: {framerate: 25}", ["unknown key 'video.framerate'", "the keys of 'video' are: fps, size"]),
         ("video: {fps: .nan}", ["video.fps", "finite"]),
         ("video: {fps: 0}", ["video.fps", "greater than or equal to 5"]),

@@ -20,7 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "hello.mp4"
         render = [sys.executable, "-m", "musetalk_cli", "render", "examples/hello.wav", "-q", "-o", str(video)]
-        subprocess.run([*render, "--config", "configs/quality.yaml"], check=True)
+        subprocess.run([*render, "--preset", "quality", "--no-user-config"], check=True)
         webp = ["-vf", SHRINK, "-c:v", "libwebp_anim", "-loop", "0", "-quality", "60", "-compression_level", "6"]
         subprocess.run([find_ffmpeg(), "-v", "error", "-y", "-i", str(video), "-an", *webp, str(IMAGE)], check=True)
     print(f"{IMAGE}: {IMAGE.stat().st_size / 1e3:.0f} kB")

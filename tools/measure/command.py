@@ -19,8 +19,9 @@ from musetalk_cli.engine.outputs.fragments import FragmentSplitter
 from musetalk_cli.engine.runtime.usage import find_family
 
 COMMAND = (sys.executable, "-m", "musetalk_cli")
-# As after any installation, the bytecode of what is started is kept.
+# As after any installation, the bytecode of what is started is kept. The user's own settings are not measured.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT["MUSETALK_CONFIG"] = ""
 READ_BYTES = 1 << 16
 
 

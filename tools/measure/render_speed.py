@@ -25,8 +25,8 @@ CASES = {
     "default: 768²": [],
     "1 worker": ["--workers", "1"],
     "1024²": ["--size", "1024"],
-    "configs/realtime.yaml": ["--config", "configs/realtime.yaml"],
-    "configs/quality.yaml": ["--config", "configs/quality.yaml"],
+    "--preset realtime": ["--preset", "realtime"],
+    "--preset quality": ["--preset", "quality"],
     "bundled ffmpeg": ["--config", "BUNDLED"],
 }
 ONE_CORE = "default, all on one core"

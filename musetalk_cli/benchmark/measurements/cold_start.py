@@ -42,7 +42,7 @@ def measure_start(config: Config, audio: AudioArray, num_rounds: int) -> StartFi
 def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
     with _as_file(config) as settings_fd:
         raw = ["--input", "-", "--format", "s16le", "--rate", str(AUDIO_RATE_HZ), "--no-pace", "-o", "-"]
-        settings = ["--config", f"/dev/fd/{settings_fd}", "--quiet"]
+        settings = ["--config", f"/dev/fd/{settings_fd}", "--no-user-config", "--quiet"]
         command = [sys.executable, "-m", "musetalk_cli", "stream", *raw, *settings]
         started_s = time.perf_counter()
         child = subprocess.Popen(

@@ -1,0 +1,61 @@
+"""Which settings files are read: the user's own, a preset, and those that are named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from musetalk_cli.errors import ConfigError
+
+USER_FILE_VARIABLE = "MUSETALK_CONFIG"  # the user's file; empty: none
+PRESETS = Path(__file__).parent / "presets"
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def user_file() -> Path | None:
+    """The user's own settings file, whether it exists or not; None where MUSETALK_CONFIG is set and empty."""
+    named = os.environ.get(USER_FILE_VARIABLE)
+    if named is not None:
+        return Path(named).expanduser() if named else None
+    import platformdirs
+
+    return platformdirs.user_config_path("musetalk", appauthor=False) / "config.yaml"
+
+
+def choose_files(preset: str | None, named: Sequence[str | Path], *, reads_user_file: bool = True) -> list[Path]:
+    """The files to read, later ones winning: the user's, the preset's, those that were named.
+
+    Raises ConfigError for a preset that does not exist, and where MUSETALK_CONFIG names a file that does not.
+    """
+    own = user_file() if reads_user_file else None
+    files = [own] if own is not None and _is_there(own) else []
+    if preset is not None:
+        files.append(_preset_file(preset))
+    return [*files, *(Path(path) for path in named)]
+
+
+def name_of(path: Path) -> str:
+    """What messages call a settings file: its path, or how a preset is asked for."""
+    return f"--preset {path.stem}" if path.parent == PRESETS else str(path)
+
+
+def _is_there(own: Path) -> bool:
+    """Whether the user has a file; one in a folder that is somebody else's is not the user's."""
+    try:
+        own.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        if os.environ.get(USER_FILE_VARIABLE):
+            raise ConfigError(f"there is no settings file {own}", hint=f"{USER_FILE_VARIABLE} names it") from None
+        return False
+    return True
+
+
+def _preset_file(preset: str) -> Path:
+    if preset not in preset_names():
+        raise ConfigError(f"--preset: there is no preset '{preset}'", hint=f"there are: {', '.join(preset_names())}")
+    return PRESETS / f"{preset}.yaml"
