@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 from types import FrameType
 
-# Ending takes less than this; a process that still runs after it has missed the signal.
-SAY_AGAIN_S = 2.0
+from musetalk_cli import ending
+
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def main() -> None:
@@ -22,13 +24,29 @@ def main() -> None:
     gc.disable()
     _open_missing_streams()
     _end_quietly_on_signals()
+    ending.watch_signals()
+    ending.on_leaving(_release)
     set_up_libraries()
     from musetalk_cli.cli import run
 
     try:
         run()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)  # from here on nothing would catch it
+    except SystemExit as end:
+        if ending.is_by_signal(end.code):  # threads may still compute, and Python would wait for them
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    stream.flush()
+            ending.leave(end.code if isinstance(end.code, int) else 1)
+        raise
+
+
+def _release() -> None:
+    """Kill every ffmpeg, since one that waits for its input would outlive us, and show the terminal's cursor again."""
+    runtime = sys.modules.get("musetalk_cli.engine.runtime.ffmpeg")
+    if runtime is not None:
+        runtime.kill_all()
+    if sys.stderr is not None and sys.stderr.isatty():
+        os.write(2, SHOW_CURSOR)
 
 
 def _open_missing_streams() -> None:
@@ -49,10 +67,8 @@ def _end_quietly_on_signals() -> None:
 
 def _exit(number: int, frame: FrameType | None) -> None:
     # An import drops what is raised while one of its callbacks runs, and Python tells of that with a traceback. Should
-    # that have been this, nothing is told and it is raised again.
+    # that have been this, nothing is told, and ``ending`` ends the process.
     sys.unraisablehook = lambda dropped: None
-    signal.signal(signal.SIGALRM, lambda alarm, frame: _exit(number, frame))
-    signal.setitimer(signal.ITIMER_REAL, SAY_AGAIN_S)
     sys.exit(128 + number)
 
 

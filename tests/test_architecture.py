@@ -20,6 +20,7 @@ ENGINE = "musetalk_cli.engine"
 MUSETALK = f"{ENGINE}.models.musetalk"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "ending": set(),
     "configuration": {"errors"},
     "engine.types": {"errors"},
     "engine.runtime": {"engine.types"},
@@ -60,7 +61,8 @@ ROOMS: dict[str, set[str]] = {
     "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
     "ui": {"configuration", "engine", "engine.*"},
-    "app": {"configuration", "engine", "engine.*", "ui"},
+    "app.running": {"ending", "engine", "engine.*", "ui"},
+    "app": {"app.running", "configuration", "ending", "engine", "engine.*", "ui"},
     "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
     "benchmark.workload": {"app", "configuration", "engine", "engine.*"},
     "benchmark.comparison": {"app", "benchmark.workload", "configuration", "engine", "engine.*"},
@@ -76,9 +78,20 @@ ROOMS: dict[str, set[str]] = {
     "serve": {"app", "configuration", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
     "serve.front": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
-    "commands": {"app", "benchmark.*", "configuration", "engine", "engine.*", "serve", "serve.front", "ui"},
+    "commands": {
+        "app",
+        "app.*",
+        "benchmark.*",
+        "configuration",
+        "ending",
+        "engine",
+        "engine.*",
+        "serve",
+        "serve.front",
+        "ui",
+    },
     "cli": {"commands", "ui"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "ending"},
 }
 
 

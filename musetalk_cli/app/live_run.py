@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from musetalk_cli import ending
 from musetalk_cli.app.control import Control, interrupt
 from musetalk_cli.app.runner import StatsFile, run_pipeline
+from musetalk_cli.app.running.interruption import STREAM
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.errors import SessionError
@@ -41,6 +43,7 @@ def run_live(
 def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
     dashboard = open_stream_dashboard(is_quiet=is_quiet)
     keys = Keys()
+    ending.on_leaving(keys.close)
 
     def tick() -> None:
         for text in notices.take():
@@ -49,7 +52,7 @@ def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet
             _obey(key, pipeline, dashboard)
 
     try:
-        snapshot, exit_code = run_pipeline(pipeline, dashboard, stats, tick)
+        snapshot, exit_code = run_pipeline(pipeline, dashboard, stats, STREAM, tick)
     finally:
         keys.close()
         for text in notices.take():

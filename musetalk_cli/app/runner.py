@@ -1,17 +1,16 @@
-"""Drives one pipeline from one thread: signals, display, statistics, and how it ended."""
+"""Drives one pipeline from one thread: display, statistics, and how it ended."""
 
 from __future__ import annotations
 
 import gc
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption, Patience
 from musetalk_cli.errors import MuseTalkError, SinkError
 from musetalk_cli.ui.console import say
 
@@ -72,50 +71,6 @@ def render_file(
     return outcome, sink.where
 
 
-class Interruption:
-    """Counts Ctrl-C and SIGTERM: the first stops the run, the second aborts it."""
-
-    def __init__(self, pipeline: Pipeline, dashboard: Dashboard) -> None:
-        self._pipeline = pipeline
-        self._dashboard = dashboard
-        self._first = 0
-        self._count = 0
-        self._num_obeyed = 0
-
-    @property
-    def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it; 0 when there was none."""
-        return 128 + self._first if self._first else 0
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Handle the signals inside, except those that we were started to ignore, and give them back afterwards."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        watched = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-        for number in watched:
-            signal.signal(number, self._receive)
-        try:
-            yield
-        finally:
-            for number, handler in watched.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._first = self._first or number
-        self._count += 1
-
-    def obey(self) -> None:
-        """Called from the loop, not from the handler: locks must not be taken inside a signal handler."""
-        if self._num_obeyed == self._count:
-            return
-        self._num_obeyed = self._count
-        if self._count == 1:
-            self._dashboard.tell("stopping: finishing what is under way (Ctrl-C again drops it)")
-            self._pipeline.stop()
-        else:
-            self._pipeline.abort()
-
-
 class StatsFile:
     """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
     file is created with the first line.
@@ -158,14 +113,28 @@ class StatsFile:
 
 
 def run_pipeline(
-    pipeline: Pipeline, dashboard: Dashboard, stats: StatsFile | None, on_tick: Callable[[], None] = lambda: None
+    pipeline: Pipeline,
+    dashboard: Dashboard,
+    stats: StatsFile | None,
+    patience: Patience = RENDER,
+    on_tick: Callable[[], None] = lambda: None,
 ) -> tuple[Snapshot, int]:
-    """Run to the end. Returns the last figures and the exit code: 0, or 128 + the signal that interrupted it.
-    ``on_tick`` is called several times a second meanwhile, on this thread.
+    """Run to the end, or to that of the output where a signal interrupts it.
 
-    Raises the pipeline's first error, after everything has been released.
+    Args:
+        pipeline: ready to start; it is closed afterwards.
+        dashboard: shows the figures; it is closed likewise.
+        stats: takes the figures of every second.
+        patience: how soon a signal ends the run.
+        on_tick: called several times a second, on this thread.
+
+    Returns:
+        The last figures, and the exit code: 0, or 128 + the signal that interrupted it.
+
+    Raises:
+        MuseTalkError: the pipeline's first error, after everything has been released.
     """
-    interruption = Interruption(pipeline, dashboard)
+    interruption = Interruption(pipeline, dashboard, patience)
 
     def tick() -> None:
         interruption.obey()
@@ -174,7 +143,7 @@ def run_pipeline(
 
     try:
         with interruption.watching():
-            snapshot = run_to_end(pipeline, tick)
+            snapshot = run_to_end(pipeline, tick, lambda: interruption.is_over)
     finally:
         dashboard.close()
         if stats:
@@ -183,18 +152,29 @@ def run_pipeline(
     return snapshot, interruption.exit_code
 
 
-def run_to_end(pipeline: Pipeline, on_tick: Callable[[], None]) -> Snapshot:
-    """Start a pipeline and wait for its end; ``on_tick`` is called several times a second. The last figures.
+def run_to_end(
+    pipeline: Pipeline, on_tick: Callable[[], None], is_over: Callable[[], bool] = lambda: False
+) -> Snapshot:
+    """Start a pipeline and wait for its end.
 
-    Raises the pipeline's first error, or that of ``on_tick``, after everything has been released.
+    Args:
+        pipeline: ready to start; it is closed afterwards.
+        on_tick: called several times a second.
+        is_over: asked as often, whether to wait no longer.
+
+    Returns:
+        The last figures.
+
+    Raises:
+        MuseTalkError: the pipeline's first error, or that of ``on_tick``, after everything has been released.
     """
     try:
         pipeline.start()
         gc.enable()  # see __main__.py
-        while not pipeline.wait(TICK_S):
+        while not (pipeline.wait(TICK_S) or is_over()):
             on_tick()
     finally:
-        pipeline.close()
+        pipeline.close(CLOSE_S if is_over() else None)
     if pipeline.error:
         raise pipeline.error
     return pipeline.snapshot()

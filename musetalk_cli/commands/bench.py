@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,23 +63,10 @@ def bench(
     request = BenchRequest(seconds, rounds, sweep, sessions, compare)
     if plot:
         check_plot(plot, request, overwrite=overwrite)
-    _leave_time_to_end()
     result = run_benchmark(loaded.config, request, choose_tell(is_quiet=quiet))
     if plot:
         write_plot(plot, result)
     _report(result, as_json=as_json, is_quiet=quiet)
-
-
-def _leave_time_to_end() -> None:
-    """Let a first signal end what is under way, however long a batch takes, and a second one end us at once."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, end)
 
 
 def _report(result: Result, *, as_json: bool, is_quiet: bool) -> None:

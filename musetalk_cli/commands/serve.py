@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from musetalk_cli import ending
 from musetalk_cli.app.flags import print_settings, settings_of
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
@@ -77,5 +78,6 @@ def serve(
         from musetalk_cli.errors import SERVE_HINT, ServeError
 
         raise ServeError(f"musetalk serve needs {error.name}", hint=SERVE_HINT) from None
+    ending.allow(None)  # it lets sessions end, for as long as the settings say
     run_server(loaded.config, needs_no_token=no_token)
     return None

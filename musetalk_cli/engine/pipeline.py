@@ -76,8 +76,8 @@ class Pipeline:
     """feed → blocks → features → workers → compositing → encoder → sink.
 
     The pipeline owns its parts from construction on. Call ``start``, then ``wait`` until it says True, then ``close``;
-    ``error`` is the first failure. ``stop`` delivers what is in flight, ``abort`` drops it, ``clear`` interrupts the
-    voice and goes on; all three may be called from any thread.
+    ``error`` is the first failure. ``stop`` delivers what is in flight, ``cut`` ends the output behind what the encoder
+    has, ``abort`` drops that too, ``clear`` interrupts the voice and goes on; all may be called from any thread.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Pipeline:
         self._settings = settings
         self._started_at = started_at
         self._ended_at: float | None = None
+        self._is_left = False  # closed, while a thread still computes
         self._hooks = hooks or RunHooks()
         self._turn = threading.Lock()  # held while it is decided whether frames leave, or are dropped
         self._next_frame = self._next_sample = 0  # of the output: the first that have not left
@@ -137,6 +138,15 @@ class Pipeline:
         """Let the source end; what has been read is delivered and the output ends properly."""
         self._state.is_stopped = True
         self._feed.stop()
+        self._hooks.open_gates()
+
+    def cut(self) -> None:
+        """End the output properly behind the frames that the encoder has; drop what is under way to it."""
+        self._state.is_stopped = True
+        self._encoder.cut()
+        self._feed.stop()
+        self._blocks.cut()
+        self._workers.cut()
         self._hooks.open_gates()
 
     def toggle_mute(self) -> bool:
@@ -170,15 +180,27 @@ class Pipeline:
             self._ended_at = time.perf_counter()
         return is_ended
 
-    def close(self) -> None:
-        """End whatever still runs and release it all. Safe after any ending, or before a start."""
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the output has ended; what was cut off may still be under way."""
+        return all(stage.join(0) for stage in self._encoder.stages)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """End whatever still runs and release it all. Safe after any ending, or before a start.
+
+        Args:
+            timeout_s: how long to wait for each thread that still computes; the avatar of one that goes on beyond that
+                is not released. For a process that is about to end.
+        """
+        if self._is_left:
+            return
         if not self.wait(0):
             self._state.abort()
-        self._workers.close()
+        is_idle = self._workers.close(timeout_s)
         self._encoder.close()
-        for stage in self._stages:
-            stage.join()
-        self._avatar.close()
+        self._is_left = not all(stage.join(timeout_s) for stage in self._stages) or not is_idle
+        if not self._is_left:
+            self._avatar.close()
         self._feed.close()
 
     @property

@@ -388,8 +388,10 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
 def test_a_signal_that_an_import_drops_is_obeyed_all_the_same() -> None:
     code = (
         "import os, signal, time, weakref\n"
+        "from musetalk_cli import ending\n"
         "from musetalk_cli.__main__ import _end_quietly_on_signals\n"
         "_end_quietly_on_signals()\n"
+        "ending.watch_signals()\n"
         "class Module: pass\n"
         "module = Module()\n"
         "watch = weakref.ref(module, lambda _: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.1)))\n"

@@ -82,6 +82,9 @@ class ClipWriter:
     def finish(self) -> None:
         self._frames.finish()
 
+    def cut(self) -> None:
+        self._frames.cut()
+
     def close(self) -> None:
         self._kill()
         for stage in self.stages:

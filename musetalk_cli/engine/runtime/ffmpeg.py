@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,14 @@ PIPE_BYTES = 1 << 20
 # How a line of the log begins with -loglevel level+…: "[libx264 @ 0x55d0] [error] …", or without the first part.
 _LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose|debug|trace)\] (.*)")
 _FAILURES = ("panic", "fatal", "error")
+
+_running: weakref.WeakSet[FfmpegProcess] = weakref.WeakSet()
+
+
+def kill_all() -> None:
+    """Kill every ffmpeg of this process that still runs."""
+    for process in list(_running):
+        process.kill()
 
 
 def find_ffmpeg(choice: str = "auto") -> str:
@@ -72,6 +81,7 @@ class FfmpegProcess:
         self._lines: deque[str] = deque(maxlen=NUM_LAST_LINES)
         self._drain = threading.Thread(target=self._drain_stderr, name="musetalk-ffmpeg-stderr", daemon=True)
         self._drain.start()
+        _running.add(self)
 
     @property
     def stdin(self) -> IO[bytes]:

@@ -65,15 +65,17 @@ class Channel(Generic[T]):
         self._depth = depth
         self._state = state
         self._items: deque[T] = deque()
-        self._is_finished = False
+        self._is_finished = self._is_cut = False
         self._changed = threading.Condition()
         state.on_abort(self._wake)
 
     def put(self, item: T) -> None:
-        """Add an item, waiting while the channel is full. Raises Aborted."""
+        """Add an item, waiting while the channel is full. Raises Aborted, also when the channel has been cut."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._depth or self._state.is_aborted)
+            self._changed.wait_for(lambda: len(self._items) < self._depth or self._is_cut or self._state.is_aborted)
             self._check()
+            if self._is_cut:
+                raise Aborted(self.name)
             self._items.append(item)
             self._changed.notify_all()
 
@@ -81,6 +83,13 @@ class Channel(Generic[T]):
         """Nothing more will come; what is inside still goes out."""
         with self._changed:
             self._is_finished = True
+            self._changed.notify_all()
+
+    def cut(self) -> None:
+        """Drop what is inside and what comes from now on: who takes finds the end."""
+        with self._changed:
+            self._items.clear()
+            self._is_finished = self._is_cut = True
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from musetalk_cli.engine.runtime.stage import Aborted, Channel, RunState
@@ -24,6 +24,7 @@ class WorkerPool(Generic[Work, Result]):
     def __init__(self, make: Callable[[Work], Result], num_workers: int, state: RunState) -> None:
         self._make = make
         self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix="musetalk-worker")
+        self._unfinished: set[Future[Result]] = set()
         self._futures: Channel[Future[Result]] = Channel("batches", num_workers * BATCHES_PER_WORKER, state)
 
     def submit(self, work: Work) -> None:
@@ -32,17 +33,30 @@ class WorkerPool(Generic[Work, Result]):
             future = self._executor.submit(self._make, work)
         except RuntimeError:  # closed meanwhile, which only an abort does
             raise Aborted("workers") from None
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
         self._futures.put(future)
 
     def finish(self) -> None:
         """Nothing more will be submitted."""
         self._futures.finish()
 
+    def cut(self) -> None:
+        """Drop what has not begun, and what is submitted from now on; results that are there are not given out."""
+        self._futures.cut()
+        for future in list(self._unfinished):
+            future.cancel()
+
     def results(self) -> Iterator[Result]:
         """Yield the results in order. Raises what ``make`` raised, or Aborted."""
         for future in self._futures:
-            yield future.result()
+            try:
+                result = future.result()
+            except CancelledError:
+                raise Aborted("workers") from None
+            yield result
 
-    def close(self) -> None:
-        """Drop what has not begun, and wait for what has."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Drop what has not begun, and wait for what has, no longer than ``timeout_s``; whether it has ended."""
+        self._executor.shutdown(wait=timeout_s is None, cancel_futures=True)
+        return not wait(list(self._unfinished), timeout_s).not_done

@@ -218,6 +218,11 @@ class Encoder:
         self._is_finished = True
         self._frames.finish()
 
+    def cut(self) -> None:
+        """Let ffmpeg end the file behind the batch that it is given now; what waits is dropped."""
+        self._is_finished = True
+        self._frames.cut()
+
     def close(self) -> None:
         """Release the child and the pipes, whatever state they are in."""
         self._process.kill()

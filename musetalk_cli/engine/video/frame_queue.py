@@ -127,6 +127,10 @@ class FrameQueue:
             self._is_finished = True
             self._changed.notify_all()
 
+    def cut(self) -> None:
+        self.drop()
+        self.finish()
+
     def close(self) -> None:
         with self._changed:
             self._frames.clear()  # what refers to this queue may live on until the garbage is collected

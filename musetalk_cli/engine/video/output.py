@@ -45,6 +45,9 @@ class FrameWriter(Protocol):
     def finish(self) -> None:
         """Everything has been written."""
 
+    def cut(self) -> None:
+        """End the output soon, behind what has left; what waits is dropped. May be called from any thread."""
+
     def close(self) -> None:
         """Release everything, whatever state it is in."""
 

@@ -1,0 +1,74 @@
+"""How soon a signal ends the process, whatever its threads are doing.
+
+A handler of Python's runs on the main thread, and only between two of its instructions: a library that loads or
+computes keeps it waiting. The C part of the handler writes the signal's number into a pipe at once; a thread of ours
+reads it, and ends the process when its time is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# A command that leaves nothing to be finished is over long before. Docker kills after 10 s.
+LIMIT_S = 2.0
+
+_callbacks: list[Callable[[], None]] = []
+_limit_s: float | None = LIMIT_S
+_first = 0
+
+
+def watch_signals() -> None:
+    """Start the thread. Only the program does so: in a library, signals are the caller's."""
+    read_fd, write_fd = os.pipe()
+    if sys.platform != "win32":
+        os.set_blocking(write_fd, False)
+        os.register_at_fork(after_in_child=_forget_signals)
+    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(read_fd,), name="musetalk-signals", daemon=True).start()
+
+
+def allow(limit_s: float | None) -> None:
+    """How long after a signal the process may go on; None: for as long as it likes."""
+    global _limit_s
+    _limit_s = limit_s
+
+
+def on_leaving(callback: Callable[[], None]) -> None:
+    """Have ``callback`` release, from any thread, what outlives a process that ends at once: children, a terminal."""
+    _callbacks.append(callback)
+
+
+def is_by_signal(code: object) -> bool:
+    """Whether a signal has come, or this is the exit code of one."""
+    return _first > 0 or code in [128 + number for number in SIGNALS]
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for threads that still compute."""
+    for callback in _callbacks:
+        with contextlib.suppress(Exception):
+            callback()
+    os._exit(code)
+
+
+def _watch(fd: int) -> None:
+    global _first
+    while not _first:
+        _first = next((number for number in os.read(fd, 1) if number in SIGNALS), 0)
+    deadline = time.monotonic()
+    while _limit_s is None or time.monotonic() < deadline + _limit_s:
+        time.sleep(0.05)
+    leave(128 + _first)
+
+
+def _forget_signals() -> None:
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
