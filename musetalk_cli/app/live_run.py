@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from musetalk_cli import ending
 from musetalk_cli.app.control import Control, interrupt
-from musetalk_cli.app.runner import StatsFile, run_pipeline
+from musetalk_cli.app.runner import run_pipeline
 from musetalk_cli.app.running.interruption import STREAM
+from musetalk_cli.app.running.stats_file import StatsFile
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.errors import SessionError

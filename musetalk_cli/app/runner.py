@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption, Patience
-from musetalk_cli.errors import MuseTalkError, SinkError
-from musetalk_cli.ui.console import say
+from musetalk_cli.app.running.stats_file import StatsFile
+from musetalk_cli.errors import MuseTalkError
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from musetalk_cli.ui.dashboard import Dashboard
 
 TICK_S = 0.1
-STATS_INTERVAL_S = 1.0
 
 Outcome = TypeVar("Outcome")
 
@@ -69,47 +64,6 @@ def render_file(
     finally:
         pipeline.close()
     return outcome, sink.where
-
-
-class StatsFile:
-    """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
-    file is created with the first line.
-
-    Raises SinkError when it cannot be, or exists and may not be replaced.
-    """
-
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
-        from musetalk_cli.engine.runtime.usage import UsageMeter
-
-        if path.is_file() and not overwrite:
-            raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")
-        if not path.parent.is_dir() or path.is_dir():
-            raise SinkError(f"cannot write the statistics {path}", hint="name a file in a folder that is there")
-        self._path = path
-        self._file: TextIO | None = None
-        self._is_given_up = False
-        self._usage = UsageMeter()
-        self._next_at = time.perf_counter() + STATS_INTERVAL_S
-
-    def note(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
-        """Write a line if it is time for one. Statistics that cannot be written are given up, not the video."""
-        now = time.perf_counter()
-        if self._is_given_up or not (is_last or now >= self._next_at):
-            return
-        self._next_at = now + STATS_INTERVAL_S
-        event, usage = "end" if is_last else "tick", self._usage.read().as_record()
-        try:
-            self._file = self._file or self._path.open("w", encoding="utf-8")
-            self._file.write(json.dumps({"event": event, **snapshot.as_record(), "usage": usage}) + "\n")
-            self._file.flush()
-        except OSError as error:
-            say(f"musetalk: warning: no more statistics in {self._path}: {error.strerror}")
-            self._is_given_up = True
-
-    def close(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # told already
-                self._file.close()
 
 
 def run_pipeline(

@@ -77,10 +77,11 @@ def default_output(input_: str) -> str:
 def _render(
     config: Config, input_: str, destination: str, overwrite: bool, quiet: bool, stats: Path | None, started_at: float
 ) -> int:
-    from musetalk_cli.app.runner import StatsFile, render_file, run_pipeline
+    from musetalk_cli.app.runner import render_file, run_pipeline
+    from musetalk_cli.app.running.stats_file import open_stats
     from musetalk_cli.ui.dashboard import open_dashboard
 
-    stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
+    stats_file = open_stats(stats, [destination], overwrite=overwrite)
     (snapshot, exit_code), where = render_file(
         config,
         input_,

@@ -129,12 +129,12 @@ def _stream(
     from musetalk_cli.app.control import Control
     from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
     from musetalk_cli.app.live_run import run_live
-    from musetalk_cli.app.runner import StatsFile
+    from musetalk_cli.app.running.stats_file import open_stats
     from musetalk_cli.ui.notices import Notices
 
     notices = Notices()
     fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)
-    stats_file = StatsFile(stats, overwrite=overwrite) if stats else None
+    stats_file = open_stats(stats, outputs, overwrite=overwrite)
     with ExitStack() as ending:
         control = ending.enter_context(closing(Control(control_at))) if control_at else None
         pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)

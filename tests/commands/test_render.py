@@ -167,6 +167,8 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["speech.wav", "--config", "unknown.yaml"], 2, "unknown key 'video.framerate'"),
         (["speech.wav", "--config", "missing.yaml"], 2, "missing.yaml"),
         (["speech.wav", "--stats", "no/stats.jsonl"], 1, "no/stats.jsonl"),
+        (["speech.wav", "--stats", "-", "-o", "-"], 1, "standard output carries the video"),
+        (["speech.wav", "--stats", "/dev/stdout", "-o", "-"], 1, "standard output carries the video"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -239,15 +241,82 @@ def wait_for_bytes(path: Path, num_bytes: int) -> None:
         time.sleep(0.02)
 
 
-def test_ctrl_c_delivers_what_is_under_way(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+def test_ctrl_c_ends_the_file_properly(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
     child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
     wait_for_bytes(tmp_path / "talk.mp4", 2_000)
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=30)
     assert child.returncode == 130
-    assert "stopping" in said.decode()
+    assert "stopping: ending the output" in said.decode()
     assert "frames" in said.decode().splitlines()[-1]
-    assert 25 < len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000
+    assert 25 <= len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000
+    assert b"mfra" in (tmp_path / "talk.mp4").read_bytes()[-200:]  # the index that ends a whole file
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_slow_model_holds_up_no_ending(long_wav: Path, tmp_path: Path, ffmpeg: str, number: signal.Signals) -> None:
+    slow = (
+        "import sys, threading\n"
+        "from musetalk_cli.engine.models.warp.model import WarpModel\n"
+        "make_faces = WarpModel.make_faces\n"
+        "def wait_or_make(self, batch):\n"
+        "    if batch.frames.start >= 200:\n"
+        "        threading.Event().wait(3600)\n"
+        "    return make_faces(self, batch)\n"
+        "WarpModel.make_faces = wait_or_make\n"
+        "from musetalk_cli.__main__ import main\n"
+        f"sys.argv[1:] = ['render', {str(long_wav)!r}, '-o', 'talk.mp4', '--size', '128']\n"
+        "main()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", slow], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 128 + number
+    assert said.decode().splitlines()[-1].endswith("→ talk.mp4")
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) >= 25
+
+
+def test_a_frozen_encoder_holds_up_no_ending(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+    child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 10_000)
+    (encoder,) = encoders_of(child.pid)
+    os.kill(encoder, signal.SIGSTOP)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert child.returncode == 143
+    assert not Path(f"/proc/{encoder}").exists()
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) >= 25
+
+
+@pytest.mark.parametrize("place", ["--stats", "-o"])
+def test_a_pipe_without_a_reader_holds_up_no_ending(long_wav: Path, tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    others = ["-o", "talk.mp4"] if place == "--stats" else ["--stats", "stats.jsonl"]
+    child = start_render(long_wav, *SMALL, place, "pipe.mp4", *others, cwd=tmp_path)
+    wait_for_bytes(tmp_path / others[1], 100)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+
+
+def test_statistics_go_to_stdout_where_it_is_free(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    done = run_cli("render", speech, *SMALL, "--stats", "-", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout.splitlines()[-1])["event"] == "end"
+    assert not (tmp_path / "-").exists()
+
+
+def test_statistics_in_a_pipe_reach_a_reader_who_comes_late(long_wav: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stats")
+    child = start_render(long_wav, *SMALL, "--stats", "stats", "-o", "talk.mp4", cwd=tmp_path)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    with (tmp_path / "stats").open() as reader:
+        first = json.loads(reader.readline())
+        child.send_signal(signal.SIGINT)
+        last = json.loads(reader.readlines()[-1])
+    child.communicate(timeout=30)
+    assert (first["event"], last["event"]) == ("tick", "end")
 
 
 def test_ctrl_c_twice_drops_it_but_what_is_there_plays(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:

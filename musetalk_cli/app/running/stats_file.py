@@ -1,0 +1,134 @@
+"""``--stats``: a run's figures as JSON lines, in a file, a pipe or on standard output. They never hold the run up."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.errors import SinkError
+from musetalk_cli.ui.console import say
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.runtime.stats import Snapshot
+
+STATS_INTERVAL_S = 1.0
+LAST_S = 0.3  # how long a reader may let the last line wait
+STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1")
+STEP_BYTES = 512  # POSIX's least PIPE_BUF: a pipe that is ready takes as much without blocking
+
+
+def is_stdout(name: str | Path) -> bool:
+    """Whether a name stands for standard output."""
+    return str(name) in STDOUT_NAMES
+
+
+def open_stats(path: Path | None, outputs: Sequence[str], *, overwrite: bool) -> StatsFile | None:
+    """What ``--stats`` names, if anything. Raises SinkError, also where ``outputs`` need standard output already."""
+    if path is None:
+        return None
+    if is_stdout(path) and any(is_stdout(output) for output in outputs):
+        hint = "name a file with --stats, or one for the video with -o"
+        raise SinkError("--stats -: standard output carries the video", hint=hint)
+    return StatsFile(path, overwrite=overwrite)
+
+
+class StatsFile:
+    """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
+    file is created with the first line.
+
+    Raises SinkError when it cannot be, or exists and may not be replaced.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        from musetalk_cli.engine.runtime.usage import UsageMeter
+
+        if not is_stdout(path):
+            _check(path, overwrite)
+        self._name = "standard output" if is_stdout(path) else str(path)
+        self._lines = _Lines(path)
+        self._is_given_up = False
+        self._usage = UsageMeter()
+        self._next_at = time.perf_counter() + STATS_INTERVAL_S
+
+    def note(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
+        """Write a line if it is time for one. Statistics that cannot be written are given up, not the video."""
+        now = time.perf_counter()
+        if self._is_given_up or not (is_last or now >= self._next_at):
+            return
+        self._next_at = now + STATS_INTERVAL_S
+        event, usage = "end" if is_last else "tick", self._usage.read().as_record()
+        line = json.dumps({"event": event, **snapshot.as_record(), "usage": usage})
+        try:
+            self._lines.write(line, LAST_S if is_last else 0)
+        except OSError as error:
+            say(f"musetalk: warning: no more statistics in {self._name}: {(error.strerror or str(error)).lower()}")
+            self._is_given_up = True
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def _check(path: Path, overwrite: bool) -> None:
+    if path.is_file() and not overwrite:
+        raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")
+    if not path.parent.is_dir() or path.is_dir():
+        raise SinkError(f"cannot write the statistics {path}", hint="name a file in a folder that is there")
+
+
+class _Lines:
+    """Lines for a file or a pipe. A pipe without a reader, or with one that does not keep up, is left lines out."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_own = not is_stdout(path)
+        self._fd: int | None = None
+        self._waits = False  # for a reader, as a pipe does
+        self._rest = b""  # of a line that has begun
+
+    def write(self, line: str, timeout_s: float) -> None:
+        """Write a line whole or not at all, waiting for a reader no longer than ``timeout_s``. Raises OSError."""
+        deadline = time.monotonic() + timeout_s
+        self._push(deadline)
+        if not self._rest and self._open():
+            self._rest = f"{line}\n".encode()
+            self._push(deadline)
+
+    def close(self) -> None:
+        if self._fd is not None and self._is_own:
+            with contextlib.suppress(OSError):  # told already
+                os.close(self._fd)
+        self._fd = None
+
+    def _open(self) -> bool:
+        if self._fd is None:
+            try:
+                self._fd = self._open_path() if self._is_own else sys.stdout.fileno()
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a pipe that nobody reads yet
+                    return False
+                raise
+            mode = os.fstat(self._fd).st_mode
+            self._waits = sys.platform != "win32" and not (stat.S_ISREG(mode) or stat.S_ISCHR(mode))
+        return True
+
+    def _open_path(self) -> int:
+        is_pipe = self._path.is_fifo()
+        flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) if is_pipe else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        return os.open(self._path, flags, 0o666)
+
+    def _push(self, deadline: float) -> None:
+        while self._rest and self._fd is not None:
+            wait_s = max(0.0, deadline - time.monotonic())
+            if self._waits and not select.select([], [self._fd], [], wait_s)[1]:
+                return
+            with contextlib.suppress(BlockingIOError):
+                self._rest = self._rest[os.write(self._fd, self._rest[:STEP_BYTES]) :]
