@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
 from musetalk_cli.configuration.schema import Config
 
@@ -39,9 +40,9 @@ def build_file_pipeline(
         MuseTalkError: Something is wrong with the input, the model, the avatar or ffmpeg.
     """
     from musetalk_cli.engine.audio.decoder import DecoderProcess
-    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    ffmpeg = find_ffmpeg(config.ffmpeg)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.

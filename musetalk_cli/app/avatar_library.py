@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.arguments import PreparationArguments
-from musetalk_cli.app.folders import avatars_folder, cache_folder
+from musetalk_cli.app.folders import avatars_folder, cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
 
@@ -256,7 +256,7 @@ def _prepare(
     from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
     from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
-    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
@@ -270,7 +270,7 @@ def _prepare(
         folder,
         settings,
         open_finder,
-        find_ffmpeg(config.ffmpeg),
+        choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell),
         source_sha256=sha256,
         is_replacing=True,
         report=report,

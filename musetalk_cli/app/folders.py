@@ -42,6 +42,11 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("musetalk", appauthor=False)
 
 
+def ffmpeg_records() -> Path:
+    """Which ffmpegs have shown that they work, see ``choose_ffmpeg``."""
+    return cache_folder() / "ffmpeg"
+
+
 def _named_home() -> Path | None:
     home = os.environ.get("MUSETALK_HOME")
     return Path(home).expanduser() if home else None

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SinkError
@@ -78,9 +79,9 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.remux import RemuxTarget
     from musetalk_cli.engine.outputs.targets import LocalTarget
-    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    ffmpeg = find_ffmpeg(config.ffmpeg)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     targets: list[Target] = []
     places: set[str] = set()
     for output in outputs:
@@ -110,12 +111,12 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
     """
     from musetalk_cli.app.avatar_library import choose_avatar
     from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess
     from musetalk_cli.engine.video.encoder_choice import choose_codec
 
     refuse_official_script(config)
-    ffmpeg = find_ffmpeg(config.ffmpeg)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, tell)
         failing.callback(source.close)

@@ -11,6 +11,7 @@ import numpy as np
 
 from musetalk_cli.app.assembly import build_model
 from musetalk_cli.app.avatar_library import ChosenAvatar
+from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
 from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.figures import FrameSize
@@ -21,7 +22,7 @@ from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings, read_whole
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.engine.video.encoder import EncoderProcess
@@ -77,7 +78,7 @@ class Subject:
 
 def open_subject(config: Config, name: str, size: FrameSize, tell: Tell) -> Subject:
     """Load the model called ``name``. Raises MuseTalkError."""
-    ffmpeg = find_ffmpeg(config.ffmpeg)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     codec = choose_codec(ffmpeg, config.stream.encoder)
     avatar = draw_avatar(size)
     model = build_model(config, name, _choose(avatar, size), avatar, tell)

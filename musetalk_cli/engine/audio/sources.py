@@ -12,8 +12,9 @@ import numpy as np
 from musetalk_cli.engine.audio.decoder import DecoderProcess, is_url
 from musetalk_cli.engine.audio.drops import Drops, read_waiting
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
+from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
-from musetalk_cli.errors import SourceError
+from musetalk_cli.errors import MuseTalkError, SourceError
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
 WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' chunk, 'data'
@@ -124,9 +125,11 @@ class FileSource:
             data += more
         return data
 
-    def _explain_nothing_decoded(self) -> SourceError:
+    def _explain_nothing_decoded(self) -> MuseTalkError:
         log = self._decoder.log
         was_recognised = any("Input #0" in line for line in log)
+        if not was_recognised and (broken := explain_failure(self._decoder.program)):
+            return broken
         if was_recognised and not any(": Audio:" in line for line in log):
             hint = "give an audio file, or a video with an audio track"
             return SourceError(f"{self._decoder.name} has no audio", hint=hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -42,21 +41,38 @@ def find_ffmpeg(choice: str = "auto") -> str:
     if choice not in ("auto", "bundled"):
         found = shutil.which(choice)
         if not found:
-            raise EncoderError(f"no ffmpeg at '{choice}'", hint="set 'ffmpeg: auto' or give the path of the program")
+            why = " (it is not executable)" if Path(choice).is_file() else ""
+            hint = "set 'ffmpeg: auto' or give the path of the program"
+            raise EncoderError(f"no ffmpeg at '{choice}'{why}", hint=hint)
         return found
     on_path = shutil.which("ffmpeg") if choice == "auto" else None
-    return on_path or _bundled_ffmpeg()
+    return on_path or bundled_ffmpeg()
 
 
-def _bundled_ffmpeg() -> str:
+def bundled_ffmpeg() -> str:
+    """Path of the ffmpeg that comes with imageio-ffmpeg. Raises EncoderError where that has none."""
     import imageio_ffmpeg
 
     # The package's own get_ffmpeg_exe() starts the program to try it out, which costs as much as a whole stage here.
     folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
-    programs = [path for path in sorted(folder.glob("ffmpeg-*")) if os.access(path, os.X_OK)]
+    programs = sorted(folder.glob("ffmpeg-*"))
     if not programs:
         raise EncoderError("there is no ffmpeg on PATH, and none is bundled for this platform", hint="install ffmpeg")
     return str(programs[0])
+
+
+def run_ffmpeg(argv: Sequence[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end, without stdin. Raises EncoderError when it cannot start, or takes too long."""
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise EncoderError(f"ffmpeg does not work: {argv[0]} (it did not end within {timeout_s:.0f} s)") from None
+    except OSError as error:
+        raise cannot_start(argv[0], error) from error
+
+
+def cannot_start(ffmpeg: str, error: OSError) -> EncoderError:
+    return EncoderError(f"ffmpeg does not work: {ffmpeg} (cannot start: {error.strerror or error})")
 
 
 class FfmpegProcess:
@@ -66,6 +82,7 @@ class FfmpegProcess:
     """
 
     def __init__(self, argv: Sequence[str], *, stdin: int | IO[bytes], pass_fds: Sequence[int] = ()) -> None:
+        self.program = argv[0]
         try:
             self._child = subprocess.Popen(
                 list(argv),
@@ -77,7 +94,7 @@ class FfmpegProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            raise EncoderError(f"cannot start {argv[0]}: {error.strerror}") from error
+            raise cannot_start(argv[0], error) from error
         self._lines: deque[str] = deque(maxlen=NUM_LAST_LINES)
         self._drain = threading.Thread(target=self._drain_stderr, name="musetalk-ffmpeg-stderr", daemon=True)
         self._drain.start()

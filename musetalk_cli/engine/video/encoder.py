@@ -15,6 +15,7 @@ import numpy as np
 from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
@@ -292,6 +293,8 @@ class Encoder:
         self.num_bytes += len(part.data)
 
     def _explain(self, status: int) -> EncoderError:
+        if not self.num_bytes and (broken := explain_failure(self._process.program)):
+            return broken
         log = self._process.log
         error = self._process.error
         reason = f": {error}" if error else ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error
+from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, run_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
 
@@ -44,10 +43,8 @@ def probe_codec(ffmpeg: str, codec: str) -> str | None:
     output = builder.output(images, "-", f="null", **video_options(settings))
     quiet = output.global_args("-hide_banner", "-nostdin", "-loglevel", "level+error")
     try:
-        done = subprocess.run(
-            builder.compile(quiet, cmd=ffmpeg), capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = run_ffmpeg(builder.compile(quiet, cmd=ffmpeg), timeout_s=PROBE_TIMEOUT_S)
+    except EncoderError as error:
         return str(error)
     if done.returncode == 0:
         return None

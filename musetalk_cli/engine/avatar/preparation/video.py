@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from musetalk_cli.engine.avatar.preparation.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, run_ffmpeg, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -128,10 +129,16 @@ class VideoFile:
 
 
 def probe(path: Path, ffmpeg: str) -> list[str]:
-    """What ffmpeg says of a video file, in lines. Raises AvatarError when it is none, or its images are too large."""
+    """What ffmpeg says of a video file, in lines.
+
+    Raises AvatarError when it is none, or its images are too large; EncoderError when ffmpeg does not work.
+    """
     argv = [ffmpeg, *_QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = run_ffmpeg(argv)
     log = done.stderr.decode("utf-8", "replace").splitlines()
+    is_recognised = any("Input #0" in line for line in log)
+    if not is_recognised and (broken := explain_failure(ffmpeg)):
+        raise broken
     if done.returncode < 0:
         raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
     # ffmpeg would draw a text file's letters.

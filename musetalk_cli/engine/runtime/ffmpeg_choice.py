@@ -1,0 +1,143 @@
+"""Which ffmpeg to run: one that has shown that it works.
+
+Many an ffmpeg on PATH cannot start, for a library that an upgrade took away, or lacks libx264. Each is tried once,
+which takes 60 ms of CPU (measured), and an empty file in the user's cache remembers that it worked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.engine.runtime.ffmpeg import bundled_ffmpeg, describe_status, find_error, find_ffmpeg
+from musetalk_cli.errors import EncoderError
+
+if TYPE_CHECKING:  # it needs numpy, which is loaded while the decoder starts
+    from musetalk_cli.engine.types.messages import Tell
+
+TRIAL_TIMEOUT_S = 30.0
+# Of the trial: a record of another one says nothing. Change it with the trial's command line.
+TRIAL_VERSION = 1
+_SIDE_PX = 64
+# What makes the same file start or not.
+_LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES")
+
+_chosen: dict[tuple[str, str], str] = {}  # by choice and PATH: a run asks several times, and is told once
+_records: dict[str, Path] = {}  # the file that remembers of a program that it worked
+
+
+def choose_ffmpeg(choice: str, cache: Path, tell: Tell) -> str:
+    """Path of an ffmpeg that works.
+
+    Args:
+        choice: ``auto`` (the one on PATH, or the bundled one where that does not work), ``bundled``, or a path.
+        cache: a folder that remembers which ones work; one that cannot be written costs a trial in each process.
+        tell: takes the line that the one on PATH is not used, and why.
+
+    Raises:
+        EncoderError: there is none, or the one that was chosen does not work.
+    """
+    key = choice, os.environ.get("PATH", "")
+    if key not in _chosen:
+        _chosen[key] = _choose(choice, cache, tell)
+    return _chosen[key]
+
+
+def _choose(choice: str, cache: Path, tell: Tell) -> str:
+    found = find_ffmpeg(choice)
+    problem = _find_problem(found, cache)
+    if problem is None:
+        return found
+    if choice != "auto":
+        raise describe_broken(found, problem, "set 'ffmpeg: auto' in the configuration to use another")
+    try:
+        bundled = bundled_ffmpeg()
+    except EncoderError:
+        bundled = found
+    if bundled == found:
+        raise describe_broken(found, problem, "install ffmpeg with libx264")
+    if (second := _find_problem(bundled, cache)) is not None:
+        both = f"{problem}), nor the bundled one: {bundled} ({second}"
+        raise describe_broken(found, both, "install ffmpeg with libx264")
+    tell(f"musetalk: warning: ffmpeg does not work: {found} ({problem}); the bundled one is used")
+    return bundled
+
+
+def explain_failure(ffmpeg: str) -> EncoderError | None:
+    """After a failure that the input may be blamed for: what is wrong with the program itself, None if it works.
+
+    It is tried again, whatever is remembered of it, as its libraries may have gone since.
+    """
+    problem = try_ffmpeg(ffmpeg)
+    if problem is None:
+        return None
+    if record := _records.get(ffmpeg):
+        with contextlib.suppress(OSError):
+            record.unlink(missing_ok=True)
+    hint = "run it again to use the bundled one, unless the configuration names this one"
+    return describe_broken(ffmpeg, problem, hint)
+
+
+def describe_broken(ffmpeg: str, problem: str, hint: str) -> EncoderError:
+    return EncoderError(f"ffmpeg does not work: {ffmpeg} ({problem})", hint=hint)
+
+
+def _find_problem(ffmpeg: str, cache: Path) -> str | None:
+    """What is wrong with it, in its own words; None if it works, or has worked."""
+    record = _record_path(ffmpeg, cache)
+    if record is not None and record.exists():
+        _records[ffmpeg] = record
+        return None
+    problem = try_ffmpeg(ffmpeg)
+    if problem is None and record is not None:
+        with contextlib.suppress(OSError):
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.touch()
+            _records[ffmpeg] = record
+    return problem
+
+
+def _record_path(ffmpeg: str, cache: Path) -> Path | None:
+    """A name that changes with the program and with what it is started with; None where it cannot be examined."""
+    try:
+        facts = Path(ffmpeg).stat()
+        where = os.path.realpath(ffmpeg)
+    except OSError:
+        return None
+    loader = [os.environ.get(name, "") for name in _LOADER_VARIABLES]
+    known = [TRIAL_VERSION, where, facts.st_size, facts.st_mtime_ns, facts.st_ino, *loader]
+    return cache / f"works-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
+
+
+def try_ffmpeg(ffmpeg: str) -> str | None:
+    """Encode two frames and their audio as a render does: None if that gives an MP4, else what the program says."""
+    frames = bytes(2 * _SIDE_PX * _SIDE_PX * 3 // 2)
+    try:
+        done = subprocess.run(
+            build_trial_args(ffmpeg), input=frames, capture_output=True, timeout=TRIAL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {TRIAL_TIMEOUT_S:.0f} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    if done.returncode == 0 and done.stdout[4:8] == b"ftyp":
+        return None
+    said = done.stderr.decode("utf-8", "replace").splitlines() or done.stdout[:200].decode("utf-8", "replace").split(
+        "\n"
+    )
+    status = "it made no video" if done.returncode == 0 else f"it {describe_status(done.returncode)}"
+    return find_error([line.strip() for line in said if line.strip()]) or status
+
+
+def build_trial_args(ffmpeg: str) -> list[str]:
+    """Raw frames on stdin, and this file's bytes as PCM: not every ffmpeg has lavfi."""
+    size, rate = f"{_SIDE_PX}x{_SIDE_PX}", "25"
+    video = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", size, "-framerate", rate, "-i", "pipe:0"]
+    audio = ["-f", "s16le", "-ar", "48000", "-ac", "1", "-t", "0.04", "-i", f"file:{__file__}"]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
+    container = ["-f", "mp4", "-movflags", "frag_keyframe+empty_moov+default_base_moof", "pipe:1"]
+    return [ffmpeg, "-hide_banner", "-loglevel", "level+error", *video, *audio, *codecs, *container]
