@@ -54,7 +54,7 @@ def build_file_pipeline(
         from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
 
-        source: AudioSource = FileSource(decoder) if decoder else cast("AudioSource", voice)
+        source: AudioSource = FileSource(decoder, tell) if decoder else cast("AudioSource", voice)
         name = choose_model(config, tell)
         if name == "warp":
             import_module("musetalk_cli.engine.models.warp.model")

@@ -154,7 +154,7 @@ def _make_source(config: Config, input_: LiveInput, ffmpeg: str, tell: Tell) -> 
     elif input_.sample_format:
         source = RawSource(input_.sample_format, input_.rate_hz or DEFAULT_RATE_HZ, input_.num_channels)
     else:
-        source = FileSource(DecoderProcess(input_.location, ffmpeg, is_live=True))
+        source = FileSource(DecoderProcess(input_.location, ffmpeg, is_live=True), tell)
     return source
 
 

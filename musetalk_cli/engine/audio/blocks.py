@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from musetalk_cli.engine.audio.downmix import Downmix
 from musetalk_cli.engine.types.audio import audio_at, frame_at
 from musetalk_cli.engine.types.messages import (
     AUDIO_RATE_HZ,
@@ -51,14 +52,15 @@ class Decimator:
         kernel = np.sinc(2 * CUTOFF_HZ / AUDIO_RATE_HZ * taps) * np.kaiser(len(taps), KAISER_BETA)
         self._kernel = (kernel / kernel.sum()).astype(np.float32)
         self._waiting = np.zeros(HALF_TAPS, dtype=np.float32)
+        self._downmix = Downmix()
         self._num_in = 0
         self._num_out = 0
 
     def push(self, audio: AudioArray) -> FloatArray:
         """The samples that can be made so far."""
         self._num_in += len(audio)
-        mono = audio.astype(np.float32).mean(axis=1) / 32768.0
-        return self._filter(np.concatenate([self._waiting, mono.astype(np.float32)]))
+        mono = self._downmix.push(audio) / np.float32(32768.0)
+        return self._filter(np.concatenate([self._waiting, mono]))
 
     def finish(self) -> FloatArray:
         """The rest, as if silence followed."""

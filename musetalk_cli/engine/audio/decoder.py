@@ -18,39 +18,74 @@ from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"
+# A jump of the timestamps by less than this is inexact writing, not a gap.
+LEAST_GAP_S = 0.1
+# Timestamps that jump by hours are broken: no gap becomes more silence than this, nor do all of them together.
+MAX_GAP_S = 60
+MAX_GAPS_S = 600
+_FILLED = re.compile(r"adding (\d+) audio samples of silence")
 
 
 class DecoderProcess(FfmpegProcess):
     """Decodes a file, a URL or standard input (``-``) to WAV on ``stdout``; it starts at once, to be ready early.
 
-    ``is_live``: see ``build_decoder_args``. Raises SourceError when the input cannot even be opened.
+    ``is_live``: see ``build_decoder_args``. ``num_filled``: samples of silence that were put in where timestamps say
+    that audio is missing, so far. Raises SourceError when the input cannot even be opened.
     """
 
     def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
         self.name = "standard input" if location == STDIN else location
         self.is_pipe = location == STDIN
         self.is_always_stereo = is_live and self.is_pipe
+        self.num_filled = 0
         check_input(location)
         with open_stdin(location) as stdin:
             super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
         widen_pipe(self.stdout)
 
+    def _keeps(self, line: str) -> bool:
+        if "[verbose]" not in line:
+            return True
+        found = _FILLED.search(line)
+        self.num_filled += int(found[1]) if found else 0
+        return False
+
 
 def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> list[str]:
-    """ffmpeg's arguments that turn the first audio track into 48 kHz 16-bit PCM, mono or stereo as it is.
+    """ffmpeg's arguments that turn the default audio track into 48 kHz 16-bit PCM, mono or stereo as it is.
 
-    ``is_live``: every packet is handed on at once, a lost web server is called again, and standard input becomes
-    stereo whatever it is, so that a stream can begin before its first bytes are there.
+    Where timestamps say that audio is missing, silence takes its place. ``is_live``: every packet is handed on at once,
+    a lost web server is called again, and standard input becomes stereo whatever it is, so that a stream can begin
+    before its first bytes are there; only a file's gaps are filled, since those of others have passed in real time.
     """
     url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
     layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
     layout = f"aformat=sample_fmts=s16:sample_rates={AUDIO_RATE_HZ}:channel_layouts={layouts}"
-    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+info"] + ([] if is_stream(location) else ["-nostdin"])
+    has_gaps_filled = not is_live or url.startswith("file:")
+    filters = f"{_fill_gaps()},{layout}" if has_gaps_filled else layout
+    # "verbose", since only that says how much silence was put in.
+    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+verbose"] + ([] if is_stream(location) else ["-nostdin"])
     calls_again = is_live and url.lower().startswith(("http://", "https://"))
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
     at_once = ["-flush_packets", "1"] if is_live else []
-    output = ["-map", "0:a:0", "-af", layout, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
+    # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
+    output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, *patient, "-i", url, *output]
+
+
+def _fill_gaps() -> str:
+    """Filters that put silence where the timestamps jump forward, and change nothing elsewhere.
+
+    ``aresample`` alone would also make up for clocks that drift, and drop audio where timestamps jump back. So every
+    frame gets the timestamp that follows from the samples before it, and the gaps so far: variable 0, in units of TB.
+    Variable 1 is where the next frame should stand. Times begin where the file's first track does.
+    """
+    gap = f"min(min(PTS-ld(1)\\,{MAX_GAP_S}/TB)\\,{MAX_GAPS_S}/TB-ld(0))"
+    is_gap = f"not(isnan(NB_SAMPLES))*gt(PTS-ld(1)\\,{LEAST_GAP_S}/TB)"
+    add = f"st(0\\,ld(0)+if({is_gap}\\,{gap}))"
+    expect = "st(1\\,if(isnan(PTS)\\,ld(1)\\,PTS)+NB_SAMPLES/SR/TB)"
+    times = f"{add}\\;{expect}\\;NB_CONSUMED_SAMPLES/SR/TB+ld(0)"
+    return f"aresample={AUDIO_RATE_HZ},asetpts={times},aresample=async=1:first_pts=0"
 
 
 def is_url(location: str) -> bool:

@@ -9,15 +9,17 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.decoder import DecoderProcess, is_url
+from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, DecoderProcess, is_url
 from musetalk_cli.engine.audio.drops import Drops, read_waiting
-from musetalk_cli.engine.runtime.ffmpeg import describe_status
+from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
 WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' chunk, 'data'
+# Lengths that files give are rounded, and padding counts in some: less than this is none.
+LEAST_LOSS_S = 0.3
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -44,9 +46,13 @@ class AudioSource(Protocol):
 
 
 class FileSource:
-    """What a decoder makes of a file, a URL or standard input; the source owns the process."""
+    """What a decoder makes of a file, a URL or standard input; the source owns the process.
 
-    def __init__(self, decoder: DecoderProcess) -> None:
+    ``tell`` takes a line at the end when audio was missing or could not be decoded.
+    """
+
+    def __init__(self, decoder: DecoderProcess, tell: Tell | None = None) -> None:
+        self._tell = tell
         self.num_channels = 2 if decoder.is_always_stereo else 1
         self._duration_s: float | None = None
         self._is_stopped = False
@@ -111,10 +117,13 @@ class FileSource:
 
     def _check_end(self) -> None:
         status = self._decoder.wait()
+        at_s = self._num_bytes / (2 * self.num_channels * AUDIO_RATE_HZ)
         if status and not self._is_stopped:
-            at_s = self._num_bytes / (2 * self.num_channels * AUDIO_RATE_HZ)
             how = f"ffmpeg {describe_status(status)}{self._last_error()}"
             raise SourceError(f"decoding {self._decoder.name} broke off after {at_s:.1f} s: {how}")
+        loss = "" if self._is_stopped else describe_losses(self._decoder, at_s)
+        if loss and self._tell:
+            self._tell(f"warning: {self._decoder.name}: {loss}")
 
     def _read_exactly(self, num_bytes: int) -> bytes:
         data = b""
@@ -179,6 +188,30 @@ class Limited:
 
     def close(self) -> None:
         self._source.close()
+
+
+def describe_losses(decoder: DecoderProcess, decoded_s: float) -> str:
+    """What is missing in ``decoded_s`` seconds that a decoder made, in words; empty where nothing is known to be."""
+    filled_s, errors = decoder.num_filled / AUDIO_RATE_HZ, find_errors(decoder.log)
+    lost_s = (_known_length(decoder.log) or decoded_s) - decoded_s
+    parts = []
+    if errors:
+        times = f"{len(errors)} times, first: " if len(errors) > 1 else ""
+        parts.append(f"parts cannot be decoded ({times}{errors[0]})")
+    if filled_s:
+        parts.append(f"{filled_s:.1f} s without audio became silence")
+    if filled_s >= MAX_GAP_S:
+        parts.append(f"a gap counts as {MAX_GAP_S} s at most, all together as {MAX_GAPS_S} s")
+    if lost_s >= LEAST_LOSS_S:
+        parts.append(f"{lost_s:.1f} s of the {lost_s + decoded_s:.1f} s that it should have are missing")
+    return "; ".join(parts)
+
+
+def _known_length(log: list[str]) -> float | None:
+    """Seconds that the audio itself should last; None where that is only estimated, or may be a video's length."""
+    is_guess = any("Estimating duration" in line for line in log)
+    has_video = any(": Video:" in line and "(attached pic)" not in line for line in log)
+    return None if is_guess or has_video else _find_duration(log)
 
 
 def _find_duration(log: list[str]) -> float | None:

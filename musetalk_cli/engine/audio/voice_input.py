@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.audio.downmix import Downmix
 from musetalk_cli.engine.audio.resampling import ZERO_CROSSINGS, Resampler
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, FloatArray
 from musetalk_cli.errors import SessionError, SourceError
@@ -23,6 +24,7 @@ class VoiceInput:
     def __init__(self, num_channels: int) -> None:
         self._num_channels = num_channels
         self._rate_hz = AUDIO_RATE_HZ
+        self._downmix = Downmix()
         self._resampler: Resampler | None = None
 
     def convert(self, samples: NDArray[Any], rate_hz: int) -> Iterator[AudioArray]:
@@ -36,7 +38,7 @@ class VoiceInput:
             SessionError: before anything is converted, for whatever is no audio.
         """
         audio = check_samples(samples, rate_hz)
-        return self._convert(_spread(audio, self._num_channels), rate_hz)
+        return self._convert(audio, rate_hz)
 
     def finish(self) -> AudioArray:
         """The end of an utterance: what its resampling still holds back."""
@@ -49,16 +51,24 @@ class VoiceInput:
     def _convert(self, audio: NDArray[Any], rate_hz: int) -> Iterator[AudioArray]:
         if rate_hz != self._rate_hz:
             yield self.finish()
-            self._rate_hz = rate_hz
+            self._rate_hz, self._downmix = rate_hz, Downmix(rate_hz)
         if self._resampler is None and rate_hz != AUDIO_RATE_HZ:
             self._resampler = Resampler(rate_hz, self._num_channels)
         step = max(1, round(PIECE_S * rate_hz))
         for start in range(0, len(audio), step):
-            piece = audio[start : start + step]
+            piece = self._spread(audio[start : start + step])
             if self._resampler is not None:
                 yield self._resampler.push(_to_float(piece))
             else:
                 yield _to_int16(piece)
+
+    def _spread(self, audio: NDArray[Any]) -> NDArray[Any]:
+        """Mono as often as it is wanted, or stereo as one channel."""
+        if audio.shape[1] == self._num_channels:
+            return audio
+        if self._num_channels > 1:
+            return np.repeat(audio, self._num_channels, axis=1)
+        return np.asarray(self._downmix.push(audio)[:, None], audio.dtype)
 
 
 def check_samples(samples: NDArray[Any], rate_hz: int) -> NDArray[Any]:
@@ -80,15 +90,6 @@ def check_samples(samples: NDArray[Any], rate_hz: int) -> NDArray[Any]:
     if samples.dtype == np.float32 and not np.isfinite(samples).all():
         raise SessionError("samples must be finite, but some are NaN or infinite")
     return samples[:, None] if samples.ndim == 1 else samples
-
-
-def _spread(audio: NDArray[Any], num_channels: int) -> NDArray[Any]:
-    """Mono as often as it is wanted, or stereo as its mean."""
-    if audio.shape[1] == num_channels:
-        return audio
-    if num_channels == 1:
-        return np.asarray(audio.mean(axis=1, keepdims=True), audio.dtype)
-    return np.repeat(audio, num_channels, axis=1)
 
 
 def _to_float(audio: NDArray[Any]) -> FloatArray:

@@ -148,8 +148,12 @@ class FfmpegProcess:
         assert self._child.stderr is not None  # noqa: S101 - always a pipe
         for line in self._child.stderr:
             text = line.decode("utf-8", "replace").rstrip()
-            if text:
+            if text and self._keeps(text):
                 self._lines.append(text)
+
+    def _keeps(self, line: str) -> bool:
+        """Whether a line of the log is kept; called for each, from the thread that drains it."""
+        return True
 
 
 def find_error(log: Sequence[str]) -> str:
@@ -158,10 +162,14 @@ def find_error(log: Sequence[str]) -> str:
     The first, since what follows it are its consequences. Without one, the last line that has no level at all, as the
     system writes it when a library is missing. Empty if there is none either.
     """
-    found = [_LEVEL.search(line) for line in log]
-    errors = [match[2] for match in found if match and match[1] in _FAILURES]
-    strays = [line for line, match in zip(log, found, strict=True) if not match]
+    errors = find_errors(log)
+    strays = [line for line in log if not _LEVEL.search(line)]
     return errors[0] if errors else strays[-1] if strays else ""
+
+
+def find_errors(log: Sequence[str]) -> list[str]:
+    """Every line of a log that is an error, without what stands before it."""
+    return [match[2] for match in map(_LEVEL.search, log) if match and match[1] in _FAILURES]
 
 
 def describe_status(status: int) -> str:

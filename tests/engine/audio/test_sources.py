@@ -116,3 +116,116 @@ def test_stop_ends_a_read_that_waits(
             pass
         timer.join()
         source.close()
+
+
+def _with_told_losses(location: Path, ffmpeg: str, *, is_live: bool = False) -> tuple[np.ndarray, list[str]]:
+    told: list[str] = []
+    source = FileSource(DecoderProcess(str(location), ffmpeg, is_live=is_live), told.append)
+    try:
+        source.open()
+        chunks = []
+        while (chunk := source.read()) is not None:
+            chunks.append(chunk)
+    finally:
+        source.close()
+    return np.concatenate(chunks), told
+
+
+def _encode(ffmpeg: str, source: Path, target: Path, *options: str) -> Path:
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(source), *options, str(target)], check=True)
+    return target
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize("target", ["gap.webm", "gap.mka"])
+def test_silence_takes_the_place_of_a_gap(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, target: str, is_live: bool
+) -> None:
+    options = ["-af", "asetpts=PTS+gte(T\\,1)*2/TB", "-c:a", "libopus"]
+    audio, told = _with_told_losses(
+        _encode(ffmpeg, tone_wav(2.0), tmp_path / target, *options), ffmpeg, is_live=is_live
+    )
+    assert len(audio) == pytest.approx(4 * 48_000, abs=2_000)
+    assert np.abs(audio[55_000:140_000]).max() < 50
+    assert np.abs(audio[150_000:190_000]).max() > 5_000
+    assert len(told) == 1
+    assert "2.0 s without audio became silence" in told[0]
+
+
+def test_a_gap_of_hours_is_bounded(ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path) -> None:
+    options = ["-af", "asetpts=PTS+gte(T\\,1)*10800/TB", "-c:a", "libopus"]
+    audio, told = _with_told_losses(_encode(ffmpeg, tone_wav(2.0), tmp_path / "g.webm", *options), ffmpeg)
+    assert len(audio) == pytest.approx(62 * 48_000, abs=2_000)
+    assert "a gap counts as 60 s at most" in told[0]
+
+
+def test_audio_that_begins_after_its_video_begins_with_silence(ffmpeg: str, tmp_path: Path) -> None:
+    inputs = ["-f", "lavfi", "-i", "color=d=3:s=64x64", "-itsoffset", "1.5", "-f", "lavfi", "-i", "sine=d=1"]
+    target = tmp_path / "late.mkv"
+    subprocess.run([ffmpeg, "-v", "error", *inputs, "-map", "0:v", "-map", "1:a", str(target)], check=True)
+    audio, _ = _with_told_losses(target, ffmpeg)
+    assert len(audio) == pytest.approx(2.5 * 48_000, abs=5_000)
+    assert np.abs(audio[:70_000]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("m4a", []), ("ogg", ["-c:a", "libvorbis"]), ("opus", ["-c:a", "libopus"]), ("ts", ["-c:a", "aac"])],
+)
+def test_what_damage_took_becomes_silence_and_is_told(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, suffix: str, options: list[str]
+) -> None:
+    """Where timestamps say where the rest belongs, it stays there."""
+    path = _encode(ffmpeg, tone_wav(4.0), tmp_path / f"a.{suffix}", *options)
+    whole = read_all(str(path), ffmpeg)[0]
+    damage(path)
+    audio, told = _with_told_losses(path, ffmpeg)
+    assert len(audio) == pytest.approx(len(whole), abs=5_000)
+    assert len(told) == 1
+    assert "became silence" in told[0]
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "aac"])
+def test_what_is_lost_without_timestamps_is_told(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, suffix: str
+) -> None:
+    path = _encode(ffmpeg, tone_wav(4.0), tmp_path / f"a.{suffix}")
+    damage(path)
+    audio, told = _with_told_losses(path, ffmpeg)
+    assert len(audio) < 3.8 * 48_000
+    assert len(told) == 1
+    assert "cannot be decoded" in told[0]
+    assert suffix == "aac" or " of the 4.0 s that it should have are missing" in told[0]
+
+
+def damage(path: Path) -> None:
+    """Overwrite a tenth of a file with zeros, in its middle."""
+    data = bytearray(path.read_bytes())
+    start, stop = len(data) // 2, len(data) * 6 // 10
+    data[start:stop] = bytes(stop - start)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["a.mp3"], ["a.m4a"], ["a.flac"], ["-c:a", "libopus", "a.webm"], ["-c:a", "libvorbis", "a.ogg"], ["a.ts"]],
+)
+def test_a_file_without_gaps_stays_as_it_is(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, options: list[str]
+) -> None:
+    path = _encode(ffmpeg, tone_wav(2.0, 2), tmp_path / options[-1], *options[:-1])
+    audio, told = _with_told_losses(path, ffmpeg)
+    plain = [ffmpeg, "-v", "error", "-i", str(path), "-ac", "2", "-ar", "48000", "-f", "s16le", "-"]
+    expected = subprocess.run(plain, capture_output=True, check=True).stdout
+    assert audio.tobytes() == expected
+    assert told == []
+
+
+def test_of_two_tracks_the_default_one_is_the_voice(ffmpeg: str, tmp_path: Path) -> None:
+    inputs = ["-f", "lavfi", "-i", "sine=d=1:f=300", "-f", "lavfi", "-i", "sine=d=1:f=3000"]
+    chosen = ["-map", "0", "-map", "1", "-disposition:a:0", "0", "-disposition:a:1", "default"]
+    target = tmp_path / "two.mka"
+    subprocess.run([ffmpeg, "-v", "error", *inputs, *chosen, "-c:a", "flac", str(target)], check=True)
+    audio, _ = read_all(str(target), ffmpeg)
+    spectrum = np.abs(np.fft.rfft(audio[:48_000, 0].astype(float)))
+    assert int(spectrum.argmax()) == pytest.approx(3_000, abs=2)
