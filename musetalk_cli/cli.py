@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from musetalk_cli import __version__
 from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, serve, stream
+from musetalk_cli.commands.examples import EXAMPLES
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say, say_error
+from musetalk_cli.ui.help import HelpCommand, HelpGroup
+from musetalk_cli.ui.usage_errors import CommandError, as_usage_error
+
+PROGRAM = "musetalk"  # in messages, however it was started
+MAX_WIDTH = 10_000  # of the help: as wide as the terminal is
 
 app = typer.Typer(
-    name="musetalk",
+    name=PROGRAM,
+    cls=HelpGroup,
     help="Lip sync from the command line: audio and a face in, one continuous talking video out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawing help with rich takes longer than everything else that it needs
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # see ui/help.py
+    epilog=EXAMPLES[PROGRAM],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
 )
 app.command("render")(render.render)
 app.command("stream")(stream.stream)
@@ -47,10 +55,24 @@ def _common(
     """Options that stand before a subcommand."""
 
 
+def _complete_help(group: typer.Typer, name: str) -> None:
+    """Give every command below ``group``, whose own name is ``name``, its examples and its kind of help."""
+    for command in group.registered_commands:
+        called = command.name or getattr(command.callback, "__name__", "")
+        command.cls, command.epilog = HelpCommand, EXAMPLES.get(f"{name} {called}")
+    for below in group.registered_groups:
+        below.cls, below.epilog = HelpGroup, EXAMPLES.get(f"{name} {below.name}")
+        if below.typer_instance is not None:
+            _complete_help(below.typer_instance, f"{name} {below.name}")
+
+
+_complete_help(app, PROGRAM)
+
+
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     try:
-        app()
+        sys.exit(_call())
     except MuseTalkError as error:
         say_error(error)
         if error.__cause__ is not None and os.environ.get("MUSETALK_TRACEBACK"):
@@ -66,3 +88,18 @@ def run() -> None:
             raise
         say(f"musetalk: internal error: {type(error).__name__}: {error} (MUSETALK_TRACEBACK=1 shows where)")
         sys.exit(1)
+
+
+def _call() -> int:
+    """Run the command that was asked for and return its exit code. Raises MuseTalkError for wrong usage, too."""
+    try:
+        result: Any = app(prog_name=PROGRAM, standalone_mode=False)
+    except typer.Abort:
+        say("musetalk: aborted")
+        return 1
+    except CommandError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error, err=True)
+            return 2
+        raise as_usage_error(error) from None
+    return result if isinstance(result, int) else 0

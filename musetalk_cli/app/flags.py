@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +42,48 @@ KEY_OF_FLAG = {
     "allow_origin": "serve.allow_origins",
     "log_format": "serve.log_format",
 }
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="Settings that ship: realtime (an early first frame) or quality (full size, for files to keep).",
+    ),
+]
+NoUserConfigOption = Annotated[
+    bool, typer.Option("--no-user-config", help="Do not read the user configuration file.", show_default=False)
+]
+
+
+def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add these options to a command, in front of its ``config``: Typer's annotations by their names in KEY_OF_FLAG.
+
+    So are ``preset`` and, behind ``config``, ``no_user_config``.
+
+    The command's function does not get their values; ``settings_of`` returns them.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        shared = [_parameter(name, option) for name, option in {**options, "preset": PresetOption}.items()]
+        at = [parameter.name for parameter in own].index("config")
+        no_user_config = _parameter("no_user_config", NoUserConfigOption, default=False)
+        parameters = [*own[:at], *shared, own[at], no_user_config, *own[at + 1 :]]
+        taken = [parameter.name for parameter in own]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            command(**{name: value for name, value in values.items() if name in taken})
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, option: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=option)
 
 
 def load_settings(files: list[Path] | None, *, reads_user_file: bool = True, **flags: Any) -> LoadedConfig:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.flags import settings_of
+from musetalk_cli.app.flags import settings_of, with_settings
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
     ConfigOption,
     be_finite,
-    with_settings,
 )
 from musetalk_cli.ui.console import choose_tell, say
 

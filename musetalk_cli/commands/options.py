@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +15,8 @@ from musetalk_cli.errors import SinkError
 AvatarOption = Annotated[
     str | None,
     typer.Option(
-        "--avatar", help="Avatar: built in (nora, theo), prepared (its name or folder), or an image or video of a face."
+        "--avatar",
+        help="Avatar: nora or theo (built in), a prepared one (its name or folder), or an image or video of a face.",
     ),
 ]
 AvatarDirOption = Annotated[
@@ -28,12 +27,18 @@ FaceModelsOption = Annotated[
     typer.Option("--face-models", help="Folder with the two face models, instead of a download.", show_default=False),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Lip-sync model: auto, warp, musetalk-1.5 or musetalk-1.0.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Lip-sync model: warp (any CPU, no download), musetalk-1.5 or musetalk-1.0 (neural, see musetalk models), "
+        "or auto: musetalk-1.5 where its weights, PyTorch and a GPU are present, else warp.",
+    ),
 ]
-DEVICE_HELP = "Device that MuseTalk runs on: auto, cuda, cuda:N, mps or cpu; several GPUs: 0,1."
+DEVICE_HELP = "Device that MuseTalk runs on: auto (a GPU if there is one), cuda, cuda:N, mps or cpu; several GPUs: 0,1."
 DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="Precision of MuseTalk: auto, fp16, bf16 or fp32.")
+    str | None,
+    typer.Option("--precision", help="Precision of MuseTalk: auto (fp16 on a GPU, fp32 on a CPU), fp16, bf16 or fp32."),
 ]
 RandomWeightsOption = Annotated[
     bool | None,
@@ -48,7 +53,7 @@ SilenceGateOption = Annotated[
 CompatOption = Annotated[
     str | None,
     typer.Option(
-        "--compat", help="upstream: reproduce MuseTalk's official script, to compare frames with it; or none."
+        "--compat", help="upstream: reproduce MuseTalk's official script, to compare frames with it; none: do not."
     ),
 ]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
@@ -60,19 +65,35 @@ ConfigOption = Annotated[
     list[Path] | None,
     typer.Option("--config", help="YAML file with settings. May be repeated; later files win.", show_default=False),
 ]
-PresetOption = Annotated[
-    str | None,
-    typer.Option("--preset", help="Settings that ship with musetalk: realtime (an early first frame) or quality."),
-]
-NoUserConfigOption = Annotated[
-    bool, typer.Option("--no-user-config", help="Do not read the user configuration file.", show_default=False)
-]
 # For ``with_settings``: what every command that makes faces has.
 MODEL_OPTIONS = {
     "model": ModelOption,
     "model_device": DeviceOption,
     "precision": PrecisionOption,
     "random_weights": RandomWeightsOption,
+}
+LIVE_OPTIONS = {
+    "when_slow": Annotated[
+        str | None,
+        typer.Option(
+            "--when-slow",
+            help="Frames that are late: hold (repeat the last one), idle (the avatar at rest) or skip (make fewer).",
+        ),
+    ],
+    "encoder": Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="H.264 encoder: auto (hardware if it works), x264 (CPU), nvenc (NVIDIA) or videotoolbox (macOS).",
+        ),
+    ],
+    "on_source_loss": Annotated[
+        str | None,
+        typer.Option("--on-source-loss", help="A lost microphone: retry (silence meanwhile) or stop."),
+    ],
+    "on_sink_loss": Annotated[
+        str | None, typer.Option("--on-sink-loss", help="A lost target: retry (the others go on) or stop.")
+    ],
 }
 VIDEO_OPTIONS = {"fps": FpsOption, "size": SizeOption, "workers": WorkersOption}
 PrintConfigOption = Annotated[
@@ -85,37 +106,6 @@ def be_finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
-
-
-def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add these options to a command, in front of its ``config``: Typer's annotations by their names in flags.py.
-
-    So are ``preset`` and, behind ``config``, ``no_user_config``.
-
-    The command's function does not get their values; ``settings_of`` returns them.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())
-        shared = [_parameter(name, option) for name, option in {**options, "preset": PresetOption}.items()]
-        at = [parameter.name for parameter in own].index("config")
-        no_user_config = _parameter("no_user_config", NoUserConfigOption, default=False)
-        parameters = [*own[:at], *shared, own[at], no_user_config, *own[at + 1 :]]
-        taken = [parameter.name for parameter in own]
-
-        @functools.wraps(command)
-        def run(**values: Any) -> None:
-            command(**{name: value for name, value in values.items() if name in taken})
-
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return run
-
-    return decorate
-
-
-def _parameter(name: str, option: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=option)
 
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:

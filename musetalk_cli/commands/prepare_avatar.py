@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.arguments import BBOX_SHIFT_PX, FACE, HEIGHT_PX, MAX_SECONDS, START_S, PreparationArguments
-from musetalk_cli.app.flags import load_settings
+from musetalk_cli.app.flags import NoUserConfigOption, load_settings
 from musetalk_cli.commands.options import (
     AvatarDirOption,
     ConfigOption,
     FaceModelsOption,
     FpsOption,
-    NoUserConfigOption,
     be_finite,
 )
 from musetalk_cli.errors import SinkError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.flags import print_settings, settings_of
+from musetalk_cli.app.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
@@ -19,7 +19,6 @@ from musetalk_cli.commands.options import (
     PrintConfigOption,
     SilenceGateOption,
     check_apart,
-    with_settings,
 )
 from musetalk_cli.ui.console import choose_tell, say
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import ending
-from musetalk_cli.app.flags import print_settings, settings_of
+from musetalk_cli.app.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     AvatarOption,
@@ -16,7 +16,6 @@ from musetalk_cli.commands.options import (
     PrintConfigOption,
     SilenceGateOption,
     SizeOption,
-    with_settings,
 )
 
 HostOption = Annotated[
@@ -42,7 +41,9 @@ AllowOriginOption = Annotated[
     list[str] | None,
     typer.Option("--allow-origin", help="Other site whose pages may open sessions. May be repeated. [default: none]"),
 ]
-LogFormatOption = Annotated[str | None, typer.Option("--log-format", help="Log on stderr: text or json.")]
+LogFormatOption = Annotated[
+    str | None, typer.Option("--log-format", help="Log on stderr: text, or json (one object a line).")
+]
 
 
 @with_settings(
@@ -68,7 +69,7 @@ def serve(
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Serve live avatars to browsers and programs over one WebSocket protocol, until Ctrl-C or SIGTERM."""
+    """Serve live avatars to browsers and programs. One WebSocket protocol for both, until Ctrl-C or SIGTERM."""
     loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.flags import print_settings, settings_of
+from musetalk_cli.app.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.options import (
     DEVICE_HELP,
+    LIVE_OPTIONS,
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
     AvatarOption,
@@ -20,7 +21,6 @@ from musetalk_cli.commands.options import (
     SilenceGateOption,
     be_finite,
     check_apart,
-    with_settings,
 )
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say
@@ -39,6 +39,7 @@ FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
     **{**MODEL_OPTIONS, "model_device": ModelDeviceOption},
     silence_gate=SilenceGateOption,
     **VIDEO_OPTIONS,
+    **LIVE_OPTIONS,
 )
 def stream(
     context: typer.Context,
@@ -64,14 +65,6 @@ def stream(
         float | None,
         typer.Option("--duration", min=0.1, callback=be_finite, help="Stop after this many seconds."),
     ] = None,
-    when_slow: Annotated[str | None, typer.Option("--when-slow", help="Late frames: hold, idle or skip.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Encoder: auto, x264, nvenc or videotoolbox.")
-    ] = None,
-    on_source_loss: Annotated[
-        str | None, typer.Option("--on-source-loss", help="A lost microphone: retry or stop.")
-    ] = None,
-    on_sink_loss: Annotated[str | None, typer.Option("--on-sink-loss", help="A lost target: retry or stop.")] = None,
     control: Annotated[str | None, typer.Option("--control", help="Read commands from FD or PATH.")] = None,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,

@@ -52,13 +52,15 @@ def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def describe_command(name: str, command: Any) -> str:
-    """A heading, a line of usage, what the command does, and a table of its arguments and options."""
+    """A heading, a line of usage, what the command does, a table of its arguments and options, and examples."""
     is_group = hasattr(command, "commands")
     arguments = [option for option in command.params if option.param_type_name == "argument"]
     usage = " ".join([name, "[OPTION]…", *(_usage(argument) for argument in arguments), *["COMMAND"] * is_group])
     parts = [f"### {name}", f"    {usage}", command.help]
     if rows := [_row(name, option) for option in command.params if not OF_TYPER & set(option.opts)]:
         parts.append("\n".join(["| option | default | meaning |", "|---|---|---|", *rows]))
+    if command.epilog:
+        parts.append("\n".join(f"    {line}" for line in command.epilog.splitlines()))
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,99 @@
+"""Two examples or more for every command, which ``--help`` and docs/cli.md show. Lines are at most 76 columns wide."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "musetalk": """\
+# A video next to the audio file
+musetalk render speech.wav
+# Speak live into a player
+musetalk stream --mic | ffplay -
+""",
+    "musetalk render": """\
+# Writes speech.mp4, spoken by the built-in avatar nora
+musetalk render speech.wav
+# Your own face, full size, for a file to keep
+musetalk render talk.mp3 --avatar me.jpg --preset quality -o me.mp4
+# From one pipe into another
+espeak-ng --stdout "Good morning" | musetalk render - -o - | ffplay -
+""",
+    "musetalk stream": """\
+# Speak into a player
+musetalk stream --mic | ffplay -
+# Two targets, one encoder
+musetalk stream --mic -o rtmp://host/live/key -o take.mp4
+# A radio station as HLS, in a folder
+musetalk stream --input https://host/radio.mp3 -o hls/
+# Raw samples of a speech synthesiser
+tts | musetalk stream --input - --format s16le --rate 24000 -o out.mp4
+""",
+    "musetalk serve": """\
+# A page at http://127.0.0.1:8900/
+musetalk serve
+# For other computers, with a token, and two avatars to choose from
+musetalk serve --host 0.0.0.0 --token-file token --allow-avatar anna
+""",
+    "musetalk prepare-avatar": """\
+# The avatar "me"
+musetalk prepare-avatar me.jpg
+# Twenty seconds of a video, and a contact sheet to look at
+musetalk prepare-avatar talk.mp4 --name anna --start 12 --max-seconds 20 \\
+    --preview anna.png
+""",
+    "musetalk avatars": """\
+# All avatars
+musetalk avatars
+# Their names, for a script
+musetalk avatars --json | jq -r '.[].name'
+""",
+    "musetalk devices": """\
+# The microphones
+musetalk devices
+# One of them, by a part of its name
+musetalk stream --mic --device usb | ffplay -
+""",
+    "musetalk bench": """\
+# About a minute
+musetalk bench
+# The neural model, with random weights where the real ones are missing
+musetalk bench --model musetalk-1.5
+# Do four streams fit?
+musetalk bench --sessions 4 --size 512
+""",
+    "musetalk models": """\
+# What is installed
+musetalk models list
+# Download musetalk-1.5
+musetalk models download
+""",
+    "musetalk models list": """\
+# What is installed, what is missing
+musetalk models list
+# The names of all that is installed
+musetalk models list --json | jq -r '.[] | select(.state=="installed").name'
+""",
+    "musetalk models download": """\
+# musetalk-1.5, after a question about the licences
+musetalk models download
+# In a script
+musetalk models download musetalk-1.5 face-parsing --yes --quiet
+""",
+    "musetalk models import": """\
+# Use files that are here, in place
+musetalk models import ~/MuseTalk
+# A converted copy, half as large
+musetalk models import ~/MuseTalk/models --convert
+""",
+    "musetalk models convert": """\
+# All that is installed, to half the size
+musetalk models convert
+# And delete the originals
+musetalk models convert musetalk-1.5 --replace
+""",
+    "musetalk models verify": """\
+# All that is installed
+musetalk models verify
+# One model; the exit code says whether it is good
+musetalk models verify musetalk-1.5 --quiet
+""",
+}
