@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from fixtures.fakes import tone
-from musetalk_cli.engine.audio.blocks import BlockCutter, Decimator, split_block
-from musetalk_cli.engine.types.messages import AudioArray, AudioBlock
+from musetalk_cli.engine.audio.blocks import BlockCutter, Decimator, split_block, split_runs
+from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, Cue, FeatureBatch
 
 
 def noise(num_samples: int, num_channels: int = 1) -> AudioArray:
@@ -93,6 +94,51 @@ def test_batches_carry_the_audio_of_their_frames() -> None:
         lead_s = 0.15 if position else 0.0
         assert abs(position / 48_000 - float(batch.frames.start / rate) - lead_s) <= float(1 / rate)
         position += len(batch.audio)
+
+
+def test_the_first_batch_of_the_stream_is_one_frame() -> None:
+    """It does not wait for others, so that the MP4 begins early."""
+    first, second, *_ = cut(noise(48_000 * 6))
+    lengths = [
+        [len(batch.frames) for batch in split_block(block, np.zeros((50, 5), np.float32), 8, Fraction(25))]
+        for block in (first, second)
+    ]
+    assert lengths == [[1, 8, 8, 8, 8, 8, 8, 1], [8, 8, 8, 8, 8, 8, 2]]
+
+
+@pytest.mark.parametrize("wanted", ["110001", "001101", "111111", "010101", "000000"])
+def test_each_run_has_its_own_part_of_the_batch(wanted: str) -> None:
+    rate, first = Fraction(30_000, 1001), 100
+    starts = [round(number / rate * 48_000) for number in range(first, first + len(wanted) + 1)]
+    audio = np.arange(starts[-1] - starts[0], dtype=np.int16)[:, None]
+    numbers = np.arange(first, first + len(wanted))
+    features, images = numbers[:, None].astype(np.float32), tuple(np.full((3, 2), number) for number in numbers)
+    cue = Cue(epoch=4, utterance=2, first_frame=7, audio_start=90_000, features=features)
+    batch = FeatureBatch(features, range(first, first + len(wanted)), audio, tuple(numbers + 50), images, cue)
+    runs = list(split_runs(batch, [flag == "1" for flag in wanted], rate))
+    assert "".join(("1" if is_wanted else "0") * len(run.frames) for run, is_wanted in runs) == wanted
+    assert all(is_wanted != following for (_, is_wanted), (_, following) in pairwise(runs)), "each as long as can be"
+    assert [frame for run, _ in runs for frame in run.frames] == list(batch.frames)
+    assert np.array_equal(np.concatenate([run.audio for run, _ in runs]), audio)
+    for run, _ in runs:
+        place = run.frames.start - first
+        assert run.features[:, 0].tolist() == list(run.frames)
+        assert run.avatar_frames == tuple(number + 50 for number in run.frames)
+        assert [image[0, 0] for image in run.images] == list(run.frames)
+        assert abs(int(run.audio[0, 0]) - (starts[place] - starts[0])) <= 1, "with the sample of its first frame"
+        assert run.cue.audio_start == 90_000 + int(run.audio[0, 0])
+        assert run.cue.first_frame == 7 + place
+        assert np.array_equal(run.cue.features, run.features)
+        assert (run.cue.epoch, run.cue.utterance) == (4, 2)
+
+
+def test_the_last_run_takes_the_audio_that_is_left() -> None:
+    """The lead of a stream's first batch goes beyond its last frame; of a voice's last one there is less."""
+    for num_samples in (1_000, 7_680, 9_000):
+        batch = FeatureBatch(np.zeros((4, 1), np.float32), range(4), noise(num_samples), (0,) * 4, (np.zeros(1),) * 4)
+        runs = [run for run, _ in split_runs(batch, [True, True, True, False], Fraction(25))]
+        assert np.array_equal(np.concatenate([run.audio for run in runs]), batch.audio)
+        assert len(runs[0].audio) == min(num_samples, 3 * 1_920)
 
 
 def test_a_rest_too_short_for_a_frame_keeps_its_audio() -> None:

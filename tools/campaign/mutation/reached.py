@@ -1,0 +1,103 @@
+"""Which tests reach which lines: measured once, remembered as long as neither a test file nor the code has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.campaign.mutation.operators import Mutant
+from tools.campaign.mutation.work_copy import ROOT, TestServer
+
+PACKAGE = "musetalk_cli/engine"
+# What times, cuts, orders, writes and draws.
+TARGETS = (
+    "live",
+    "audio",
+    "outputs",
+    "runtime",
+    "video",
+    "models/warp",
+    "types",
+    "pipeline.py",
+    "session.py",
+    "avatar/cycle.py",
+    "avatar/frame_store.py",
+    "avatar/preparation/smoothing.py",
+)
+# Real microphones, browsers and processes that measure themselves are no help here, and slow.
+SKIPPED_TESTS = ("models/musetalk", "browser", "weights", "test_face_models", "test_detection")
+TRACE_TIMEOUT_S = 400.0
+# Tests beyond this many seconds are not tried: they reach the line, but their business is another.
+MAX_TESTS_S = 30.0
+
+Reached = dict[str, dict[str, Any]]
+
+
+def target_files() -> list[str]:
+    """Paths below ROOT of the modules to change."""
+    paths = [path for target in TARGETS for path in _modules(ROOT / PACKAGE / target)]
+    return sorted(str(path.relative_to(ROOT)) for path in paths if path.name != "__init__.py")
+
+
+def _modules(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def list_test_files() -> list[str]:
+    paths = [path.relative_to(ROOT) for path in (ROOT / "tests" / "engine").rglob("test_*.py")]
+    return sorted(str(path) for path in paths if not any(part in str(path) for part in SKIPPED_TESTS))
+
+
+def measure_reached(server: TestServer, state: Path, files: Sequence[str]) -> Reached:
+    """For each test that passes: ``seconds`` and ``lines`` (file → numbers)."""
+    code = _hash_of(files)
+    folder = state / "reached"
+    folder.mkdir(parents=True, exist_ok=True)
+    reached: Reached = {}
+    for test_file in list_test_files():
+        place = folder / f"{hashlib.sha256(f'{code} {test_file} {_hash_of([test_file])}'.encode()).hexdigest()[:20]}.json"
+        if not place.exists():
+            answer = server.run([test_file], TRACE_TIMEOUT_S, files)
+            print(f"{answer['seconds']:6.1f} s  {test_file}: {len(answer['reached'])} tests", flush=True)
+            place.write_text(json.dumps(answer["reached"]))
+        found = json.loads(place.read_text())
+        failed = found.pop("failed", {})
+        reached |= {name: test for name, test in found.items() if name not in failed}
+    return reached
+
+
+def _hash_of(files: Sequence[str]) -> str:
+    return hashlib.sha256(b"".join((ROOT / file).read_bytes() for file in files)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tests for a mutant, in the order to run them, and how long they took without it."""
+
+    tests: list[str]
+    seconds: float
+
+
+def select_tests(mutant: Mutant, reached: Reached) -> Selection:
+    """Those that reach its line, else its statement, else its module (constants); from the mirrored folder first."""
+    near = str(Path(mutant.file).parent).replace("musetalk_cli", "tests", 1)
+    lines = ({mutant.line}, set(range(mutant.statement_line, mutant.line + 1)), None)
+    for wanted in lines:
+        found = [
+            name
+            for name, test in reached.items()
+            if (hit := test["lines"].get(mutant.file)) and (wanted is None or wanted & set(hit))
+        ]
+        if found:
+            break
+    found.sort(key=lambda name: (not name.startswith(near), reached[name]["seconds"]))
+    tests, seconds = [], 0.0
+    for name in found:
+        if not tests or seconds + reached[name]["seconds"] <= MAX_TESTS_S:
+            tests.append(name)
+            seconds += reached[name]["seconds"]
+    return Selection(tests, seconds)

@@ -1,0 +1,119 @@
+"""A temporary copy of the repository in which source files are changed and tests are run."""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent.parent
+FOLDERS = ("musetalk_cli", "fixtures", "tests")
+
+
+class WorkCopy:
+    """A copy of the working tree, uncommitted changes included, in ``folder``. ``close`` removes it."""
+
+    def __init__(self) -> None:
+        self._parent = Path(tempfile.mkdtemp(prefix="musetalk-mutants-"))
+        self.folder = self._parent / "tree"
+        for path in _list_files():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, self.folder / path)
+        # Checked by content: by size and second of change, a change of one character would not be seen.
+        mode = py_compile.PycInvalidationMode.CHECKED_HASH
+        for folder in FOLDERS:
+            compileall.compile_dir(self.folder / folder, quiet=1, invalidation_mode=mode)
+
+    def close(self) -> None:
+        shutil.rmtree(self._parent, ignore_errors=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a process that runs tests here: it imports the copy, and touches no data of the user."""
+        home = self._parent / "home"
+        home.mkdir(exist_ok=True)
+        temporary = self._parent / "tmp"
+        temporary.mkdir(exist_ok=True)
+        own = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary)}
+        return {**os.environ, **own}
+
+    @contextmanager
+    def changed(self, file: str, text: bytes) -> Iterator[None]:
+        """Replace a file's content inside the ``with``."""
+        path = self.folder / file
+        before = path.read_bytes()
+        path.write_bytes(text)
+        try:
+            yield
+        finally:
+            path.write_bytes(before)
+
+    def run_tests(self, tests: Sequence[str], timeout_s: float) -> tuple[str, str]:
+        """Run tests until one fails: ``passed``, ``failed`` or ``timed out``, and the last lines of what pytest said.
+
+        Raises RuntimeError where pytest finds no such test.
+        """
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line")
+        command = [sys.executable, "-m", "pytest", *options, *tests]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "timed out", ""
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
+        if done.returncode not in (0, 1, 2):  # 2: a module that cannot even be imported
+            raise RuntimeError(f"pytest ended with {done.returncode}: {tail}")
+        return ("failed" if done.returncode else "passed"), tail
+
+
+def _list_files() -> list[str]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+class TestServer:
+    """Runs tests of a copy in forked children, one request after the other; see ``test_server.py``."""
+
+    __test__ = False
+
+    def __init__(self, copy: WorkCopy) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "test_server.py")],
+            cwd=copy.folder,
+            env=copy.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, tests: Sequence[str], timeout_s: float, trace: Sequence[str] = ()) -> dict[str, Any]:
+        """``code`` as pytest has it, or −1 when it took too long; ``seconds``; ``reached`` where lines are traced."""
+        assert self._child.stdin and self._child.stdout
+        request = {"tests": list(tests), "timeout_s": timeout_s, "trace": list(trace)}
+        self._child.stdin.write(json.dumps(request) + "\n")
+        self._child.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        assert self._child.stdin and self._child.stdout
+        self._child.stdin.close()
+        self._child.wait()
+        self._child.stdout.close()
