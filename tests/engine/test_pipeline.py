@@ -14,6 +14,7 @@ from fixtures.fakes import (
     FakeFrames,
     FakeModel,
     FakeSource,
+    HeldClock,
     MemorySink,
     encoder_process,
     fake_avatar,
@@ -22,6 +23,10 @@ from fixtures.fakes import (
 )
 from fixtures.media import read_audio, read_frames
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings
+from musetalk_cli.engine.live.hooks import RunHooks
+from musetalk_cli.engine.live.live_pace import LivePace
+from musetalk_cli.engine.live.overload import Overload
 from musetalk_cli.engine.pipeline import Pipeline, read_whole
 from musetalk_cli.errors import EncoderError, SinkError, SourceError, StageError
 
@@ -40,12 +45,13 @@ def build(
     model: FakeModel,
     sink: MemorySink,
     avatar: Avatar | None = None,
+    hooks: RunHooks | None = None,
     **changes: object,
 ) -> Pipeline:
     encoder = encoder_process(ffmpeg, model.frame_rate)
     settings = pipeline_settings(frame_rate=model.frame_rate, **changes)
     feed = read_whole(source, model, settings)
-    return Pipeline(feed, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter())
+    return Pipeline(feed, model, avatar or fake_avatar(), encoder, sink, settings, time.perf_counter(), hooks)
 
 
 def drawn_numbers(images: np.ndarray) -> list[int]:
@@ -166,6 +172,74 @@ def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
     assert sink.is_whole
     assert not sink.is_final, "an older file must stay"
     assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
+
+
+class LeavesOut(RunHooks):
+    """Leaves out some frames, wherever they are in their batch."""
+
+    def __init__(self, frames: range, *, shows_idle: bool) -> None:
+        self._frames, self._shows_idle = frames, shows_idle
+
+    def choose(self, frames: range) -> list[bool]:
+        return [frame not in self._frames for frame in frames]
+
+    @property
+    def shows_idle(self) -> bool:
+        return self._shows_idle
+
+
+def shown_by(ffmpeg: str, hooks: RunHooks) -> tuple[list[int], list[int], np.ndarray]:
+    """Of each frame: the avatar's frame, the number in the region (its own where nothing was drawn), and the audio."""
+    sink, frames, audio = MemorySink(), FakeFrames(num_frames=200, step=1), tone(2.4)
+    run(build(ffmpeg, FakeSource([audio]), FakeModel(), sink, fake_avatar(frames, Fraction(25)), hooks))
+    images = read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)
+    avatar_frames = [round(float(level)) - 60 for level in images[:, 36:44, 4:20].mean(axis=(1, 2))]
+    heard = read_audio(ffmpeg, sink.data)[1024 : 1024 + len(audio), 0].astype(float)
+    assert np.corrcoef(heard, audio[: len(heard), 0])[0, 1] > 0.99, "all of the audio, in its place"
+    return avatar_frames, drawn_numbers(images), heard
+
+
+def near(found: list[int], expected: list[int]) -> bool:
+    return bool(np.abs(np.array(found) - np.array(expected)).max() <= 1)  # what x264 leaves of it
+
+
+def test_frames_that_are_held_repeat_the_one_before_them(ffmpeg: str) -> None:
+    avatar_frames, numbers, _ = shown_by(ffmpeg, LeavesOut(range(21, 40), shows_idle=False))
+    expected = [20 if 21 <= frame < 40 else frame for frame in range(60)]
+    assert near(avatar_frames, expected)
+    assert near(numbers, expected)
+
+
+def test_idle_frames_show_the_avatar_that_goes_on(ffmpeg: str) -> None:
+    avatar_frames, numbers, _ = shown_by(ffmpeg, LeavesOut(range(21, 40), shows_idle=True))
+    assert near(avatar_frames, list(range(60)))
+    bare = 60 - 16  # the avatar's own grey, read as a number
+    assert near(numbers, [bare + frame if 21 <= frame < 40 else frame for frame in range(60)])
+
+
+def test_a_stream_that_begins_late_shows_the_avatar_until_there_is_a_face(ffmpeg: str) -> None:
+    avatar_frames, numbers, _ = shown_by(ffmpeg, LeavesOut(range(5), shows_idle=False))
+    assert near(numbers[5:], list(range(5, 60)))
+    assert near(avatar_frames[5:], list(range(5, 60)))
+    assert np.abs(np.array(numbers[:5]) - (60 - 16)).max() <= 5
+
+
+def test_what_waits_for_its_time_leaves_at_once_when_stopped(ffmpeg: str) -> None:
+    sink = MemorySink()
+    budget = PacingBudget(HeldClock(), PacingSettings(2.3, 0.5, 1.1, 1.1, can_run_ahead=True))
+    pace = LivePace(budget, Overload("hold", 0.5), Fraction(25))
+    source = FakeSource([tone(4.4)], blocks_forever=True)
+    pipeline = build(ffmpeg, source, FakeModel(), sink, hooks=pace)
+    try:
+        pipeline.start()
+        while not pipeline.snapshot().num_frames:  # one may leave; the clock stands still
+            assert not pipeline.wait(0.01)
+        pipeline.stop()
+        assert any(pipeline.wait(0.1) for _ in range(100))
+    finally:
+        pipeline.close()
+    assert sink.is_whole
+    assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 110
 
 
 def test_abort_ends_at_once(ffmpeg: str) -> None:

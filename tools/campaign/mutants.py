@@ -49,8 +49,10 @@ def main() -> int:
     mutants = draw([find_mutants(file, source) for file, source in sources.items()], args.seed)
     records = read_records(args.state)
     if not args.report:
-        is_due = (lambda key: records.get(key, {}).get("outcome") == "survived") if args.survivors else (
-            lambda key: key not in records
+        is_due = (
+            (lambda key: records.get(key, {}).get("outcome") == "survived")
+            if args.survivors
+            else (lambda key: key not in records)
         )
         due = [mutant for mutant in mutants if is_due(mutant.key)]
         records |= run(due, sources, args.state, args.minutes * 60)
@@ -148,7 +150,9 @@ def line_of(mutant: Mutant, sources: dict[str, bytes]) -> str:
 
 
 def describe(mutant: Mutant) -> str:
-    return f"{mutant.file}:{mutant.line}: {mutant.kind}: {' '.join(mutant.old.split())} -> {' '.join(mutant.new.split())}"
+    return (
+        f"{mutant.file}:{mutant.line}: {mutant.kind}: {' '.join(mutant.old.split())} -> {' '.join(mutant.new.split())}"
+    )
 
 
 if __name__ == "__main__":

@@ -117,6 +117,18 @@ def test_the_clock_follows_a_microphones_crystal_for_hours(ppm: int) -> None:
     assert abs(sum(late[:1000]) / 1000 - sum(late[-1000:]) / 1000) < 0.002, "no drift between the second hour and now"
 
 
+@pytest.mark.parametrize("jump_s", [-3600.0, -5.0, 5.0, 3600.0])
+def test_a_source_that_jumps_bends_the_clock_by_half_a_percent(jump_s: float) -> None:
+    time = Time()
+    clock = StreamClock(time)
+    clock.start()
+    for _ in range(100):
+        before_s = clock.read()
+        clock.follow(before_s + jump_s)
+        time.now_s += 0.1
+        assert clock.read() - before_s == pytest.approx(0.1 * (1.005 if jump_s > 0 else 0.995))
+
+
 def test_a_microphone_is_never_held_back() -> None:
     time = Time()
     clock = StreamClock(time)

@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fixtures.fakes import FakeSource, tone
 from musetalk_cli.engine.audio.sources import Limited
 from musetalk_cli.engine.live.clock import PacingBudget, PacingSettings, StreamClock
-from musetalk_cli.engine.live.feed import GAP_S, LiveFeed
+from musetalk_cli.engine.live.feed import BUFFER, GAP_S, PIECE, LiveFeed
 from musetalk_cli.errors import SourceError
 
 QUICK = 8.0  # stream seconds a second: the tests' clock runs this much faster
@@ -186,6 +187,59 @@ def test_a_drop_begins_anew_at_the_present_of_the_clock(feeds: Callable[..., Liv
     assert piece is not None
     assert set(np.unique(piece)) == {5}
     assert feed.num_filled <= 1_920
+
+
+def test_a_source_that_never_ends_and_never_waits_is_read_no_further_than_the_buffer(
+    feeds: Callable[..., LiveFeed],
+) -> None:
+    is_too_far = threading.Event()
+
+    class Endless(FakeSource):
+        num_given = 0
+
+        def read(self) -> np.ndarray | None:
+            self.num_given += 4_800
+            if self.num_given > BUFFER + 20 * PIECE + 2 * 4_800:
+                is_too_far.set()
+            return None if self._stopped.is_set() else np.ones((4_800, 1), np.int16)
+
+    source = Endless([])
+    feed = feeds(
+        source,
+        PacingBudget(StreamClock(lambda: 0.0), PacingSettings(5.0, 5.0, 1.1, 1.1, can_run_ahead=True)),
+        fills_gaps=False,
+    )
+    for _ in range(20):
+        assert feed.read() is not None
+    while source.num_given < BUFFER:
+        time.sleep(0.001)
+    assert not is_too_far.wait(0.3)
+
+
+def test_audio_that_comes_in_bursts_is_waited_for_and_not_padded(
+    feeds: Callable[..., LiveFeed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of a network is late by more than a gap, but it came only now: it is no pause of the speaker."""
+    monkeypatch.setattr("musetalk_cli.engine.live.feed.time", SimpleNamespace(monotonic=lambda: 0.0))
+    now_s = 0.0
+    own = PacingBudget(StreamClock(lambda: now_s), PacingSettings(0.5, 0.2, 1.1, 1.1, can_run_ahead=True))
+    speaker = Speaker()
+    feed = feeds(speaker, own, fills_gaps=True)
+    speaker.say(np.full((PIECE, 1), 5, np.int16))
+    first = feed.read()
+    now_s = PIECE / 48_000 + 1.5 * GAP_S
+    burst = threading.Timer(0.1, speaker.say, [np.full((PIECE, 1), 7, np.int16)])
+    burst.start()
+    second = feed.read()
+    burst.join()
+    assert first is not None
+    assert second is not None
+    assert (set(np.unique(first)), set(np.unique(second))) == ({5}, {7})
+    assert feed.num_filled == 0
+    now_s += 3 * GAP_S
+    third = feed.read()
+    assert third is not None
+    assert not third.any(), "so late, it is a pause"
 
 
 def test_a_source_that_cannot_drop_goes_on(feeds: Callable[..., LiveFeed]) -> None:

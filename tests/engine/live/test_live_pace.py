@@ -105,6 +105,24 @@ def test_a_quick_model_leaves_out_nothing(ffmpeg: str) -> None:
     assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 50
 
 
+def test_a_muted_voice_is_zeros_until_it_is_audible_again() -> None:
+    budget = PacingBudget(StreamClock(), PacingSettings(0.5, 0.5, 1.1, 1.11, can_run_ahead=True))
+    pace = LivePace(budget, Overload("hold", LATE_S), Fraction(25))
+    audio = tone(0.1, 2)
+    assert np.array_equal(pace.process_audio(audio), audio)
+    assert pace.toggle_mute()
+    assert pace.stats().is_muted
+    silent = pace.process_audio(audio)
+    assert silent.shape == audio.shape
+    assert silent.dtype == np.int16
+    assert not silent.any()
+    assert audio.any(), "the source's own array stays as it is"
+    assert not pace.toggle_mute()
+    assert not pace.stats().is_muted
+    assert np.array_equal(pace.process_audio(audio), audio)
+    assert pace.stats().silence_share == pytest.approx(1 / 3)
+
+
 def test_the_latency_of_each_step_adds_up() -> None:
     now_s = 0.0
     log = LatencyLog(Fraction(25), lambda: now_s)

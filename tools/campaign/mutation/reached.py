@@ -54,24 +54,30 @@ def list_test_files() -> list[str]:
 
 def measure_reached(server: TestServer, state: Path, files: Sequence[str]) -> Reached:
     """For each test that passes: ``seconds`` and ``lines`` (file → numbers)."""
-    code = _hash_of(files)
     folder = state / "reached"
     folder.mkdir(parents=True, exist_ok=True)
+    hashes = {file: _hash_of(file) for file in files}
     reached: Reached = {}
     for test_file in list_test_files():
-        place = folder / f"{hashlib.sha256(f'{code} {test_file} {_hash_of([test_file])}'.encode()).hexdigest()[:20]}.json"
-        if not place.exists():
+        place = folder / f"{test_file.replace('/', '.')}.{_hash_of(test_file)[:12]}.json"
+        if not place.exists() or _is_stale(json.loads(place.read_text()), hashes):
             answer = server.run([test_file], TRACE_TIMEOUT_S, files)
             print(f"{answer['seconds']:6.1f} s  {test_file}: {len(answer['reached'])} tests", flush=True)
-            place.write_text(json.dumps(answer["reached"]))
-        found = json.loads(place.read_text())
+            place.write_text(json.dumps({"hashes": hashes, "tests": answer["reached"]}))
+        found = json.loads(place.read_text())["tests"]
         failed = found.pop("failed", {})
         reached |= {name: test for name, test in found.items() if name not in failed}
     return reached
 
 
-def _hash_of(files: Sequence[str]) -> str:
-    return hashlib.sha256(b"".join((ROOT / file).read_bytes() for file in files)).hexdigest()
+def _is_stale(remembered: dict[str, Any], hashes: dict[str, str]) -> bool:
+    """Whether a module has changed that a test of the file reaches."""
+    tests = [test for name, test in remembered["tests"].items() if name != "failed"]
+    return any(remembered["hashes"][file] != hashes.get(file) for test in tests for file in test["lines"])
+
+
+def _hash_of(file: str) -> str:
+    return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
