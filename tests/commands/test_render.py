@@ -454,6 +454,27 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
         assert (child.returncode, b"Traceback" in said) == (128 + number, False), said
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_it_was_started_to_ignore_is_ignored(
+    tone_wav: Callable[..., Path], tmp_path: Path, ffmpeg: str, number: signal.Signals
+) -> None:
+    """As under nohup, or in the background of a shell script."""
+    command = [sys.executable, "-m", "musetalk_cli", "render", str(tone_wav(20.0)), *SMALL, "-o", "talk.mp4"]
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )
+    while child.poll() is None:  # from its first moment to its last
+        child.send_signal(number)
+        time.sleep(0.01)
+    _, said = child.communicate(timeout=30)
+    assert (child.returncode, b"stopping" in said) == (0, False)
+    assert len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) == 500
+
+
 def test_a_signal_that_an_import_drops_is_obeyed_all_the_same() -> None:
     code = (
         "import os, signal, time, weakref\n"

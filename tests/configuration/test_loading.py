@@ -9,7 +9,7 @@ import yaml
 
 from musetalk_cli.configuration.files import PRESETS
 from musetalk_cli.configuration.loading import flatten, load_config
-from musetalk_cli.configuration.schema import Config
+from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -138,3 +138,25 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_frame_rates_are_exact(fps: float, rate: str) -> None:
     assert load_config(flags={"video.fps": ("--fps", fps)}).config.video.frame_rate == Fraction(rate)
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        (25, Fraction(25)),
+        (24, Fraction(24)),
+        (12.5, Fraction(25, 2)),
+        (29.97, Fraction(30_000, 1001)),
+        (29.97003, Fraction(30_000, 1001)),
+        (23.976, Fraction(24_000, 1001)),
+        (23.98, Fraction(24_000, 1001)),
+        (59.94, Fraction(60_000, 1001)),
+        (29.95, Fraction(599, 20)),
+        (29.96, Fraction(749, 25)),
+        (29.98, Fraction(1499, 50)),
+        (23.95, Fraction(479, 20)),
+        (30.0, Fraction(30)),
+    ],
+)
+def test_only_the_ntsc_rates_themselves_become_exact(fps: float, rate: Fraction) -> None:
+    assert VideoConfig(fps=fps).frame_rate == rate

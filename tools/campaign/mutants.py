@@ -140,7 +140,8 @@ def report_lines(rooms: dict[str, list[int]], left: list[Mutant], num_all: int) 
     yield "|---|--:|--:|--:|--:|--:|"
     total = [sum(column) for column in zip(*rooms.values(), strict=True)]
     for room, (run, caught, same) in [*sorted(rooms.items()), ("all", total or [0, 0, 0])]:
-        yield f"| `{room}` | {run} | {caught} | {same} | {run - caught - same} | {100 * caught / max(1, run - same):.0f} % |"
+        share = 100 * caught / max(1, run - same)
+        yield f"| `{room}` | {run} | {caught} | {same} | {run - caught - same} | {share:.0f} % |"
     yield f"\n{num_all} mutants in all."
     yield from (describe(mutant) for mutant in sorted(left, key=lambda mutant: (mutant.file, mutant.start)))
 

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,6 +95,50 @@ def test_a_still_keeps_its_pixels(tmp_path: Path) -> None:
     assert avatar.is_still
     np.testing.assert_array_equal(avatar.frames.image(), moved_portrait(0, SIDE))
     avatar.close()
+
+
+@pytest.mark.parametrize(("name", "num_frames"), [(FACES_FILE, NUM_FRAMES), (IMAGE_FILE, 1)])
+def test_a_file_of_another_avatar_is_damage_though_it_is_valid(tmp_path: Path, name: str, num_frames: int) -> None:
+    """Of the same length and shape, so that only its checksum says that it is not what was written."""
+    folder, other = (write_avatar(tmp_path / name, num_frames) for name in ("anna", "berta"))
+    data = (folder / name).read_bytes()
+    if name == FACES_FILE:
+        with np.load(folder / name) as arrays:
+            changed = {**arrays, "points": np.roll(arrays["points"], 1, axis=1)}
+        np.savez(other / name, **changed)
+    else:
+        write_other_image(other / name)
+    assert len((other / name).read_bytes()) == len(data)
+    (folder / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(AvatarError, match=f"{name} is damaged: it is not what was written"):
+        open_avatar_folder(folder).close()
+
+
+def write_other_image(path: Path) -> None:
+    """Another image as PNG, filled up to the length of this one with a comment, which any reader skips."""
+    num_bytes = len(path.read_bytes())
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image[::2] = 90
+    data = encode_png(image)
+    text = b"x" * (num_bytes - len(data) - 12)
+    chunk = b"tEXt" + text
+    end = data.rindex(b"IEND") - 4
+    checked = len(text).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    path.write_bytes(data[:end] + checked + data[end:])
+
+
+def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = PreparationSettings()
+    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7)
+    for field in fields(PreparationSettings):
+        changed = replace(usual, **{field.name: getattr(other, field.name)})
+        assert changed.as_parameters() != usual.as_parameters(), field.name
+    before = usual.as_parameters()
+    assert json.loads(json.dumps(before)) == before
+    for name in ("METHOD", "JPEG_QUALITY"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"musetalk_cli.engine.avatar.preparation.prepare.{name}", 77)
+            assert usual.as_parameters() != before, name
 
 
 def cut(path: Path) -> None:

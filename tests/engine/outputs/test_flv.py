@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.media import cut_stream
-from musetalk_cli.engine.outputs.flv import FlvPacker
+from musetalk_cli.engine.outputs.flv import LONGEST_MS, FlvPacker
+from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.errors import EncoderError
 
 RATE = Fraction(30_000, 1_001)
@@ -75,6 +76,50 @@ def test_targets_that_begin_at_different_keyframes_share_what_was_read(ffmpeg: s
     assert len(first) == len(second)
     assert first[4:8] != b"\0\0\0\0"
     assert second[4:8] == b"\0\0\0\0", "the first tag's time"
+
+
+@pytest.mark.parametrize("hours", [0.0, 1.0, 4.6, 4.7, 24.0, 300.0])
+def test_tags_keep_their_time_for_weeks(ffmpeg: str, hours: float) -> None:
+    """24 bits last 4 h 40; the rest of a tag's time stands behind them."""
+    init_segment, fragments = cut_stream(encode(ffmpeg, "-preset", "ultrafast"))
+    packer = FlvPacker(init_segment, RATE)
+    packer.pack(fragments[0])
+    units = {number: round(hours * 3600 * track.timescale) for number, track in init_segment.tracks.items()}
+    later = Fragment(b"", fragments[1].num_frames, fragments[1].is_keyframe)
+    moved = tuple(sample._replace(time=sample.time + units[sample.track]) for sample in fragments[1].samples)
+    later.__dict__["samples"] = moved
+    times_ms = read_times_ms(packer.pack(later))
+    start_s = min(sample.time / init_segment.tracks[sample.track].timescale for sample in fragments[0].samples)
+    expected = sorted(sample.time / init_segment.tracks[sample.track].timescale - start_s for sample in moved)
+    assert times_ms == pytest.approx([1000 * time_s for time_s in expected], abs=0.6)
+    assert not packer.is_full
+
+
+def test_another_flv_is_due_before_the_times_end(ffmpeg: str) -> None:
+    init_segment, fragments = cut_stream(encode(ffmpeg, "-preset", "ultrafast"))
+    packer = FlvPacker(init_segment, RATE)
+    packer.pack(fragments[0])
+    for away_ms, is_full in ((-10_000, False), (0, True)):
+        later = Fragment(b"", fragments[1].num_frames, fragments[1].is_keyframe)
+        later.__dict__["samples"] = tuple(
+            sample._replace(
+                time=sample.time + (LONGEST_MS + away_ms) * init_segment.tracks[sample.track].timescale // 1000
+            )
+            for sample in fragments[1].samples
+        )
+        packer.pack(later)
+        assert packer.is_full == is_full
+
+
+def read_times_ms(tags: bytes) -> list[int]:
+    """When each tag of an FLV is decoded; its length is checked in front and behind."""
+    times_ms, place = [], 0
+    while place < len(tags):
+        length = int.from_bytes(tags[place + 1 : place + 4], "big")
+        times_ms.append(int.from_bytes(tags[place + 7 : place + 8] + tags[place + 4 : place + 7], "big"))
+        place += 11 + length + 4
+        assert int.from_bytes(tags[place - 4 : place], "big") == 11 + length
+    return times_ms
 
 
 def test_a_header_without_audio_is_refused(ffmpeg: str) -> None:

@@ -15,7 +15,7 @@ from musetalk_cli.engine.outputs.destinations import parse_destination
 from musetalk_cli.engine.outputs.drop_oldest import DropOldestQueue
 from musetalk_cli.engine.outputs.fan_out import FanOut
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
-from musetalk_cli.engine.outputs.hls import HlsFolder
+from musetalk_cli.engine.outputs.hls import HlsFolder, SegmentCheck
 from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target
@@ -319,6 +319,82 @@ def test_hls_on_a_full_disk_is_reported(live_stream: bytes, ffmpeg: str, tmp_pat
     with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
         fan_out.close(is_whole=True, is_final=True)
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
+
+
+def test_a_segment_that_was_cut_short_is_found_once(live_stream: bytes, tmp_path: Path) -> None:
+    init_segment, fragments = cut_stream(live_stream)
+    folder = HlsFolder(tmp_path / "index.m3u8")
+    check = SegmentCheck(folder)
+    assert check.find_damage() is None, "there is no playlist yet"
+    (tmp_path / "index.init.mp4").write_bytes(init_segment.data)
+    names = [f"index.{number:05}.m4s" for number in range(3)]
+    for name, part in zip(names, fragments, strict=False):
+        (tmp_path / name).write_bytes(part.data)
+    folder.playlist.write_text("\n".join(names[:2]))
+    assert check.find_damage() is None
+    (tmp_path / names[2]).write_bytes(fragments[2].data[: len(fragments[2].data) // 2])
+    assert check.find_damage() is None, "it is not listed yet"
+    folder.playlist.write_text("\n".join(names))
+    assert check.find_damage() == f"{names[2]} was cut short, as on a full disk"
+    assert check.find_damage() is None, "it is known"
+
+
+def test_overwriting_a_stream_leaves_its_neighbours_alone(tmp_path: Path) -> None:
+    """Only what ffmpeg's writer of HLS calls after this playlist is removed."""
+    own = ["day[1].00000.m4s", "day[1].00099.m4s"]
+    others = ["other.m3u8", "other.00000.m4s", "day1.00000.m4s", "day[1].mine.m4s", "day[1].init.m4s", "day.00000.m4s"]
+    for name in (*own, *others):
+        (tmp_path / name).touch()
+    folder = HlsFolder(tmp_path / "day[1].m3u8")
+    folder.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {*own, *others}, "there is no stream of this name"
+    folder.playlist.touch()
+    folder.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {*others}
+
+
+class Failing(RemuxTarget):
+    """Its child fails so many times, each time with 30 fragments more behind it; then the stream ends well."""
+
+    def __init__(self, num_failures: int) -> None:
+        destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
+        assert destination
+        self.told: list[str] = []
+        super().__init__(destination, "ffmpeg", RATE, self.told.append)
+        self.begun_with: list[int] = []
+        self.pauses_s: list[float] = []
+        self.queue.pause = self.pauses_s.append  # type: ignore[method-assign]
+        self._num_failures = num_failures
+        self._add(30)
+
+    def run(self) -> None:
+        self._deliver()
+
+    def _add(self, count: int) -> None:
+        first = len(self.begun_with) * 30
+        for number in range(first, first + count):
+            self.queue.put(fragment(number, is_keyframe=number % 10 == 0))
+
+    def _serve(self, first: Fragment) -> str | None:
+        self.begun_with.append(int(first.data))
+        if len(self.begun_with) > self._num_failures:
+            return None
+        self._add(30)
+        return "refused"
+
+
+def test_a_target_that_fails_again_and_again_is_sent_the_present_and_no_backlog() -> None:
+    target = Failing(num_failures=3)
+    target.run()
+    assert target.begun_with == [0, 50, 80, 110], "the newest group, in which a player can begin"
+    assert target.queue.num_dropped > 0
+    assert len(target.told) == 1, "once, until it has been there"
+
+
+def test_a_target_that_fails_is_tried_less_and_less_often() -> None:
+    target = Failing(num_failures=8)
+    target.run()
+    assert target.pauses_s == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
 
 
 def test_after_a_full_disk_hls_counts_on_and_what_was_left_is_swept_up(tmp_path: Path) -> None:

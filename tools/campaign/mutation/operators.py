@@ -32,6 +32,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Pow: ast.Mult,
 }
 OPPOSITES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "floor": "ceil", "ceil": "floor"}
+COMMUTATIVE = {"min", "max", "minimum", "maximum", "isinstance", "zip"}
 # A change there could signal a process that is not ours.
 UNTOUCHED_CALLS = {"kill", "killpg", "kill_family"}
 # Said to people, or to the type checker: no test should depend on it.
@@ -147,12 +148,16 @@ def _change_logic(node: ast.AST) -> Iterator[Replacement]:
         changed = copy.deepcopy(node)
         changed.op = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
         yield node, f"({ast.unparse(changed)})", "logic"
-    if isinstance(node, ast.If | ast.While | ast.IfExp) and not isinstance(node.test, ast.Constant):
-        if not any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node.test)):
-            yield node.test, f"(not ({ast.unparse(node.test)}))", "condition"
+    if isinstance(node, ast.If | ast.While | ast.IfExp) and _can_be_negated(node.test):
+        yield node.test, f"(not ({ast.unparse(node.test)}))", "condition"
     if isinstance(node, ast.comprehension):
         for test in node.ifs:
             yield test, f"(not ({ast.unparse(test)}))", "condition"
+
+
+def _can_be_negated(test: ast.expr) -> bool:
+    """Not where the test itself gives a name to what it finds: the code behind it would have nothing to work on."""
+    return not isinstance(test, ast.Constant) and not any(isinstance(node, ast.NamedExpr) for node in ast.walk(test))
 
 
 def _remove_call(node: ast.AST) -> Iterator[Replacement]:
@@ -165,12 +170,10 @@ def _remove_call(node: ast.AST) -> Iterator[Replacement]:
 def _change_call(node: ast.AST) -> Iterator[Replacement]:
     if not isinstance(node, ast.Call) or _called(node) in UNTOUCHED_CALLS | SILENT_CALLS:
         return
-    first = node.args[:2]
-    if len(first) == 2 and not any(isinstance(arg, ast.Starred) for arg in first):
-        if ast.dump(first[0]) != ast.dump(first[1]) and _called(node) not in ("min", "max", "isinstance", "zip"):
-            changed = copy.deepcopy(node)
-            changed.args[0], changed.args[1] = changed.args[1], changed.args[0]
-            yield node, ast.unparse(changed), "swapped arguments"
+    if _can_swap(node):
+        changed = copy.deepcopy(node)
+        changed.args[0], changed.args[1] = changed.args[1], changed.args[0]
+        yield node, ast.unparse(changed), "swapped arguments"
     if _called(node) in OPPOSITES:
         changed = copy.deepcopy(node)
         if isinstance(changed.func, ast.Attribute):
@@ -178,6 +181,14 @@ def _change_call(node: ast.AST) -> Iterator[Replacement]:
         elif isinstance(changed.func, ast.Name):
             changed.func.id = OPPOSITES[_called(node)]
         yield node, ast.unparse(changed), "opposite function"
+
+
+def _can_swap(node: ast.Call) -> bool:
+    """Whether the first two arguments are two different ones, and their order counts."""
+    first = node.args[:2]
+    if len(first) < 2 or any(isinstance(arg, ast.Starred) for arg in first):
+        return False
+    return ast.dump(first[0]) != ast.dump(first[1]) and _called(node) not in COMMUTATIVE
 
 
 CHANGES: tuple[Callable[[ast.AST], Iterator[Replacement]], ...] = (

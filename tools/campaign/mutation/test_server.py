@@ -29,7 +29,7 @@ OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
 class Tracer:
-    """pytest plugin: which lines of the files each test has reached, and how long it took. Subprocesses are not seen."""
+    """pytest plugin: which lines of the files each test has reached, and how long it took; not in other processes."""
 
     def __init__(self, files: list[str]) -> None:
         self._files = {str(Path(file).resolve()): file for file in files}

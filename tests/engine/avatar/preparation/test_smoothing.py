@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.meshes import RATE, portrait_mesh, track_of
 from musetalk_cli.engine.avatar.mesh import LIPS
-from musetalk_cli.engine.avatar.preparation.smoothing import STEADY, smooth_track
+from musetalk_cli.engine.avatar.preparation.smoothing import STEADY, _convolve, _parabola, smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack
 from musetalk_cli.errors import AvatarError
 
@@ -52,6 +52,31 @@ def test_a_mouth_that_snaps_shut_for_two_frames_still_does() -> None:
     moved = (calm - path[0])[:, list(LIPS), 1].mean(axis=1)
     assert moved[30:32].min() > 11.4
     assert np.abs(moved[[27, 28, 29, 32, 33, 34]]).max() < 0.6
+
+
+@pytest.mark.parametrize("speed_px", [-9.0, -2.0, 3.0, 12.0])
+def test_a_head_that_moves_at_the_first_and_the_last_frame_is_where_it_is(speed_px: float) -> None:
+    """Beyond the ends the path goes on as it went; mirrored in time, it would be dragged back by half a window."""
+    path = STILL + speed_px * np.arange(60)[:, None, None]
+    calm = smooth_track(track_of(path + noise(60)), RATE).points
+    middle = np.abs((calm - path)[20:40].mean(axis=1)).max()
+    assert np.abs((calm - path)[:3].mean(axis=1)).max() < middle + 0.1
+    assert np.abs((calm - path)[-3:].mean(axis=1)).max() < middle + 0.1
+
+
+@pytest.mark.parametrize("half", [1, 2, 4])
+def test_a_line_and_its_ends_stay_what_they_are(half: int) -> None:
+    line = 5.0 + 2.5 * np.arange(12)[:, None, None] * np.array([1.0, -2.0])
+    assert _convolve(line, _parabola(half)) == pytest.approx(line)
+    assert _convolve(line, np.full(2 * half + 1, 1 / (2 * half + 1))) == pytest.approx(line)
+
+
+@pytest.mark.parametrize("half", [1, 2, 5])
+def test_the_window_gives_the_middle_of_a_parabola_and_no_step_between_frames(half: int) -> None:
+    weights, at = _parabola(half), np.arange(-half, half + 1)
+    assert weights @ (3.0 + 0.5 * at - 0.25 * at**2) == pytest.approx(3.0)
+    assert weights == pytest.approx(weights[::-1])
+    assert weights.argmax() == half
 
 
 def test_it_adds_no_lag() -> None:

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_features
 from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MAX_WINDOW_S, MouthShapePredictor
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import (
+    LEAD_S,
+    MAX_WINDOW_S,
+    MouthShapePredictor,
+    sample_frames,
+)
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
@@ -226,6 +231,51 @@ def test_run_time_needs_no_torch() -> None:
         "assert not {'torch', 'cv2', 'rich', 'typer'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+CLOSED_STEP = 10
+
+
+def steps_with_a_closure(closure: str) -> FloatArray:
+    """Steps of a mouth that is wide open throughout, with one 20 ms step in which the lips meet."""
+    steps = np.tile(np.array([0.8, 0.6, -0.3, 0.0, 0.0], np.float32), (20, 1))
+    steps[CLOSED_STEP, {"P": 3, "F": 4}[closure]] = 1.0
+    return steps
+
+
+def windows(num_frames: int = 9) -> NDArray[np.float64]:
+    """Frames at 25 fps, of which number 5 holds the closed step, which is from 0.2 to 0.22 s."""
+    return np.arange(num_frames) * FRAME_S
+
+
+def test_a_closure_of_one_step_closes_its_whole_frame() -> None:
+    """A mean over the frame's 40 ms would leave half of it: lips that do not meet in /p/, /b/ and /m/."""
+    shapes = sample_frames(steps_with_a_closure("P"), 0, windows(), MAX_WINDOW_S)
+    assert shapes[5] == pytest.approx([0.0, 0.6, -0.3, 1.0, 0.0], abs=1e-6)
+    for frame in (0, 1, 2, 3, 7, 8):
+        assert shapes[frame] == pytest.approx([0.8, 0.6, -0.3, 0.0, 0.0], abs=1e-6)
+
+
+def test_lip_and_teeth_leave_a_quarter_of_the_gap() -> None:
+    shapes = sample_frames(steps_with_a_closure("F"), 0, windows(), MAX_WINDOW_S)
+    assert shapes[5] == pytest.approx([0.2, 0.6, -0.3, 0.0, 1.0], abs=1e-6)
+
+
+def test_half_a_closure_narrows_the_gap_and_hardly_presses() -> None:
+    steps = steps_with_a_closure("P") * np.array([1, 1, 1, 0.5, 1], np.float32)
+    assert sample_frames(steps, 0, windows(), MAX_WINDOW_S)[5] == pytest.approx([0.4, 0.6, -0.3, 0.25, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("first_step", [-3, 0, 7])
+def test_gap_jaw_and_width_are_means_over_the_window(first_step: int) -> None:
+    """On a ramp, the mean is the value in the window's middle; steps count from the stream's beginning."""
+    centres_s = (first_step + np.arange(40) + 0.5) * STEP_S
+    steps = np.stack([centres_s, 2 * centres_s, -centres_s, 0 * centres_s, 0 * centres_s], axis=1).astype(np.float32)
+    times_s = np.array([0.2, 0.333, 0.5])
+    for window_s in (0.01, 0.02, 0.04):
+        middle_s = times_s + window_s / 2
+        expected = np.stack([middle_s, 2 * middle_s, -middle_s, 0 * middle_s, 0 * middle_s], axis=1)
+        assert sample_frames(steps, first_step, times_s, window_s) == pytest.approx(expected, abs=1e-5)
 
 
 def test_lead_is_one_frame() -> None:
