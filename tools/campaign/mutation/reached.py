@@ -29,7 +29,7 @@ TARGETS = (
     "avatar/preparation/smoothing.py",
 )
 # Real microphones, browsers and processes that measure themselves are no help here, and slow.
-SKIPPED_TESTS = ("models/musetalk", "browser", "weights", "test_face_models", "test_detection")
+SKIPPED_TESTS = ("models/musetalk", "browser", "weights", "face_models", "detection", "contract", "async", "shared")
 TRACE_TIMEOUT_S = 400.0
 # Tests beyond this many seconds are not tried: they reach the line, but their business is another.
 MAX_TESTS_S = 30.0

@@ -15,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import psutil
@@ -25,6 +26,8 @@ import pytest
 
 LOADED = ("numpy", "cv2", "yaml", "pydantic", "rich.console", "typer", "av", "ffmpeg", "json", "asyncio", "zipfile")
 PR_SET_CHILD_SUBREAPER = 36
+# Of each function and in each test: tracing is slow, and later calls seldom reach lines that the first did not.
+MAX_TRACED_CALLS = 60
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
@@ -34,11 +37,12 @@ class Tracer:
     def __init__(self, files: list[str]) -> None:
         self._files = {str(Path(file).resolve()): file for file in files}
         self._lines: set[tuple[str, int]] = set()
+        self._num_calls: Counter[CodeType] = Counter()
         self.reached: dict[str, dict[str, Any]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._lines = set()
+        self._lines, self._num_calls = set(), Counter()
         started_s = time.perf_counter()
         threading.settrace(self._trace)
         sys.settrace(self._trace)
@@ -60,6 +64,9 @@ class Tracer:
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
         file = self._files.get(frame.f_code.co_filename)
         if file is None:
+            return None
+        self._num_calls[frame.f_code] += 1
+        if self._num_calls[frame.f_code] > MAX_TRACED_CALLS:
             return None
         lines = self._lines
 

@@ -1,0 +1,20 @@
+"""Each mouth shape looks as it did. See fixtures/golden_faces.py for how the sheets are made again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures.golden_faces import SHEETS, draw_sheet, read_sheet
+
+# Builds of OpenCV and NumPy for other processors round differently, by a level here and there.
+MAX_LEVELS, MEAN_LEVELS = 3, 0.02
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_faces_are_drawn_as_before(name: str) -> None:
+    drawn, expected = draw_sheet(name), read_sheet(name)
+    assert drawn.shape == expected.shape
+    away = np.abs(drawn.astype(int) - expected)
+    assert away.mean() <= MEAN_LEVELS
+    assert away.max() <= MAX_LEVELS
