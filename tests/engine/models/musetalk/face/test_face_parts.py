@@ -160,7 +160,7 @@ def count_derived(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def test_parts_are_derived_once_for_the_same_settings(
-    avatar: Avatar, tmp_path: Path, count_derived: Callable[[], int]
+    avatar: Avatar, tmp_path: Path, count_derived: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = AvatarCache(tmp_path / "anna")
     first = face_parts(avatar, PartSettings(), cache)
@@ -176,6 +176,9 @@ def test_parts_are_derived_once_for_the_same_settings(
     other = replace(avatar, points=avatar.points + np.float32(1))
     face_parts(other, PartSettings(), cache)
     assert count_derived() == 4
+    monkeypatch.setattr(face_parts_module, "METHOD", -1)
+    face_parts(avatar, PartSettings(), cache)
+    assert count_derived() == 5
 
 
 @pytest.mark.parametrize("harm", [cut, flip, Path.unlink, lambda path: path.write_bytes(b"")])
