@@ -28,6 +28,8 @@ LOADED = ("numpy", "cv2", "yaml", "pydantic", "rich.console", "typer", "av", "ff
 PR_SET_CHILD_SUBREAPER = 36
 # Of each function and in each test: tracing is slow, and later calls seldom reach lines that the first did not.
 MAX_TRACED_CALLS = 60
+# Calls of any function, in each test; a test that simulates hours makes millions.
+MAX_TRACED_EVENTS = 300_000
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
@@ -38,11 +40,12 @@ class Tracer:
         self._files = {str(Path(file).resolve()): file for file in files}
         self._lines: set[tuple[str, int]] = set()
         self._num_calls: Counter[CodeType] = Counter()
+        self._num_events = 0
         self.reached: dict[str, dict[str, Any]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._lines, self._num_calls = set(), Counter()
+        self._lines, self._num_calls, self._num_events = set(), Counter(), 0
         started_s = time.perf_counter()
         threading.settrace(self._trace)
         sys.settrace(self._trace)
@@ -62,6 +65,9 @@ class Tracer:
             self.reached.setdefault("failed", {})[report.nodeid] = report.outcome
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
+        self._num_events += 1
+        if self._num_events > MAX_TRACED_EVENTS:
+            sys.settrace(None)
         file = self._files.get(frame.f_code.co_filename)
         if file is None:
             return None
