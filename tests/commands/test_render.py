@@ -454,7 +454,7 @@ def test_a_signal_before_the_run_leaves_nothing_behind(tmp_path: Path, delay_s: 
         assert (child.returncode, b"Traceback" in said) == (128 + number, False), said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_it_was_started_to_ignore_is_ignored(
     tone_wav: Callable[..., Path], tmp_path: Path, ffmpeg: str, number: signal.Signals
 ) -> None:
