@@ -60,18 +60,6 @@ def test_other_rates_and_a_videos_audio(ffmpeg: str, tmp_path: Path) -> None:
     assert len(audio) == pytest.approx(48_000, abs=2_500)
 
 
-def test_of_two_tracks_the_first_is_the_voice(ffmpeg: str, tmp_path: Path) -> None:
-    """Left to itself, ffmpeg would take the one with more channels."""
-    target = tmp_path / "two.mka"
-    inputs = ["-f", "lavfi", "-i", "aevalsrc=0.3*sin(2*PI*300*t):d=1:s=48000"]
-    inputs += ["-f", "lavfi", "-i", "aevalsrc=0.3*sin(2*PI*3000*t)|0.3*sin(2*PI*3000*t):d=1:s=48000"]
-    maps = ["-map", "0", "-map", "1", "-c:a", "pcm_s16le"]
-    subprocess.run([ffmpeg, "-v", "error", *inputs, *maps, str(target)], check=True)
-    audio, source = read_all(str(target), ffmpeg)
-    assert source.num_channels == 1
-    assert np.argmax(np.abs(np.fft.rfft(audio[:48_000, 0]))) == 300
-
-
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
 def test_a_lost_web_server_is_called_again_by_a_live_stream_alone(scheme: str) -> None:
     url = f"{scheme}://host/radio.mp3"
