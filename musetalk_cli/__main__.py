@@ -13,6 +13,7 @@ import sys
 from types import FrameType
 
 from musetalk_cli import ending
+from musetalk_cli.system import streams
 
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -22,7 +23,8 @@ def main() -> None:
     # What is loaded at the start stays. Searching it for garbage again and again takes 50 of the 850 ms to the first
     # byte; a run switches the collector on again.
     gc.disable()
-    _open_missing_streams()
+    streams.open_missing()
+    streams.accept_every_character()
     _end_quietly_on_signals()
     ending.watch_signals()
     ending.on_leaving(_release)
@@ -47,15 +49,6 @@ def _release() -> None:
         runtime.kill_all()
     if sys.stderr is not None and sys.stderr.isatty():
         os.write(2, SHOW_CURSOR)
-
-
-def _open_missing_streams() -> None:
-    """Where a standard stream is closed, put /dev/null: the next pipe would get its number and be taken for it."""
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
 def _end_quietly_on_signals() -> None:

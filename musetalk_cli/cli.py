@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from musetalk_cli.commands.examples import EXAMPLES
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say, say_error
 from musetalk_cli.ui.help import HelpCommand, HelpGroup
+from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout
 from musetalk_cli.ui.usage_errors import CommandError, as_usage_error
 
 PROGRAM = "musetalk"  # in messages, however it was started
@@ -72,7 +72,9 @@ _complete_help(app, PROGRAM)
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     try:
-        sys.exit(_call())
+        code = _call()
+        flush_stdout()
+        sys.exit(code)
     except MuseTalkError as error:
         say_error(error)
         if error.__cause__ is not None and os.environ.get("MUSETALK_TRACEBACK"):
@@ -80,8 +82,7 @@ def run() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output (a pager, head) has gone; there is nobody left to tell.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         sys.exit(1)
     except Exception as error:
         if os.environ.get("MUSETALK_TRACEBACK"):
@@ -102,4 +103,8 @@ def _call() -> int:
             typer.echo(error, err=True)
             return 2
         raise as_usage_error(error) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (problem := explain_system_error(error)) is None:
+            raise
+        raise problem from None
     return result if isinstance(result, int) else 0

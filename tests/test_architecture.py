@@ -20,6 +20,7 @@ ENGINE = "musetalk_cli.engine"
 MUSETALK = f"{ENGINE}.models.musetalk"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "system": set(),
     "ending": set(),
     "configuration": {"errors"},
     "engine.types": {"errors"},
@@ -124,8 +125,9 @@ def imported_rooms(path: Path) -> set[str]:
 
 
 def is_allowed(room: str, other: str) -> bool:
-    """Whether a room may import from another: named, or below a name with a star; everybody may raise errors."""
-    allowed = ROOMS[room] | {room, "errors"}
+    """Whether a room may import from another: named, or below a name with a star; everybody may raise errors and
+    ask the operating system."""
+    allowed = ROOMS[room] | {room, "errors", "system"}
     return other in allowed or any(name.endswith(".*") and other.startswith(name[:-1]) for name in allowed)
 
 

@@ -12,6 +12,7 @@ from musetalk_cli.app.arguments import PreparationArguments
 from musetalk_cli.app.folders import avatars_folder, cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -260,7 +261,7 @@ def _prepare(
 
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
-    given = Path(config.face_models).expanduser() if config.face_models else None
+    given = expand(config.face_models) if config.face_models else None
 
     def open_finder() -> FaceFinder:
         return FaceFinder(find_face_models(given, cache_folder() / "face-models", tell))

@@ -6,23 +6,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli.system.folders import cache_folder as user_cache_folder
+from musetalk_cli.system.folders import data_folder, expand
+
 if TYPE_CHECKING:
     from musetalk_cli.engine.weights.store import WeightStore
 
 
 def home_folder() -> Path:
     """The folder named by MUSETALK_HOME, else the system's folder for a user's data."""
-    named = _named_home()
-    if named:
-        return named
-    import platformdirs
-
-    return platformdirs.user_data_path("musetalk", appauthor=False)
+    return _named_home() or data_folder()
 
 
 def avatars_folder(given: str | None) -> Path:
     """Where named avatars live: ``given``, else in the home folder."""
-    return Path(given).expanduser() if given else home_folder() / "avatars"
+    return expand(given) if given else home_folder() / "avatars"
 
 
 def weight_store() -> WeightStore:
@@ -35,11 +33,7 @@ def weight_store() -> WeightStore:
 def cache_folder() -> Path:
     """What can be made or downloaded again: in MUSETALK_HOME, else in the user's cache folder."""
     named = _named_home()
-    if named:
-        return named / "cache"
-    import platformdirs
-
-    return platformdirs.user_cache_path("musetalk", appauthor=False)
+    return named / "cache" if named else user_cache_folder()
 
 
 def ffmpeg_records() -> Path:
@@ -49,4 +43,4 @@ def ffmpeg_records() -> Path:
 
 def _named_home() -> Path | None:
     home = os.environ.get("MUSETALK_HOME")
-    return Path(home).expanduser() if home else None
+    return expand(home) if home else None

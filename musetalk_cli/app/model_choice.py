@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.folders import weight_store
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
+from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
@@ -130,7 +131,7 @@ def _find_taesd(config: Config) -> dict[str, Path]:
             "the decoder taesd needs its weights",
             hint="set performance.taesd_weights to their path: see docs/weights.md",
         )
-    return {"taesd": Path(path).expanduser()}
+    return {"taesd": expand(path)}
 
 
 def has_weights(name: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musetalk_cli.errors import ConfigError
+from musetalk_cli.system.folders import expand, settings_folder
 
 USER_FILE_VARIABLE = "MUSETALK_CONFIG"  # the user's file; empty: none
 PRESETS = Path(__file__).parent / "presets"
@@ -18,13 +19,13 @@ def preset_names() -> list[str]:
 
 
 def user_file() -> Path | None:
-    """The user's own settings file, whether it exists or not; None where MUSETALK_CONFIG is set and empty."""
+    """The user's own settings file, whether it exists or not; None where MUSETALK_CONFIG is set and empty, or there
+    is no home folder."""
     named = os.environ.get(USER_FILE_VARIABLE)
     if named is not None:
-        return Path(named).expanduser() if named else None
-    import platformdirs
-
-    return platformdirs.user_config_path("musetalk", appauthor=False) / "config.yaml"
+        return expand(named) if named else None
+    folder = settings_folder()
+    return folder / "config.yaml" if folder else None
 
 
 def choose_files(preset: str | None, named: Sequence[str | Path], *, reads_user_file: bool = True) -> list[Path]:

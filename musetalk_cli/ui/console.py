@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.system.streams import give_up_stderr
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.types.messages import Tell
@@ -28,7 +29,7 @@ def output_mode(*, is_quiet: bool) -> OutputMode:
     """The one place that decides it: ``is_quiet`` is what the user asked for, the rest is where stderr goes."""
     if is_quiet:
         return OutputMode.QUIET
-    return OutputMode.TERMINAL if is_terminal() else OutputMode.PLAIN
+    return OutputMode.TERMINAL if is_terminal() and _can_draw() else OutputMode.PLAIN
 
 
 def is_terminal() -> bool:
@@ -36,11 +37,18 @@ def is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def _can_draw() -> bool:
+    """Whether that terminal can move its cursor: those of editors and of old consoles call themselves dumb."""
+    return os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 def say(text: str) -> None:
     """Write one line to stderr, if it is open: with it closed, print() would put the line into the video."""
     if sys.stderr is not None:
-        with contextlib.suppress(BrokenPipeError):
+        try:
             print(" ".join(text.splitlines()), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
+        except OSError:  # whoever read it has gone, or the disk is full
+            give_up_stderr()
 
 
 def choose_tell(*, is_quiet: bool) -> Tell:
@@ -78,7 +86,7 @@ def own_stderr() -> Iterator[None]:
     if shared is None:
         yield
         return
-    with os.fdopen(os.dup(2), "w", encoding=shared.encoding, errors="backslashreplace", buffering=1) as own:
+    with os.fdopen(os.dup(2), "w", encoding=shared.encoding, errors=shared.errors, buffering=1) as own:
         sys.stderr = own
         try:
             yield

@@ -26,6 +26,7 @@ from musetalk_cli.serve.front.state import Front, StartablePool
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 from musetalk_cli.serve.workers import WorkerPool
+from musetalk_cli.system.folders import expand
 
 PING_S = 1.0  # a silent client is asked after so long
 PONG_S = 3.0  # and is gone when it has not answered after so long
@@ -59,11 +60,9 @@ async def _run(server: Server, settings: WorkerSettings, listener: socket.socket
 
 def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
     """Who may come in, by the settings. Raises ConfigError."""
-    from pathlib import Path
-
     if needs_no_token and config.token_file:
         raise ConfigError("--no-token and a token file exclude each other")
-    token = read_token(Path(config.token_file).expanduser()) if config.token_file else None
+    token = read_token(expand(config.token_file)) if config.token_file else None
     if token is None and not needs_no_token and not is_loopback(config.host):
         hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
         raise ServeError(f"{config.host} is reached from other machines, so clients need a token", hint=hint)
