@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-# The extra "neural" of pyproject.toml, spelled out. The package is not on PyPI, so its extras install only from a
-# clone; these names install from anywhere.
-NEURAL_HINT = "pip install 'torch<2.14' safetensors huggingface_hub"
-SERVE_HINT = "pip install 'starlette>=1' 'uvicorn>=0.54' 'websockets>=15' prometheus-client av"  # and of "serve"
-SESSION_HINT = "pip install av"  # likewise of "session"
-PIPECAT_HINT = "pip install 'pipecat-ai>=1.14,<2'"
-LIVEKIT_HINT = "pip install 'livekit-agents>=1.8,<2'"
-
 
 class MuseTalkError(Exception):
     """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next."""

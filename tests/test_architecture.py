@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "system": set(),
     "ending": set(),
+    "installation": set(),
     "configuration": {"errors"},
     "engine.types": {"errors"},
     "engine.runtime": {"engine.types"},
@@ -125,9 +126,11 @@ def imported_rooms(path: Path) -> set[str]:
 
 
 def is_allowed(room: str, other: str) -> bool:
-    """Whether a room may import from another: named, or below a name with a star; everybody may raise errors and
-    ask the operating system."""
-    allowed = ROOMS[room] | {room, "errors", "system"}
+    """Whether a room may import from another: named, or below a name with a star.
+
+    Everybody may raise errors, ask the operating system, and say how to install what is missing.
+    """
+    allowed = ROOMS[room] | {room, "errors", "installation", "system"}
     return other in allowed or any(name.endswith(".*") and other.startswith(name[:-1]) for name in allowed)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.folders import weight_store
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
+from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.installation import install_command
 from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _why_not_fast(config: Config) -> str:
     if config.device == "cpu":
         return "the device is the CPU"
     if find_spec("torch") is None:
-        return f"PyTorch is missing ({NEURAL_HINT})"
+        return f"PyTorch is missing ({install_command('neural')})"
     no_gpu = f"there is no GPU that PyTorch can use (--model {BEST} takes the CPU)"
     if sys.platform == "linux" and not any(Path(name).exists() for name in GPU_FILES):
         return no_gpu
@@ -109,7 +110,7 @@ def _check_is_installed(config: Config, name: str) -> None:
         _find_taesd(config)
     missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
     if missing:
-        raise ModelError(f"{name} needs {' and '.join(missing)}, not installed here", hint=NEURAL_HINT)
+        raise ModelError(f"{name} needs {' and '.join(missing)}, not installed here", hint=install_command("neural"))
     if config.device not in ("auto", "cpu"):
         from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 

@@ -76,9 +76,10 @@ def serve(
     try:
         from musetalk_cli.serve.front.server import run_server
     except ImportError as error:
-        from musetalk_cli.errors import SERVE_HINT, ServeError
+        from musetalk_cli.errors import ServeError
+        from musetalk_cli.installation import install_command
 
-        raise ServeError(f"musetalk serve needs {error.name}", hint=SERVE_HINT) from None
+        raise ServeError(f"musetalk serve needs {error.name}", hint=install_command("serve")) from None
     ending.allow(None)  # it lets sessions end, for as long as the settings say
     run_server(loaded.config, needs_no_token=no_token)
     return None

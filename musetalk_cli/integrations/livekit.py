@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from musetalk_cli import Frame, OpenAvatar, open_async_session, open_avatar
-from musetalk_cli.errors import LIVEKIT_HINT
+from musetalk_cli.installation import install_command
 from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:
@@ -25,7 +25,7 @@ try:
         VideoGenerator,
     )
 except ModuleNotFoundError as error:
-    raise ImportError(f"MuseTalkVideoGenerator needs LiveKit ({error}): {LIVEKIT_HINT}") from error
+    raise ImportError(f"MuseTalkVideoGenerator needs LiveKit ({error}): {install_command('livekit')}") from error
 
 AUDIO_RATE_HZ = 48_000  # of the audio that a session hands out
 # LiveKit takes no answer to an interruption for a lost avatar after 2 s.

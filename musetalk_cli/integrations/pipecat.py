@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from musetalk_cli import (
     open_async_session,
 )
 from musetalk_cli import Frame as SessionFrame
-from musetalk_cli.errors import PIPECAT_HINT
+from musetalk_cli.installation import install_command
 from musetalk_cli.integrations.waiting_items import WaitingItems
 
 try:
@@ -35,7 +36,8 @@ try:
     )
     from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 except ModuleNotFoundError as error:
-    raise ImportError(f"MuseTalkVideoService needs Pipecat ({error}): {PIPECAT_HINT}") from error
+    hint = install_command("pipecat") if sys.version_info >= (3, 11) else "Pipecat needs Python 3.11 or newer"
+    raise ImportError(f"MuseTalkVideoService needs Pipecat ({error}): {hint}") from error
 
 AUDIO_RATE_HZ = 48_000  # of the audio that a session hands out
 

@@ -13,7 +13,8 @@ from musetalk_cli.app.assembly import count_devices
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.configuration.schema import Config, MuseTalkConfig, PerformanceConfig, SilenceConfig, VideoConfig
 from musetalk_cli.engine.weights.registry import get_weight_set
-from musetalk_cli.errors import NEURAL_HINT, ConfigError, ModelError
+from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.installation import install_command
 
 
 class Machine:
@@ -78,7 +79,7 @@ def test_without_torch_it_is_warp_and_why_is_reported(machine: Machine) -> None:
     machine.has_weights()
     machine.has_gpu()
     assert machine.choose() == "warp"
-    assert [NEURAL_HINT in line for line in machine.told] == [True]
+    assert [install_command("neural") in line for line in machine.told] == [True]
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
@@ -110,7 +111,7 @@ def test_a_named_model_without_torch_names_what_to_install(machine: Machine) -> 
     machine.has_weights()
     with pytest.raises(ModelError, match="torch") as caught:
         machine.choose(model="musetalk-1.5")
-    assert caught.value.hint == NEURAL_HINT
+    assert caught.value.hint == install_command("neural")
 
 
 def test_random_weights_need_no_files(machine: Machine) -> None:
@@ -123,8 +124,8 @@ def test_random_weights_need_no_files(machine: Machine) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0,1", "mps"])
 def test_a_device_that_is_not_there_is_reported_before_an_avatar_is_prepared_for_it(device: str) -> None:
-    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-    pytest.importorskip("safetensors", reason="needs safetensors: pip install 'musetalk[neural]'")
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
+    pytest.importorskip("safetensors", reason="needs safetensors: pip install -e '.[neural]'")
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("this computer has a GPU")
     with pytest.raises(ModelError, match=r"there is no (CUDA device|Apple GPU)"):
@@ -151,7 +152,7 @@ def test_following_the_official_script_means_musetalk(machine: Machine) -> None:
 def test_mask_and_crop_box_follow_the_settings_or_else_the_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, section: MuseTalkConfig, mode: str, margin_px: int
 ) -> None:
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     from musetalk_cli.app.avatar_library import choose_avatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.musetalk import factory

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 import musetalk_cli as musetalk  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402

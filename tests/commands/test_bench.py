@@ -116,7 +116,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path) -> None:
     for library in ("torch", "safetensors"):
-        pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+        pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[neural]'")
     from fixtures.official_files import write_models
     from fixtures.small_nets import CONFIGS
     from musetalk_cli.engine.weights.store import WeightStore

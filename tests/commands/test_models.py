@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 for library in ("torch", "safetensors", "huggingface_hub"):
-    pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+    pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[neural]'")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 for library in ("torch", "safetensors"):
-    pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+    pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[neural]'")
 
 from fixtures.clips import portrait_image  # noqa: E402
 from fixtures.media import read_frames  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 for library in ("torch", "safetensors"):
-    pytest.importorskip(library, reason=f"needs {library}: pip install 'musetalk[neural]'")
+    pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[neural]'")
 
 import torch  # noqa: E402
 

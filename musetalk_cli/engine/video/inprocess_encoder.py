@@ -29,7 +29,8 @@ from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.h264 import build_configuration, to_length_prefixed
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
-from musetalk_cli.errors import SESSION_HINT, EncoderError
+from musetalk_cli.errors import EncoderError
+from musetalk_cli.installation import install_command
 
 if TYPE_CHECKING:
     from av import AudioCodecContext, VideoCodecContext
@@ -204,7 +205,7 @@ def _import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=SESSION_HINT) from error
+        raise EncoderError(f"encoding in this process needs PyAV: {error}", hint=install_command("session")) from error
     return av
 
 

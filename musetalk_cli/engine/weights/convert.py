@@ -9,7 +9,8 @@ from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import Part
 from musetalk_cli.engine.weights.verification import SOURCE_KEY, CheckResult
-from musetalk_cli.errors import NEURAL_HINT, ModelError
+from musetalk_cli.errors import ModelError
+from musetalk_cli.installation import install_command
 
 # Rounding would move the masks' edges, and the file is small.
 FULL_PRECISION_KINDS = ("parsing",)
@@ -52,7 +53,7 @@ def _write(part: Part, source: Path, settings: Path | None, staged: Path) -> Non
         from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ImportError:
-        raise ModelError("converting weights needs torch and safetensors", hint=NEURAL_HINT) from None
+        raise ModelError("converting weights needs torch and safetensors", hint=install_command("neural")) from None
     from musetalk_cli.engine.weights.nets import read_checked
 
     state = read_checked(part, source, settings)

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
-from musetalk_cli.errors import NEURAL_HINT, ModelError
+from musetalk_cli.errors import ModelError
+from musetalk_cli.installation import install_command
 
 # An interruption loses at most one chunk. The library's default is 10 MB, a minute on a slow connection.
 CHUNK_BYTES = 1 << 18
@@ -197,7 +198,7 @@ def _import_hub() -> Any:
         import huggingface_hub
         from huggingface_hub import constants
     except ImportError:
-        raise ModelError("downloading weights needs huggingface_hub", hint=NEURAL_HINT) from None
+        raise ModelError("downloading weights needs huggingface_hub", hint=install_command("neural")) from None
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     return huggingface_hub
 

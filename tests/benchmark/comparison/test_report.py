@@ -79,7 +79,7 @@ def test_a_variant_that_is_much_too_slow_has_no_live_run(monkeypatch: pytest.Mon
 
 def use_small_nets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Small MuseTalk nets in place of full ones; returns the precisions that are asked for."""
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     monkeypatch.setattr(procedure, "LEAST_LIVE_SPEED", 1e9)  # the warp model is measured live
     from fixtures.small_nets import small_model
 

@@ -44,7 +44,7 @@ def test_the_machine_is_described() -> None:
 
 
 def test_peak_flops_are_turned_into_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     monkeypatch.setattr("musetalk_cli.benchmark.measurements.peak_flops.MEASURED_S", 0.05)
     peak_flops = measure_peak_flops("cpu", "auto")
     assert (peak_flops.device, peak_flops.precision) == ("cpu", "float32")
@@ -53,7 +53,7 @@ def test_peak_flops_are_turned_into_frames(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     from musetalk_cli.engine.models.musetalk.inference import devices
 
     monkeypatch.setattr(devices, "_check", lambda device: None)  # that it is there
@@ -65,7 +65,7 @@ def test_several_devices_are_measured_together(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert sum_gpu_mb("max_memory_reserved") is None
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -75,7 +75,7 @@ def test_memory_is_that_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_frames_operations_are_those_that_are_counted() -> None:
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     from fixtures.operations import count_all
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs
 

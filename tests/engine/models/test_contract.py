@@ -34,7 +34,7 @@ def still(*, has_lids: bool) -> Avatar:
 
 
 def musetalk_of(avatar: Avatar, height_px: int) -> Subject:
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     from fixtures.small_nets import small_model
 
     return small_model(avatar, RATE, height_px), avatar.resized(height_px)

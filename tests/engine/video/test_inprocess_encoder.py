@@ -35,6 +35,7 @@ from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 from musetalk_cli.errors import EncoderError
+from musetalk_cli.installation import install_command
 
 if not os.environ.get("CI"):
     pytest.importorskip("av", reason="needs PyAV, of the extra 'session'")
@@ -313,7 +314,7 @@ def test_without_pyav_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(EncoderError, match="needs PyAV") as caught:
         InProcessEncoder(encoder_settings())
-    assert caught.value.hint == "pip install av"
+    assert caught.value.hint == install_command("session")
 
 
 def test_a_bitrate_replaces_the_quality(open_encoder: Open) -> None:

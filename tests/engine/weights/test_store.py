@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
-pytest.importorskip("safetensors", reason="needs safetensors: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
+pytest.importorskip("safetensors", reason="needs safetensors: pip install -e '.[neural]'")
 
 from fixtures.official_files import write_models  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402

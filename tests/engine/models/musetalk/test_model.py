@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.drawn_face import draw_face  # noqa: E402
 from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model, small_nets  # noqa: E402

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from musetalk_cli.errors import NEURAL_HINT, ModelError
+from musetalk_cli.errors import ModelError
+from musetalk_cli.installation import install_command
 
 StateDict = Mapping[str, Tensor]
 Net = TypeVar("Net", bound=nn.Module)
@@ -103,7 +104,7 @@ def _read_safetensors(path: Path) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
-        raise ModelError(f"reading {path} needs safetensors", hint=NEURAL_HINT) from None
+        raise ModelError(f"reading {path} needs safetensors", hint=install_command("neural")) from None
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:

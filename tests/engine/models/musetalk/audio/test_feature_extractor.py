@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.feature_windows import extract_features  # noqa: E402
 from fixtures.small_nets import CONFIGS, small_extractor, small_nets, syllables  # noqa: E402

@@ -127,7 +127,7 @@ def test_the_steps_of_upstream_shift_early_below_25_fps_and_ours_do_not() -> Non
 @pytest.mark.parametrize("is_version_1_0", [False, True])
 def test_a_stream_cut_at_random_has_the_features_of_the_file(is_version_1_0: bool) -> None:
     """Bit for bit: the same hash for any chunking of the input, through the real encoder."""
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     from fixtures.small_nets import CONFIGS, CPU
     from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_nets

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
 from musetalk_cli.engine.audio.blocks import BlockCutter, split_block  # noqa: E402

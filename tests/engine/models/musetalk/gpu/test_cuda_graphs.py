@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, noise, small_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder  # noqa: E402

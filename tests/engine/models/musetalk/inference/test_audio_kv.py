@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, noise, relative_error, small_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector, find_unique_rows  # noqa: E402

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from musetalk_cli.engine.models.musetalk.inference.cuda_graphs import END_NAMES, CudaGraphs  # noqa: E402
 

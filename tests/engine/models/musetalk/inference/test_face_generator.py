@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_encoder, random_nets  # noqa: E402

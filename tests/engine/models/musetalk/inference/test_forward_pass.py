@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 

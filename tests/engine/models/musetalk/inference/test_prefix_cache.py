@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import noise, relative_error, small_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.prefix_cache import UNetPrefixCache  # noqa: E402

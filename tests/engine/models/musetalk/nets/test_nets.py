@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters  # noqa: E402

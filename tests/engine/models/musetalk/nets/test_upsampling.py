@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'musetalk[neural]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
 from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta, random_nets  # noqa: E402
