@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from musetalk_cli import __version__
-from musetalk_cli.commands import avatars, bench, devices, models, prepare_avatar, render, serve, stream
+from musetalk_cli.commands import avatars, bench, devices, manage_avatars, models, prepare_avatar, render, serve, stream
 from musetalk_cli.commands.examples import EXAMPLES
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say, say_error
@@ -34,7 +34,9 @@ app.command("render")(render.render)
 app.command("stream")(stream.stream)
 app.command("serve")(serve.serve)
 app.command("prepare-avatar")(prepare_avatar.prepare_avatar)
-app.command("avatars")(avatars.avatars)
+app.add_typer(avatars.app, name="avatars")
+for _command in (manage_avatars.rename, manage_avatars.remove, manage_avatars.preview):
+    avatars.app.command()(_command)
 app.command("devices")(devices.devices)
 app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")

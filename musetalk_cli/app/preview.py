@@ -18,17 +18,47 @@ NUM_ROWS = 4  # frames of a video that are shown, spread evenly over it
 OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
 
 
+def check_preview(path: Path, *, is_replacing: bool, hint: str) -> None:
+    """Raise SinkError before any work is done when a preview could not be written. ``hint``: how to replace a file."""
+    if path.suffix.lower() != ".png":
+        raise SinkError(f"the preview {path} must be a .png")
+    if path.exists() and not (is_replacing and path.is_file()):
+        raise SinkError(f"{path} exists already", hint=hint)
+    if not path.parent.is_dir():
+        raise SinkError(f"there is no folder {path.parent} for the preview")
+
+
 def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
     """Draw the avatar in ``folder`` as a PNG. Raises AvatarError, or SinkError when it cannot be written."""
     from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
+
+    draw_preview(open_avatar_folder(folder), folder, path, display)
+
+
+def preview_avatar(name: str, library: Path, path: Path, display: ProgressDisplay) -> None:
+    """Draw a built-in avatar, or one of a folder of avatars. Raises AvatarError, or SinkError as ``write_preview``."""
+    from musetalk_cli.engine.avatar.library import find_prepared
+    from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
+
+    if name in portrait_names():
+        draw_preview(open_portrait(describe_portrait(name)), None, path, display)
+    else:
+        write_preview(find_prepared(name, library), path, display)
+
+
+def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: ProgressDisplay) -> None:
+    """Draw an avatar as a PNG and close it.
+
+    Raises AvatarError, or SinkError when it cannot be written. ``folder`` holds what is derived from the avatar.
+    """
     from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
     from musetalk_cli.engine.avatar.preparation.images import encode_png
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
     from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
     from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
     from musetalk_cli.engine.models.warp.model import WarpModel
+    from musetalk_cli.engine.runtime.files import replace_file
 
-    avatar = open_avatar_folder(folder)
     try:
         parts = face_parts(avatar, PartSettings(), AvatarCache(folder, display.tell))
         model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, has_idle_motion=False, seed=0)
@@ -45,7 +75,8 @@ def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
     finally:
         avatar.close()
     try:
-        path.write_bytes(data)
+        with replace_file(path) as staged:
+            staged.write_bytes(data)
     except OSError as error:
         raise SinkError(f"cannot write the preview {path}: {error.strerror}") from error
 

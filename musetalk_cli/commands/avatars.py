@@ -9,20 +9,28 @@ import typer
 
 from musetalk_cli.app.flags import NoUserConfigOption, load_settings
 from musetalk_cli.app.folders import avatars_folder, cache_folder
-from musetalk_cli.commands.options import AvatarDirOption, ConfigOption
+from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption, library_settings
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import AvatarInfo
 
 
+app = typer.Typer(help="List the avatars, and look after those that were prepared.", invoke_without_command=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
 def avatars(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    context: typer.Context,
+    as_json: JsonOption = False,
     avatar_dir: AvatarDirOption = None,
     config: ConfigOption = None,
     no_user_config: NoUserConfigOption = False,
 ) -> None:
-    """List the avatars, built in and prepared."""
+    """List the avatars, built in and prepared; show, rename, remove or preview one."""
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings(config, reads_user_file=not no_user_config, avatar_dir=avatar_dir).config
 
     from musetalk_cli.app.avatar_library import list_avatars
@@ -39,6 +47,32 @@ def avatars(
     if cached:
         size = sum(listed.num_bytes for listed in cached) / 1e6
         say(f"{len(cached)} made on the fly, {size:.0f} MB, are in {cache_folder() / 'avatars'} and may be deleted")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: AvatarArgument,
+    as_json: JsonOption = False,
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
+) -> None:
+    """Show what is known of an avatar."""
+    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.engine.avatar.library import explain_unknown
+
+    settings = library_settings(context)
+    found = next((info for info in list_avatars(settings) if info.name == name), None)
+    if found is None:
+        raise explain_unknown(name, avatars_folder(settings.avatar_dir), takes_files=False)
+    row = describe(found)
+    if as_json:
+        typer.echo(json.dumps(row, indent=1, ensure_ascii=False))
+        return
+    for key, value in row.items():
+        if value not in (None, [], ""):
+            typer.echo(f"{key:<9} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def describe(info: AvatarInfo) -> dict[str, Any]:

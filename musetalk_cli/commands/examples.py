@@ -46,6 +46,30 @@ musetalk avatars
 # Their names, for a script
 musetalk avatars --json | jq -r '.[].name'
 """,
+    "musetalk avatars show": """\
+# Size, frames, models, disk
+musetalk avatars show nora
+# Where its files are, for a script
+musetalk avatars show anna --json | jq -r .folder
+""",
+    "musetalk avatars rename": """\
+# Another name
+musetalk avatars rename interview anna
+# In another folder of avatars
+musetalk avatars rename interview anna --avatar-dir ~/team/avatars
+""",
+    "musetalk avatars remove": """\
+# One, after a question
+musetalk avatars remove anna
+# Several, in a script
+musetalk avatars remove anna me --yes
+""",
+    "musetalk avatars preview": """\
+# Writes nora.png
+musetalk avatars preview nora
+# Into another file
+musetalk avatars preview anna -o sheet.png --overwrite
+""",
     "musetalk devices": """\
 # The microphones
 musetalk devices

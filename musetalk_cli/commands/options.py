@@ -6,11 +6,15 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.app.flags import load_settings
 from musetalk_cli.errors import SinkError
+
+if TYPE_CHECKING:
+    from musetalk_cli.configuration.schema import Config
 
 AvatarOption = Annotated[
     str | None,
@@ -22,6 +26,7 @@ AvatarOption = Annotated[
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
 ]
+AvatarArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the avatar.", show_default=False)]
 FaceModelsOption = Annotated[
     str | None,
     typer.Option("--face-models", help="Folder with the two face models, instead of a download.", show_default=False),
@@ -106,6 +111,14 @@ def be_finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
+
+
+def library_settings(context: typer.Context) -> Config:
+    """The settings for a command below ``avatars``; its options may stand in front of its name, too."""
+    above = context.parent.params if context.parent is not None else {}
+    given = {name: context.params[name] or above[name] for name in ("avatar_dir", "config", "no_user_config")}
+    files = [Path(name) for name in given["config"] or ()]
+    return load_settings(files, reads_user_file=not given["no_user_config"], avatar_dir=given["avatar_dir"]).config
 
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:

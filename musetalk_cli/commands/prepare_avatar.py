@@ -17,7 +17,6 @@ from musetalk_cli.commands.options import (
     FpsOption,
     be_finite,
 )
-from musetalk_cli.errors import SinkError
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
@@ -69,13 +68,13 @@ def prepare_avatar(
     settings = load_settings(
         config, reads_user_file=not no_user_config, fps=fps, avatar_dir=avatar_dir, face_models=face_models
     ).config
-    if preview is not None:
-        check_preview(preview, force=force)
 
     from musetalk_cli.app.avatar_library import prepare_named
-    from musetalk_cli.app.preview import write_preview
+    from musetalk_cli.app.preview import check_preview, write_preview
     from musetalk_cli.ui.progress import ProgressDisplay
 
+    if preview is not None:
+        check_preview(preview, is_replacing=force, hint="name another file with --preview, or --force")
     arguments = PreparationArguments(name, start, max_seconds, size, face, bbox_shift)
     display = ProgressDisplay(is_quiet=quiet)
     try:
@@ -90,16 +89,6 @@ def prepare_avatar(
             if prepared.is_new
             else f"avatar '{prepared.name}' is up to date: {prepared.folder}"
         )
-
-
-def check_preview(path: Path, *, force: bool) -> None:
-    """Raise before any work is done when a preview could not be written."""
-    if path.suffix.lower() != ".png":
-        raise SinkError(f"the preview {path} must be a .png")
-    if path.exists() and not (force and path.is_file()):
-        raise SinkError(f"{path} exists already", hint="name another file with --preview, or --force")
-    if not path.parent.is_dir():
-        raise SinkError(f"there is no folder {path.parent} for the preview")
 
 
 def describe_result(record: AvatarRecord, folder: Path, elapsed_s: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, is_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import portrait_names
+from musetalk_cli.engine.avatar.whole_folder import rename_folder
 from musetalk_cli.errors import AvatarError, MuseTalkError
 
 MAX_NAME = 64  # characters
@@ -41,7 +42,12 @@ class ListedAvatar:
     @property
     def num_bytes(self) -> int:
         """What it takes on disk."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        return num_bytes_of(self.folder)
+
+
+def num_bytes_of(folder: Path) -> int:
+    """What the files of an avatar take on disk."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def list_avatars(library: Path) -> list[ListedAvatar]:
@@ -62,14 +68,39 @@ def _read_listed(folder: Path) -> ListedAvatar:
         return ListedAvatar(folder, None, str(error))
 
 
-def explain_unknown(wanted: str, library: Path) -> AvatarError:
-    """What to say of an avatar that is neither a name nor a file, with the nearest name there is."""
+def explain_unknown(wanted: str, library: Path, *, takes_files: bool = True) -> AvatarError:
+    """What to say of an avatar that is neither a name nor a file, with the nearest name there is.
+
+    ``takes_files``: an image or a video would have done as well.
+    """
     names = [*portrait_names(), *(listed.folder.name for listed in list_avatars(library))]
-    if "/" in wanted or Path(wanted).suffix:
+    if takes_files and ("/" in wanted or Path(wanted).suffix):
         return AvatarError(f"there is no avatar and no file '{wanted}'", hint="musetalk avatars lists the names")
     near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}; or give an image or a video"
+    hint = (
+        f"did you mean '{near[0]}'?"
+        if near
+        else f"there are: {', '.join(names)}{'; or give an image or a video' if takes_files else ''}"
+    )
     return AvatarError(f"there is no avatar '{wanted}'", hint=hint)
+
+
+def find_prepared(name: str, library: Path) -> Path:
+    """The folder of an avatar that the user made. Raises AvatarError for a built-in one and for an unknown name."""
+    if name in portrait_names():
+        raise AvatarError(f"'{name}' is a built-in avatar", hint="only prepared ones can be renamed and removed")
+    folder = library / name
+    if Path(name).name != name or not is_avatar_folder(folder):
+        raise explain_unknown(name, library, takes_files=False)
+    return folder
+
+
+def rename_avatar(name: str, new_name: str, library: Path) -> Path:
+    """Give a prepared avatar another name and return its folder. Raises AvatarError."""
+    folder = find_prepared(name, library)
+    check_avatar_name(new_name)
+    rename_folder(folder, library / new_name)
+    return library / new_name
 
 
 def changes_since(record: AvatarRecord, parameters: Mapping[str, Any]) -> list[str]:

@@ -47,6 +47,35 @@ def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def remove_folder(target: Path) -> None:
+    """Remove a folder: it is there as a whole or not at all, even when this process is killed meanwhile.
+
+    Of a link the link is removed. What another process has open stays readable to it. Raises AvatarError.
+    """
+    try:
+        if target.is_symlink():
+            target.unlink()
+            return
+        with _locked(target):
+            part = target.with_name(f".{target.name}{_PART}{secrets.token_hex(4)}")
+            target.rename(part)
+            shutil.rmtree(part)
+    except OSError as error:
+        raise AvatarError(f"cannot remove the avatar {target}: {error.strerror or error}") from error
+
+
+def rename_folder(target: Path, renamed: Path) -> None:
+    """Give a folder another name, which nothing has. Raises AvatarError."""
+    try:
+        # Another case is the same name to some file systems, and may be wanted.
+        is_other_case = renamed.name != target.name and renamed.exists() and renamed.samefile(target)
+        if os.path.lexists(renamed) and not is_other_case:
+            raise AvatarError(f"'{renamed.name}' exists already: {renamed}", hint="choose another name")
+        target.rename(renamed)
+    except OSError as error:
+        raise AvatarError(f"cannot rename the avatar {target}: {error.strerror or error}") from error
+
+
 def _make_beside(target: Path, kind: str) -> Path:
     """A new folder with the rights that any new folder gets, which tempfile's would not have."""
     folder = target.with_name(f".{target.name}{kind}{secrets.token_hex(4)}")

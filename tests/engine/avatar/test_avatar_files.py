@@ -20,59 +20,22 @@ import numpy as np
 import pytest
 
 from fixtures.clips import moved_portrait
+from fixtures.prepared_avatars import NUM_FRAMES, SIDE, rewrite_record, write_avatar
 from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
     IMAGE_FILE,
     OLD_IMAGE_FILE,
     RECORD_FILE,
-    AvatarRecord,
-    describe_files,
     open_avatar_folder,
     read_record,
 )
-from musetalk_cli.engine.avatar.frame_store import write_frames
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
 from musetalk_cli.engine.avatar.preparation.images import encode_png
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.runtime.exchange import exchange
-from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
-
-NUM_FRAMES, SIDE = 5, 128
-
-
-def write_avatar(folder: Path, num_frames: int = NUM_FRAMES) -> Path:
-    """An avatar of a moving portrait; its face points are made up."""
-    folder.mkdir()
-    images = [moved_portrait(n, SIDE) for n in range(num_frames)]
-    points = np.random.default_rng(0).uniform(20, 100, (num_frames, 468, 2)).astype(np.float32)
-    index: dict[str, np.ndarray] = {}
-    if num_frames > 1:
-        frames = (planes_to_i420(bgr_to_planes(image)) for image in images)
-        index["offsets"], index["checksums"] = write_frames(folder / FRAMES_FILE, frames)
-    else:
-        (folder / IMAGE_FILE).write_bytes(encode_png(images[0]))
-    np.savez(folder / FACES_FILE, points=points, is_found=np.ones(num_frames, bool), **index)
-    rewrite_record(folder, num_frames)
-    return folder
-
-
-def rewrite_record(folder: Path, num_frames: int = NUM_FRAMES) -> None:
-    (folder / RECORD_FILE).unlink(missing_ok=True)
-    record = AvatarRecord(
-        width=SIDE,
-        height=SIDE,
-        num_frames=num_frames,
-        frame_rate=Fraction(25) if num_frames > 1 else None,
-        source_name="talk.mp4",
-        source_sha256="ab" * 32,
-        parameters=PreparationSettings().as_parameters(),
-        num_missing=0,
-        files=describe_files(folder),
-    )
-    (folder / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
 
 
 @pytest.fixture

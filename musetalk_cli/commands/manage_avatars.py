@@ -1,0 +1,86 @@
+"""``musetalk avatars rename``, ``remove`` and ``preview``: what is done with avatars that exist."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musetalk_cli.app.flags import NoUserConfigOption
+from musetalk_cli.app.folders import avatars_folder
+from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption, library_settings
+from musetalk_cli.errors import AvatarError
+from musetalk_cli.ui.console import say
+
+
+def rename(
+    context: typer.Context,
+    name: AvatarArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
+) -> None:
+    """Give a prepared avatar another name. What uses it at this moment goes on."""
+    settings = library_settings(context)
+
+    from musetalk_cli.engine.avatar.library import rename_avatar
+
+    say(f"'{name}' is '{new_name}' now: {rename_avatar(name, new_name, avatars_folder(settings.avatar_dir))}")
+
+
+def remove(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the avatars.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without a question.")] = False,
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
+) -> None:
+    """Delete prepared avatars from the disk. What uses one at this moment goes on."""
+    settings = library_settings(context)
+
+    from musetalk_cli.engine.avatar.library import find_prepared, num_bytes_of
+    from musetalk_cli.engine.avatar.whole_folder import remove_folder
+
+    folders = [find_prepared(name, avatars_folder(settings.avatar_dir)) for name in dict.fromkeys(names)]
+    listed = ", ".join(f"'{folder.name}' ({num_bytes_of(folder) / 1e6:.1f} MB)" for folder in folders)
+    if not yes:
+        if not (sys.stdin and sys.stdin.isatty()):
+            raise AvatarError("nothing was removed: there is no terminal to ask on", hint="--yes removes unasked")
+        typer.confirm(f"Remove {listed}?", err=True, abort=True)
+    for folder in folders:
+        remove_folder(folder)
+    say(f"removed {listed}")
+
+
+def preview(
+    context: typer.Context,
+    name: AvatarArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="PNG file to write. [default: NAME.png]", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
+) -> None:
+    """Draw an avatar into a PNG file. It shows landmarks, crop box, and the mouth closed, half open and open."""
+    settings = library_settings(context)
+
+    from musetalk_cli.app.preview import check_preview, preview_avatar
+    from musetalk_cli.ui.progress import ProgressDisplay
+
+    path = Path(f"{name}.png") if output is None else output
+    check_preview(path, is_replacing=overwrite, hint="name another file with -o, or --overwrite")
+    display = ProgressDisplay(is_quiet=quiet)
+    try:
+        preview_avatar(name, avatars_folder(settings.avatar_dir), path, display)
+    finally:
+        display.close()
+    if not quiet:
+        say(f"{name} → {path}")
