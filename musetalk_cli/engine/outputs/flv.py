@@ -19,6 +19,7 @@ AAC = 0xAF  # FLV has the rest of this byte say 44.1 kHz stereo whatever the aud
 CONFIGURATION, FRAMES = 0, 1
 # Of the 32 bits that a tag has for its time, half are used: ffmpeg does not get over their end.
 LONGEST_MS = 1 << 31
+MAX_TAG_BYTES = (1 << 24) - 1  # its length has 24 bits
 
 
 class FlvPacker:
@@ -51,7 +52,12 @@ class FlvPacker:
         return self._end_ms >= LONGEST_MS
 
     def pack(self, fragment: Fragment) -> bytes:
-        """The tags of a fragment, in the order of decoding; nothing for one without samples."""
+        """The tags of a fragment, in the order of decoding; nothing for one without samples.
+
+        Raises EncoderError for what an FLV cannot hold.
+        """
+        if unknown := {sample.track for sample in fragment.samples} - set(self._tracks):
+            raise EncoderError(f"the encoder's MP4 has samples of unknown tracks: {sorted(unknown)}")
         samples = sorted(fragment.samples, key=self._time_s)
         if samples and self._start_s is None:
             self._start_s = self._time_s(samples[0])
@@ -84,6 +90,8 @@ def _kind(track: Track) -> int:
 
 
 def _tag(kind: int, time_ms: int, body: bytes) -> bytes:
+    if len(body) > MAX_TAG_BYTES or time_ms >= 1 << 32:
+        raise EncoderError(f"an FLV cannot hold {len(body)} bytes at {time_ms} ms")
     stamp = (time_ms & 0xFFFFFF).to_bytes(3, "big") + (time_ms >> 24).to_bytes(1, "big")
     head = bytes([kind]) + len(body).to_bytes(3, "big") + stamp + bytes(3)
     return head + body + (len(head) + len(body)).to_bytes(4, "big")

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, find_box, read_size
+from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, damaged, find_box, read_size
 from musetalk_cli.engine.outputs.samples import Sample, Track, count_frames, read_samples, read_tracks
+
+# More than ten seconds of the largest frames at the highest bit rate.
+LONGEST_BOX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class InitSegment:
 
     @cached_property
     def tracks(self) -> dict[int, Track]:
-        """By their numbers."""
+        """By their numbers. Raises EncoderError."""
         return read_tracks(find_box(self.data, b"moov"))
 
 
@@ -39,7 +42,7 @@ class Fragment:
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
-        """Of all tracks, one after the other. Read once, however many targets repack them."""
+        """Of all tracks, one after the other. Read once, however many targets repack them. Raises EncoderError."""
         return tuple(read_samples(self.data))
 
 
@@ -49,11 +52,11 @@ class FragmentSplitter:
     def __init__(self) -> None:
         self._data = bytearray()  # of what comes next
         self._box_at = 0  # where in it the first box begins that is not complete
-        self._moof_at = 0
+        self._moof_at: int | None = None
         self._video_track: int | None = None
 
     def feed(self, data: bytes) -> Iterator[InitSegment | Fragment]:
-        """The parts that are complete with these bytes."""
+        """The parts that are complete with these bytes. Raises EncoderError for bytes that are no fragmented MP4."""
         self._data += data
         while (end := self._find_box_end()) is not None:
             kind = bytes(self._data[self._box_at + 4 : self._box_at + BOX_HEADER_BYTES])
@@ -73,7 +76,10 @@ class FragmentSplitter:
         body_at = self._box_at + BOX_HEADER_BYTES
         if len(self._data) < body_at:
             return None
-        end = self._box_at + read_size(self._data[self._box_at : body_at])
+        size = read_size(self._data[self._box_at : body_at])
+        if size > LONGEST_BOX_BYTES:
+            raise damaged(f"a box of {size} bytes")
+        end = self._box_at + size
         return end if end <= len(self._data) else None
 
     def _cut_init_segment(self, end: int) -> InitSegment:
@@ -82,6 +88,8 @@ class FragmentSplitter:
         return segment
 
     def _cut_fragment(self, end: int) -> Fragment:
+        if self._moof_at is None:
+            raise damaged("an mdat without its moof")
         moof = bytes(self._data[self._moof_at + BOX_HEADER_BYTES : self._box_at])
         num_frames, is_keyframe = count_frames(moof, self._video_track)
         return Fragment(self._cut(end), num_frames, is_keyframe)
@@ -89,5 +97,5 @@ class FragmentSplitter:
     def _cut(self, end: int) -> bytes:
         data = bytes(memoryview(self._data)[:end])
         del self._data[:end]
-        self._box_at = self._moof_at = 0
+        self._box_at, self._moof_at = 0, None
         return data

@@ -6,19 +6,34 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from musetalk_cli.errors import EncoderError
+
 BOX_HEADER_BYTES = 8
 
 
+def damaged(what: str) -> EncoderError:
+    """The error of an MP4 that breaks its own rules, or that has what our encoder never writes."""
+    return EncoderError(f"the encoder's MP4 is damaged: {what}")
+
+
 def read_size(header: bytes | bytearray) -> int:
-    """The size of a box in bytes, its header included, from the header's first four bytes."""
-    return max(BOX_HEADER_BYTES, int.from_bytes(header[:4], "big"))
+    """The size of a box in bytes, its header included, from the header's first four bytes.
+
+    Raises EncoderError for a box smaller than its header: sizes of 64 bits and "to the end" are not written here.
+    """
+    size = int.from_bytes(header[:4], "big")
+    if size < BOX_HEADER_BYTES:
+        raise damaged(f"a box of {size} bytes")
+    return size
 
 
 def boxes_in(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The kind and the body of each box in a row of them."""
+    """The kind and the body of each box in a row of them. Raises EncoderError where one is not complete."""
     at = 0
     while at + BOX_HEADER_BYTES <= len(body):
         size = read_size(body[at : at + 4])
+        if at + size > len(body):
+            raise damaged(f"a box of {size} bytes, of which {len(body) - at} are there")
         yield body[at + 4 : at + 8], body[at + BOX_HEADER_BYTES : at + size]
         at += size
 
@@ -42,5 +57,8 @@ def is_whole_file(path: Path) -> bool:
         at = 0
         while at + BOX_HEADER_BYTES <= num_bytes:
             file.seek(at)
-            at += read_size(file.read(4))
+            try:
+                at += read_size(file.read(4))
+            except EncoderError:
+                return False
         return at == num_bytes > 0

@@ -1,6 +1,7 @@
 """What a fragmented MP4 holds: its tracks, and the samples of a fragment (ISO/IEC 14496-12, 8.8).
 
-Only what our encoder writes is understood: offsets count from the moof (default-base-is-moof).
+Only what our encoder writes is understood: offsets count from the moof (default-base-is-moof). Everything here raises
+EncoderError for bytes that break the format's rules.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, boxes_in, find_box, find_boxes
+from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, boxes_in, damaged, find_box, find_boxes
 
 NO_KEYFRAME = 0x10000  # sample_is_non_sync_sample
 VISUAL_ENTRY_BYTES, AUDIO_ENTRY_BYTES = 78, 28
@@ -66,6 +67,8 @@ def _read_track(trak: bytes) -> tuple[int, Track]:
     media, is_video = find_box(trak, b"mdia"), find_box(trak, b"mdia", b"hdlr")[8:12] == b"vide"
     entry = find_box(media, b"minf", b"stbl", b"stsd")[8 + BOX_HEADER_BYTES :]
     number, timescale = _field_behind_times(find_box(trak, b"tkhd")), _field_behind_times(find_box(media, b"mdhd"))
+    if not number or not timescale:
+        raise damaged(f"a track with the number {number} and the timescale {timescale}")
     if is_video:
         configuration = find_box(entry[VISUAL_ENTRY_BYTES:], b"avcC")
     else:
@@ -82,27 +85,38 @@ def _field_behind_times(box: bytes) -> int:
 def _find_decoder_info(descriptors: bytes) -> bytes:
     at = 0
     while at < len(descriptors):
-        kind, length, at = descriptors[at], 0, at + 1
-        while True:
-            length = length << 7 | descriptors[at] & 0x7F
-            at += 1
-            if not descriptors[at - 1] & 0x80:
-                break
+        kind = descriptors[at]
+        length, at = _read_length(descriptors, at + 1)
         if kind == DECODER_SPECIFIC_INFO:
             return descriptors[at : at + length]
         at += DESCRIPTOR_FIELDS.get(kind, length)
     return b""
 
 
+def _read_length(descriptors: bytes, at: int) -> tuple[int, int]:
+    """The length that a descriptor gives, seven bits in each byte, and where it goes on (ISO/IEC 14496-1, 8.3.3)."""
+    length = 0
+    for read, byte in enumerate(descriptors[at : at + 4], start=1):
+        length = length << 7 | byte & 0x7F
+        if not byte & 0x80:
+            return length, at + read
+    raise damaged("a descriptor without its length")
+
+
 def _read_runs(data: memoryview, traf: bytes) -> Iterator[Sample]:
     """``data`` begins with the moof."""
     header, tfdt = find_box(traf, b"tfhd"), find_box(traf, b"tfdt")
+    if len(tfdt) < 8:
+        raise damaged("a fragment without its time")
     track = int.from_bytes(header[4:8], "big")
     duration, size, flags = _read_defaults(header)
     time = int.from_bytes(tfdt[4 : 12 if tfdt[0] == 1 else 8], "big")
     for run in find_boxes(traf, b"trun"):
         run_flags, count = int.from_bytes(run[1:4], "big"), int.from_bytes(run[4:8], "big")
-        values = iter(struct.unpack_from(f">{(len(run) - 8) // 4}I", run, 8))
+        num_values = bin(run_flags & 0x5).count("1") + count * bin(run_flags & 0xF00).count("1")
+        if len(run) < 8 + 4 * num_values:
+            raise damaged(f"a run of {count} samples in {len(run)} bytes")
+        values = iter(struct.unpack_from(f">{num_values}I", run, 8))
         at = next(values) if run_flags & 0x1 else 0
         first_flags = next(values) if run_flags & 0x4 else None
         for index in range(count):
@@ -110,6 +124,8 @@ def _read_runs(data: memoryview, traf: bytes) -> Iterator[Sample]:
             length = next(values) if run_flags & 0x200 else size
             own = next(values) if run_flags & 0x400 else first_flags if first_flags is not None and not index else flags
             delay = next(values) if run_flags & 0x800 else 0
+            if not length or at + length > len(data):
+                raise damaged(f"a sample of {length} bytes at {at} of {len(data)}")
             signed = delay - (1 << 32) if delay >> 31 else delay
             yield Sample(track, time, signed, not own & NO_KEYFRAME, data[at : at + length])
             at, time = at + length, time + lasts

@@ -6,7 +6,9 @@ from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, In
 
 
 def box(kind: bytes, num_bytes: int) -> bytes:
-    return (num_bytes + 8).to_bytes(4, "big") + kind + b"x" * num_bytes
+    """One with ``num_bytes`` in it; what is to hold boxes holds one that nobody reads."""
+    body = box(b"free", num_bytes - 8) if kind in (b"moov", b"moof") else b"x" * num_bytes
+    return (num_bytes + 8).to_bytes(4, "big") + kind + body
 
 
 INIT_SEGMENT = InitSegment(box(b"ftyp", 20) + box(b"moov", 300))
