@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import struct
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -21,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
+from musetalk_cli.engine.avatar.avatar_schema import find_problem
 from musetalk_cli.engine.avatar.frame_store import StoredFrames
 from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
 from musetalk_cli.engine.runtime.files import hash_file
+from musetalk_cli.engine.types.arrays import read_arrays as arrays_in
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.errors import AvatarError
 
@@ -74,10 +75,12 @@ class AvatarRecord:
             if content.pop("sha256") != _digest(content):
                 raise AvatarError(f"avatar '{name}' is damaged: {RECORD_FILE} was changed", hint=_AGAIN)
             del content["format"]
-            rate = content.pop("frame_rate")
-            return cls(**content, frame_rate=None if rate is None else Fraction(rate))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ZeroDivisionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AvatarError(f"avatar '{name}' is damaged: {RECORD_FILE} cannot be read", hint=_AGAIN) from error
+        if problem := find_problem(content):
+            raise AvatarError(f"avatar '{name}' is damaged: {RECORD_FILE}: {problem}", hint=_AGAIN)
+        rate = content.pop("frame_rate")
+        return cls(**content, frame_rate=None if rate is None else Fraction(rate))
 
 
 def _other_format(name: str, found: object) -> AvatarError:
@@ -125,17 +128,25 @@ def open_avatar_folder(folder: Path) -> Avatar:
         if record.frame_rate is None:
             frames = _read_still(folder, record)
         else:
-            if len(arrays["checksums"]) != record.num_frames or len(arrays["offsets"]) != record.num_frames + 1:
-                raise ValueError("offsets")
-            if arrays["offsets"][0] or (np.diff(arrays["offsets"]) <= 0).any():
-                raise ValueError("offsets")
-            frames = StoredFrames(folder / FRAMES_FILE, *size, arrays["offsets"], arrays["checksums"])
-    except (KeyError, ValueError, IndexError) as error:
+            frames = StoredFrames(folder / FRAMES_FILE, *size, *_check_index(arrays, record.num_frames))
+    except (KeyError, ValueError) as error:
         raise AvatarError(f"avatar '{folder.name}' is damaged: {FACES_FILE} does not fit", hint=_AGAIN) from error
     if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
         frames.close()
         raise AvatarError(f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN)
     return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points)
+
+
+def _check_index(arrays: Mapping[str, NDArray[Any]], num_frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Offsets and checksums of a video's frames. Raises KeyError or ValueError."""
+    offsets, checksums = arrays["offsets"], arrays["checksums"]
+    if offsets.dtype.kind not in "iu" or checksums.dtype.kind not in "iu":
+        raise ValueError("offsets and checksums are whole numbers")
+    if offsets.shape != (num_frames + 1,) or checksums.shape != (num_frames,):
+        raise ValueError("offsets and checksums are one for each frame")
+    if offsets[0] or (offsets[1:] <= offsets[:-1]).any():
+        raise ValueError("offsets must rise")
+    return offsets, checksums
 
 
 def read_arrays(folder: Path, record: AvatarRecord, file_name: str) -> dict[str, NDArray[Any]]:
@@ -148,13 +159,8 @@ def read_arrays(folder: Path, record: AvatarRecord, file_name: str) -> dict[str,
 def unpack_arrays(path: Path, data: bytes, hint: str) -> dict[str, NDArray[Any]]:
     """The arrays of the npz file ``path`` that holds ``data``. Raises AvatarError with ``hint``."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Uncompressed arrays cannot expand to more than the file holds.
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("compressed arrays")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        return arrays_in(io.BytesIO(data))
+    except (OSError, ValueError) as error:
         raise AvatarError(f"{path} is damaged: {error}", hint=hint) from error
 
 
@@ -163,10 +169,11 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
     if known is None:
         raise AvatarError(f"avatar '{path.parent.name}' is damaged: {RECORD_FILE} lacks {path.name}", hint=_AGAIN)
     try:
-        data = path.read_bytes()
+        # Of another length it is not read: it may be a device, or a pipe that nobody writes to.
+        data = path.read_bytes() if path.stat().st_size == known["bytes"] and path.is_file() else b""
     except OSError as error:
         raise AvatarError(f"cannot read {path}: {error.strerror}", hint=_AGAIN) from error
-    if len(data) != known.get("bytes") or hashlib.sha256(data).hexdigest() != known.get("sha256"):
+    if len(data) != known["bytes"] or hashlib.sha256(data).hexdigest() != known.get("sha256"):
         raise AvatarError(f"{path} is damaged: it is not what was written", hint=_AGAIN)
     return data
 

@@ -102,6 +102,17 @@ def encode_frame(image: ByteArray) -> bytes:
     return data.tobytes()
 
 
+def read_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG's frame header gives (ITU-T T.81, B.2.2); None when there is none."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        at += 2 + length
+    return None
+
+
 class StoredFrames:
     """AvatarFrames from a file that :class:`FrameStoreWriter` wrote.
 
@@ -126,6 +137,8 @@ class StoredFrames:
         self.width, self.height, self.num_frames = width, height, len(checksums)
         self._path, self._offsets, self._checksums = path, offsets, checksums
         try:
+            if path.exists() and not path.is_file():
+                raise AvatarError(f"{path} is damaged: it is not a file", hint="prepare it again")
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise AvatarError(f"cannot read {path}: {error.strerror}") from error
@@ -149,8 +162,11 @@ class StoredFrames:
         data = os.pread(self._file.fileno(), stop - start, start)
         if zlib.crc32(data) != self._checksums[index]:
             raise AvatarError(f"{self._path} is damaged: frame {index} is not what it was", hint="prepare it again")
-        sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
-        if sheet is None or sheet.shape != (self.height * 3 // 2, self.width):
+        size = (self.height * 3 // 2, self.width)
+        # An image of another size is not decoded: it might want gigabytes.
+        is_right = read_jpeg_size(data) == size
+        sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE) if is_right else None
+        if sheet is None or sheet.shape != size:
             raise AvatarError(f"{self._path} is damaged: frame {index} is not an image of its size")
         return sheet_to_i420(as_bytes(sheet))
 

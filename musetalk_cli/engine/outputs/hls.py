@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -67,11 +68,12 @@ class HlsFolder:
         return shutil.disk_usage(self._folder).free >= ROOM_BYTES
 
     def list_segments(self) -> list[str] | None:
-        """What the playlist names; None while there is none. Raises OSError."""
+        """The names of its own segments in the playlist; None while there is none. Raises OSError."""
         if not self.playlist.exists():
             return None
+        own = re.compile(rf"{re.escape(self.playlist.stem)}\.\d+\.m4s")
         lines = os.fsdecode(self.playlist.read_bytes()).splitlines()
-        return [line for line in lines if line.endswith(".m4s")]
+        return [line for line in lines if own.fullmatch(line)]
 
     def find_torn(self, segments: Iterable[str]) -> str | None:
         """Which of the files that a player of ``segments`` needs was cut short. Raises OSError."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
+from musetalk_cli.errors import EncoderError
 
 
 def box(kind: bytes, num_bytes: int) -> bytes:
@@ -62,3 +63,26 @@ def test_samples_are_read_once(live_stream: bytes, monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr("musetalk_cli.engine.outputs.fragments.read_samples")
     assert fragment.samples is first
     assert sum(len(sample.data) for sample in first) < len(fragment.data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (7).to_bytes(4, "big") + b"ftyp",  # a box smaller than its header
+        bytes(16),
+        (1 << 30).to_bytes(4, "big") + b"mdat",  # would be waited for until memory ends
+        box(b"ftyp", 8) + box(b"mdat", 8),  # of no moof
+    ],
+)
+def test_what_is_no_fragmented_mp4_is_refused(data: bytes) -> None:
+    with pytest.raises(EncoderError, match="the encoder's MP4 is damaged"):
+        cut(data, len(data))
+
+
+def test_a_run_of_more_samples_than_it_has_bytes_is_refused(live_stream: bytes) -> None:
+    parts, _ = cut(live_stream, len(live_stream))
+    whole = next(part for part in parts if isinstance(part, Fragment) and part.num_frames)
+    at = whole.data.index(b"trun") + 8
+    torn = Fragment(whole.data[:at] + b"\xff\xff\xff\xff" + whole.data[at + 4 :], 1, True)
+    with pytest.raises(EncoderError, match="the encoder's MP4 is damaged"):
+        _ = torn.samples

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.types.arrays import read_arrays
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
@@ -83,9 +84,8 @@ def load_net(file: str | Path | IO[bytes]) -> MouthNet:
     Raises ModelError when the file is damaged or of another format.
     """
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return net_from_arrays({name: archive[name] for name in archive.files})
-    except (OSError, KeyError, ValueError, EOFError) as error:
+        return net_from_arrays(read_arrays(file))
+    except (OSError, KeyError, ValueError) as error:
         raise ModelError(f"the mouth net's weights cannot be read: {error}", hint="install musetalk again") from error
 
 
@@ -97,11 +97,40 @@ def net_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> MouthNet:
 
     Raises KeyError for a missing array, ValueError for an unknown format or sizes that do not fit.
     """
-    if int(arrays["format"]) != FORMAT:
-        raise ValueError(f"format {int(arrays['format'])}, expected {FORMAT}")
+    if arrays["format"].tolist() != FORMAT:
+        raise ValueError(f"format {arrays['format'].tolist()}, expected {FORMAT}")
+    _check_kinds(arrays)
     entry, *middle, head = _unpack(arrays["shapes"], arrays["taps"], arrays["weights"].astype(np.float32))
     blocks = tuple(zip(middle[::2], middle[1::2], strict=True))
     return MouthNet(arrays["mean"].astype(np.float32), arrays["scale"].astype(np.float32), entry, blocks, head)
+
+
+# Each array's kind of number and how many axes it has.
+_KINDS = {
+    "mean": ("f", 1),
+    "scale": ("f", 1),
+    "shapes": ("iu", 2),
+    "taps": ("i", 1),
+    "weights": ("f", 1),
+}
+
+
+def _check_kinds(arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, (kinds, num_axes) in _KINDS.items():
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.ndim != num_axes:
+            raise ValueError(f"{name} is an array of {array.dtype} {array.shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    num_in = len(arrays["mean"])
+    if len(arrays["scale"]) != num_in or arrays["shapes"].shape[1:] != (3,) or len(arrays["shapes"]) < 2:
+        raise ValueError("sizes that do not fit")
+    for layer in arrays["shapes"].tolist():
+        if min(layer) < 1 or layer[1] != num_in:
+            raise ValueError(f"a layer of {layer} (taps, inputs, outputs) behind {num_in} outputs")
+        num_in = layer[2]
+    if num_in != len(OUTPUTS):
+        raise ValueError(f"{num_in} outputs, expected {len(OUTPUTS)}")
 
 
 def _unpack(shapes: NDArray[Any], taps: NDArray[Any], weights: FloatArray) -> Iterator[Convolution]:
