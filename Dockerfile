@@ -4,8 +4,9 @@
 
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY musetalk_cli musetalk_cli
+COPY examples/hello.wav examples/
 RUN python -m venv /opt/musetalk && /opt/musetalk/bin/pip install --no-cache-dir ".[serve]"
 
 FROM python:3.12-slim-bookworm

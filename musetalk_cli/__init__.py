@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from musetalk_cli.errors import SourceError as SourceError
     from musetalk_cli.errors import StageError as StageError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _ROOMS = {
     "app.api": (

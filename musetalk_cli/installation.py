@@ -1,4 +1,4 @@
-"""How this package was installed, and the command that adds one of its extras to that installation.
+"""How this package was installed, the command that adds one of its extras to that installation, and the example voice.
 
 The name ``musetalk`` on a package index is not ours, so no hint may say ``pip install "musetalk[neural]"``. What works
 depends on where the package came from (a clone, a repository's URL, a wheel file) and on what manages its environment
@@ -44,6 +44,13 @@ class Installation:
 def install_command(extra: str) -> str:
     """The shell command that adds an extra of pyproject.toml, such as ``neural``, to this installation."""
     return describe_command(find_installation(), extra)
+
+
+def demo_voice() -> Path:
+    """The example voice: an asset of an installed package, ``examples/hello.wav`` of a clone."""
+    package = Path(__file__).parent
+    asset = package / "assets" / "hello.wav"
+    return asset if asset.is_file() else package.parent / "examples" / "hello.wav"
 
 
 def describe_command(found: Installation, extra: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 EXAMPLES = {
     "musetalk": """\
+# The example voice that ships, to hello.mp4
+musetalk render --demo
 # A video next to the audio file
 musetalk render speech.wav
 # Speak live into a player
 musetalk stream --mic | ffplay -
 """,
     "musetalk render": """\
+# The example voice that ships, to hello.mp4
+musetalk render --demo
 # Writes speech.mp4, spoken by the built-in avatar nora
 musetalk render speech.wav
 # Your own face, full size, for a file to keep
@@ -18,6 +22,8 @@ musetalk render talk.mp3 --avatar me.jpg --preset quality -o me.mp4
 espeak-ng --stdout "Good morning" | musetalk render - -o - | ffplay -
 """,
     "musetalk stream": """\
+# The example voice that ships, without a microphone
+musetalk stream --demo | ffplay -
 # Speak into a player
 musetalk stream --mic | ffplay -
 # Two targets, one encoder

@@ -100,6 +100,9 @@ LIVE_OPTIONS = {
         str | None, typer.Option("--on-sink-loss", help="A lost target: retry (the others go on) or stop.")
     ],
 }
+DemoOption = Annotated[
+    bool, typer.Option("--demo", help="Speak the example voice that ships, instead of an input of yours.")
+]
 VIDEO_OPTIONS = {"fps": FpsOption, "size": SizeOption, "workers": WorkersOption}
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print every setting and its origin, and exit.")
@@ -129,3 +132,14 @@ def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
             is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()
             if is_same and {what, other} != {"settings"}:
                 raise SinkError(f"{other} and {what} are the same file: {path}", hint="choose another name")
+
+
+def choose_input(given: str | None, is_demo: bool) -> str | None:
+    """The input: what was given, or with ``--demo`` the example voice."""
+    if not is_demo:
+        return given
+    if given is not None:
+        raise typer.BadParameter(f"takes the place of an input, and {given} is given too", param_hint="--demo")
+    from musetalk_cli.installation import demo_voice
+
+    return str(demo_voice())

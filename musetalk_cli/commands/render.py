@@ -16,9 +16,11 @@ from musetalk_cli.commands.options import (
     AvatarOption,
     CompatOption,
     ConfigOption,
+    DemoOption,
     PrintConfigOption,
     SilenceGateOption,
     check_apart,
+    choose_input,
 )
 from musetalk_cli.ui.console import choose_tell, say
 
@@ -45,6 +47,7 @@ def render(
         str | None,
         typer.Option("-o", "--output", help="MP4 file to write, or - for stdout. [default: INPUT's name + .mp4]"),
     ] = None,
+    demo: DemoOption = False,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -56,8 +59,9 @@ def render(
     loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
+    input_ = choose_input(input_, demo)
     if input_ is None:
-        raise typer.BadParameter("give an audio file, a URL, or - for stdin", param_hint="INPUT")
+        raise typer.BadParameter("give an audio file, a URL, - for stdin, or --demo", param_hint="INPUT")
     destination = default_output(input_) if output is None else output
     settings = [("settings", path) for path in config or ()]
     check_apart([("input", input_), ("output", destination), ("statistics", stats), *settings])

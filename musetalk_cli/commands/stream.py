@@ -17,10 +17,12 @@ from musetalk_cli.commands.options import (
     VIDEO_OPTIONS,
     AvatarOption,
     ConfigOption,
+    DemoOption,
     PrintConfigOption,
     SilenceGateOption,
     be_finite,
     check_apart,
+    choose_input,
 )
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import say
@@ -48,6 +50,7 @@ def stream(
         str | None, typer.Option("--device", help="Microphone: its number or a part of its name.")
     ] = None,
     input_: Annotated[str | None, typer.Option("-i", "--input", help="File, URL, or - for stdin.")] = None,
+    demo: DemoOption = False,
     sample_format: Annotated[str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.")] = None,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM or the microphone.")] = None,
     channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw PCM.")] = 1,
@@ -77,6 +80,7 @@ def stream(
     loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
+    input_ = choose_input(input_, demo)
     request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
     named = [("output", path) for path in output or ()] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), ("control", control), *named])
@@ -97,7 +101,7 @@ def _describe_input(
     from musetalk_cli.app.live_assembly import LiveInput
 
     if mic == (input_ is not None):
-        raise typer.BadParameter("give one of --mic and --input", param_hint="--mic, --input")
+        raise typer.BadParameter("give one of --mic, --input and --demo", param_hint="--mic, --input")
     if device is not None and not mic:
         raise typer.BadParameter("belongs to --mic", param_hint="--device")
     if sample_format is not None and (input_ != "-" or sample_format not in FORMATS.split(", ")):

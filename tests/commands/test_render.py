@@ -553,3 +553,13 @@ def test_statistics_that_cannot_be_written_do_not_cost_the_video(run_cli: Run, s
     assert done.returncode == 0
     assert b"no more statistics" in done.stderr
     assert (tmp_path / "speech.mp4").exists()
+
+
+def test_the_demo_is_an_input_of_its_own(run_cli: Run, tmp_path: Path) -> None:
+    done = run_cli("render", "--demo", "--size", "64", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["hello.mp4"]
+    both = run_cli("render", "--demo", "other.wav")
+    assert both.returncode == 2
+    assert b"other.wav is given too" in both.stderr
+    assert b"--demo" in run_cli("render").stderr
