@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
+from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
 
 STDOUT = "-"
@@ -37,13 +38,13 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
     if scheme in ("rtmp", "rtmps"):
         _check_host(text)
         options = ("-f", "flv", "-flvflags", "no_duration_filesize", "-rw_timeout", str(TIMEOUT_US))
-        return Destination(_hide_key(text), text, options)
+        return Destination(show_address(text), text, options)
     if scheme in ("udp", "srt"):
         _check_host(text)
         _check_port(text)
         url = f"{text}{'&' if '?' in text else '?'}pkt_size={UDP_PACKET_BYTES}" if "pkt_size=" not in text else text
         transport = ("-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_flags", "+resend_headers")
-        return Destination(text.split("?")[0], url, transport)
+        return Destination(show_address(text), url, transport)
     if scheme:
         raise SinkError(
             f"cannot stream to '{scheme}://'",
@@ -93,7 +94,7 @@ def _check_host(text: str) -> None:
     except ValueError:
         has_host = False
     if not has_host and not re.match(r"(udp|srt)://:\d", text):
-        raise SinkError(f"{_hide_key(text)} names no host", hint="such as rtmp://host/live/key or udp://host:5000")
+        raise SinkError(f"{show_address(text)} names no host", hint="such as rtmp://host/live/key or udp://host:5000")
 
 
 def _check_port(text: str) -> None:
@@ -102,11 +103,4 @@ def _check_port(text: str) -> None:
     except ValueError:
         port = None
     if not port:
-        raise SinkError(f"{text.split('?')[0]} lacks a port", hint="such as udp://239.0.0.1:5000")
-
-
-def _hide_key(text: str) -> str:
-    """An RTMP address without its last part, which is a password in all but name."""
-    address = text.split("?")[0]
-    parts = address.split("/")
-    return "/".join([*parts[:-1], "…"]) if len(parts) > 4 else address
+        raise SinkError(f"{show_address(text)} lacks a port", hint="such as udp://239.0.0.1:5000")

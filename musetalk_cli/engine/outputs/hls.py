@@ -45,11 +45,16 @@ class HlsFolder:
         """Raises OSError."""
         self._folder.mkdir(exist_ok=True)
 
+    def list_own(self) -> list[Path]:
+        """The files of an older stream of that name, by name: ffmpeg would append to them, and follow links."""
+        kinds = r"(\.m3u8|\.init\.mp4|\.\d+\.m4s)(\.tmp)?"
+        own = re.compile(re.escape(self.playlist.stem) + kinds)
+        return sorted(path for path in self._folder.glob("*") if own.fullmatch(path.name))
+
     def clear(self) -> None:
-        """Remove an older stream of that name, to which ffmpeg would append. Raises OSError."""
-        if self.playlist.exists():
-            for old in (self.playlist, *self._folder.glob(f"{escape(self.playlist.stem)}.[0-9]*.m4s")):
-                old.unlink(missing_ok=True)
+        """Remove an older stream of that name. Raises OSError."""
+        for old in self.list_own():
+            old.unlink(missing_ok=True)
 
     def tidy(self) -> tuple[str, ...]:
         """Remove what a writer left that did not end well; options for the next one. Raises OSError.
@@ -123,8 +128,10 @@ def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:
         return None
     playlist = Path(text) / PLAYLIST if is_folder else Path(text)
     folder = playlist.parent
-    if playlist.exists() and not overwrite:
-        raise SinkError(f"{playlist} exists already", hint="give another folder with -o, or --overwrite")
+    own = HlsFolder(playlist).list_own()
+    if own and not overwrite:
+        first = playlist if playlist in own else own[0]
+        raise SinkError(f"{first} exists already", hint="give another folder with -o, or --overwrite")
     if not folder.is_dir() and not folder.parent.is_dir():
         raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
     if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):

@@ -15,6 +15,7 @@ from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.hls import SegmentCheck
 from musetalk_cli.engine.outputs.targets import Target
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
+from musetalk_cli.engine.types.addresses import hide_address
 from musetalk_cli.errors import EncoderError, SinkError
 
 # A child that takes nothing for this long is stuck on its network.
@@ -216,4 +217,4 @@ class RemuxTarget(Target):
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()
         error = child.error or f"ffmpeg {describe_status(status)}"
-        return error.replace(self._destination.url, self.name).removeprefix(f"{self.name}: ")
+        return hide_address(error, self._destination.url).removeprefix(f"{self.name}: ")

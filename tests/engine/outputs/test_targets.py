@@ -304,12 +304,15 @@ def test_old_hls_segments_are_deleted(live_stream: bytes, ffmpeg: str, tmp_path:
 
 
 @pytest.mark.parametrize("has_company", [True, False])
-def test_hls_on_a_full_disk_is_reported(live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool) -> None:
+def test_hls_on_a_full_disk_is_reported(
+    live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     folder = tmp_path / "live"
     folder.mkdir()
-    (folder / "index.00003.m4s.tmp").symlink_to("/dev/full")
+    full = folder / "index.00003.m4s.tmp"
+    monkeypatch.setattr(HlsFolder, "clear", lambda _: full.symlink_to("/dev/full"))
     destination = parse_destination(f"{folder}/", overwrite=False)
     assert destination
     told: list[str] = []
@@ -339,6 +342,30 @@ def test_a_segment_that_was_cut_short_is_found_once(live_stream: bytes, tmp_path
     assert check.find_damage() is None, "it is known"
 
 
+@pytest.mark.parametrize("name", ["index.init.mp4", "index.00007.m4s", "index.m3u8.tmp", "index.00000.m4s.tmp"])
+def test_what_is_left_of_an_older_stream_is_not_replaced_unasked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("old")
+    with pytest.raises(SinkError, match=f"{name} exists already"):
+        parse_destination(f"{tmp_path}/", overwrite=False)
+    assert (tmp_path / name).read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["index.m3u8", "index.init.mp4", "index.00000.m4s", "index.m3u8.tmp"])
+def test_links_in_the_folder_are_not_followed(live_stream: bytes, ffmpeg: str, tmp_path: Path, name: str) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "live"
+    victim.write_text("precious")
+    folder.mkdir()
+    (folder / name).symlink_to(victim)
+    destination = parse_destination(f"{folder}/", overwrite=True)
+    assert destination
+    target = RemuxTarget(destination, ffmpeg, RATE, lambda text: None)
+    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
+    send(fan_out, live_stream)
+    fan_out.close(is_whole=True, is_final=True)
+    assert victim.read_text() == "precious"
+    assert len(read_frames(ffmpeg, folder / "index.m3u8", 64, 64)) == 300
+
+
 def test_overwriting_a_stream_leaves_its_neighbours_alone(tmp_path: Path) -> None:
     """Only what ffmpeg's writer of HLS calls after this playlist is removed."""
     own = ["day[1].00000.m4s", "day[1].00099.m4s"]
@@ -346,8 +373,6 @@ def test_overwriting_a_stream_leaves_its_neighbours_alone(tmp_path: Path) -> Non
     for name in (*own, *others):
         (tmp_path / name).touch()
     folder = HlsFolder(tmp_path / "day[1].m3u8")
-    folder.clear()
-    assert {path.name for path in tmp_path.iterdir()} == {*own, *others}, "there is no stream of this name"
     folder.playlist.touch()
     folder.clear()
     assert {path.name for path in tmp_path.iterdir()} == {*others}
