@@ -15,6 +15,7 @@ from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
+from musetalk_cli.engine.types.addresses import hide_address, show_address
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"
@@ -34,7 +35,8 @@ class DecoderProcess(FfmpegProcess):
     """
 
     def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
-        self.name = "standard input" if location == STDIN else location
+        self.name = "standard input" if location == STDIN else show_address(location)
+        self._location = location
         self.is_pipe = location == STDIN
         self.is_always_stereo = is_live and self.is_pipe
         self.num_filled = 0
@@ -42,6 +44,12 @@ class DecoderProcess(FfmpegProcess):
         with open_stdin(location) as stdin:
             super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
         widen_pipe(self.stdout)
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that ffmpeg wrote so far, without the secrets of the input's address."""
+        lines = super().log
+        return [hide_address(line, self._location) for line in lines] if is_url(self._location) else lines
 
     def _keeps(self, line: str) -> bool:
         if "[verbose]" not in line:

@@ -80,6 +80,14 @@ def test_names_that_look_like_options_or_protocols_are_files(
         assert len(read_all(name, ffmpeg)[0]) == 4_800
 
 
+def test_an_address_is_named_without_its_secrets(ffmpeg: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        read_all("http://joe:hunter2@127.0.0.1:1/voice.mp3?token=s3cret", ffmpeg)
+    assert str(caught.value).startswith("http://127.0.0.1:1/voice.mp3 cannot be opened")
+    assert "hunter2" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_location_never_meets_a_shell() -> None:
     args = build_decoder_args("ffmpeg", "$(touch hacked); `x`.wav")
     assert "file:$(touch hacked); `x`.wav" in args
