@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from musetalk_cli import __version__
-from musetalk_cli.commands import avatars, bench, devices, manage_avatars, models, prepare_avatar, render, serve, stream
+from musetalk_cli.commands import (
+    avatars,
+    bench,
+    devices,
+    doctor,
+    manage_avatars,
+    models,
+    prepare_avatar,
+    render,
+    serve,
+    stream,
+)
 from musetalk_cli.commands.examples import EXAMPLES
-from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.commands.verbosity import VerboseOption, add_verbose, note_error, start_log_named
+from musetalk_cli.errors import MuseTalkError, StageError
 from musetalk_cli.ui.console import say, say_error
 from musetalk_cli.ui.help import HelpCommand, HelpGroup
 from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout
@@ -39,6 +51,7 @@ for _command in (manage_avatars.rename, manage_avatars.remove, manage_avatars.pr
     avatars.app.command()(_command)
 app.command("devices")(devices.devices)
 app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 
 
@@ -53,6 +66,7 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Options that stand before a subcommand."""
 
@@ -68,17 +82,26 @@ def _complete_help(group: typer.Typer, name: str) -> None:
             _complete_help(below.typer_instance, f"{name} {below.name}")
 
 
+add_verbose(app)
 _complete_help(app, PROGRAM)
 
 
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     try:
+        if os.environ.get("MUSETALK_LOG"):
+            start_log_named(os.environ["MUSETALK_LOG"])
         code = _call()
         flush_stdout()
         sys.exit(code)
+    except StageError as error:
+        if os.environ.get("MUSETALK_TRACEBACK"):
+            say_error(error)
+            raise
+        _end_with_bug(error, str(error))
     except MuseTalkError as error:
         say_error(error)
+        note_error(error)
         if error.__cause__ is not None and os.environ.get("MUSETALK_TRACEBACK"):
             raise
         sys.exit(error.exit_code)
@@ -89,8 +112,7 @@ def run() -> None:
     except Exception as error:
         if os.environ.get("MUSETALK_TRACEBACK"):
             raise
-        say(f"musetalk: internal error: {type(error).__name__}: {error} (MUSETALK_TRACEBACK=1 shows where)")
-        sys.exit(1)
+        _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
 
 
 def _call() -> int:
@@ -110,3 +132,11 @@ def _call() -> int:
             raise
         raise problem from None
     return result if isinstance(result, int) else 0
+
+
+def _end_with_bug(error: Exception, message: str) -> NoReturn:
+    from musetalk_cli.support.bug_report import describe_bug
+
+    hint = getattr(error, "hint", "")
+    say(f"musetalk: {describe_bug(error, f'{message} ({hint})' if hint else message)}")
+    sys.exit(1)

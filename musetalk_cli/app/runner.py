@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 
+log = logging.getLogger(__name__)
 Outcome = TypeVar("Outcome")
 
 
@@ -129,9 +132,12 @@ def run_to_end(
             on_tick()
     finally:
         pipeline.close(CLOSE_S if is_over() else None)
+    snapshot = pipeline.snapshot()
+    if log.isEnabledFor(logging.INFO):
+        log.info("figures: %s", json.dumps(snapshot.as_record()))
     if pipeline.error:
         raise pipeline.error
-    return pipeline.snapshot()
+    return snapshot
 
 
 def _show(snapshot: Snapshot, dashboard: Dashboard, stats: StatsFile | None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,14 @@ def _can_draw() -> bool:
     return os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
+# What else takes every line that is said: the log file, where one is written.
+also_told: list[Callable[[str], None]] = []
+
+
 def say(text: str) -> None:
     """Write one line to stderr, if it is open: with it closed, print() would put the line into the video."""
+    for tell in also_told:
+        tell(text)
     if sys.stderr is not None:
         try:
             print(" ".join(text.splitlines()), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.workload.subject import Subject
+from musetalk_cli.support.system import ask, cpu_name, list_nvidia_gpus
+from musetalk_cli.support.versions import library_version
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")
-ASK_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -50,29 +46,19 @@ def describe_machine(subject: Subject) -> MachineInfo:
         date=str(date.today()),
         musetalk=__version__,
         model=subject.model.name,
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         num_cores=count_cores(),
         memory_gb=_memory_gb(),
         gpu=gpu,
         driver=driver,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        libraries={name: found for name in LIBRARIES if (found := _version(name))},
+        libraries={name: found for name in LIBRARIES if (found := library_version(name))},
         ffmpeg=_ffmpeg_version(subject.ffmpeg),
         encoder=f"{subject.codec} {config.video.encoding_preset} {config.video.encoding_tune} crf {config.video.crf}"
         if subject.codec == "libx264"
         else subject.codec,
     )
-
-
-def _cpu_name() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if sys.platform == "darwin":
-        return _ask("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
-    return platform.processor() or platform.machine()
 
 
 def _memory_gb() -> float:
@@ -84,32 +70,14 @@ def _memory_gb() -> float:
 def ask_for_gpu() -> tuple[str, str]:
     """Name and memory of the first NVIDIA GPU, and the driver's version; on a Mac, what its chip is called."""
     if sys.platform == "darwin":
-        return (f"{_cpu_name()} (Apple)", "") if platform.machine() == "arm64" else ("", "")
-    said = _ask("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader").splitlines()
-    fields = [field.strip() for field in said[0].split(",")] if said else []
-    if len(fields) != 3:
+        return (f"{cpu_name()} (Apple)", "") if platform.machine() == "arm64" else ("", "")
+    gpus = list_nvidia_gpus()
+    if not gpus:
         return "", ""
-    others = f", {len(said)} of them" if len(said) > 1 else ""
-    return f"{fields[0]}, {fields[1]}{others}", fields[2]
-
-
-def _ask(*command: str) -> str:
-    """What a program prints; empty where it is not there or fails."""
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _version(library: str) -> str:
-    with suppress(PackageNotFoundError):
-        return version(library)
-    return ""
+    others = f", {len(gpus)} of them" if len(gpus) > 1 else ""
+    return f"{gpus[0].name}, {gpus[0].memory}{others}", gpus[0].driver
 
 
 def _ffmpeg_version(ffmpeg: str) -> str:
-    words = _ask(ffmpeg, "-version").split()
+    words = ask(ffmpeg, "-version").split()
     return words[2] if len(words) > 2 else "of an unknown version"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -18,11 +21,14 @@ from musetalk_cli.errors import EncoderError
 
 # ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
 NUM_LAST_LINES = 1000
+NUM_LOGGED_LINES = 30  # of those, in a log file
 # The largest pipe an unprivileged Linux process may ask for: a whole 768² frame in one write instead of fourteen.
 PIPE_BYTES = 1 << 20
 # How a line of the log begins with -loglevel level+…: "[libx264 @ 0x55d0] [error] …", or without the first part.
 _LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose|debug|trace)\] (.*)")
 _FAILURES = ("panic", "fatal", "error")
+
+log = logging.getLogger(__name__)
 
 _running: weakref.WeakSet[FfmpegProcess] = weakref.WeakSet()
 
@@ -63,6 +69,7 @@ def bundled_ffmpeg() -> str:
 
 def run_ffmpeg(argv: Sequence[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run it to its end, without stdin. Raises EncoderError when it cannot start, or takes too long."""
+    _log_command(argv)
     try:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
@@ -95,6 +102,9 @@ class FfmpegProcess:
             )
         except OSError as error:
             raise cannot_start(argv[0], error) from error
+        self._started_at = time.monotonic()
+        self._is_logged = False
+        _log_command(argv, self._child.pid)
         self._lines: deque[str] = deque(maxlen=NUM_LAST_LINES)
         self._drain = threading.Thread(target=self._drain_stderr, name="musetalk-ffmpeg-stderr", daemon=True)
         self._drain.start()
@@ -133,6 +143,7 @@ class FfmpegProcess:
         """Wait for the end and return the exit status (negative: the signal that ended it)."""
         status = self._child.wait()
         self._drain.join()
+        self._log_end(status)
         return status
 
     def close(self) -> None:
@@ -144,6 +155,15 @@ class FfmpegProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
+    def _log_end(self, status: int) -> None:
+        if self._is_logged or not log.isEnabledFor(logging.INFO):
+            return
+        self._is_logged = True
+        lasted_s = time.monotonic() - self._started_at
+        log.info("process %d %s after %.3f s", self._child.pid, describe_status(status), lasted_s)
+        for line in self.log[-NUM_LOGGED_LINES:]:
+            log.debug("process %d wrote: %s", self._child.pid, line)
+
     def _drain_stderr(self) -> None:
         assert self._child.stderr is not None  # noqa: S101 - always a pipe
         for line in self._child.stderr:
@@ -154,6 +174,11 @@ class FfmpegProcess:
     def _keeps(self, line: str) -> bool:
         """Whether a line of the log is kept; called for each, from the thread that drains it."""
         return True
+
+
+def _log_command(argv: Sequence[str], pid: int | None = None) -> None:
+    if log.isEnabledFor(logging.INFO):
+        log.info("process %s: %s", pid or "to its end", shlex.join(argv))
 
 
 def find_error(log: Sequence[str]) -> str:

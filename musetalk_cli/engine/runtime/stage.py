@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from musetalk_cli.errors import MuseTalkError, StageError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,6 +36,7 @@ class RunState:
 
     def record(self, stage: str, error: BaseException) -> None:
         """Keep the first error; what is in flight still gets delivered."""
+        log.info("the %s stage failed", stage, exc_info=error)
         with self._lock:
             if self.error is None:
                 self.error = error if isinstance(error, MuseTalkError) else _wrap(stage, error)

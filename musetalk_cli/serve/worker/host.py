@@ -35,6 +35,7 @@ def main() -> int:
     """Serve until stdin ends; the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     gc.disable()  # what is loaded stays, and pages that the collector does not touch stay shared
+    _start_log()
     try:
         settings = WorkerSettings.from_json(sys.stdin.buffer.readline())
         _start_and_serve(settings)
@@ -42,6 +43,15 @@ def main() -> int:
         _say(json.dumps({"error": str(error), "hint": error.hint}))
         return 1
     return 0
+
+
+def _start_log() -> None:
+    """Continue the log of the server that started us, which has told if it cannot be written."""
+    if name := os.environ.get("MUSETALK_LOG"):
+        from musetalk_cli.support.log_file import LogError, start_log
+
+        with contextlib.suppress(LogError):
+            start_log(name, sys.argv)
 
 
 def _start_and_serve(settings: WorkerSettings) -> None:

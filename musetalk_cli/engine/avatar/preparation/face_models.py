@@ -71,11 +71,18 @@ def find_face_models(given: Path | None, cache: Path, say: Callable[[str], None]
     installed mediapipe; then downloads with pip, telling ``say`` in whole lines. Every file is checked by its sha256.
     Raises AvatarError when a given folder lacks a file, a file is not the expected one, or nothing could be downloaded.
     """
+    return locate_face_models(given, cache) or _download(cache, say)
+
+
+def locate_face_models(given: Path | None, cache: Path) -> FaceModels | None:
+    """The two files where they are on this computer, in the order of ``find_face_models``; None where they are not.
+
+    Raises AvatarError when a given folder lacks a file, or a file in it is not the expected one.
+    """
     named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named is not None:
         return _take_named(named, OPTION if given else VARIABLE)
-    found = _installed(cache, in_mediapipe=False) or _installed(_mediapipe_folder(), in_mediapipe=True)
-    return found or _download(cache, say)
+    return _installed(cache, in_mediapipe=False) or _installed(_mediapipe_folder(), in_mediapipe=True)
 
 
 def _take_named(folder: Path, where: str) -> FaceModels:

@@ -1,0 +1,58 @@
+"""The network, as far as musetalk ever uses it by itself: the face nets' download and MuseTalk's weights."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.error
+import urllib.request
+
+from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
+from musetalk_cli.doctor.checks.programs import run_program, run_python
+
+LIMIT_S = 10.0
+PIP_S = 15.0
+PUBLIC_INDEX = "https://pypi.org/simple"
+HUB = "https://huggingface.co"
+
+
+def check_network(setup: Setup) -> list[Finding]:
+    """Whether the package index and the Hugging Face hub answer. Nothing is downloaded."""
+    index = _find_index()
+    named = "pypi.org" if index == PUBLIC_INDEX else "the index that pip is set to"
+    hub = os.environ.get("HF_ENDPOINT", HUB)
+    where = "huggingface.co" if hub == HUB else "the mirror in HF_ENDPOINT"
+    return [
+        _try("package index", f"{index.rstrip('/')}/mediapipe/", named, "the face nets (own images) come from there"),
+        _try("weights' hub", f"{hub.rstrip('/')}/robots.txt", where, "the weights of MuseTalk come from there"),
+    ]
+
+
+def _find_index() -> str:
+    """The index that pip uses. What it says may hold a password, and is never shown."""
+    said = run_python("sys.argv[1:] = sys.argv[1:]; from pip._internal.cli.main import main; main()", PIP_S, *_QUESTION)
+    if not said.is_good:
+        said = run_program(["pip3", *_QUESTION], PIP_S)
+    found = said.stdout.decode("utf-8", "replace").strip().splitlines() if said.is_good else []
+    return os.environ.get("PIP_INDEX_URL") or (found[-1] if found else PUBLIC_INDEX)
+
+
+_QUESTION = ("config", "get", "global.index-url")
+
+
+def _try(name: str, url: str, where: str, use: str) -> Finding:
+    step = f"check the connection, HTTPS_PROXY and certificates; {use}"
+    if not url.startswith(("http://", "https://")):
+        return warning(name, f"{where} is no web address", step)
+    started_at = time.monotonic()
+    try:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "musetalk-doctor"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=LIMIT_S):  # noqa: S310 - the scheme was checked
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 407) or error.code >= 500:
+            return warning(name, f"{where} answers with {error.code}", step)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        return warning(name, f"{where} does not answer: {type(reason).__name__}", step)
+    return ok(name, f"{where} answers, in {time.monotonic() - started_at:.1f} s")
