@@ -110,6 +110,11 @@ def run() -> None:
         give_up_stdout()
         sys.exit(1)
     except Exception as error:
+        if is_broken_library(error):
+            note_error(error)
+            step = "install musetalk again in a fresh virtual environment; musetalk doctor shows more"
+            say(f"musetalk: error: a library cannot be loaded: {error} ({step})")
+            sys.exit(1)
         if os.environ.get("MUSETALK_TRACEBACK"):
             raise
         _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
@@ -132,6 +137,11 @@ def _call() -> int:
             raise
         raise problem from None
     return result if isinstance(result, int) else 0
+
+
+def is_broken_library(error: Exception) -> bool:
+    """Whether a library of others is missing or damaged; modules of our own are our bug."""
+    return isinstance(error, ImportError) and not (error.name or "").startswith("musetalk_cli")
 
 
 def _end_with_bug(error: Exception, message: str) -> NoReturn:

@@ -68,29 +68,30 @@ def examine(files: Sequence[Path], *, has_network: bool) -> Iterator[GroupedFind
         files: configuration files, as of ``--config``.
         has_network: whether the network may be used.
     """
-    setup, problems = load_setup(files)
+    setup = load_setup(files)
     checks = (*CHECKS, NETWORK, RENDER) if has_network else (*CHECKS, RENDER)
     try:
-        for problem in problems:
-            yield GroupedFinding("musetalk", hide(problem))
         for check in checks:
             yield from (GroupedFinding(check.group, hide(found)) for found in run_guarded(check, setup))
     finally:
         kill_programs()
 
 
-def load_setup(files: Sequence[Path]) -> tuple[Setup, list[Finding]]:
-    """The settings in force; the defaults where they are wrong, and a finding that says so."""
+def load_setup(files: Sequence[Path]) -> Setup:
+    """The settings in force; the defaults where they are wrong, and what is wrong."""
     from musetalk_cli.configuration.schema import Config
 
     try:
         from musetalk_cli.app.flags import load_settings
 
         loaded = load_settings(list(files))
-        return Setup(loaded.config, loaded.files, tuple(files)), []
+        return Setup(loaded.config, loaded.files, tuple(files))
     except MuseTalkError as error:
         problem = failure("settings", str(error), error.hint or "correct the file; the defaults are examined instead")
-        return Setup(Config(), named=tuple(files)), [problem]
+    except Exception as error:  # no HOME, a library that is missing
+        log.info("the settings cannot be read", exc_info=error)
+        problem = failure("settings", f"they cannot be read: {describe(error)}", "the defaults are examined instead")
+    return Setup(Config(), named=tuple(files), problem=problem)
 
 
 def run_guarded(check: Check, setup: Setup) -> Sequence[Finding]:
@@ -114,13 +115,18 @@ def _run(check: Check, setup: Setup) -> Sequence[Finding]:
     try:
         return check.run(setup)
     except MuseTalkError as error:
-        return [failure(check.name, str(error), error.hint)]
+        return [failure(check.name, str(error), error.hint or "musetalk doctor -v logs where")]
     except BaseException as error:  # a check must never take the page with it
         log.info("check %s failed", check.name, exc_info=error)
-        value = f"cannot be examined: {type(error).__name__}: {error}"
+        value = f"cannot be examined: {describe(error)}"
         return [
             (failure if check.name == self_test.NAME else warning)(check.name, value, "musetalk doctor -v logs where")
         ]
+
+
+def describe(error: BaseException) -> str:
+    """The kind of an error and what it says."""
+    return f"{type(error).__name__}: {error}"
 
 
 def hide(finding: Finding) -> Finding:

@@ -69,5 +69,31 @@ def as_record(found: Iterable[GroupedFinding]) -> dict[str, Any]:
     }
 
 
+def describe_json() -> dict[str, Any]:
+    """The JSON schema of ``as_record``; nothing else may be in it."""
+    text, state = {"type": "string"}, {"enum": list(MARKS)}
+    finding = {"group": text, "name": text, "state": state, "value": text, "next_step": text}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "musetalk doctor --json",
+        **_describe_object(
+            {
+                "version": {"const": JSON_VERSION},
+                "render_works": {"type": "boolean"},
+                "findings": {"type": "array", "items": _describe_object(finding)},
+            }
+        ),
+    }
+
+
+def _describe_object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
 def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -41,5 +41,5 @@ def _write(error: BaseException) -> Path | None:
             named = str(start_log(path, sys.argv))
     except (OSError, LogError):
         return None
-    log.critical("a bug", exc_info=error)
+    log.info("a bug", exc_info=error)  # a warning would be printed, too
     return Path(named)

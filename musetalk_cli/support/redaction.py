@@ -17,7 +17,7 @@ HARMLESS = {"pkt_size", "mode", "latency", "timeout", "ttl", "fifo_size", "overr
 _NAMED = re.compile(
     r"\b(authorization|proxy-authorization|cookie)(\s*[=:]\s*)([^\r\n'\"]+)"
     r"|\b(passphrase|password|passwd|token|secret|api[-_]?key|streamid|playpath|pubuser|pubpasswd)(\s*[=:]\s*|\s+)"
-    r"([^\s'\",]+)",
+    r"([^\s'\",&]+)",
     re.IGNORECASE,
 )
 # Folders of any user, by the conventions of Linux, macOS and Windows.

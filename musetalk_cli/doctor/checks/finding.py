@@ -23,11 +23,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Setup:
-    """The settings in force, all ``files`` that they come from, and the ``named`` ones of ``--config``."""
+    """The settings in force, all ``files`` that they come from, and the ``named`` ones of ``--config``; where these
+    cannot be used, the defaults and the ``problem``."""
 
     config: Config
     files: tuple[Path, ...] = ()
     named: tuple[Path, ...] = ()
+    problem: Finding | None = None
 
 
 def ok(name: str, value: str, next_step: str = "") -> Finding:

@@ -46,6 +46,8 @@ def _nearest(folder: Path) -> Path:
     for each in (folder, *folder.parents):
         if each.is_dir():
             return each
+        if each.exists():
+            raise NotADirectoryError(f"{each} is no folder")
     raise FileNotFoundError(f"nothing exists of {folder}")
 
 

@@ -39,6 +39,8 @@ def check_version(setup: Setup) -> list[Finding]:
 
 
 def _settings(setup: Setup) -> Finding:
+    if setup.problem is not None:
+        return setup.problem
     from dataclasses import asdict
 
     from musetalk_cli.configuration.loading import flatten

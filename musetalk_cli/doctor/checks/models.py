@@ -8,7 +8,7 @@ from typing import Any
 
 from musetalk_cli.app.folders import cache_folder, weight_store
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
-from musetalk_cli.errors import LIVEKIT_HINT, NEURAL_HINT, PIPECAT_HINT, SERVE_HINT, SESSION_HINT
+from musetalk_cli.errors import LIVEKIT_HINT, NEURAL_HINT, PIPECAT_HINT, SERVE_HINT, SESSION_HINT, AvatarError
 
 # Modules of each extra, and how it is installed.
 EXTRAS = {
@@ -78,7 +78,10 @@ def _check_face_nets(setup: Setup) -> Finding:
 def _check_prepared(setup: Setup) -> Finding:
     from musetalk_cli.app.avatar_library import list_avatars
 
-    found = [each for each in list_avatars(setup.config) if each.kind != "built in"]
+    try:
+        found = [each for each in list_avatars(setup.config) if each.kind != "built in"]
+    except AvatarError as error:
+        return warning("own avatars", str(error), error.hint or "set MUSETALK_HOME to a folder that you may read")
     damaged = [each.name for each in found if each.problem]
     if damaged:
         return warning("own avatars", f"{len(found)}, damaged: {', '.join(damaged)}", "prepare them again")
