@@ -82,6 +82,12 @@ musetalk devices
 # One of them, by a part of its name
 musetalk stream --mic --device usb | ffplay -
 """,
+    "musetalk doctor": """\
+# What works here, what is missing, and what to do
+musetalk doctor
+# To attach to a bug report, with the servers of downloads tried
+musetalk doctor --network --json > doctor.json
+""",
     "musetalk bench": """\
 # About a minute
 musetalk bench

@@ -57,8 +57,12 @@ def add_verbose(app: typer.Typer) -> None:
         if command.callback is not None:
             command.callback = _with_option(command.callback)
     for group in app.registered_groups:
-        if group.typer_instance is not None:
-            add_verbose(group.typer_instance)
+        if group.typer_instance is None:
+            continue
+        own = group.typer_instance.registered_callback
+        if own is not None and own.callback is not None:  # it is a command by itself
+            own.callback = _with_option(own.callback)
+        add_verbose(group.typer_instance)
 
 
 def _with_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """The log file to attach to a bug report: what ran, how long it took, and how it failed. Off unless asked for.
 
-The engine writes to the loggers of the standard library below ``musetalk_cli``; nothing listens to them until
+The engine writes to the loggers of the standard library below ``musetalk_cli``; they have no handler until
 ``start_log``. Every line loses its secrets and the user's folders on the way to the file.
 """
 

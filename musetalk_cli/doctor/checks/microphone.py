@@ -1,4 +1,4 @@
-"""The microphone, and what PortAudio lists. It is asked in a process of its own: sound drivers crash and hang."""
+"""The microphone, and what PortAudio lists. It is asked in a process of its own: audio drivers crash and hang."""
 
 from __future__ import annotations
 
