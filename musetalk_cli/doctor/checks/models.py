@@ -8,15 +8,16 @@ from typing import Any
 
 from musetalk_cli.app.folders import cache_folder, weight_store
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
-from musetalk_cli.errors import LIVEKIT_HINT, NEURAL_HINT, PIPECAT_HINT, SERVE_HINT, SESSION_HINT, AvatarError
+from musetalk_cli.errors import AvatarError
+from musetalk_cli.installation import install_command
 
-# Modules of each extra, and how it is installed.
+# Modules of each extra.
 EXTRAS = {
-    "session": (("av",), SESSION_HINT),
-    "serve": (("starlette", "uvicorn", "websockets", "prometheus_client", "av"), SERVE_HINT),
-    "neural": (("torch", "safetensors", "huggingface_hub"), NEURAL_HINT),
-    "pipecat": (("pipecat",), PIPECAT_HINT),
-    "livekit": (("livekit.agents",), LIVEKIT_HINT),
+    "session": ("av",),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "av"),
+    "neural": ("torch", "safetensors", "huggingface_hub"),
+    "pipecat": ("pipecat",),
+    "livekit": ("livekit.agents",),
 }
 
 
@@ -49,7 +50,7 @@ def _judge_weights(described: dict[str, Any], missing_modules: list[str]) -> Fin
     wanted = [f"weights of {', '.join(missing)} ({described['download_bytes'] / 1e9:.1f} GB)"] if missing else []
     wanted += [f"{', '.join(doubtful)} may be damaged"] if doubtful else []
     wanted += [" and ".join(missing_modules)] if missing_modules else []
-    steps = [NEURAL_HINT] if missing_modules else []
+    steps = [install_command("neural")] if missing_modules else []
     steps += [f"musetalk models download {described['name']}"] if missing else []
     steps += [f"musetalk models verify {described['name']}"] if doubtful else []
     # What is optional and was never begun is no fault.
@@ -93,8 +94,8 @@ def _check_prepared(setup: Setup) -> Finding:
 def check_extras(setup: Setup) -> list[Finding]:
     """Which extras are installed, by their modules."""
     findings = []
-    for name, (modules, hint) in EXTRAS.items():
-        missing = [module for module in modules if not _is_there(module)]
+    for name, modules in EXTRAS.items():
+        missing, hint = [module for module in modules if not _is_there(module)], install_command(name)
         if not missing:
             findings.append(ok(f"extra {name}", "installed"))
         elif len(missing) == len(modules) or (name == "serve" and missing == list(modules[:-1])):
