@@ -63,7 +63,7 @@ ROOMS: dict[str, set[str]] = {
     "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
     "support": set(),
-    "doctor.checks": {"app", "configuration", "engine", "engine.*", "installation", "support"},
+    "doctor.checks": {"app", "configuration", "engine", "engine.*", "support"},
     "doctor": {"app", "configuration", "doctor.checks", "support"},
     "ui": {"configuration", "engine", "engine.*"},
     "app.running": {"ending", "engine", "engine.*", "ui"},

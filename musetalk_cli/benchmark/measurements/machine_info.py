@@ -11,7 +11,7 @@ from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops
 from musetalk_cli.benchmark.workload.subject import Subject
-from musetalk_cli.support.system import ask, cpu_name, list_nvidia_gpus
+from musetalk_cli.support.hardware import ask, cpu_name, list_nvidia_gpus
 from musetalk_cli.support.versions import library_version
 
 LIBRARIES = ("numpy", "opencv-python-headless", "torch")

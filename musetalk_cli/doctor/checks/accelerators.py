@@ -10,8 +10,8 @@ from typing import Any
 
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
 from musetalk_cli.doctor.checks.programs import ask_python
-from musetalk_cli.errors import NEURAL_HINT
-from musetalk_cli.support.system import cpu_name, list_nvidia_gpus
+from musetalk_cli.installation import install_command
+from musetalk_cli.support.hardware import cpu_name, list_nvidia_gpus
 
 TORCH_S = 60.0  # the first import reads a gigabyte from a disk
 NVIDIA_FILES = ("/dev/nvidiactl", "/dev/dxg")
@@ -52,10 +52,10 @@ def _check_gpu() -> tuple[Finding, bool]:
 
 def _check_torch(has_gpu: bool) -> Finding:
     if find_spec("torch") is None:
-        return ok("PyTorch", "not installed; only MuseTalk's models need it", NEURAL_HINT)
+        return ok("PyTorch", "not installed; only MuseTalk's models need it", install_command("neural"))
     said, reason = ask_python(ASK_TORCH, TORCH_S)
     if said is None:
-        return warning("PyTorch", f"cannot be used: {reason}", f"install it again: {NEURAL_HINT}")
+        return warning("PyTorch", f"cannot be used: {reason}", f"install it again: {install_command('neural')}")
     value = f"{said['version']}, {_describe_build(said)}"
     if has_gpu and not said["gpus"] and not said["mps"]:
         return warning("PyTorch", f"{value}; it cannot use the GPU", "pytorch.org says which build fits your driver")

@@ -13,7 +13,7 @@ from musetalk_cli.doctor.checks.programs import Ended, run_program
 from musetalk_cli.engine.runtime.ffmpeg import find_error
 from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.support.system import list_nvidia_gpus
+from musetalk_cli.support.hardware import list_nvidia_gpus
 
 START_S = 10.0
 ENCODE_S = 15.0

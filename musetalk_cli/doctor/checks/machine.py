@@ -13,7 +13,7 @@ from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
 from musetalk_cli.doctor.checks.limits import cpu_limit, memory_limit_bytes
 from musetalk_cli.doctor.checks.programs import ask_python
-from musetalk_cli.support.system import cpu_name
+from musetalk_cli.support.hardware import cpu_name
 from musetalk_cli.support.versions import PACKAGE, describe_version, own_distribution
 
 LEAST_MEMORY_BYTES = 1_000_000_000
