@@ -28,8 +28,7 @@ class Sink(Protocol):
     name: str
 
     def begin(self, init_segment: InitSegment) -> None:
-        """Create or open the destination and take the init segment, once and before all fragments. Raises as ``write``
-        does."""
+        """Take the init segment, once and before all fragments, and open what has a reader. Raises as ``write`` does."""
 
     def write(self, fragment: Fragment) -> None:
         """Take a fragment. Raises SinkError, BrokenPipeError when the reader has gone, or Aborted after ``cancel``."""
@@ -129,8 +128,8 @@ class PipeSink:
 
 
 class FileSink:
-    """A file, created with the init segment. An older file is replaced only by a video that came to its end; one that
-    breaks off is cut behind its last fragment, so that it plays, and if there is none, nothing stays behind."""
+    """A file, created with its first fragment: a run that is killed before leaves none. An older file is replaced only
+    by a video that came to its end; one that breaks off is cut behind its last fragment, so that it plays."""
 
     def __init__(self, destination: str, path: Path) -> None:
         self.name = destination
@@ -139,19 +138,21 @@ class FileSink:
         self._old_mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         self._working = path
         self._fd: int | None = None
+        self._init_segment = b""
         self._playable_bytes = 0  # up to the end of the last fragment
         self._has_fragments = False
 
     def begin(self, init_segment: InitSegment) -> None:
-        with _as_sink_error(self.name):
-            self._fd = self._create()
-            _write_all(self._fd, init_segment.data)
-        self._playable_bytes = len(init_segment.data)
+        self._init_segment = init_segment.data
 
     def write(self, fragment: Fragment) -> None:
-        assert self._fd is not None  # noqa: S101 - it has begun
+        data = fragment.data
         with _as_sink_error(self.name):
-            _write_all(self._fd, fragment.data)
+            if self._fd is None:
+                self._fd = self._create()
+                data = self._init_segment + data
+                self._playable_bytes = len(self._init_segment)
+            _write_all(self._fd, data)
         if not fragment.is_trailer:
             self._playable_bytes += len(fragment.data)
             self._has_fragments = True

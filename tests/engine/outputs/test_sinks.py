@@ -50,6 +50,15 @@ def test_a_broken_off_video_ends_behind_its_last_fragment(tmp_path: Path) -> Non
     assert (tmp_path / "a.mp4").read_bytes() == STREAM
 
 
+def test_a_run_that_is_killed_before_its_first_fragment_leaves_no_file(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink.begin(INIT_SEGMENT)
+    assert list(tmp_path.iterdir()) == []
+    sink.write(FRAGMENTS[0])
+    assert (tmp_path / "a.mp4").read_bytes() == INIT_SEGMENT.data + FRAGMENTS[0].data
+    end(sink)
+
+
 def test_what_cannot_be_played_does_not_stay(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
     sink.begin(INIT_SEGMENT)
