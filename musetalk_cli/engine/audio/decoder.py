@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
-from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.engine.types.addresses import hide_address, show_address
+from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
 
 STDIN = "-"

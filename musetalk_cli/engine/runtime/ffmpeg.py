@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from musetalk_cli.engine.runtime.reaper import reaper
 from musetalk_cli.errors import EncoderError
 
 # ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
@@ -109,6 +110,7 @@ class FfmpegProcess:
         self._drain = threading.Thread(target=self._drain_stderr, name="musetalk-ffmpeg-stderr", daemon=True)
         self._drain.start()
         _running.add(self)
+        reaper.add(self._child.pid)
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -142,6 +144,7 @@ class FfmpegProcess:
     def wait(self) -> int:
         """Wait for the end and return the exit status (negative: the signal that ended it)."""
         status = self._child.wait()
+        reaper.remove(self._child.pid)
         self._drain.join()
         self._log_end(status)
         return status
