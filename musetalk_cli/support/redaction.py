@@ -73,8 +73,8 @@ def _mask_rest(scheme: str, rest: str) -> str:
     address, question, query = rest.partition("?")
     host, slash, path = address.partition("/")
     host = f"{MASK}@{host.rpartition('@')[2]}" if "@" in host else host
-    if scheme.lower().startswith("rtmp") and "/" in path:  # the application stays, the stream key goes
-        path = f"{path.split('/')[0]}/{MASK}"
+    if scheme.lower().startswith("rtmp") and path:  # the application stays, the stream key goes
+        path = f"{path.split('/')[0]}/{MASK}" if "/" in path else MASK
     values = [_mask_value(part) for part in query.split("&")] if question else []
     return f"{host}{slash}{path}{question}{'&'.join(values)}"
 

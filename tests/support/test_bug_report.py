@@ -15,9 +15,9 @@ from musetalk_cli.support import versions
 
 BUG = """
 import sys, musetalk_cli.cli as cli
-sys.argv = ["musetalk", "avatars"]
+sys.argv = ["musetalk", "devices"]
 commands = {command.name: command for command in cli.app.registered_commands}
-commands["avatars"].callback = lambda: 1 / 0
+commands["devices"].callback = lambda: 1 / 0
 cli.run()
 """
 

@@ -23,6 +23,7 @@ def alice(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rtmp://live.example/app/live_12_AbC", "rtmp://live.example/app/…"),
         ("rtmps://h:443/rtmp/FB-1-2?s_bl=1&s_ps=2", "rtmps://h:443/rtmp/…?s_bl=…&s_ps=…"),
         ("rtmp://h/app/inst/key", "rtmp://h/app/…"),
+        ("rtmp://h/key", "rtmp://h/…"),
         (
             "srt://h:9000?mode=caller&passphrase=verysecret&pkt_size=1316",
             "srt://h:9000?mode=caller&passphrase=…&pkt_size=1316",
