@@ -28,7 +28,7 @@ class Sink(Protocol):
     name: str
 
     def begin(self, init_segment: InitSegment) -> None:
-        """Take the init segment, once and before all fragments; a pipe waits for its reader. Raises as ``write`` does."""
+        """Take the init segment, once, before all fragments; a pipe waits for its reader. Raises as ``write`` does."""
 
     def write(self, fragment: Fragment) -> None:
         """Take a fragment. Raises SinkError, BrokenPipeError when the reader has gone, or Aborted after ``cancel``."""
