@@ -81,7 +81,7 @@ def render(
     snapshot, _ = render_file(
         config,
         _as_source(voice, rate_hz),
-        path,
+        [path],
         lambda pipeline: run_to_end(pipeline, lambda: on_progress(pipeline.snapshot())),
         overwrite=overwrite,
         started_at=started_at,

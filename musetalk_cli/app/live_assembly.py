@@ -78,10 +78,12 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     from musetalk_cli.engine.outputs.destinations import open_sink, parse_destination
     from musetalk_cli.engine.outputs.fan_out import FanOut
     from musetalk_cli.engine.outputs.remux import RemuxTarget
+    from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.targets import LocalTarget
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     targets: list[Target] = []
     places: set[str] = set()
     for output in outputs:
@@ -90,7 +92,7 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
         if destination:
             targets.append(RemuxTarget(destination, ffmpeg, config.video.frame_rate, tell))
         else:
-            targets.append(LocalTarget(open_sink(output, overwrite=overwrite), tell))
+            targets.append(LocalTarget(open_sink(output, overwrite=overwrite, remuxer=remuxer), tell))
     if len(places) < len(outputs):
         raise SinkError("one output is named twice", hint="name each target once")
     return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)

@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from musetalk_cli import ending
 from musetalk_cli.app.control import Control, interrupt
 from musetalk_cli.app.runner import run_pipeline
 from musetalk_cli.app.running.interruption import STREAM
-from musetalk_cli.app.running.stats_file import StatsFile
+from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, open_stats
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.errors import SessionError
-from musetalk_cli.ui.console import own_stderr
+from musetalk_cli.errors import MuseTalkError, SessionError
+from musetalk_cli.ui.console import own_stderr, say
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
 from musetalk_cli.ui.keys import Keys
 from musetalk_cli.ui.notices import Notices
 from musetalk_cli.ui.stream_view import open_stream_dashboard
+
+if TYPE_CHECKING:
+    from musetalk_cli.app.live_assembly import LiveInput
+    from musetalk_cli.configuration.schema import Config
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a stream is asked for beside its input and the settings.
+
+    ``outputs`` as ``-o`` names them; ``stats`` and ``control_at`` as their options do; ``is_quiet``: print errors only.
+    """
+
+    outputs: tuple[str, ...]
+    overwrite: bool
+    is_quiet: bool
+    stats: Path | None
+    control_at: str | None
+
+
+def stream_live(config: Config, input_: LiveInput, options: StreamOptions, started_at: float) -> int:
+    """Open everything, stream to the end, and say what was made. Returns the exit code. Raises MuseTalkError.
+
+    ``started_at``: when the command began, by ``time.perf_counter()``.
+    """
+    from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
+
+    check_stdout(options.outputs, options.stats)
+    notices = Notices()
+    fan_out = open_targets(config, input_, list(options.outputs), overwrite=options.overwrite, tell=notices.add)
+    stats_file = open_stats(options.stats, overwrite=options.overwrite)
+    with ExitStack() as cleanup:
+        control = cleanup.enter_context(closing(Control(options.control_at))) if options.control_at else None
+        pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
+        cleanup.callback(pipeline.close)
+        try:
+            summary, exit_code = run_live(pipeline, stats_file, notices, control, is_quiet=options.is_quiet)
+        except MuseTalkError as error:
+            if fan_out.where:
+                error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
+            raise
+    if not options.is_quiet:
+        say(f"{summary} → {fan_out.where or 'nothing was kept'}")
+    return exit_code
 
 
 def run_live(

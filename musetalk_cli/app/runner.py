@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption, Patience
 from musetalk_cli.app.running.stats_file import StatsFile
 from musetalk_cli.errors import MuseTalkError
@@ -29,34 +29,38 @@ Outcome = TypeVar("Outcome")
 def render_file(
     config: Config,
     voice: str | AudioSource,
-    output: str,
+    outputs: Sequence[str],
     run: Callable[[Pipeline], Outcome],
     *,
     overwrite: bool,
     started_at: float,
     tell: Tell,
-) -> tuple[Outcome, str | None]:
+) -> tuple[Outcome, list[str]]:
     """Render one video of a voice, for the command and for Python programs alike.
 
     Args:
         config: all settings.
         voice: path or URL of the audio, - for stdin, or a source.
-        output: the MP4 file, or - for stdout.
+        outputs: the files, or - for stdout.
         run: drives the pipeline to its end: ``run_pipeline`` or ``run_to_end``.
         overwrite: whether an older file may be replaced.
         started_at: when the render began, by ``time.perf_counter()``.
         tell: takes lines for the user.
 
     Returns:
-        What ``run`` returned, and where the video is, None where nothing plays.
+        What ``run`` returned, and where the video is; nowhere when nothing plays.
 
     Raises:
         MuseTalkError: the input, the avatar, the model or the output is wrong. Its hint says what plays nevertheless.
     """
     from musetalk_cli.app.assembly import build_file_pipeline
-    from musetalk_cli.engine.outputs.destinations import open_sink
+    from musetalk_cli.engine.outputs.destinations import open_file_sink
+    from musetalk_cli.engine.outputs.remuxed_file import Remuxer
+    from musetalk_cli.engine.outputs.sink_group import list_places
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    sink = open_sink(output, overwrite=overwrite)
+    remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
+    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer)
     pipeline = build_file_pipeline(config, voice, sink, started_at, tell)
     try:
         outcome = run(pipeline)
@@ -66,7 +70,7 @@ def render_file(
         raise
     finally:
         pipeline.close()
-    return outcome, sink.where
+    return outcome, list_places(sink)
 
 
 def run_pipeline(

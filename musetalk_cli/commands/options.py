@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.flags import load_settings
+from musetalk_cli.commands.parsers import HeightParser
 from musetalk_cli.errors import SinkError
 
 if TYPE_CHECKING:
@@ -62,13 +63,24 @@ CompatOption = Annotated[
     ),
 ]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
-SizeOption = Annotated[int | None, typer.Option("--size", help="Height of the video in pixels, even.")]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        parser=HeightParser(),
+        metavar="HEIGHT",
+        help="Height of the video in pixels, even, such as 720 or 720p.",
+    ),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Batches computed in parallel, at most one per core.")
 ]
 ConfigOption = Annotated[
     list[Path] | None,
     typer.Option("--config", help="YAML file with settings. May be repeated; later files win.", show_default=False),
+]
+StatsOption = Annotated[
+    Path | None, typer.Option("--stats", help="Write timings to this file as JSON lines; - is stdout.")
 ]
 # For ``with_settings``: what every command that makes faces has.
 MODEL_OPTIONS = {

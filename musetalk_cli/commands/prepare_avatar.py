@@ -17,6 +17,7 @@ from musetalk_cli.commands.options import (
     FpsOption,
     be_finite,
 )
+from musetalk_cli.commands.parsers import HeightParser
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ def prepare_avatar(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", min=HEIGHT_PX.least, max=HEIGHT_PX.most, help="Scale down to this height in pixels."),
+        typer.Option(
+            "--size",
+            parser=HeightParser(HEIGHT_PX.least, HEIGHT_PX.most),
+            metavar="HEIGHT",
+            help="Scale down to this height in pixels, such as 720 or 720p.",
+        ),
     ] = None,
     fps: FpsOption = None,
     face: Annotated[

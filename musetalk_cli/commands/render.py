@@ -1,8 +1,10 @@
-"""``musetalk render``: a voice from a file, a URL or stdin → one MP4 of an avatar that says it."""
+"""``musetalk render``: a voice from a file, a URL or stdin → a video file of an avatar that says it."""
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +21,15 @@ from musetalk_cli.commands.options import (
     DemoOption,
     PrintConfigOption,
     SilenceGateOption,
+    StatsOption,
     check_apart,
     choose_input,
 )
+from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
-    from musetalk_cli.engine.runtime.stats import Snapshot
 
 
 @with_settings(
@@ -44,14 +47,19 @@ def render(
         typer.Argument(metavar="INPUT", help="Audio or video file, URL, or - for stdin.", show_default=False),
     ] = None,
     output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", help="MP4 file to write, or - for stdout. [default: INPUT's name + .mp4]"),
+        list[str] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write: .mp4, .mov or .mkv, or - for stdout. May be repeated. [default: INPUT's name + .mp4]",
+        ),
     ] = None,
     demo: DemoOption = False,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    stats: Annotated[Path | None, typer.Option("--stats", help="Write timings to this file as JSON lines.")] = None,
+    stats: StatsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout as one JSON object.")] = False,
     print_config: PrintConfigOption = False,
 ) -> None:
     """Render a video of an avatar that speaks INPUT."""
@@ -62,11 +70,11 @@ def render(
     input_ = choose_input(input_, demo)
     if input_ is None:
         raise typer.BadParameter("give an audio file, a URL, - for stdin, or --demo", param_hint="INPUT")
-    destination = default_output(input_) if output is None else output
-    settings = [("settings", path) for path in config or ()]
-    check_apart([("input", input_), ("output", destination), ("statistics", stats), *settings])
-    exit_code = _render(loaded.config, input_, destination, overwrite, quiet, stats, started_at)
-    raise typer.Exit(exit_code)
+    outputs = output or [default_output(input_)]
+    named = [("output", name) for name in outputs] + [("settings", str(path)) for path in config or ()]
+    check_apart([("input", input_), ("statistics", stats), *named])
+    request = RenderRequest(input_, tuple(outputs), overwrite, quiet, as_json, stats)
+    raise typer.Exit(_render(loaded.config, request, started_at))
 
 
 def default_output(input_: str) -> str:
@@ -77,34 +85,42 @@ def default_output(input_: str) -> str:
     return f"{Path(name).stem or 'render'}.mp4"
 
 
-def _render(
-    config: Config, input_: str, destination: str, overwrite: bool, quiet: bool, stats: Path | None, started_at: float
-) -> int:
+@dataclass(frozen=True)
+class RenderRequest:
+    """What the options ask for, settings aside."""
+
+    input_: str
+    outputs: tuple[str, ...]
+    overwrite: bool
+    quiet: bool
+    as_json: bool
+    stats: Path | None
+
+
+def _render(config: Config, request: RenderRequest, started_at: float) -> int:
     from musetalk_cli.app.runner import render_file, run_pipeline
-    from musetalk_cli.app.running.stats_file import open_stats
+    from musetalk_cli.app.running.report import describe_result, error_record, result_record
+    from musetalk_cli.app.running.stats_file import check_stdout, open_stats
     from musetalk_cli.ui.dashboard import open_dashboard
 
-    stats_file = open_stats(stats, [destination], overwrite=overwrite)
-    (snapshot, exit_code), where = render_file(
-        config,
-        input_,
-        destination,
-        lambda pipeline: run_pipeline(pipeline, open_dashboard(is_quiet=quiet), stats_file),
-        overwrite=overwrite,
-        started_at=started_at,
-        tell=choose_tell(is_quiet=quiet),
-    )
-    if not quiet:
-        say(describe_result(snapshot, where))
+    check_stdout(request.outputs, request.stats, as_json=request.as_json)
+    stats_file = open_stats(request.stats, overwrite=request.overwrite)
+    try:
+        (snapshot, exit_code), places = render_file(
+            config,
+            request.input_,
+            request.outputs,
+            lambda pipeline: run_pipeline(pipeline, open_dashboard(is_quiet=request.quiet), stats_file),
+            overwrite=request.overwrite,
+            started_at=started_at,
+            tell=choose_tell(is_quiet=request.quiet),
+        )
+    except MuseTalkError as error:
+        if request.as_json:
+            typer.echo(json.dumps(error_record(request.input_, error), ensure_ascii=False))
+        raise
+    if not request.quiet:
+        say(describe_result(snapshot, places))
+    if request.as_json:
+        typer.echo(json.dumps(result_record(request.input_, snapshot, places, exit_code), ensure_ascii=False))
     return exit_code
-
-
-def describe_result(snapshot: Snapshot, where: str | None) -> str:
-    """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``, with a neural model's name."""
-    from musetalk_cli.ui.dashboard import describe_model
-
-    if where is None:
-        return "nothing was kept: the first fragment was not finished"
-    size_mb = snapshot.num_bytes / 1e6
-    pace = f"{snapshot.media_s:.1f} s in {snapshot.elapsed_s:.1f} s ({snapshot.speed:.1f}× real time)"
-    return f"{snapshot.num_frames} frames, {pace}, {size_mb:.1f} MB{describe_model(snapshot)} → {where}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,21 +13,20 @@ from musetalk_cli.commands.options import (
     LIVE_OPTIONS,
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
+    AvatarDirOption,
     AvatarOption,
     ConfigOption,
     DemoOption,
     PrintConfigOption,
     SilenceGateOption,
+    StatsOption,
     be_finite,
     check_apart,
     choose_input,
 )
-from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
-    from musetalk_cli.configuration.schema import Config
 
 # --device names the microphone here.
 ModelDeviceOption = Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)]
@@ -38,6 +35,7 @@ FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
 
 @with_settings(
     avatar=AvatarOption,
+    avatar_dir=AvatarDirOption,
     **{**MODEL_OPTIONS, "model_device": ModelDeviceOption},
     silence_gate=SilenceGateOption,
     **VIDEO_OPTIONS,
@@ -59,7 +57,8 @@ def stream(
         typer.Option(
             "-o",
             "--output",
-            help="Target: -, FILE.mp4, rtmp://, udp://, srt:// or FOLDER/ (HLS). May be repeated. [default: -]",
+            help="Target: -, a .mp4, .mov or .mkv file, rtmp://, udp://, srt://, or FOLDER/ or .m3u8 (HLS). "
+            "May be repeated. [default: -]",
         ),
     ] = None,
     block: Annotated[float | None, typer.Option("--block", help="Seconds of audio per block, 0.2 to 4.")] = None,
@@ -72,7 +71,7 @@ def stream(
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    stats: Annotated[Path | None, typer.Option("--stats", help="Write timings to this file as JSON lines.")] = None,
+    stats: StatsOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
     """Stream a live video of an avatar. It speaks the audio of a microphone, a pipe, a URL or a file."""
@@ -84,8 +83,11 @@ def stream(
     request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
     named = [("output", path) for path in output or ()] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), ("control", control), *named])
-    exit_code = _stream(loaded.config, request, output or ["-"], overwrite, quiet, stats, control, started_at)
-    raise typer.Exit(exit_code)
+
+    from musetalk_cli.app.live_run import StreamOptions, stream_live
+
+    options = StreamOptions(tuple(output or ["-"]), overwrite, quiet, stats, control)
+    raise typer.Exit(stream_live(loaded.config, request, options, started_at))
 
 
 def _describe_input(
@@ -111,37 +113,3 @@ def _describe_input(
     if mic and not is_paced:
         raise typer.BadParameter("a microphone always runs in real time", param_hint="--no-pace")
     return LiveInput(input_, device, sample_format, rate, channels, is_paced, duration)
-
-
-def _stream(
-    config: Config,
-    input_: LiveInput,
-    outputs: list[str],
-    overwrite: bool,
-    quiet: bool,
-    stats: Path | None,
-    control_at: str | None,
-    started_at: float,
-) -> int:
-    from musetalk_cli.app.control import Control
-    from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
-    from musetalk_cli.app.live_run import run_live
-    from musetalk_cli.app.running.stats_file import open_stats
-    from musetalk_cli.ui.notices import Notices
-
-    notices = Notices()
-    fan_out = open_targets(config, input_, outputs, overwrite=overwrite, tell=notices.add)
-    stats_file = open_stats(stats, outputs, overwrite=overwrite)
-    with ExitStack() as ending:
-        control = ending.enter_context(closing(Control(control_at))) if control_at else None
-        pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
-        ending.callback(pipeline.close)
-        try:
-            summary, exit_code = run_live(pipeline, stats_file, notices, control, is_quiet=quiet)
-        except MuseTalkError as error:
-            if fan_out.where:
-                error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
-            raise
-    if not quiet:
-        say(f"{summary} → {fan_out.where or 'nothing was kept'}")
-    return exit_code

@@ -154,7 +154,8 @@ def test_the_command_has_the_same_limits() -> None:
 
     from musetalk_cli.cli import app
 
-    options = {each.name: each.type for each in get_command(app).commands["prepare-avatar"].params}  # type: ignore[attr-defined]
+    kinds = {each.name: each.type for each in get_command(app).commands["prepare-avatar"].params}  # type: ignore[attr-defined]
+    options = {name: getattr(kind, "func", kind) for name, kind in kinds.items()}
     limits = {
         "start": arguments.START_S,
         "max_seconds": arguments.MAX_SECONDS,

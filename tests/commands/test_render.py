@@ -152,8 +152,15 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
         (["speech.wav", "-o", "link.mp4"], 1, "nowhere (create it first"),
         (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
-        (["speech.wav", "-o", "talk.avi"], 1, "only MP4"),
-        (["speech.wav", "-o", "talk"], 1, "cannot write talk: only MP4"),
+        (["speech.wav", "-o", "talk.avi"], 1, "(name it talk.mp4, talk.mov or talk.mkv)"),
+        (["speech.wav", "-o", "talk.webm"], 1, "WebM holds no H.264"),
+        (["speech.wav", "-o", "hls"], 1, "musetalk stream -o hls/"),
+        (["speech.wav", "-o", "hls/"], 1, "musetalk stream -i INPUT -o hls/"),
+        (["speech.wav", "-o", "live.m3u8"], 1, "musetalk stream -i INPUT -o live.m3u8"),
+        (["speech.wav", "-o", "rtmp://host/live/secret"], 1, "musetalk stream -i INPUT -o rtmp://host/live/…"),
+        (["speech.wav", "-o", "-", "-o", "-"], 1, "one output is named twice"),
+        (["speech.wav", "-o", "a.mp4", "-o", "./a.mp4"], 1, "same file"),
+        (["speech.wav", "--json", "-o", "-"], 1, "cannot both go to standard output"),
         (["speech.wav", "-o", ""], 1, "the output has no name"),
         ([""], 1, "the input has no name"),
         (["speech.wav", "-o", "speech.wav"], 1, "same file"),
@@ -167,8 +174,8 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["speech.wav", "--config", "unknown.yaml"], 2, "unknown key 'video.framerate'"),
         (["speech.wav", "--config", "missing.yaml"], 2, "missing.yaml"),
         (["speech.wav", "--stats", "no/stats.jsonl"], 1, "no/stats.jsonl"),
-        (["speech.wav", "--stats", "-", "-o", "-"], 1, "standard output carries the video"),
-        (["speech.wav", "--stats", "/dev/stdout", "-o", "-"], 1, "standard output carries the video"),
+        (["speech.wav", "--stats", "-", "-o", "-"], 1, "cannot both go to standard output"),
+        (["speech.wav", "--stats", "/dev/stdout", "-o", "-"], 1, "cannot both go to standard output"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -183,6 +190,77 @@ def test_bad_input_is_one_clear_line(
     assert done.returncode == status
     assert done.stdout == b""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("size", "words"), [("512x768", "try 768"), ("wide", "720p"), ("0.5", "720p"), ("", "720p")])
+def test_a_size_that_is_no_height(run_cli: Run, speech: Path, size: str, words: str) -> None:
+    done = run_cli("render", speech, "--size", size)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()
+
+
+def test_several_outputs_hold_the_same(run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str) -> None:
+    names = ("talk.mp4", "talk.MOV", "talk.mkv")
+    outputs = [each for name in names for each in ("-o", name)]
+    done = run_cli("render", speech, *outputs, "-o", "-", "--size", "128P", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (tmp_path / "stdout.mp4").write_bytes(done.stdout)
+    expected = decode_quietly(ffmpeg, tmp_path / "stdout.mp4")
+    assert len(expected) > 63 * 128 * 192
+    for name, container in zip(names, ("mov,mp4", "mov,mp4", "matroska"), strict=True):
+        assert f"Input #0, {container}" in describe(ffmpeg, tmp_path / name)
+        assert decode_quietly(ffmpeg, tmp_path / name) == expected
+
+
+def decode_quietly(ffmpeg: str, video: Path) -> bytes:
+    """All frames and all samples. Old ffmpegs guess another frame rate of a MKV, and complain of what they guessed."""
+    kinds = (["-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo"], ["-map", "0:a", "-f", "s16le"])
+    command = [ffmpeg, "-v", "fatal", "-xerror", "-i", str(video)]
+    return b"".join(subprocess.run([*command, *kind, "-"], capture_output=True, check=True).stdout for kind in kinds)
+
+
+@pytest.mark.parametrize("name", ["talk.mov", "talk.mkv"])
+def test_ctrl_c_leaves_other_containers_that_play(long_wav: Path, tmp_path: Path, ffmpeg: str, name: str) -> None:
+    (tmp_path / name).write_bytes(b"precious")
+    child = start_render(long_wav, *SMALL, "-o", name, "--overwrite", cwd=tmp_path)
+    part = tmp_path / name.replace(".", ".part1.")
+    wait_for_bytes(part, 2_000)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.decode().splitlines()[-1].endswith(f"→ {part.name}")
+    assert (tmp_path / name).read_bytes() == b"precious"
+    assert len(decode_quietly(ffmpeg, part)) >= 25 * 128 * 192
+
+
+@pytest.mark.parametrize("name", ["talk.mov", "talk.mkv"])
+def test_a_full_disk_in_other_containers(run_cli: Run, speech: Path, tmp_path: Path, name: str) -> None:
+    done = run_cli("render", speech, "-o", name, "-q", cwd=tmp_path, preexec_fn=limit_file_size)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert f"cannot write {name}: " in line
+
+
+def test_json_is_one_object(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    done = run_cli("render", speech, *SMALL, "--json", "-q", cwd=tmp_path)
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert done.stderr == b""
+    assert (result["frames"], result["seconds"], result["exit_reason"]) == (63, 2.52, "finished")
+    assert result["outputs"] == ["speech.mp4"]
+    assert result["bytes"] == (tmp_path / "speech.mp4").stat().st_size
+    failed = run_cli("render", speech, *SMALL, "--json", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["error"] == "speech.mp4 exists already"
+
+
+def test_json_names_the_signal(long_wav: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "musetalk_cli", "render", str(long_wav), *SMALL, "-o", "talk.mp4", "--json", "-q"]
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True)
+    wait_for_bytes(tmp_path / "talk.mp4", 2_000)
+    child.send_signal(signal.SIGTERM)
+    said, _ = child.communicate(timeout=30)
+    assert (child.returncode, json.loads(said)["exit_reason"]) == (143, "SIGTERM")
 
 
 def test_a_video_without_audio(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:

@@ -31,14 +31,25 @@ def is_stdout(name: str | Path) -> bool:
     return str(name) in STDOUT_NAMES
 
 
-def open_stats(path: Path | None, outputs: Sequence[str], *, overwrite: bool) -> StatsFile | None:
-    """What ``--stats`` names, if anything. Raises SinkError, also where ``outputs`` need standard output already."""
-    if path is None:
-        return None
-    if is_stdout(path) and any(is_stdout(output) for output in outputs):
-        hint = "name a file with --stats, or one for the video with -o"
-        raise SinkError("--stats -: standard output carries the video", hint=hint)
-    return StatsFile(path, overwrite=overwrite)
+def check_stdout(outputs: Sequence[str], stats: Path | None, *, as_json: bool = False) -> None:
+    """Raise SinkError where more than one of the video, ``--stats`` and ``--json`` would go to standard output."""
+    taken = [
+        name
+        for name, is_there in (
+            ("the video", any(is_stdout(output) for output in outputs)),
+            ("--stats", stats is not None and is_stdout(stats)),
+            ("--json", as_json),
+        )
+        if is_there
+    ]
+    if len(taken) > 1:
+        hint = "name a file for the video with -o, or one with --stats"
+        raise SinkError(f"{' and '.join(taken)} cannot both go to standard output", hint=hint)
+
+
+def open_stats(path: Path | None, *, overwrite: bool) -> StatsFile | None:
+    """What ``--stats`` names, if anything. Raises SinkError."""
+    return StatsFile(path, overwrite=overwrite) if path else None
 
 
 class StatsFile:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
+from musetalk_cli.engine.outputs.remuxed_file import FORMATS, RemuxedFileSink, Remuxer
+from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
 
 STDOUT = "-"
-SUFFIXES = (".mp4", ".m4v")
+MP4_SUFFIXES = (".mp4", ".m4v")
 TIMEOUT_US = 5_000_000
 UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
 
@@ -54,29 +57,51 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
 
 
-def open_sink(destination: str, *, overwrite: bool) -> Sink:
-    """Check a destination of an MP4 and make its sink. Nothing is created before the sink begins.
+def open_file_sink(destinations: Sequence[str], *, overwrite: bool, remuxer: Remuxer) -> Sink:
+    """The sink of a whole file, or of several, from what ``-o`` names. Nothing is created before it begins.
 
-    Raises SinkError.
+    Raises SinkError, also for what is made for live streams.
+    """
+    for destination in destinations:
+        if "://" in destination or destination.endswith("/") or destination.lower().endswith(".m3u8"):
+            hint = f"musetalk stream -i INPUT -o {show_address(destination)} streams a file"
+            raise SinkError(f"cannot write {show_address(destination)}: render makes files", hint=hint)
+    if len(set(destinations)) < len(destinations):
+        raise SinkError("one output is named twice", hint="name each file once")
+    sinks = [open_sink(destination, overwrite=overwrite, remuxer=remuxer) for destination in destinations]
+    return sinks[0] if len(sinks) == 1 else SinkGroup(sinks)
+
+
+def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer) -> Sink:
+    """Check a file or pipe and make its sink. Nothing is created before the sink begins.
+
+    Args:
+        destination: its name, or - for standard output.
+        overwrite: whether an older file may be replaced.
+        remuxer: makes files in other containers than MP4.
+
+    Raises:
+        SinkError: it cannot be written there, or not in that format.
     """
     if not destination:
         raise SinkError("the output has no name", hint="name a file with -o, or - for standard output")
     if destination in (STDOUT, "/dev/stdout"):
         return StdoutSink()
     try:
-        return _open_path(destination, Path(destination).resolve(), overwrite)
+        return _open_path(destination, Path(destination).resolve(), overwrite, remuxer)
     # A name too long, a loop of links, a folder without permission.
     except (OSError, RuntimeError, ValueError) as error:
         raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
+def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer) -> Sink:
     if path.is_dir():
         raise SinkError(f"{destination} is a folder", hint="name a file in it, such as talk.mp4")
     if path.exists() and not path.is_file():
         return PipeSink(destination)
-    if path.suffix.lower() not in SUFFIXES:
-        raise SinkError(f"cannot write {destination}: only MP4 files can be made", hint="name it .mp4")
+    suffix = path.suffix.lower()
+    if suffix not in (*MP4_SUFFIXES, *FORMATS):
+        raise _explain_suffix(destination)
     if path.exists() and not overwrite:
         raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
     if not path.parent.is_dir():
@@ -85,7 +110,22 @@ def _open_path(destination: str, path: Path, overwrite: bool) -> Sink:
         raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
-    return FileSink(destination, path)
+    return RemuxedFileSink(destination, path, remuxer) if suffix in FORMATS else FileSink(destination, path)
+
+
+def _explain_suffix(destination: str) -> SinkError:
+    name = Path(destination.rstrip("."))
+    if name.name.startswith("."):
+        name = name.with_name("talk")
+    names = ", ".join(str(name.with_suffix(suffix)) for suffix in (".mp4", ".mov"))
+    hint = f"name it {names} or {name.with_suffix('.mkv')}"
+    if not name.suffix:
+        hint += f"; musetalk stream -o {name}/ makes a folder for HLS"
+        return SinkError(f"cannot write {destination}: its name does not say the format", hint=hint)
+    if name.suffix.lower() == ".webm":
+        hint += f", and convert it: ffmpeg -i {name.with_suffix('.mkv')} {destination}"
+        return SinkError(f"cannot write {destination}: WebM holds no H.264", hint=hint)
+    return SinkError(f"cannot write {destination}: musetalk does not make {name.suffix} files", hint=hint)
 
 
 def _check_host(text: str) -> None:

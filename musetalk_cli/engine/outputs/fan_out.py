@@ -89,9 +89,10 @@ class FanOut:
                 if target.has_failed or target.error:
                     self._raise(target)
         for target in lost:
-            if target.is_over and target.name not in self._told:
+            if target.name not in self._told:
                 self._told.add(target.name)
-                self._tell(f"{target.name} is gone: {_reason(target)}")
+                gone = f"{target.name} is gone: {_reason(target)}"
+                self._tell(gone if target.is_over else f"{target.error}; trying again while the stream goes on")
 
     def _raise(self, target: Target) -> None:
         raise target.error or SinkError(f"{target.name} is lost")

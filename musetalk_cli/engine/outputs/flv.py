@@ -10,7 +10,7 @@ import struct
 from fractions import Fraction
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
-from musetalk_cli.engine.outputs.samples import Sample, Track
+from musetalk_cli.engine.outputs.mp4.samples import Sample, Track
 from musetalk_cli.errors import EncoderError
 
 AUDIO_TAG, VIDEO_TAG, SCRIPT_TAG = 8, 9, 18

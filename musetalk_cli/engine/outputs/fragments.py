@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, damaged, find_box, read_size
-from musetalk_cli.engine.outputs.samples import Sample, Track, count_frames, read_samples, read_tracks
+from musetalk_cli.engine.outputs.mp4.boxes import BOX_HEADER_BYTES, damaged, find_box, read_size
+from musetalk_cli.engine.outputs.mp4.samples import Sample, Track, count_frames, read_samples, read_tracks
 
 # More than ten seconds of the largest frames at the highest bit rate.
 LONGEST_BOX_BYTES = 1 << 28

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from musetalk_cli.engine.outputs.mp4_boxes import is_whole_file
+from musetalk_cli.engine.outputs.mp4.boxes import is_whole_file
 from musetalk_cli.errors import SinkError
 
 PLAYLIST = "index.m3u8"

@@ -103,7 +103,7 @@ class RemuxTarget(Target):
         self.error = self._describe(problem)
         self.has_failed = True
         self._state = "retrying"
-        if is_news:
+        if is_news and self._has_lived:  # of one that was never reached, whoever decides whether to go on tells
             self._tell(f"{self.name}: {problem}; trying again from now on, at first after {back_off_s} s")
 
     def _describe(self, problem: str) -> SinkError:

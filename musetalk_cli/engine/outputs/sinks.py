@@ -83,7 +83,7 @@ class StdoutSink:
         return self.name
 
     def _write(self, data: bytes) -> None:
-        with _as_sink_error(self.name):
+        with as_sink_error(self.name):
             write_patiently(self._fd, data, self) if self._waits else _write_all(self._fd, data)
 
 
@@ -96,13 +96,13 @@ class PipeSink:
         self._fd: int | None = None
 
     def begin(self, init_segment: InitSegment) -> None:
-        with _as_sink_error(self.name):
+        with as_sink_error(self.name):
             self._fd = self._open()
             write_patiently(self._fd, init_segment.data, self)
 
     def write(self, fragment: Fragment) -> None:
         assert self._fd is not None  # noqa: S101 - it has begun
-        with _as_sink_error(self.name):
+        with as_sink_error(self.name):
             write_patiently(self._fd, fragment.data, self)
 
     def cancel(self) -> None:
@@ -147,7 +147,7 @@ class FileSink:
 
     def write(self, fragment: Fragment) -> None:
         data = fragment.data
-        with _as_sink_error(self.name):
+        with as_sink_error(self.name):
             if self._fd is None:
                 self._fd = self._create()
                 data = self._init_segment + data
@@ -164,7 +164,7 @@ class FileSink:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        with _as_sink_error(self.name):
+        with as_sink_error(self.name):
             try:
                 if not is_whole:
                     os.ftruncate(fd, self._playable_bytes)
@@ -242,7 +242,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _as_sink_error(name: str) -> Iterator[None]:
+def as_sink_error(name: str) -> Iterator[None]:
     """Turn an OSError in the body into a SinkError; a reader that has gone is no error and passes."""
     try:
         yield

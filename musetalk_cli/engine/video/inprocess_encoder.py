@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetalk_cli.engine.outputs.fmp4 import (
+from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
+from musetalk_cli.engine.outputs.mp4.fmp4 import (
     AUDIO_TRACK,
     VIDEO_TRACK,
     AudioTrack,
@@ -25,8 +26,7 @@ from musetalk_cli.engine.outputs.fmp4 import (
     fragment,
     init_segment,
 )
-from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
-from musetalk_cli.engine.outputs.h264 import build_configuration, to_length_prefixed
+from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, to_length_prefixed
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError

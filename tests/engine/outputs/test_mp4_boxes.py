@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.outputs.mp4_boxes import find_box, find_boxes, is_whole_file
+from musetalk_cli.engine.outputs.mp4.boxes import find_box, find_boxes, is_whole_file
 from tests.engine.outputs.test_fragments import box
 
 SEGMENT = box(b"styp", 16) + box(b"moof", 200) + box(b"mdat", 1_000)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -15,11 +16,13 @@ import pytest
 from musetalk_cli.engine.outputs.destinations import open_sink
 from musetalk_cli.engine.outputs.fan_out import FanOut
 from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.outputs.remuxed_file import Remuxer
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.outputs.targets import LocalTarget
 from musetalk_cli.engine.runtime.stage import Aborted
 from tests.engine.outputs.test_fragments import INIT_SEGMENT, box
 
+REMUXER = Remuxer("ffmpeg", Fraction(25))
 FRAGMENTS = tuple(Fragment(box(b"moof", 100) + box(b"mdat", size), 1, not size) for size in (0, 5_000, 7))
 TRAILER = Fragment(box(b"mfra", 50), 0, False, is_trailer=True)
 LARGE = Fragment(box(b"moof", 100) + box(b"mdat", 1 << 20), 1, True)
@@ -46,8 +49,8 @@ class Case:
 
     def _open(self, kind: str) -> Sink:
         if kind == "standard output":
-            return open_sink("-", overwrite=False)
-        sink = open_sink(str(self._pipe if self._reader is not None else self._path), overwrite=True)
+            return open_sink("-", overwrite=False, remuxer=REMUXER)
+        sink = open_sink(str(self._pipe if self._reader is not None else self._path), overwrite=True, remuxer=REMUXER)
         if kind not in ("target", "fan-out"):
             return sink
         target = LocalTarget(sink, lambda text: None)

@@ -3,17 +3,20 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from musetalk_cli.engine.outputs.destinations import open_sink
 from musetalk_cli.engine.outputs.fragments import Fragment
+from musetalk_cli.engine.outputs.remuxed_file import Remuxer
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 from tests.engine.outputs.test_fragments import FRAGMENTS, INIT_SEGMENT, STREAM
 
+REMUXER = Remuxer("ffmpeg", Fraction(25))
 TRAILER = Fragment(b"tail", 0, False, is_trailer=True)
 
 
@@ -28,7 +31,7 @@ def end(sink: Sink, *, is_whole: bool = True, is_final: bool = True) -> None:
 
 
 def test_nothing_is_created_before_it_begins(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     assert list(tmp_path.iterdir()) == []
     end(sink, is_whole=False)
     assert list(tmp_path.iterdir()) == []
@@ -36,7 +39,7 @@ def test_nothing_is_created_before_it_begins(tmp_path: Path) -> None:
 
 
 def test_a_whole_video_is_kept_as_it_is(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     send(sink, TRAILER)
     end(sink)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM + b"tail"
@@ -44,7 +47,7 @@ def test_a_whole_video_is_kept_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_broken_off_video_ends_behind_its_last_fragment(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     send(sink, TRAILER)
     end(sink, is_whole=False, is_final=False)
     assert (tmp_path / "a.mp4").read_bytes() == STREAM
@@ -60,7 +63,7 @@ def test_a_run_that_is_killed_before_its_first_fragment_leaves_no_file(tmp_path:
 
 
 def test_what_cannot_be_played_does_not_stay(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     sink.begin(INIT_SEGMENT)
     end(sink, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == []
@@ -70,16 +73,16 @@ def test_an_older_file_is_replaced_only_by_a_finished_one(tmp_path: Path) -> Non
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
     path.chmod(0o640)
-    broken = open_sink(str(path), overwrite=True)
+    broken = open_sink(str(path), overwrite=True, remuxer=REMUXER)
     broken.begin(INIT_SEGMENT)
     end(broken, is_whole=False, is_final=False)
     assert list(tmp_path.iterdir()) == [path]
-    interrupted = open_sink(str(path), overwrite=True)
+    interrupted = open_sink(str(path), overwrite=True, remuxer=REMUXER)
     send(interrupted)
     end(interrupted, is_final=False)
     assert path.read_bytes() == b"old"
     assert interrupted.where == str(tmp_path / "a.part1.mp4")
-    finished = open_sink(str(path), overwrite=True)
+    finished = open_sink(str(path), overwrite=True, remuxer=REMUXER)
     send(finished)
     assert path.read_bytes() == b"old"
     end(finished)
@@ -94,7 +97,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
     link.symlink_to(target)
     dangling.symlink_to(tmp_path / "new.mp4")
     for path in (link, dangling):
-        sink = open_sink(str(path), overwrite=True)
+        sink = open_sink(str(path), overwrite=True, remuxer=REMUXER)
         send(sink)
         end(sink)
         assert path.is_symlink()
@@ -102,7 +105,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     (tmp_path / "a.mp4").write_bytes(b"somebody else's")
     with pytest.raises(SinkError):
         send(sink)
@@ -114,25 +117,30 @@ def test_odd_names_are_errors_with_words(tmp_path: Path) -> None:
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     for name in ("x" * 300 + ".mp4", "loop.mp4", "nul\0.mp4"):
         with pytest.raises(SinkError, match=r"cannot write|no permission|exists"):
-            sink = open_sink(str(tmp_path / name), overwrite=True)
+            sink = open_sink(str(tmp_path / name), overwrite=True, remuxer=REMUXER)
             send(sink)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("old.mp4", "exists already"), ("folder", "is a folder"), ("no/where.mp4", "no folder"), ("a.avi", "only MP4")],
+    [
+        ("old.mp4", "exists already"),
+        ("folder", "is a folder"),
+        ("no/where.mp4", "no folder"),
+        ("a.avi", "make .avi"),
+    ],
 )
 def test_bad_destinations_are_refused_before_work(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "old.mp4").write_bytes(b"old")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SinkError, match=words):
-        open_sink(str(tmp_path / name), overwrite=False)
+        open_sink(str(tmp_path / name), overwrite=False, remuxer=REMUXER)
 
 
 def test_a_full_disk_is_reported_in_words() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    sink = open_sink("/dev/full", overwrite=False)
+    sink = open_sink("/dev/full", overwrite=False, remuxer=REMUXER)
     with pytest.raises(SinkError, match="no space left") as caught:
         sink.begin(INIT_SEGMENT)
     assert "free some space" in caught.value.hint
@@ -143,7 +151,7 @@ def test_a_named_pipe_is_written_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    sink = open_sink(str(path), overwrite=False)
+    sink = open_sink(str(path), overwrite=False, remuxer=REMUXER)
     send(sink)
     end(sink)
     assert os.read(reader, 1 << 16) == STREAM
@@ -156,7 +164,7 @@ def test_a_pipe_that_nobody_empties_can_be_left(tmp_path: Path, has_reader: bool
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if has_reader else None
-    sink = open_sink(str(path), overwrite=False)
+    sink = open_sink(str(path), overwrite=False, remuxer=REMUXER)
     timer = threading.Timer(0.3, sink.cancel)
     timer.start()
     with pytest.raises(Aborted):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from musetalk_cli.engine.outputs.h264 import build_configuration, split_nal_units, to_length_prefixed
+from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, split_nal_units, to_length_prefixed
 from musetalk_cli.errors import EncoderError
 
 SPS, PPS = bytes.fromhex("6742c01eda0200"), bytes.fromhex("68ce0fc8")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from musetalk_cli.engine.outputs.samples import NO_KEYFRAME
+from musetalk_cli.engine.outputs.mp4.samples import NO_KEYFRAME
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 
 VIDEO_TRACK, AUDIO_TRACK = 1, 2

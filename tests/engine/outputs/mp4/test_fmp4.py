@@ -12,7 +12,9 @@ import pytest
 
 from fixtures.media import packet_times, read_audio, read_frames
 from musetalk_cli.engine.outputs.flv import FlvPacker
-from musetalk_cli.engine.outputs.fmp4 import (
+from musetalk_cli.engine.outputs.fragments import FragmentSplitter, InitSegment
+from musetalk_cli.engine.outputs.mp4.boxes import boxes_in, find_box, find_boxes
+from musetalk_cli.engine.outputs.mp4.fmp4 import (
     AUDIO_TRACK,
     VIDEO_TRACK,
     AudioTrack,
@@ -22,10 +24,8 @@ from musetalk_cli.engine.outputs.fmp4 import (
     fragment,
     init_segment,
 )
-from musetalk_cli.engine.outputs.fragments import FragmentSplitter, InitSegment
-from musetalk_cli.engine.outputs.h264 import build_configuration, split_nal_units, to_length_prefixed
-from musetalk_cli.engine.outputs.mp4_boxes import boxes_in, find_box, find_boxes
-from musetalk_cli.engine.outputs.samples import read_tracks
+from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, split_nal_units, to_length_prefixed
+from musetalk_cli.engine.outputs.mp4.samples import read_tracks
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
 RATES = [Fraction(25), Fraction(30_000, 1_001), Fraction(24_000, 1_001), Fraction("23.976"), Fraction(60), Fraction(5)]

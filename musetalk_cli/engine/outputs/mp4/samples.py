@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from musetalk_cli.engine.outputs.mp4_boxes import BOX_HEADER_BYTES, boxes_in, damaged, find_box, find_boxes
+from musetalk_cli.engine.outputs.mp4.boxes import BOX_HEADER_BYTES, boxes_in, damaged, find_box, find_boxes
 
 NO_KEYFRAME = 0x10000  # sample_is_non_sync_sample
 VISUAL_ENTRY_BYTES, AUDIO_ENTRY_BYTES = 78, 28

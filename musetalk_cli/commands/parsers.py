@@ -1,0 +1,27 @@
+"""From the text of an option to its value."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import typer
+
+
+@dataclass(frozen=True)
+class HeightParser:
+    """A video's height in pixels, from ``min`` to ``max``: ``720`` or ``720p``. The width follows from the avatar."""
+
+    min: float = -math.inf
+    max: float = math.inf
+
+    def __call__(self, text: str) -> int:
+        named = re.fullmatch(r"(\d+)p?", text.strip().lower())
+        if not named:
+            both = re.fullmatch(r"(\d+)\s*[x×:*]\s*(\d+)", text.strip().lower())
+            hint = f"the width follows from the avatar; try {both[2]}" if both else "give pixels, such as 720 or 720p"
+            raise typer.BadParameter(f"'{text}' is not a height: {hint}")
+        if not self.min <= int(named[1]) <= self.max:
+            raise typer.BadParameter(f"{named[1]} is not between {self.min} and {self.max}")
+        return int(named[1])
