@@ -413,7 +413,28 @@ def test_a_target_that_fails_again_and_again_is_sent_the_present_and_no_backlog(
     target.run()
     assert target.begun_with == [0, 50, 80, 110], "the newest group, in which a player can begin"
     assert target.queue.num_dropped > 0
-    assert len(target.told) == 1, "once, until it has been there"
+    assert target.told == [], "it was never there: whoever decides whether to go on tells"
+
+
+@pytest.mark.parametrize("has_company", [False, True])
+def test_a_server_that_refuses_at_the_start_is_told_of_once(
+    live_stream: bytes, ffmpeg: str, tmp_path: Path, has_company: bool
+) -> None:
+    destination = parse_destination("rtmp://127.0.0.1:1/live/key", overwrite=False)
+    assert destination is not None
+    told: list[str] = []
+    refused = RemuxTarget(destination, ffmpeg, RATE, told.append)
+    fan_out = FanOut([refused, *(local(Collector("good")) if has_company else [])], "retry", told.append)
+    init_segment, fragments = cut_stream(live_stream)
+    fan_out.begin(init_segment)
+    with nullcontext() if has_company else pytest.raises(SinkError, match="cannot stream to"):
+        for part in fragments:
+            fan_out.write(part)
+            if not refused.has_failed:
+                time.sleep(0.05)
+    fan_out.close(is_whole=has_company, is_final=has_company)
+    assert len(told) == has_company
+    assert not told or "trying again while the stream goes on" in told[0]
 
 
 def test_a_target_that_fails_is_tried_less_and_less_often() -> None:
