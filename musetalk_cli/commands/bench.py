@@ -13,8 +13,8 @@ from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
     ConfigOption,
-    be_finite,
 )
+from musetalk_cli.commands.parsers import be_finite
 from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:

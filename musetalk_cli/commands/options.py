@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,13 +120,6 @@ PrintConfigOption = Annotated[
 ]
 
 
-def be_finite(value: float | None) -> float | None:
-    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number")
-    return value
-
-
 def library_settings(context: typer.Context) -> Config:
     """The settings for a command below ``avatars``; its options may stand in front of its name, too."""
     above = context.parent.params if context.parent is not None else {}
@@ -144,14 +136,3 @@ def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:
             is_same = os.path.realpath(path) == os.path.realpath(other_path) and not path.is_char_device()
             if is_same and {what, other} != {"settings"}:
                 raise SinkError(f"{other} and {what} are the same file: {path}", hint="choose another name")
-
-
-def choose_input(given: str | None, is_demo: bool) -> str | None:
-    """The input: what was given, or with ``--demo`` the example voice."""
-    if not is_demo:
-        return given
-    if given is not None:
-        raise typer.BadParameter(f"takes the place of an input, and {given} is given too", param_hint="--demo")
-    from musetalk_cli.installation import demo_voice
-
-    return str(demo_voice())

@@ -25,3 +25,21 @@ class HeightParser:
         if not self.min <= int(named[1]) <= self.max:
             raise typer.BadParameter(f"{named[1]} is not between {self.min} and {self.max}")
         return int(named[1])
+
+
+def be_finite(value: float | None) -> float | None:
+    """A callback of options: a range alone lets nan pass, and inf where it has no end."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+def choose_input(given: str | None, is_demo: bool) -> str | None:
+    """The input: what was given, or with ``--demo`` the example voice."""
+    if not is_demo:
+        return given
+    if given is not None:
+        raise typer.BadParameter(f"takes the place of an input, and {given} is given too", param_hint="--demo")
+    from musetalk_cli.installation import demo_voice
+
+    return str(demo_voice())

@@ -15,9 +15,8 @@ from musetalk_cli.commands.options import (
     ConfigOption,
     FaceModelsOption,
     FpsOption,
-    be_finite,
 )
-from musetalk_cli.commands.parsers import HeightParser
+from musetalk_cli.commands.parsers import HeightParser, be_finite
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from musetalk_cli.commands.options import (
     SilenceGateOption,
     StatsOption,
     check_apart,
-    choose_input,
 )
+from musetalk_cli.commands.parsers import choose_input
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
 

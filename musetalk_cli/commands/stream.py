@@ -20,10 +20,9 @@ from musetalk_cli.commands.options import (
     PrintConfigOption,
     SilenceGateOption,
     StatsOption,
-    be_finite,
     check_apart,
-    choose_input,
 )
+from musetalk_cli.commands.parsers import be_finite, choose_input
 
 if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
