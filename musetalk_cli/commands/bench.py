@@ -14,7 +14,7 @@ from musetalk_cli.commands.options import (
     VIDEO_OPTIONS,
     ConfigOption,
 )
-from musetalk_cli.commands.parsers import be_finite
+from musetalk_cli.commands.values.parsers import be_finite
 from musetalk_cli.ui.console import choose_tell, say
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.flags import load_settings
-from musetalk_cli.commands.parsers import HeightParser
+from musetalk_cli.commands.values.parsers import HeightParser
 from musetalk_cli.errors import SinkError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from musetalk_cli.commands.options import (
     FaceModelsOption,
     FpsOption,
 )
-from musetalk_cli.commands.parsers import HeightParser, be_finite
+from musetalk_cli.commands.values.parsers import HeightParser, be_finite
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:

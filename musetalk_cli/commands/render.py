@@ -24,7 +24,7 @@ from musetalk_cli.commands.options import (
     StatsOption,
     check_apart,
 )
-from musetalk_cli.commands.parsers import choose_input
+from musetalk_cli.commands.values.parsers import choose_input
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
 

@@ -22,7 +22,7 @@ from musetalk_cli.commands.options import (
     StatsOption,
     check_apart,
 )
-from musetalk_cli.commands.parsers import be_finite, choose_input
+from musetalk_cli.commands.values.parsers import be_finite, choose_input
 
 if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
