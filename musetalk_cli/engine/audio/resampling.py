@@ -10,6 +10,10 @@ from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, FloatA
 
 ZERO_CROSSINGS = 24  # of the sinc on each side: 1.5 ms of delay at 16 kHz, and images 80 dB down
 KAISER_BETA = 8.0
+# Outputs stand at this many places between two inputs at most, which bounds the memory for any rate. One that has more
+# (44099 Hz has 48000, 44100 Hz 160) gets the nearest place before: noise 87 dB below the audio, measured.
+MAX_PHASES = 4096
+CHUNK_SAMPLES = 4800  # of 48 kHz, made at once: each needs a copy of all inputs below its filter
 PASS_SHARE = 0.93  # of the lower Nyquist frequency; the rest is the filter's slope
 
 
@@ -25,7 +29,8 @@ class Resampler:
         self._up, self._down = AUDIO_RATE_HZ // shared, rate_hz // shared
         stretch = max(1.0, rate_hz / AUDIO_RATE_HZ)
         self._half = int(np.ceil(ZERO_CROSSINGS * stretch))
-        self._table = _phases(self._up, self._half, PASS_SHARE / stretch)
+        self._num_phases = min(self._up, MAX_PHASES)
+        self._table = _phases(self._num_phases, self._half, PASS_SHARE / stretch)
         self._waiting = np.zeros((self._half - 1, num_channels), dtype=np.float32)
         self._begins_at = 1 - self._half  # index in the input of the first waiting sample
         self._num_out = 0
@@ -40,8 +45,12 @@ class Resampler:
         numbers = np.arange(self._num_out, max(self._num_out, -(-end * self._up // self._down)))
         places, phases = np.divmod(numbers * self._down, self._up)
         first = places - (self._half - 1) - self._begins_at
-        windows = np.lib.stride_tricks.sliding_window_view(waiting, 2 * self._half, axis=0) if len(numbers) else waiting
-        out = np.einsum("nct,nt->nc", windows[first], self._table[phases]) if len(numbers) else waiting[:0]
+        rows = phases * self._num_phases // self._up
+        out = np.empty((len(numbers), waiting.shape[1]), dtype=np.float32)
+        for start in range(0, len(numbers), CHUNK_SAMPLES):
+            part = slice(start, start + CHUNK_SAMPLES)
+            windows = np.lib.stride_tricks.sliding_window_view(waiting, 2 * self._half, axis=0)
+            np.einsum("nct,nt->nc", windows[first[part]], self._table[rows[part]], out=out[part])
         self._num_out += len(numbers)
         next_place = self._num_out * self._down // self._up - (self._half - 1)
         self._waiting = waiting[next_place - self._begins_at :]

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from musetalk_cli.engine.audio.resampling import Resampler
 
-RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000]
+# The last two have so many places between two inputs that the nearest of fewer is taken.
+RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000, 44_099, 191_999]
 
 
 def sine(rate_hz: int, duration_s: float, frequency_hz: float) -> np.ndarray:
@@ -47,3 +50,13 @@ def test_too_loud_is_clipped_and_does_not_wrap() -> None:
     out = Resampler(24_000, 1).push(1.5 * np.sign(sine(24_000, 0.2, 100)))
     assert out.max() == 32767
     assert out.min() == -32768
+
+
+@pytest.mark.parametrize("rate_hz", [4_001, 44_099, 383_987])
+def test_odd_rates_need_little_memory(rate_hz: int) -> None:
+    tracemalloc.start()
+    try:
+        Resampler(rate_hz, 2).push(np.zeros((rate_hz, 2), dtype=np.float32))
+        assert tracemalloc.get_traced_memory()[1] < 160e6
+    finally:
+        tracemalloc.stop()
