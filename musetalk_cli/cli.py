@@ -21,7 +21,7 @@ from musetalk_cli.commands import (
     serve,
     stream,
 )
-from musetalk_cli.commands.examples import EXAMPLES
+from musetalk_cli.commands.common.examples import EXAMPLES
 from musetalk_cli.commands.verbosity import VerboseOption, add_verbose, note_error, start_log_named
 from musetalk_cli.errors import MuseTalkError, StageError
 from musetalk_cli.ui.console import say, say_error

@@ -85,9 +85,11 @@ ROOMS: dict[str, set[str]] = {
     "serve": {"app", "configuration", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "support", "ui"},
     "serve.front": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
+    "commands.common": {"app", "configuration", "engine", "engine.*"},
     "commands.values": {"installation"},
     "commands": {
         "commands.values",
+        "commands.common",
         "app",
         "app.*",
         "benchmark.*",
@@ -101,7 +103,7 @@ ROOMS: dict[str, set[str]] = {
         "support",
         "ui",
     },
-    "cli": {"commands", "support", "ui"},
+    "cli": {"commands", "commands.common", "support", "ui"},
     "__main__": {"cli", "ending"},
 }
 

@@ -66,7 +66,8 @@ def test_help_is_80_columns_wide_in_a_pipe(run_cli: Run, monkeypatch: pytest.Mon
 def test_options_are_grouped(run_cli: Run) -> None:
     text = run_cli("render", "--help").stdout.decode()
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert headings == ["Arguments", "Output", "Avatar", "Model", "Video", "Settings", "Other options", "Examples"]
+    groups = ["Input", "Output", "Avatar", "Model", "Video", "Settings"]
+    assert headings == ["Arguments", *groups, "Other options", "Examples"]
     assert "--fps" in text.split("Video:")[1].split("Settings:")[0]
 
 
@@ -86,7 +87,7 @@ def test_the_list_of_commands_cuts_no_sentence(run_cli: Run) -> None:
         ("prepare-avatar", "INPUT is missing (see musetalk prepare-avatar --help)"),
         ("models import", "DIR is missing (see musetalk models import --help)"),
         ("render --fps", "--fps needs a value (see musetalk --help)"),
-        ("stream", "--mic, --input: give one of --mic and --input (see musetalk stream --help)"),
+        ("stream", "--mic, --input: give one of --mic, --input and --demo (see musetalk stream --help)"),
         ("bench --seconds nan", "--seconds: nan is not a finite number (see musetalk bench --help)"),
     ],
 )

@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.loading import LoadedConfig
+    from musetalk_cli.configuration.schema import Config
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
@@ -43,11 +44,20 @@ KEY_OF_FLAG = {
     "log_format": "serve.log_format",
 }
 
+
+def complete_presets() -> list[str]:
+    """For the shell."""
+    from musetalk_cli.configuration.files import preset_names
+
+    return preset_names()
+
+
 PresetOption = Annotated[
     str | None,
     typer.Option(
         "--preset",
         help="Settings that ship: realtime (an early first frame) or quality (full size, for files to keep).",
+        autocompletion=complete_presets,
     ),
 ]
 NoUserConfigOption = Annotated[
@@ -95,6 +105,14 @@ def load_settings(files: list[Path] | None, *, reads_user_file: bool = True, **f
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
     }
     return load_config(choose_files(None, files or (), reads_user_file=reads_user_file), given)
+
+
+def library_settings(context: typer.Context) -> Config:
+    """The settings for a command below ``avatars``; its options may stand in front of its name, too."""
+    above = context.parent.params if context.parent is not None else {}
+    given = {name: context.params[name] or above[name] for name in ("avatar_dir", "config", "no_user_config")}
+    files = [Path(name) for name in given["config"] or ()]
+    return load_settings(files, reads_user_file=not given["no_user_config"], avatar_dir=given["avatar_dir"]).config
 
 
 def settings_of(context: typer.Context) -> LoadedConfig:

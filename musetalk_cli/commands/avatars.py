@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.app.flags import NoUserConfigOption, load_settings
+from musetalk_cli.app.flags import NoUserConfigOption, library_settings, load_settings
 from musetalk_cli.app.folders import avatars_folder, cache_folder
-from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption, library_settings
+from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.flags import settings_of, with_settings
+from musetalk_cli.commands.common.completion import SWEEPS, complete_sweeps
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
@@ -20,7 +21,7 @@ from musetalk_cli.ui.console import choose_tell, say
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.measurements.procedure import Result
 
-SWEEPS = "batch, workers, precision, block or size"
+SWEEPS_TEXT = f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}"
 
 
 @with_settings(**MODEL_OPTIONS, **VIDEO_OPTIONS)
@@ -36,7 +37,12 @@ def bench(
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, max=100, help="Repetitions of each measurement. [default: 3]")
     ] = None,
-    sweep: Annotated[str | None, typer.Option("--sweep", help=f"Measure every value of one setting: {SWEEPS}.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep", help=f"Measure every value of one setting: {SWEEPS_TEXT}.", autocompletion=complete_sweeps
+        ),
+    ] = None,
     sessions: Annotated[
         int | None, typer.Option("--sessions", min=1, max=64, help="Run this many streams at once.")
     ] = None,
@@ -52,8 +58,8 @@ def bench(
 ) -> None:
     """Measure how fast this machine makes video. It needs no input and no weights."""
     loaded = settings_of(context)
-    if sweep is not None and sweep not in SWEEPS.replace(" or ", ", ").split(", "):
-        raise typer.BadParameter(f"must be {SWEEPS}", param_hint="--sweep")
+    if sweep is not None and sweep not in SWEEPS:
+        raise typer.BadParameter(f"must be {SWEEPS_TEXT}", param_hint="--sweep")
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot

@@ -28,7 +28,7 @@ def doctor(
         typer.Option("--config", help="YAML file with settings. May be repeated; later files win.", show_default=False),
     ] = None,
 ) -> None:
-    """Examine this machine: what works, what is missing and what to do, on one page to paste into a bug report.
+    """Examine this machine: what works, what is missing. One page, with what to do, to paste into a bug report.
 
     It renders half a second to try. The exit code is 0 only if that works.
     """

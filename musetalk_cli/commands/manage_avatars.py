@@ -8,16 +8,22 @@ from typing import Annotated
 
 import typer
 
-from musetalk_cli.app.flags import NoUserConfigOption
+from musetalk_cli.app.flags import NoUserConfigOption, library_settings
 from musetalk_cli.app.folders import avatars_folder
-from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption, library_settings
+from musetalk_cli.commands.common.completion import complete_prepared
+from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.ui.console import say
+
+PreparedArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Name of the avatar.", show_default=False, autocompletion=complete_prepared),
+]
 
 
 def rename(
     context: typer.Context,
-    name: AvatarArgument,
+    name: PreparedArgument,
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
     avatar_dir: AvatarDirOption = None,
     config: ConfigOption = None,
@@ -33,7 +39,12 @@ def rename(
 
 def remove(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the avatars.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Names of the avatars.", show_default=False, autocompletion=complete_prepared
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without a question.")] = False,
     avatar_dir: AvatarDirOption = None,
     config: ConfigOption = None,

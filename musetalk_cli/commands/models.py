@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.folders import weight_store
+from musetalk_cli.commands.common.completion import complete_weights
 from musetalk_cli.errors import ModelError
-from musetalk_cli.ui.console import say
-from musetalk_cli.ui.downloads import TransferDisplay
+from musetalk_cli.ui.downloads import TransferDisplay, agree_to_licences
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.weights.registry import WeightFile, WeightSet
     from musetalk_cli.engine.weights.verification import CheckResult
 
 app = typer.Typer(help="Download, import and check the weights of MuseTalk.", no_args_is_help=True)
 
-NAMES = "Weights: musetalk-1.5, musetalk-1.0 or face-parsing."
-NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=NAMES, show_default=False)]
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="Weights: musetalk-1.5, musetalk-1.0 or face-parsing.",
+        show_default=False,
+        autocompletion=complete_weights,
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
@@ -50,13 +56,16 @@ def download(
     """Download weights from the Hugging Face hub. Without a name: musetalk-1.5. Resumes where it was interrupted."""
     from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, download_file, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
+    from musetalk_cli.engine.weights.registry import find_weight_sets
 
-    store, weight_sets = weight_store(), _sets(names or ["musetalk-1.5"])
+    store, weight_sets = weight_store(), find_weight_sets(names or ["musetalk-1.5"])
     files = wanted_files(weight_sets, store)
     if files:
         num_bytes = count_missing_bytes(files, store.models)
         check_space(store.models, num_bytes, "the download")
-        _agree(files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet)
+        agree_to_licences(
+            files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet
+        )
     with TransferDisplay(is_quiet=quiet) as display:
         for file in files:
             download_file(file, store.models, display)
@@ -94,8 +103,9 @@ def convert(
     """Convert weights to fp16 safetensors: half the disk space, a faster start. Without a name: all installed ones."""
     from musetalk_cli.engine.weights.convert import convert as convert_part
     from musetalk_cli.engine.weights.inventory import originals, parts_here
+    from musetalk_cli.engine.weights.registry import find_weight_sets
 
-    store, weight_sets = weight_store(), _sets(names)
+    store, weight_sets = weight_store(), find_weight_sets(names)
     for weight_set in weight_sets if names else ():
         store.require(weight_set)
     parts_here(weight_sets, store)
@@ -113,33 +123,15 @@ def convert(
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     """Check weights: checksums, tensor names and shapes. Without a name: all installed ones."""
     from musetalk_cli.engine.weights.inventory import parts_here
+    from musetalk_cli.engine.weights.registry import find_weight_sets
     from musetalk_cli.engine.weights.verification import verify as verify_part
 
-    store, weight_sets = weight_store(), _sets(names)
+    store, weight_sets = weight_store(), find_weight_sets(names)
     wanted = list(dict.fromkeys(part for each in weight_sets for part in each.parts))
     parts = wanted if names else parts_here(weight_sets, store)
     with TransferDisplay(is_quiet=quiet) as display:
         results = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
     _report(results, is_quiet=quiet)
-
-
-def _sets(names: Sequence[str] | None) -> list[WeightSet]:
-    from musetalk_cli.engine.weights.registry import WEIGHT_SETS, get_weight_set
-
-    return [get_weight_set(name) for name in names] if names else list(WEIGHT_SETS)
-
-
-def _agree(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet: bool) -> None:
-    """Show the licences, unless they are agreed to and silence is asked for; go on only if the user agrees."""
-    from musetalk_cli.engine.weights.inventory import list_licences
-
-    for line in ("These files are others' work, under their licences:", *list_licences(files), what):
-        if not (is_agreed and is_quiet):
-            say(line)
-    if not is_agreed and not typer.get_text_stream("stdin").isatty():
-        raise ModelError("the licences must be accepted, and there is no terminal to ask on", hint="--yes accepts them")
-    if not is_agreed:
-        typer.confirm("Go on?", err=True, abort=True)
 
 
 def _report(results: Sequence[CheckResult], *, is_quiet: bool) -> None:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from musetalk_cli.app.flags import load_settings
+from musetalk_cli.commands.common.completion import complete_avatars, complete_devices, complete_setting
 from musetalk_cli.commands.values.parsers import HeightParser
 from musetalk_cli.errors import SinkError
-
-if TYPE_CHECKING:
-    from musetalk_cli.configuration.schema import Config
 
 AvatarOption = Annotated[
     str | None,
     typer.Option(
         "--avatar",
         help="Avatar: nora or theo (built in), a prepared one (its name or folder), or an image or video of a face.",
+        autocompletion=complete_avatars,
     ),
 ]
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
 ]
-AvatarArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the avatar.", show_default=False)]
+AvatarArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the avatar.", show_default=False, autocompletion=complete_avatars)
+]
 FaceModelsOption = Annotated[
     str | None,
     typer.Option("--face-models", help="Folder with the two face models, instead of a download.", show_default=False),
@@ -37,13 +37,21 @@ ModelOption = Annotated[
         "--model",
         help="Lip-sync model: warp (any CPU, no download), musetalk-1.5 or musetalk-1.0 (neural, see musetalk models), "
         "or auto: musetalk-1.5 where its weights, PyTorch and a GPU are present, else warp.",
+        autocompletion=complete_setting("model"),
     ),
 ]
 DEVICE_HELP = "Device that MuseTalk runs on: auto (a GPU if there is one), cuda, cuda:N, mps or cpu; several GPUs: 0,1."
-DeviceOption = Annotated[str | None, typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP)]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP, autocompletion=complete_devices),
+]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option("--precision", help="Precision of MuseTalk: auto (fp16 on a GPU, fp32 on a CPU), fp16, bf16 or fp32."),
+    typer.Option(
+        "--precision",
+        help="Precision of MuseTalk: auto (fp16 on a GPU, fp32 on a CPU), fp16, bf16 or fp32.",
+        autocompletion=complete_setting("precision"),
+    ),
 ]
 RandomWeightsOption = Annotated[
     bool | None,
@@ -58,7 +66,9 @@ SilenceGateOption = Annotated[
 CompatOption = Annotated[
     str | None,
     typer.Option(
-        "--compat", help="upstream: reproduce MuseTalk's official script, to compare frames with it; none: do not."
+        "--compat",
+        help="upstream: reproduce MuseTalk's official script, to compare frames with it; none: do not.",
+        autocompletion=complete_setting("compat"),
     ),
 ]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames per second, 5 to 60.")]
@@ -88,29 +98,6 @@ MODEL_OPTIONS = {
     "precision": PrecisionOption,
     "random_weights": RandomWeightsOption,
 }
-LIVE_OPTIONS = {
-    "when_slow": Annotated[
-        str | None,
-        typer.Option(
-            "--when-slow",
-            help="Frames that are late: hold (repeat the last one), idle (the avatar at rest) or skip (make fewer).",
-        ),
-    ],
-    "encoder": Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            help="H.264 encoder: auto (hardware if it works), x264 (CPU), nvenc (NVIDIA) or videotoolbox (macOS).",
-        ),
-    ],
-    "on_source_loss": Annotated[
-        str | None,
-        typer.Option("--on-source-loss", help="A lost microphone: retry (silence meanwhile) or stop."),
-    ],
-    "on_sink_loss": Annotated[
-        str | None, typer.Option("--on-sink-loss", help="A lost target: retry (the others go on) or stop.")
-    ],
-}
 DemoOption = Annotated[
     bool, typer.Option("--demo", help="Speak the example voice that ships, instead of an input of yours.")
 ]
@@ -118,14 +105,6 @@ VIDEO_OPTIONS = {"fps": FpsOption, "size": SizeOption, "workers": WorkersOption}
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print every setting and its origin, and exit.")
 ]
-
-
-def library_settings(context: typer.Context) -> Config:
-    """The settings for a command below ``avatars``; its options may stand in front of its name, too."""
-    above = context.parent.params if context.parent is not None else {}
-    given = {name: context.params[name] or above[name] for name in ("avatar_dir", "config", "no_user_config")}
-    files = [Path(name) for name in given["config"] or ()]
-    return load_settings(files, reads_user_file=not given["no_user_config"], avatar_dir=given["avatar_dir"]).config
 
 
 def check_apart(files: Sequence[tuple[str, str | Path | None]]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from musetalk_cli import ending
 from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.commands.common.completion import complete_avatars, complete_setting
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     AvatarOption,
@@ -25,7 +26,11 @@ HostOption = Annotated[
 PortOption = Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one. [default: 8900]")]
 AllowAvatarOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-avatar", help="Avatar that clients may name. May be repeated. [default: nora, theo]"),
+    typer.Option(
+        "--allow-avatar",
+        help="Avatar that clients may name. May be repeated. [default: nora, theo]",
+        autocompletion=complete_avatars,
+    ),
 ]
 MaxSessionsOption = Annotated[
     int | None,
@@ -42,7 +47,12 @@ AllowOriginOption = Annotated[
     typer.Option("--allow-origin", help="Other site whose pages may open sessions. May be repeated. [default: none]"),
 ]
 LogFormatOption = Annotated[
-    str | None, typer.Option("--log-format", help="Log on stderr: text, or json (one object a line).")
+    str | None,
+    typer.Option(
+        "--log-format",
+        help="Log on stderr: text, or json (one object a line).",
+        autocompletion=complete_setting("serve.log_format"),
+    ),
 ]
 
 

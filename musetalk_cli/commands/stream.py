@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.commands.common.completion import (
+    SAMPLE_FORMATS,
+    complete_devices,
+    complete_formats,
+    complete_microphones,
+)
+from musetalk_cli.commands.common.live_options import LIVE_OPTIONS
 from musetalk_cli.commands.options import (
     DEVICE_HELP,
-    LIVE_OPTIONS,
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
     AvatarDirOption,
@@ -28,8 +34,10 @@ if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
 
 # --device names the microphone here.
-ModelDeviceOption = Annotated[str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP)]
-FORMATS = "u8, s16le, s16be, s24le, s32le, f32le, f64le"
+ModelDeviceOption = Annotated[
+    str | None, typer.Option("--model-device", "--devices", help=DEVICE_HELP, autocompletion=complete_devices)
+]
+FORMATS = ", ".join(SAMPLE_FORMATS)
 
 
 @with_settings(
@@ -44,11 +52,16 @@ def stream(
     context: typer.Context,
     mic: Annotated[bool, typer.Option("--mic", help="Read from a microphone.")] = False,
     device: Annotated[
-        str | None, typer.Option("--device", help="Microphone: its number or a part of its name.")
+        str | None,
+        typer.Option(
+            "--device", help="Microphone: its number or a part of its name.", autocompletion=complete_microphones
+        ),
     ] = None,
     input_: Annotated[str | None, typer.Option("-i", "--input", help="File, URL, or - for stdin.")] = None,
     demo: DemoOption = False,
-    sample_format: Annotated[str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.")] = None,
+    sample_format: Annotated[
+        str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.", autocompletion=complete_formats)
+    ] = None,
     rate: Annotated[int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM or the microphone.")] = None,
     channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw PCM.")] = 1,
     output: Annotated[
@@ -60,7 +73,6 @@ def stream(
             "May be repeated. [default: -]",
         ),
     ] = None,
-    block: Annotated[float | None, typer.Option("--block", help="Seconds of audio per block, 0.2 to 4.")] = None,
     no_pace: Annotated[bool, typer.Option("--no-pace", help="Run as fast as possible, not in real time.")] = False,
     duration: Annotated[
         float | None,

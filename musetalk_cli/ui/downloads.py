@@ -1,14 +1,20 @@
-"""Shows the progress of downloading, checking or converting large files on stderr."""
+"""Downloads of large files, on stderr: the question about their licences, and the progress."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import typer
+
+from musetalk_cli.errors import ModelError
 from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from musetalk_cli.engine.weights.registry import WeightFile
 
 # Between two plain lines: often enough to see that it goes on, seldom enough for a log.
 PLAIN_INTERVAL_S = 10.0
@@ -54,3 +60,19 @@ class TransferDisplay:
             self._progress.update(self._tasks[what], completed=done)
         elif self._mode is OutputMode.PLAIN and self._interval.is_due():
             say(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+
+def agree_to_licences(files: Sequence[WeightFile], what: str, *, is_agreed: bool, is_quiet: bool) -> None:
+    """Show the licences, unless they are agreed to and silence is asked for; go on only if the user agrees.
+
+    Raises ModelError where there is no terminal to ask on.
+    """
+    from musetalk_cli.engine.weights.inventory import list_licences
+
+    for line in ("These files are others' work, under their licences:", *list_licences(files), what):
+        if not (is_agreed and is_quiet):
+            say(line)
+    if not is_agreed and not typer.get_text_stream("stdin").isatty():
+        raise ModelError("the licences must be accepted, and there is no terminal to ask on", hint="--yes accepts them")
+    if not is_agreed:
+        typer.confirm("Go on?", err=True, abort=True)

@@ -7,6 +7,7 @@ and sha256 sums were published by the repositories; an unknown sum is None.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -200,6 +201,11 @@ def get_weight_set(name: str) -> WeightSet:
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
         raise ModelError(f"there are no weights called '{name}'", hint=hint)
     return found
+
+
+def find_weight_sets(names: Sequence[str] | None) -> list[WeightSet]:
+    """The sets of these names, all without names. Raises ModelError."""
+    return [get_weight_set(name) for name in names] if names else list(WEIGHT_SETS)
 
 
 def set_of(part: Part) -> str:
