@@ -84,7 +84,7 @@ def run(mutants: list[Mutant], sources: dict[str, bytes], state: Path, limit_s: 
     copy, records = WorkCopy(), dict[str, Record]()
     server = TestServer(copy)
     try:
-        reached = measure_reached(server, state, target_files())
+        reached = measure_reached(server, state, sorted({mutant.file for mutant in mutants}))
         end_s = time.monotonic() + limit_s
         with (state / "results.jsonl").open("a") as results:
             for mutant in mutants:
@@ -104,7 +104,7 @@ def run(mutants: list[Mutant], sources: dict[str, bytes], state: Path, limit_s: 
 
 def run_one(mutant: Mutant, source: bytes, copy: WorkCopy, server: TestServer, reached: Reached) -> Record:
     selection = select_tests(mutant, reached)
-    outcome, seconds = "survived", 0.0
+    outcome, seconds = "not reached", 0.0
     if selection.tests:
         with copy.changed(mutant.file, mutant.apply(source)):
             answer = server.run(selection.tests, MORE_S + SLOWER * selection.seconds)
@@ -124,6 +124,8 @@ def report(results: list[tuple[Mutant, Record]], sources: dict[str, bytes], num_
     rooms: dict[str, list[int]] = {}
     left = []
     for mutant, record in results:
+        if not record["num_tests"]:
+            continue  # the tests beside its module do not reach it: nothing was run
         counts = rooms.setdefault(str(Path(mutant.file).parent.relative_to("musetalk_cli")), [0, 0, 0])
         is_caught = record["outcome"] != "survived"
         counts[0] += 1

@@ -13,6 +13,7 @@ from tools.campaign.mutation.operators import Mutant
 from tools.campaign.mutation.work_copy import ROOT, TestServer
 
 PACKAGE = "musetalk_cli/engine"
+TESTS = ROOT / "tests" / "engine"
 # What times, cuts, orders, writes and draws.
 TARGETS = (
     "live",
@@ -28,8 +29,8 @@ TARGETS = (
     "avatar/frame_store.py",
     "avatar/preparation/smoothing.py",
 )
-# Of the tests beside the targets, those that start browsers are no help.
-SKIPPED_TESTS = ("browser",)
+# No help: tests that start browsers, and those of the neural model.
+SKIPPED_TESTS = ("browser", "musetalk", "test_contract")
 TRACE_TIMEOUT_S = 400.0
 # Tests beyond this many seconds are not tried: they reach the line, but their business is another.
 MAX_TESTS_S = 30.0
@@ -47,26 +48,33 @@ def _modules(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def list_test_files() -> list[str]:
-    """The tests in the folders that mirror the targets', and of single modules those that are called after them."""
-    paths = set[Path]()
-    for target in TARGETS:
-        place = ROOT / PACKAGE.replace("musetalk_cli", "tests", 1) / target
-        paths |= set(place.rglob("test_*.py")) if place.suffix != ".py" else {place.with_name(f"test_{place.name}")}
-    names = [str(path.relative_to(ROOT)) for path in paths if path.exists()]
-    return sorted(name for name in names if not any(part in name for part in SKIPPED_TESTS))
+def list_test_files(files: Sequence[str]) -> list[str]:
+    """The tests beside these modules: in the folders that mirror theirs, below and above them. A single module of
+    TARGETS has those that are called after it."""
+    inside = {Path(file).relative_to(PACKAGE) for file in files}
+    single = {path for path in inside if str(path) in TARGETS}
+    folders = {path.parent for path in inside - single}
+    found = []
+    for path in sorted(TESTS.rglob("test_*.py")):
+        folder = path.parent.relative_to(TESTS)
+        is_near = folder != Path() and any(folder.is_relative_to(of) or of.is_relative_to(folder) for of in folders)
+        if is_near or folder / path.name.removeprefix("test_") in single:
+            found.append(str(path.relative_to(ROOT)))
+    return [name for name in found if not any(part in name for part in SKIPPED_TESTS)]
 
 
 def measure_reached(server: TestServer, state: Path, files: Sequence[str]) -> Reached:
-    """For each test that passes: ``seconds`` and ``lines`` (file → numbers)."""
+    """For each test beside the modules ``files`` that passes: ``seconds`` and ``lines`` (file → numbers)."""
     folder = state / "reached"
     folder.mkdir(parents=True, exist_ok=True)
-    hashes = {file: _hash_of(file) for file in files}
+    targets = target_files()
+    hashes = {file: _hash_of(file) for file in targets}
+    selected = {file: hashes[file] for file in files}
     reached: Reached = {}
-    for test_file in list_test_files():
+    for test_file in list_test_files(files):
         place = folder / f"{test_file.replace('/', '.')}.{_hash_of(test_file)[:12]}.json"
-        if not place.exists() or _is_stale(json.loads(place.read_text()), hashes):
-            answer = server.run([test_file], TRACE_TIMEOUT_S, files)
+        if not place.exists() or _is_stale(json.loads(place.read_text()), selected):
+            answer = server.run([test_file], TRACE_TIMEOUT_S, targets)
             print(f"{answer['seconds']:6.1f} s  {test_file}: {len(answer['reached'])} tests", flush=True)
             place.write_text(json.dumps({"hashes": hashes, "tests": answer["reached"]}))
         found = json.loads(place.read_text())["tests"]
@@ -76,9 +84,10 @@ def measure_reached(server: TestServer, state: Path, files: Sequence[str]) -> Re
 
 
 def _is_stale(remembered: dict[str, Any], hashes: dict[str, str]) -> bool:
-    """Whether a module has changed that a test of the file reaches."""
+    """Whether one of these modules has changed since, and a test of the file reaches it."""
     tests = [test for name, test in remembered["tests"].items() if name != "failed"]
-    return any(remembered["hashes"][file] != hashes.get(file) for test in tests for file in test["lines"])
+    reached = {file for test in tests for file in test["lines"]}
+    return any(remembered["hashes"].get(file) != sha256 for file, sha256 in hashes.items() if file in reached)
 
 
 def _hash_of(file: str) -> str:
