@@ -5,7 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.types.colour import bgr_to_planes, bgr_to_ycbcr, planes_to_i420
+from musetalk_cli.engine.types.colour import bgr_to_planes, bgr_to_ycbcr, even_size, i420_to_bgr, planes_to_i420
 
 # Rec. BT.709, 8 bit, limited range: (B, G, R) → (Y, Cb, Cr).
 PRIMARIES = {
@@ -53,3 +53,28 @@ def test_i420_is_one_plane_after_the_other() -> None:
     assert (image[:4] == planes.luma).all()
     assert (image[4].reshape(2, 4) == planes.chroma[..., 0]).all()
     assert (image[5].reshape(2, 4) == planes.chroma[..., 1]).all()
+
+
+def test_there_and_back_is_the_same_colour() -> None:
+    rng = np.random.default_rng(5)
+    image = np.repeat(np.repeat(rng.integers(40, 216, (6, 5, 3), np.uint8), 8, axis=0), 8, axis=1)
+    back = i420_to_bgr(planes_to_i420(bgr_to_planes(image)))
+    assert back.shape == image.shape
+    inner = np.abs(back.astype(int) - image).reshape(6, 8, 5, 8, 3)[:, 3:5, :, 3:5]  # chroma is blurred at the edges
+    assert inner.max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("size", "height_px", "expected"),
+    [
+        ((768, 768), 256, (256, 256)),
+        ((1920, 1080), 720, (1280, 720)),
+        ((1080, 1920), 101, (56, 100)),
+        ((100, 300), 99, (32, 100)),  # 33 lies between; to the multiple of four
+        ((1000, 10), 10, (1000, 10)),
+        ((10, 1000), 20, (2, 20)),
+        ((3, 3), 1, (2, 2)),
+    ],
+)
+def test_sizes_are_even_and_keep_the_aspect(size: tuple[int, int], height_px: int, expected: tuple[int, int]) -> None:
+    assert even_size(*size, height_px) == expected

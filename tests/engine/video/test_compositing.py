@@ -63,3 +63,12 @@ def test_a_mask_blends_to_the_nearest_level() -> None:
     shown, under = put(face)[0].luma[4:16, 8:24], noise(WIDTH, HEIGHT, 0).luma[4:16, 8:24]
     exact = under + (face.planes.luma.astype(float) - under) * mask / 255
     assert np.abs(shown - exact).max() <= 0.5 + 1e-9
+
+
+def test_a_mask_blends_chroma_by_the_mean_of_its_four_pixels() -> None:
+    mask = np.random.default_rng(4).integers(0, 256, (12, 16), dtype=np.uint8)
+    face = Face(REGION, noise(16, 12, 7), mask)
+    shown, under = put(face)[0].chroma[2:8, 4:12], noise(WIDTH, HEIGHT, 0).chroma[2:8, 4:12]
+    share = mask.reshape(6, 2, 8, 2).mean(axis=(1, 3))[..., None] / 255
+    exact = under + (face.planes.chroma.astype(float) - under) * share
+    assert np.abs(shown - exact).max() <= 1.01  # the mean of the mask is rounded too
