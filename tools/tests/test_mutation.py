@@ -88,6 +88,7 @@ def test_every_mutant_is_a_module_and_has_a_key_of_its_own() -> None:
     for text in changed:
         ast.parse(text)
     assert [mutant.line for mutant in found] == sorted(mutant.line for mutant in found)
+    assert [mutant.old for mutant in found if not mutant.in_function] == ["8", "8", "0", "0"]
 
 
 def test_the_targets_and_their_tests_exist() -> None:
@@ -105,8 +106,10 @@ def test_modules_are_tested_by_what_is_beside_them() -> None:
     assert list_test_files(["musetalk_cli/engine/pipeline.py"]) == ["tests/engine/test_pipeline.py"]
 
 
-def mutant_at(line: int, statement_line: int | None = None) -> Mutant:
-    return Mutant("musetalk_cli/engine/live/a.py", line, statement_line or line, 0, 1, "a", "b", "constant")
+def mutant_at(line: int, statement_line: int | None = None, *, in_function: bool = True) -> Mutant:
+    return Mutant(
+        "musetalk_cli/engine/live/a.py", line, statement_line or line, 0, 1, "a", "b", "constant", in_function
+    )
 
 
 def test_the_tests_that_reach_a_line_are_run_the_mirrored_and_quick_ones_first() -> None:
@@ -122,7 +125,8 @@ def test_the_tests_that_reach_a_line_are_run_the_mirrored_and_quick_ones_first()
     assert select_tests(mutant_at(2), reached).tests == [quick, slow, "tests/engine/test_all.py::x"]
     assert select_tests(mutant_at(2), reached).seconds == pytest.approx(3.1)
     assert select_tests(mutant_at(6, statement_line=5), reached).tests == [slow]
-    assert len(select_tests(mutant_at(40), reached).tests) == 3, "a constant: all tests of its module"
+    assert select_tests(mutant_at(40), reached).tests == []
+    assert len(select_tests(mutant_at(40, in_function=False), reached).tests) == 3, "a constant: those of its module"
     assert select_tests(mutant_at(2), {}).tests == []
 
 

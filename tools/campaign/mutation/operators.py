@@ -42,7 +42,7 @@ SILENT_CALLS = {"_tell", "tell", "say", "TypeVar", "cast"}
 @dataclass(frozen=True)
 class Mutant:
     """One change of one file. ``start`` and ``end``: the bytes that ``new`` replaces. ``line``, and that of the
-    statement's beginning, count from 1."""
+    statement's beginning, count from 1. ``in_function``: it runs when a function is called, not at import."""
 
     file: str
     line: int
@@ -52,6 +52,7 @@ class Mutant:
     old: str
     new: str
     kind: str
+    in_function: bool = True
 
     @property
     def key(self) -> str:
@@ -70,25 +71,31 @@ def find_mutants(file: str, source: bytes) -> list[Mutant]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     mutants = []
-    for statement_line, (node, new, kind) in _find(tree, 1):
+    for (statement_line, in_function), (node, new, kind) in _find(tree, (1, False)):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
         old = source[start:end].decode()
-        mutants.append(Mutant(file, node.lineno, statement_line, start, end, old, new, kind))  # type: ignore[attr-defined]
+        line: int = node.lineno  # type: ignore[attr-defined]
+        mutants.append(Mutant(file, line, statement_line, start, end, old, new, kind, in_function))
     return sorted(mutants, key=lambda mutant: (mutant.start, mutant.end, mutant.new))
 
 
-def _find(node: ast.AST, line: int) -> Iterator[tuple[int, Replacement]]:
-    """Each with the line of its statement."""
-    line = node.lineno if isinstance(node, ast.stmt) else line
+def _find(node: ast.AST, place: tuple[int, bool]) -> Iterator[tuple[tuple[int, bool], Replacement]]:
+    """Each with the line of its statement, and whether that is inside a function."""
+    line, in_function = place
+    place = (node.lineno if isinstance(node, ast.stmt) else line, in_function)
     for change in CHANGES:
-        yield from ((line, found) for found in change(node))
+        yield from ((place, found) for found in change(node))
     for name, value in ast.iter_fields(node):
         if _is_silent(node, name):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from _find(child, line)
+                yield from _find(child, (place[0], in_function or _is_body(node, name)))
+
+
+def _is_body(node: ast.AST, field: str) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and field == "body"
 
 
 def _is_silent(node: ast.AST, field: str) -> bool:

@@ -103,10 +103,10 @@ class Selection:
 
 
 def select_tests(mutant: Mutant, reached: Reached) -> Selection:
-    """Those that reach its line, else its statement, else its module (constants); from the mirrored folder first."""
+    """Those that reach its line, else its statement, of a constant its module; from the mirrored folder first."""
     near = str(Path(mutant.file).parent).replace("musetalk_cli", "tests", 1)
-    lines = ({mutant.line}, set(range(mutant.statement_line, mutant.line + 1)), None)
-    for wanted in lines:
+    own = [{mutant.line}, set(range(mutant.statement_line, mutant.line + 1))]
+    for wanted in own if mutant.in_function else [None]:
         found = [
             name
             for name, test in reached.items()
