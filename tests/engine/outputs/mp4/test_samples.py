@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from musetalk_cli.engine.outputs.samples import NO_KEYFRAME, Track, count_frames, read_samples, read_tracks
+from musetalk_cli.engine.outputs.mp4.samples import NO_KEYFRAME, Track, count_frames, read_samples, read_tracks
 
 TRACK = 7
 KEY = 0x02000000
