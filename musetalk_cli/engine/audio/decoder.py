@@ -24,6 +24,18 @@ LEAST_GAP_S = 0.1
 # Timestamps that jump by hours are broken: no gap becomes more silence than this, nor do all of them together.
 MAX_GAP_S = 60
 MAX_GAPS_S = 600
+# What a file or a pipe may be: containers that hold their audio themselves. A playlist under the name of an audio file
+# would have ffmpeg open whatever other files it names.
+FORMATS = (
+    "aa,aac,ac3,act,adx,aiff,amr,amrnb,amrwb,apc,ape,aptx,asf,ast,au,avi,avr,bit,caf,codec2,daud,dsf,dss,dts,dtshd,dv,"
+    "eac3,flac,flv,g722,g723_1,g726,g726le,g729,gsm,gxf,iff,ilbc,ircam,iss,ivf,live_flv,loas,m4v,"
+    "matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,ogg,oma,paf,pvf,qcp,rm,rso,sbc,sds,sdx,sln,"
+    "smk,sox,spdif,swf,tak,truehd,tta,vc1,voc,vpk,vqf,w64,wav,wsd,wtv,wv,xa,xwma"
+)
+PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
+# Addresses that audio comes from; those that open others, such as concat: and subfile:, are none.
+SCHEMES = ("file", "ftp", "http", "https", "mmsh", "mmst", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpts", "rtp", "rtsp")
+SCHEMES += ("sftp", "srt", "srtp", "tcp", "tls", "udp")
 _FILLED = re.compile(r"adding (\d+) audio samples of silence")
 
 
@@ -76,9 +88,11 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     calls_again = is_live and url.lower().startswith(("http://", "https://"))
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
     at_once = ["-flush_packets", "1"] if is_live else []
+    # ffmpeg itself keeps a playlist from a server from naming files of this machine.
+    allowed = [] if is_url(location) and not url.lower().startswith("file:") else ["-format_whitelist", FORMATS]
     # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
     output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
-    return [ffmpeg, *quiet, *patient, "-i", url, *output]
+    return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]
 
 
 def _fill_gaps() -> str:
@@ -127,6 +141,8 @@ def check_input(location: str) -> None:
             raise SourceError("standard input is closed", hint="pipe audio into it")
         if sys.stdin.isatty():
             raise SourceError("standard input is a terminal", hint="pipe audio into it: tts | musetalk render -")
+    if is_url(location) and (scheme := location.split("://", 1)[0]).lower() not in SCHEMES:
+        raise SourceError(f"cannot read audio from '{scheme}://'", hint=f"supported are {', '.join(SCHEMES)}")
     if location == STDIN or is_url(location):
         return
     path = Path(location)

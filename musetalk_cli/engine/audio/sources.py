@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import select
 import struct
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, DecoderProcess, is_url
+from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, PLAYLISTS, DecoderProcess, is_url
 from musetalk_cli.engine.audio.drops import Drops, read_waiting
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
@@ -137,6 +138,9 @@ class FileSource:
     def _explain_nothing_decoded(self) -> MuseTalkError:
         log = self._decoder.log
         was_recognised = any("Input #0" in line for line in log)
+        if kind := _find_playlist(log):
+            hint = "give the audio file itself; a playlist is read only from an address, such as https://…/list.m3u8"
+            return SourceError(f"{self._decoder.name} is not audio but a playlist ({kind})", hint=hint)
         if not was_recognised and (broken := explain_failure(self._decoder.program)):
             return broken
         if was_recognised and not any(": Audio:" in line for line in log):
@@ -155,6 +159,12 @@ class FileSource:
     def _last_error(self) -> str:
         error = self._decoder.error
         return f" ({error})" if error else ""
+
+
+def _find_playlist(log: Sequence[str]) -> str | None:
+    """The kind of playlist that ffmpeg was not allowed to open."""
+    refused = [line for line in log if "not on whitelist" in line]
+    return next((kind for kind in PLAYLISTS if any(f"[{kind} @" in line for line in refused)), None)
 
 
 class Limited:

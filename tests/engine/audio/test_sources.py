@@ -88,6 +88,30 @@ def test_an_address_is_named_without_its_secrets(ffmpeg: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{0}\n",
+        "ffconcat version 1.0\nfile {0}\n",
+        "v=0\nm=audio 1 RTP/AVP 0\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8"])
+def test_a_playlist_is_no_voice_and_opens_no_other_file(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, text: str, name: str
+) -> None:
+    secret = tone_wav(1.0).rename(tmp_path / "secret.ts")
+    (tmp_path / name).write_text(text.format(secret))
+    with pytest.raises(SourceError, match=f"{name} (is not audio but a playlist|cannot be decoded)"):
+        read_all(str(tmp_path / name), ffmpeg)
+
+
+@pytest.mark.parametrize("scheme", ["concat", "subfile", "crypto", "lavfi", "cache", "async", "data", "gopher"])
+def test_an_address_that_opens_others_is_refused(ffmpeg: str, scheme: str) -> None:
+    with pytest.raises(SourceError, match=f"cannot read audio from '{scheme}://'"):
+        read_all(f"{scheme}://x.wav|y.wav", ffmpeg)
+
+
 def test_a_location_never_meets_a_shell() -> None:
     args = build_decoder_args("ffmpeg", "$(touch hacked); `x`.wav")
     assert "file:$(touch hacked); `x`.wav" in args
