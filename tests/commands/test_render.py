@@ -104,7 +104,7 @@ def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> 
         for line in done.stdout.decode().splitlines()
         if "#" in line
     }
-    assert rows["crf: 30"] == str(config)
+    assert rows["crf: 30"] == f"{config}:1:14"
     assert rows["fps: 30.0"] == "--fps"
     assert rows["size: null"] == "default"
 
