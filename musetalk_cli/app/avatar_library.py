@@ -139,14 +139,14 @@ def _find_folder(config: Config, tell: Tell | None) -> Path:
 
 def _prepare_on_the_fly(config: Config, source: Path, tell: Tell | None) -> Path:
     from musetalk_cli.engine.avatar.avatar_files import read_record
+    from musetalk_cli.engine.avatar.inputs.sources import check_source
     from musetalk_cli.engine.avatar.library import cached_name
-    from musetalk_cli.engine.avatar.preparation.inputs import check_source
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
     from musetalk_cli.ui.console import say_nothing
     from musetalk_cli.ui.progress import ProgressDisplay
 
     check_source(source)
-    settings = PreparationSettings(frame_rate=config.video.frame_rate)
+    settings = PreparationSettings(frame_rate=config.video.frame_rate, background=_background(config))
     display = ProgressDisplay(is_quiet=tell is say_nothing)
     try:
         sha256 = _hash(source, display)
@@ -188,8 +188,8 @@ def prepare_named(
         AvatarError: it cannot be prepared, or the name belongs to another input's avatar and ``force`` is not given.
     """
     from musetalk_cli.engine.avatar.avatar_files import read_record
+    from musetalk_cli.engine.avatar.inputs.sources import check_source
     from musetalk_cli.engine.avatar.library import check_avatar_name
-    from musetalk_cli.engine.avatar.preparation.inputs import check_source
 
     own_name = source.name if source.is_dir() else source.stem
     name = own_name if arguments.name is None else arguments.name
@@ -208,8 +208,19 @@ def _as_settings(config: Config, given: PreparationArguments) -> PreparationSett
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 
     return PreparationSettings(
-        config.video.frame_rate, given.start_s, given.max_seconds, given.size, given.face, given.bbox_shift
+        config.video.frame_rate,
+        given.start_s,
+        given.max_seconds,
+        given.size,
+        given.face,
+        given.bbox_shift,
+        _background(config),
     )
+
+
+def _background(config: Config) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(config.background.removeprefix("#"))
+    return red, green, blue
 
 
 def _is_up_to_date(folder: Path, name: str, sha256: str, settings: PreparationSettings, tell: Tell) -> bool:
@@ -237,7 +248,7 @@ def _check_is_avatar(folder: Path) -> None:
 
 
 def _hash(source: Path, report: Report) -> str:
-    from musetalk_cli.engine.avatar.preparation.inputs import hash_source
+    from musetalk_cli.engine.avatar.inputs.sources import hash_source
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
 
     return hash_source(source, lambda done, total: report(Progress("hash", done >> 20, total >> 20)))
@@ -283,6 +294,7 @@ def _prepare(
 def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
     """Tell, in whole lines, what the user should know of a preparation that succeeded."""
     from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
+    from musetalk_cli.engine.avatar.inputs.clip import MAX_CLIP_S
 
     record = prepared.record
     if prepared.num_faces > 1:
@@ -297,5 +309,8 @@ def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
             f"{record.num_missing} of {record.num_frames} frames have no usable face and take their neighbours': "
             f"{', '.join(times[:MAX_GAPS_TOLD])}{more}"
         )
+    parameters = record.parameters
+    if record.frame_rate and parameters["max_seconds"] is None and record.num_frames >= MAX_CLIP_S * record.frame_rate:
+        tell(f"only {MAX_CLIP_S:g} s of the video are used; --start and --max-seconds choose others")
     if prepared.decode_error:
         tell(f"the video could not be read to its end: {prepared.decode_error}")

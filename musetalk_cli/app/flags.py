@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
+    "background": "background",
     "avatar_dir": "avatar_dir",
     "face_models": "face_models",
     "model": "model",

@@ -51,8 +51,8 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
 
     Raises AvatarError, or SinkError when it cannot be written. ``folder`` holds what is derived from the avatar.
     """
+    from musetalk_cli.engine.avatar.inputs.images import encode_png
     from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
-    from musetalk_cli.engine.avatar.preparation.images import encode_png
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
     from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
     from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts

@@ -21,6 +21,10 @@ AvatarOption = Annotated[
         autocompletion=complete_avatars,
     ),
 ]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option("--background", help="Colour behind transparent parts of an image or a video: white, #rrggbb …"),
+]
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)
 ]

@@ -12,6 +12,7 @@ from musetalk_cli.app.arguments import BBOX_SHIFT_PX, FACE, HEIGHT_PX, MAX_SECON
 from musetalk_cli.app.flags import NoUserConfigOption, load_settings
 from musetalk_cli.commands.options import (
     AvatarDirOption,
+    BackgroundOption,
     ConfigOption,
     FaceModelsOption,
     FpsOption,
@@ -35,7 +36,7 @@ def prepare_avatar(
             "--max-seconds",
             min=MAX_SECONDS.least,
             callback=be_finite,
-            help="Use at most this many seconds of a video. [default: all]",
+            help="Use at most this many seconds of a video. [default: 600]",
         ),
     ] = None,
     size: Annotated[
@@ -47,6 +48,7 @@ def prepare_avatar(
             help="Scale down to this height in pixels, such as 720 or 720p.",
         ),
     ] = None,
+    background: BackgroundOption = None,
     fps: FpsOption = None,
     face: Annotated[
         int | None, typer.Option("--face", min=FACE.least, help="Which face to use of several; 1 is the largest.")
@@ -71,7 +73,12 @@ def prepare_avatar(
     """Prepare an avatar from an image or a video of a face. Other commands use it by its name."""
     started_at = time.perf_counter()
     settings = load_settings(
-        config, reads_user_file=not no_user_config, fps=fps, avatar_dir=avatar_dir, face_models=face_models
+        config,
+        reads_user_file=not no_user_config,
+        fps=fps,
+        background=background,
+        avatar_dir=avatar_dir,
+        face_models=face_models,
     ).config
 
     from musetalk_cli.app.avatar_library import prepare_named

@@ -16,6 +16,7 @@ from musetalk_cli.commands.options import (
     VIDEO_OPTIONS,
     AvatarDirOption,
     AvatarOption,
+    BackgroundOption,
     CompatOption,
     ConfigOption,
     DemoOption,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 @with_settings(
     avatar=AvatarOption,
+    background=BackgroundOption,
     avatar_dir=AvatarDirOption,
     **MODEL_OPTIONS,
     silence_gate=SilenceGateOption,

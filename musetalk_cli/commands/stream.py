@@ -21,6 +21,7 @@ from musetalk_cli.commands.options import (
     VIDEO_OPTIONS,
     AvatarDirOption,
     AvatarOption,
+    BackgroundOption,
     ConfigOption,
     DemoOption,
     PrintConfigOption,
@@ -42,6 +43,7 @@ FORMATS = ", ".join(SAMPLE_FORMATS)
 
 @with_settings(
     avatar=AvatarOption,
+    background=BackgroundOption,
     avatar_dir=AvatarDirOption,
     **{**MODEL_OPTIONS, "model_device": ModelDeviceOption},
     silence_gate=SilenceGateOption,

@@ -7,6 +7,7 @@ it. Loading this module loads no pydantic.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -71,6 +72,16 @@ def _be_something(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
+
+
+_COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080", "green": "#00b140"}
+
+
+def _be_a_colour(text: str) -> str:
+    found = _COLOURS.get(text.lower(), text.lower())
+    if not re.fullmatch("#[0-9a-f]{6}", found):
+        raise ValueError("must be white, black, grey, green or like #00b140: red, green and blue")
+    return found
 
 
 def _be_a_device(text: str) -> str:
@@ -191,6 +202,7 @@ class Config:
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
     avatar: Annotated[str, Check(_be_something)] = "nora"
+    background: Annotated[str, Check(_be_a_colour)] = "#ffffff"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
     model: Model = "auto"

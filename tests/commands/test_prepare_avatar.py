@@ -22,7 +22,7 @@ from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
 from musetalk_cli.engine.types.colour import ByteArray
-from tests.engine.avatar.preparation.test_images import png_bomb
+from tests.engine.avatar.inputs.test_images import png_bomb
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SIDE = 256
@@ -188,7 +188,7 @@ BAD: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "cut.png": (lambda path, _: save(path, np.ascontiguousarray(portrait_image(400)[:230])), "face"),
     "tiny.png": (lambda path, _: save(path, np.pad(portrait_image(64), ((500,) * 2, (900,) * 2, (0, 0)))), "face"),
     "black.mp4": (
-        lambda path, ffmpeg: write_clip(ffmpeg, path, [np.zeros((128, 128, 3), dtype=np.uint8)] * 8),
+        lambda path, ffmpeg: write_clip(ffmpeg, path, [np.full((128, 128, 3), 9 * n, np.uint8) for n in range(8)]),
         "only 0 of 8 frames (0 %) have a usable face",
     ),
     "rare.mp4": (

@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image
 
 from musetalk_cli.engine.avatar.frame_store import encode_frame, sheet_to_i420
-from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_box, soften
 from musetalk_cli.engine.models.musetalk.face.placement import Placement
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg

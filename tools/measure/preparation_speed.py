@@ -23,12 +23,13 @@ from musetalk_cli.app.folders import cache_folder
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.frame_store import encode_frame
 from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
-from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray

@@ -30,8 +30,8 @@ from musetalk_cli.engine.avatar.avatar_files import (
     open_avatar_folder,
     read_record,
 )
+from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
-from musetalk_cli.engine.avatar.preparation.images import encode_png
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.runtime.exchange import exchange
@@ -92,7 +92,7 @@ def write_other_image(path: Path) -> None:
 
 def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = PreparationSettings()
-    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7)
+    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7, (0, 0, 0))
     for field in fields(PreparationSettings):
         changed = replace(usual, **{field.name: getattr(other, field.name)})
         assert changed.as_parameters() != usual.as_parameters(), field.name

@@ -24,21 +24,24 @@ from musetalk_cli.engine.avatar.avatar_files import (
     describe_files,
 )
 from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWriter
+from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
+from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
+from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-from musetalk_cli.engine.avatar.preparation.images import MIN_SIDE_PX, encode_png
-from musetalk_cli.engine.avatar.preparation.inputs import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
-from musetalk_cli.engine.avatar.preparation.video import ClipSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 1
+METHOD = 2
 LEAST_FOUND_SHARE = 0.5
+# A video whose frames differ by less is one image: the luma of blocks of so many pixels, of 255.
+STILL_BLOCK_PX = 16
+STILL_DIFFERENCE = 3
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class PreparationSettings:
     """How an avatar is made.
 
     ``frame_rate``: frames a second that a video is resampled to. ``start_s``, ``max_seconds``: the part of it that is
-    used (None: to the end). ``height_px``: scaled down to this height if it is higher. ``face``: which one, 1 the
-    largest; None the largest. ``bbox_shift``: pixels by which MuseTalk's box moves down.
+    used (None: to the end, MAX_CLIP_S at most). ``height_px``: scaled down to this height if it is higher. ``face``:
+    which one, 1 the largest; None the largest. ``bbox_shift``: pixels by which MuseTalk's box moves down.
+    ``background``: red, green and blue behind transparent parts.
     """
 
     frame_rate: Fraction = Fraction(25)
@@ -56,10 +60,12 @@ class PreparationSettings:
     height_px: int | None = None
     face: int | None = None
     bbox_shift: int = 0
+    background: tuple[int, int, int] = WHITE
 
     def as_parameters(self) -> dict[str, Any]:
         """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
-        own = {**asdict(self), "frame_rate": str(self.frame_rate)}
+        background = "#{:02x}{:02x}{:02x}".format(*self.background)
+        own = {**asdict(self), "frame_rate": str(self.frame_rate), "background": background}
         return {**own, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
 
 
@@ -117,7 +123,9 @@ def prepare_avatar(
         AvatarError: the input cannot be decoded, fewer than half of its frames have a usable face, the folder cannot be
             written, or it exists and is not to be replaced.
     """
-    clip_settings = ClipSettings(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
+    clip_settings = ClipSettings(
+        settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px, settings.background
+    )
     get_finder = cache(open_finder)
     with create_folder(target, is_replacing=is_replacing) as folder:
         clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
@@ -159,7 +167,7 @@ class _Clip:
 def _take_still(
     source: Path, folder: Path, settings: PreparationSettings, get_finder: Callable[[], FaceFinder]
 ) -> _Clip:
-    return _write_still(read_still(source, settings.height_px), folder, settings, get_finder())
+    return _write_still(read_still(source, settings.height_px, settings.background), folder, settings, get_finder())
 
 
 def _write_still(image: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
@@ -179,7 +187,7 @@ def _take_video(
     ffmpeg: str,
     report: Report,
 ) -> _Clip:
-    """Decode, follow the face and store, each frame once; of a video that is one frame long, a still.
+    """Decode, follow the face and store, each frame once; of a video that shows one image all the time, a still.
 
     ``get_finder`` is called when ffmpeg has found an image in ``source``, though it may be one that cannot be decoded.
     """
@@ -189,24 +197,31 @@ def _take_video(
         with FrameStoreWriter(path) as writer:
             track = track_face(tee.images(writer), get_finder(), face=settings.face)
         decode_error = frames.decode_error
-    if tee.last is None or tee.first is None:
+    if tee.last is None or tee.begin is None or tee.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=decode_error)
-    if tee.num_frames == 1:
+    if not tee.is_moving:
         path.unlink()
-        return _write_still(i420_to_bgr(tee.last), folder, settings, get_finder())
+        return _write_still(i420_to_bgr(tee.begin), folder, settings, get_finder())
     size = (tee.last.shape[1], tee.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
     return _Clip(size, clip_settings.frame_rate, track, index, tee.first, decode_error)
 
 
 class _FrameTee:
-    """Passes frames both to the writer and to the tracker. ``first``: the first, BGR; ``last``: planar I420."""
+    """Passes frames both to the writer and to the tracker.
+
+    ``first``: the first, BGR; ``begin`` and ``last``: the first and last, planar I420. ``is_moving``: whether any frame
+    shows something else than the first, beyond what encoding makes of one image.
+    """
 
     def __init__(self, frames: FrameSource, report: Report) -> None:
         self._frames, self._report = frames, report
         self.num_frames = 0
         self.first: ByteArray | None = None
+        self.begin: ByteArray | None = None
         self.last: ByteArray | None = None
+        self.is_moving = False
+        self._first_means: ByteArray | None = None
 
     def images(self, writer: FrameStoreWriter) -> Iterator[ByteArray]:
         """Yield each frame as BGR, after it was given to the writer."""
@@ -214,13 +229,24 @@ class _FrameTee:
             if self.last is None:
                 _check_size(image.shape[1], image.shape[0] * 2 // 3)
             writer.write(image)
+            self.begin = image if self.begin is None else self.begin
             self.last = image
+            self.is_moving = self.is_moving or self._shows_else(image)
             # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
             seen = as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
             self.first = seen if self.first is None else self.first
             yield seen
             self.num_frames += 1
             self._report(Progress("frames", self.num_frames, self._frames.num_frames))
+
+    def _shows_else(self, image: ByteArray) -> bool:
+        """Whether a frame differs from the first; compared are means of blocks, which noise hardly changes."""
+        height, width = image.shape[0] * 2 // 3, image.shape[1]
+        size = (max(1, width // STILL_BLOCK_PX), max(1, height // STILL_BLOCK_PX))
+        means = as_bytes(cv2.resize(image[:height], size, interpolation=cv2.INTER_AREA))
+        if self._first_means is None:
+            self._first_means = means
+        return int(cv2.absdiff(means, self._first_means).max()) > STILL_DIFFERENCE
 
 
 def _check_size(width: int, height: int) -> None:

@@ -14,8 +14,10 @@ import pytest
 from fixtures.clips import write_clip
 from fixtures.media import describe
 from musetalk_cli.engine.avatar.frames import resize_image
-from musetalk_cli.engine.avatar.preparation.inputs import ImageFolder, check_source, hash_source, is_still
-from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile, build_frames_args
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.probe import VideoTrack
+from musetalk_cli.engine.avatar.inputs.sources import ImageFolder, check_source, hash_source, is_still
+from musetalk_cli.engine.avatar.inputs.video import VideoFile, build_frames_args
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
@@ -157,7 +159,7 @@ def test_a_name_is_not_an_option_nor_a_pattern(tmp_path: Path, ffmpeg: str, monk
     monkeypatch.chdir(tmp_path)
     path = write_clip(ffmpeg, tmp_path / "clip.mkv", numbered(2), "25", "-c:v", "ffv1").rename("-y %03d.mkv")
     assert len(read_all(Path("-y %03d.mkv"), ffmpeg)) == 2
-    assert f"file:{path}" in build_frames_args(ffmpeg, path, CUT, [])
+    assert f"file:{path}" in build_frames_args(ffmpeg, path, CUT, VideoTrack(0))
 
 
 def test_closing_in_the_middle_leaves_nothing(tmp_path: Path, ffmpeg: str) -> None:

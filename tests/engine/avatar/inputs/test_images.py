@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.preparation.images import list_images, looks_like_image, read_header, read_image
+from musetalk_cli.engine.avatar.inputs.file_kinds import looks_like_image
+from musetalk_cli.engine.avatar.inputs.images import list_images, read_image
 from musetalk_cli.errors import AvatarError
 
 CORNERS = np.zeros((80, 120, 3), dtype=np.uint8)
@@ -43,9 +44,6 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
 def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"face{suffix}"
     cv2.imwrite(str(path), CORNERS)
-    header = read_header(path.read_bytes())
-    assert header is not None
-    assert header[:2] == (120, 80)
     assert looks_like_image(path.read_bytes()[:32])
     read = read_image(path)
     for y, x in ((10, 10), (10, 110), (70, 10), (70, 110)):
@@ -96,7 +94,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from fixtures.media import peak_memory_bytes\n"
-        "from musetalk_cli.engine.avatar.preparation.images import read_image\n"
+        "from musetalk_cli.engine.avatar.inputs.images import read_image\n"
         "try: read_image(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error: print(error)\n"
         "print(peak_memory_bytes())"

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Protocol
 
 from musetalk_cli.engine.avatar.frames import resize_image
-from musetalk_cli.engine.avatar.preparation.images import (
+from musetalk_cli.engine.avatar.inputs.animations import AnimationFile
+from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
+from musetalk_cli.engine.avatar.inputs.file_kinds import looks_like_image
+from musetalk_cli.engine.avatar.inputs.images import (
+    is_moving,
     list_images,
-    looks_like_image,
+    read_head,
     read_image,
     shrink_image,
 )
-from musetalk_cli.engine.avatar.preparation.video import ClipSettings, VideoFile
+from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.runtime.files import update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
@@ -48,16 +52,16 @@ class ImageFolder:
     def __init__(self, folder: Path, clip: ClipSettings) -> None:
         rate = clip.frame_rate
         paths = list_images(folder)[round(clip.start_s * rate) :]
-        self._paths = paths if clip.max_seconds is None else paths[: max(1, round(clip.max_seconds * rate))]
+        self._paths = paths[: max(1, round(clip.length_s * rate))]
         if not self._paths:
             raise AvatarError(f"{folder} has no image after {clip.start_s:g} s", hint="give a smaller --start")
-        self._height_px = clip.height_px
+        self._height_px, self._background = clip.height_px, clip.background
         self.num_frames: int | None = len(self._paths)
 
     def __iter__(self) -> Iterator[ByteArray]:
         size = None
         for path in self._paths:
-            image = read_still(path, self._height_px)
+            image = read_still(path, self._height_px, self._background)
             height, width = image.shape[:2]
             size = size or (width, height)
             if abs(width * size[1] / (height * size[0]) - 1) > MAX_SHAPE_DIFFERENCE:
@@ -71,9 +75,9 @@ class ImageFolder:
         """Nothing to release."""
 
 
-def read_still(source: Path, height_px: int | None) -> ByteArray:
+def read_still(source: Path, height_px: int | None, background: tuple[int, int, int] = WHITE) -> ByteArray:
     """An image, or a folder's only one, as BGR, no higher than ``height_px``. Raises AvatarError."""
-    image = read_image(list_images(source)[0] if source.is_dir() else source)
+    image = read_image(list_images(source)[0] if source.is_dir() else source, background)
     return image if height_px is None else shrink_image(image, height_px)
 
 
@@ -82,15 +86,16 @@ def is_still(source: Path) -> bool:
     if source.is_dir():
         return len(list_images(source)) == 1
     try:
-        with source.open("rb") as file:
-            return looks_like_image(file.read(32))
+        return looks_like_image(read_head(source)) and not is_moving(source)
     except OSError as error:
         raise AvatarError(f"cannot read {source}: {error.strerror}") from error
 
 
 def open_frames(source: Path, ffmpeg: str, clip: ClipSettings) -> FrameSource:
-    """The frames of a video or of a folder of images. Raises AvatarError."""
-    return ImageFolder(source, clip) if source.is_dir() else VideoFile(source, ffmpeg, clip)
+    """The frames of a video, an animation or a folder of images. Raises AvatarError."""
+    if source.is_dir():
+        return ImageFolder(source, clip)
+    return AnimationFile(source, clip) if looks_like_image(read_head(source)) else VideoFile(source, ffmpeg, clip)
 
 
 def check_source(source: Path) -> None:

@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from fractions import Fraction
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from musetalk_cli.engine.avatar.preparation.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, run_ffmpeg, widen_pipe
-from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.hdr import write_cube
+from musetalk_cli.engine.avatar.inputs.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
+from musetalk_cli.engine.avatar.inputs.probe import QUIET, VideoTrack, probe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.
 MAX_FRAMES_AHEAD = 3
-# Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
-HD_HEIGHT_PX = 720
 
-_WANTED = "an avatar is made from an image or a video of a face"
 _FRAME = b"FRAME\n"
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_SIZE = re.compile(r", (\d+)x(\d+)")
-_MATRIX = re.compile(r"bt709|bt470|smpte|bt2020|fcc|ycgco|gbr|rgb")
-
-
-@dataclass(frozen=True)
-class ClipSettings:
-    """Which part of a video is wanted, at what rate and height: from ``start_s``, at most ``max_seconds``, at most
-    ``height_px`` high (None: as it is)."""
-
-    frame_rate: Fraction
-    start_s: float = 0.0
-    max_seconds: float | None = None
-    height_px: int | None = None
 
 
 class VideoFile:
@@ -55,11 +40,13 @@ class VideoFile:
     decode_error: str = ""
 
     def __init__(self, path: Path, ffmpeg: str, clip: ClipSettings) -> None:
-        log = probe(path, ffmpeg)
+        track = probe(path, ffmpeg)
         self._path, self._clip = path, clip
-        self.num_frames = _expected_frames(log, clip)
+        self.num_frames = _expected_frames(track, clip)
+        self._files = ExitStack()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="musetalk-video")
-        self._process = FfmpegProcess(build_frames_args(ffmpeg, path, clip, log), stdin=subprocess.DEVNULL)
+        args = build_frames_args(ffmpeg, path, clip, track, self._write_cube(track))
+        self._process = FfmpegProcess(args, stdin=subprocess.DEVNULL)
         try:
             widen_pipe(self._process.stdout)
             self.width, self.height = self._read_size()
@@ -88,6 +75,16 @@ class VideoFile:
         self._process.kill()  # a read that waits comes free
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._process.close()
+        self._files.close()
+
+    def _write_cube(self, track: VideoTrack) -> Path | None:
+        """The table that maps the track's colours to ordinary ones, in a folder of its own until ``close``."""
+        if track.colours.are_ordinary:
+            return None
+        folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="musetalk-"))
+        path = Path(folder) / "colours.cube"
+        write_cube(path, track.colours)
+        return path
 
     def _read_size(self) -> tuple[int, int]:
         header = bytearray()
@@ -128,65 +125,59 @@ class VideoFile:
         return AvatarError(f"{self._path} cannot be decoded: {reason}", hint="does it play elsewhere?")
 
 
-def probe(path: Path, ffmpeg: str) -> list[str]:
-    """What ffmpeg says of a video file, in lines.
+def build_frames_args(
+    ffmpeg: str, path: Path, clip: ClipSettings, track: VideoTrack, cube: Path | None = None
+) -> list[str]:
+    """ffmpeg's arguments that turn a file's video track into Y4M at the wanted rate and size.
 
-    Raises AvatarError when it is none, or its images are too large; EncoderError when ffmpeg does not work.
+    Args:
+        ffmpeg: path of the executable.
+        path: the file.
+        clip: which part of it, how large.
+        track: which track, and what its frames are.
+        cube: a file that ``hdr.write_cube`` made for the track's colours; None where these are ordinary.
     """
-    argv = [ffmpeg, *_QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
-    done = run_ffmpeg(argv)
-    log = done.stderr.decode("utf-8", "replace").splitlines()
-    is_recognised = any("Input #0" in line for line in log)
-    if not is_recognised and (broken := explain_failure(ffmpeg)):
-        raise broken
-    if done.returncode < 0:
-        raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
-    # ffmpeg would draw a text file's letters.
-    if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
-        reason = find_error(log).removeprefix(f"file:{path}: ")
-        why = f": {reason}" if reason else ""
-        raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=_WANTED)
-    videos = [line for line in log if ": Video:" in line and "(attached pic)" not in line]
-    if not videos:
-        raise AvatarError(f"{path} has no video track", hint=_WANTED)
-    if any("Invalid image size" in line or "Image size" in line for line in log):
-        raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
-    return log
-
-
-def build_frames_args(ffmpeg: str, path: Path, clip: ClipSettings, log: list[str]) -> list[str]:
-    """ffmpeg's arguments that turn a file's first video track into Y4M at the wanted rate and size."""
     start = ["-ss", f"{clip.start_s:.6f}"] if clip.start_s else []
-    length = ["-t", f"{clip.max_seconds:.6f}"] if clip.max_seconds else []
-    source = ["-max_pixels", str(MAX_PIXELS), *start, "-i", f"file:{path}", *length, "-map", "0:V:0"]
-    return [ffmpeg, *_QUIET, *source, "-vf", _filters(clip, log), "-f", "yuv4mpegpipe", "pipe:1"]
+    decoder = ["-c:v", track.decoder] if track.decoder else []
+    source = ["-max_pixels", str(MAX_PIXELS), *start, *decoder, "-i", f"file:{path}"]
+    # The length bounds what broken timestamps would make of it, too.
+    chosen = ["-t", f"{clip.length_s:.6f}", "-map", f"0:{track.index}"]
+    return [ffmpeg, *QUIET, *source, *chosen, "-vf", _filters(clip, track, cube), "-f", "yuv4mpegpipe", "pipe:1"]
 
 
-_QUIET = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "level+info"]
-
-
-def _filters(clip: ClipSettings, log: list[str]) -> str:
+def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
     height_px = min(clip.height_px or MAX_HEIGHT_PX, MAX_HEIGHT_PX)
     # Square pixels, no larger than wanted; an odd row or column is cut off rather than everything resampled by a hair.
     factor = f"min(1,min({height_px}/ih,{MAX_WIDTH_PX}/(iw*sar)))"
     size = f"w='2*max(1,round(iw*sar*{factor}/2))':h='2*max(1,round(ih*{factor}/2))'"
-    matrix = ":in_color_matrix=bt709" if _is_untagged_hd(log) else ""
-    return (
-        f"fps={clip.frame_rate},crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0,"
-        f"scale={size}:flags=bicubic+accurate_rnd{matrix}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p"
-    )
+    matrix = ":in_color_matrix=bt709" if track.is_untagged_hd else ""
+    scale = f"scale={size}:flags=bicubic+accurate_rnd{matrix}"
+    bt709 = "out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p"
+    parts = ["bwdif=mode=send_frame:deint=interlaced"] if track.may_interlace else []
+    parts += [f"fps={clip.frame_rate}", "crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0"]
+    if track.has_alpha:
+        red, green, blue = clip.background
+        behind = f"lutrgb=r={red}:g={green}:b={blue}:a=255"
+        parts += [scale, f"format=rgba,split[image][copy];[copy]{behind}[behind];[behind][image]overlay=format=rgb"]
+    if cube:
+        untagged = "setparams=colorspace=gbr:color_primaries=bt709:color_trc=bt709"
+        table = f"lut3d=file={_quote(cube)}:interp=tetrahedral"
+        parts += [] if track.has_alpha else [scale]
+        parts += ["format=gbrp16le", table, untagged]
+    is_scaled = track.has_alpha or cube
+    return ",".join([*parts, f"scale=flags=bicubic+accurate_rnd:{bt709}" if is_scaled else f"{scale}:{bt709}"])
 
 
-def _is_untagged_hd(log: list[str]) -> bool:
-    line = next((line.split(": Video:", 1)[1] for line in log if ": Video:" in line), "")
-    size = _SIZE.search(line)
-    return size is not None and not _MATRIX.search(line) and min(int(size[1]), int(size[2])) >= HD_HEIGHT_PX
+def _quote(path: Path) -> str:
+    """A file's name inside a filter's description, where : separates options and a backslash escapes, twice."""
+    text = str(path).replace("\\", "/")
+    for character in "\\':":
+        text = text.replace(character, f"\\{character}")
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _expected_frames(log: list[str], clip: ClipSettings) -> int | None:
-    found = next((found for found in map(_DURATION.search, log) if found), None)
-    if found is None:
+def _expected_frames(track: VideoTrack, clip: ClipSettings) -> int | None:
+    if track.duration_s is None:
         return None
-    hours, minutes, seconds = found.groups()
-    rest_s = max(0.0, int(hours) * 3600 + int(minutes) * 60 + float(seconds) - clip.start_s)
-    return max(1, round(min(rest_s, clip.max_seconds or rest_s) * clip.frame_rate))
+    rest_s = max(0.0, track.duration_s - clip.start_s)
+    return max(1, round(min(rest_s, clip.length_s) * clip.frame_rate))

@@ -1,0 +1,61 @@
+"""What a file is, by its first bytes and its name; and what helps where it is nothing that an avatar is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from musetalk_cli.errors import AvatarError
+
+FORMATS = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
+HEAD_BYTES = 512
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# Formats whose files are videos when they hold several images.
+MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+RAW_SUFFIXES = frozenset(
+    f".{name}"
+    for name in ("cr2", "cr3", "nef", "nrw", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "3fr", "iiq", "x3f")
+)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file that begins with these (at least 16) bytes is of an image format; some of those can move."""
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")
+    return head.startswith(_SIGNATURES) or is_webp or is_avif or looks_like_heif(head)
+
+
+def looks_like_heif(head: bytes) -> bool:
+    """Whether it is HEIC or one of its relatives; AVIF may begin likewise."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def refuse_known(path: Path) -> None:
+    """Raise AvatarError for a format that is known, is not read, and can be turned into one that is."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    hint = _hint_for(path, head)
+    if hint:
+        raise AvatarError(f"{path} cannot be used: {hint[0]}", hint=hint[1])
+
+
+def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+        return "it is a drawing (SVG), not pixels", "export it as a PNG: rsvg-convert -h 1080 FILE -o FILE.png"
+    if head.startswith(b"%PDF"):
+        return "it is a PDF", "save the page or its photo as an image: pdftoppm -png -r 200 FILE face"
+    is_raw = head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0")) or head[8:10] == b"CR"
+    if is_raw or head[4:12] == b"ftypcrx " or path.suffix.lower() in RAW_SUFFIXES:
+        develop = "save it as a JPEG with the camera's software, darktable or RawTherapee"
+        return "it is a camera's raw photo, which must be developed first", develop
+    if head.startswith(b"PK\x03\x04"):
+        return "it is an archive", "unpack it, and give an image, a video or the folder"
+    return None
+
+
+def explain_heif(path: Path) -> AvatarError:
+    """What to say of a HEIC file where the library that reads it is missing."""
+    convert = "convert it: sips -s format jpeg IN.heic --out OUT.jpg (macOS), heif-convert IN.heic OUT.jpg (Linux)"
+    install = "or install what reads it: pip install pillow-heif"
+    return AvatarError(f"{path} is a HEIC photo, which cannot be read here", hint=f"{convert}; {install}")
