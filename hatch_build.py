@@ -1,4 +1,4 @@
-"""What a build adds: the voice of ``--demo``, the page of a package index, and addresses if the repository has any.
+"""What a build adds: the voice of ``--demo``, the manual page, the page of a package index, and the repository's addresses.
 
 The README links to files beside it. On an index there are none, so that its links become absolute where the address of
 the repository is known (``MUSETALK_REPOSITORY_URL``, or in GitHub Actions its own variables), and plain text elsewhere.
@@ -15,17 +15,20 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
+MAN_PAGE = "docs/man/musetalk.1"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)]+)\)")
 
 
-class ExampleVoice(BuildHookInterface):  # type: ignore[type-arg]
-    """Ships ``examples/hello.wav`` in the package. An editable installation reads it from the clone."""
+class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
+    """Ships ``examples/hello.wav`` in the package, and the manual page beside it. An editable installation reads it from the clone."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "editable":
             build_data["force_include"]["examples/hello.wav"] = "musetalk_cli/assets/hello.wav"
+            if (Path(self.root) / MAN_PAGE).is_file():  # an image is built without it
+                build_data["shared_data"][MAN_PAGE] = "share/man/man1/musetalk.1"
 
 
 class IndexPage(MetadataHookInterface):

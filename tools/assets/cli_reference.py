@@ -53,15 +53,19 @@ def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def describe_command(name: str, command: Any) -> str:
     """A heading, a line of usage, what the command does, a table of its arguments and options, and examples."""
-    is_group = hasattr(command, "commands")
-    arguments = [option for option in command.params if option.param_type_name == "argument"]
-    usage = " ".join([name, "[OPTION]…", *(_usage(argument) for argument in arguments), *["COMMAND"] * is_group])
-    parts = [f"### {name}", f"    {usage}", command.help]
+    parts = [f"### {name}", f"    {usage_of(name, command)}", command.help]
     if rows := [_row(name, option) for option in command.params if not OF_TYPER & set(option.opts)]:
         parts.append("\n".join(["| option | default | meaning |", "|---|---|---|", *rows]))
     if command.epilog:
         parts.append("\n".join(f"    {line}" for line in command.epilog.splitlines()))
     return "\n\n".join(parts)
+
+
+def usage_of(name: str, command: Any) -> str:
+    """``musetalk render [OPTION]… [INPUT]``."""
+    is_group = hasattr(command, "commands")
+    arguments = [option for option in command.params if option.param_type_name == "argument"]
+    return " ".join([name, "[OPTION]…", *(_usage(argument) for argument in arguments), *["COMMAND"] * is_group])
 
 
 def _usage(argument: Any) -> str:
@@ -70,11 +74,11 @@ def _usage(argument: Any) -> str:
 
 
 def _row(command: str, option: Any) -> str:
-    key = None if (command, option.name) in OWN else KEY_OF_FLAG.get(option.name)
+    key = _key_of(command, option)
     meaning = DEFAULT.sub("", option.help or "")
     limits = f" From {option.type.min} to {option.type.max}." if _has_both_limits(option.type) else ""
     setting = f" Setting: `{key}`." if key else ""
-    cells = (_names(option), _default(option, key), f"{meaning}{limits}{setting}")
+    cells = (_names(option), default_of(command, option), f"{meaning}{limits}{setting}")
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
@@ -82,14 +86,24 @@ def _names(option: Any) -> str:
     if option.param_type_name == "argument":
         return f"`{option.metavar}`"
     names = [*option.opts, *option.secondary_opts]
-    kind = type(option.type).__name__.lower()
-    metavar = next((metavar for part, metavar in METAVARS.items() if part in kind), "TEXT")
-    typed = "" if option.is_flag else f" {metavar}"
+    typed = "" if option.is_flag else f" {metavar_of(option)}"
     return ", ".join(f"`{name}{typed}`" for name in names)
 
 
-def _default(option: Any, key: str | None) -> str:
-    """What holds when the option is not given: said by its help, by the settings, or by the option itself."""
+def metavar_of(option: Any) -> str:
+    """What stands for the value of an option that takes one."""
+    kind = type(option.type).__name__.lower()
+    return next((metavar for part, metavar in METAVARS.items() if part in kind), "TEXT")
+
+
+def _key_of(command: str, option: Any) -> str | None:
+    return None if (command, option.name) in OWN else KEY_OF_FLAG.get(option.name)
+
+
+def default_of(command: str, option: Any) -> str:
+    """What holds when an option of the command with this whole name is not given, as Markdown: said by its help, by
+    the settings, or by the option itself."""
+    key = _key_of(command, option)
     if said := DEFAULT.search(option.help or ""):
         return said[1]
     value = _setting(key) if key else option.default
