@@ -1,4 +1,4 @@
-"""What a build adds: the voice of ``--demo``, the manual page, the page of a package index, and the repository's addresses.
+"""What a build adds: the voice of ``--demo``, the manual page, the page of a package index, and addresses.
 
 The README links to files beside it. On an index there are none, so that its links become absolute where the address of
 the repository is known (``MUSETALK_REPOSITORY_URL``, or in GitHub Actions its own variables), and plain text elsewhere.
@@ -20,7 +20,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)]+)\)")
 
 
 class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
-    """Ships ``examples/hello.wav`` in the package, and the manual page beside it. An editable installation reads it from the clone."""
+    """Ships ``examples/hello.wav`` in the package, and the manual page. An editable installation has the clone's."""
 
     PLUGIN_NAME = "custom"
 
