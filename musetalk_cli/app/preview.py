@@ -21,11 +21,11 @@ OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
 def check_preview(path: Path, *, is_replacing: bool, hint: str) -> None:
     """Raise SinkError before any work is done when a preview could not be written. ``hint``: how to replace a file."""
     if path.suffix.lower() != ".png":
-        raise SinkError(f"the preview {path} must be a .png")
+        raise SinkError(f"cannot draw {path}: only PNG files", hint="give a name that ends in .png")
     if path.exists() and not (is_replacing and path.is_file()):
         raise SinkError(f"{path} exists already", hint=hint)
     if not path.parent.is_dir():
-        raise SinkError(f"there is no folder {path.parent} for the preview")
+        raise SinkError(f"there is no folder {path.parent}", hint="create it first, or choose another")
 
 
 def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:
@@ -78,7 +78,7 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
         with replace_file(path) as staged:
             staged.write_bytes(data)
     except OSError as error:
-        raise SinkError(f"cannot write the preview {path}: {error.strerror}") from error
+        raise SinkError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error
 
 
 def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray]:

@@ -7,6 +7,7 @@ gigabytes, objects of Python, keys that appear twice. All of that is refused, wi
 from __future__ import annotations
 
 import codecs
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,12 @@ def _read_bytes(path: Path, name: str) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{name}: the settings cannot be read: {error.strerror}") from None
+        hint = "--no-user-config ignores the user configuration file" if error.errno == errno.EACCES else ""
+        raise ConfigError(f"cannot read the settings {name}: {error.strerror}", hint=hint) from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{name}: larger than {MAX_BYTES // 1024} KiB, so these are no settings")
+        raise ConfigError(
+            f"{name}: larger than {MAX_BYTES // 1024} KiB, so these are no settings", hint="name a YAML file"
+        )
     return data
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
+from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
@@ -150,10 +151,10 @@ def check_input(location: str) -> None:
         if path.is_dir():
             raise SourceError(f"{location} is a folder", hint="give one audio file")
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{location} is empty")
+            raise SourceError(f"{location} is empty", hint="give another file")
         if path.is_file():
             path.open("rb").close()
         elif not path.exists():
-            raise SourceError(f"{location} does not exist")
+            raise SourceError(f"{location} does not exist", hint=find_similar(path))
     except (OSError, RuntimeError, ValueError) as error:
         raise SourceError(f"cannot read {location}: {getattr(error, 'strerror', None) or error}") from None

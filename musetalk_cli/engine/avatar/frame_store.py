@@ -167,7 +167,9 @@ class StoredFrames:
         is_right = read_jpeg_size(data) == size
         sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE) if is_right else None
         if sheet is None or sheet.shape != size:
-            raise AvatarError(f"{self._path} is damaged: frame {index} is not an image of its size")
+            raise AvatarError(
+                f"{self._path} is damaged: frame {index} is not an image of its size", hint="prepare it again"
+            )
         return sheet_to_i420(as_bytes(sheet))
 
 

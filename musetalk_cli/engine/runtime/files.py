@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 import os
@@ -41,6 +42,16 @@ def replace_file(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def find_similar(missing: Path) -> str:
+    """A hint with the file beside a ``missing`` one whose name is most like it; empty where there is none."""
+    try:
+        names = [path.name for path in missing.parent.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return "" if missing.parent.is_dir() else f"the folder {missing.parent} does not exist either"
+    near = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.7)
+    return f"did you mean '{missing.with_name(near[0])}'?" if near else ""
 
 
 def sync_file(path: Path) -> None:

@@ -15,7 +15,7 @@ from musetalk_cli.errors import ModelError
 def find_models_folder(folder: Path) -> Path:
     """``folder`` or the ``models`` folder in it, whichever has weights. Raises ModelError when neither does."""
     if not folder.is_dir():
-        raise ModelError(f"there is no folder {folder}")
+        raise ModelError(f"there is no folder {folder}", hint="name the models folder of the original project")
     found = next((each for each in (folder, folder / "models") if any(find_in([each], part) for part in parts())), None)
     if found is None:
         wanted = ", ".join(part.file.path for part in parts())

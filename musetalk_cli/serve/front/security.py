@@ -99,13 +99,13 @@ def check_origins(origins: Sequence[str]) -> frozenset[str]:
 
 def read_token(path: Path) -> str:
     """The token in a file, without white space around it. Raises ConfigError."""
+    hint = "make one with: openssl rand -hex 32"
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"cannot read the token file {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the token file {path}: {error.strerror}", hint=hint) from None
     except ValueError:
-        raise ConfigError(f"the token file {path} is not text") from None
-    hint = "make one with: openssl rand -hex 32"
+        raise ConfigError(f"the token file {path} is not text", hint=hint) from None
     if len(text) < MIN_TOKEN_CHARACTERS:
         raise ConfigError(f"the token in {path} is shorter than {MIN_TOKEN_CHARACTERS} characters", hint=hint)
     if not text.isascii() or not text.isprintable() or " " in text:

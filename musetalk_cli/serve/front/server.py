@@ -61,7 +61,7 @@ async def _run(server: Server, settings: WorkerSettings, listener: socket.socket
 def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
     """Who may come in, by the settings. Raises ConfigError."""
     if needs_no_token and config.token_file:
-        raise ConfigError("--no-token and a token file exclude each other")
+        raise ConfigError("--no-token and a token file exclude each other", hint="leave one of them out")
     token = read_token(expand(config.token_file)) if config.token_file else None
     if token is None and not needs_no_token and not is_loopback(config.host):
         hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
@@ -78,7 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ServeError(f"cannot bind {host}: {error.strerror}") from None
+        raise ServeError(f"cannot bind {host}: {error.strerror}", hint="choose another --host") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -19,7 +19,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
     shrink_image,
 )
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
-from musetalk_cli.engine.runtime.files import update_digest
+from musetalk_cli.engine.runtime.files import find_similar, update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
 
@@ -102,14 +102,14 @@ def check_source(source: Path) -> None:
     """Raise AvatarError, saying what is wrong, for something that cannot even be opened."""
     try:
         if not source.exists():
-            hint = "download it first" if "://" in str(source) or ":/" in str(source) else ""
+            hint = "download it first" if "://" in str(source) or ":/" in str(source) else find_similar(source)
             raise AvatarError(f"{source} does not exist", hint=hint)
         if source.is_dir():
             return
         if not source.is_file():
             raise AvatarError(f"{source} is not a file", hint="an avatar is made from a file that can be read twice")
         if source.stat().st_size == 0:
-            raise AvatarError(f"{source} is empty")
+            raise AvatarError(f"{source} is empty", hint="give another file")
         source.open("rb").close()
     except (OSError, ValueError) as error:
         raise AvatarError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from error

@@ -27,6 +27,8 @@ from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
+_ANOTHER = "delete it, and it is downloaded again; a folder of your own is named with --face-models"
+
 MESH_INPUT_PX = 192
 REGION_SCALE = 1.5
 LEAST_SCORE = 0.5
@@ -193,9 +195,9 @@ def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
         extra = {} if classic is None else {"engine": classic}
         net = cv2.dnn.readNetFromTFLite(str(path), **extra)
     except cv2.error as error:
-        raise AvatarError(f"{path} cannot be read as a network: {error.err}") from error
+        raise AvatarError(f"{path} cannot be read as a network: {error.err}", hint=_ANOTHER) from error
     if not set(outputs) <= set(net.getUnconnectedOutLayersNames()):
-        raise AvatarError(f"{path} is not the expected network")
+        raise AvatarError(f"{path} is not the expected network", hint=_ANOTHER)
     return net
 
 

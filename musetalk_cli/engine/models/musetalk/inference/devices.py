@@ -51,8 +51,8 @@ def _check(device: torch.device) -> None:
             why = "nvidia-smi should show one" if built else "this PyTorch was built without CUDA, see pytorch.org"
             raise ModelError(f"there is no CUDA device for '{device}'", hint=f"{why}; --device cpu works, but slowly")
         if device.index is not None and device.index >= torch.cuda.device_count():
-            raise ModelError(
-                f"there is no device '{device}': {torch.cuda.device_count()} CUDA device(s) are numbered from 0"
-            )
+            last = torch.cuda.device_count() - 1
+            there = "cuda:0" if not last else f"cuda:0 to cuda:{last}"
+            raise ModelError(f"there is no device '{device}'", hint=f"there is {there}")
     elif device.type == "mps" and not torch.backends.mps.is_available():
         raise ModelError("there is no Apple GPU for 'mps'", hint="--device cpu works, but slowly")

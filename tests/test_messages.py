@@ -1,0 +1,55 @@
+"""Messages for users: one style, and what to do next."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli import errors
+from musetalk_cli.engine.runtime.files import find_similar
+
+PACKAGE = Path(__file__).parent.parent / "musetalk_cli"
+KINDS = {each for each in vars(errors) if each.endswith("Error")} | {"UsageError", "BadParameter"}
+NAMES = ("PyAV", "PortAudio", "MuseTalk", "HLS", "NVIDIA", "CUDA")  # words that begin with a capital
+
+
+def literal(node: ast.expr) -> str:
+    """A text, with X for what is put into it."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else "X"
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """Where each error for a user is raised, and its message; then its hint."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in KINDS:
+                where = f"{path.relative_to(PACKAGE)}:{node.lineno}"
+                texts = [*node.args[:1], *(key.value for key in node.keywords if key.arg == "hint")]
+                yield from ((where, literal(text)) for text in texts)
+
+
+def test_messages_and_hints_are_of_one_style() -> None:
+    """Lower case, no full stop, one line, nothing shouted or begged: ``cannot write X: no space (name another)``."""
+    found = list(messages())
+    assert len(found) > 250
+    wrong = [
+        f"{where} {text}"
+        for where, text in found
+        if (text[:1].isupper() and not text.startswith(("X", *NAMES)))
+        or text.endswith((".", "!"))
+        or re.search(r"\n|!|\b(please|sorry|failed to|unable to)\b", text, re.IGNORECASE)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("wanted", "hint"), [("speach.wav", "did you mean '{}'?"), ("zebra.mp3", "")])
+def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, wanted: str, hint: str) -> None:
+    (tmp_path / "speech.wav").touch()
+    assert find_similar(tmp_path / wanted) == hint.format(tmp_path / "speech.wav")
+    assert find_similar(tmp_path / "no" / wanted) == f"the folder {tmp_path / 'no'} does not exist either"
