@@ -42,17 +42,28 @@ def _can_draw() -> bool:
     return os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
+# Spaces and joiners of scripts and emoji, which isprintable() refuses. Marks that turn the direction of writing are not
+# among them: they make a name look like another.
+_INVISIBLE = "\u00a0\u202f\u2009\u200a\u200b\u200c\u200d\u3000"
+
 # What else takes every line that is said: the log file, where one is written.
 also_told: list[Callable[[str], None]] = []
 
 
+def printable(text: str) -> str:
+    """The text in one line, its control characters as escapes: a file's name may hold what moves the cursor."""
+    line = " ".join(text.splitlines())
+    return "".join(char if char.isprintable() or char in _INVISIBLE else ascii(char)[1:-1] for char in line)
+
+
 def say(text: str) -> None:
     """Write one line to stderr, if it is open: with it closed, print() would put the line into the video."""
+    text = printable(text)
     for tell in also_told:
         tell(text)
     if sys.stderr is not None:
         try:
-            print(" ".join(text.splitlines()), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
         except OSError:  # whoever read it has gone, or the disk is full
             give_up_stderr()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from musetalk_cli.engine.runtime.stats import LiveStats, Snapshot, TargetHealth
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import printable, say
 from musetalk_cli.ui.dashboard import Dashboard, LiveDashboard, PlainDashboard, open_dashboard
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def describe_line(snapshot: Snapshot, usage: Usage) -> str:
             f"buffer {live.buffer_s:.1f} s",
             f"{_left_out(live)}",
             f"skew {round(live.skew_ms):+d} ms",
-            *[f"{target.name} {_describe_target(target)}" for target in live.targets],
+            *[f"{printable(target.name)} {_describe_target(target)}" for target in live.targets],
         ]
     return " · ".join([*parts, f"CPU {usage.cpu_percent:.0f} %", f"RAM {usage.rss_mb:.0f} MB"])
 
@@ -180,7 +180,7 @@ def _target_row(target: TargetHealth) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("target   ", style="dim")
     text.append(f"{target.state:<9}", style=STATE_STYLES.get(target.state, "dim"))
-    text.append(f"{target.name}  {target.num_bytes / 1e6:.1f} MB")
+    text.append(f"{printable(target.name)}  {target.num_bytes / 1e6:.1f} MB")
     if target.num_dropped:
         text.append(f" · {target.num_dropped} frames dropped", style="yellow")
     if target.num_restarts:
