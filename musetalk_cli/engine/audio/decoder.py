@@ -35,7 +35,21 @@ FORMATS = (
 )
 PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
 # Addresses that audio comes from; those that open others, such as concat: and subfile:, are none.
-SCHEMES = ("file", "ftp", "http", "https", "mmsh", "mmst", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpts", "rtp", "rtsp")
+SCHEMES: tuple[str, ...] = (
+    "file",
+    "ftp",
+    "http",
+    "https",
+    "mmsh",
+    "mmst",
+    "rtmp",
+    "rtmpe",
+    "rtmps",
+    "rtmpt",
+    "rtmpts",
+    "rtp",
+    "rtsp",
+)
 SCHEMES += ("sftp", "srt", "srtp", "tcp", "tls", "udp")
 _FILLED = re.compile(r"adding (\d+) audio samples of silence")
 
