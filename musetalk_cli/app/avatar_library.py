@@ -301,12 +301,13 @@ def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
         face = record.parameters["face"]
         which = "the largest was taken" if face is None else f"face {face} was taken"
         tell(f"{prepared.num_faces} faces were found; {which}. --face N chooses: {folder / LISTING_FILE} numbers them")
-    if record.num_missing and record.frame_rate:
+    if prepared.gaps and record.frame_rate:
         rate = float(record.frame_rate)
+        num_untouched = sum(last - first + 1 for first, last, _ in prepared.gaps)
         times = [f"{first / rate:.2f}–{(last + 1) / rate:.2f} s ({why.value})" for first, last, why in prepared.gaps]
         more = f" and {len(times) - MAX_GAPS_TOLD} more" if len(times) > MAX_GAPS_TOLD else ""
         tell(
-            f"{record.num_missing} of {record.num_frames} frames have no usable face and take their neighbours': "
+            f"{num_untouched} of {record.num_frames} frames have no usable face and stay as they are: "
             f"{', '.join(times[:MAX_GAPS_TOLD])}{more}"
         )
     parameters = record.parameters

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,10 @@ from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
+from musetalk_cli.engine.models.warp.model import WarpModel
 from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.messages import FeatureBatch
+from musetalk_cli.engine.video.compositing import composite
 from tests.engine.avatar.inputs.test_images import png_bomb
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -164,7 +168,33 @@ def test_frames_without_a_face_are_named_by_time(run_cli: Run, home: Path, tmp_p
     images[5:9] = [np.zeros_like(images[0])] * 4
     done = run_cli("prepare-avatar", write_clip(ffmpeg, tmp_path / "gap.mp4", images))
     assert done.returncode == 0, said(done)
-    assert "4 of 20 frames have no usable face and take their neighbours': 0.20–0.36 s (no face)" in said(done)
+    assert "4 of 20 frames have no usable face and stay as they are: 0.20–0.36 s (no face)" in said(done)
+
+
+def test_no_mouth_is_drawn_where_no_face_is(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """A person, a test image, the person again, who then leaves the frame to the left and comes back."""
+    away = [*[0] * 7, *np.linspace(0, 0.9, 12), *np.linspace(0.9, 0, 12), *[0] * 7]
+    wide = np.pad(portrait_image(SIDE), ((0, 0), (0, SIDE), (0, 0)), mode="edge")
+    left = [wide[:, round(x * SIDE) :][:, :SIDE] for x in away]
+    card = np.kron(np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype=np.uint8), np.ones((32, 32, 1), np.uint8))
+    images = [moved_portrait(n, SIDE) for n in range(20)] + [card] * 10 + left
+    clip = write_clip(ffmpeg, tmp_path / "clip.mp4", [np.ascontiguousarray(image) for image in images])
+    done = run_cli("prepare-avatar", clip, "--name", "anna")
+    assert done.returncode == 0, said(done)
+    assert "have no usable face and stay as they are: 0.80–1.20 s (no face), " in said(done)
+    avatar = open_avatar_folder(home / "avatars" / "anna")
+    is_shown = avatar.opacity > 0
+    assert is_shown[:20].all()
+    assert not is_shown[20:30].any()
+    assert is_shown[[30, 36, -7, -1]].all()
+    assert not is_shown[42:56].any()
+    model = WarpModel(avatar, Fraction(25), SIDE, has_idle_motion=False, seed=0)
+    shapes = np.tile(np.array([1, 1, 0, 0, 0], np.float32), (len(images), 1))
+    stored, drawn = (tuple(avatar.frames.read(range(len(images)))) for _ in range(2))
+    batch = FeatureBatch(shapes, range(len(images)), np.zeros((0, 1), np.int16), tuple(range(len(images))), drawn)
+    made = composite(model.make_faces(batch)).images
+    assert [bool((one != other).any()) for one, other in zip(made, stored, strict=True)] == is_shown.tolist()
+    avatar.close()
 
 
 def test_a_video_of_one_frame_is_a_still(run_cli: Run, home: Path, tmp_path: Path, ffmpeg: str) -> None:

@@ -14,6 +14,7 @@ from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
+from musetalk_cli.engine.avatar.visibility import Visibility
 from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.errors import AvatarError
 
@@ -24,7 +25,8 @@ class Avatar:
 
     ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
     pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
-    a drawn portrait, which has drawn ``eyelids`` for its blinks instead. Raises AvatarError when they do not fit.
+    a drawn portrait, which has drawn ``eyelids`` for its blinks instead. ``visibility``: which frames may be changed,
+    and what of them; None for all. Raises AvatarError when they do not fit.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Avatar:
     landmarks: Sequence[Landmarks]
     eyelids: Eyelids | None = None
     points: NDArray[np.float32] | None = None
+    visibility: Visibility | None = None
     _resized: dict[tuple[int, int], Avatar] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,11 @@ class Avatar:
     def height(self) -> int:
         """Of every frame, in pixels, even."""
         return self.frames.height
+
+    @property
+    def opacity(self) -> NDArray[np.float32]:
+        """How much of a new mouth shows in each frame, float32 (num_frames,) 0..1; 0 leaves the frame as it is."""
+        return np.ones(self.frames.num_frames, np.float32) if self.visibility is None else self.visibility.opacity
 
     @property
     def is_still(self) -> bool:
@@ -87,7 +95,8 @@ class Avatar:
             if self.is_still
             else ResizedFrames(self.frames, width, height)
         )
-        return replace(self, frames=frames, landmarks=faces, eyelids=None, points=points)
+        visibility = None if self.visibility is None else self.visibility.scaled(factors)
+        return replace(self, frames=frames, landmarks=faces, eyelids=None, points=points, visibility=visibility)
 
 
 class MeshLandmarks(Sequence[Landmarks]):

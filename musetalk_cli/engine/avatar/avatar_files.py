@@ -23,6 +23,7 @@ from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.avatar_schema import find_problem
 from musetalk_cli.engine.avatar.frame_store import StoredFrames
 from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
+from musetalk_cli.engine.avatar.visibility import Visibility
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.arrays import read_arrays as arrays_in
 from musetalk_cli.engine.types.colour import as_bytes
@@ -124,6 +125,7 @@ def open_avatar_folder(folder: Path) -> Avatar:
         points, size = arrays["points"], (record.width, record.height)
         if points.dtype != np.float32 or not np.isfinite(points).all() or points.shape != (record.num_frames, 468, 2):
             raise ValueError("points")
+        visibility = Visibility.of_arrays(arrays, size, None if record.frame_rate is None else float(record.frame_rate))
         frames: AvatarFrames
         if record.frame_rate is None:
             frames = _read_still(folder, record)
@@ -134,7 +136,7 @@ def open_avatar_folder(folder: Path) -> Avatar:
     if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
         frames.close()
         raise AvatarError(f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN)
-    return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points)
+    return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points, visibility=visibility)
 
 
 def _check_index(arrays: Mapping[str, NDArray[Any]], num_frames: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -135,6 +135,15 @@ class Face:
     mask: ByteArray | None = None
 
 
+NO_REGION = Region(0, 0, 2, 2)
+
+
+def unchanged_face() -> Face:
+    """What leaves the avatar's frame as it is."""
+    black = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1, 2), np.uint8))
+    return Face(NO_REGION, black, np.zeros((2, 2), np.uint8))
+
+
 @dataclass(frozen=True)
 class FaceBatch:
     """One finished face per frame, and the avatar's ``images`` that they go into, as in FeatureBatch.

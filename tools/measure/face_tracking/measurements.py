@@ -16,8 +16,9 @@ import numpy as np
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import GROUPS, LIDS, LIPS, NUM_MESH_POINTS
 from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
+from musetalk_cli.engine.avatar.preparation.checks.bars import image_area
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason, reject_reason_of, yaw_deg
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, region_of_points
-from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason, reject_reason_of, yaw_deg
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.types.colour import ByteArray
@@ -204,7 +205,7 @@ def image_rows(images: list[Path], finder: FaceFinder) -> list[Row]:
         height, width = image.shape[:2]
         judged = []
         for mesh in finder.find(image):
-            reject_reason = reject_reason_of(mesh.points, mesh.presence, width, height)
+            reject_reason = reject_reason_of(mesh.points, mesh.presence, image_area(image))
             judged.append(f"{reject_reason.value or 'usable'}, yaw {yaw_deg(mesh.points):.0f}°")
         rows.append(Row(f"{path.name}, {width} × {height}", "; ".join(judged) or RejectReason.NO_FACE.value, ""))
     return rows

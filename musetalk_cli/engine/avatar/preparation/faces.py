@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.avatar.preparation.detection import (
     INPUT_PX,
     FaceBox,
@@ -23,7 +24,6 @@ from musetalk_cli.engine.avatar.preparation.detection import (
     tiles,
 )
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
-from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 

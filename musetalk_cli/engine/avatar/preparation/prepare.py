@@ -29,9 +29,10 @@ from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
+from musetalk_cli.engine.avatar.visibility import Area, Visibility, mouth_opacity
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
@@ -84,7 +85,7 @@ Report = Callable[[Progress], None]
 class PreparationResult:
     """The ``record`` of an avatar that was made, and what its user should know about it.
 
-    ``gaps``: runs of frames without a usable face, first and last frame and why. ``num_faces``: the most seen at once.
+    ``gaps``: runs of frames that stay as they are, first and last frame and why. ``num_faces``: the most seen at once.
     ``decode_error``: why the video ended before its time, or empty.
     """
 
@@ -130,10 +131,12 @@ def prepare_avatar(
     with create_folder(target, is_replacing=is_replacing) as folder:
         clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
         clip = clip or _take_video(source, folder, clip_settings, settings, get_finder, ffmpeg, report)
-        check_track(clip.track, source, settings.frame_rate, is_still=clip.frame_rate is None)
+        visibility = visibility_of(clip.track, clip.size, clip.frame_rate)
+        check_track(clip.track, visibility, source, is_still=clip.frame_rate is None)
         report(Progress("smooth", 0, 1))
         points = smooth_track(clip.track, settings.frame_rate).points
-        np.savez(folder / FACES_FILE, points=points, is_found=clip.track.is_found, **clip.index)
+        arrays = {"points": points, "is_found": clip.track.is_found, **visibility.as_arrays(), **clip.index}
+        np.savez(folder / FACES_FILE, **arrays)
         if clip.track.num_faces > 1:
             listing = draw_faces(clip.first, [mesh.points for mesh in get_finder().find(clip.first)])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
@@ -149,7 +152,8 @@ def prepare_avatar(
             files=describe_files(folder),
         )
         folder.joinpath(RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
-        return PreparationResult(record, tuple(clip.track.gaps()), clip.track.num_faces, clip.decode_error)
+        gaps = tuple(clip.track.gaps(visibility.opacity > 0))
+        return PreparationResult(record, gaps, clip.track.num_faces, clip.decode_error)
 
 
 @dataclass(frozen=True)
@@ -255,17 +259,30 @@ def _check_size(width: int, height: int) -> None:
         raise AvatarError(f"its frames have only {width} × {height} pixels", hint=hint)
 
 
-def check_track(track: FaceTrack, source: Path, frame_rate: Fraction, *, is_still: bool) -> None:
+def visibility_of(track: FaceTrack, size: tuple[int, int], frame_rate: Fraction | None) -> Visibility:
+    """In which frames of a track the mouth can be replaced; ``size``: their width and height, ``frame_rate`` None for a
+    still."""
+    area = track.area or Area.whole(*size)
+    if frame_rate is None:
+        return Visibility(track.is_found.astype(np.float32), track.is_cut, area)
+    opacity = mouth_opacity(track.is_found, track.is_cut, track.is_alike, track.points, float(frame_rate))
+    return Visibility(opacity, track.is_cut, area)
+
+
+def check_track(track: FaceTrack, visibility: Visibility, source: Path, *, is_still: bool) -> None:
     """Raise AvatarError, with the figure and the most frequent reason, when too few frames have a usable face."""
-    count, found = len(track.is_found), int(track.is_found.sum())
-    if found and track.found_share >= LEAST_FOUND_SHARE:
+    is_shown = visibility.opacity > 0
+    count, found = len(is_shown), int(is_shown.sum())
+    if found and found >= LEAST_FOUND_SHARE * count:
         return
-    reasons = Counter(reject_reason for reject_reason in track.reject_reason if reject_reason is not RejectReason.NONE)
+    reasons: Counter[RejectReason] = Counter()
+    for first, last, why in track.gaps(is_shown):
+        reasons[why] += last - first + 1
     reason = reasons.most_common(1)[0][0]
     hint = _HINTS.get(reason, "")
     if is_still:
         raise AvatarError(f"{source}: {reason.value}", hint=hint)
-    share = f"only {found} of {count} frames ({100 * track.found_share:.0f} %) have a usable face"
+    share = f"only {found} of {count} frames ({100 * found / count:.0f} %) have a usable face"
     raise AvatarError(f"{source}: {share}; most often: {reason.value}", hint=hint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 
 import cv2
 import numpy as np
@@ -16,35 +17,50 @@ THUMBNAIL_PX = 24
 LEAST_CHANGE = 18.0
 TIMES_USUAL = 4.0
 NUM_USUAL = 8
+# A cut between two images alike changes less, but still far more than anything before it.
+LEAST_SUDDEN_CHANGE = 6.0
+TIMES_USUAL_SUDDEN = 12.0
+LEAST_USUAL = 0.3
+LEAST_NUM_USUAL = 3
 # A cut to another take of the same scene changes little but where the face is: in distances between the eyes.
 LEAST_JUMP = 0.15
 JUMP_TIMES_USUAL = 4.0
 JUMP_REACH = 3
 
 
+class Cut(Enum):
+    """Whether a frame begins a shot; LIKELY where a sudden motion may have changed it as much."""
+
+    NONE = 0
+    LIKELY = 1
+    CERTAIN = 2
+
+
 class CutDetector:
-    """Detects cuts: whether a frame begins a shot; the first one does."""
+    """Detects cuts; the first frame is one."""
 
     def __init__(self) -> None:
         self._last: FloatArray | None = None
         self._changes: deque[float] = deque(maxlen=NUM_USUAL)
 
-    def is_cut(self, image: ByteArray) -> bool:
+    def judge(self, image: ByteArray) -> Cut:
         small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
         thumbnail = small.astype(np.float32)
         # A flash or a fade changes all pixels alike.
         thumbnail -= thumbnail.mean()
         last, self._last = self._last, thumbnail
         if last is None:
-            return True
+            return Cut.CERTAIN
         change = float(np.abs(thumbnail - last).mean())
         usual = float(np.mean(self._changes)) if self._changes else 0.0
-        is_cut = change > LEAST_CHANGE and change > TIMES_USUAL * usual
-        if is_cut:
+        is_known = len(self._changes) >= LEAST_NUM_USUAL
+        is_sudden = is_known and change > max(LEAST_SUDDEN_CHANGE, TIMES_USUAL_SUDDEN * max(usual, LEAST_USUAL))
+        is_large = change > LEAST_CHANGE and change > TIMES_USUAL * usual
+        if is_large or is_sudden:
             self._changes.clear()
         else:
             self._changes.append(change)
-        return is_cut
+        return Cut.CERTAIN if is_large else Cut.LIKELY if is_sudden else Cut.NONE
 
 
 def jumps(centres: FloatArray, eyes_px: FloatArray) -> NDArray[np.bool_]:

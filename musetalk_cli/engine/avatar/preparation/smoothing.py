@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIDS, LIPS, NUM_MESH_POINTS
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack
+from musetalk_cli.engine.avatar.visibility import shots_of
 from musetalk_cli.errors import AvatarError
 
 Doubles = NDArray[np.float64]
@@ -44,7 +44,7 @@ def smooth_track(track: FaceTrack, frame_rate: Fraction) -> FaceTrack:
     face.
     """
     points = _fill(track)
-    shots = _shots(track)
+    shots = shots_of(track.is_cut)
     noise_px = _noise_px(track.points, shots)
     halves = sorted({max(1, round(window_s * float(frame_rate))) for window_s in WINDOWS_S})
     for first in range(0, NUM_MESH_POINTS, POINTS_AT_ONCE):
@@ -55,18 +55,13 @@ def smooth_track(track: FaceTrack, frame_rate: Fraction) -> FaceTrack:
     return replace(track, points=points)
 
 
-def _shots(track: FaceTrack) -> list[slice]:
-    starts = [0, *(int(i) for i in np.flatnonzero(track.is_cut) if i > 0), len(track.points)]
-    return [slice(first, last) for first, last in pairwise(starts)]
-
-
 def _fill(track: FaceTrack) -> FloatArray:
     """A copy without NaN: straight lines over gaps, the nearest points at a shot's ends and in a shot without any."""
     found = np.flatnonzero(track.is_found)
     if not len(found):
         raise AvatarError("no frame shows a face")
     points: FloatArray = track.points.copy()
-    for shot in _shots(track):
+    for shot in shots_of(track.is_cut):
         frames = np.arange(shot.start, shot.stop)
         missing = frames[~track.is_found[shot]]
         own = found[(found >= shot.start) & (found < shot.stop)]

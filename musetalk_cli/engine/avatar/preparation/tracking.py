@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
-from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, Mesh, region_of_points
-from musetalk_cli.engine.avatar.preparation.plausibility import LEAST_PRESENCE, RejectReason, reject_reason_of, yaw_deg
-from musetalk_cli.engine.avatar.preparation.shots import CutDetector, jumps
+from musetalk_cli.engine.avatar.preparation.checks.bars import common_area, image_area
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import (
+    LEAST_PRESENCE,
+    RejectReason,
+    reject_reason_of,
+    yaw_deg,
+)
+from musetalk_cli.engine.avatar.preparation.checks.thumbnails import faded_frames, likeness, thumbnail
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, FaceRegion, Mesh, region_of_points
+from musetalk_cli.engine.avatar.preparation.shots import Cut, CutDetector, jumps
+from musetalk_cli.engine.avatar.visibility import Area, runs_of
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -25,6 +32,12 @@ LARGEST_STEP = 0.35
 TILES_EVERY = 5
 # How far from where it was lost a face may come back, in sides of its region, and how that grows with every frame.
 REACH, REACH_PER_FRAME = 0.7, 0.1
+# How far a head may be tilted from where it was lost: a face that is cut off may be taken for one upside down.
+LARGEST_TILT_RAD = 1.0
+# A sudden change of the image is no cut where the face followed over it looks the same.
+LEAST_SAMENESS = 0.9
+# A face that was not found is still there if the image looks as before where it was: the correlation of two thumbnails.
+LEAST_LIKENESS = 0.8
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class FaceTrack:
     ``reject_reason``: one per frame, RejectReason.NONE where the face was found. ``presence`` float32 (n,) 0..1,
     ``yaw_deg`` float32 (n,): how far the head is turned, positive towards the image's right; both NaN where no mesh
     was seen.
-    ``num_faces``: the most faces seen at once.
+    ``num_faces``: the most faces seen at once. ``is_alike`` bool (n,): there is a usable face, or the image looks as
+    it did where the last one was. ``area``: what lies within the frames' bars, None where that is not known.
     """
 
     points: FloatArray
@@ -46,21 +60,25 @@ class FaceTrack:
     presence: FloatArray
     yaw_deg: FloatArray
     num_faces: int
+    is_alike: NDArray[np.bool_]
+    area: Area | None = None
 
     @property
     def found_share(self) -> float:
         """The share of frames with a usable face, 0..1."""
         return float(self.is_found.mean()) if len(self.is_found) else 0.0
 
-    def gaps(self) -> list[tuple[int, int, RejectReason]]:
-        """Runs of frames without a usable face: first frame, last frame, the run's most frequent reason."""
-        runs = []
-        for is_found, frames in groupby(range(len(self.reject_reason)), key=lambda i: bool(self.is_found[i])):
-            run = list(frames)
-            if not is_found:
-                most = Counter(self.reject_reason[i] for i in run).most_common(1)[0][0]
-                runs.append((run[0], run[-1], most))
-        return runs
+    def gaps(self, is_shown: NDArray[np.bool_] | None = None) -> list[tuple[int, int, RejectReason]]:
+        """Runs of frames without a usable face: first frame, last frame, the run's most frequent reason.
+
+        ``is_shown`` bool (n,) tells which frames count as usable; None for ``is_found``.
+        """
+        gaps: list[tuple[int, int, RejectReason]] = []
+        for first, last in runs_of(~(self.is_found if is_shown is None else is_shown)):
+            counts = Counter(why for why in self.reject_reason[first:last] if why is not RejectReason.NONE)
+            most = counts.most_common(1)[0][0] if counts else RejectReason.BRIEF
+            gaps.append((first, last - 1, most))
+        return gaps
 
 
 def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: int | None = None) -> FaceTrack:
@@ -75,7 +93,7 @@ def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: int | N
     if face is not None and face > follower.num_faces:
         count = f"{follower.num_faces} face{'' if follower.num_faces == 1 else 's'}"
         raise AvatarError(f"face {face} was asked for; at most {count} can be seen at once")
-    return _gather(detections, follower.num_faces)
+    return _gather(detections, follower.num_faces, follower.area)
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,8 @@ class _Detection:
     mesh: Mesh | None
     reject_reason: RejectReason
     is_cut: bool
+    is_alike: bool
+    thumbnail: FloatArray | None = None
 
 
 class _Follower:
@@ -98,21 +118,56 @@ class _Follower:
         self._last: Mesh | None = None
         self._is_lost = True
         self._num_lost = 0
+        self._is_usable = False
+        self._seen: tuple[FaceRegion, FloatArray] | None = None
+        self._areas: set[Area] = set()
+        self._size = (0, 0)
+
+    @property
+    def area(self) -> Area:
+        """What lies within the bars of all frames so far."""
+        return common_area(self._areas, *self._size)
 
     def detect(self, image: ByteArray) -> _Detection:
-        is_cut = self._cuts.is_cut(image)
+        self._size = (image.shape[1], image.shape[0])
+        cut = self._cuts.judge(image)
+        mesh = None if self._is_lost or self._last is None or cut is Cut.CERTAIN else self._follow(image, self._last)
+        is_cut = cut is Cut.CERTAIN or (cut is Cut.LIKELY and not self._is_same(image, mesh))
         if is_cut:
-            self._last, self._is_lost, self._num_lost = None, True, 0
-        mesh = None if self._is_lost or self._last is None else self._follow(image, self._last)
+            self._last, self._is_lost, self._num_lost, self._seen, mesh = None, True, 0, None, None
+        is_followed = mesh is not None
         if mesh is None:
             mesh = self._search(image)
         self._is_lost = mesh is None
         self._num_lost = self._num_lost + 1 if mesh is None else 0
+        area = image_area(image)
+        self._areas.add(area)
         if mesh is None:
-            return _Detection(None, RejectReason.NO_FACE, is_cut)
-        self._last = mesh
-        height, width = image.shape[:2]
-        return _Detection(mesh, reject_reason_of(mesh.points, mesh.presence, width, height), is_cut)
+            return _Detection(None, RejectReason.NO_FACE, is_cut, self._looks_as_before(image))
+        reason = reject_reason_of(mesh.points, mesh.presence, area)
+        if reason is RejectReason.NONE and not self._is_usable and is_followed:
+            # What could not be used may have been followed wrongly.
+            mesh = self._search(image) or mesh
+            reason = reject_reason_of(mesh.points, mesh.presence, area)
+        self._last, self._is_usable = mesh, reason is RejectReason.NONE
+        if reason is not RejectReason.NONE:
+            return _Detection(mesh, reason, is_cut, self._looks_as_before(image))
+        region = region_of_points(mesh.points)
+        self._seen = (region, _thumbnail(image, region))
+        return _Detection(mesh, reason, is_cut, is_alike=True, thumbnail=self._seen[1])
+
+    def _is_same(self, image: ByteArray, mesh: Mesh | None) -> bool:
+        """Whether a followed mesh shows the face that was seen last, wherever it is now."""
+        if self._seen is None or mesh is None:
+            return False
+        return likeness(self._seen[1], _thumbnail(image, region_of_points(mesh.points))) >= LEAST_SAMENESS
+
+    def _looks_as_before(self, image: ByteArray) -> bool:
+        """Whether the image still looks as it did where the last usable face was."""
+        if self._seen is None:
+            return False
+        region, before = self._seen
+        return likeness(before, _thumbnail(image, region)) >= LEAST_LIKENESS
 
     def _follow(self, image: ByteArray, last: Mesh) -> Mesh | None:
         """Run the mesh net where the face was in the frame before; None when it is not there, or something else is."""
@@ -131,7 +186,10 @@ class _Follower:
             return self._choose(found, image)
         last, reach = region_of_points(self._last.points), REACH + REACH_PER_FRAME * self._num_lost
         regions = [region_of_points(mesh.points) for mesh in found]
-        away = [float(np.hypot(r.x - last.x, r.y - last.y)) / max(last.side, r.side) for r in regions]
+        away = [
+            float(np.hypot(r.x - last.x, r.y - last.y)) / max(last.side, r.side) + _tilt_penalty(r, last)
+            for r in regions
+        ]
         nearest = int(np.argmin(away)) if away else -1
         return found[nearest] if away and away[nearest] <= reach else None
 
@@ -139,13 +197,30 @@ class _Follower:
         """The face to follow from now on, out of those of a frame, largest first."""
         if self._face is not None:
             return found[self._face - 1] if len(found) >= self._face else None
-        height, width = image.shape[:2]
-        usable = [m for m in found if reject_reason_of(m.points, m.presence, width, height) is RejectReason.NONE]
+        area = image_area(image)
+        usable = [m for m in found if reject_reason_of(m.points, m.presence, area) is RejectReason.NONE]
         return next(iter(usable or found), None)
 
 
-def _gather(detections: list[_Detection], num_faces: int) -> FaceTrack:
-    is_found = np.array([detection.reject_reason is RejectReason.NONE for detection in detections], dtype=bool)
+def _tilt_penalty(region: FaceRegion, last: FaceRegion) -> float:
+    """0 for a head that is not tilted much further than it was; infinite for another."""
+    turn = (region.angle - last.angle + np.pi) % (2 * np.pi) - np.pi
+    return 0.0 if abs(turn) <= LARGEST_TILT_RAD else float("inf")
+
+
+def _thumbnail(image: ByteArray, region: FaceRegion) -> FloatArray:
+    """The inner part of a face, as ``thumbnail`` gives it."""
+    return thumbnail(image, (region.x, region.y), region.side / 2)
+
+
+def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTrack:
+    is_cut = np.array([detection.is_cut for detection in detections], dtype=bool)
+    faded = faded_frames([detection.thumbnail for detection in detections], is_cut)
+    reasons = tuple(
+        RejectReason.FADED if has_faded else detection.reject_reason
+        for detection, has_faded in zip(detections, faded, strict=True)
+    )
+    is_found = np.array([reason is RejectReason.NONE for reason in reasons], dtype=bool)
     points = np.full((len(detections), NUM_MESH_POINTS, 2), np.nan, np.float32)
     presence, yaw = np.full(len(detections), np.nan, np.float32), np.full(len(detections), np.nan, np.float32)
     for i, detection in enumerate(detections):
@@ -155,5 +230,5 @@ def _gather(detections: list[_Detection], num_faces: int) -> FaceTrack:
                 points[i] = detection.mesh.points[:, :2]
     left, right = (points[:, index] for index in OUTER_EYE_CORNERS)
     leaps = jumps(points.mean(axis=1), np.linalg.norm(right - left, axis=1))
-    is_cut = np.array([detection.is_cut for detection in detections], dtype=bool) | leaps
-    return FaceTrack(points, is_found, is_cut, tuple(s.reject_reason for s in detections), presence, yaw, num_faces)
+    is_alike = np.array([detection.is_alike for detection in detections], dtype=bool)
+    return FaceTrack(points, is_found, is_cut | leaps, reasons, presence, yaw, num_faces, is_alike, area)

@@ -92,6 +92,7 @@ class MuseTalkModel:
         self._generator, *others = generators
         self._batch_size = batch_size
         self._latents = latents
+        self._opacity = avatar.opacity
         # A frame's steps, and how much of the face shows.
         self.num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim + 1
         self._masks, self._upstream = masks, upstream
@@ -112,7 +113,9 @@ class MuseTalkModel:
         return self.after_s
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        faces = self._face_batches.generate(batch.features, batch.avatar_frames, batch.deadline)
+        features = batch.features.copy()
+        features[:, -1] *= self._opacity[list(batch.avatar_frames)]
+        faces = self._face_batches.generate(features, batch.avatar_frames, batch.deadline)
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
@@ -150,6 +153,7 @@ class MuseTalkModel:
         other = copy.copy(self)
         other._feature_extractor = self._feature_extractor.clone()
         other._latents, other._masks, other._upstream = latents, masks, None
+        other._opacity = avatar.opacity
         other._face_batches = self._face_batches.clone_with(latents, other._placing(avatar, parts, height_px))
         return other
 
@@ -161,6 +165,7 @@ class MuseTalkModel:
         """
         other = copy.copy(self)
         other._feature_extractor = self._feature_extractor.clone()
+        other._opacity = avatar.opacity
         other._face_batches = self._face_batches.clone_for(self._placing(avatar, parts, height_px))
         return other
 

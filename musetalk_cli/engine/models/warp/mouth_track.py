@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
 from musetalk_cli.engine.avatar.mesh import GROUPS
+from musetalk_cli.engine.avatar.visibility import shots_of
 from musetalk_cli.engine.models.warp.face.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
 _SMOOTHING_S = 0.5  # standard deviation of the Gaussian average over time
 _CLOSED_GAP = 0.04  # mouth widths; a frame weighs exp(-gap / this) in the average, and _MIN_WEIGHT at least
 _MIN_WEIGHT = 0.02
+_UNSEEN_WEIGHT = 1e-6  # of a frame that does not show its landmarks' face
 _MIN_CUT_MOTION = 0.35  # eye distances; a head that moves further from one frame to the next is in a new shot
 _LIPS = ("outer_upper_lip", "outer_lower_lip", "inner_upper_lip", "inner_lower_lip")
 _JAW_LINE = slice(10, 27)  # of the oval
@@ -35,20 +37,35 @@ class MouthTrack:
     ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths.
     """
 
-    def __init__(self, faces: Sequence[Landmarks], frame_rate: float, mesh: FloatArray | None = None) -> None:
-        """``faces``: the smoothed landmarks of each frame, pixels; ``frame_rate``: frames per second.
+    def __init__(
+        self,
+        faces: Sequence[Landmarks],
+        frame_rate: float,
+        mesh: FloatArray | None = None,
+        *,
+        is_seen: NDArray[np.bool_] | None = None,
+        is_cut: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Average the mouth over time.
 
-        ``mesh`` float32 (n, 468, 2): the face mesh that the landmarks are points of, if loaded; reading it is faster.
+        Args:
+            faces: The smoothed landmarks of each frame, pixels.
+            frame_rate: Frames per second.
+            mesh: float32 (n, 468, 2): the face mesh that the landmarks are points of, if loaded; reading it is faster.
+            is_seen: bool (n,): the frame shows the face that its landmarks are of; None for all.
+            is_cut: bool (n,): a shot begins here; None where that is not known.
         """
         self._faces = faces
         points = _as_complex(_stack(faces) if mesh is None else mesh[:, _mesh_indices()])
-        similarity, origin = _head_similarity(points)
+        shots = _shots(points, is_cut)
+        weights = np.ones(len(points)) if is_seen is None else np.where(is_seen, 1.0, _UNSEEN_WEIGHT)
+        similarity, origin = _head_similarity(points, shots, weights)
         normalised = (points - origin[:, None]) / similarity[:, None]
         speech = _speech_points()
         at_rest = np.empty((len(faces), len(speech)), dtype=np.complex128)
         self.gaps = _gaps(normalised)
-        weights = np.exp(-self.gaps / _CLOSED_GAP) + _MIN_WEIGHT
-        for shot in _shots(points):
+        weights = weights * (np.exp(-self.gaps / _CLOSED_GAP) + _MIN_WEIGHT)
+        for shot in shots:
             at_rest[shot] = _average(normalised[shot][:, speech], weights[shot], _SMOOTHING_S * frame_rate)
         self._rest = points.copy()
         self._rest[:, speech] = at_rest * similarity[:, None] + origin[:, None]
@@ -75,10 +92,13 @@ class MouthTrack:
         return MouthPose(self._faces[index], _as_landmarks(self._rest[index]), axes)
 
 
-def _head_similarity(points: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+def _head_similarity(
+    points: ComplexArray, shots: list[slice], weights: NDArray[np.float64]
+) -> tuple[ComplexArray, ComplexArray]:
     """The head's similarity transform in every frame, complex (n,) each: rotation times scale, and origin in pixels.
 
-    The scale is a mouth width in pixels. Rotation and scale are fitted by least squares to eye corners and nose. The
+    The scale is a mouth width in pixels. Rotation and scale are fitted by least squares to eye corners and nose, whose
+    shape is the mean of the shot's frames with ``weights`` (n,): another shot may show another person. The
     origin is the base of the nose: of the rigid points it is the nearest to the mouth, so a nod moves both alike.
     """
     rigid = points[:, _rigid_points()]
@@ -87,8 +107,11 @@ def _head_similarity(points: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
         points[:, _offset("right_upper_lid") + NUM_POINTS["right_upper_lid"] - 1] - points[:, _offset("left_upper_lid")]
     )
     similarity = eyes / EYES_PER_MOUTH
-    shape = ((rigid - middle[:, None]) / similarity[:, None]).mean(axis=0)
-    similarity = (rigid - middle[:, None]) @ shape.conj() / max(float((np.abs(shape) ** 2).sum()), 1e-9)
+    own = (rigid - middle[:, None]) / similarity[:, None]
+    for shot in shots:
+        shape = np.average(own[shot], axis=0, weights=weights[shot])
+        scale = max(float((np.abs(shape) ** 2).sum()), 1e-9)
+        similarity[shot] = (rigid[shot] - middle[shot, None]) @ shape.conj() / scale
     base = points[:, [_offset("nose") + k for k in (2, 3, 4)]].mean(axis=1)
     return similarity, base
 
@@ -115,8 +138,10 @@ def _gaps(normalised: ComplexArray) -> NDArray[np.float64]:
     return np.asarray(np.abs(lower - upper)[:, 2:-2].mean(axis=1), dtype=np.float64)
 
 
-def _shots(points: ComplexArray) -> list[slice]:
-    """Ranges of frames between two cuts."""
+def _shots(points: ComplexArray, is_cut: NDArray[np.bool_] | None) -> list[slice]:
+    """Ranges of frames between two cuts: the known ones, or else those that show in the points."""
+    if is_cut is not None:
+        return shots_of(is_cut)
     eyes = points[:, _rigid_points()[:4]]
     size = np.abs(eyes[:, 3] - eyes[:, 0])
     jump = np.abs(np.diff(eyes.mean(axis=1))) / np.maximum(size[1:], 1e-6)

@@ -6,11 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
-from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
+from musetalk_cli.engine.models.warp.face.sampling import (
+    Grid,
+    UpsampledImage,
+    crop_planes,
+    region_around,
+    without_bars,
+)
 from musetalk_cli.engine.models.warp.idle.eye_states import EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import make_lids
 from musetalk_cli.engine.models.warp.idle.head_sway import HeadSway
@@ -44,16 +51,17 @@ class StillAvatarRenderer:
         """
         shown = avatar.resized(height_px)
         size, face = (shown.width, shown.height), shown.landmarks[0]
-        planes = crop_planes(shown.frames.read([0])[0], Region(0, 0, *size))
+        area = Area.whole(*size) if shown.visibility is None else shown.visibility.area
+        planes = without_bars(crop_planes(shown.frames.read([0])[0], Region(0, 0, *size)), area)
         image, lids = avatar.frames.image(), avatar.eyelids
         self._seed = seed
         if has_idle_motion and lids is None:
             lids = make_lids(image, avatar.landmarks[0])
         self._eyes = EyeStates(UpsampledImage.of(planes), image, size, lids if has_idle_motion else None)
         pose = MouthPose.of_still(face)
-        sway = HeadSway(face, size) if has_idle_motion else None
+        sway = HeadSway(face, area) if has_idle_motion else None
         mouth_px = reach_px(pose.axes)
-        self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size)
+        self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size, area)
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
         self._sway = sway.field_on(self._grid.nodes) if sway else None
         self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))

@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, 
 from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.types.colour import ByteArray
-from musetalk_cli.engine.types.messages import Face, Region
+from musetalk_cli.engine.types.messages import Face, Region, unchanged_face
 
 # Prepared frames in the cache. The cycle comes back to frames where it turns, and a video slower than the output
 # repeats each. A prepared frame takes about 0.4 MB.
@@ -37,7 +37,12 @@ class VideoAvatarRenderer:
         if avatar.frame_rate is None:
             raise ValueError(f"avatar '{avatar.name}' is a still")
         self._size = (avatar.width, avatar.height)
-        self._track = MouthTrack(avatar.landmarks, float(avatar.frame_rate), avatar.points)
+        self._opacity = avatar.opacity
+        is_cut = None if avatar.visibility is None else avatar.visibility.is_cut
+        self._track = MouthTrack(
+            avatar.landmarks, float(avatar.frame_rate), avatar.points, is_seen=self._opacity > 0, is_cut=is_cut
+        )
+        self._limits = None if avatar.visibility is None else avatar.visibility.area
         # One cell size for the whole video. A change of size from one frame to the next would show as flicker.
         self._cell_px = cell_px(self._track.unit_px)
         self._interior = MouthInterior(self._track.unit_px, self._measure_lighting(avatar))
@@ -45,10 +50,10 @@ class VideoAvatarRenderer:
 
     def _measure_lighting(self, avatar: Avatar) -> FaceLighting:
         """Measure the lighting on frames spread over the video, and on some whose mouths are open widest."""
-        count = avatar.frames.num_frames
-        evenly = np.linspace(0, count - 1, _NUM_LIGHTING_FRAMES).round().astype(int)
-        open_first = np.argsort(-self._track.gaps, kind="stable")[
-            : _NUM_LIGHTING_FRAMES * _LIGHTING_STEP : _LIGHTING_STEP
+        seen = np.flatnonzero(self._opacity == self._opacity.max())
+        evenly = seen[np.linspace(0, len(seen) - 1, _NUM_LIGHTING_FRAMES).round().astype(int)]
+        open_first = seen[
+            np.argsort(-self._track.gaps[seen], kind="stable")[: _NUM_LIGHTING_FRAMES * _LIGHTING_STEP : _LIGHTING_STEP]
         ]
         samples = sorted({int(index) for index in (*evenly, *open_first)})
         whole = Region(0, 0, *self._size)
@@ -64,13 +69,18 @@ class VideoAvatarRenderer:
         ``image``: that frame, I420, uint8 (height · 3/2, width); it is not written into. Values of the shape outside
         their ranges are clipped. Values that are not finite count as zero.
         """
+        opacity = float(self._opacity[index])
+        if not opacity:
+            return unchanged_face()
         region, grid, warp = self._prepare(index)
         source = UpsampledImage.of(crop_planes(image, region))
-        return Face(region, warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED))
+        planes = warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED)
+        mask = np.full((region.height, region.width), round(255 * opacity), np.uint8) if opacity < 1 else None
+        return Face(region, planes, mask)
 
     def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
         pose = self._track.pose(index)
-        region = region_around([reach_px(pose.axes)], self._size)
+        region = region_around([reach_px(pose.axes)], self._size, self._limits)
         grid = Grid(Region(0, 0, region.width, region.height), self._cell_px)
         corner = np.array([region.left, region.top], dtype=np.float32)
         return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior)

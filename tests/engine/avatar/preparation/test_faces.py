@@ -14,6 +14,7 @@ from fixtures.meshes import RATE, portrait_mesh
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIDS, LIPS, OVAL
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason, eyes_px, reject_reason_of
 from musetalk_cli.engine.avatar.preparation.detection import FaceBox
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.engine.avatar.preparation.faces import (
@@ -23,9 +24,9 @@ from musetalk_cli.engine.avatar.preparation.faces import (
     _cut_out,
     region_of_box,
 )
-from musetalk_cli.engine.avatar.preparation.plausibility import RejectReason, eyes_px, reject_reason_of
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
@@ -94,7 +95,7 @@ def test_a_portraits_points_are_where_they_were_drawn(finder: FaceFinder, name: 
     assert error(mesh.points, drawn, LIPS) < 0.03
     assert error(mesh.points, drawn, LIDS) < 0.04
     assert error(mesh.points, drawn, OVAL) < 0.09
-    assert reject_reason_of(mesh.points, mesh.presence, 1024, 1024) is RejectReason.NONE
+    assert reject_reason_of(mesh.points, mesh.presence, Area.whole(1024, 1024)) is RejectReason.NONE
 
 
 @pytest.mark.parametrize("turn_deg", [20, -45, 70, 180])
@@ -133,7 +134,7 @@ def test_where_there_is_no_face_none_is_found(finder: FaceFinder, image: ByteArr
 @pytest.mark.parametrize("edge", [slice(0, 640), slice(0, 600)])
 def test_a_face_without_a_chin_is_cut_off(finder: FaceFinder, edge: slice) -> None:
     (mesh,) = finder.find(portrait()[edge].copy())
-    assert reject_reason_of(mesh.points, mesh.presence, 1024, edge.stop) is RejectReason.CUT_OFF
+    assert reject_reason_of(mesh.points, mesh.presence, Area.whole(1024, edge.stop)) is RejectReason.CUT_OFF
 
 
 def test_a_huge_image_has_the_same_points(finder: FaceFinder, upright: FloatArray) -> None:

@@ -21,6 +21,7 @@ from musetalk_cli.benchmark.workload.subject import draw_avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar import Avatar  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: E402
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
+from musetalk_cli.engine.avatar.visibility import Area, Visibility  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
@@ -35,7 +36,7 @@ from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEnc
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyDecoder  # noqa: E402
-from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
+from musetalk_cli.engine.types.messages import NO_REGION, FeatureBatch  # noqa: E402
 from musetalk_cli.errors import AvatarError, ModelError  # noqa: E402
 from tests.engine.avatar.test_avatar_files import write_avatar  # noqa: E402
 
@@ -308,3 +309,22 @@ def test_sessions_of_two_avatars_share_the_nets_and_show_their_own_faces(face: A
             assert np.abs(mine.planes.luma.astype(int) - alone.planes.luma).max() <= 1
     with pytest.raises(AvatarError, match="latents"):
         model.clone_with(drawn, parts, latents[:0], 128)
+
+
+def test_frames_without_a_face_are_neither_generated_nor_changed(folder: Path) -> None:
+    avatar = open_avatar_folder(folder)
+    area = Area.whole(avatar.width, avatar.height)
+    visibility = Visibility(np.array([1, 0], np.float32), np.array([True, False]), area)
+    partly = dataclasses.replace(avatar, visibility=visibility)
+    parts, images = face_parts(partly), tuple(avatar.frames.read([0, 1]))
+    model = small_model(partly, FPS, avatar.height, has_gate=False)
+    clones = (model.clone(), model.clone_for(partly, parts, 64), model.clone_with(partly, parts, model._latents, 64))
+    for each in (model, *clones):
+        features = np.ones((2, each.num_features), np.float32)
+        faces = each.make_faces(FeatureBatch(features, range(2), np.zeros((0, 1), np.int16), (0, 1), images)).faces
+        assert faces[0].region != NO_REGION
+        assert faces[1].region == NO_REGION
+        assert faces[1].mask is not None
+        assert not faces[1].mask.any()
+        assert features.all(), "the caller's features were changed"
+    avatar.close()

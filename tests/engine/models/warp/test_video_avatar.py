@@ -12,6 +12,7 @@ from fixtures.drawn_video import gap_at, talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
+from musetalk_cli.engine.avatar.visibility import Area, Visibility
 from musetalk_cli.engine.models.warp.face.control_points import lip_points, shared_points
 from musetalk_cli.engine.models.warp.face.geometry import transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
@@ -175,3 +176,38 @@ def test_the_mesh_gives_the_same_poses_as_the_landmarks_taken_from_it() -> None:
     for index in range(12):
         for name, points in vars(slow.pose(index).rest).items():
             assert np.array_equal(points, getattr(quick.pose(index).rest, name)), name
+
+
+def partly_seen(opacity: list[float], area: Area | None = None) -> Avatar:
+    avatar = talking_avatar(len(opacity))
+    is_cut = np.arange(len(opacity)) == 0
+    whole = Area.whole(avatar.width, avatar.height)
+    return replace(avatar, visibility=Visibility(np.array(opacity, np.float32), is_cut, area or whole))
+
+
+def test_frames_without_a_face_stay_as_they_are_bit_for_bit() -> None:
+    avatar = partly_seen([1, 0, 0, 0.5, 1])
+    face = VideoAvatarRenderer(avatar)
+    changes = []
+    for index in range(5):
+        stored = avatar.frames.read([index])[0]
+        made = stored.copy()
+        write_face(made, face.render(OPEN, index, stored))
+        changes.append(int(np.abs(made.astype(int) - stored).sum()))
+    assert changes[1] == changes[2] == 0
+    assert 0.3 * changes[4] < changes[3] < 0.8 * changes[4]
+
+
+def test_bars_stay_as_they_are_bit_for_bit() -> None:
+    whole = talking_avatar(3)
+    bottom = int(whole.landmarks[0].oval[18, 1]) - 10
+    avatar = partly_seen([1, 1, 1], Area(0, 0, whole.width, bottom))
+    face, other = VideoAvatarRenderer(avatar), VideoAvatarRenderer(whole)
+    stored = avatar.frames.read([1])[0]
+    made, unlimited = stored.copy(), stored.copy()
+    write_face(made, face.render(OPEN, 1, stored))
+    write_face(unlimited, other.render(OPEN, 1, stored))
+    rows = slice(bottom // 2 * 2, avatar.height)
+    assert np.array_equal(made[rows], stored[rows])
+    assert not np.array_equal(unlimited[rows], stored[rows])
+    assert not np.array_equal(made[: rows.start], stored[: rows.start])

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.musetalk.face.blend import Box, resize_face
-from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
-from musetalk_cli.engine.types.messages import ByteArray, Face, Region
+from musetalk_cli.engine.types.colour import as_bytes, bgr_to_planes
+from musetalk_cli.engine.types.messages import NO_REGION, ByteArray, Face, Region, unchanged_face
 
-NOTHING = Region(0, 0, 2, 2)
 # Placements that are cached, about 0.2 MB each at 1080p.
 NUM_CACHED = 512
 
@@ -61,7 +60,7 @@ class Placement:
         stretched = as_bytes(cv2.resize(mask, (box.width, box.height), interpolation=cv2.INTER_LINEAR))
         rows, columns = (np.flatnonzero(stretched.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
-            self.region, self._mask = NOTHING, np.zeros((2, 2), np.uint8)
+            self.region, self._mask = NO_REGION, np.zeros((2, 2), np.uint8)
             return
         left, top, right, bottom = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
         self.region = even_region(Box(box.left + left, box.top + top, box.left + right, box.top + bottom))
@@ -69,8 +68,8 @@ class Placement:
 
     def place(self, face: ByteArray, weight: float = 1.0) -> Face:
         """See Placing."""
-        if self.region is NOTHING:
-            return nothing()
+        if self.region is NO_REGION:
+            return unchanged_face()
         # Edge pixels are repeated: beyond the box the mask is zero, but chroma samples are shared across its edge.
         part = self._cut(resize_face(face, self._box.width, self._box.height), cv2.BORDER_REPLICATE)
         mask = self._mask if weight == 1.0 else as_bytes(np.rint(self._mask * np.float32(weight)))
@@ -84,12 +83,6 @@ class Placement:
         inside = image[max(0, top) : min(box.height, bottom), max(0, left) : min(box.width, right)]
         over = (max(0, -top), max(0, bottom - box.height), max(0, -left), max(0, right - box.width))
         return as_bytes(cv2.copyMakeBorder(inside, *over, border)) if any(over) else inside
-
-
-def nothing() -> Face:
-    """What leaves the avatar's frame as it is."""
-    black = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1, 2), np.uint8))
-    return Face(NOTHING, black, np.zeros((2, 2), np.uint8))
 
 
 def even_region(box: Box) -> Region:

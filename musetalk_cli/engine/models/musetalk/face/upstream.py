@@ -17,9 +17,9 @@ from musetalk_cli.engine.models.musetalk.face.blend import BLUR_OFFLINE, Box, Ja
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import Classes
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic
-from musetalk_cli.engine.models.musetalk.face.placement import even_region, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import even_region
 from musetalk_cli.engine.types.colour import bgr_to_planes
-from musetalk_cli.engine.types.messages import ByteArray, Face
+from musetalk_cli.engine.types.messages import ByteArray, Face, unchanged_face
 
 # Frames that are cached, about a megabyte each at 1080p: a cycle shows neighbours again where it turns.
 NUM_CACHED = 64
@@ -68,7 +68,7 @@ class UpstreamPlacement:
     def place(self, face: ByteArray, weight: float = 1.0) -> Face:
         """A generated face uint8 BGR (any size), whole: there is no silence for it to fade into, ``weight`` is 1."""
         if not self._region.width or not self._region.height:
-            return nothing()
+            return unchanged_face()
         image = self._own.copy()
         image[self._inner] = self._blend.blend(face)
         return Face(self._region, bgr_to_planes(image), None)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-from musetalk_cli.engine.models.musetalk.face.placement import Placing, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import Placing
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES
 from musetalk_cli.engine.types.colour import as_bytes
-from musetalk_cli.engine.types.messages import ByteArray, Deadline, Face, FloatArray
+from musetalk_cli.engine.types.messages import ByteArray, Deadline, Face, FloatArray, unchanged_face
 
 
 class FaceBatchGenerator:
@@ -59,7 +59,7 @@ class FaceBatchGenerator:
         weights = features[:, -1]
         speaking = [int(row) for row in np.flatnonzero(weights > 0)]
         generated = choose_generated(speaking) if self._has_half_rate else speaking
-        faces = [nothing()] * len(features)
+        faces = [unchanged_face()] * len(features)
         audio = np.ascontiguousarray(features[generated, :-1])
         try:
             images = self._generate([avatar_frames[row] for row in generated], audio, deadline)

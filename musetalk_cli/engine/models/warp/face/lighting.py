@@ -1,4 +1,4 @@
-"""Y'CbCr planes and landmarks of some frames → brightness of the face's skin and colour of its teeth."""
+"""Y'CbCr planes and landmarks of some frames → brightness of the face's skin, colour of its teeth, and tint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.models.warp.face.tint import Tint, measure_tint
 from musetalk_cli.engine.types.colour import Planes, bgr_to_ycbcr
 
 _TOOTH_BGR = (212, 223, 231)  # in good light
@@ -28,25 +29,29 @@ _TEETH_SHARE = 70  # percentile of luma between the lips above which pixels may 
 class FaceLighting:
     """The lighting of a face.
 
-    ``skin_luma``: median luma of the cheeks, 16..235. ``tooth`` float32 (3,): Y, Cb, Cr of a front tooth.
+    ``skin_luma``: median luma of the cheeks, 16..235. ``tooth`` float32 (3,): Y, Cb, Cr of a front tooth in natural
+    colours. ``tint``: how the image's colours differ from these, None where they do not.
     """
 
     skin_luma: float
     tooth: NDArray[np.float32]
+    tint: Tint | None = None
 
     @classmethod
     def of(cls, images: Sequence[tuple[Planes, Landmarks]]) -> FaceLighting:
         """Measure images of a face. The tooth colour is that of its own teeth, or an estimate if none shows."""
         skin = float(_median([_skin_luma(planes, face) for planes, face in images]))
         teeth = [tone for planes, face in images if (tone := _own_teeth(planes, face, skin)) is not None]
-        expected = _expected_tooth(skin)
+        expected, tint = _expected_tooth(skin), measure_tint(images)
         if not teeth:
-            return cls(skin, expected)
+            return cls(skin, expected, tint)
         tooth = _median(teeth)
         # The measured teeth stood in the lips' shadow.
         lit = _BLACK + (tooth[0] - _BLACK) / _SEEN_LIGHT
         tooth[0] = np.clip(lit, _BLACK + _MIN_TOOTH * (expected[0] - _BLACK), _MAX_LUMA)
-        return cls(skin, tooth)
+        if tint is not None:
+            tooth[1:] -= tint.cast
+        return cls(skin, tooth, tint)
 
 
 def _expected_tooth(skin_luma: float) -> NDArray[np.float32]:

@@ -72,7 +72,7 @@ class MouthInterior:
         """``unit_px``: width of the mouth, pixels."""
         self._scale = float(np.clip(unit_px * 1.25, 24, 400))
         light = float(np.clip((lighting.skin_luma - 16) / 140, 0.35, 1.05))
-        self._tooth = lighting.tooth
+        self._tooth, self._tint = lighting.tooth, lighting.tint
         self._gum, self._tongue = _scaled_colour(_GUM, light), _scaled_colour(_TONGUE, light * 0.9)
         self._deep, self._cavity = _scaled_colour(_DEEP, 0.5 + 0.5 * light), _scaled_colour(_CAVITY, light)
         self._upper = self._draw_teeth(is_upper=True)
@@ -133,6 +133,8 @@ class MouthInterior:
         colour[..., 0] = 16 + (colour[..., 0] - 16) * shade
         colour[..., 1:] = 128 + (colour[..., 1:] - 128) * (0.5 + 0.5 * shade[..., None])
         colour[..., 2] += 7 * (1 - shade)  # light in shadow has passed through lips and cheeks, and is redder
+        if self._tint is not None:
+            self._tint.apply(colour)
         return np.asarray(colour, dtype=np.float32)
 
     def _add_tongue(self, colour: FloatArray, x: FloatArray, below_tip: FloatArray) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray
 from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.types.messages import Region
@@ -70,6 +71,22 @@ def crop_planes(image: ByteArray, region: Region) -> Planes:
     return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
 
 
+def without_bars(planes: Planes, area: Area) -> Planes:
+    """An image whose edge pixels are repeated over what lies outside ``area``, for nothing of a bar to be sampled."""
+    height, width = planes.luma.shape
+    if area == Area.whole(width, height):
+        return planes
+
+    def spread(plane: ByteArray, cell_px: int) -> ByteArray:
+        left, top = -(-area.left // cell_px), -(-area.top // cell_px)
+        right, bottom = max(area.right // cell_px, left + 1), max(area.bottom // cell_px, top + 1)
+        rows, columns = plane.shape[:2]
+        over = (top, rows - bottom, left, columns - right)
+        return as_bytes(cv2.copyMakeBorder(plane[top:bottom, left:right], *over, cv2.BORDER_REPLICATE))
+
+    return Planes(spread(planes.luma, 1), spread(planes.chroma, 2))
+
+
 def sample_bilinear(values: NDArray[Any], positions: FloatArray) -> NDArray[Any]:
     """Bilinear samples of ``values`` (h, w[, n]) at x, y ``positions`` (rows, columns, 2), clamped to the edge."""
     no_second_map: Any = None
@@ -103,11 +120,16 @@ def bounds_of(points: FloatArray) -> FloatArray:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def region_around(bounds_px: list[FloatArray], size: tuple[int, int]) -> Region:
-    """The rectangle, aligned to even pixels and within ``size`` (width, height), around all bounds (l, t, r, b)."""
+def region_around(bounds_px: list[FloatArray], size: tuple[int, int], area: Area | None = None) -> Region:
+    """The rectangle around all bounds (l, t, r, b), aligned to even pixels and within ``size`` (width, height) and
+    ``area``."""
     every = np.array(bounds_px)
-    low = np.clip(np.floor(every[:, :2].min(axis=0) / 2) * 2, 0, np.array(size) - 2)
-    high = np.clip(np.ceil(every[:, 2:].max(axis=0) / 2) * 2, low + 2, size)
+    first, last = np.zeros(2), np.array(size)
+    if area is not None:
+        first, last = np.ceil(np.array([area.left, area.top]) / 2) * 2, np.array([area.right, area.bottom]) // 2 * 2
+        last = np.maximum(last, first + 2)
+    low = np.clip(np.floor(every[:, :2].min(axis=0) / 2) * 2, first, last - 2)
+    high = np.clip(np.ceil(every[:, 2:].max(axis=0) / 2) * 2, low + 2, last)
     left, top, right, bottom = (int(value) for value in (*low, *high))
     return Region(left, top, right - left, bottom - top)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
 from musetalk_cli.engine.models.warp.idle.idle_motion import HeadPose
 
@@ -27,20 +28,21 @@ class HeadSway:
     ``bounds_px``: left, top, right, bottom of everything that can move.
     """
 
-    def __init__(self, face: Landmarks, size: tuple[int, int]) -> None:
-        """``face`` in pixels of an image of ``size`` (width, height)."""
+    def __init__(self, face: Landmarks, area: Area) -> None:
+        """``face`` in pixels of an image that shows something within ``area``."""
         top, chin = face.oval[0].astype(np.float64), face.oval[18].astype(np.float64)
         self._height_px = max(float(np.hypot(*(chin - top))), 4.0)
         self._down = (chin - top) / self._height_px
         self._aside = np.array([-self._down[1], self._down[0]])
-        self._chin, self._size = chin, size
+        self._chin, self._area = chin, area
         corners = [
             chin + (self._down * v + self._aside * u) * self._height_px
             for v in (-1 - _FIXED_ABOVE, _FIXED_BELOW)
             for u in (-_FIXED_BESIDE, _FIXED_BESIDE)
         ]
         low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-        self.bounds_px = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)]).astype(np.float32)
+        first, last = (area.left, area.top), (area.right, area.bottom)
+        self.bounds_px = np.concatenate([np.clip(low, first, last), np.clip(high, first, last)]).astype(np.float32)
 
     def field_on(self, nodes: FloatArray) -> SwayField:
         """The field on ``nodes`` (h, w, 2), pixels."""
@@ -50,7 +52,8 @@ class HeadSway:
         weight *= 1 - smoothstep(-down, 1 + _RIGID_ABOVE, 1 + _FIXED_ABOVE)
         weight *= 1 - smoothstep(aside, _RIGID_BESIDE, _FIXED_BESIDE)
         x, y = nodes[..., 0], nodes[..., 1]
-        to_border = np.minimum.reduce([x, self._size[0] - 1 - x, y, self._size[1] - 1 - y])
+        area = self._area
+        to_border = np.minimum.reduce([x - area.left, area.right - 1 - x, y - area.top, area.bottom - 1 - y])
         weight *= smoothstep(to_border, 0.0, _BORDER * self._height_px)
         neck = self._chin + self._down * (_NECK_BELOW * self._height_px)
         return SwayField(nodes, weight, neck, self._height_px)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from musetalk_cli.engine.models.musetalk.face.blend import Box
-from musetalk_cli.engine.models.musetalk.face.placement import Placement, nothing
+from musetalk_cli.engine.models.musetalk.face.placement import Placement
 from musetalk_cli.engine.types.colour import bgr_to_planes
-from musetalk_cli.engine.types.messages import Region
+from musetalk_cli.engine.types.messages import Region, unchanged_face
 
 FULL = np.full((64, 64), 255, np.uint8)
 
@@ -63,5 +63,5 @@ def test_a_weight_thins_the_mask() -> None:
 
 def test_an_empty_mask_places_nothing() -> None:
     placed = Placement(Box(100, 50, 228, 178), np.zeros((64, 64), np.uint8)).place(np.zeros((256, 256, 3), np.uint8))
-    assert placed.region == nothing().region == Region(0, 0, 2, 2)
+    assert placed.region == unchanged_face().region == Region(0, 0, 2, 2)
     assert not placed.mask.any()

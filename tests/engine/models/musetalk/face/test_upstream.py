@@ -18,11 +18,10 @@ from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.musetalk.face.blend import Box, mode_mask  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.placement import NOTHING  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking, UpstreamPlacements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
-from musetalk_cli.engine.types.messages import FeatureBatch  # noqa: E402
+from musetalk_cli.engine.types.messages import NO_REGION, FeatureBatch  # noqa: E402
 from musetalk_cli.engine.video.compositing import composite  # noqa: E402
 
 SKIN, NOSE, MOUTH = 1, 10, 11
@@ -88,7 +87,7 @@ def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings
 def test_a_mask_without_anything_leaves_the_frame() -> None:
     frames, nobody = StillFrames(noise_image(480, 640, 1)), np.zeros((512, 512), np.uint8)
     placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamMasking([nobody], MaskSettings()))
-    assert placements(0).place(noise_image(256, 256, 2)).region == NOTHING
+    assert placements(0).place(noise_image(256, 256, 2)).region == NO_REGION
 
 
 def test_its_cycle_shows_both_turns_twice() -> None:

@@ -21,7 +21,7 @@ from fixtures.small_nets import (  # noqa: E402
     syllables,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, replicate_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.placement import NOTHING, Placements  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.placement import Placements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import face_generator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import (  # noqa: E402
     FaceBatchGenerator,
@@ -30,7 +30,7 @@ from musetalk_cli.engine.models.musetalk.inference.face_batches import (  # noqa
 )
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import CUDA_SIZES, choose_sizes  # noqa: E402
-from musetalk_cli.engine.types.messages import Deadline  # noqa: E402
+from musetalk_cli.engine.types.messages import NO_REGION, Deadline  # noqa: E402
 
 BOXES = np.array([[20, 30, 84, 94], [21, 31, 90, 99]], np.int32)
 MASKS = np.full((2, 64, 64), 255, np.uint8)
@@ -70,7 +70,7 @@ def test_silent_frames_are_unchanged_and_fading_ones_blended(nets: Nets) -> None
     audio_features = noise(3, 50 * CONFIGS.unet.audio_dim, seed=9).numpy()
     features = np.concatenate([audio_features, np.array([[1.0], [0.0], [0.5]], np.float32)], axis=1)
     speaking, silent, fading = faces.generate(features, [0, 1, 1])
-    assert silent.region == NOTHING
+    assert silent.region == NO_REGION
     assert not silent.mask.any()
     assert speaking.region == (20, 30, 64, 64)
     assert fading.region == (20, 30, 70, 70)
@@ -275,4 +275,4 @@ def test_faces_that_nobody_waits_for_are_not_made(nets: Nets, features: np.ndarr
     session = batch_generator([generator]).share()
     generator._generate_faces = None  # type: ignore[method-assign,assignment]
     faces = session.generate(weighed(features[:2], [1.0, 1.0]), [0, 1], Deadline(0.0, lambda: False))
-    assert [face.region for face in faces] == [NOTHING, NOTHING]
+    assert [face.region for face in faces] == [NO_REGION, NO_REGION]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import CHIN, LIDS, LIPS, NOSE, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.visibility import Area
 
 LEAST_PRESENCE = 0.5
 # Below this the mouth is some ten pixels wide, and there is nothing in it to see.
@@ -35,17 +36,19 @@ class RejectReason(str, Enum):
     PROFILE = "face turned too far"
     TOO_SMALL = "face too small"
     IMPLAUSIBLE = "unsure face"
+    FADED = "face fading in or out"
+    BRIEF = "face seen too briefly"
 
 
-def reject_reason_of(points: FloatArray, presence: float, width: int, height: int) -> RejectReason:
-    """Judge a mesh ``points`` (468, 3) in an image of ``width`` × ``height`` pixels."""
+def reject_reason_of(points: FloatArray, presence: float, area: Area) -> RejectReason:
+    """Judge a mesh ``points`` (468, 3) in an image that shows something within ``area``."""
     if presence < LEAST_PRESENCE or not _is_face_like(points):
         return RejectReason.IMPLAUSIBLE
     if abs(yaw_deg(points)) > LARGEST_YAW_DEG:
         return RejectReason.PROFILE
     if eyes_px(points) < LEAST_EYES_PX:
         return RejectReason.TOO_SMALL
-    return RejectReason.CUT_OFF if _is_cut_off(points, width, height) else RejectReason.NONE
+    return RejectReason.CUT_OFF if _is_cut_off(points, area) else RejectReason.NONE
 
 
 def eyes_px(points: NDArray[np.floating]) -> float:
@@ -79,8 +82,8 @@ def _is_face_like(points: FloatArray) -> bool:
     return is_ordered and EYES_TO_MOUTH[0] < (heights[3] - heights[1]) / straight_eyes < EYES_TO_MOUTH[1]
 
 
-def _is_cut_off(points: FloatArray, width: int, height: int) -> bool:
-    plane, limit = points[:, :2], np.array([width - 1, height - 1])
+def _is_cut_off(points: FloatArray, area: Area) -> bool:
+    plane, first, last = points[:, :2], np.array([area.left, area.top]), np.array([area.right - 1, area.bottom - 1])
     needed = plane[[*LIPS, *LIDS, *NOSE]]
-    beyond = max(float((plane[CHIN] - limit).max()), float(-plane[CHIN].min()))
-    return bool((needed < 0).any() or (needed > limit).any() or beyond > CHIN_BEYOND_EDGE * eyes_px(points))
+    beyond = max(float((plane[CHIN] - last).max()), float((first - plane[CHIN]).max()))
+    return bool((needed < first).any() or (needed > last).any() or beyond > CHIN_BEYOND_EDGE * eyes_px(points))

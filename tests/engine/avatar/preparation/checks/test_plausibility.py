@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from fixtures.meshes import placed, portrait_mesh, turned
-from musetalk_cli.engine.avatar.preparation.plausibility import (
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import (
     LARGEST_YAW_DEG,
     RejectReason,
     eyes_px,
     reject_reason_of,
     yaw_deg,
 )
+from musetalk_cli.engine.avatar.visibility import Area
 
 
 def judge(points: np.ndarray, presence: float = 1.0, size: tuple[int, int] = (1024, 1024)) -> RejectReason:
-    return reject_reason_of(points, presence, *size)
+    return reject_reason_of(points, presence, Area.whole(*size))
 
 
 @pytest.mark.parametrize("name", ["nora", "theo"])
