@@ -29,6 +29,7 @@ _COLOURFUL = 0.9
 _SPREAD = (1.3, 2.2)
 # The same for skin: how far from grey it is towards red and yellow, at least, in natural colours.
 _LEAST_SKIN = 10.0
+_MAX_EXTRAPOLATION = 16.0
 # Cb and Cr of skin less 128, from the palest to the most colourful, whatever its brightness.
 _SKIN_LOW, _SKIN_HIGH = np.array([-32.0, 2.0]), np.array([-1.0, 36.0])
 
@@ -79,7 +80,26 @@ def measure_tint(images: Sequence[tuple[Planes, Landmarks]]) -> Tint | None:
     cast = tone - np.clip(tone, _SKIN_LOW, _SKIN_HIGH)
     if natural == 1 and not cast.any():
         return None
+    levels, colours = _down_to_black(levels, colours)
     return Tint(natural, levels, colours, cast.astype(np.float32), float(skin[0]))
+
+
+def _down_to_black(levels: FloatArray, colours: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The same with a level for black, as a mouth may be darker than any other part of a face.
+
+    Its colour is extrapolated from the darker half of the levels, by _MAX_EXTRAPOLATION at most.
+    """
+    sixth = len(levels) // 6
+    dark, light = slice(0, sixth), slice(2 * sixth, 3 * sixth)
+    slope = (colours[light].mean(axis=0) - colours[dark].mean(axis=0)) / max(
+        float(levels[light].mean() - levels[dark].mean()), 1.0
+    )
+    step = np.clip(slope * (_BLACK - levels[0]), -_MAX_EXTRAPOLATION, _MAX_EXTRAPOLATION)
+    black = np.float32(min(_BLACK, float(levels[0])))
+    return (
+        np.concatenate([[black], levels]).astype(np.float32),
+        np.concatenate([[colours[0] + step], colours]).astype(np.float32),
+    )
 
 
 def _shrink_face(planes: Planes, face: Landmarks) -> FloatArray:
