@@ -22,10 +22,10 @@ _PATCH_PX = 3.0  # standard deviation of the average over patches, at that size
 _NUM_LEVELS = 24  # of brightness, for each of which the face's colour is known
 _BLACK = 16.0
 _NEUTRAL = np.float32(128)
-# How far patches of a face (_COLOURFUL is the share of patches that are nearer) lie from the colour that is usual for
-# their brightness: below the first, there is one colour for each brightness; above the second, all natural ones.
-# Measured: 0 to 1.5 for grey, sepia and duotone, 2.4 to 4.5 for natural faces.
-_COLOURFUL = 0.9
+# How far patches of a face lie from the colour that is usual for their brightness: below the first, there is one colour
+# for each brightness; above the second, all natural ones. Measured: 0 to 1.5 for grey, sepia and duotone, 2.4 to 4.5
+# for natural faces. The shares are of patches that are nearer; on a plain drawn face only the lips have another colour.
+_COLOURFUL = ((0.9, 1.0), (0.97, 0.65))
 _SPREAD = (1.3, 2.2)
 # The same for skin: how far from grey it is towards red and yellow, at least, in natural colours.
 _LEAST_SKIN = 10.0
@@ -70,7 +70,7 @@ def measure_tint(images: Sequence[tuple[Planes, Landmarks]]) -> Tint | None:
     usual = np.array([_median(group) for group in groups], np.float32)
     levels, colours = usual[:, 0], usual[:, 1:]
     away = np.sort(np.concatenate([_unusual(face, levels, colours) for face in faces]))
-    spread = float(away[int(_COLOURFUL * (len(away) - 1))])
+    spread = max(float(away[int(share * (len(away) - 1))]) * weight for share, weight in _COLOURFUL)
     skin = _median(pixels)
     tone = (skin[1:] - _NEUTRAL).astype(np.float64)
     natural = float(np.clip((spread - _SPREAD[0]) / (_SPREAD[1] - _SPREAD[0]), 0, 1))
