@@ -27,9 +27,9 @@ from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWrite
 from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
 from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.visibility import Area, Visibility, mouth_opacity
@@ -38,7 +38,7 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 2
+METHOD = 3
 LEAST_FOUND_SHARE = 0.5
 # A video whose frames differ by less is one image: the luma of blocks of so many pixels, of 255.
 STILL_BLOCK_PX = 16
