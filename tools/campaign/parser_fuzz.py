@@ -50,17 +50,21 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        names = [each.name for each in all_parsers(Path(folder))]
-    names = [options.parser] if options.parser else names
-    share = -(-options.executions // len(names))
-    began, num_faults = time.monotonic(), 0
-    for name in names:
+        weights = {each.name: each.weight for each in all_parsers(Path(folder))}
+    weights = {options.parser: 1} if options.parser else weights
+    began, num_faults, num_executions = time.monotonic(), 0, 0
+    for name, weight in weights.items():
+        share = -(-options.executions * weight // sum(weights.values()))
         found = fuzz(name, range(options.seed, options.seed + share), options.jobs)
+        num_executions += share
         num_faults += len(found.faults)
-        print(f"{name:20} {found.num_executions:9,} executions, {len(found.faults)} faults, {found.memory_mb} MB")
+        print(
+            f"{name:20} {found.num_executions:9,} executions, {len(found.faults)} faults, {found.memory_mb} MB",
+            flush=True,
+        )
         for words, seed in sorted(found.faults.items()):
             print(f"    {words}  (--parser {name} --seed {seed} --executions 1)")
-    print(f"{share * len(names):,} executions in {time.monotonic() - began:.0f} s, {num_faults} faults")
+    print(f"{num_executions:,} executions in {time.monotonic() - began:.0f} s, {num_faults} faults")
     return int(num_faults > 0)
 
 
