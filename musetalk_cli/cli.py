@@ -94,12 +94,10 @@ def run() -> None:
         code = _call()
         flush_stdout()
         sys.exit(code)
-    except StageError as error:
-        if os.environ.get("MUSETALK_TRACEBACK"):
-            say_error(error)
-            raise
-        _end_with_bug(error, str(error))
     except MuseTalkError as error:
+        is_bug = isinstance(error, StageError) and error.__cause__ is not None
+        if is_bug and not os.environ.get("MUSETALK_TRACEBACK"):
+            _end_with_bug(error, str(error))
         say_error(error)
         note_error(error)
         if error.__cause__ is not None and os.environ.get("MUSETALK_TRACEBACK"):

@@ -13,8 +13,9 @@ import typer
 from musetalk_cli.ui.console import also_told, say
 
 
-def _start(is_wanted: bool) -> None:
-    if is_wanted and not also_told:
+def _start(context: typer.Context, is_wanted: bool) -> None:
+    # A shell that completes a line parses it, too.
+    if is_wanted and not also_told and not context.resilient_parsing:
         start_log_named("")
 
 

@@ -85,11 +85,18 @@ def _open(path: Path, argv: list[str]) -> logging.Handler:
                     raise LogError(f"{path} exists and is no log of musetalk")
         else:
             path.write_text(f"{FIRST_LINE}\n", encoding="utf-8")
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = LogHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise LogError(f"{path}: {error.strerror}") from None
     handler.setFormatter(RedactingFormatter(argv))
     return handler
+
+
+class LogHandler(logging.FileHandler):
+    """Writes to a file, and gives up lines that cannot be written: a full disk is no reason to end a command."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is that of logging
+        """Drop the line."""
 
 
 class WarningsAsBefore(logging.Handler):

@@ -43,6 +43,21 @@ def test_a_bug_is_told_in_one_line_with_a_file_to_attach(tmp_path: Path) -> None
     assert "musetalk 0." in report
 
 
+def test_a_bug_in_a_stage_is_told_the_same_way(tmp_path: Path) -> None:
+    raising = """
+def fail():
+    from musetalk_cli.errors import StageError
+    raise StageError("internal error in the model stage: ValueError: odd") from ValueError("odd")
+"""
+    code = BUG.replace("\ncommands = ", f"{raising}\ncommands = ").replace("lambda: 1 / 0", "fail")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("musetalk: internal error in the model stage: ValueError: odd; this is a bug")
+    (report,) = tmp_path.glob("musetalk-bug-*.log")
+    assert "StageError" in report.read_text(encoding="utf-8")
+
+
 def test_a_log_that_is_written_is_the_file(tmp_path: Path) -> None:
     done = run_with_bug(tmp_path, MUSETALK_LOG=str(tmp_path / "own.log"))
     assert done.stderr.endswith(f"attach {tmp_path / 'own.log'}\n")

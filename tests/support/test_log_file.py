@@ -84,6 +84,25 @@ def test_without_a_log_logging_is_not_even_loaded() -> None:
     assert done.stdout == "False\n"
 
 
+def test_completing_a_line_starts_no_log(run_cli: Run, tmp_path: Path) -> None:
+    variables = {"_MUSETALK_COMPLETE": "complete_bash", "COMP_WORDS": "musetalk -v rend", "COMP_CWORD": "2"}
+    done = run_cli(env={**os.environ, **variables}, cwd=tmp_path)
+    assert b"render" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_ends_nothing() -> None:
+    code = (
+        "import logging\n"
+        "from musetalk_cli.support.log_file import LogHandler\n"
+        "log = logging.getLogger('musetalk_cli'); log.addHandler(LogHandler('/dev/full'))\n"
+        "log.warning('a line'); logging.shutdown()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_warnings_are_printed_as_before() -> None:
     code = (
         "import logging, tempfile\n"

@@ -96,7 +96,8 @@ def _judge_hardware(reasons: dict[str, str]) -> Finding:
     reason = reasons.get("h264_nvenc")
     if list_nvidia_gpus():
         why = reason or "this ffmpeg was built without nvenc"
-        return warning("hardware encoders", f"nvenc: {why}", "update the driver or ffmpeg; x264 is used until then")
+        step = "x264 is used; nvenc needs a newer driver or ffmpeg, and a GPU with an encoder (A100 and H100 have none)"
+        return warning("hardware encoders", f"nvenc: {why}", step)
     tried = ", ".join(name for name in reasons if name not in NEEDED and reasons[name])
     return ok("hardware encoders", f"none; x264 is used{f' (tried: {tried})' if tried else ''}")
 
