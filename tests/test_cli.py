@@ -71,6 +71,15 @@ def test_options_are_grouped(run_cli: Run) -> None:
     assert "--fps" in text.split("Video:")[1].split("Settings:")[0]
 
 
+def test_values_are_named_in_words(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = run_cli("stream", "--help").stdout.decode() + run_cli("bench", "--help").stdout.decode()
+    assert "--channels NUMBER" in text
+    assert "1 to 2]" in text
+    assert "0.1 at least]" in text
+    assert not re.search(r"<(str|int|float|path)\b|<=", text)
+
+
 def test_the_list_of_commands_cuts_no_sentence(run_cli: Run) -> None:
     assert "..." not in run_cli("--help").stdout.decode().split("Commands:")[1]
 
@@ -88,6 +97,8 @@ def test_the_list_of_commands_cuts_no_sentence(run_cli: Run) -> None:
         ("models import", "DIR is missing (see musetalk models import --help)"),
         ("render --fps", "--fps needs a value (see musetalk --help)"),
         ("stream", "--mic, --input: give one of --mic, --input and --demo (see musetalk stream --help)"),
+        ("bench --rounds 1000", "--rounds: 1000 is not from 1 to 100 (see musetalk bench --help)"),
+        ("stream --duration 0", "--duration: 0.0 is not 0.1 or more (see musetalk stream --help)"),
         ("bench --seconds nan", "--seconds: nan is not a finite number (see musetalk bench --help)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -151,7 +152,8 @@ def _describe_user_file(files: Sequence[Path]) -> str:
 
     path = user_file()
     if path is None:
-        return f"none, {USER_FILE_VARIABLE} is empty"
+        is_named = USER_FILE_VARIABLE in os.environ
+        return f"none, {USER_FILE_VARIABLE} is empty" if is_named else "none, there is no home folder"
     if path in files:
         return str(path)
     return f"{path} ({'ignored' if path.exists() else 'there is none'})"

@@ -5,10 +5,13 @@ Typer can draw it with rich, which takes longer to load than everything else tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from musetalk_cli.ui.usage_errors import plain_range
 
 # Options by their names in the program; a command with few of them has a single list.
 GROUPS = {
@@ -26,6 +29,11 @@ GROUPS = {
 OTHERS = "Other options"
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.split()}
 MIN_GROUPED = 8  # options
+METAVARS = {
+    r"<(int|float)\b[^>]*>|\b(INTEGER|FLOAT)( RANGE)?\b": "NUMBER",
+    r"<str>": "TEXT",
+    r"<path>": "PATH",
+}
 MAX_NAMES_WIDTH = 32  # columns for the names of options; longer ones have a line of their own
 
 
@@ -52,7 +60,8 @@ class HelpGroup(TyperGroup):
 
 def write_options(command: Any, ctx: Any, formatter: Any) -> None:
     """Arguments, then options by group, all in the same two columns."""
-    records = [(param, record) for param in command.get_params(ctx) if (record := param.get_help_record(ctx))]
+    found = ((param, param.get_help_record(ctx)) for param in command.get_params(ctx))
+    records = [(param, _reword(record)) for param, record in found if record]
     sections: dict[str, list[tuple[str, str]]] = {}
     num_options = sum(param.param_type_name == "option" for param, _ in records)
     for title in ("Arguments", *(GROUPS if num_options >= MIN_GROUPED else ()), "Options", OTHERS):
@@ -64,6 +73,14 @@ def write_options(command: Any, ctx: Any, formatter: Any) -> None:
         if rows:
             with formatter.section(title):
                 formatter.write_dl([(f"{names:<{width}}", text) for names, text in rows], col_max=width)
+
+
+def _reword(record: tuple[str, str]) -> tuple[str, str]:
+    """An option with its kind of value in one word, which Typer names differently from version to version."""
+    names, text = record
+    for pattern, word in METAVARS.items():
+        names = re.sub(pattern, word, names)
+    return names, plain_range(text)
 
 
 def _section_of(param: Any, *, is_grouped: bool) -> str:

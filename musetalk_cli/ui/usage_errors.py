@@ -26,12 +26,24 @@ def as_usage_error(error: Any) -> UsageError:
     if type(error).__name__ == "MissingParameter":
         return UsageError(f"{_name(error)} is missing", hint=see_help)
     if isinstance(error, typer.BadParameter):
-        name = _name(error)
-        return UsageError(f"{name}: {_lower(error.message)}" if name else _lower(error.message), hint=see_help)
+        name, text = _name(error), plain_range(_lower(error.message))
+        return UsageError(f"{name}: {text}" if name else text, hint=see_help)
     text, _, suggestion = _lower(error.message).partition(". Did you mean ")
     near = difflib.get_close_matches(getattr(error, "option_name", ""), getattr(error, "possibilities", None) or (), 1)
     suggestion = f"{near[0]}?" if near else suggestion
     return UsageError(_reword(text), hint=f"did you mean {suggestion} {see_help}" if suggestion else see_help)
+
+
+def plain_range(text: str) -> str:
+    """``0 to 5`` and ``0.1 at least``, which Typer writes as inequalities."""
+    for pattern, words in (
+        (r"in the range ([\w.-]+)<=x<=([\w.-]+)", r"from \1 to \2"),
+        (r"in the range x>=([\w.-]+)", r"\1 or more"),
+        (r"([\w.-]+)<=x<=([\w.-]+)", r"\1 to \2"),
+        (r"x>=([\w.-]+)", r"\1 at least"),
+    ):
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def _reword(text: str) -> str:

@@ -88,7 +88,7 @@ def complete_setting(key: str) -> Callable[[], list[str]]:
         kind: Any = Config
         for part in key.split("."):
             kind = get_type_hints(kind)[part]
-        return [str(value) for value in get_args(kind)]
+        return [value for value in get_args(kind) if isinstance(value, str)]
 
     return complete
 

@@ -16,6 +16,10 @@ class HeightParser:
     min: float = -math.inf
     max: float = math.inf
 
+    def __post_init__(self) -> None:
+        # Older versions of Typer take a parser for a function, and ask for its name.
+        object.__setattr__(self, "__name__", "height")
+
     def __call__(self, text: str) -> int:
         named = re.fullmatch(r"(\d+)p?", text.strip().lower())
         if not named:

@@ -12,7 +12,9 @@ import pytest
 import typer
 
 from fixtures.prepared_avatars import write_avatar
+from musetalk_cli.app.flags import KEY_OF_FLAG
 from musetalk_cli.cli import PROGRAM, app
+from musetalk_cli.commands.common.completion import complete_setting
 from musetalk_cli.configuration.files import preset_names
 from musetalk_cli.configuration.schema import Model, Precision
 from musetalk_cli.engine.avatar.portrait import portrait_names
@@ -96,19 +98,16 @@ def test_the_script_of_each_shell_calls_the_program(shell: str) -> None:
 
 
 def test_every_option_with_few_values_is_completed() -> None:
-    """An option of text either offers something, or is free text or a file."""
-    free = {"output", "input_", "name", "new_name", "avatar_dir", "face_models", "host", "token_file", "allow_origin"}
-    free |= {"control", "folder"}
+    """Options of settings for which the schema lists the values."""
     root = typer.main.get_command(app)
-    commands = [each for name, each in root.commands.items()]  # type: ignore[attr-defined]
-    commands += [below for each in commands for below in getattr(each, "commands", {}).values()]
-    silent = {
-        f"{command.name} {param.name}"
-        for command in commands
+    options = {
+        (name, param.name): param
+        for name, command in root.commands.items()  # type: ignore[attr-defined]
         for param in command.params
-        if "str" in type(param.type).__name__.lower() and param.name not in free and not offers(param)
+        if param.name in KEY_OF_FLAG and complete_setting(KEY_OF_FLAG[param.name])()
     }
-    assert silent == set()
+    assert {name for _, name in options} >= {"model", "precision", "compat", "when_slow", "encoder", "log_format"}
+    assert [key for key, param in options.items() if not offers(param)] == []
 
 
 def offers(param: object) -> bool:
