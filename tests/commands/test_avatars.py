@@ -12,10 +12,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import cv2
+import numpy as np
 import pytest
 
 from fixtures.prepared_avatars import SIDE, write_avatar
 from musetalk_cli.engine.avatar import whole_folder
+from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
 from musetalk_cli.engine.avatar.library import list_avatars, rename_avatar
 from musetalk_cli.engine.avatar.whole_folder import remove_folder
 from musetalk_cli.errors import AvatarError
@@ -153,3 +155,14 @@ def test_preview_draws_a_png(run_cli: Run, library: Path, tmp_path: Path, name: 
     assert again.returncode == 1
     assert b"exists already" in again.stderr
     assert run_cli("avatars", "preview", name, "--overwrite", "-q", cwd=tmp_path).stderr == b""
+
+
+def test_who_has_an_avatar_open_goes_on(library: Path) -> None:
+    avatar = open_avatar_folder(library / "anna")
+    first = avatar.frames.image(0)
+    rename_avatar("anna", "carla", library)
+    remove_folder(library / "carla")
+    assert names(library) == ["bob"]
+    np.testing.assert_array_equal(avatar.frames.image(0), first)
+    assert avatar.frames.image(4).shape == first.shape
+    avatar.close()
