@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,10 +146,10 @@ def bad_inputs(folder: Path, speech: Path) -> None:
     [
         (["missing.wav"], 1, "missing.wav does not exist"),
         (["folder"], 1, "folder is a folder"),
-        (["empty.wav"], 1, "empty.wav is empty"),
+        (["empty.wav"], 1, "empty.wav holds no audio"),
         (["note.txt"], 1, "note.txt"),
         (["corrupt.wav"], 1, "corrupt.wav"),
-        (["none.wav"], 1, "none.wav holds 0 s of audio"),
+        (["none.wav"], 1, "none.wav holds no audio"),
         (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
         (["speech.wav", "-o", "link.mp4"], 1, "nowhere (create it first"),
         (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
@@ -268,7 +269,32 @@ def test_a_video_without_audio(run_cli: Run, tmp_path: Path, ffmpeg: str) -> Non
     subprocess.run([ffmpeg, "-v", "error", "-f", "lavfi", "-i", "color=d=1:s=64x64", str(silent)], check=True)
     done = run_cli("render", silent, "-o", tmp_path / "talk.mp4")
     assert done.returncode == 1
-    assert b"silent.mp4 has no audio" in done.stderr
+    assert b"silent.mp4 holds no audio" in done.stderr
+    assert not (tmp_path / "talk.mp4").exists()
+
+
+def empty_inputs(folder: Path, speech: Path) -> dict[str, bytes | None]:
+    """Inputs that hold nothing: by name, or - with what comes through the pipe."""
+    header = bytearray(speech.read_bytes()[:44])
+    header[40:44] = bytes(4)
+    (folder / "header.wav").write_bytes(header)
+    (folder / "empty.mp3").touch()
+    return {"empty.mp3": None, "header.wav": None, "/dev/null": None, "-": b"", "fifo": None}
+
+
+@pytest.mark.parametrize("command", [("render",), ("stream", "--no-pace", "-i")])
+@pytest.mark.parametrize("name", ["empty.mp3", "header.wav", "/dev/null", "-", "fifo"])
+def test_every_empty_input_holds_no_audio(
+    run_cli: Run, speech: Path, tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
+    given = empty_inputs(tmp_path, speech)[name]
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=lambda: (tmp_path / "fifo").open("wb").close(), daemon=True)
+    writer.start()
+    done = run_cli(*command, name, *SMALL, "-o", "talk.mp4", "-q", cwd=tmp_path, input=given or b"")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert f"{'standard input' if name == '-' else name} holds no audio (" in line
     assert not (tmp_path / "talk.mp4").exists()
 
 

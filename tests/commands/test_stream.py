@@ -352,6 +352,17 @@ def test_an_empty_stdin_is_reported(run_cli: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(b"RIFF\x24\x80\0\0WAVE", "WAV"), (b"OggS\0\2", "Ogg"), (b"fLaC\0\0", "FLAC"), (b"\0\0\0\x1cftypM4A ", "MP4")],
+)
+def test_a_container_is_not_taken_for_samples(run_cli: Run, tmp_path: Path, head: bytes, kind: str) -> None:
+    done = run_cli("stream", *RAW, *SMALL, "-o", "take.mp4", "-q", input=head + bytes(9_000), cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert f"standard input holds {kind}, and not bare s16le samples (leave --format out" in line
+
+
 def test_a_file_with_audio_of_other_kinds(run_cli: Run, tmp_path: Path, ffmpeg: str) -> None:
     stereo = write_wav(tmp_path / "stereo.wav", tone(1.0, 2)[::2], 24_000)
     done = run_cli("stream", "-i", stereo, *SMALL, "-o", "take.mp4", cwd=tmp_path)

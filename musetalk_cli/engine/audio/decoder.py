@@ -52,13 +52,15 @@ SCHEMES: tuple[str, ...] = (
 )
 SCHEMES += ("sftp", "srt", "srtp", "tcp", "tls", "udp")
 _FILLED = re.compile(r"adding (\d+) audio samples of silence")
+_READ = re.compile(r"Statistics: (\d+) bytes read")
 
 
 class DecoderProcess(FfmpegProcess):
     """Decodes a file, a URL or standard input (``-``) to WAV on ``stdout``; it starts at once, to be ready early.
 
     ``is_live``: see ``build_decoder_args``. ``num_filled``: samples of silence that were put in where timestamps say
-    that audio is missing, so far. Raises SourceError when the input cannot even be opened.
+    that audio is missing, so far. ``num_read_bytes``: of the input, None as long as it is not closed. Raises
+    SourceError when the input cannot even be opened.
     """
 
     def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
@@ -67,6 +69,7 @@ class DecoderProcess(FfmpegProcess):
         self.is_pipe = location == STDIN
         self.is_always_stereo = is_live and self.is_pipe
         self.num_filled = 0
+        self.num_read_bytes: int | None = None
         check_input(location)
         with open_stdin(location) as stdin:
             super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
@@ -81,8 +84,10 @@ class DecoderProcess(FfmpegProcess):
     def _keeps(self, line: str) -> bool:
         if "[verbose]" not in line:
             return True
-        found = _FILLED.search(line)
-        self.num_filled += int(found[1]) if found else 0
+        if filled := _FILLED.search(line):
+            self.num_filled += int(filled[1])
+        if read := _READ.search(line):
+            self.num_read_bytes = (self.num_read_bytes or 0) + int(read[1])
         return False
 
 
@@ -165,7 +170,7 @@ def check_input(location: str) -> None:
         if path.is_dir():
             raise SourceError(f"{location} is a folder", hint="give one audio file")
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{location} is empty", hint="give another file")
+            raise SourceError(f"{location} holds no audio", hint="the file is empty")
         if path.is_file():
             path.open("rb").close()
         elif not path.exists():

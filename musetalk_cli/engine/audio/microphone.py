@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +26,7 @@ CALLBACK_S = 0.02
 BUFFER_S = 2.0  # audio that may wait for us; more than that means we stand still, and the newest is dropped and counted
 SILENT_DEVICE_S = 2.0  # a device that says nothing for this long is gone, whatever PortAudio believes
 RETRY_S = 1.0
-NO_MICROPHONE_HINT = "plug one in, and see: musetalk devices"
+SEE_HINT = "musetalk devices lists them"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,29 @@ def list_devices() -> list[InputDevice]:
     ]
 
 
+def find_no_microphone_hint() -> str:
+    """What to do where PortAudio lists no input. It knows ALSA's devices; sound servers need a plugin to be one."""
+    if not sys.platform.startswith("linux"):
+        return "plug one in, and allow the terminal to use it in the system's privacy settings"
+    server = find_sound_server()
+    if server is None:
+        return "plug one in; in a container, hand it the devices with --device /dev/snd"
+    package = {"PipeWire": "pipewire-alsa", "PulseAudio": "libasound2-plugins"}[server]
+    return f"{server} runs here, but ALSA does not lead to it: apt install {package}, or your system's package of it"
+
+
+def find_sound_server() -> str | None:
+    """``PipeWire`` or ``PulseAudio``, by its socket; None where neither runs for this user."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    if (folder / "pipewire-0").exists():
+        return "PipeWire"
+    return "PulseAudio" if os.environ.get("PULSE_SERVER") or (folder / "pulse" / "native").exists() else None
+
+
 def choose_device(wanted: str | None, devices: list[InputDevice]) -> InputDevice:
     """The device with an index, an exact name or a part of one, or the default. Raises SourceError."""
     if not devices:
-        raise SourceError("there is no microphone", hint=NO_MICROPHONE_HINT)
+        raise SourceError("there is no microphone", hint=find_no_microphone_hint())
     if wanted is None:
         return next((device for device in devices if device.is_default), devices[0])
     exact = [device for device in devices if wanted in (str(device.index), device.name)]
@@ -170,7 +191,7 @@ class MicrophoneSource:
                 self._stream.start()
         except audio.PortAudioError as error:
             self._end_stream()
-            raise SourceError(f"cannot use microphone '{device.name}': {error}", hint=NO_MICROPHONE_HINT) from None
+            raise SourceError(f"cannot use microphone '{device.name}': {error}", hint=SEE_HINT) from None
         self.name = device.name
         self._rate_hz = rate_hz
 

@@ -16,6 +16,20 @@ from musetalk_cli.engine.types.messages import AudioArray, FloatArray
 from musetalk_cli.errors import SourceError
 
 READ_BYTES = 1 << 14
+# How files begin that hold more than samples, at which byte, and what they are called.
+CONTAINERS = (
+    (0, b"RIFF", "WAV"),
+    (0, b"RF64", "WAV"),
+    (0, b"FORM", "AIFF"),
+    (0, b"OggS", "Ogg"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"ID3", "MP3"),
+    (0, b"caff", "CAF"),
+    (0, b".snd", "AU"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (4, b"ftyp", "MP4"),
+)
+HEAD_BYTES = 8  # the longest of them
 
 
 def _integers(kind: str) -> Callable[[bytes], FloatArray]:
@@ -63,6 +77,7 @@ class RawSource:
         if sys.stdin.isatty():
             raise SourceError("standard input is a terminal", hint="pipe raw samples into it: tts | musetalk stream …")
         self.num_channels = num_channels
+        self._format = sample_format
         width, self._decode = FORMATS[sample_format]
         self._frame_bytes = width * num_channels
         self._rate_hz = rate_hz
@@ -70,7 +85,7 @@ class RawSource:
         self._drops = Drops()
         self._fd = sys.stdin.fileno()
         self._wake_read, self._wake_write = os.pipe()
-        self._rest = b""
+        self._rest = self._head = b""
         self._has_spoken = False
 
     def open(self) -> None:
@@ -84,6 +99,7 @@ class RawSource:
                 if not select.select([self._fd], [], [], 0)[0]:
                     continue  # it was dropped
                 data = os.read(self._fd, READ_BYTES)
+                self._check_head(data)
                 audio = self._convert(data)
             if not data:
                 if not self._has_spoken:
@@ -101,6 +117,18 @@ class RawSource:
         with self._drops.dropping():
             self._split(read_waiting(self._fd))
             self._resampler = Resampler(self._rate_hz, self.num_channels)
+
+    def _check_head(self, data: bytes) -> None:
+        """Raise SourceError where the input begins as a file does whose samples stand behind a header."""
+        if len(self._head) >= HEAD_BYTES:
+            return
+        self._head += data[:HEAD_BYTES]
+        for at, mark, kind in CONTAINERS:
+            if self._head[at:].startswith(mark):
+                hint = "leave --format out: then the format is recognised"
+                raise SourceError(
+                    f"standard input begins as {kind} does, and not with {self._format} samples", hint=hint
+                )
 
     def _convert(self, data: bytes) -> AudioArray:
         whole = self._split(data)

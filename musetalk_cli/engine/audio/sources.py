@@ -145,9 +145,11 @@ class FileSource:
             return broken
         if was_recognised and not any(": Audio:" in line for line in log):
             hint = "give an audio file, or a video with an audio track"
-            return SourceError(f"{self._decoder.name} has no audio", hint=hint)
+            return SourceError(f"{self._decoder.name} holds no audio", hint=hint)
         if was_recognised and not self._last_error():
-            return SourceError(f"{self._decoder.name} holds 0 s of audio")
+            return SourceError(f"{self._decoder.name} holds no audio", hint="its header is all that there is")
+        if self._decoder.num_read_bytes == 0 and "Invalid data" in self._last_error():
+            return SourceError(f"{self._decoder.name} holds no audio", hint="it ended before the first byte")
         if is_url(self._decoder.name) and "Invalid data" not in self._last_error():
             hint = "check the address, and that it can be reached"
             return SourceError(f"{self._decoder.name} cannot be opened{self._last_error()}", hint=hint)

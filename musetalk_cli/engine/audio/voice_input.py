@@ -117,7 +117,7 @@ class ArraySource:
 
     def open(self) -> None:
         if not self.duration_s:
-            raise SourceError("the samples hold 0 s of audio")
+            raise SourceError("the samples hold no audio")
 
     def read(self) -> AudioArray | None:
         return None if self._is_stopped else next(self._pieces, None)
