@@ -16,7 +16,7 @@ def devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the microphones, with their numbers and sample rates. * marks the default."""
-    from musetalk_cli.engine.audio.microphone import find_no_microphone_hint, find_sound_server, list_devices
+    from musetalk_cli.engine.audio.microphone import find_no_microphone_hint, find_audio_server, list_devices
 
     found = list_devices()
     if as_json:
@@ -28,5 +28,5 @@ def devices(
         mark = "*" if device.is_default else " "
         channels = "mono" if device.num_channels == 1 else f"{device.num_channels} channels"
         typer.echo(f"{mark} {device.index:>3}  {device.name:<{width}}  {device.rate_hz} Hz  {channels}  {device.host}")
-    if not as_json and (server := find_sound_server()):
+    if not as_json and (server := find_audio_server()):
         say(f"{server} has its own list: pactl list short sources; PULSE_SOURCE=NAME musetalk stream --mic takes one")

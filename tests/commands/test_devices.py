@@ -61,7 +61,7 @@ def test_without_a_microphone_the_next_step_is_not_the_same_command(
 
 
 @pytest.mark.parametrize(("socket", "words"), [("pipewire-0", "pipewire-alsa"), ("pulse/native", "libasound2-plugins")])
-def test_users_of_a_sound_server_learn_how_to_choose(
+def test_users_of_a_audio_server_learn_how_to_choose(
     listed: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path, socket: str, words: str
 ) -> None:
     (tmp_path / "run" / socket).parent.mkdir(parents=True)

@@ -28,7 +28,7 @@ def microphone() -> Iterator[PulseAudio]:
 
 @pytest.fixture
 def no_audio(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no sound server answers."""
+    """An environment in which no audio server answers."""
     return PulseAudio(tmp_path).environment
 
 

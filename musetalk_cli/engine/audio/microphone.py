@@ -61,17 +61,17 @@ def list_devices() -> list[InputDevice]:
 
 
 def find_no_microphone_hint() -> str:
-    """What to do where PortAudio lists no input. It knows ALSA's devices; sound servers need a plugin to be one."""
+    """What to do where PortAudio lists no input. It knows ALSA's devices; audio servers need a plugin to be one."""
     if not sys.platform.startswith("linux"):
         return "plug one in, and allow the terminal to use it in the system's privacy settings"
-    server = find_sound_server()
+    server = find_audio_server()
     if server is None:
         return "plug one in; in a container, hand it the devices with --device /dev/snd"
     package = {"PipeWire": "pipewire-alsa", "PulseAudio": "libasound2-plugins"}[server]
     return f"{server} runs here, but ALSA does not lead to it: apt install {package}, or your system's package of it"
 
 
-def find_sound_server() -> str | None:
+def find_audio_server() -> str | None:
     """``PipeWire`` or ``PulseAudio``, by its socket; None where neither runs for this user."""
     folder = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
     if (folder / "pipewire-0").exists():
