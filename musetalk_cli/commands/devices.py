@@ -16,7 +16,7 @@ def devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the microphones, with their numbers and sample rates. * marks the default."""
-    from musetalk_cli.engine.audio.microphone import find_no_microphone_hint, find_audio_server, list_devices
+    from musetalk_cli.engine.audio.microphone import find_audio_server, find_no_microphone_hint, list_devices
 
     found = list_devices()
     if as_json:
