@@ -98,7 +98,9 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)
 
 
-def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Tell) -> Pipeline:
+def build_live_pipeline(
+    config: Config, input_: LiveInput, fan_out: FanOut, started_at: float, tell: Tell, notify: Tell
+) -> Pipeline:
     """A pipeline from a live source to its targets, ready to start.
 
     Args:
@@ -106,7 +108,8 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
         input_: where the voice comes from.
         fan_out: takes the encoded stream.
         started_at: when the command began, by ``time.perf_counter()``.
-        tell: takes lines for the user.
+        tell: takes lines for the user until it runs.
+        notify: takes them from its threads while it runs.
 
     Raises:
         MuseTalkError: whatever is wrong with the input, the avatar or ffmpeg.
@@ -120,7 +123,7 @@ def build_live_pipeline(config: Config, input_: LiveInput, fan_out: FanOut, star
     refuse_official_script(config)
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     with ExitStack() as failing:
-        source = _make_source(config, input_, ffmpeg, tell)
+        source = _make_source(config, input_, ffmpeg, notify)
         failing.callback(source.close)
         name = choose_model(config, tell)
         chosen = choose_avatar(config, tell)

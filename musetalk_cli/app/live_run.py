@@ -15,7 +15,7 @@ from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, open_st
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.errors import MuseTalkError, SessionError
-from musetalk_cli.ui.console import own_stderr, say
+from musetalk_cli.ui.console import choose_tell, own_stderr, say
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
 from musetalk_cli.ui.keys import Keys
 from musetalk_cli.ui.notices import Notices
@@ -48,12 +48,12 @@ def stream_live(config: Config, input_: LiveInput, options: StreamOptions, start
     from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
 
     check_stdout(options.outputs, options.stats)
-    notices = Notices()
+    notices, tell = Notices(), choose_tell(is_quiet=options.is_quiet)
     fan_out = open_targets(config, input_, list(options.outputs), overwrite=options.overwrite, tell=notices.add)
-    stats_file = open_stats(options.stats, overwrite=options.overwrite)
+    stats_file = open_stats(options.stats, tell, overwrite=options.overwrite)
     with ExitStack() as cleanup:
         control = cleanup.enter_context(closing(Control(options.control_at))) if options.control_at else None
-        pipeline = build_live_pipeline(config, input_, fan_out, started_at, notices.add)
+        pipeline = build_live_pipeline(config, input_, fan_out, started_at, tell, notices.add)
         cleanup.callback(pipeline.close)
         try:
             summary, exit_code = run_live(pipeline, stats_file, notices, control, is_quiet=options.is_quiet)

@@ -106,7 +106,8 @@ def _render(config: Config, request: RenderRequest, started_at: float) -> int:
     from musetalk_cli.ui.dashboard import open_dashboard
 
     check_stdout(request.outputs, request.stats, as_json=request.as_json)
-    stats_file = open_stats(request.stats, overwrite=request.overwrite)
+    tell = choose_tell(is_quiet=request.quiet)
+    stats_file = open_stats(request.stats, tell, overwrite=request.overwrite)
     try:
         (snapshot, exit_code), places = render_file(
             config,
@@ -115,7 +116,7 @@ def _render(config: Config, request: RenderRequest, started_at: float) -> int:
             lambda pipeline: run_pipeline(pipeline, open_dashboard(is_quiet=request.quiet), stats_file),
             overwrite=request.overwrite,
             started_at=started_at,
-            tell=choose_tell(is_quiet=request.quiet),
+            tell=tell,
         )
     except MuseTalkError as error:
         if request.as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-PLAIN_INTERVAL_S = 2.0
+PLAIN_INTERVAL_S = 5.0
+# Since the first bytes: before, what is left cannot be told from what was made, since all queues begin empty.
+ESTIMATE_AFTER_S = 2.0
 
 
 class Dashboard(Protocol):
@@ -43,14 +45,14 @@ class QuietDashboard:
 
 
 class PlainDashboard:
-    """One line every two seconds."""
+    """A short line every few seconds."""
 
     def __init__(self) -> None:
         self._interval = Interval(PLAIN_INTERVAL_S)
 
     def show(self, snapshot: Snapshot) -> None:
         if snapshot.num_frames and self._interval.is_due():
-            say(f"{describe_progress(snapshot)} · {describe_stages(snapshot)}")
+            say(describe_progress(snapshot))
 
     def tell(self, text: str) -> None:
         say(text)
@@ -62,13 +64,16 @@ class PlainDashboard:
 class LiveDashboard:
     """A bar with speed and time left, and the stages' milliseconds per frame below it."""
 
+    _num_columns = 0  # of the terminal, when it was drawn last
+    _lengths: Sequence[int] = ()  # of the lines that are on the terminal, in columns
+
     @cached_property
     def _live(self) -> Live:
         """Started when there is something to show: rich is loaded while the first frames are made."""
         from rich.console import Console
         from rich.live import Live
 
-        live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
         live.start()
         return live
 
@@ -91,9 +96,24 @@ class LiveDashboard:
 
     def draw(self, view: RenderableType) -> None:
         """Show this in place of what was shown before."""
-        self._live.update(view)
+        self._clear_wrapped_rows()
+        console = self._live.console
+        self._num_columns = console.width  # before: it may change at any time
+        lines = console.render_lines(view, pad=False)
+        self._lengths = [sum(part.cell_length for part in line) for line in lines]
+        self._live.update(view, refresh=True)
+
+    def _clear_wrapped_rows(self) -> None:
+        """Clear what is new below: a terminal that has become narrower has wrapped the lines that are longer now, and
+        rich would go up by the lines that it wrote."""
+        num_columns = self._live.console.width
+        if num_columns < self._num_columns:
+            num_rows = sum((length - 1) // num_columns for length in self._lengths if length)
+            self._live.console.file.write("\r\x1b[2K\x1b[A" * num_rows)
+            self._num_columns, self._lengths = num_columns, ()
 
     def tell(self, text: str) -> None:
+        self._clear_wrapped_rows()
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -113,12 +133,23 @@ def open_dashboard(
 
 def describe_progress(snapshot: Snapshot) -> str:
     """``12.0 of 60.0 s · 5.1× · 9 s left``"""
-    total_s = snapshot.total_s
-    done = f"{snapshot.media_s:.1f} of {total_s:.1f} s" if total_s else f"{snapshot.media_s:.1f} s"
+    total_s, media_s = snapshot.total_s, snapshot.media_s
+    # The last frame lasts longer than the audio, and a container may round the length that it tells.
+    done = f"{min(media_s, total_s):.1f} of {total_s:.1f} s" if total_s else f"{media_s:.1f} s"
     parts = [done, f"{snapshot.speed:.1f}×"]
-    if total_s and snapshot.speed:
-        parts.append(f"{max(0.0, total_s - snapshot.media_s) / snapshot.speed:.0f} s left")
-    return " · ".join(parts)
+    left_s = estimate_left_s(snapshot)
+    return " · ".join(parts if left_s is None else [*parts, f"{left_s:.0f} s left"])
+
+
+def estimate_left_s(snapshot: Snapshot) -> float | None:
+    """Seconds until the end, at the pace since the first bytes; None while that says nothing yet."""
+    begun_s = snapshot.time_to_first_byte_s
+    if begun_s is None or not snapshot.total_s or not snapshot.media_s:
+        return None
+    since_s = snapshot.elapsed_s - begun_s
+    if since_s < ESTIMATE_AFTER_S:
+        return None
+    return max(0.0, snapshot.total_s - snapshot.media_s) * since_s / snapshot.media_s
 
 
 def describe_model(snapshot: Snapshot) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from musetalk_cli.engine.avatar.preparation.prepare import Progress
 
-PLAIN_INTERVAL_S = 2.0
+PLAIN_INTERVAL_S = 5.0
 LABELS = {
     "hash": "reading the input",
     "frames": "following the face",
@@ -82,6 +82,6 @@ def describe(progress: Progress, elapsed_s: float) -> str:
     if not progress.total:
         return f"{label}: {progress.done}"
     text = f"{label}: {progress.done} of {progress.total} ({100 * progress.done / progress.total:.0f} %)"
-    if progress.done:
+    if progress.done and elapsed_s >= PLAIN_INTERVAL_S:  # before, the first frames, which are slow, decide
         text += f", {elapsed_s * (progress.total - progress.done) / progress.done:.0f} s left"
     return text

@@ -1,4 +1,4 @@
-"""The display of a live stream: a dashboard on a terminal, one line every two seconds elsewhere."""
+"""The display of a live stream: a dashboard on a terminal, a short line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -21,15 +21,11 @@ STATE_STYLES = {"live": "green", "waiting": "yellow", "behind": "yellow", "retry
 
 
 class PlainStreamDashboard(PlainDashboard):
-    """One line every two seconds, from the first on."""
-
-    def __init__(self, usage: UsageMeter) -> None:
-        super().__init__()
-        self._usage = usage
+    """A short line every few seconds, from the first on."""
 
     def show(self, snapshot: Snapshot) -> None:
         if self._interval.is_due():
-            say(describe_line(snapshot, self._usage.read()))
+            say(describe_line(snapshot))
 
 
 class LiveStreamDashboard(LiveDashboard):
@@ -51,24 +47,21 @@ def open_stream_dashboard(*, is_quiet: bool) -> Dashboard:
     """Open the display of a live stream for where stderr goes."""
     return open_dashboard(
         is_quiet=is_quiet,
-        plain=lambda: PlainStreamDashboard(UsageMeter()),
+        plain=PlainStreamDashboard,
         live=lambda: LiveStreamDashboard(UsageMeter()),
     )
 
 
-def describe_line(snapshot: Snapshot, usage: Usage) -> str:
-    """``12.0 s · 25.0 fps · latency 2.6 s (p95 3.4) · buffer 2.1 s · held 0 · …``"""
+def describe_line(snapshot: Snapshot) -> str:
+    """``12.0 s · 25.0 fps · latency 2.60 s · 3 held``, and every target that does not take what is made."""
     live = snapshot.live
     parts = [f"{snapshot.media_s:.1f} s", f"{_fps(snapshot):.1f} fps"]
     if live:
-        parts += [
-            f"latency {live.latency.now_p50_s:.2f} s (p95 {live.latency.now_p95_s:.2f})",
-            f"buffer {live.buffer_s:.1f} s",
-            f"{_left_out(live)}",
-            f"skew {round(live.skew_ms):+d} ms",
-            *[f"{printable(target.name)} {_describe_target(target)}" for target in live.targets],
-        ]
-    return " · ".join([*parts, f"CPU {usage.cpu_percent:.0f} %", f"RAM {usage.rss_mb:.0f} MB"])
+        parts.append(f"latency {live.latency.now_p50_s:.2f} s")
+        parts += [_left_out(live)] if _num_left_out(live) else []
+        troubled = [target for target in live.targets if target.state not in ("live", "ended")]
+        parts += [f"{printable(target.name)} {_describe_target(target)}" for target in troubled]
+    return " · ".join(parts)
 
 
 def build_view(snapshot: Snapshot, usage: Usage, latencies: Sequence[float], width: int) -> RenderableType:

@@ -59,6 +59,15 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
     return done.stderr.decode()
 
 
+@pytest.mark.parametrize("command", [("render",), ("stream", "--no-pace", "-i")])
+def test_quiet_hides_a_preparation_on_the_fly(
+    run_cli: Run, home: Path, photo: Path, speech: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    done = run_cli(*command, speech, "--avatar", photo, "-o", "quiet.mp4", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "quiet.mp4").exists()
+
+
 def test_a_video_becomes_an_avatar_that_render_uses(
     run_cli: Run, home: Path, clip: Path, speech: Path, tmp_path: Path, ffmpeg: str
 ) -> None:

@@ -290,8 +290,11 @@ def test_every_empty_input_holds_no_audio(
     given = empty_inputs(tmp_path, speech)[name]
     os.mkfifo(tmp_path / "fifo")
     writer = threading.Thread(target=lambda: (tmp_path / "fifo").open("wb").close(), daemon=True)
-    writer.start()
+    if name == "fifo":
+        writer.start()
     done = run_cli(*command, name, *SMALL, "-o", "talk.mp4", "-q", cwd=tmp_path, input=given or b"")
+    if name == "fifo":
+        writer.join(20)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert f"{'standard input' if name == '-' else name} holds no audio (" in line

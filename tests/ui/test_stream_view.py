@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
+import subprocess
 import sys
 import time
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -24,7 +27,7 @@ from musetalk_cli.engine.runtime.stats import (
     TargetHealth,
 )
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
-from musetalk_cli.ui.dashboard import LiveDashboard
+from musetalk_cli.ui.dashboard import LiveDashboard, describe_progress
 from musetalk_cli.ui.stream_view import build_view, describe_line, find_bottleneck, sparkline
 
 USAGE = Usage(cpu_percent=132, rss_mb=210.5, num_threads=14, num_files=21, gpu_mb=None)
@@ -91,10 +94,71 @@ def test_the_slowest_stage_is_named_only_when_time_is_short() -> None:
     assert find_bottleneck(snapshot(num_held=12, lead_s=-0.6)) == "model"
 
 
-def test_the_plain_line_has_the_same_figures() -> None:
-    line = describe_line(snapshot(num_held=12), USAGE)
-    for words in ("61.0 s", "latency 1.23 s (p95 2.34)", "12 held", "skew", "75 dropped", "210 MB"):
+def test_the_plain_line_is_short_and_tells_of_what_is_wrong() -> None:
+    line = describe_line(snapshot(num_held=12))
+    for words in ("61.0 s", "latency 1.23 s", "12 held", "retrying (75 dropped)"):
         assert words in line
+    assert "standard output" not in line
+    assert len(describe_line(replace(snapshot(), live=None))) < 40
+
+
+def test_nothing_is_estimated_before_there_is_a_pace() -> None:
+    early = Snapshot(elapsed_s=2.1, media_s=0.1, total_s=60.0, speed=0.05, time_to_first_byte_s=1.9)
+    assert describe_progress(early) == "0.1 of 60.0 s · 0.1×"  # 1140 s left, by the speed
+    later = replace(early, elapsed_s=3.9, media_s=20.0, speed=5.1)
+    assert describe_progress(later) == "20.0 of 60.0 s · 5.1× · 4 s left"
+
+
+def test_no_more_is_done_than_there_is() -> None:
+    last = Snapshot(elapsed_s=5.0, media_s=6.96, total_s=6.94, speed=1.4, time_to_first_byte_s=1.0)
+    assert describe_progress(last) == "6.9 of 6.9 s · 1.4× · 0 s left"
+
+
+@pytest.mark.needs("tmux")
+def test_a_terminal_that_becomes_narrower_keeps_no_old_rows(tmp_path: Path) -> None:
+    """A view of three lines, in a terminal that wraps what has become too long."""
+    script = (
+        "import sys, time\n"
+        "from rich.console import Group\n"
+        "from rich.text import Text\n"
+        "from musetalk_cli.ui.dashboard import LiveDashboard\n"
+        "print('above\\n' * 9, file=sys.stderr)\n"  # the terminal scrolls it away as lines below are wrapped
+        "dashboard = LiveDashboard()\n"
+        "for width in iter(sys.stdin.readline, ''):\n"
+        "    while dashboard.width != int(width):\n"  # tmux passes it on a little later
+        "        time.sleep(0.01)\n"
+        "    lines = [Text('first ' * 50, no_wrap=True, overflow='ellipsis'), Text('second'), Text(width.strip())]\n"
+        "    dashboard.draw(Group(*lines))\n"
+    )
+    terminal = ("tmux", "-L", f"musetalk-test-{os.getpid()}")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    argv = [sys.executable, "-c", script]
+    command = f"exec env -u COLUMNS -u LINES {shlex.join(argv)} < {shlex.quote(str(fifo))}"
+    subprocess.run([*terminal, "new-session", "-d", "-x", "120", "-y", "20", command], check=True)
+    try:
+        with fifo.open("w", buffering=1) as draw:
+            for width in ("120", "110", "60", "31"):
+                subprocess.run([*terminal, "resize-window", "-x", width], check=True)
+                draw.write(f"{width}\n")
+                rows = wait_for_rows(terminal, width)
+                assert [row.split()[0] for row in rows] == ["first", "second", width]
+    finally:
+        subprocess.run([*terminal, "kill-server"], check=False)
+
+
+def wait_for_rows(terminal: tuple[str, ...], last: str) -> list[str]:
+    """The rows on the screen and above it, once ``last`` is among them."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        shown = subprocess.run(
+            [*terminal, "capture-pane", "-p", "-S", "-50"], capture_output=True, text=True, check=True
+        )
+        rows = [row for row in shown.stdout.splitlines() if row.strip() and row != "above"]
+        if last in rows:
+            return rows
+        time.sleep(0.05)
+    raise AssertionError(f"{last} did not appear")
 
 
 def test_the_sparkline_is_as_long_as_it_may_be() -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import SinkError
-from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.runtime.stats import Snapshot
+    from musetalk_cli.engine.types.messages import Tell
 
 STATS_INTERVAL_S = 1.0
 LAST_S = 0.3  # how long a reader may let the last line wait
@@ -47,9 +47,9 @@ def check_stdout(outputs: Sequence[str], stats: Path | None, *, as_json: bool = 
         raise SinkError(f"{' and '.join(taken)} cannot both go to standard output", hint=hint)
 
 
-def open_stats(path: Path | None, *, overwrite: bool) -> StatsFile | None:
-    """What ``--stats`` names, if anything. Raises SinkError."""
-    return StatsFile(path, overwrite=overwrite) if path else None
+def open_stats(path: Path | None, tell: Tell, *, overwrite: bool) -> StatsFile | None:
+    """What ``--stats`` names, if anything; ``tell`` takes a warning for the user. Raises SinkError."""
+    return StatsFile(path, tell, overwrite=overwrite) if path else None
 
 
 class StatsFile:
@@ -59,12 +59,13 @@ class StatsFile:
     Raises SinkError when it cannot be, or exists and may not be replaced.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, tell: Tell, *, overwrite: bool) -> None:
         from musetalk_cli.engine.runtime.usage import UsageMeter
 
         if not is_stdout(path):
             _check(path, overwrite)
         self._name = "standard output" if is_stdout(path) else str(path)
+        self._tell = tell
         self._lines = _Lines(path)
         self._is_given_up = False
         self._usage = UsageMeter()
@@ -81,7 +82,9 @@ class StatsFile:
         try:
             self._lines.write(line, LAST_S if is_last else 0)
         except OSError as error:
-            say(f"musetalk: warning: no more statistics in {self._name}: {(error.strerror or str(error)).lower()}")
+            self._tell(
+                f"musetalk: warning: no more statistics in {self._name}: {(error.strerror or str(error)).lower()}"
+            )
             self._is_given_up = True
 
     def close(self) -> None:

@@ -126,9 +126,7 @@ class RawSource:
         for at, mark, kind in CONTAINERS:
             if self._head[at:].startswith(mark):
                 hint = "leave --format out: then the format is recognised"
-                raise SourceError(
-                    f"standard input begins as {kind} does, and not with {self._format} samples", hint=hint
-                )
+                raise SourceError(f"standard input holds {kind}, and not bare {self._format} samples", hint=hint)
 
     def _convert(self, data: bytes) -> AudioArray:
         whole = self._split(data)
