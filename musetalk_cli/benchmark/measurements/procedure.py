@@ -14,6 +14,7 @@ from musetalk_cli.benchmark.measurements.block_latency import measure_latency
 from musetalk_cli.benchmark.measurements.capacity import judge
 from musetalk_cli.benchmark.measurements.cold_start import measure_start
 from musetalk_cli.benchmark.measurements.machine_info import MachineInfo, describe_machine
+from musetalk_cli.benchmark.measurements.other_load import OtherLoad, describe_load, look_around
 from musetalk_cli.benchmark.measurements.peak_flops import PeakFlops, measure_peak_flops
 from musetalk_cli.benchmark.measurements.sessions import measure_sessions
 from musetalk_cli.benchmark.measurements.stages import measure_rates, measure_stages, run_model_loop
@@ -51,7 +52,8 @@ LONGEST_START_S = 60.0  # a fresh start that would take longer is left out, wher
 @dataclass(frozen=True)
 class Result:
     """What was measured; parts that were not asked for are empty or None. ``load_s``: how long opening the model took,
-    in this process; ``gpu_mb``: the most that torch held on each GPU, added up, None where it used none."""
+    in this process; ``gpu_mb``: the most that torch held on each GPU, added up, None where it used none.
+    ``others_share``: of the processors' time, what other programs took meanwhile, 0..1."""
 
     machine_info: MachineInfo
     workload: Workload
@@ -62,6 +64,7 @@ class Result:
     sessions: SessionFigures | None = None
     comparison: Comparison | None = None
     gpu_mb: float | None = None
+    others_share: float = 0.0
 
     def as_record(self) -> dict[str, Any]:
         """The JSON document."""
@@ -78,6 +81,9 @@ def run_benchmark(config: Config, request: BenchRequest, tell: Tell) -> Result:
     if request.sweep:
         check_sweep(request.sweep, name)
     sizes = requested_sizes(config.video.size)
+    if is_busy := look_around():
+        tell(is_busy)
+    load = OtherLoad()
     tell(f"loading {name}")
     started_s = time.perf_counter()
     subject = _open(config, name, sizes[0], request, tell)
@@ -104,7 +110,9 @@ def run_benchmark(config: Config, request: BenchRequest, tell: Tell) -> Result:
     if request.has_comparison:
         measured = compare(config, name, seconds=plan.seconds, rounds=plan.num_rounds, tell=tell)
         result = replace(result, comparison=measured)
-    result = replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"))
+    result = replace(result, gpu_mb=sum_gpu_mb("max_memory_reserved"), others_share=round(load.share(), 3))
+    if was_busy := describe_load(load.share(), "meanwhile, other programs took"):
+        tell(was_busy)
     if name == "warp":
         return result
     # Last of all: its matrices would count in the memory.
