@@ -20,7 +20,7 @@ LEAST_WIDTH = 40
 
 
 def layout(finding: Finding, width: int, *, is_ascii: bool) -> list[str]:
-    """The lines of a finding: mark, name, what was found, and the next step behind an arrow.
+    """The lines of a finding: mark, name, what was found, and the next steps, each behind an arrow.
 
     Args:
         finding: what to show.
@@ -30,11 +30,17 @@ def layout(finding: Finding, width: int, *, is_ascii: bool) -> list[str]:
     indent = NAME_WIDTH + 3
     room = max(LEAST_WIDTH, width - indent)
     lines = _wrap(finding.value, room)
-    steps = [f"{'→ ' if index == 0 else '  '}{line}" for index, line in enumerate(_wrap(finding.next_step, room - 2))]
+    steps = [line for step in finding.next_step.split("; ") for line in _layout_step(step, room)]
     mark = (ASCII_MARKS if is_ascii else MARKS)[finding.state]
     head = f"{mark} {finding.name:<{NAME_WIDTH}} {lines[0] if lines else ''}".rstrip()
     rest = [" " * indent + line for line in (*lines[1:], *steps)]
     return [as_ascii(line) if is_ascii else line for line in (head, *rest)]
+
+
+def _layout_step(step: str, width: int) -> list[str]:
+    """A step behind an arrow. A command with quotes stays in one line: it could not be copied otherwise."""
+    lines = [step] if "'" in step else _wrap(step, width - 2)
+    return [f"{'→ ' if index == 0 else '  '}{line}" for index, line in enumerate(lines)]
 
 
 def as_ascii(text: str) -> str:

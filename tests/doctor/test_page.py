@@ -23,6 +23,12 @@ def test_a_finding_is_marked_named_and_wrapped() -> None:
     assert all(len(line) <= 63 for line in lines)
 
 
+def test_a_command_can_be_copied() -> None:
+    command = "pip install 'musetalk[neural] @ file:///a/rather/long/path/of/a/wheel-0.1.whl'"
+    lines = layout(ok("lamp", "off", f"{command}; switch it on"), 60, is_ascii=False)
+    assert lines[1:] == [" " * 23 + f"→ {command}", " " * 23 + "→ switch it on"]
+
+
 def test_without_unicode_all_signs_are_ascii() -> None:
     lines = layout(ok("größe", "80 × 24 – fine…", "go → there"), 80, is_ascii=True)
     assert lines == ["+ gr??e                80 x 24 - fine...", " " * 23 + "-> go -> there"]

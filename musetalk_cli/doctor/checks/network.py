@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +16,17 @@ LIMIT_S = 10.0
 PIP_S = 15.0
 PUBLIC_INDEX = "https://pypi.org/simple"
 HUB = "https://huggingface.co"
+
+
+# The first that fits; all are OSErrors.
+REASONS: dict[type[Exception], str] = {
+    ssl.SSLCertVerificationError: "its certificate is not trusted here",
+    ssl.SSLError: "TLS fails",
+    socket.gaierror: "its name is not resolved",
+    TimeoutError: "not in time",
+    ConnectionRefusedError: "the connection is refused",
+    ConnectionResetError: "the connection is reset",
+}
 
 
 def check_network(setup: Setup) -> list[Finding]:
@@ -53,6 +66,14 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
         if error.code in (401, 407) or error.code >= 500:
             return warning(name, f"{where} answers with {error.code}", step)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        return warning(name, f"{where} does not answer: {type(reason).__name__}", step)
+        return warning(name, f"{where} does not answer: {explain(error)}", step)
     return ok(name, f"{where} answers, in {time.monotonic() - started_at:.1f} s")
+
+
+def explain(error: Exception) -> str:
+    """Why nobody answers, without the address, which may hold a password."""
+    reason = getattr(error, "reason", None) or error
+    for kind, words in REASONS.items():
+        if isinstance(reason, kind):
+            return words
+    return type(reason).__name__

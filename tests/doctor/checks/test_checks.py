@@ -166,6 +166,7 @@ def test_the_network_is_asked_without_showing_passwords(monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     found = network.check_network(SETUP)
     assert [each.state for each in found] == ["warning", "warning"]
+    assert all("refused" in each.value for each in found)
     assert "hunter2" not in str(found)
     assert "127.0.0.1" not in str(found)
 
