@@ -8,6 +8,8 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
 from musetalk_cli.doctor.checks.programs import run_program, run_python
@@ -59,8 +61,7 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
         return warning(name, f"{where} is no web address", step)
     started_at = time.monotonic()
     try:
-        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "musetalk-doctor"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=LIMIT_S):  # noqa: S310 - the scheme was checked
+        with urllib.request.urlopen(build_request(url), timeout=LIMIT_S):  # noqa: S310 - the scheme was checked
             pass
     except urllib.error.HTTPError as error:
         if error.code in (401, 407) or error.code >= 500:
@@ -68,6 +69,17 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
     except (OSError, ValueError) as error:
         return warning(name, f"{where} does not answer: {explain(error)}", step)
     return ok(name, f"{where} answers, in {time.monotonic() - started_at:.1f} s")
+
+
+def build_request(url: str) -> urllib.request.Request:
+    """A request for the head of a page; user and password of the address become a header, which urllib leaves undone."""
+    parts = urlsplit(url)
+    userinfo, _, host = parts.netloc.rpartition("@")
+    headers = {"User-Agent": "musetalk-doctor"}
+    if userinfo:
+        headers["Authorization"] = f"Basic {b64encode(unquote(userinfo).encode()).decode()}"
+    address = urlunsplit(parts._replace(netloc=host))
+    return urllib.request.Request(address, method="HEAD", headers=headers)  # noqa: S310 - the scheme was checked
 
 
 def explain(error: Exception) -> str:

@@ -171,6 +171,13 @@ def test_the_network_is_asked_without_showing_passwords(monkeypatch: pytest.Monk
     assert "127.0.0.1" not in str(found)
 
 
+def test_a_password_of_an_address_becomes_a_header() -> None:
+    request = network.build_request("https://user:a%40b@index.example:8443/simple/?x=1")
+    assert request.full_url == "https://index.example:8443/simple/?x=1"
+    assert request.get_header("Authorization") == "Basic dXNlcjphQGI="
+    assert not network.build_request("https://index.example/").has_header("Authorization")
+
+
 def test_a_video_of_something_else_fails_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = self_test.run_python
 
