@@ -72,7 +72,7 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
 
 
 def build_request(url: str) -> urllib.request.Request:
-    """A request for the head of a page; user and password of the address become a header, which urllib leaves undone."""
+    """A request for the head of a page; user and password of the address become a header."""
     parts = urlsplit(url)
     userinfo, _, host = parts.netloc.rpartition("@")
     headers = {"User-Agent": "musetalk-doctor"}
