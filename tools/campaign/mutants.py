@@ -81,28 +81,60 @@ def read_records(state: Path) -> dict[str, Record]:
 
 def run(mutants: list[Mutant], sources: dict[str, bytes], state: Path, limit_s: float) -> dict[str, Record]:
     """Run mutants until the time is over; each result is written down at once."""
-    copy, records = WorkCopy(), dict[str, Record]()
+    copy = WorkCopy()
     server = TestServer(copy)
+    results = state / "results.jsonl"
     try:
         reached = measure_reached(server, state, sorted({mutant.file for mutant in mutants}))
         end_s = time.monotonic() + limit_s
-        with (state / "results.jsonl").open("a") as results:
-            for mutant in mutants:
-                if time.monotonic() > end_s:
-                    break
-                record = run_one(mutant, sources[mutant.file], copy, server, reached)
-                records[mutant.key] = record
-                results.write(json.dumps(record) + "\n")
-                results.flush()
-                if record["outcome"] == "survived":
-                    print(describe(mutant), flush=True)
+        left = run_patched(mutants, sources, copy, reached, results, limit_s)
+        for mutant in left:
+            if time.monotonic() > end_s:
+                break
+            note(results, run_one(mutant, sources[mutant.file], copy, server, reached))
     finally:
         server.close()
         copy.close()
-    return records
+    return read_records(state)
+
+
+def run_patched(
+    mutants: list[Mutant], sources: dict[str, bytes], copy: WorkCopy, reached: Reached, results: Path, limit_s: float
+) -> list[Mutant]:
+    """Run mutants whose code can be put into loaded modules, which is quick.
+
+    Args:
+        mutants: in the order to run them.
+        sources: the text of each module.
+        copy: where it happens.
+        reached: which tests reach which lines.
+        results: takes a line for each.
+        limit_s: time for all of them.
+
+    Returns:
+        Those that show only when their module is imported.
+    """
+    by_key = {mutant.key: mutant for mutant in mutants}
+    selections = {mutant.key: select_tests(mutant, reached) for mutant in mutants}
+    left = []
+    for record in copy.run_patched(mutants, selections, sources, limit_s, SLOWER, MORE_S):
+        mutant = by_key[record["key"]]
+        if record["outcome"] == "not patched":
+            left.append(mutant)
+        else:
+            note(results, {**record, "num_tests": len(selections[mutant.key].tests), **asdict(mutant)})
+            if record["outcome"] == "survived":
+                print(describe(mutant), flush=True)
+    return left
+
+
+def note(results: Path, record: Record) -> None:
+    with results.open("a") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def run_one(mutant: Mutant, source: bytes, copy: WorkCopy, server: TestServer, reached: Reached) -> Record:
+    """Import a changed module, and run its tests."""
     selection = select_tests(mutant, reached)
     outcome, seconds = "not reached", 0.0
     if selection.tests:
@@ -110,6 +142,8 @@ def run_one(mutant: Mutant, source: bytes, copy: WorkCopy, server: TestServer, r
             answer = server.run(selection.tests, MORE_S + SLOWER * selection.seconds)
         seconds = answer["seconds"]
         outcome = {0: "survived", -1: "timed out"}.get(answer["code"], "caught")
+    if outcome == "survived":
+        print(describe(mutant), flush=True)
     record = {"key": mutant.key, "outcome": outcome, "num_tests": len(selection.tests), "seconds": round(seconds, 2)}
     return {**record, **asdict(mutant)}
 

@@ -119,12 +119,18 @@ def serve_one(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_for(pid: int, timeout_s: float) -> bool:
+    return wait_for_status(pid, timeout_s) != -1
+
+
+def wait_for_status(pid: int, timeout_s: float) -> int:
+    """A child's exit code, −1 when it has not ended in time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return True
-        time.sleep(0.01)
-    return False
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status) & 0xFF
+        time.sleep(0.003)
+    return -1
 
 
 def end_family(pid: int) -> None:

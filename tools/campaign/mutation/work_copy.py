@@ -10,10 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tools.campaign.mutation.operators import Mutant
+    from tools.campaign.mutation.reached import Selection
 
 ROOT = Path(__file__).parent.parent.parent.parent
 FOLDERS = ("musetalk_cli", "fixtures", "tests")
@@ -56,6 +60,59 @@ class WorkCopy:
             yield
         finally:
             path.write_bytes(before)
+
+    def run_patched(
+        self,
+        mutants: Sequence[Mutant],
+        selections: Mapping[str, Selection],
+        sources: Mapping[str, bytes],
+        limit_s: float,
+        slower: float,
+        more_s: float,
+    ) -> Iterator[dict[str, Any]]:
+        """Run mutants in forks of one pytest; see ``patched_runs.py``.
+
+        Args:
+            mutants: In the order to run them.
+            selections: The tests of each, by its key; one without any is not run.
+            sources: The text of each module.
+            limit_s: Time for all of them.
+            slower: A mutant may take this many times as long as its tests take without it,
+            more_s: and so many seconds more.
+
+        Yields:
+            ``key``, ``outcome`` and ``seconds`` of each, when all have been run.
+        """
+        folder = self._parent / "patched"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        requests = []
+        for mutant in mutants:
+            selection = selections[mutant.key]
+            if selection.tests:
+                source = folder / f"{mutant.key}.py"
+                source.write_bytes(mutant.apply(sources[mutant.file]))
+                requests.append(
+                    {
+                        "key": mutant.key,
+                        "module": mutant.file.removesuffix(".py").replace("/", "."),
+                        "source": str(source),
+                        "tests": selection.tests,
+                        "timeout_s": more_s + slower * selection.seconds,
+                    }
+                )
+        files = sorted({name.partition("::")[0] for request in requests for name in request["tests"]})
+        request, results = folder / "request.json", folder / "results.jsonl"
+        request.write_text(json.dumps({"tests": files, "mutants": requests, "limit_s": limit_s}))
+        program = Path(__file__).parent / "patched_runs.py"
+        command = [sys.executable, str(program), str(request), str(results)]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"the tests cannot be run: {(done.stdout + done.stderr)[-2000:]}")
+        for line in results.read_text().splitlines() if results.exists() else ():
+            yield json.loads(line)
 
     def run_tests(self, tests: Sequence[str], timeout_s: float) -> tuple[str, str]:
         """Run tests until one fails: ``passed``, ``failed`` or ``timed out``, and the last lines of what pytest said.
