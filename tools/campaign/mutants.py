@@ -38,13 +38,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="only modules whose path contains this")
+    parser.add_argument("--only", default="", help="only modules whose path contains one of these words, with commas")
     parser.add_argument("--survivors", action="store_true", help="run those again that survived, not new ones")
     parser.add_argument("--report", action="store_true", help="run nothing; say what the state folder holds")
     parser.add_argument("--state", type=Path, default=ROOT / "build" / "mutants")
     args = parser.parse_args()
     args.state.mkdir(parents=True, exist_ok=True)
-    files = [file for file in target_files() if args.only in file]
+    files = [file for file in target_files() if any(word in file for word in args.only.split(","))]
     sources = {file: (ROOT / file).read_bytes() for file in files}
     mutants = draw([find_mutants(file, source) for file, source in sources.items()], args.seed)
     records = read_records(args.state)

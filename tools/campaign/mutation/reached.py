@@ -33,7 +33,7 @@ TARGETS = (
 SKIPPED_TESTS = ("browser", "musetalk", "test_contract")
 TRACE_TIMEOUT_S = 400.0
 # Tests beyond this many seconds are not tried: they reach the line, but their business is another.
-MAX_TESTS_S = 30.0
+MAX_TESTS_S = 12.0
 
 Reached = dict[str, dict[str, Any]]
 
