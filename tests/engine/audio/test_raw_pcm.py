@@ -89,3 +89,22 @@ def test_a_closed_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(SourceError, match="closed"):
         RawSource("s16le", 16_000, 1)
+
+
+def test_half_a_sample_is_no_audio(stdin: int) -> None:
+    source = RawSource("s16le", 48_000, 1)
+    os.write(stdin, b"x")
+    os.close(stdin)
+    with pytest.raises(SourceError, match="holds no audio"):
+        source.read()
+    source.close()
+    source.close()
+    source.stop()
+
+
+def test_one_sample_is_enough(stdin: int) -> None:
+    source = RawSource("s16le", 48_000, 1)
+    os.write(stdin, b"\x01\x00y")
+    os.close(stdin)
+    assert read_all(source).tolist() == [[1]]
+    source.close()

@@ -272,3 +272,20 @@ def test_of_two_tracks_the_default_one_is_the_voice(ffmpeg: str, tmp_path: Path)
     audio, _ = read_all(str(target), ffmpeg)
     spectrum = np.abs(np.fft.rfft(audio[:48_000, 0].astype(float)))
     assert int(spectrum.argmax()) == pytest.approx(3_000, abs=2)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_where_it_broke_off_is_told_in_seconds(
+    tone_wav: Callable[..., Path], tmp_path: Path, num_channels: int
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\ncat {tone_wav(1.5, num_channels)}\nexit 3\n")
+    program.chmod(0o755)
+    source = FileSource(DecoderProcess(str(tone_wav(0.1)), str(program)))
+    source.open()
+    num_read = 0
+    with pytest.raises(SourceError, match=r"broke off after 1\.5 s"):
+        while (piece := source.read()) is not None:
+            num_read += len(piece)
+    assert num_read == 72_000
+    source.close()

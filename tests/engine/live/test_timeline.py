@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
+from fixtures.fakes import tone
 from fixtures.timeline_model import run_lives
+from musetalk_cli.engine.live.timeline import Timeline, TimelineSettings
 
 LIVES, NUM_GROUPS = 600, 4
 
@@ -13,3 +17,16 @@ LIVES, NUM_GROUPS = 600, 4
 def test_random_lives(group: int) -> None:
     count = LIVES // NUM_GROUPS
     run_lives(group * count, count)
+
+
+def test_what_has_been_handed_out_is_not_remembered() -> None:
+    """A voice may go on for hours; an interruption needs only what is under way."""
+    settings = TimelineSettings(Fraction(25), num_channels=1, block_s=0.4, before_s=0.2, after_s=0.1)
+    timeline = Timeline(settings, lambda frame: 1.0)
+    for _ in range(20):
+        timeline.push(tone(0.4))
+        while (block := timeline.poll()) is not None:
+            timeline.hand_out(block.frame_offset + block.frames.stop)
+        assert len(timeline._voice._blocks) <= 1
+    assert timeline.pushed_at(0) is not None
+    assert timeline.pushed_at(1) is None

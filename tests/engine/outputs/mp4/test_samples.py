@@ -8,7 +8,7 @@ import pytest
 
 from musetalk_cli.engine.outputs.mp4.samples import NO_KEYFRAME, Track, count_frames, read_samples, read_tracks
 
-TRACK = 7
+TRACK = 0x01020307  # each of its bytes counts
 KEY = 0x02000000
 
 
