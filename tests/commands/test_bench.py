@@ -103,7 +103,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "musetalk_cli", "bench", "--size", "96", "--seconds", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as child:
         assert child.stderr
-        assert b"loading warp" in child.stderr.readline()
+        assert any(b"loading warp" in line for line in child.stderr)  # behind a warning, if the machine is busy
         assert b"96" in child.stderr.readline()
         time.sleep(0.5)  # into the measuring
         child.send_signal(signal.SIGINT)

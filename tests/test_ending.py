@@ -1,0 +1,60 @@
+"""A process ends soon after a signal, whatever its threads are doing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# One call into C that takes a minute: no handler of Python's runs meanwhile.
+STUCK = """
+import hashlib, signal, sys
+from musetalk_cli import ending
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+signal.signal(signal.SIGINT, lambda number, frame: None)
+ending.allow(0.1)
+ending.watch_signals()
+ending.on_leaving(lambda: open(sys.argv[1], "w").close())
+print("stuck", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
+"""
+# A thread that computes for ever, which Python would wait for at its end.
+COMPUTING = """
+import concurrent.futures, sys, threading
+from musetalk_cli import __main__ as start, cli
+def run():
+    executor = concurrent.futures.ThreadPoolExecutor()
+    executor.submit(threading.Event().wait)
+    print("computing", flush=True)
+    threading.Event().wait()
+cli.run = run
+start.main()
+"""
+
+
+def end(code: str, number: signal.Signals, *args: str) -> tuple[int, str, str]:
+    """Run the code until it has said something, send it a signal, and wait: exit code, stdout and stderr."""
+    command = [sys.executable, "-c", code, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        said = child.stdout.readline()
+        child.send_signal(number)
+        try:
+            rest, errors = child.communicate(timeout=30)
+        finally:
+            child.kill()
+    return child.returncode, said + rest, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_library_that_computes_holds_up_no_ending(tmp_path: Path, number: signal.Signals) -> None:
+    assert end(STUCK, number, str(tmp_path / "released")) == (128 + number, "stuck\n", "")
+    assert (tmp_path / "released").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_thread_that_computes_holds_up_no_ending(number: signal.Signals) -> None:
+    assert end(COMPUTING, number) == (128 + number, "computing\n", "")
