@@ -53,7 +53,7 @@ def _release() -> None:
 
 def _end_quietly_on_signals() -> None:
     """Until a run installs handlers of its own, a signal ends us without a traceback, and our children with us."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending.SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _exit)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import socket
 import stat
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,8 @@ class Control:
     """
 
     def __init__(self, where: str) -> None:
+        if sys.platform == "win32":  # it has no FIFO in a folder, and passes no open descriptor
+            raise ConfigError("--control does not work on Windows", hint="the keys c and m do what clear and mute do")
         self._listener: socket.socket | None = None
         self._path: str | None = None
         self._peers: dict[int, Peer] = {}
@@ -81,6 +83,8 @@ class Control:
         self._wake_write = -1
 
     def _add_descriptor(self, number: int) -> None:
+        import fcntl
+
         try:
             mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
         except (OSError, OverflowError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import sys
 from typing import Any
 
 from musetalk_cli.ui.console import is_terminal
@@ -17,11 +18,14 @@ class Keys:
     def __init__(self) -> None:
         self._fd: int | None = None
         self._saved: Any = None
+        self._has_console = sys.platform == "win32" and is_terminal()
         with contextlib.suppress(OSError, ImportError, ValueError):
             self._open()
 
     def read(self) -> str:
         """The keys that were pressed since the last call."""
+        if self._has_console:
+            return _read_console()
         if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
             return ""
         with contextlib.suppress(OSError):
@@ -54,3 +58,18 @@ class Keys:
             os.close(fd)
             return
         self._fd = fd
+
+
+def _read_console() -> str:
+    """The keys of Windows' console, which says itself whether there are any; arrows and the like, in two parts, are
+    left out."""
+    import msvcrt
+
+    keys = ""
+    while msvcrt.kbhit():  # type: ignore[attr-defined,unused-ignore]
+        key = msvcrt.getwch()  # type: ignore[attr-defined,unused-ignore]
+        if key in "\0\xe0":
+            msvcrt.getwch()  # type: ignore[attr-defined,unused-ignore]
+        else:
+            keys += key
+    return keys

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.ui.dashboard import Dashboard
 
+# Ctrl-Break, which Windows has beside Ctrl-C, comes when the console is closed, too.
+INTERRUPTIONS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 # For threads that an abort has woken.
 LAST_S = 0.3
 # What still computes then, as a slow model does, is left to the end of the process.
@@ -62,7 +64,7 @@ class Interruption:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Handle the signals inside, except those that we were started to ignore, and give them back afterwards."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
         watched = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
         ending.allow(self._patience.limit_s)
         for number in watched:

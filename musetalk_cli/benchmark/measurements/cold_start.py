@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO
 
 from musetalk_cli.benchmark.workload.figures import Spread, StartFigures
@@ -40,9 +42,9 @@ def measure_start(config: Config, audio: AudioArray, num_rounds: int) -> StartFi
 
 
 def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
-    with _as_file(config) as settings_fd:
+    with _as_file(config) as (settings_path, settings_fds):
         raw = ["--input", "-", "--format", "s16le", "--rate", str(AUDIO_RATE_HZ), "--no-pace", "-o", "-"]
-        settings = ["--config", f"/dev/fd/{settings_fd}", "--no-user-config", "--quiet"]
+        settings = ["--config", settings_path, "--no-user-config", "--quiet"]
         command = [sys.executable, "-m", "musetalk_cli", "stream", *raw, *settings]
         started_s = time.perf_counter()
         child = subprocess.Popen(
@@ -50,7 +52,7 @@ def _start_once(config: Config, audio: AudioArray) -> tuple[float, float]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(settings_fd,),
+            pass_fds=settings_fds,
             bufsize=0,
         )
     said: deque[bytes] = deque(maxlen=1)
@@ -115,12 +117,19 @@ def _rss_mb(pid: int) -> float:
 
 
 @contextmanager
-def _as_file(config: Config) -> Iterator[int]:
-    """The settings as what ``--config`` reads, in a pipe: JSON is YAML, and no file is left behind."""
+def _as_file(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The settings as what ``--config`` reads, JSON being YAML, and the descriptors that belong to it. It is in a pipe,
+    so that no file is left behind, or in a file on Windows, which passes no pipes on."""
+    text = json.dumps(asdict(config)).encode()  # some 2 kB, which every pipe holds
+    if sys.platform == "win32":
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "settings.yaml").write_bytes(text)
+            yield str(Path(folder, "settings.yaml")), ()
+        return
     read_fd, write_fd = os.pipe()
     try:
         with os.fdopen(write_fd, "wb") as pipe:
-            pipe.write(json.dumps(asdict(config)).encode())  # some 2 kB, which every pipe holds
-        yield read_fd
+            pipe.write(text)
+        yield f"/dev/fd/{read_fd}", (read_fd,)
     finally:
         os.close(read_fd)

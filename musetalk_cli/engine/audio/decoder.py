@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.errors import SourceError
+from musetalk_cli.system.pipes import widen
 
 STDIN = "-"
 # A jump of the timestamps by less than this is inexact writing, not a gap.
@@ -73,7 +74,7 @@ class DecoderProcess(FfmpegProcess):
         check_input(location)
         with open_stdin(location) as stdin:
             super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
-        widen_pipe(self.stdout)
+        widen(self.stdout)
 
     @property
     def log(self) -> list[str]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import stat
-import struct
-import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,18 +44,3 @@ class Drops:
     @property
     def is_stale(self) -> bool:
         return self._num_at_read != self._num_drops
-
-
-def read_waiting(fd: int, multiple: int = 1) -> bytes:
-    """What waits in a pipe or socket now, a ``multiple`` of so many bytes, without waiting for more. A file has nothing
-    that waits: it is read when we like."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return b""
-    try:
-        (num_bytes,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))
-    except OSError:
-        return b""  # a device that cannot say
-    data, num_bytes = b"", num_bytes // multiple * multiple
-    while len(data) < num_bytes and (part := os.read(fd, num_bytes - len(data))):
-        data += part
-    return data

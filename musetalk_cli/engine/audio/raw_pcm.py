@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.audio.drops import Drops, read_waiting
+from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.audio.resampling import Resampler
 from musetalk_cli.engine.types.messages import AudioArray, FloatArray
 from musetalk_cli.errors import SourceError
+from musetalk_cli.system.reading import open_reader
 
 READ_BYTES = 1 << 14
 # How files begin that hold more than samples, at which byte, and what they are called.
@@ -83,8 +82,7 @@ class RawSource:
         self._rate_hz = rate_hz
         self._resampler = Resampler(rate_hz, num_channels)
         self._drops = Drops()
-        self._fd = sys.stdin.fileno()
-        self._wake_read, self._wake_write = os.pipe()
+        self._reader = open_reader(sys.stdin.fileno())
         self._rest = self._head = b""
         self._has_spoken = False
 
@@ -93,12 +91,12 @@ class RawSource:
 
     def read(self) -> AudioArray | None:
         while True:
-            if self._wake_read in select.select([self._fd, self._wake_read], [], [])[0]:
+            if not self._reader.wait():
                 return None
             with self._drops.reading():
-                if not select.select([self._fd], [], [], 0)[0]:
+                data = self._reader.read(READ_BYTES)
+                if data is None:
                     continue  # it was dropped
-                data = os.read(self._fd, READ_BYTES)
                 self._check_head(data)
                 audio = self._convert(data)
             if not data:
@@ -115,7 +113,7 @@ class RawSource:
     def drop(self) -> None:
         """What waits in the pipe is dropped, and samples stay whole."""
         with self._drops.dropping():
-            self._split(read_waiting(self._fd))
+            self._split(self._reader.take_waiting())
             self._resampler = Resampler(self._rate_hz, self.num_channels)
 
     def _check_head(self, data: bytes) -> None:
@@ -141,11 +139,7 @@ class RawSource:
         return data[:num_whole]
 
     def stop(self) -> None:
-        if self._wake_write >= 0:
-            os.write(self._wake_write, b".")
+        self._reader.stop()
 
     def close(self) -> None:
-        if self._wake_write >= 0:
-            os.close(self._wake_write)
-            os.close(self._wake_read)
-            self._wake_write = -1
+        self._reader.close()

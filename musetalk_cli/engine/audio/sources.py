@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-import select
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, PLAYLISTS, DecoderProcess, is_url
-from musetalk_cli.engine.audio.drops import Drops, read_waiting
+from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
+from musetalk_cli.system.reading import PipeReader, open_reader
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
 WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' chunk, 'data'
@@ -98,7 +99,7 @@ class FileSource:
         """What was decoded of standard input is dropped; a file or a URL goes on where it was read to."""
         if self._decoder.is_pipe:
             with self._drops.dropping():
-                read_waiting(self._decoder.stdout.fileno(), 2 * self.num_channels)
+                self._waiting.take_waiting(2 * self.num_channels)
 
     def stop(self) -> None:
         self._is_stopped = True
@@ -106,15 +107,21 @@ class FileSource:
 
     def close(self) -> None:
         self._decoder.close()
+        if "_waiting" in vars(self):
+            self._waiting.close()
+
+    @cached_property
+    def _waiting(self) -> PipeReader:
+        """What reads a decoder whose input is a pipe, from behind the header on."""
+        return open_reader(self._decoder.stdout.fileno())
 
     def _take(self, num_bytes: int) -> bytes:
         pipe = self._decoder.stdout
-        while self._decoder.is_pipe:
-            select.select([pipe], [], [])
+        while self._decoder.is_pipe and self._waiting.wait():
             with self._drops.reading():
-                if select.select([pipe], [], [], 0)[0]:  # it was not dropped
-                    return pipe.read(num_bytes)
-        return pipe.read(num_bytes)
+                if (data := self._waiting.read(num_bytes)) is not None:  # it was not dropped
+                    return data
+        return b"" if self._decoder.is_pipe else pipe.read(num_bytes)
 
     def _check_end(self) -> None:
         status = self._decoder.wait()

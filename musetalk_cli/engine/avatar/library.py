@@ -15,6 +15,7 @@ from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, is_avatar_fold
 from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.avatar.whole_folder import rename_folder
 from musetalk_cli.errors import AvatarError, MuseTalkError
+from musetalk_cli.system.names import find_name_problem
 
 MAX_NAME = 64  # characters
 _NAME = re.compile(r"\w(?:[\w .-]*\w)?")
@@ -29,6 +30,8 @@ def check_avatar_name(name: str) -> None:
         raise AvatarError(f"'{name}' is a built-in avatar", hint="choose another name")
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise AvatarError(f"'{name}' cannot be an avatar's name", hint=hint)
+    if problem := find_name_problem(name):
+        raise AvatarError(f"'{name}' cannot be an avatar's name: {problem}", hint="choose another name")
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -15,6 +15,7 @@ from pathlib import Path
 from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.runtime.files import sync_file
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.locks import lock_folder
 
 _PART, _OLD = ".part-", ".old-"
 
@@ -38,7 +39,7 @@ def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         hint = "choose another folder with --avatar-dir or MUSETALK_HOME"
         raise AvatarError(f"cannot write avatars to {parent}: {error.strerror}", hint=hint) from error
     try:
-        with _locked(part):
+        with lock_folder(part, waits=True):
             yield part
             _put_in_place(part, target, is_replacing)
     except OSError as error:
@@ -56,7 +57,7 @@ def remove_folder(target: Path) -> None:
         if target.is_symlink():
             target.unlink()
             return
-        with _locked(target):
+        with lock_folder(target, waits=True):
             part = target.with_name(f".{target.name}{_PART}{secrets.token_hex(4)}")
             target.rename(part)
             shutil.rmtree(part)
@@ -83,17 +84,6 @@ def _make_beside(target: Path, kind: str) -> Path:
     return folder
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Tell others that a running process works on this folder, whatever name it has meanwhile. Raises OSError."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
     for path in part.iterdir():
         sync_file(path)
@@ -113,9 +103,11 @@ def _replace(part: Path, target: Path) -> None:
     try:
         exchange(part, target)
     except OSError:  # not on this file system: for a moment neither has the name
-        with _locked(target):
+        with lock_folder(target, waits=True):
             old = _make_beside(target, _OLD)
-            target.rename(old)  # onto an empty folder, which rename replaces
+            if sys.platform == "win32":
+                old.rmdir()
+            target.rename(old)  # onto an empty folder, which rename replaces but on Windows
             try:
                 part.rename(target)
             except OSError:
@@ -131,19 +123,8 @@ def _clear_remains(target: Path) -> None:
     """
     for kind in (_OLD, _PART):
         for remains in target.parent.glob(f".{escape(target.name)}{kind}*"):
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), _locked_if_free(remains):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), lock_folder(remains, waits=False):
                 if kind == _OLD and not target.exists() and any(remains.iterdir()):
                     remains.rename(target)
                 else:
                     shutil.rmtree(remains, ignore_errors=True)
-
-
-@contextmanager
-def _locked_if_free(folder: Path) -> Iterator[None]:
-    """Raises BlockingIOError where a running process has locked it, FileNotFoundError where it is gone."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(lock)

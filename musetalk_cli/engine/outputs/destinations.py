@@ -15,6 +15,7 @@ from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
+from musetalk_cli.system.names import find_name_problem
 
 STDOUT = "-"
 MP4_SUFFIXES = (".mp4", ".m4v")
@@ -95,6 +96,8 @@ def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer) -> Sink:
 
 
 def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer) -> Sink:
+    if problem := find_name_problem(path.name):
+        raise SinkError(f"cannot write {destination}: {problem}", hint="choose another name")
     if path.is_dir():
         raise SinkError(f"{destination} is a folder", hint="name a file in it, such as talk.mp4")
     if path.exists() and not path.is_file():

@@ -123,7 +123,7 @@ def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:
 
     Raises SinkError where it cannot be written, or holds another stream.
     """
-    is_folder = text.endswith("/") or (text not in ("", "-") and Path(text).is_dir())
+    is_folder = text.endswith(("/", os.sep)) or (text not in ("", "-") and Path(text).is_dir())
     if not is_folder and not text.lower().endswith(".m3u8"):
         return None
     playlist = Path(text) / PLAYLIST if is_folder else Path(text)

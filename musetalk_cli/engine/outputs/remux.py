@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -17,6 +16,7 @@ from musetalk_cli.engine.outputs.targets import Target
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.types.addresses import hide_address
 from musetalk_cli.errors import EncoderError, SinkError
+from musetalk_cli.system import pipes
 
 # A child that takes nothing for this long is stuck on its network.
 FREEZE_S = 5.0
@@ -129,7 +129,7 @@ class RemuxTarget(Target):
             return f"{error.filename}: {error.strerror}", None
         self._child = child
         try:
-            os.set_blocking(child.stdin.fileno(), False)
+            pipes.unblock(child.stdin)
             problem, following = self._feed(child, first)
             child.stdin.close()
             return problem or self._wait_for_end(child), following
@@ -171,7 +171,8 @@ class RemuxTarget(Target):
 
     def _send(self, child: FfmpegProcess, data: bytes) -> str | None:
         try:
-            if not self._write(child.stdin.fileno(), data):
+            write = self._write if pipes.CAN_WAIT else self._write_watched
+            if not write(child, data):
                 return f"it takes nothing any more (for {FREEZE_S:.0f} s)"
         except BrokenPipeError:
             return self._explain(child)
@@ -193,19 +194,40 @@ class RemuxTarget(Target):
             self.error = None
             self._note(num_bytes)
 
-    def _write(self, fd: int, data: bytes) -> bool:
+    def _write(self, child: FfmpegProcess, data: bytes) -> bool:
         """Write it all, without blocking for good; False when the child takes nothing for too long."""
-        view, moved_at = memoryview(data), time.monotonic()
+        fd, view, moved_at = child.stdin.fileno(), memoryview(data), time.monotonic()
         while view:
-            if select.select([], [fd], [], WAKE_S)[1]:
+            if pipes.wait_writable(fd, WAKE_S):
                 try:
-                    view = view[os.write(fd, view) :]
+                    view = pipes.write_some(fd, view)
                     moved_at = self._moved_at = time.monotonic()
                 except BlockingIOError:
                     continue
             elif time.monotonic() - moved_at > FREEZE_S or self.queue.is_cancelled:
                 return False
         return True
+
+    def _write_watched(self, child: FfmpegProcess, data: bytes) -> bool:
+        """The same where a write cannot be told to wait no longer: killing the child ends it."""
+        is_frozen = threading.Event()
+
+        def free() -> None:
+            is_frozen.set()
+            child.kill()
+
+        watchdog = threading.Timer(FREEZE_S, free)
+        watchdog.start()
+        try:
+            pipes.write_all(child.stdin.fileno(), data)
+        except BrokenPipeError:
+            if not is_frozen.is_set():
+                raise
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+        self._moved_at = time.monotonic()
+        return not is_frozen.is_set()
 
     def _wait_for_end(self, child: FfmpegProcess) -> str | None:
         """Let the child finish what it holds, for a while; its error if it could not."""

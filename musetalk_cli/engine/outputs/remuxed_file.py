@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from musetalk_cli.engine.outputs.sinks import FileSink, as_sink_error
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
+from musetalk_cli.system import pipes
 
 # ffmpeg's options for what holds H.264 and AAC, by the file's suffix. A MOV in fragments plays after any ending.
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -54,6 +54,8 @@ class RemuxedFileSink(FileSink):
 
     def cancel(self) -> None:
         self._is_cancelled = True
+        if self._child is not None and not pipes.CAN_WAIT:  # nothing else frees a write that waits
+            self._child.kill()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         child, self._child = self._child, None
@@ -75,7 +77,7 @@ class RemuxedFileSink(FileSink):
         with as_sink_error(self.name):
             os.close(self._create())
             child = FfmpegProcess(build_remux_args(self._remuxer, self._working), stdin=subprocess.PIPE)
-            os.set_blocking(child.stdin.fileno(), False)
+            pipes.unblock(child.stdin)
             return child
 
     def _send(self, data: bytes) -> None:
@@ -85,8 +87,8 @@ class RemuxedFileSink(FileSink):
             if self._is_cancelled:
                 raise Aborted("sink")
             try:
-                if select.select([], [fd], [], WAKE_S)[1]:
-                    view = view[os.write(fd, view) :]
+                if pipes.wait_writable(fd, WAKE_S):
+                    view = pipes.write_some(fd, view)
             except BlockingIOError:
                 continue
             except BrokenPipeError:  # no reader that has gone, but a child that failed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import stat
 import sys
 import time
@@ -16,9 +15,9 @@ from typing import Protocol
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
+from musetalk_cli.system import pipes
 
-# A pipe that is ready takes at least this much without blocking (POSIX's least PIPE_BUF is 512, Linux's 4096).
-PIPE_STEP_BYTES = min(select.PIPE_BUF, 4096)
+BINARY = getattr(os, "O_BINARY", 0)  # without it, Windows writes two bytes for some
 WAKE_S = 0.1  # how long an abort may go unnoticed by a sink that waits
 
 
@@ -84,7 +83,7 @@ class StdoutSink:
 
     def _write(self, data: bytes) -> None:
         with as_sink_error(self.name):
-            write_patiently(self._fd, data, self) if self._waits else _write_all(self._fd, data)
+            write_patiently(self._fd, data, self) if self._waits else pipes.write_all(self._fd, data)
 
 
 class PipeSink:
@@ -119,7 +118,7 @@ class PipeSink:
     def _open(self) -> int:
         while not self.is_cancelled:
             try:
-                return os.open(self.name, os.O_WRONLY | os.O_NONBLOCK)
+                return os.open(self.name, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
             except OSError as error:
                 if error.errno != errno.ENXIO:  # a pipe that nobody reads yet
                     raise
@@ -152,7 +151,7 @@ class FileSink:
                 self._fd = self._create()
                 data = self._init_segment + data
                 self._playable_bytes = len(self._init_segment)
-            _write_all(self._fd, data)
+            pipes.write_all(self._fd, data)
         if not fragment.is_trailer:
             self._playable_bytes += len(fragment.data)
             self._has_fragments = True
@@ -185,14 +184,14 @@ class FileSink:
 
     def _create(self) -> int:
         """A new file under the wanted name or, beside an older one, under a free name of its own."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
         if self._old_mode is None:
             return os.open(self._path, flags, 0o666)
         for number in range(1, 1000):
             self._working = self._path.with_name(f"{self._path.stem}.part{number}{self._path.suffix}")
             with contextlib.suppress(FileExistsError):
                 fd = os.open(self._working, flags, 0o666)
-                os.fchmod(fd, self._old_mode)
+                self._working.chmod(self._old_mode)
                 return fd
         raise OSError(errno.EEXIST, "too many unfinished files beside it")
 
@@ -230,15 +229,10 @@ def write_patiently(fd: int, data: bytes, sink: _Cancellable) -> None:
     while view:
         if sink.is_cancelled:
             raise Aborted("sink")
-        if select.select([], [fd], [], WAKE_S)[1]:
+        if pipes.wait_writable(fd, WAKE_S):
             with contextlib.suppress(BlockingIOError):
-                view = view[os.write(fd, view[:PIPE_STEP_BYTES]) :]
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+                rest = pipes.write_some(fd, view[: pipes.STEP_BYTES])
+                view = view[min(len(view), pipes.STEP_BYTES) - len(rest) :]
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ def exchange(one: Path, other: Path) -> None:
     Linux: renameat2(2) with RENAME_EXCHANGE; macOS: renamex_np(2) with RENAME_SWAP. Raises OSError where the system or
     its file system cannot, and nothing has changed then.
     """
+    if sys.platform == "win32":
+        raise OSError("this system has no call that exchanges two names")
     names = os.fsencode(one), os.fsencode(other)
     libc = ctypes.CDLL(None, use_errno=True)
     try:

@@ -19,14 +19,21 @@ from typing import IO
 
 from musetalk_cli.engine.runtime.reaper import reaper
 from musetalk_cli.errors import EncoderError
+from musetalk_cli.system.processes import own_group
 
 # ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
 NUM_LAST_LINES = 1000
 NUM_LOGGED_LINES = 30  # of those, in a log file
-# The largest pipe an unprivileged Linux process may ask for: a whole 768² frame in one write instead of fourteen.
-PIPE_BYTES = 1 << 20
 # How a line of the log begins with -loglevel level+…: "[libx264 @ 0x55d0] [error] …", or without the first part.
 _LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose|debug|trace)\] (.*)")
+# What Windows gives as the exit status of a program that it could not start, or that crashed.
+FIRST_WINDOWS_CRASH = 0xC0000000
+_WINDOWS_CRASHES = {
+    0xC0000005: "it read or wrote memory that is not its own",
+    0xC000001D: "this processor lacks an instruction",
+    0xC000007B: "it, or one of its libraries, is for another kind of machine",
+    0xC0000135: "one of its libraries is missing",
+}
 _FAILURES = ("panic", "fatal", "error")
 
 log = logging.getLogger(__name__)
@@ -86,7 +93,7 @@ def cannot_start(ffmpeg: str, error: OSError) -> EncoderError:
 class FfmpegProcess:
     """A running ffmpeg: its pipes, and the last lines of its always drained stderr.
 
-    It runs in a session of its own, so that Ctrl-C in the terminal reaches only us and we decide what it means.
+    Ctrl-C in the terminal does not reach it, only us, and we decide what it means.
     """
 
     def __init__(self, argv: Sequence[str], *, stdin: int | IO[bytes], pass_fds: Sequence[int] = ()) -> None:
@@ -99,7 +106,7 @@ class FfmpegProcess:
                 stderr=subprocess.PIPE,
                 pass_fds=pass_fds,
                 bufsize=0,
-                start_new_session=True,
+                **own_group(),
             )
         except OSError as error:
             raise cannot_start(argv[0], error) from error
@@ -133,13 +140,17 @@ class FfmpegProcess:
         return find_error(self.log)
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def is_running(self) -> bool:
         return self._child.poll() is None
 
     def kill(self) -> None:
         """End it at once; whoever reads or writes its pipes comes free. Safe to call at any time."""
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on Windows, when it has ended
+            self._child.kill()
 
     def wait(self) -> int:
         """Wait for the end and return the exit status (negative: the signal that ended it)."""
@@ -202,18 +213,12 @@ def find_errors(log: Sequence[str]) -> list[str]:
 
 def describe_status(status: int) -> str:
     """``exit status 1`` or ``was killed by SIGKILL``, for a sentence that begins with the program's name."""
+    if status >= FIRST_WINDOWS_CRASH:
+        why = _WINDOWS_CRASHES.get(status, "it crashed")
+        return f"ended with exit status {status:#x} ({why})"
     if status >= 0:
         return f"ended with exit status {status}"
     try:
         return f"was killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"was killed by signal {-status}"
-
-
-def widen_pipe(pipe: int | IO[bytes]) -> None:
-    """Let a pipe hold a whole frame, where the system can."""
-    import fcntl
-
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

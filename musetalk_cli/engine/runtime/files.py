@@ -6,11 +6,14 @@ import difflib
 import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Protocol
+
+from musetalk_cli.system.processes import is_alive
 
 CHUNK_BYTES = 1 << 22
 
@@ -56,7 +59,7 @@ def find_similar(missing: Path) -> str:
 
 def sync_file(path: Path) -> None:
     """Wait until a file's content is on the disk. Raises OSError."""
-    with path.open("rb") as file:
+    with path.open("r+b" if sys.platform == "win32" else "rb") as file:
         os.fsync(file.fileno())
 
 
@@ -81,9 +84,6 @@ def update_digest(digest: Digest, path: Path) -> Iterator[int]:
 def _remove_abandoned(path: Path) -> None:
     """Remove what a killed process left: it may be gigabytes, and nothing else would find it."""
     for staged in path.parent.glob(f".{escape(path.name)}.[0-9]*"):
-        try:
-            os.kill(int(staged.suffix[1:].split("-")[0]), 0)
-        except (ProcessLookupError, ValueError, OverflowError):
+        owner = staged.suffix[1:].split("-")[0]
+        if not (owner.isdecimal() and is_alive(int(owner))):
             staged.unlink(missing_ok=True)
-        except PermissionError:
-            pass  # another user's process, still running

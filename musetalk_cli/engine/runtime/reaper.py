@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import threading
 
 # Reads "+ PID" and "- PID" until the pipe closes, which it does when the last process that can write to it is gone.
@@ -76,6 +77,8 @@ class Reaper:
 
 
 def _start_shell() -> subprocess.Popen[bytes] | None:
+    if sys.platform == "win32":
+        return None
     try:
         return subprocess.Popen(
             [_SHELL, "-c", _SCRIPT],

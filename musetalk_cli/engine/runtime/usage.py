@@ -71,7 +71,12 @@ class UsageMeter:
         cpu_percent = max(0.0, 100 * spent_s / max(now - self._at, 1e-3))
         self._at, self._cpu_s = now, cpu_s
         own = self._family[0]
-        return Usage(cpu_percent, rss_bytes / 1e6, own.num_threads(), own.num_fds(), sum_gpu_mb("memory_reserved"))
+        return Usage(cpu_percent, rss_bytes / 1e6, own.num_threads(), _count_files(own), sum_gpu_mb("memory_reserved"))
+
+
+def _count_files(process: Process) -> int:
+    count: int = process.num_handles() if sys.platform == "win32" else process.num_fds()  # type: ignore[attr-defined,unused-ignore]
+    return count
 
 
 def find_family(pid: int | None = None) -> list[Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -14,13 +15,15 @@ import numpy as np
 
 from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.sinks import Sink
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
+from musetalk_cli.system.extra_input import open_extra_input
+from musetalk_cli.system.pipes import widen, write_all
 
 # Batches of frames that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
 DEPTH_BATCHES = 2
@@ -60,8 +63,8 @@ class EncoderSettings:
     has_index: bool = True
 
 
-def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_fd: int) -> list[str]:
-    """The command line: I420 frames on stdin, 16-bit PCM on ``audio_fd``, fragmented MP4 on stdout."""
+def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_url: str) -> list[str]:
+    """The command line: I420 frames on stdin, 16-bit PCM from ``audio_url``, fragmented MP4 on stdout."""
     import ffmpeg as builder
 
     rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
@@ -70,7 +73,7 @@ def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_fd: int) -> 
     shape = {"pix_fmt": "yuv420p", "s": f"{settings.width}x{settings.height}", "framerate": rate}
     wave = {"ar": AUDIO_RATE_HZ, "ac": settings.num_channels}
     video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=FRAME_PACKETS)
-    audio = builder.input(f"pipe:{audio_fd}", f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
+    audio = builder.input(audio_url, f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
     options = {**video_options(settings), **_audio_options(settings), **_container_options(settings)}
     output = builder.output(video.video, audio.audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
@@ -128,24 +131,22 @@ def _container_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 class EncoderProcess(FfmpegProcess):
-    """ffmpeg as the encoder, with a pipe for frames (``stdin``) and one for ``audio``.
+    """ffmpeg as the encoder, with a pipe for frames (``stdin``) and a second input for ``audio``.
 
     It starts at once, so that it is ready when the first frame is.
     """
 
     def __init__(self, ffmpeg: str, settings: EncoderSettings) -> None:
-        audio_read_fd, audio_write_fd = os.pipe()
-        self.audio: IO[bytes] = os.fdopen(audio_write_fd, "wb", buffering=0)
+        self.audio = open_extra_input()
         try:
-            argv = build_ffmpeg_args(ffmpeg, settings, audio_read_fd)
-            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=(audio_read_fd,))
+            argv = build_ffmpeg_args(ffmpeg, settings, self.audio.url)
+            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=self.audio.pass_fds)
         except BaseException:
             self.audio.close()
             raise
-        finally:
-            os.close(audio_read_fd)
-        widen_pipe(self.stdin)
-        widen_pipe(self.stdout)
+        self.audio.connect(self.pid, lambda: self.is_running)
+        widen(self.stdin)
+        widen(self.stdout)
 
     def attach(self, sink: Sink, state: RunState, timer: StageTimer, on_left: OnLeft = ignore_left) -> Encoder:
         """What feeds and empties this process during a run."""
@@ -258,10 +259,9 @@ class Encoder:
             return True
 
     def _write_audio(self) -> None:
-        with self._process.audio as pipe:
+        with contextlib.closing(self._process.audio) as pipe, contextlib.suppress(BrokenPipeError):
             for audio in self._audio:
-                if not _write_all(pipe, np.ascontiguousarray(audio)):
-                    return
+                pipe.write(np.ascontiguousarray(audio).data.cast("B"))
 
     def _read_output(self) -> None:
         is_whole = False
@@ -304,12 +304,10 @@ class Encoder:
         return EncoderError(f"ffmpeg {describe_status(status)} after {self.num_frames} frames{reason}", hint=hint)
 
 
-def _write_all(pipe: IO[bytes], array: ByteArray | AudioArray) -> bool:
+def _write_all(pipe: IO[bytes], array: ByteArray) -> bool:
     """Write a contiguous array; False when ffmpeg has gone. Why it went, whoever reads its output finds out."""
-    view = array.data.cast("B")
     try:
-        while view:
-            view = view[os.write(pipe.fileno(), view) :]
+        write_all(pipe.fileno(), array.data.cast("B"))
     except BrokenPipeError:
         return False
     return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
 from musetalk_cli.errors import ModelError
 from musetalk_cli.installation import install_command
+from musetalk_cli.system.locks import lock_file
 
 # An interruption loses at most one chunk. The library's default is 10 MB, a minute on a slow connection.
 CHUNK_BYTES = 1 << 18
@@ -132,13 +132,13 @@ class _CountingFile:
 @contextlib.contextmanager
 def _exclusive_lock(opened: BinaryIO, file: WeightFile) -> Iterator[None]:
     """Two downloads that append to one file would corrupt it."""
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ModelError(
-            f"{file.path} is being downloaded by another process", hint="wait for it, then run this command again"
-        ) from None
-    yield
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(lock_file(opened))
+        except BlockingIOError:
+            hint = "wait for it, then run this command again"
+            raise ModelError(f"{file.path} is being downloaded by another process", hint=hint) from None
+        yield
 
 
 def _query_hub(file: WeightFile) -> RemoteFile:

@@ -8,6 +8,7 @@ import errno
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,11 +35,14 @@ MAX_HEADER_BYTES = 16 << 10
 SEND_BUFFER_BYTES = 256 << 10  # in the kernel, a second or two of video; what is behind it is known to wait
 GOODBYE_S = 3.0  # for sessions that were ended to tell their clients
 DEFAULT_MAX_SESSIONS = 4  # where nothing was measured
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 
 def run_server(config: Config, *, needs_no_token: bool = False) -> None:
     """Serve until a signal comes. Raises MuseTalkError where it cannot start."""
+    if sys.platform == "win32":
+        hint = "run it in WSL 2 or in a container: docs/docker.md"
+        raise ServeError("musetalk serve does not run on Windows", hint=hint)
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
     log_libraries(log)

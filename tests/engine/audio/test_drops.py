@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.audio.drops import Droppable, Drops, read_waiting
+from musetalk_cli.engine.audio.drops import Droppable, Drops
 from musetalk_cli.engine.audio.raw_pcm import RawSource
+from musetalk_cli.system.reading import read_waiting
 
 
 def test_a_read_is_stale_once_it_was_dropped() -> None:

@@ -22,13 +22,13 @@ SETTINGS = EncoderSettings(768, 432, Fraction(30_000, 1001), 2, "ultrafast", "ze
 
 
 def options_of(settings: EncoderSettings) -> dict[str, str]:
-    args = build_ffmpeg_args("ffmpeg", settings, 9)
+    args = build_ffmpeg_args("ffmpeg", settings, "pipe:9")
     output = args[args.index("-map") :]
     return {key: value for key, value in pairwise(output) if key.startswith("-")}
 
 
 def test_inputs_are_told_what_they_are_and_not_probed() -> None:
-    args = " ".join(build_ffmpeg_args("/opt/ffmpeg", SETTINGS, 9))
+    args = " ".join(build_ffmpeg_args("/opt/ffmpeg", SETTINGS, "pipe:9"))
     assert args.startswith("/opt/ffmpeg ")
     assert "-pix_fmt yuv420p" in args.split("-i pipe:0")[0]
     assert "-s 768x432" in args

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from musetalk_cli.engine.avatar.inputs.file_kinds import explain_heif, looks_like_heif, refuse_known
 from musetalk_cli.engine.avatar.inputs.hdr import ORDINARY, Colours, colours_of
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS, read_head
-from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error
+from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, run_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.errors import AvatarError
 
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
@@ -49,11 +49,16 @@ class VideoTrack:
 
 
 def probe(path: Path, ffmpeg: str) -> VideoTrack:
-    """Find a file's video track. Raises AvatarError when there is none, or its frames are too large."""
+    """Find a file's video track.
+
+    Raises AvatarError when there is none, or its frames are too large; EncoderError when ffmpeg does not work.
+    """
     refuse_known(path)
     argv = [ffmpeg, *QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = run_ffmpeg(argv)
     log = done.stderr.decode("utf-8", "replace").splitlines()
+    if not any("Input #0" in line for line in log) and (broken := explain_failure(ffmpeg)):
+        raise broken
     if done.returncode < 0:
         raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(done.returncode)}")
     _check_input(path, log)

@@ -17,9 +17,10 @@ from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.hdr import write_cube
 from musetalk_cli.engine.avatar.inputs.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
 from musetalk_cli.engine.avatar.inputs.probe import QUIET, VideoTrack, probe
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, widen_pipe
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.pipes import widen
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.
 MAX_FRAMES_AHEAD = 3
@@ -48,7 +49,7 @@ class VideoFile:
         args = build_frames_args(ffmpeg, path, clip, track, self._write_cube(track))
         self._process = FfmpegProcess(args, stdin=subprocess.DEVNULL)
         try:
-            widen_pipe(self._process.stdout)
+            widen(self._process.stdout)
             self.width, self.height = self._read_size()
             self._first = self._read_frame()
             if self._first is None:
