@@ -58,7 +58,7 @@ def test_a_child_that_has_gone_breaks_the_pipe(kind: Callable[[], ExtraInput]) -
         extra.write(b"x")
 
 
-def test_nobody_but_the_child_is_listened_to() -> None:
+def test_a_stranger_that_calls_first_gets_nothing() -> None:
     extra = SocketInput()
     port = int(extra.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as stranger:
