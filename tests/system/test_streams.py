@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from musetalk_cli.system import streams
-from musetalk_cli.ui.console import OutputMode, output_mode, say
+from musetalk_cli.ui.console import OutputMode, output_mode
 
 RunCli = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -25,7 +25,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], by
         raw = io.BytesIO()
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding=encoding))
         streams.accept_every_character()
-        say(text)
+        sys.stderr.write(text)
+        sys.stderr.flush()
         return raw.getvalue()
 
     yield write

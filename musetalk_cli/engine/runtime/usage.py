@@ -75,7 +75,7 @@ class UsageMeter:
 
 
 def _count_files(process: Process) -> int:
-    count: int = process.num_handles() if sys.platform == "win32" else process.num_fds()  # type: ignore[attr-defined,unused-ignore]
+    count: int = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
     return count
 
 
