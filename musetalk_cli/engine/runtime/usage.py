@@ -75,8 +75,8 @@ class UsageMeter:
 
 
 def _count_files(process: Process) -> int:
-    count: int = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
-    return count
+    count = getattr(process, "num_fds", None) or getattr(process, "num_handles")  # noqa: B009 - Windows'
+    return int(count())
 
 
 def find_family(pid: int | None = None) -> list[Process]:

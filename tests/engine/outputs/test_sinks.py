@@ -54,7 +54,7 @@ def test_a_broken_off_video_ends_behind_its_last_fragment(tmp_path: Path) -> Non
 
 
 def test_a_run_that_is_killed_before_its_first_fragment_leaves_no_file(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False)
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER)
     sink.begin(INIT_SEGMENT)
     assert list(tmp_path.iterdir()) == []
     sink.write(FRAGMENTS[0])
