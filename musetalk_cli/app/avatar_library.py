@@ -313,5 +313,8 @@ def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
     parameters = record.parameters
     if record.frame_rate and parameters["max_seconds"] is None and record.num_frames >= MAX_CLIP_S * record.frame_rate:
         tell(f"only {MAX_CLIP_S:g} s of the video are used; --start and --max-seconds choose others")
+    if prepared.is_doubtful:
+        doubt = "this may not be a person's face, or something hides its mouth"
+        tell(f"warning: {doubt}; prepare-avatar --preview shows how it talks")
     if prepared.decode_error:
         tell(f"the video could not be read to its end: {prepared.decode_error}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
+from musetalk_cli.engine.avatar.preparation.checks.coverings import unsteadiness
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.avatar.preparation.detection import (
     INPUT_PX,
@@ -43,6 +44,7 @@ FRAMINGS = (
     (0.97, 0.0, 0.02, -0.08),
     (1.03, 0.0, -0.02, 0.08),
 )
+CHECK_FRAMINGS = FRAMINGS[1:3]
 # The detector is surest of upright faces; below this it is asked about the other quarter turns too.
 SURELY_UPRIGHT = 0.9
 UPRIGHT_CROP_SCALE = 2.2
@@ -70,11 +72,13 @@ class FaceRegion:
 class Mesh:
     """``points`` float32 (468, 3): x, y in pixels of the image, z in pixels away from the viewer.
 
-    ``presence``: 0..1, how sure the net is that the region holds a face.
+    ``presence``: 0..1, how sure the net is that the region holds a face. ``unsteadiness``: as in ``coverings``, 0 where
+    it has not been measured.
     """
 
     points: FloatArray
     presence: float
+    unsteadiness: float = 0.0
 
 
 class FaceFinder:
@@ -122,6 +126,12 @@ class FaceFinder:
                 found.append(mesh)
         return found
 
+    def measure_unsteadiness(self, image: ByteArray, mesh: Mesh) -> float:
+        """How far the lips of a mesh that has been followed move with the framing, see ``coverings``."""
+        region = region_of_points(mesh.points)
+        others = [self.mesh(image, region.reframed(*framing)).points for framing in CHECK_FRAMINGS]
+        return unsteadiness([mesh.points, *others])
+
     def _refine(self, image: ByteArray, region: FaceRegion) -> Mesh:
         """Run the net again where the last pass found the face, then on slightly different framings, for their mean."""
         mesh = self.mesh(image, region)
@@ -132,7 +142,8 @@ class FaceFinder:
         stable = region_of_points(mesh.points)
         meshes = [self.mesh(image, stable.reframed(*framing)) for framing in FRAMINGS]
         mean = np.mean([mesh.points for mesh in meshes], axis=0)
-        return Mesh(mean.astype(np.float32), float(np.median([mesh.presence for mesh in meshes])))
+        presence = float(np.median([mesh.presence for mesh in meshes]))
+        return Mesh(mean.astype(np.float32), presence, unsteadiness([mesh.points for mesh in meshes]))
 
     def _upright(self, image: ByteArray, face: FaceBox) -> FaceBox | None:
         """The face as found with its eyes level, whichever way up it is; None when its crop does not confirm it.

@@ -27,6 +27,7 @@ from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWrite
 from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
 from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.preparation.checks.coverings import DOUBTFUL_UNSTEADINESS
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
@@ -86,13 +87,15 @@ class PreparationResult:
     """The ``record`` of an avatar that was made, and what its user should know about it.
 
     ``gaps``: runs of frames that stay as they are, first and last frame and why. ``num_faces``: the most seen at once.
-    ``decode_error``: why the video ended before its time, or empty.
+    ``decode_error``: why the video ended before its time, or empty. ``is_doubtful``: the face may not be a person's, or
+    something may hide its mouth.
     """
 
     record: AvatarRecord
     gaps: tuple[tuple[int, int, RejectReason], ...]
     num_faces: int
     decode_error: str
+    is_doubtful: bool = False
 
 
 def prepare_avatar(
@@ -153,7 +156,8 @@ def prepare_avatar(
         )
         folder.joinpath(RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
         gaps = tuple(clip.track.gaps(visibility.opacity > 0))
-        return PreparationResult(record, gaps, clip.track.num_faces, clip.decode_error)
+        is_doubtful = clip.track.unsteadiness > DOUBTFUL_UNSTEADINESS
+        return PreparationResult(record, gaps, clip.track.num_faces, clip.decode_error, is_doubtful)
 
 
 @dataclass(frozen=True)
@@ -291,5 +295,7 @@ _HINTS = {
     RejectReason.CUT_OFF: "the whole face must be in the image, chin and forehead included",
     RejectReason.PROFILE: "the face must look at the camera, not aside",
     RejectReason.TOO_SMALL: "crop the image so that the face is larger",
+    RejectReason.COVERED: "take off what hides the mouth: a mask, a hand, a microphone",
+    RejectReason.NO_PERSON: "it must show a person's face, with the mouth in sight",
     RejectReason.IMPLAUSIBLE: "it must show a face from the front, lit and sharp",
 }

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
 from musetalk_cli.engine.avatar.preparation.checks.bars import common_area, image_area
+from musetalk_cli.engine.avatar.preparation.checks.coverings import (
+    COVERED_UNSTEADINESS,
+    DOUBTFUL_UNSTEADINESS,
+    LARGEST_UNSTEADINESS,
+    doubtful_frames,
+    is_mouth_covered,
+)
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import (
     LEAST_PRESENCE,
     RejectReason,
@@ -38,6 +45,9 @@ LARGEST_TILT_RAD = 1.0
 LEAST_SAMENESS = 0.9
 # A face that was not found is still there if the image looks as before where it was: the correlation of two thumbnails.
 LEAST_LIKENESS = 0.8
+# A face that is followed is checked for a covered mouth now and then, and more often once it is doubtful.
+CHECK_EVERY, CHECK_DOUBTFUL_EVERY = 20, 5
+AREA_EVERY = 5  # frames after which bars are measured again
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class FaceTrack:
     ``yaw_deg`` float32 (n,): how far the head is turned, positive towards the image's right; both NaN where no mesh
     was seen.
     ``num_faces``: the most faces seen at once. ``is_alike`` bool (n,): there is a usable face, or the image looks as
-    it did where the last one was. ``area``: what lies within the frames' bars, None where that is not known.
+    it did where the last one was. ``unsteadiness``: the median of its measurements. ``area``: what lies within the
+    frames' bars, None where that is not known.
     """
 
     points: FloatArray
@@ -61,6 +72,7 @@ class FaceTrack:
     yaw_deg: FloatArray
     num_faces: int
     is_alike: NDArray[np.bool_]
+    unsteadiness: float = 0.0
     area: Area | None = None
 
     @property
@@ -105,6 +117,7 @@ class _Detection:
     is_cut: bool
     is_alike: bool
     thumbnail: FloatArray | None = None
+    unsteadiness: float | None = None
 
 
 class _Follower:
@@ -119,8 +132,10 @@ class _Follower:
         self._is_lost = True
         self._num_lost = 0
         self._is_usable = False
+        self._num_unchecked, self._check_every = 1, CHECK_EVERY
         self._seen: tuple[FaceRegion, FloatArray] | None = None
         self._areas: set[Area] = set()
+        self._area, self._area_age = Area.whole(1, 1), AREA_EVERY
         self._size = (0, 0)
 
     @property
@@ -140,8 +155,7 @@ class _Follower:
             mesh = self._search(image)
         self._is_lost = mesh is None
         self._num_lost = self._num_lost + 1 if mesh is None else 0
-        area = image_area(image)
-        self._areas.add(area)
+        area = self._measure_area(image, is_anew=is_cut)
         if mesh is None:
             return _Detection(None, RejectReason.NO_FACE, is_cut, self._looks_as_before(image))
         reason = reject_reason_of(mesh.points, mesh.presence, area)
@@ -149,12 +163,34 @@ class _Follower:
             # What could not be used may have been followed wrongly.
             mesh = self._search(image) or mesh
             reason = reject_reason_of(mesh.points, mesh.presence, area)
+        checked = self._check(image, mesh) if reason is RejectReason.NONE else None
+        if checked is not None and is_mouth_covered(image, mesh.points):
+            reason, checked = RejectReason.COVERED, COVERED_UNSTEADINESS
         self._last, self._is_usable = mesh, reason is RejectReason.NONE
         if reason is not RejectReason.NONE:
-            return _Detection(mesh, reason, is_cut, self._looks_as_before(image))
+            return _Detection(mesh, reason, is_cut, self._looks_as_before(image), unsteadiness=checked)
         region = region_of_points(mesh.points)
         self._seen = (region, _thumbnail(image, region))
-        return _Detection(mesh, reason, is_cut, is_alike=True, thumbnail=self._seen[1])
+        return _Detection(mesh, reason, is_cut, True, self._seen[1], checked)
+
+    def _check(self, image: ByteArray, mesh: Mesh) -> float | None:
+        """The unsteadiness of a usable face, if it was measured or is to be measured in this frame."""
+        measured = mesh.unsteadiness or None
+        if measured is None and self._num_unchecked >= self._check_every:
+            measured = self._finder.measure_unsteadiness(image, mesh)
+        self._num_unchecked += 1
+        if measured is not None:
+            is_doubtful = measured > DOUBTFUL_UNSTEADINESS
+            self._num_unchecked, self._check_every = 1, CHECK_DOUBTFUL_EVERY if is_doubtful else CHECK_EVERY
+        return measured
+
+    def _measure_area(self, image: ByteArray, *, is_anew: bool) -> Area:
+        """What lies within a frame's bars, which are measured now and then and in every shot."""
+        if is_anew or self._area_age >= AREA_EVERY:
+            self._area, self._area_age = image_area(image), 0
+            self._areas.add(self._area)
+        self._area_age += 1
+        return self._area
 
     def _is_same(self, image: ByteArray, mesh: Mesh | None) -> bool:
         """Whether a followed mesh shows the face that was seen last, wherever it is now."""
@@ -198,7 +234,7 @@ class _Follower:
         if self._face is not None:
             return found[self._face - 1] if len(found) >= self._face else None
         area = image_area(image)
-        usable = [m for m in found if reject_reason_of(m.points, m.presence, area) is RejectReason.NONE]
+        usable = [m for m in found if _reason_in(image, m, area) is RejectReason.NONE]
         return next(iter(usable or found), None)
 
 
@@ -206,6 +242,14 @@ def _tilt_penalty(region: FaceRegion, last: FaceRegion) -> float:
     """0 for a head that is not tilted much further than it was; infinite for another."""
     turn = (region.angle - last.angle + np.pi) % (2 * np.pi) - np.pi
     return 0.0 if abs(turn) <= LARGEST_TILT_RAD else float("inf")
+
+
+def _reason_in(image: ByteArray, mesh: Mesh, area: Area) -> RejectReason:
+    """Judge one of several faces of an image, whose unsteadiness has been measured."""
+    reason = reject_reason_of(mesh.points, mesh.presence, area)
+    if reason is RejectReason.NONE and mesh.unsteadiness > LARGEST_UNSTEADINESS:
+        return RejectReason.NO_PERSON
+    return RejectReason.COVERED if reason is RejectReason.NONE and is_mouth_covered(image, mesh.points) else reason
 
 
 def _thumbnail(image: ByteArray, region: FaceRegion) -> FloatArray:
@@ -220,6 +264,12 @@ def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTra
         RejectReason.FADED if has_faded else detection.reject_reason
         for detection, has_faded in zip(detections, faded, strict=True)
     )
+    measured = [detection.unsteadiness for detection in detections]
+    doubtful = doubtful_frames(measured, is_cut)
+    reasons = tuple(
+        RejectReason.NO_PERSON if is_doubtful and reason is RejectReason.NONE else reason
+        for reason, is_doubtful in zip(reasons, doubtful, strict=True)
+    )
     is_found = np.array([reason is RejectReason.NONE for reason in reasons], dtype=bool)
     points = np.full((len(detections), NUM_MESH_POINTS, 2), np.nan, np.float32)
     presence, yaw = np.full(len(detections), np.nan, np.float32), np.full(len(detections), np.nan, np.float32)
@@ -230,5 +280,7 @@ def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTra
                 points[i] = detection.mesh.points[:, :2]
     left, right = (points[:, index] for index in OUTER_EYE_CORNERS)
     leaps = jumps(points.mean(axis=1), np.linalg.norm(right - left, axis=1))
+    known = sorted(value for value in measured if value is not None)
+    usual = known[len(known) // 2] if known else 0.0
     is_alike = np.array([detection.is_alike for detection in detections], dtype=bool)
-    return FaceTrack(points, is_found, is_cut | leaps, reasons, presence, yaw, num_faces, is_alike, area)
+    return FaceTrack(points, is_found, is_cut | leaps, reasons, presence, yaw, num_faces, is_alike, usual, area)

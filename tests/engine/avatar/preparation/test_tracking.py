@@ -40,6 +40,9 @@ class FakeFinder:
         seen = [face for face in self._faces(image) if thoroughly or face[2] >= self.small]
         return [self._mesh(image, face) for face in sorted(seen, key=lambda face: -face[2])]
 
+    def measure_unsteadiness(self, image: np.ndarray, mesh: Mesh) -> float:
+        return 0.005
+
     def _faces(self, image: np.ndarray) -> list[Face]:
         return self.scene(number(image))
 

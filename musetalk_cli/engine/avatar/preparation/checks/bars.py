@@ -16,16 +16,16 @@ MAX_SPREAD = 14
 # The share of the first line behind a bar that differs from it: a bar ends along its whole length, a plain backdrop
 # does not end there.
 LEAST_EDGE = 0.5
-# Only every so many pixels of a line are read.
-STRIDE = 4
+# So many pixels of a line are read, evenly spread.
+NUM_READ = 96
 
 
 def image_area(image: ByteArray) -> Area:
     """The part of a BGR frame within its bars; the whole frame where it has none, or is nothing but one colour."""
     height, width = image.shape[:2]
     green = image[:, :, 1]
-    top, bottom = _bars(green[:, ::STRIDE])
-    left, right = _bars(green[::STRIDE].T)
+    top, bottom = _bars(green[:, :: max(1, width // NUM_READ)])
+    left, right = _bars(green[:: max(1, height // NUM_READ)].T)
     if top + bottom >= height or left + right >= width:
         return Area.whole(width, height)
     return Area(left, top, width - right, height - bottom)

@@ -36,6 +36,8 @@ class RejectReason(str, Enum):
     PROFILE = "face turned too far"
     TOO_SMALL = "face too small"
     IMPLAUSIBLE = "unsure face"
+    COVERED = "mouth covered"
+    NO_PERSON = "not a person's face, or its mouth is hidden"
     FADED = "face fading in or out"
     BRIEF = "face seen too briefly"
 

@@ -13,6 +13,7 @@ from musetalk_cli.engine.avatar.visibility import runs_of, shots_of
 from musetalk_cli.engine.types.colour import ByteArray
 
 THUMBNAIL_PX = 16
+MAX_READ_PX = 48  # a larger square is thinned out to about this before it is averaged
 # A fade reaches down to this share of a face as it is further inside, and ends at the other.
 FADED_SHARE, LEAST_SHARE = 0.7, 0.85
 # It takes no longer than this; what changes more slowly is the light or the pose.
@@ -24,7 +25,8 @@ def thumbnail(image: ByteArray, centre: tuple[float, float], side_px: float) -> 
     middle, size = np.array(centre), np.array(image.shape[1::-1])
     low = np.clip(np.floor(middle - side_px / 2), 0, size - 1).astype(int)
     high = np.clip(np.ceil(middle + side_px / 2), low + 1, size).astype(int)
-    part = image[low[1] : high[1], low[0] : high[0]]
+    step = max(1, int((high - low).min()) // MAX_READ_PX)
+    part = image[low[1] : high[1] : step, low[0] : high[0] : step]
     small = cv2.resize(part, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
     grey = small.mean(axis=2)
     return np.asarray(grey - grey.mean(), np.float32)
