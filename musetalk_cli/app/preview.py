@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.model import WarpModel
     from musetalk_cli.engine.types.colour import ByteArray
 
-NUM_ROWS = 4  # frames of a video that are shown, spread evenly over it
+NUM_ROWS = 4  # frames of a video that are shown, spread evenly over those with a face
 OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
 
 
@@ -62,8 +63,7 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
     try:
         parts = face_parts(avatar, PartSettings(), AvatarCache(folder, display.tell))
         model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, has_idle_motion=False, seed=0)
-        count = avatar.frames.num_frames
-        chosen = sorted({round(row * (count - 1) / (NUM_ROWS - 1)) for row in range(NUM_ROWS)})
+        chosen = choose_frames(avatar.opacity.tolist())
         rows: list[SheetRow] = []
         for index in chosen:
             display(Progress("preview", len(rows), len(chosen)))
@@ -79,6 +79,12 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
             staged.write_bytes(data)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error
+
+
+def choose_frames(opacity: Sequence[float]) -> list[int]:
+    """The frames that are shown, by how much of a new mouth each takes: those with all of it, if there are any."""
+    shown = [index for index, share in enumerate(opacity) if share == 1] or list(range(len(opacity)))
+    return sorted({shown[round(row * (len(shown) - 1) / (NUM_ROWS - 1))] for row in range(NUM_ROWS)})
 
 
 def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray]:
