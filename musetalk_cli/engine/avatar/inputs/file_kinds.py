@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.installation import install_command
 
 FORMATS = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
 HEAD_BYTES = 512
@@ -57,5 +58,5 @@ def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
 def explain_heif(path: Path) -> AvatarError:
     """What to say of a HEIC file where the library that reads it is missing."""
     convert = "convert it: sips -s format jpeg IN.heic --out OUT.jpg (macOS), heif-convert IN.heic OUT.jpg (Linux)"
-    install = "or install what reads it: pip install pillow-heif"
+    install = f"or install what reads it: {install_command('heic')}"
     return AvatarError(f"{path} is a HEIC photo, which cannot be read here", hint=f"{convert}; {install}")
