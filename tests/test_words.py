@@ -51,7 +51,8 @@ WORDS = {
 RIGHT = [
     r"\b(direct|speech) sounds?\b",  # acoustics and phonetics
     r"\bsound (server|card)s?\b",  # what the system calls them
-    r"\blisten (127\.0\.0\.1|443 ssl)",  # nginx's keyword
+    r"\blisten (127\.0\.0\.1|443 ssl|\d+;)",  # nginx's keyword
+    r"-listen\b",  # an option of ffmpeg
     r"\blistener\.listen\(",  # a socket
     r"\bnoise_ceiling_dbfs\b",  # a settings key
     r"\bpicture\.png\b",  # in avatars of earlier versions
