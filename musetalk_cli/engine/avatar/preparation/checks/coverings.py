@@ -24,6 +24,9 @@ LIPS_COLOUR, LIPS_LIGHTNESS = 2.0, 7.0
 SKIN_COLOUR = 11.0
 UNDER_LIPS = (18, 83, 313, 200, 199)
 NOSE_BRIDGE = (6, 122, 351, 168)
+# sRGB's primaries in XYZ, each row divided by D65's white.
+_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_XYZ /= _XYZ.sum(axis=1, keepdims=True)
 BLUR = 1 / 60  # standard deviation, distances between the eyes
 
 
@@ -83,5 +86,13 @@ def _lab(image: ByteArray, outline: FloatArray, eyes_px: float) -> NDArray[np.fl
     cv2.fillConvexPoly(mask, (hull - low).round().astype(np.int32), 1)
     if not mask.any():
         return None
-    lab = cv2.cvtColor(part[mask > 0][None].astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[0]
-    return np.asarray(np.median(lab, axis=0), np.float64)
+    return to_lab(np.median(part[mask > 0], axis=0))
+
+
+def to_lab(bgr: NDArray[np.floating]) -> NDArray[np.float64]:
+    """One colour in CIELAB (D65), from sRGB 0..255. OpenCV's conversion sets up tables, which takes longer."""
+    share = np.asarray(bgr[::-1], np.float64) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    x, y, z = _XYZ @ linear
+    fx, fy, fz = (float(np.cbrt(v)) if v > 0.008856 else 7.787 * float(v) + 16 / 116 for v in (x, y, z))
+    return np.array([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)])

@@ -15,6 +15,7 @@ from musetalk_cli.engine.avatar.preparation.checks.coverings import (
     COVERED_UNSTEADINESS,
     DOUBTFUL_UNSTEADINESS,
     doubtful_frames,
+    to_lab,
     unsteadiness,
 )
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
@@ -109,3 +110,9 @@ def test_unsteadiness_is_a_share_of_the_eyes_distance() -> None:
     assert unsteadiness([points, points]) == 0
     assert unsteadiness([points, points + np.float32([4, 0])]) == pytest.approx(0.02)
     assert unsteadiness([2 * points, 2 * points + np.float32([8, 0])]) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("bgr", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (30, 80, 200), (200, 90, 10)])
+def test_lab_is_opencvs(bgr: tuple[int, int, int]) -> None:
+    expected = cv2.cvtColor(np.float32([[bgr]]) / 255, cv2.COLOR_BGR2LAB)[0, 0]
+    np.testing.assert_allclose(to_lab(np.array(bgr, np.float64)), expected, atol=0.6)
