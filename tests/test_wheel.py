@@ -110,6 +110,14 @@ def test_the_version_has_a_section_of_the_changelog() -> None:
         assert __version__ in dict(sections)
 
 
+def test_the_docker_build_is_given_what_the_wheel_needs() -> None:
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    copied = {source for sources in copies for source in sources.split()}
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert copied == {line[1:] for line in ignored if line.startswith("!")}
+    assert {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "musetalk_cli", "examples/hello.wav"} <= copied
+
+
 @pytest.fixture(scope="module")
 def far_away(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean environment with the wheel in it; what it depends on is that of the running environment."""
