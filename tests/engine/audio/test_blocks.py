@@ -84,9 +84,13 @@ def test_batches_carry_the_audio_of_their_frames() -> None:
     batches = [
         batch
         for block in cut(audio, rate=rate)
-        for batch in split_block(block, np.zeros((len(block.frames), 5), np.float32), 8, rate)
+        for batch in split_block(block, np.array(block.frames, np.float32)[:, None], 8, rate)
     ]
     assert np.array_equal(np.concatenate([batch.audio for batch in batches]), audio)
+    for batch in batches:
+        assert batch.features[:, 0].tolist() == list(batch.frames)
+        assert np.array_equal(batch.cue.features, batch.features)
+        assert batch.cue.first_frame == batch.frames.start
     position = 0
     for batch in batches:
         assert len(batch.features) == len(batch.frames) <= 8

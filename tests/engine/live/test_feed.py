@@ -240,6 +240,19 @@ def test_audio_that_comes_in_bursts_is_waited_for_and_not_padded(
     third = feed.read()
     assert third is not None
     assert not third.any(), "so late, it is a pause"
+    assert len(third) == PIECE, "however long it has been"
+
+
+def test_closing_ends_the_thread_and_a_feed_that_never_opened_can_be_closed() -> None:
+    source = FakeSource([tone(9.0)], blocks_forever=True)
+    feed = LiveFeed(source, budget(), fills_gaps=False)
+    feed.open()
+    assert feed.read() is not None
+    feed.close()
+    assert not feed._thread.is_alive()
+    unopened = FakeSource([])
+    LiveFeed(unopened, budget(), fills_gaps=False).close()
+    assert (source.is_closed, unopened.is_closed) == (True, True)
 
 
 def test_a_source_that_cannot_drop_goes_on(feeds: Callable[..., LiveFeed]) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, find_ffmpeg, kill_all
 from musetalk_cli.errors import EncoderError
 
 
@@ -55,4 +56,12 @@ def test_a_process_knows_its_error(ffmpeg: str, tmp_path: Path) -> None:
         assert process.wait()
         assert process.error.endswith(": No such file or directory")
     finally:
+        process.close()
+
+
+def test_all_that_run_can_be_killed_at_once(ffmpeg: str) -> None:
+    processes = [FfmpegProcess([ffmpeg, "-i", "pipe:0"], stdin=subprocess.PIPE) for _ in range(2)]
+    kill_all()
+    assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
+    for process in processes:
         process.close()

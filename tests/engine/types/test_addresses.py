@@ -45,3 +45,8 @@ def test_a_path_is_no_address() -> None:
     assert not is_address("C:/voice.wav")
     assert not is_address("voice.wav")
     assert is_address("srt://host:1")
+
+
+def test_a_user_stays_out_with_the_password() -> None:
+    said = hide_address("login as joe:hunter2 failed", "rtmp://joe:hunter2@host/live/abcd-1234")
+    assert said == "login as … failed"
