@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 
 import pytest
@@ -30,3 +31,18 @@ def test_what_has_been_handed_out_is_not_remembered() -> None:
         assert len(timeline._voice._blocks) <= 1
     assert timeline.pushed_at(0) is not None
     assert timeline.pushed_at(1) is None
+
+
+def test_who_waits_for_room_goes_on_when_a_block_is_planned() -> None:
+    settings = TimelineSettings(Fraction(25), num_channels=1, block_s=0.4, before_s=0.2, after_s=0.1, max_queued_s=0.4)
+    timeline = Timeline(settings, lambda frame: 1.0)
+    timeline.push(tone(0.6))
+    pusher = threading.Thread(target=timeline.push, args=(tone(0.4),))
+    pusher.start()
+    pusher.join(0.1)
+    assert pusher.is_alive(), "there is no room"
+    while timeline.poll() is not None:
+        pass
+    pusher.join(10)
+    assert not pusher.is_alive()
+    timeline.cancel()

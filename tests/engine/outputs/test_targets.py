@@ -503,3 +503,10 @@ def test_an_address_without_a_server_is_an_error_in_words(live_stream: bytes, ff
     assert "key" not in str(caught.value)
     fan_out.close(is_whole=False, is_final=False)
     assert fan_out.where is None, "nothing has reached it"
+
+
+def test_a_cancelled_target_takes_nothing_more() -> None:
+    (target,) = local(Collector("player"))
+    target.write(fragment(0, is_keyframe=True))
+    target.cancel()
+    assert target.queue.take() is None

@@ -65,3 +65,11 @@ def test_all_that_run_can_be_killed_at_once(ffmpeg: str) -> None:
     assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
     for process in processes:
         process.close()
+
+
+def test_closing_ends_one_that_still_runs(ffmpeg: str) -> None:
+    process = FfmpegProcess([ffmpeg, "-f", "wav", "-i", "pipe:0", "-f", "null", "-"], stdin=subprocess.PIPE)
+    assert process.is_running
+    process.close()
+    assert not process.is_running
+    assert process.wait() == -signal.SIGKILL

@@ -50,3 +50,8 @@ def test_a_path_is_no_address() -> None:
 def test_a_user_stays_out_with_the_password() -> None:
     said = hide_address("login as joe:hunter2 failed", "rtmp://joe:hunter2@host/live/abcd-1234")
     assert said == "login as … failed"
+
+
+def test_the_host_is_no_secret() -> None:
+    words = "no route to example.org"
+    assert hide_address(words, "rtmp://joe:hunter2@example.org/live/abcd-1234") == words
