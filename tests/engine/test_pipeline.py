@@ -174,6 +174,23 @@ def test_stop_delivers_what_was_read(ffmpeg: str) -> None:
     assert len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) == 75
 
 
+def test_a_cut_ends_the_output_properly_behind_what_the_encoder_has(ffmpeg: str) -> None:
+    sink = MemorySink()
+    pipeline = build(ffmpeg, FakeSource([tone(60.0)], blocks_forever=True), FakeModel(delay_s=0.02), sink)
+    try:
+        pipeline.start()
+        while not pipeline.snapshot().num_frames:
+            assert not pipeline.wait(0.01)
+        pipeline.cut()
+        while not pipeline.is_delivered:
+            pipeline.wait(0.01)
+    finally:
+        pipeline.close()
+    assert sink.is_whole
+    assert not sink.is_final, "an older file must stay"
+    assert 0 < len(read_frames(ffmpeg, sink.data, WIDTH, HEIGHT)) < 1_500
+
+
 class LeavesOut(RunHooks):
     """Leaves out some frames, wherever they are in their batch."""
 
