@@ -213,6 +213,11 @@ class Pipeline:
         """Whether the run ended because the reader of the output closed it."""
         return self._encoder.is_reader_gone
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output came to its end, uninterrupted, and is in its place."""
+        return self._encoder.is_complete
+
     def snapshot(self) -> Snapshot:
         """The run's figures at this moment."""
         elapsed_s = (self._ended_at or time.perf_counter()) - self._started_at

@@ -348,12 +348,15 @@ def wait_for_bytes(path: Path, num_bytes: int) -> None:
         time.sleep(0.02)
 
 
-def test_ctrl_c_ends_the_file_properly(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_ctrl_c_ends_the_file_properly(
+    long_wav: Path, tmp_path: Path, ffmpeg: str, number: signal.Signals, exit_code: int
+) -> None:
     child = start_render(long_wav, *SMALL, "-o", "talk.mp4", cwd=tmp_path)
     wait_for_bytes(tmp_path / "talk.mp4", 2_000)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, said = child.communicate(timeout=30)
-    assert child.returncode == 130
+    assert child.returncode == exit_code
     assert "stopping: ending the output" in said.decode()
     assert "frames" in said.decode().splitlines()[-1]
     assert 25 <= len(read_frames(ffmpeg, tmp_path / "talk.mp4", 128, 128)) < 3_000

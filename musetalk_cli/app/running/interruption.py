@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from musetalk_cli.ui.dashboard import Dashboard
 
 # Ctrl-Break, which Windows has beside Ctrl-C, comes when the console is closed, too.
-INTERRUPTIONS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 # For threads that an abort has woken.
 LAST_S = 0.3
 # What still computes then, as a slow model does, is left to the end of the process.
@@ -40,7 +39,7 @@ STREAM = Patience(cut_s=5.0, abort_s=7.0, limit_s=9.0)
 
 
 class Interruption:
-    """Counts Ctrl-C and SIGTERM. The first ends the run with ``patience``, a second one aborts it."""
+    """Counts Ctrl-C, SIGTERM, closed terminals. The first ends the run with ``patience``, a second one aborts it."""
 
     def __init__(self, pipeline: Pipeline, dashboard: Dashboard, patience: Patience) -> None:
         self._pipeline = pipeline
@@ -53,8 +52,8 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it; 0 when there was none."""
-        return 128 + self._first if self._first else 0
+        """128 + the signal's number, as shells have it; 0 when there was none, or when all was done before it."""
+        return 128 + self._first if self._first and not self._pipeline.is_complete else 0
 
     @property
     def is_over(self) -> bool:
@@ -63,8 +62,11 @@ class Interruption:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Handle the signals inside, except those that we were started to ignore, and give them back afterwards."""
-        before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+        """Handle the signals inside, except those that we were started to ignore, and give them back afterwards.
+
+        Once all is done they are ignored: the program is about to end, and says that it succeeded.
+        """
+        before = {number: signal.getsignal(number) for number in ending.SIGNALS}
         watched = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
         ending.allow(self._patience.limit_s)
         for number in watched:
@@ -73,7 +75,7 @@ class Interruption:
             yield
         finally:
             for number, handler in watched.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if self._pipeline.is_complete else handler)
 
     def obey(self) -> None:
         """Called from the loop, not from the handler: locks must not be taken inside a signal handler."""

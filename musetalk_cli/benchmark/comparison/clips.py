@@ -52,7 +52,7 @@ class ClipWriter:
 
     first_byte_at: float | None = None
     first_fragment_at: float | None = None
-    is_reader_gone = False
+    is_reader_gone = is_complete = False
 
     def __init__(self, output: ClipOutput, state: RunState) -> None:
         self.num_bytes = 0

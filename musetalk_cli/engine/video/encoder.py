@@ -180,7 +180,7 @@ class Encoder:
         self.num_frames = 0
         self.first_byte_at: float | None = None  # time.perf_counter() of the first byte at the sink
         self.first_fragment_at: float | None = None  # and of the first fragment
-        self.is_reader_gone = False
+        self.is_reader_gone = self.is_complete = False
         self._sink = sink
         self._state = state
         self._timer = timer
@@ -282,6 +282,7 @@ class Encoder:
         finally:
             is_final = is_whole and not self._state.is_stopped and self._state.error is None
             self._sink.close(is_whole=is_whole, is_final=is_final)
+            self.is_complete = is_final
 
     def _deliver(self, part: InitSegment | Fragment) -> None:
         if isinstance(part, InitSegment):

@@ -54,7 +54,7 @@ class FrameQueue:
     Frames go no sooner than ``lead_s`` seconds before the clock shows them.
     """
 
-    is_reader_gone = False
+    is_reader_gone = is_complete = False
     first_fragment_at: float | None = None
 
     def __init__(self, frame_rate: Fraction, num_channels: int, clock: Clock, lead_s: float) -> None:

@@ -29,6 +29,7 @@ class FrameWriter(Protocol):
     first_byte_at: float | None  # time.perf_counter() of the first byte at the sink
     first_fragment_at: float | None  # and of the first bytes that play
     is_reader_gone: bool
+    is_complete: bool  # the output came to its end, uninterrupted, and is in its place
 
     @property
     def stages(self) -> Sequence[Stage]: ...

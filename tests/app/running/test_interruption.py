@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from unittest.mock import Mock
+
+import pytest
+
+from musetalk_cli.app.running.interruption import RENDER, Interruption
+from musetalk_cli.ending import SIGNALS
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """As they were, afterwards: children inherit signals that are ignored."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("is_complete", "exit_code"), [(True, 0), (False, 130)])
+def test_what_was_done_before_the_signal_succeeded(is_complete: bool, exit_code: int) -> None:
+    pipeline = Mock(is_complete=False)
+    interruption = Interruption(pipeline, Mock(), RENDER)
+    with interruption.watching():
+        pipeline.is_complete = is_complete
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interruption.exit_code == exit_code
+
+
+def test_a_signal_behind_the_end_changes_nothing() -> None:
+    with Interruption(Mock(is_complete=True), Mock(), RENDER).watching():
+        pass
+    os.kill(os.getpid(), signal.SIGINT)  # would be a KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
