@@ -189,10 +189,9 @@ def prepare_named(
     """
     from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.inputs.sources import check_source
-    from musetalk_cli.engine.avatar.library import check_avatar_name
+    from musetalk_cli.engine.avatar.library import check_avatar_name, name_for
 
-    own_name = source.name if source.is_dir() else source.stem
-    name = own_name if arguments.name is None else arguments.name
+    name = name_for(source) if arguments.name is None else arguments.name
     check_avatar_name(name)
     check_source(source)
     folder, settings = avatars_folder(config.avatar_dir) / name, _as_settings(config, arguments)

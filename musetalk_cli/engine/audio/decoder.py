@@ -17,6 +17,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
+from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_image
 from musetalk_cli.errors import SourceError
 from musetalk_cli.system.pipes import widen
 
@@ -52,6 +53,7 @@ SCHEMES: tuple[str, ...] = (
     "rtsp",
 )
 SCHEMES += ("sftp", "srt", "srtp", "tcp", "tls", "udp")
+HEAD_BYTES = 512
 _FILLED = re.compile(r"adding (\d+) audio samples of silence")
 _READ = re.compile(r"Statistics: (\d+) bytes read")
 
@@ -173,8 +175,19 @@ def check_input(location: str) -> None:
         if path.is_file() and path.stat().st_size == 0:
             raise SourceError(f"{location} holds no audio", hint="the file is empty")
         if path.is_file():
-            path.open("rb").close()
+            _check_kind(path)
         elif not path.exists():
             raise SourceError(f"{location} does not exist", hint=find_similar(path))
     except (OSError, RuntimeError, ValueError) as error:
         raise SourceError(f"cannot read {location}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _check_kind(path: Path) -> None:
+    """Raise SourceError, with what helps, for a file that is a voice by no means; OSError when it cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if looks_like_image(head):
+        hint = f"give it as the avatar, and audio as the voice: render VOICE --avatar {path.name}"
+        raise SourceError(f"{path} is an image and has no audio", hint=hint)
+    if head[4:8] == b"ftyp" and is_encrypted(path):
+        raise SourceError(f"{path} is encrypted", hint="give a copy without copy protection (DRM)")

@@ -34,6 +34,16 @@ def check_avatar_name(name: str) -> None:
         raise AvatarError(f"'{name}' cannot be an avatar's name: {problem}", hint="choose another name")
 
 
+def name_for(source: Path) -> str:
+    """An avatar's name from an input's: ``photo (1).jpg`` gives ``photo 1``. Raises AvatarError when there is none."""
+    stem = source.name if source.is_dir() else source.stem
+    name = re.sub(r"[^\w.-]+", " ", stem).strip(" .-")[:MAX_NAME].strip(" .-")
+    if not name or name in portrait_names():
+        why = "is that of a built-in avatar" if name else "has no letters or digits"
+        raise AvatarError(f"the name of {source} {why}", hint="give the avatar another one with --name")
+    return name
+
+
 @dataclass(frozen=True)
 class ListedAvatar:
     """An avatar in a library: its record, or why that cannot be read."""

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_text
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.installation import install_command
 
 FORMATS = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
 HEAD_BYTES = 512
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a")
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Formats whose files are videos when they hold several images.
 MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 RAW_SUFFIXES = frozenset(
     f".{name}"
     for name in ("cr2", "cr3", "nef", "nrw", "arw", "dng", "raf", "orf", "rw2", "pef", "srw", "3fr", "iiq", "x3f")
 )
-
-
-def looks_like_image(head: bytes) -> bool:
-    """Whether a file that begins with these (at least 16) bytes is of an image format; some of those can move."""
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")
-    return head.startswith(_SIGNATURES) or is_webp or is_avif or looks_like_heif(head)
-
-
-def looks_like_heif(head: bytes) -> bool:
-    """Whether it is HEIC or one of its relatives; AVIF may begin likewise."""
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def refuse_known(path: Path) -> None:
@@ -38,6 +25,8 @@ def refuse_known(path: Path) -> None:
     hint = _hint_for(path, head)
     if hint:
         raise AvatarError(f"{path} cannot be used: {hint[0]}", hint=hint[1])
+    if head[4:8] == b"ftyp" and is_encrypted(path):
+        raise AvatarError(f"{path} is encrypted", hint="give a copy without copy protection (DRM)")
 
 
 def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
@@ -52,6 +41,8 @@ def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
         return "it is a camera's raw photo, which must be developed first", develop
     if head.startswith(b"PK\x03\x04"):
         return "it is an archive", "unpack it, and give an image, a video or the folder"
+    if looks_like_text(head):
+        return "it is text", "an avatar is made from an image or a video of a face"
     return None
 
 

@@ -18,17 +18,10 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.inputs.clip import WHITE
-from musetalk_cli.engine.avatar.inputs.file_kinds import (
-    FORMATS,
-    HEAD_BYTES,
-    MOVING,
-    explain_heif,
-    looks_like_heif,
-    looks_like_image,
-    refuse_known,
-)
+from musetalk_cli.engine.avatar.inputs.file_kinds import FORMATS, HEAD_BYTES, MOVING, explain_heif, refuse_known
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.signatures import looks_like_heif, looks_like_image
 from musetalk_cli.errors import AvatarError
 
 if TYPE_CHECKING:
@@ -82,17 +75,20 @@ def open_image(path: Path) -> Iterator[Image]:
             import pillow_heif  # type: ignore[import-not-found, unused-ignore]
 
             pillow_heif.register_heif_opener()
+    # Opened here, not by Pillow, which would map an uncompressed TIFF into memory and then not turn it.
+    file = path.open("rb")
     try:
         with _without_pillow_limit(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = PIL.Image.open(path, formats=[name for name in _READABLE if _is_known(name)])
+            image = PIL.Image.open(file, formats=[name for name in _READABLE if _is_known(name)])
     except (OSError, ValueError, SyntaxError) as error:
+        file.close()
         if looks_like_heif(head) and not _is_known("HEIF"):
             raise explain_heif(path) from error
         raise AvatarError(
             f"{path} is not an image that can be read", hint=f"it must be {FORMATS}, and whole"
         ) from error
-    with image, warnings.catch_warnings():
+    with file, image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged metadata, which is then as good as absent
         yield image
 

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from musetalk_cli.engine.avatar.inputs.file_kinds import explain_heif, looks_like_heif, refuse_known
+from musetalk_cli.engine.avatar.inputs.file_kinds import explain_heif, refuse_known
 from musetalk_cli.engine.avatar.inputs.hdr import ORDINARY, Colours, colours_of
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS, read_head
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, run_ffmpeg
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
+from musetalk_cli.engine.types.signatures import looks_like_heif
 from musetalk_cli.errors import AvatarError
 
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.

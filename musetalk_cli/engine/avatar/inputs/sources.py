@@ -10,7 +10,6 @@ from typing import Protocol
 from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.inputs.animations import AnimationFile
 from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
-from musetalk_cli.engine.avatar.inputs.file_kinds import looks_like_image
 from musetalk_cli.engine.avatar.inputs.images import (
     is_moving,
     list_images,
@@ -21,6 +20,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.runtime.files import find_similar, update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.signatures import looks_like_image
 from musetalk_cli.errors import AvatarError
 
 # Where the shapes of two images differ by more than this, they were not taken for one clip.

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.inputs.file_kinds import looks_like_image
 from musetalk_cli.engine.avatar.inputs.images import list_images, read_image
+from musetalk_cli.engine.types.signatures import looks_like_image
 from musetalk_cli.errors import AvatarError
 
 CORNERS = np.zeros((80, 120, 3), dtype=np.uint8)

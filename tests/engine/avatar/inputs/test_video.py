@@ -148,8 +148,11 @@ def test_a_video_cut_short_gives_what_is_there_and_says_so(tmp_path: Path, ffmpe
 
 def test_what_is_no_video_is_reported(tmp_path: Path, ffmpeg: str, tone_wav: object) -> None:
     (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
-    with pytest.raises(AvatarError, match="neither an image nor a video"):
+    with pytest.raises(AvatarError, match="it is text"):
         VideoFile(tmp_path / "text.mp4", ffmpeg, CUT)
+    (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 100)
+    with pytest.raises(AvatarError, match="neither an image nor a video"):
+        VideoFile(tmp_path / "noise.mp4", ffmpeg, CUT)
     audio = tone_wav(0.5)  # type: ignore[operator]
     with pytest.raises(AvatarError, match="has no video track"):
         VideoFile(audio, ffmpeg, CUT)

@@ -1,0 +1,130 @@
+"""Files that no avatar or voice can be made of: what is said, and what to do instead."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from musetalk_cli.engine.audio.decoder import check_input
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.sources import is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.library import name_for
+from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_text
+from musetalk_cli.errors import AvatarError, SourceError
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500)
+
+
+def read(path: Path, ffmpeg: str) -> None:
+    if is_still(path):
+        read_still(path, None)
+    else:
+        open_frames(path, ffmpeg, ClipSettings(Fraction(25))).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words", "way_out"),
+    [
+        ("face.heic", HEIC, "HEIC", "heif-convert"),
+        ("face.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "PNG"),
+        ("face.xml", b"<?xml version='1.0'?>\n<svg/>", "SVG", "PNG"),
+        ("face.pdf", b"%PDF-1.7\n" + bytes(600), "PDF", "pdftoppm"),
+        ("face.cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(600), "raw photo", "JPEG"),
+        ("face.dng", b"II*\0\x08\0\0\0" + bytes(600), "raw photo", "darktable"),
+        ("face.zip", b"PK\3\4" + bytes(600), "archive", "unpack"),
+        ("face.txt", "Kein Gesicht, nur Wörter.\n".encode() * 30, "text", "a face"),
+        ("face.jpg", b"<html><body>404</body></html>", "text", "a face"),
+    ],
+)
+def test_a_known_format_says_what_helps(
+    tmp_path: Path, ffmpeg: str, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, words: str, way_out: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(AvatarError, match=words) as caught:
+        read(tmp_path / name, ffmpeg)
+    assert name in str(caught.value)
+    assert way_out in caught.value.hint
+
+
+def test_an_image_that_was_cut_short_is_refused(tmp_path: Path, ffmpeg: str) -> None:
+    path = tmp_path / "cut.jpg"
+    Image.effect_noise((400, 400), 60).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(AvatarError, match="truncated") as caught:
+        read(path, ffmpeg)
+    assert "whole" in caught.value.hint
+
+
+def test_a_voice_as_avatar_and_an_avatar_as_voice(tmp_path: Path, ffmpeg: str, tone_wav: Callable[..., Path]) -> None:
+    with pytest.raises(AvatarError, match="no video track") as caught:
+        read(tone_wav(0.2), ffmpeg)
+    assert "--avatar FACE" in caught.value.hint
+    for suffix in ("png", "jpg", "webp", "gif"):
+        path = tmp_path / f"face.{suffix}"
+        Image.new("RGB", (80, 80)).save(path)
+        with pytest.raises(SourceError, match="is an image") as told:
+            check_input(str(path))
+        assert f"--avatar face.{suffix}" in told.value.hint
+
+
+def test_what_is_encrypted_is_refused(tmp_path: Path, ffmpeg: str, tone_wav: Callable[..., Path]) -> None:
+    path = tmp_path / "bought.m4a"
+    key = "76a6c65c5ea762046bd749a2e632ccbb"
+    scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key]
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(tone_wav(0.5)), "-c:a", "aac", *scheme, str(path)], check=True)
+    assert is_encrypted(path)
+    with pytest.raises(SourceError, match="encrypted"):
+        check_input(str(path))
+    with pytest.raises(AvatarError, match="encrypted"):
+        read(path, ffmpeg)
+    assert not is_encrypted(tone_wav(0.1))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("photo (1).jpg", "photo 1"),
+        ("Ännchen.png", "Ännchen"),
+        ("IMG_2040.HEIC", "IMG_2040"),
+        ("a'b\"c:d.mp4", "a b c d"),
+    ],
+)
+def test_an_avatars_name_is_made_of_its_files(tmp_path: Path, file: str, name: str) -> None:
+    assert name_for(tmp_path / file) == name
+
+
+@pytest.mark.parametrize("file", ["((((.png", "nora.jpg"])
+def test_where_no_name_can_be_made_the_option_is_named(tmp_path: Path, file: str) -> None:
+    with pytest.raises(AvatarError) as caught:
+        name_for(tmp_path / file)
+    assert "--name" in caught.value.hint
+
+
+def test_text_is_told_from_containers() -> None:
+    assert looks_like_text("Grüße an alle\n".encode() * 40)
+    assert looks_like_text(("x " * 255 + "é").encode()[:511])
+    assert not looks_like_text(b"RIFF\x24\0\0\0WAVEfmt ")
+    assert not looks_like_text(b"\xff\xfb\x90\x64 and more")
+
+
+def test_a_phones_200_megapixels_take_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", (16_320, 12_240), (200, 150, 120)).save(path, quality=60)
+    code = (
+        "import sys, pathlib\n"
+        "from fixtures.media import peak_memory_bytes\n"
+        "from musetalk_cli.engine.avatar.inputs.images import read_image\n"
+        "before = peak_memory_bytes()\n"
+        "print(read_image(pathlib.Path(sys.argv[1])).shape, peak_memory_bytes() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    shape, _, extra = done.stdout.strip().rpartition(" ")
+    assert shape == "(2160, 2880, 3)"
+    assert int(extra) < 300_000_000, "at full size it would take 800 MB"
