@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 128, 96
 SKIN = (220, 170, 140)  # red, green, blue
 
 
-def picture(mode: str = "RGB") -> Image.Image:
+def drawing(mode: str = "RGB") -> Image.Image:
     """Skin, with a red square in the top left corner; the bottom half is transparent where ``mode`` can say so."""
     pixels = np.full((HEIGHT, WIDTH, 4), (*SKIN, 255), np.uint8)
     pixels[:32, :32, :3] = (230, 20, 20)
@@ -43,7 +43,7 @@ def frames_of(path: Path, ffmpeg: str, **clip: object) -> list[ByteArray]:
 def encode(ffmpeg: str, path: Path, *options: str, image: Image.Image | None = None, seconds: float = 0.2) -> Path:
     """A video of one image."""
     still = path.with_suffix(".still.png")
-    (image or picture()).save(still)
+    (image or drawing()).save(still)
     inputs = ["-loop", "1", "-framerate", "25", "-t", str(seconds), "-i", str(still)]
     subprocess.run([ffmpeg, "-v", "error", "-y", *inputs, *options, str(path)], check=True)
     return path
@@ -57,7 +57,7 @@ def test_an_image_stands_upright(tmp_path: Path, suffix: str, mode: str) -> None
     exif = Image.Exif()
     exif[0x112] = 6
     path = tmp_path / f"held.{suffix}"
-    picture(mode).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    drawing(mode).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     image = read_image(path)
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image[10, 10, 2] > 180 > image[10, 10, 1] + 100
@@ -68,9 +68,9 @@ def test_an_image_stands_upright(tmp_path: Path, suffix: str, mode: str) -> None
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 177, 64)])
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tiff", "a.avif", "palette.png", "a.gif", "grey.png", "key.png"])
 def test_what_is_transparent_shows_the_background(tmp_path: Path, name: str, background: tuple[int, int, int]) -> None:
-    path, image = tmp_path / name, picture("RGBA")
+    path, image = tmp_path / name, drawing("RGBA")
     if name == "grey.png":
-        picture("LA").save(path)
+        drawing("LA").save(path)
     elif name == "key.png":
         image.convert("RGB").save(path, transparency=(255, 0, 255))
     elif name == "palette.png":
@@ -91,7 +91,7 @@ def test_what_is_transparent_shows_the_background(tmp_path: Path, name: str, bac
     ],
 )
 def test_a_transparent_video_shows_the_background(tmp_path: Path, ffmpeg: str, name: str, options: list[str]) -> None:
-    path = encode(ffmpeg, tmp_path / name, *options, image=picture("RGBA"))
+    path = encode(ffmpeg, tmp_path / name, *options, image=drawing("RGBA"))
     for background in ((255, 255, 255), (0, 177, 64)):
         image = i420_to_bgr(frames_of(path, ffmpeg, background=background)[0])
         assert np.abs(image[-20:-4].astype(int) - background[::-1]).max() <= 8
@@ -191,14 +191,14 @@ def test_a_colour_profile_is_obeyed(tmp_path: Path) -> None:
     assert read_image(tmp_path / "plain.png")[5, 5].tolist() == [128] * 3
     assert np.abs(read_image(tmp_path / "linear.png")[5, 5].astype(int) - 188).max() <= 2
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture().save(tmp_path / "srgb.png", icc_profile=srgb)
-    np.testing.assert_array_equal(read_image(tmp_path / "srgb.png"), np.asarray(picture())[:, :, ::-1])
-    picture().save(tmp_path / "broken.png", icc_profile=srgb[:200])
-    np.testing.assert_array_equal(read_image(tmp_path / "broken.png"), np.asarray(picture())[:, :, ::-1])
+    drawing().save(tmp_path / "srgb.png", icc_profile=srgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "srgb.png"), np.asarray(drawing())[:, :, ::-1])
+    drawing().save(tmp_path / "broken.png", icc_profile=srgb[:200])
+    np.testing.assert_array_equal(read_image(tmp_path / "broken.png"), np.asarray(drawing())[:, :, ::-1])
 
 
 def test_a_print_shops_jpeg_is_read(tmp_path: Path) -> None:
-    picture().convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    drawing().convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     assert np.abs(read_image(tmp_path / "cmyk.jpg")[40, 100].astype(int) - SKIN[::-1]).max() <= 6
 
 
