@@ -15,9 +15,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -74,8 +74,9 @@ def fuzz(name: str, seeds: range, jobs: int) -> Found:
     if len(chunks) <= 1 or jobs <= 1:
         results = [run_chunk(name, chunk) for chunk in chunks]
     else:
-        with ProcessPoolExecutor(jobs, max_tasks_per_child=50) as pool:
-            results = list(pool.map(partial(run_chunk, name), chunks))
+        # Not ProcessPoolExecutor, which stands still once its children have done as many tasks as they may.
+        with Pool(jobs, maxtasksperchild=50) as pool:
+            results = pool.map(partial(run_chunk, name), chunks, chunksize=1)
     faults: dict[str, int] = {}
     for result in results:
         faults = {**result.faults, **faults}
