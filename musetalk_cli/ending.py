@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+# Ctrl-Break, which Windows has beside Ctrl-C, comes when the console is closed, as SIGHUP does elsewhere.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 # A command that leaves nothing to be finished is over long before. Docker kills after 10 s.
 LIMIT_S = 2.0

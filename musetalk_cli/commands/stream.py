@@ -119,7 +119,7 @@ def _describe_input(
         raise typer.BadParameter("give one of --mic, --input and --demo", param_hint="--mic, --input")
     if device is not None and not mic:
         raise typer.BadParameter("belongs to --mic", param_hint="--device")
-    if sample_format is not None and (input_ != "-" or sample_format not in FORMATS.split(", ")):
+    if sample_format is not None and (input_ != "-" or sample_format not in SAMPLE_FORMATS):
         raise typer.BadParameter(f"belongs to --input -, and is one of {FORMATS}", param_hint="--format")
     if rate is not None and not (4_000 <= rate <= 384_000 and (mic or sample_format)):
         raise typer.BadParameter("4000 to 384000, for --mic or raw samples (--format)", param_hint="--rate")

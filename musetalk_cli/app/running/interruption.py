@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.ui.dashboard import Dashboard
 
-# Ctrl-Break, which Windows has beside Ctrl-C, comes when the console is closed, too.
 # For threads that an abort has woken.
 LAST_S = 0.3
 # What still computes then, as a slow model does, is left to the end of the process.

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import stat
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import SinkError
+from musetalk_cli.system import pipes
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.runtime.stats import Snapshot
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 STATS_INTERVAL_S = 1.0
 LAST_S = 0.3  # how long a reader may let the last line wait
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1")
-STEP_BYTES = 512  # POSIX's least PIPE_BUF: a pipe that is ready takes as much without blocking
 
 
 def is_stdout(name: str | Path) -> bool:
@@ -131,7 +130,7 @@ class _Lines:
                     return False
                 raise
             mode = os.fstat(self._fd).st_mode
-            self._waits = sys.platform != "win32" and not (stat.S_ISREG(mode) or stat.S_ISCHR(mode))
+            self._waits = not (stat.S_ISREG(mode) or stat.S_ISCHR(mode))
         return True
 
     def _open_path(self) -> int:
@@ -142,7 +141,8 @@ class _Lines:
     def _push(self, deadline: float) -> None:
         while self._rest and self._fd is not None:
             wait_s = max(0.0, deadline - time.monotonic())
-            if self._waits and not select.select([], [self._fd], [], wait_s)[1]:
+            if self._waits and not pipes.wait_writable(self._fd, wait_s):
                 return
+            step, rest = self._rest[: pipes.STEP_BYTES], self._rest[pipes.STEP_BYTES :]
             with contextlib.suppress(BlockingIOError):
-                self._rest = self._rest[os.write(self._fd, self._rest[:STEP_BYTES]) :]
+                self._rest = bytes(pipes.write_some(self._fd, memoryview(step))) + rest

@@ -15,9 +15,9 @@ from typing import IO
 
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
-from musetalk_cli.engine.types.addresses import hide_address, show_address
+from musetalk_cli.engine.types.addresses import hide_address, is_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
-from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_image
+from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_image
 from musetalk_cli.errors import SourceError
 from musetalk_cli.system.pipes import widen
 
@@ -37,23 +37,9 @@ FORMATS = (
 )
 PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
 # Addresses that audio comes from; those that open others, such as concat: and subfile:, are none.
-SCHEMES: tuple[str, ...] = (
-    "file",
-    "ftp",
-    "http",
-    "https",
-    "mmsh",
-    "mmst",
-    "rtmp",
-    "rtmpe",
-    "rtmps",
-    "rtmpt",
-    "rtmpts",
-    "rtp",
-    "rtsp",
+SCHEMES = tuple(
+    "file ftp http https mmsh mmst rtmp rtmpe rtmps rtmpt rtmpts rtp rtsp sftp srt srtp tcp tls udp".split()  # noqa: SIM905
 )
-SCHEMES += ("sftp", "srt", "srtp", "tcp", "tls", "udp")
-HEAD_BYTES = 512
 _FILLED = re.compile(r"adding (\d+) audio samples of silence")
 _READ = re.compile(r"Statistics: (\d+) bytes read")
 
@@ -82,7 +68,7 @@ class DecoderProcess(FfmpegProcess):
     def log(self) -> list[str]:
         """The last lines that ffmpeg wrote so far, without the secrets of the input's address."""
         lines = super().log
-        return [hide_address(line, self._location) for line in lines] if is_url(self._location) else lines
+        return [hide_address(line, self._location) for line in lines] if is_address(self._location) else lines
 
     def _keeps(self, line: str) -> bool:
         if "[verbose]" not in line:
@@ -101,7 +87,7 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     a lost web server is called again, and standard input becomes stereo whatever it is, so that a stream can begin
     before its first bytes are there; only a file's gaps are filled, since those of others have passed in real time.
     """
-    url = "pipe:0" if is_stream(location) else location if is_url(location) else f"file:{location}"
+    url = "pipe:0" if is_stream(location) else location if is_address(location) else f"file:{location}"
     layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
     layout = f"aformat=sample_fmts=s16:sample_rates={AUDIO_RATE_HZ}:channel_layouts={layouts}"
     has_gaps_filled = not is_live or url.startswith("file:")
@@ -112,7 +98,7 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
     at_once = ["-flush_packets", "1"] if is_live else []
     # ffmpeg itself keeps a playlist from a server from naming files of this machine.
-    allowed = [] if is_url(location) and not url.lower().startswith("file:") else ["-format_whitelist", FORMATS]
+    allowed = [] if is_address(location) and not url.lower().startswith("file:") else ["-format_whitelist", FORMATS]
     # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
     output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]
@@ -133,14 +119,10 @@ def _fill_gaps() -> str:
     return f"aresample={AUDIO_RATE_HZ},asetpts={times},aresample=async=1:first_pts=0"
 
 
-def is_url(location: str) -> bool:
-    return re.match(r"[a-z][a-z0-9+.-]*://", location, re.IGNORECASE) is not None
-
-
 def is_stream(location: str) -> bool:
     """Whether it is stdin, a named pipe or a device: something ffmpeg gets as an open file, since it may not be able to
     open it by name (``/dev/fd/63`` is ours, not our child's)."""
-    return location == STDIN or (not is_url(location) and Path(location).exists() and not Path(location).is_file())
+    return location == STDIN or (not is_address(location) and Path(location).exists() and not Path(location).is_file())
 
 
 @contextmanager
@@ -164,9 +146,9 @@ def check_input(location: str) -> None:
             raise SourceError("standard input is closed", hint="pipe audio into it")
         if sys.stdin.isatty():
             raise SourceError("standard input is a terminal", hint="pipe audio into it: tts | musetalk render -")
-    if is_url(location) and (scheme := location.split("://", 1)[0]).lower() not in SCHEMES:
+    if is_address(location) and (scheme := location.split("://", 1)[0]).lower() not in SCHEMES:
         raise SourceError(f"cannot read audio from '{scheme}://'", hint=f"supported are {', '.join(SCHEMES)}")
-    if location == STDIN or is_url(location):
+    if location == STDIN or is_address(location):
         return
     path = Path(location)
     try:

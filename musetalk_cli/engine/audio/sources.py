@@ -10,10 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, PLAYLISTS, DecoderProcess, is_url
+from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, PLAYLISTS, DecoderProcess
 from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
+from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
 from musetalk_cli.system.reading import PipeReader, open_reader
@@ -157,7 +158,7 @@ class FileSource:
             return SourceError(f"{self._decoder.name} holds no audio", hint="its header is all that there is")
         if self._decoder.num_read_bytes == 0 and "Invalid data" in self._last_error():
             return SourceError(f"{self._decoder.name} holds no audio", hint="it ended before the first byte")
-        if is_url(self._decoder.name) and "Invalid data" not in self._last_error():
+        if is_address(self._decoder.name) and "Invalid data" not in self._last_error():
             hint = "check the address, and that it can be reached"
             return SourceError(f"{self._decoder.name} cannot be opened{self._last_error()}", hint=hint)
         hint = "it must be something ffmpeg decodes: wav, mp3, flac, ogg, m4a, or a video with audio"

@@ -16,8 +16,10 @@ from musetalk_cli.engine.audio.sources import FileSource
 from musetalk_cli.errors import SourceError
 
 
-def read_all(location: str, ffmpeg: str) -> tuple[np.ndarray, FileSource]:
-    source = FileSource(DecoderProcess(location, ffmpeg))
+def read_all(
+    location: str, ffmpeg: str, tell: Callable[[str], None] | None = None, *, is_live: bool = False
+) -> tuple[np.ndarray, FileSource]:
+    source = FileSource(DecoderProcess(location, ffmpeg, is_live=is_live), tell)
     try:
         source.open()
         chunks = []
@@ -163,15 +165,8 @@ def test_stop_ends_a_read_that_waits(
 
 def _with_told_losses(location: Path, ffmpeg: str, *, is_live: bool = False) -> tuple[np.ndarray, list[str]]:
     told: list[str] = []
-    source = FileSource(DecoderProcess(str(location), ffmpeg, is_live=is_live), told.append)
-    try:
-        source.open()
-        chunks = []
-        while (chunk := source.read()) is not None:
-            chunks.append(chunk)
-    finally:
-        source.close()
-    return np.concatenate(chunks), told
+    audio, _ = read_all(str(location), ffmpeg, told.append, is_live=is_live)
+    return audio, told
 
 
 def _encode(ffmpeg: str, source: Path, target: Path, *options: str) -> Path:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_text
+from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_text
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.installation import install_command
 
 FORMATS = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
-HEAD_BYTES = 512
 # Formats whose files are videos when they hold several images.
 MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 RAW_SUFFIXES = frozenset(

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.inputs.clip import WHITE
-from musetalk_cli.engine.avatar.inputs.file_kinds import FORMATS, HEAD_BYTES, MOVING, explain_heif, refuse_known
+from musetalk_cli.engine.avatar.inputs.file_kinds import FORMATS, MOVING, explain_heif, refuse_known
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
-from musetalk_cli.engine.types.signatures import looks_like_heif, looks_like_image
+from musetalk_cli.engine.types.signatures import HEAD_BYTES, looks_like_heif, looks_like_image
 from musetalk_cli.errors import AvatarError
 
 if TYPE_CHECKING:
