@@ -47,7 +47,9 @@ class Session:
 
     def end(self) -> str:
         self._child.send_signal(signal.SIGINT)
+        voice, self._child.stdin = self._child.stdin, None  # left open, or the voice's end could be what ends it
         _, messages = self._child.communicate(timeout=40)
+        voice.close()  # type: ignore[union-attr]
         assert self._child.returncode == 130, messages.decode()
         return messages.decode()
 
