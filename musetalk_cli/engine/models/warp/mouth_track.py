@@ -2,7 +2,7 @@
 
 The head is tracked by the points that speech does not move. In the head's own coordinates, what the mouth does within
 a second is speech; what changes more slowly comes from the head's turning. The average over time, weighted towards
-frames with closed lips, is the mouth at rest.
+frames with closed lips, is the mouth at rest. While a mouth stays open for long, it is taken from the whole shot.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import NUM_POINTS, Landmarks
 from musetalk_cli.engine.avatar.mesh import GROUPS
-from musetalk_cli.engine.avatar.visibility import shots_of
-from musetalk_cli.engine.models.warp.face.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes
+from musetalk_cli.engine.avatar.visibility import FADE_S, shots_of
+from musetalk_cli.engine.models.warp.face.geometry import EYES_PER_MOUTH, FloatArray, MouthAxes, smoothstep
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
 _SMOOTHING_S = 0.5  # standard deviation of the Gaussian average over time
 _CLOSED_GAP = 0.04  # mouth widths; a frame weighs exp(-gap / this) in the average, and _MIN_WEIGHT at least
 _MIN_WEIGHT = 0.02
+# By how much the average over time is more open than the whole shot's where the second begins to replace it, and where
+# it has replaced it; mouth widths.
+_OPEN_FOR_LONG = (0.05, 0.12)
+_LARGEST_GAP = 0.6  # mouth widths; a mouth that stays open further is left alone. Shouts have 0.5 at most.
 _UNSEEN_WEIGHT = 1e-6  # of a frame that does not show its landmarks' face
 _MIN_CUT_MOTION = 0.35  # eye distances; a head that moves further from one frame to the next is in a new shot
 _LIPS = ("outer_upper_lip", "outer_lower_lip", "inner_upper_lip", "inner_lower_lip")
@@ -34,7 +38,8 @@ ComplexArray = NDArray[np.complex128]
 class MouthTrack:
     """The poses of all frames of a video; immutable.
 
-    ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths.
+    ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths. ``opacity`` float32 (n,)
+    0..1: less than 1 where the mouth is open too far to be closed believably.
     """
 
     def __init__(
@@ -66,7 +71,12 @@ class MouthTrack:
         self.gaps = _gaps(normalised)
         weights = weights * (np.exp(-self.gaps / _CLOSED_GAP) + _MIN_WEIGHT)
         for shot in shots:
-            at_rest[shot] = _average(normalised[shot][:, speech], weights[shot], _SMOOTHING_S * frame_rate)
+            at_rest[shot] = _mouth_at_rest(
+                normalised[shot][:, speech], self.gaps[shot], weights[shot], _SMOOTHING_S * frame_rate
+            )
+        self.opacity = np.ones(len(faces), np.float32)
+        for shot in shots:
+            self.opacity[shot] -= _too_far_open(self.gaps[shot], frame_rate)
         self._rest = points.copy()
         self._rest[:, speech] = at_rest * similarity[:, None] + origin[:, None]
         corners = [speech.index(_offset("outer_upper_lip") + k) for k in (0, NUM_POINTS["outer_upper_lip"] - 1)]
@@ -114,6 +124,33 @@ def _head_similarity(
         similarity[shot] = (rigid[shot] - middle[shot, None]) @ shape.conj() / scale
     base = points[:, [_offset("nose") + k for k in (2, 3, 4)]].mean(axis=1)
     return similarity, base
+
+
+def _mouth_at_rest(
+    speech: ComplexArray, gaps: NDArray[np.float64], weights: NDArray[np.float64], sigma: float
+) -> ComplexArray:
+    """The speech points (n, p) of one shot with the mouth at rest, in the head's coordinates.
+
+    Where the average over time leaves the lips open, but they come closer elsewhere in the shot, it is mixed with the
+    average of the whole shot.
+    """
+    local = _average(np.column_stack([speech, gaps]), weights, sigma)
+    whole = np.average(speech, axis=0, weights=weights)
+    excess = local[:, -1].real - np.average(gaps, weights=weights)
+    share = smoothstep(excess, *_OPEN_FOR_LONG).astype(np.float64)[:, None]
+    return np.asarray(local[:, :-1] + share * (whole - local[:, :-1]), dtype=np.complex128)
+
+
+def _too_far_open(gaps: NDArray[np.float64], frame_rate: float) -> FloatArray:
+    """How far the frames of one shot are left alone, (n,) 0..1: 1 where the mouth is open too far, with fades."""
+    fade = FADE_S * frame_rate
+    is_far = _average(gaps.astype(np.complex128)[:, None], np.ones(len(gaps)), fade / 2)[:, 0].real > _LARGEST_GAP
+    if not is_far.any():
+        return np.zeros(len(gaps), np.float32)
+    reach = 2 * int(np.ceil(fade)) + 1
+    around = np.convolve(np.pad(is_far, reach // 2, "edge"), np.ones(reach), "valid") > 0.5
+    share = _average(around.astype(np.complex128)[:, None], np.ones(len(gaps)), fade / 3)[:, 0].real
+    return smoothstep(share, 0.02, 0.98)
 
 
 def _average(values: ComplexArray, weights: NDArray[np.float64], sigma: float) -> ComplexArray:

@@ -42,6 +42,7 @@ class VideoAvatarRenderer:
         self._track = MouthTrack(
             avatar.landmarks, float(avatar.frame_rate), avatar.points, is_seen=self._opacity > 0, is_cut=is_cut
         )
+        self._opacity = self._opacity * self._track.opacity
         self._limits = None if avatar.visibility is None else avatar.visibility.area
         # One cell size for the whole video. A change of size from one frame to the next would show as flicker.
         self._cell_px = cell_px(self._track.unit_px)

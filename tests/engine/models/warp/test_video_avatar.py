@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.drawn_video import gap_at, talking_avatar
+from fixtures.drawn_video import gap_at, moving_avatar, talking_avatar
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
@@ -211,3 +211,42 @@ def test_bars_stay_as_they_are_bit_for_bit() -> None:
     assert np.array_equal(made[rows], stored[rows])
     assert not np.array_equal(unlimited[rows], stored[rows])
     assert not np.array_equal(made[: rows.start], stored[: rows.start])
+
+
+def around_mouth(avatar: Avatar, index: int, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma on a grid over the mouth and its corners, along the axes of the frame's own pose."""
+    axes = MouthPose.of_still(avatar.landmarks[index]).axes
+    x, y = np.meshgrid(np.linspace(-0.6, 0.6, 90), np.linspace(-0.3, 0.8, 90))
+    columns, rows = transform_points(axes.to_image, np.dstack([x, y]).astype(np.float32)).round().astype(int).T
+    return luma[rows, columns]
+
+
+@pytest.mark.parametrize("gap", [0.2, 0.35, 0.5])
+def test_silence_closes_a_mouth_that_never_closes_by_itself(gap: float) -> None:
+    avatar = moving_avatar([gap] * 3)
+    seen = around_mouth(avatar, 1, shown(avatar, VideoAvatarRenderer(avatar), 1, REST))
+    assert around_mouth(avatar, 1, avatar.frames.read([1])[0][: avatar.height]).max() > TEETH
+    assert seen.max() < TEETH
+    assert seen.min() > 60, "nothing of the inside of the mouth is left in the corners"
+
+
+def test_a_mouth_open_for_long_closes_as_it_does_elsewhere_in_the_shot() -> None:
+    closed_first = MouthTrack(moving_avatar([0.0] * 25 + [0.4] * 50, has_motion=False).landmarks, 25.0)
+    pose = closed_first.pose(70)
+    assert LipClosure.of(pose.face, pose.rest, pose.axes).rest.own_gap < 0.05
+    assert LipClosure.of(pose.face, pose.rest, pose.axes).own.own_gap > 0.3
+
+
+def test_a_mouth_open_too_far_to_close_believably_is_left_alone() -> None:
+    avatar = moving_avatar([0.1] * 15 + [1.2] * 20 + [0.1] * 15)
+    face = VideoAvatarRenderer(avatar)
+    changes = []
+    for index in range(50):
+        stored = avatar.frames.read([index])[0]
+        made = stored.copy()
+        write_face(made, face.render(REST, index, stored))
+        changes.append(not np.array_equal(made, stored))
+    assert not any(changes[15:35])
+    assert all(changes[:8]) and all(changes[42:])
+    steps = np.diff(MouthTrack(avatar.landmarks, 25.0).opacity)
+    assert np.abs(steps).max() < 0.6

@@ -20,6 +20,8 @@ COMPONENTS = ("gap", "jaw", "round", "spread", "press", "labiodental", "purse", 
 
 GAP = 0.30  # lip gap at O = 1
 TUCK = 0.055  # mouth units of the lower lip that hide behind the upper teeth at F = 1
+_PRESS = 0.005  # towards each other, inner lips at P = 1
+_DENTAL_LOWER, _DENTAL_UPPER = 0.040, 0.014  # rise of the inner lips at F = 1
 _JAW = 0.27  # travel of the chin at J = 1
 _APERTURE = 0.92  # width of the opening relative to the distance of the inner corners
 _UPPER_SHARE = 0.13  # share of the gap made by raising the upper lip
@@ -87,6 +89,25 @@ def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
     )
 
 
+def wanted_gap(weights: FloatArray, side: FloatArray) -> FloatArray:
+    """The lip gap that component ``weights`` (8,) ask for, mouth units, at ``side`` (...), -1..1 between the corners.
+
+    Beside the corners it is a little more, as splines round off what the contours do there.
+    """
+    gap, press, dental, purse = (weights[COMPONENTS.index(name)] for name in ("gap", "press", "labiodental", "purse"))
+    side = np.clip(side, -1, 1)
+    arch, pinch = _arch_and_pinch(side, aperture=1.0)
+    closing = 2 * _PRESS * press + (_DENTAL_LOWER - _DENTAL_UPPER - TUCK) * dental
+    return np.asarray(GAP * (gap * arch + purse * pinch) - closing * (1 - side**2), dtype=np.float32)
+
+
+def _arch_and_pinch(side: FloatArray, aperture: float = _APERTURE) -> tuple[FloatArray, FloatArray]:
+    """Shares of the gap, and of what rounding adds to it, at ``side`` from corner to corner."""
+    # Lips stay together near the corners; a plain parabola would open them in a V.
+    arch = np.maximum(1 - (side / aperture) ** 2, 0) ** 0.62
+    return arch, np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
+
+
 def _chin_rise(to_rest: float, lip_closure: LipClosure) -> float:
     """Displacement of the chin (y) to a closed mouth, given that to rest, which faulty landmarks may overstate."""
     most = _MIN_RISE + lip_closure.own.own_gap
@@ -111,10 +132,10 @@ def _contour_points(
         middle, half_width = lip_closure.own.middle, lip_closure.own.half_width
     side = np.clip((points[:, 0] - middle) / half_width, -1, 1)
     side[[0, -1]] = -1, 1
-    # Lips stay together near the corners; a plain parabola would open them in a V.
-    arch = np.maximum(1 - (side / _APERTURE) ** 2, 0) ** 0.62
+    if is_inner:
+        points = lip_closure.edge_of(points, side, is_lower)
+    arch, pinch = _arch_and_pinch(side)
     bow, flank = 1 - side**2, 2.6 * np.abs(side) * (1 - side**2)
-    pinch = np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
     motion = np.zeros((len(COMPONENTS), len(points), 2), dtype=np.float32)
     gap, jaw, rounded, spread, press, dental, purse, close = motion
     follows = 1.0 if is_inner else 0.93
@@ -126,15 +147,15 @@ def _contour_points(
     if is_lower:
         gap[:, 1] = GAP * (1 - _UPPER_SHARE) * arch * follows
         purse[:, 1] = GAP * (1 - _UPPER_SHARE) * pinch * follows
-        press[:, 1] = bow * (-0.005 if is_inner else -0.034)
-        dental[:, 1] = bow * (-0.040 if is_inner else -0.050)
+        press[:, 1] = bow * (-_PRESS if is_inner else -0.034)
+        dental[:, 1] = bow * (-_DENTAL_LOWER if is_inner else -0.050)
         rounded[:, 1] = 0.0 if is_inner else 0.041 * bow + 0.025 * flank
         spread[:, 1] = bow * (0.0 if is_inner else -0.012)
     else:
         gap[:, 1] = -GAP * _UPPER_SHARE * arch * follows
         purse[:, 1] = -GAP * _UPPER_SHARE * pinch * follows
-        press[:, 1] = bow * (0.005 if is_inner else 0.024)
-        dental[:, 1] = bow * -0.014
+        press[:, 1] = bow * (_PRESS if is_inner else 0.024)
+        dental[:, 1] = bow * -_DENTAL_UPPER
         rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
     jaw[:, 0] = 0.025 * side

@@ -15,9 +15,12 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     transform_points,
 )
 
-_CLOSE_TO_CORNERS = 0.65  # where open lips meet: share of the way from the upper lip to the line between the corners
+# Where open lips meet: share of the way from the upper lip to the line between the corners, by the gap in mouth units.
+_CLOSE_TO_CORNERS = ((0.25, 0.5), (0.65, 0.85))
 _CLOSED_GAP = (0.006, 0.016)  # below the first, lips count as closed; above the second, the gap counts in full
-_CORNER_INSET = 0.035  # of the corners of a wide open mouth, outwards: its dark interior reaches beyond the landmarks
+# Of the corners of an open mouth, outwards, by its gap: its dark interior reaches beyond the landmarks. Mouth units.
+_CORNER_INSET = ((0.3, 0.5), (0.035, 0.06))
+_EDGE_GAP = (0.02, 0.1)  # from the first on, an edge lies beside the landmarks; above the second, in full
 _LIP_INSET = 0.018  # of an open mouth's lip edges: landmarks lie a little inside the teeth
 
 
@@ -49,7 +52,8 @@ class LipContours:
         x = np.linspace(left, right, 96, dtype=np.float32)
         upper = _as_function(curves[0], x)
         lower = np.maximum(_as_function(curves[1], x), upper)
-        wider = _CORNER_INSET * float(smoothstep((lower - upper).max(), 0.08, 0.3))
+        widest = (lower - upper).max()
+        wider = float(np.interp(widest, *_CORNER_INSET) * smoothstep(widest, 0.08, 0.3))
         left, right = left - wider, right + wider
         x = np.linspace(left, right, 96, dtype=np.float32)
         # The gap sets in smoothly, so that nothing jumps where a video's lips part.
@@ -59,7 +63,7 @@ class LipContours:
         gap = lower - upper
         straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
         # An open mouth's upper lip is an arch. Lips that met along it would look sad.
-        settled = upper + np.float32(_CLOSE_TO_CORNERS) * (straight - upper)
+        settled = upper + np.float32(np.interp(gap.max(), *_CLOSE_TO_CORNERS)) * (straight - upper)
         closed = np.clip(settled, upper + np.float32(0.12) * gap, lower - np.float32(0.3) * gap)
         half_width = max((right - left) / 2, 0.05)
         return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
@@ -104,11 +108,26 @@ class LipClosure:
         displacement = self.rest.along(self.rest.closed, side) - self.own.along(line, side)
         return np.asarray(displacement, dtype=np.float32)
 
+    def edge_of(self, contour: FloatArray, side: FloatArray, is_lower: bool) -> FloatArray:
+        """The edge of a lip, (n, 2): its ``contour`` (n, 2) of landmarks, as far as an open mouth is drawn beyond it.
+
+        ``side`` (n,): of the contour's points, from corner (-1) to corner (1).
+        """
+        edge = self.own.along(self.own.lower if is_lower else self.own.upper, side)
+        return contour + smoothstep(np.float32(self.own.own_gap), *_EDGE_GAP) * (edge - contour)
+
     def outer_displacement(self, side: FloatArray, is_lower: bool) -> FloatArray:
         """Displacement (n,) in y that closes the lips from rest, at ``side`` (n,) of an outer contour."""
         line = self.rest.lower if is_lower else self.rest.upper
         x = side * self.rest.half_width + self.rest.middle
         return np.asarray(np.interp(x, self.rest.x, self.rest.closed - line), dtype=np.float32)
+
+
+def lip_heights(face: Landmarks, axes: MouthAxes) -> tuple[float, float]:
+    """Heights of the upper and the lower lip in the middle, mouth units."""
+    pairs = ((face.outer_upper_lip, face.inner_upper_lip), (face.inner_lower_lip, face.outer_lower_lip))
+    upper, lower = (float(np.linalg.norm((a - b)[4:7], axis=1).mean()) / axes.unit_px for a, b in pairs)
+    return upper, lower
 
 
 def _as_function(curve: FloatArray, x: FloatArray) -> FloatArray:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS
+from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, wanted_gap
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.sampling import (
@@ -33,6 +33,11 @@ _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are sepa
 # Depth of the rim where an image's lips are mixed with teeth and shadow, by the gap that the image shows. Landmarks do
 # not separate the two.
 _RIM = ((0.0, 0.1, 0.35), (0.0, 0.045, 0.08))  # gap and depth, mouth units
+_MAX_RIM_SHARE = 0.3  # of a lip's height
+_STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stretched
+# Between the lips of an open mouth nothing is drawn where the shape wants a smaller share of the gap that has come out
+# than the first, and everything above the second. Gaps below _FINE_GAP (mouth units) count as that.
+_LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
 
 class MouthWarp:
@@ -49,6 +54,7 @@ class MouthWarp:
             self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
         )
         self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
+        self._lip_heights = lip_heights(pose.face, pose.axes)
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
         margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
         outer = grid.cells_touching(_bounds_px(pose.axes, _LIPS) + margin)
@@ -88,7 +94,7 @@ class MouthWarp:
         else:
             self._write_maps(maps, lower + (upper - lower) * alpha[..., None])
             planes = source.sample(*maps)
-        self._draw_interior(planes, near, shape, inverse_sway)
+        self._draw_interior(planes, near, shape, weights, inverse_sway)
         return planes
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
@@ -104,12 +110,18 @@ class MouthWarp:
         upper, lower = fine[..., :2], fine[..., 2:]
         own_gap = self._lip_closure.own.own_gap
         if own_gap:
-            # Beyond a lip's edge, clamp to the edge: the image has its own teeth there.
-            depth = float(np.interp(own_gap, *_RIM)) * self._axes.unit_px
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
-            upper = upper + np.minimum(near.upper - depth, np.float32(0))[..., None] * down
-            lower = lower - np.minimum(near.lower - depth, np.float32(0))[..., None] * down
+            rims = [min(float(np.interp(own_gap, *_RIM)), _MAX_RIM_SHARE * lip) for lip in self._lip_heights]
+            upper = upper - self._stretch(near.upper_depth, rims[0])[..., None] * down
+            lower = lower + self._stretch(near.lower_depth, rims[1])[..., None] * down
         return upper, lower
+
+    def _stretch(self, inside: FloatArray, rim: float) -> FloatArray:
+        """How much deeper in a lip a pixel is taken from, pixels: the lip is stretched over its rim, which may show the
+        image's own teeth. ``inside``: pixels of the image inside the layer; ``rim`` in mouth units."""
+        depth = np.float32(max(rim * self._axes.unit_px, 1e-3))
+        clipped = np.maximum(inside, np.float32(0))
+        return np.asarray(clipped - inside + np.maximum(depth - clipped / np.float32(_STRETCHED), 0), np.float32)
 
     def _write_maps(self, maps: tuple[FloatArray, FloatArray], positions: FloatArray) -> None:
         """Write pixel positions of the lips' box into the region's sampling maps."""
@@ -125,7 +137,9 @@ class MouthWarp:
         for under, top, weight in zip(parts, (over.luma, over.chroma), (alpha, chroma_alpha[..., None]), strict=True):
             np.copyto(under, (under + (top - under.astype(np.float32)) * weight + 0.5).astype(np.uint8))
 
-    def _draw_interior(self, planes: Planes, near: LayerDistances, shape: FloatArray, inverse_sway: FloatArray) -> None:
+    def _draw_interior(
+        self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, inverse_sway: FloatArray
+    ) -> None:
         """Shade the lips and draw the inside of the mouth between them, in place."""
         rows, columns = self._lips_px
         unit_px, region = self._axes.unit_px, self._grid.region
@@ -134,7 +148,13 @@ class MouthWarp:
         upper, lower = near.upper / unit_px, near.lower / unit_px
         box = Planes(planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
         _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)
-        opening = LipOpening(near.coverage, -upper, -lower, to_units)
+        coverage = near.coverage
+        if self._lip_closure.own.own_gap:
+            # Next to the corners of an open mouth the warped lips miss each other, as they run steeply there.
+            side = 1 - near.inward / np.float32(self._lip_closure.own.half_width)
+            wanted = wanted_gap(weights, side) / np.maximum(-upper - lower, np.float32(_FINE_GAP))
+            coverage = coverage * smoothstep(wanted, *_LEAST_WANTED)
+        opening = LipOpening(coverage, -upper, -lower, to_units)
         self._interior.draw(box, opening, self._teeth_placement, float(shape[1]), float(shape[2]))
 
 

@@ -40,18 +40,23 @@ class LayerDistances:
 
     ``upper``, ``lower``: pixels inside the upper and the lower layer. Where both are negative, a point lies between the
     lips. ``softness``: width of the seam's transition, pixels. ``inward``: distance to the nearer corner of the inner
-    mouth, mouth units, negative outside.
+    mouth, mouth units, negative outside. ``upper_depth``, ``lower_depth``: pixels of the image inside the upper and the
+    lower layer, before they are warped.
     """
 
     upper: FloatArray
     lower: FloatArray
     softness: FloatArray
     inward: FloatArray
+    upper_depth: FloatArray
+    lower_depth: FloatArray
 
     @classmethod
     def unstack(cls, stacked: FloatArray) -> LayerDistances:
-        """From one array (rows, columns, 4), in the order above."""
-        return cls(*(np.asarray(plane, dtype=np.float32) for plane in cv2.split(stacked)))
+        """From one array (rows, columns, 6), in the order above; (rows, columns, 4) where no depth is needed."""
+        planes = [np.asarray(plane, dtype=np.float32) for plane in cv2.split(stacked)]
+        upper, lower, softness, inward, *depths = planes
+        return cls(upper, lower, softness, inward, *(depths or (upper, lower)))
 
     def upper_alpha(self, min_softness_px: float) -> FloatArray:
         """Opacity of the upper layer over the lower, 0..1."""
@@ -103,7 +108,9 @@ class SkinLayers:
         return np.asarray(mapped * np.float32(self._cell_px) + self._origin, dtype=np.float32)
 
     def layer_distances(self, mapped: FloatArray, tuck: float) -> FloatArray:
-        """The four arrays of :class:`LayerDistances` for each node, float32 (rows, columns, 4).
+        """The arrays of :class:`LayerDistances` for each node, float32 (rows, columns, 4 or 6).
+
+        The depths are left out where the image shows closed lips.
 
         ``mapped``: as from :meth:`backward_map`. ``tuck`` 0..1: how far the lower lip is tucked behind the upper teeth.
         """
@@ -111,15 +118,17 @@ class SkinLayers:
         relative = (lips.x - lips.middle) / lips.half_width
         tucked = lips.lower + tuck * TUCK * (1 - relative**2)
         to_units = self._axes.from_image
-        planes, away = [], np.float32(0)
+        planes, depths, away = [], [], np.float32(0)
         for layer, line, sign in ((0, lips.upper, unit_px), (1, tucked, -unit_px)):
             x_px, y_px = cv2.split(mapped[layer])
             x, y = (row[0] * x_px + row[1] * y_px + row[2] for row in to_units)
             inside = (np.float32(sign) * (np.interp(x, lips.x, line) - y)).astype(np.float32)
             # Divided by the warp's own slope, so that stretched edges keep their width on screen.
             slope = cv2.magnitude(*(cv2.Sobel(inside, cv2.CV_32F, dx, 1 - dx, ksize=1) for dx in (0, 1)))
+            depths.append(inside)
             planes.append(inside / np.maximum(slope * np.float32(0.5 / self._cell_px), np.float32(0.5)))
             away = away + np.abs(x - np.float32(lips.middle)) / 2
         inward = np.float32(lips.half_width) - away
         softness = np.maximum(-inward, 0) * np.float32(_SEAM_SPREAD * unit_px) + np.float32(0.5)
-        return np.asarray(cv2.merge([*planes, softness, inward]), dtype=np.float32)
+        stacked = [*planes, softness, inward, *(depths if lips.own_gap else [])]
+        return np.asarray(cv2.merge(stacked), dtype=np.float32)
