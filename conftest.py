@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from fixtures.fakes import tone
 from fixtures.media import write_wav
+from musetalk_cli import ending
 from musetalk_cli.app.folders import cache_folder
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels, find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
@@ -24,6 +26,10 @@ from musetalk_cli.errors import AvatarError
 
 # The settings of whoever runs the tests must not change them; commands that a test starts inherit this.
 os.environ["MUSETALK_CONFIG"] = ""
+# Nor must how the tests were started: in the background of a script, or by nohup, where some signals are ignored.
+for _number in ending.SIGNALS:
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.types.addresses import is_address
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-    from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.types.messages import Tell, WholeVoice
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
 
@@ -67,10 +69,25 @@ def build_file_pipeline(
         model = build_model(config, name, chosen, avatar, tell)
         settings = pipeline_settings(config, name)
         shown = avatar.resized(chosen.height_px)
-        feed = read_whole(source, model, settings)
+        feed = read_whole(source, model, settings, voice=_official_voice(config, voice, ffmpeg, tell))
         pipeline = Pipeline(feed, model, shown, encoder, sink, settings, started_at)
         failing.pop_all()
         return pipeline
+
+
+def _official_voice(config: Config, voice: str | AudioSource, ffmpeg: str, tell: Tell) -> WholeVoice | None:
+    """With ``--compat upstream``, the samples and the number of frames that the official script has of a file."""
+    if config.compat != "upstream":
+        return None
+    if not isinstance(voice, str) or is_address(voice) or not Path(voice).is_file():
+        tell("warning: the official script reads files; of other inputs the samples are resampled from 48 kHz")
+        return None
+    from musetalk_cli.engine.audio.whole_voice import load_as_librosa
+    from musetalk_cli.engine.models.musetalk.audio.windows import count_upstream_frames
+    from musetalk_cli.engine.types.messages import WholeVoice
+
+    samples = load_as_librosa(Path(voice), ffmpeg)
+    return WholeVoice(samples, count_upstream_frames(len(samples), config.video.frame_rate))
 
 
 def build_model(

@@ -205,6 +205,7 @@ def _plan_voice(
             model.before_s,
             after_s,
             leads=True,
+            low_pass=model.low_pass,
             is_idle_first=input_.is_microphone or input_.pauses,
             fills=False,
             max_queued_s=settings.block_s + after_s + HEAD_MARGIN_S,

@@ -130,7 +130,7 @@ class OpenAvatar:
 
         model, block_s = self._model.clone(shares_batches=True), self._config.session.block_s
         after_s = model.look_ahead_s(block_s)
-        cutter = BlockCutter(block_s, model.before_s, after_s, self.frame_rate, leads=False)
+        cutter = BlockCutter(block_s, model.before_s, after_s, self.frame_rate, leads=False, low_pass=model.low_pass)
         silence = np.zeros((int((block_s + after_s + 0.1) * AUDIO_RATE_HZ), 1), np.int16)
         encoder = open_encoder(self._config, self._chosen, 1) if encodes_here(self._config) else None
         block = next(cutter.push(silence))

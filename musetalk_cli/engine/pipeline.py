@@ -36,6 +36,7 @@ from musetalk_cli.engine.types.messages import (
     FrameBatch,
     HeldBatch,
     IdleBlock,
+    WholeVoice,
 )
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameOutput, ignore_left
@@ -66,9 +67,25 @@ def read_whole(
     model: LipSyncModel,
     settings: PipelineSettings,
     process: ProcessAudio = lambda audio: audio,
+    voice: WholeVoice | None = None,
 ) -> SourceFeed:
-    """The feed of a source that is read from its beginning to its end, in blocks with the context of the model."""
-    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+    """The feed of a source that is read from its beginning to its end, in blocks with the context of the model.
+
+    Args:
+        source: the audio.
+        model: says how much context its blocks have.
+        settings: their length, and the frame rate.
+        process: sees all samples, and may replace them.
+        voice: as ``BlockCutter`` takes it.
+    """
+    cutter = BlockCutter(
+        settings.block_s,
+        model.before_s,
+        model.after_s,
+        settings.frame_rate,
+        low_pass=model.low_pass,
+        voice=voice,
+    )
     return SourceFeed(source, cutter, process)
 
 

@@ -111,6 +111,7 @@ class Session:
                 model.before_s,
                 model.look_ahead_s(settings.block_s),
                 patience_s=max(0.0, lead_s - LAST_MOMENT_S),
+                low_pass=model.low_pass,
                 max_queued_s=settings.max_queued_s,
             ),
             lambda frame: float(frame / rate) - lead_s - clock.read(),

@@ -131,7 +131,9 @@ class ComparisonRunner:
     def _cutter(self, pieces: list[int] | None, *, leads: bool) -> Cutter:
         """``leads``: an encoder wants audio ahead of its frames, a clip beside them."""
         context = (self.model.before_s, self.model.after_s, self.settings.frame_rate)
-        return PieceCutter(pieces, *context) if pieces else BlockCutter(self.settings.block_s, *context, leads=leads)
+        if pieces:
+            return PieceCutter(pieces, *context, self.model.low_pass)
+        return BlockCutter(self.settings.block_s, *context, leads=leads, low_pass=self.model.low_pass)
 
     def _block_ends(self, num_samples: int, pieces: list[int] | None) -> list[int]:
         """The frame behind each block's last."""

@@ -12,7 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetalk_cli.engine.audio.blocks import Cutter, Decimator, split_block
+from musetalk_cli.engine.audio.blocks import Cutter, split_block
+from musetalk_cli.engine.audio.decimation import Decimator
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame
@@ -20,7 +21,7 @@ from musetalk_cli.engine.live.hooks import RunHooks
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import PipelineSettings
 from musetalk_cli.engine.runtime.stage import Aborted, RunState
-from musetalk_cli.engine.types.audio import frame_at
+from musetalk_cli.engine.types.audio import SHORT_LOW_PASS, frame_at
 from musetalk_cli.engine.types.messages import (
     AUDIO_RATE_HZ,
     MODEL_RATE_HZ,
@@ -29,6 +30,7 @@ from musetalk_cli.engine.types.messages import (
     FeatureBatch,
     FrameBatch,
     IdleBlock,
+    LowPass,
 )
 from musetalk_cli.engine.video.compositing import composite
 from musetalk_cli.engine.video.output import FrameWriter
@@ -52,8 +54,19 @@ def draw_pieces(num_samples: int, seed: int = 0) -> list[int]:
 class PieceCutter:
     """Every piece of audio that arrives is a block by itself, with silence around it in place of context."""
 
-    def __init__(self, ends: list[int], before_s: float, after_s: float, frame_rate: Fraction) -> None:
-        """``ends`` in samples at 48 kHz; all but the last on multiples of 40 ms."""
+    def __init__(
+        self, ends: list[int], before_s: float, after_s: float, frame_rate: Fraction, low_pass: LowPass = SHORT_LOW_PASS
+    ) -> None:
+        """Cut at fixed places.
+
+        Args:
+            ends: in samples at 48 kHz; all but the last on multiples of 40 ms.
+            before_s: silence in front of every piece.
+            after_s: silence behind it.
+            frame_rate: of the output.
+            low_pass: the filter in front of the decimation.
+        """
+        self._low_pass = low_pass
         self._ends = ends
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)
@@ -74,7 +87,7 @@ class PieceCutter:
     def _cut(self, end: int) -> AudioBlock:
         start, count = self._start, end - self._start
         audio, self._audio = self._audio[:count], self._audio[count:]
-        decimator = Decimator()
+        decimator = Decimator(self._low_pass)
         middle = np.concatenate([decimator.push(audio), decimator.finish()])
         silence = [np.zeros(length, np.float32) for length in (self._before, self._after)]
         block = AudioBlock(

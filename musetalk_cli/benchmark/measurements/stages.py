@@ -148,7 +148,7 @@ def run_encoder(subject: Subject, images: Sequence[ByteArray], audio: AudioArray
 def make_batches(subject: Subject, audio: AudioArray, log: CallLog) -> Iterator[FeatureBatch]:
     """What the pipeline would hand to its workers. All batches share one frame, which is not to be written into."""
     model, settings = subject.model, subject.settings
-    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate)
+    cutter = BlockCutter(settings.block_s, model.before_s, model.after_s, settings.frame_rate, low_pass=model.low_pass)
     image = subject.shown.frames.read([0])[0]
     for block in (*cutter.push(audio), *cutter.finish()):
         with log.measure(len(block.frames)):

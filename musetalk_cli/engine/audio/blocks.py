@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.downmix import Downmix
-from musetalk_cli.engine.types.audio import audio_at, frame_at
+from musetalk_cli.engine.audio.decimation import DECIMATION, Decimator, MonoStream, WholeStream
+from musetalk_cli.engine.types.audio import SHORT_LOW_PASS, audio_at, frame_at
 from musetalk_cli.engine.types.messages import (
     AUDIO_RATE_HZ,
     MODEL_RATE_HZ,
@@ -19,14 +19,10 @@ from musetalk_cli.engine.types.messages import (
     Cue,
     FeatureBatch,
     FloatArray,
+    LowPass,
+    WholeVoice,
 )
 
-DECIMATION = AUDIO_RATE_HZ // MODEL_RATE_HZ
-# Half the length of the low-pass in front of the decimation, in 48 kHz samples: 1 ms of delay, and 70 dB below the
-# pass band at 9 kHz, where aliased speech could first change what the model takes it for.
-HALF_TAPS = 48
-CUTOFF_HZ = 7_300
-KAISER_BETA = 7.0
 # One frame and the audio that leads it are enough for the MP4 to begin.
 NUM_FIRST_FRAMES = 1
 # How far the audio on its way to the encoder is ahead of its frames. ffmpeg's MP4 writer lets no frame go before
@@ -38,46 +34,6 @@ AUDIO_LEAD_S = 0.15
 def count_lead(after_s: float) -> int:
     """48 kHz samples by which the audio leads its frames, with a look-ahead of ``after_s`` seconds."""
     return int(min(AUDIO_LEAD_S, after_s) * AUDIO_RATE_HZ)
-
-
-class Decimator:
-    """48 kHz int16 (n, channels) → 16 kHz float32 mono in ±1; the result does not depend on how the input is cut.
-
-    A linear-phase windowed-sinc low-pass (Kaiser), evaluated only at every third sample, with no delay in the result:
-    output m stands at input 3 m.
-    """
-
-    def __init__(self) -> None:
-        taps = np.arange(-HALF_TAPS, HALF_TAPS + 1)
-        kernel = np.sinc(2 * CUTOFF_HZ / AUDIO_RATE_HZ * taps) * np.kaiser(len(taps), KAISER_BETA)
-        self._kernel = (kernel / kernel.sum()).astype(np.float32)
-        self._waiting = np.zeros(HALF_TAPS, dtype=np.float32)
-        self._downmix = Downmix()
-        self._num_in = 0
-        self._num_out = 0
-
-    def push(self, audio: AudioArray) -> FloatArray:
-        """The samples that can be made so far."""
-        self._num_in += len(audio)
-        mono = self._downmix.push(audio) / np.float32(32768.0)
-        return self._filter(np.concatenate([self._waiting, mono]))
-
-    def finish(self) -> FloatArray:
-        """The rest, as if silence followed."""
-        total = -(-self._num_in // DECIMATION)
-        missing = total - self._num_out
-        return self._filter(np.concatenate([self._waiting, np.zeros(2 * HALF_TAPS, np.float32)]))[:missing]
-
-    def _filter(self, padded: FloatArray) -> FloatArray:
-        num_out = max(0, (len(padded) - 2 * HALF_TAPS - 1) // DECIMATION + 1)
-        out = np.zeros(num_out, dtype=np.float32)
-        # One tap after the other over whole slices: the order of the additions, and so the result to the last bit,
-        # is the same for every cut. A matrix product would sum differently for different lengths.
-        for tap, weight in enumerate(self._kernel if num_out else ()):
-            out += weight * padded[tap : tap + DECIMATION * (num_out - 1) + 1 : DECIMATION]
-        self._waiting = padded[DECIMATION * num_out :]
-        self._num_out += num_out
-        return out
 
 
 class Cutter(Protocol):
@@ -99,7 +55,15 @@ class BlockCutter:
     """
 
     def __init__(
-        self, block_s: float, before_s: float, after_s: float, frame_rate: Fraction, *, leads: bool = True
+        self,
+        block_s: float,
+        before_s: float,
+        after_s: float,
+        frame_rate: Fraction,
+        *,
+        leads: bool = True,
+        low_pass: LowPass = SHORT_LOW_PASS,
+        voice: WholeVoice | None = None,
     ) -> None:
         """Begin a stream.
 
@@ -109,13 +73,17 @@ class BlockCutter:
             after_s: look-ahead behind it, likewise.
             frame_rate: of the output.
             leads: the audio that a block carries is ahead of its frames by ``count_lead``, otherwise beside them.
+            low_pass: the filter in front of the decimation that the model asks for.
+            voice: the whole stream's samples and number of frames, to be taken instead of those that follow from its
+                audio.
         """
         self._block = round(block_s * MODEL_RATE_HZ)
         self._before = round(before_s * MODEL_RATE_HZ)
         self._after = round(after_s * MODEL_RATE_HZ)
         self._lead = count_lead(after_s) if leads else 0
         self._frame_rate = frame_rate
-        self._decimator = Decimator()
+        self._mono_stream: MonoStream = Decimator(low_pass) if voice is None else WholeStream(voice)
+        self._voice = voice
         self._mono = np.zeros(self._before, dtype=np.float32)  # begins ``before`` samples ahead of the next block
         self._audio: AudioArray | None = None  # begins with the next block's
         self._index = 0
@@ -125,14 +93,15 @@ class BlockCutter:
         """Take in int16 (n, channels) and yield the blocks that became whole."""
         self._num_audio += len(audio)
         self._audio = audio if self._audio is None else np.concatenate([self._audio, audio])
-        self._mono = np.concatenate([self._mono, self._decimator.push(audio)])
+        self._mono = np.concatenate([self._mono, self._mono_stream.push(audio)])
         while len(self._mono) >= self._before + self._block + self._after:
-            yield self._cut(frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate), None)
+            yield self._cut(self._frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ)), None)
 
     @property
     def num_missing(self) -> int:
-        """48 kHz samples after which the next block is whole, at most a millisecond too many."""
-        return max(0, self._before + self._block + self._after - len(self._mono)) * DECIMATION + HALF_TAPS
+        """48 kHz samples after which the next block is whole, at most the filter's delay too many."""
+        missing = max(0, self._before + self._block + self._after - len(self._mono))
+        return missing * DECIMATION + self._mono_stream.num_delay
 
     @property
     def waiting_audio(self) -> list[AudioArray]:
@@ -141,13 +110,16 @@ class BlockCutter:
 
     def finish(self) -> Iterator[AudioBlock]:
         """Yield what is left, the last block padded."""
-        self._mono = np.concatenate([self._mono, self._decimator.finish()])
-        total = max(1, frame_at(Fraction(self._num_audio, AUDIO_RATE_HZ), self._frame_rate))
+        self._mono = np.concatenate([self._mono, self._mono_stream.finish()])
+        total = (
+            self._frame_at(Fraction(self._num_audio, AUDIO_RATE_HZ)) if self._voice is None else self._voice.num_frames
+        )
+        total = max(1, total)
         while self._index * self._block * DECIMATION < self._num_audio:
             missing = self._before + self._block + self._after - len(self._mono)
             self._mono = np.concatenate([self._mono, np.zeros(max(0, missing), np.float32)])
             is_last = self._num_audio <= (self._index + 1) * self._block * DECIMATION
-            whole = frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ), self._frame_rate)
+            whole = self._frame_at(Fraction((self._index + 1) * self._block, MODEL_RATE_HZ))
             yield self._cut(total if is_last else whole, self._num_audio)
 
     def _cut(self, end_frame: int, audio_end: int | None) -> AudioBlock:
@@ -155,7 +127,7 @@ class BlockCutter:
         start = self._index * self._block
         audio_start = start * DECIMATION + self._lead if self._index else 0
         num_audio = (start + self._block) * DECIMATION + self._lead - audio_start
-        first_frame = frame_at(Fraction(start, MODEL_RATE_HZ), self._frame_rate)
+        first_frame = self._frame_at(Fraction(start, MODEL_RATE_HZ))
         block = AudioBlock(
             index=self._index,
             samples=self._mono[: self._before + self._block + self._after].copy(),
@@ -165,11 +137,17 @@ class BlockCutter:
             frames=range(first_frame, end_frame),
             audio_end=audio_end,
             audio_lead=self._lead,
+            num_samples=None if self._voice is None or audio_end is None else len(self._voice.samples),
         )
         self._mono = self._mono[self._block :]
         self._audio = self._audio[num_audio:]
         self._index += 1
         return block
+
+    def _frame_at(self, time_s: Fraction) -> int:
+        """Frames up to a time, but no more than the stream has."""
+        count = frame_at(time_s, self._frame_rate)
+        return count if self._voice is None else min(count, max(1, self._voice.num_frames))
 
 
 def split_runs(

@@ -20,8 +20,8 @@ from musetalk_cli.engine.audio.block_feed import Spoken
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.live.planned_voice import PlannedVoice, begin_of
 from musetalk_cli.engine.live.utterance import Utterance
-from musetalk_cli.engine.types.audio import audio_at
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock, FloatArray, IdleBlock
+from musetalk_cli.engine.types.audio import SHORT_LOW_PASS, audio_at
+from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, AudioBlock, FloatArray, IdleBlock, LowPass
 from musetalk_cli.errors import QueueFullError, SessionError
 
 FOREVER_S = 3600.0
@@ -35,11 +35,11 @@ MAX_UTTERANCES = 1000  # that wait: however short they are, each takes memory, a
 class TimelineSettings:
     """``block_s`` seconds a block, with the ``before_s`` and ``after_s`` around it that the model asks for.
 
-    ``leads``: audio goes ahead of its frames as BlockCutter has it. ``is_idle_first``: with no voice, idle frames are
-    planned as they fall due; otherwise a voice that is not there yet is waited for, until the first interruption.
-    ``fills``: where a voice that has begun is ``patience_s`` late, silence takes its place; a source that fills its own
-    gaps needs none of it. ``max_queued_s`` seconds of voice may wait. The run ends after ``num_frames``, if that is not
-    None.
+    ``low_pass``: the filter that it asks for. ``leads``: audio goes ahead of its frames as BlockCutter has it.
+    ``is_idle_first``: with no voice, idle frames are planned as they fall due; otherwise a voice that is not there
+    yet is waited for, until the first interruption. ``fills``: where a voice that has begun is ``patience_s`` late,
+    silence takes its place; a source that fills its own gaps needs none of it. ``max_queued_s`` seconds of voice
+    may wait. The run ends after ``num_frames``, if that is not None.
     """
 
     frame_rate: Fraction
@@ -48,6 +48,7 @@ class TimelineSettings:
     before_s: float
     after_s: float
     leads: bool = False
+    low_pass: LowPass = SHORT_LOW_PASS
     is_idle_first: bool = True
     fills: bool = True
     patience_s: float = 0.0
@@ -323,7 +324,9 @@ class Timeline:
     def _open_utterance(self) -> Utterance:
         if not self._waiting or self._waiting[-1].is_ended:
             own = self._settings
-            cutter = BlockCutter(own.block_s, own.before_s, own.after_s, own.frame_rate, leads=own.leads)
+            cutter = BlockCutter(
+                own.block_s, own.before_s, own.after_s, own.frame_rate, leads=own.leads, low_pass=own.low_pass
+            )
             self._waiting.append(Utterance(self._num_utterances, own.num_channels, cutter))
             self._num_utterances += 1
         return self._waiting[-1]

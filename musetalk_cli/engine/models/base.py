@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray, LowPass
 
 
 class LipSyncModel(Protocol):
@@ -18,6 +18,7 @@ class LipSyncModel(Protocol):
     name: str  # for summaries and statistics
     before_s: float  # context before a block, seconds, a multiple of 20 ms
     after_s: float  # look-ahead behind a block, seconds, likewise
+    low_pass: LowPass  # in front of the decimation to 16 kHz
     num_features: int  # of each frame
 
     @property

@@ -5,6 +5,7 @@ The decoder is started before anything heavy is loaded and reads this module, so
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
 
 MODEL_RATE_HZ = 16_000  # mono, as the models were trained
 AUDIO_RATE_HZ = 48_000  # mono or stereo, as it is read and encoded
+
+
+@dataclass(frozen=True)
+class LowPass:
+    """The filter in front of the decimation from 48 to 16 kHz, a windowed sinc (Kaiser).
+
+    ``half_taps``: half its length in 48 kHz samples, which is also its delay. ``cutoff_hz``: where it halves the
+    amplitude. ``beta``: of the window.
+    """
+
+    half_taps: int
+    cutoff_hz: float
+    beta: float
+
+
+# 1 ms of delay, and 70 dB below the pass band at 9 kHz, where aliased speech could first change what a model takes it
+# for; above 6.2 kHz it attenuates.
+SHORT_LOW_PASS = LowPass(48, 7_300, 7.0)
+# 6 ms: soxr's HQ filter, with which Whisper's audio is usually resampled, to 1.5e-5 of its largest tap. It passes all
+# up to 7.4 kHz and is 130 dB down at 8 kHz, so the uppermost mel bands have what they should.
+LONG_LOW_PASS = LowPass(285, 7_655, 12.55)
 
 
 def frame_at(time_s: Fraction, frame_rate: Fraction) -> int:

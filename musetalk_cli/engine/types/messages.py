@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ as AUDIO_RATE_HZ
 from musetalk_cli.engine.types.audio import MODEL_RATE_HZ as MODEL_RATE_HZ
+from musetalk_cli.engine.types.audio import LowPass as LowPass
 from musetalk_cli.engine.types.colour import ByteArray as ByteArray
 from musetalk_cli.engine.types.colour import Planes
 
@@ -58,6 +59,15 @@ class Deadline(NamedTuple):
 
 
 @dataclass(frozen=True)
+class WholeVoice:
+    """A voice that is known to its end beforehand: ``samples`` float32 (n,), 16 kHz mono, as a model is to get them
+    instead of those that are decimated from 48 kHz, and the ``num_frames`` that its video has."""
+
+    samples: FloatArray
+    num_frames: int
+
+
+@dataclass(frozen=True)
 class AudioBlock:
     """The unit of work: a fixed length of audio with the context that the model asks for.
 
@@ -66,7 +76,8 @@ class AudioBlock:
     without padding: it begins with the stream's sample ``audio_start`` and ends ``audio_lead`` samples behind the
     block's own end, so that audio reaches the encoder ahead of its frames. ``frames``: the output frames that belong
     to the block. ``audio_end``: how many 48 kHz samples the stream has, where that is known when the block is cut; None
-    says that it goes on behind the last of ``samples``.
+    says that it goes on behind the last of ``samples``. ``num_samples``: likewise, how many at 16 kHz; None also where
+    these follow from ``audio_end``.
 
     A stream that is one utterance of several begins with the output's frame ``frame_offset`` and sample
     ``audio_offset``; ``epoch`` and ``utterance`` are those of Cue.
@@ -80,6 +91,7 @@ class AudioBlock:
     frames: range
     audio_end: int | None = None
     audio_lead: int = 0
+    num_samples: int | None = None
     frame_offset: int = 0
     audio_offset: int = 0
     epoch: int = 0

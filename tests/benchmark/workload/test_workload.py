@@ -10,7 +10,7 @@ from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.benchmark.workload.plan import SIZES
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import draw_avatar
-from musetalk_cli.engine.audio.blocks import Decimator
+from musetalk_cli.engine.audio.decimation import Decimator
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor

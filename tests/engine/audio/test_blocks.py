@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import tone
-from musetalk_cli.engine.audio.blocks import BlockCutter, Decimator, split_block, split_runs
+from musetalk_cli.engine.audio.blocks import BlockCutter, split_block, split_runs
+from musetalk_cli.engine.audio.decimation import Decimator
 from musetalk_cli.engine.types.messages import AudioArray, AudioBlock, Cue, FeatureBatch
 
 

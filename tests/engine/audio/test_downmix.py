@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fixtures.fakes import tone
-from musetalk_cli.engine.audio.blocks import Decimator
+from musetalk_cli.engine.audio.decimation import Decimator
 from musetalk_cli.engine.audio.downmix import Downmix
 from musetalk_cli.engine.audio.voice_input import VoiceInput
 

@@ -22,6 +22,7 @@ from musetalk_cli.engine.models.musetalk.face.placement import Masks, Placements
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking, UpstreamPlacements
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator, expected_sizes
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
+from musetalk_cli.engine.types.audio import LONG_LOW_PASS
 from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.engine.types.messages import AudioBlock, FaceBatch, FeatureBatch, FloatArray
 from musetalk_cli.errors import AvatarError
@@ -90,6 +91,7 @@ class MuseTalkModel:
             for each in (nets, *replicas)
         ]
         self._generator, *others = generators
+        self.low_pass = LONG_LOW_PASS
         self._batch_size = batch_size
         self._latents = latents
         self._opacity = avatar.opacity

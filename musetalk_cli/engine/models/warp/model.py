@@ -14,6 +14,7 @@ import numpy as np
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.types.audio import SHORT_LOW_PASS
 from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class WarpModel:
     num_features = 5
     num_silent = 0  # it makes a face for silent frames too
     before_s = MouthShapePredictor.before_s
+    low_pass = SHORT_LOW_PASS
     after_s = MouthShapePredictor.after_s
 
     def __init__(

@@ -91,12 +91,28 @@ def count_steps(block: AudioBlock) -> int | None:
     return None if block.audio_end is None else block.audio_end * STEP_HZ // AUDIO_RATE_HZ
 
 
+def count_upstream_steps(block: AudioBlock) -> int | None:
+    """The same by upstream's rule in floating point, which loses a step at some lengths, such as 0.58 s and 1.16 s."""
+    if block.audio_end is None:
+        return None
+    num_samples = block.num_samples
+    if num_samples is None:
+        num_samples = -(-block.audio_end * MODEL_RATE_HZ // AUDIO_RATE_HZ)
+    return math.floor(num_samples / MODEL_RATE_HZ * STEP_HZ)
+
+
+def count_upstream_frames(num_samples: int, frame_rate: Fraction) -> int:
+    """How many frames upstream makes of ``num_samples`` at 16 kHz, by its rule in floating point with whole rates."""
+    return math.floor(num_samples / MODEL_RATE_HZ * int(frame_rate))
+
+
 def cut_samples(block: AudioBlock, start_s: int, stop_s: int) -> FloatArray:
     """The stream's samples from ``start_s`` to ``stop_s``, as far as the block has them, without its padding."""
     first = round(block.start_s * MODEL_RATE_HZ)
     end = first + len(block.samples)
     if block.audio_end is not None:
-        end = min(end, -(-block.audio_end * MODEL_RATE_HZ // AUDIO_RATE_HZ))
+        whole = -(-block.audio_end * MODEL_RATE_HZ // AUDIO_RATE_HZ)
+        end = min(end, whole if block.num_samples is None else block.num_samples)
     return block.samples[start_s * MODEL_RATE_HZ - first : min(stop_s * MODEL_RATE_HZ, end) - first]
 
 
@@ -159,7 +175,7 @@ class UpstreamFeatures:
         if not block.frames:
             return np.zeros((0, STEPS_PER_FRAME * self._encoder.step_dim), np.float32)
         steps = upstream_frame_steps(block.frames, self._frame_rate)
-        num_steps = count_steps(block)
+        num_steps = count_upstream_steps(block)
         size = self._encoder.window_s * STEP_HZ
         last = int(steps.max()) if num_steps is None else max(0, min(int(steps.max()), num_steps - 1))
         indices = range(max(0, min(int(steps.min()), last)) // size, last // size + 1)

@@ -62,12 +62,13 @@ def mode_mask(classes: ByteArray, settings: MaskSettings) -> ByteArray:
 def jaw_mask(classes: ByteArray, left_cheek: int = 90, right_cheek: int = 90) -> ByteArray:
     """Parsed classes uint8 (512, 512) → 0 or 255: mouth, and skin grown upwards, less its sides at the cheeks.
 
-    ``left_cheek``, ``right_cheek``: how far the middle, whose sides are not cut, reaches, in pixels of 512.
+    ``left_cheek``, ``right_cheek``: how far the middle, whose sides are not cut, reaches, in pixels of 512. The left
+    cheek is a rectangle of OpenCV's in upstream, which includes its end: column 0 … 256 − ``left_cheek``.
     """
     grown = cv2.dilate((classes == SKIN).astype(np.uint8), _growth_kernel())
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3))
     skin = cv2.erode(grown, ellipse, iterations=2)
-    middle = slice(PARSED_PX // 2 - left_cheek, PARSED_PX // 2 + right_cheek)
+    middle = slice(PARSED_PX // 2 - left_cheek + 1, PARSED_PX // 2 + right_cheek)
     skin[:, middle] = grown[:, middle]
     is_face = (skin > 0) & (classes != NOSE) | np.isin(classes, (MOUTH, UPPER_LIP, LOWER_LIP))
     return as_bytes(np.where(is_face, 255, 0))

@@ -14,10 +14,13 @@ from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.models.musetalk.audio.windows import (
     AnchoredFeatures,
     UpstreamFeatures,
+    count_upstream_frames,
+    count_upstream_steps,
     frame_steps,
     gather_steps,
     upstream_frame_steps,
 )
+from musetalk_cli.engine.types.messages import AudioBlock
 
 
 @pytest.mark.parametrize("num_steps", [400, 1700])
@@ -149,3 +152,32 @@ def test_a_stream_cut_at_random_has_the_features_of_the_file(is_version_1_0: boo
         assert np.isfinite(features).all()
         hashes.add(hashlib.sha256(features.tobytes()).hexdigest())
     assert len(hashes) == 1
+
+
+def test_upstream_loses_a_step_and_frames_where_its_floating_point_does() -> None:
+    """All whole steps up to a minute: 144 of 3,000 have a step less, by the script's own expressions."""
+    lost = []
+    for num_steps in range(1, 3001):
+        num_samples = num_steps * STEP
+        block = AudioBlock(0, np.zeros(0, np.float32), 0.0, np.zeros((0, 1), np.int16), 0, range(1), num_samples * 3)
+        steps = count_upstream_steps(block)
+        assert steps == math.floor((num_samples / 16000) * 50)
+        assert count_upstream_frames(num_samples, Fraction(25)) == math.floor((num_samples / 16000) * 25)
+        lost += [num_steps] if steps != num_steps else []
+    assert len(lost) == 144
+    assert {29, 58} <= set(lost)  # 0.58 s and 1.16 s
+
+
+def test_the_last_frames_miss_the_lost_step() -> None:
+    """1.16 s: 57 steps instead of 58; ours have all of them."""
+    mine = selected_steps(UpstreamFeatures(IndexFeatureEncoder(), FPS_25), 58)
+    np.testing.assert_array_equal(mine[:28], upstream_by_hand(57, 25, 28))
+    assert (mine == 57).sum() == 0
+    assert (selected_steps(AnchoredFeatures(IndexFeatureEncoder(), FPS_25), 58) == 57).sum() > 0
+
+
+def test_a_block_of_a_whole_voice_says_how_many_samples_it_has() -> None:
+    block = AudioBlock(
+        0, np.zeros(0, np.float32), 0.0, np.zeros((0, 1), np.int16), 0, range(1), 48_000, num_samples=319
+    )
+    assert count_upstream_steps(block) == 0

@@ -84,6 +84,25 @@ def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings
     assert len(changed) > 5_000
 
 
+@pytest.mark.parametrize(("left", "right"), [(90, 90), (40, 130), (0, 256), (256, 0)])
+def test_the_jaws_mask_is_the_scripts_to_the_last_pixel(left: int, right: int) -> None:
+    """Its cheeks are rectangles of OpenCV's, which include their ends."""
+    classes = face_classes()
+    kernel = np.zeros((33, 33), np.uint8)
+    for row in range(10, 33):
+        half = min(row - 10, 10)
+        kernel[row, 16 - half : 17 + half] = 1
+    grown = cv2.dilate(np.where(classes == SKIN, 255, 0).astype(np.uint8), kernel)
+    eroded = cv2.erode(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3)), iterations=2)
+    cheeks = np.zeros((512, 512), np.uint8)
+    cv2.rectangle(cheeks, (0, 0), (256 - left, 512), 255, -1)
+    cv2.rectangle(cheeks, (256 + right, 0), (512, 512), 255, -1)
+    skin = np.where(cheeks == 255, eroded, grown)
+    wanted = (skin == 255) & (classes != NOSE) | (classes == MOUTH)
+    mine = mode_mask(classes, MaskSettings("jaw", left, right))
+    np.testing.assert_array_equal(mine, np.where(wanted, 255, 0))
+
+
 def test_a_mask_without_anything_leaves_the_frame() -> None:
     frames, nobody = StillFrames(noise_image(480, 640, 1)), np.zeros((512, 512), np.uint8)
     placements = UpstreamPlacements(frames, np.array([[20, 20, 90, 90]]), UpstreamMasking([nobody], MaskSettings()))
