@@ -11,6 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.commands.common.batch_options import (
+    InputsArgument,
+    JobsOption,
+    ManifestOption,
+    OutputOption,
+    ReportOption,
+    ResumeOption,
+    check_batch,
+    is_batch,
+    refuse_batch_options,
+)
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
@@ -44,24 +55,18 @@ if TYPE_CHECKING:
 )
 def render(
     context: typer.Context,
-    input_: Annotated[
-        str | None,
-        typer.Argument(metavar="INPUT", help="Audio or video file, URL, or - for stdin.", show_default=False),
-    ] = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="File to write: .mp4, .mov or .mkv, or - for stdout. May be repeated. [default: INPUT's name + .mp4]",
-        ),
-    ] = None,
+    inputs: InputsArgument = None,
+    output: OutputOption = None,
     demo: DemoOption = False,
     config: ConfigOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     stats: StatsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout as one JSON object.")] = False,
+    manifest: ManifestOption = None,
+    jobs: JobsOption = None,
+    report: ReportOption = None,
+    resume: ResumeOption = False,
     print_config: PrintConfigOption = False,
 ) -> None:
     """Render a video of an avatar that speaks INPUT."""
@@ -69,7 +74,14 @@ def render(
     loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
-    input_ = choose_input(input_, demo)
+    if is_batch(inputs or (), manifest):
+        check_batch(inputs or (), manifest, demo=demo, stats=stats, json=as_json)
+        from musetalk_cli.app.batch.run import BatchRequest, render_batch
+
+        batch = (tuple(inputs or ()), tuple(output or ()), manifest, jobs, report, resume, overwrite, quiet)
+        raise typer.Exit(render_batch(loaded.config, BatchRequest(*batch)))
+    refuse_batch_options(jobs=jobs, report=report, resume=resume)
+    input_ = choose_input(inputs[0] if inputs else None, demo)
     if input_ is None:
         raise typer.BadParameter("give an audio file, a URL, - for stdin, or --demo", param_hint="INPUT")
     outputs = output or [default_output(input_)]

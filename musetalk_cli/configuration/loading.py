@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -40,6 +40,19 @@ def load_config(files: Sequence[Path] = (), flags: Mapping[str, tuple[str, Any]]
 def _check(values: Mapping[str, Any], origins: Mapping[str, str]) -> Config:
     """The configuration with these values (by dotted key). Raises ConfigError."""
     return check_section(Config, _nest(values), lambda key: f"{origins.get(key, key)}: ")
+
+
+def override(config: Config, values: Mapping[str, Any], origins: Mapping[str, str]) -> Config:
+    """A configuration with other values, by dotted key, each checked. Raises ConfigError behind the key's origin."""
+    checked = _check(values, origins)
+    for key in values:
+        section, _, name = key.rpartition(".")
+        if section:
+            inner = replace(getattr(config, section), **{name: getattr(getattr(checked, section), name)})
+            config = replace(config, **{section: inner})
+        else:
+            config = replace(config, **{name: getattr(checked, name)})
+    return config
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_ECHO = 60  # characters of a wrong value that are shown
 
 Section = TypeVar("Section")
+_models: dict[type, type[BaseModel]] = {}
 
 
 def check_section(
@@ -40,6 +41,13 @@ def check_section(
 
 
 def _model_of(section: type) -> type[BaseModel]:
+    """Made once: a manifest may have settings in thousands of lines."""
+    if section not in _models:
+        _models[section] = _make_model(section)
+    return _models[section]
+
+
+def _make_model(section: type) -> type[BaseModel]:
     """A pydantic model with a section's keys: unknown ones, wrong types and not finite numbers are errors."""
     from pydantic import ConfigDict, create_model
 

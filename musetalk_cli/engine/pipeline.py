@@ -146,6 +146,10 @@ class Pipeline:
             Stage("compositing", self._composite, self._state),
         ]
 
+    def begin_now(self) -> None:
+        """Count the run's time from now on: for one that was built ahead."""
+        self._started_at = time.perf_counter()
+
     def start(self) -> None:
         self._encoder.start()
         for stage in self._stages:
@@ -196,6 +200,11 @@ class Pipeline:
         if is_ended and self._ended_at is None:
             self._ended_at = time.perf_counter()
         return is_ended
+
+    def wait_computed(self, timeout_s: float) -> bool:
+        """True once every frame has been handed to the encoder, which may still be at work."""
+        deadline = time.perf_counter() + timeout_s
+        return all(stage.join(max(0.0, deadline - time.perf_counter())) for stage in self._stages)
 
     @property
     def is_delivered(self) -> bool:

@@ -8,13 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from musetalk_cli import ending
-
-if TYPE_CHECKING:
-    from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.ui.dashboard import Dashboard
 
 # For threads that an abort has woken.
 LAST_S = 0.3
@@ -37,10 +33,38 @@ RENDER = Patience(cut_s=0.0, abort_s=0.6, limit_s=3.0)
 STREAM = Patience(cut_s=5.0, abort_s=7.0, limit_s=9.0)
 
 
+class Interruptible(Protocol):
+    """What a signal ends: a pipeline, or several."""
+
+    def stop(self) -> None:
+        """Deliver what is in flight."""
+
+    def cut(self) -> None:
+        """End the output behind what the encoder has."""
+
+    def abort(self) -> None:
+        """Drop what is in flight."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output came to its end, uninterrupted."""
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the output has ended."""
+
+
+class Display(Protocol):
+    """Where people read what happens."""
+
+    def tell(self, text: str) -> None:
+        """One line that stays."""
+
+
 class Interruption:
     """Counts Ctrl-C, SIGTERM, closed terminals. The first ends the run with ``patience``, a second one aborts it."""
 
-    def __init__(self, pipeline: Pipeline, dashboard: Dashboard, patience: Patience) -> None:
+    def __init__(self, pipeline: Interruptible, dashboard: Display, patience: Patience) -> None:
         self._pipeline = pipeline
         self._dashboard = dashboard
         self._patience = patience

@@ -20,6 +20,8 @@ musetalk render speech.wav
 musetalk render talk.mp3 --avatar me.jpg --preset quality -o me.mp4
 # From one pipe into another
 espeak-ng --stdout "Good morning" | musetalk render - -o - | ffplay -
+# A video for each voice of a folder; run again, it makes what is missing
+musetalk render voices/ -o videos/ --report report.jsonl --resume
 """,
     "musetalk stream": """\
 # The example voice that ships, without a microphone

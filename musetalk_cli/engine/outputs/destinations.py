@@ -58,8 +58,10 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
 
 
-def open_file_sink(destinations: Sequence[str], *, overwrite: bool, remuxer: Remuxer) -> Sink:
+def open_file_sink(destinations: Sequence[str], *, overwrite: bool, remuxer: Remuxer, is_staged: bool = False) -> Sink:
     """The sink of a whole file, or of several, from what ``-o`` names. Nothing is created before it begins.
+
+    ``is_staged``: a file has its name only when it is whole.
 
     Raises SinkError, also for what is made for live streams.
     """
@@ -69,17 +71,21 @@ def open_file_sink(destinations: Sequence[str], *, overwrite: bool, remuxer: Rem
             raise SinkError(f"cannot write {show_address(destination)}: render makes files", hint=hint)
     if len(set(destinations)) < len(destinations):
         raise SinkError("one output is named twice", hint="name each file once")
-    sinks = [open_sink(destination, overwrite=overwrite, remuxer=remuxer) for destination in destinations]
+    sinks = [
+        open_sink(destination, overwrite=overwrite, remuxer=remuxer, is_staged=is_staged)
+        for destination in destinations
+    ]
     return sinks[0] if len(sinks) == 1 else SinkGroup(sinks)
 
 
-def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer) -> Sink:
+def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer, is_staged: bool = False) -> Sink:
     """Check a file or pipe and make its sink. Nothing is created before the sink begins.
 
     Args:
         destination: its name, or - for standard output.
         overwrite: whether an older file may be replaced.
         remuxer: makes files in other containers than MP4.
+        is_staged: a file has its name only when it is whole.
 
     Raises:
         SinkError: it cannot be written there, or not in that format.
@@ -89,13 +95,13 @@ def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer) -> Sink:
     if destination in (STDOUT, "/dev/stdout"):
         return StdoutSink()
     try:
-        return _open_path(destination, Path(destination).resolve(), overwrite, remuxer)
+        return _open_path(destination, Path(destination).resolve(), overwrite, remuxer, is_staged)
     # A name too long, a loop of links, a folder without permission.
     except (OSError, RuntimeError, ValueError) as error:
         raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer) -> Sink:
+def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer, is_staged: bool) -> Sink:
     if problem := find_name_problem(path.name):
         raise SinkError(f"cannot write {destination}: {problem}", hint="choose another name")
     if path.is_dir():
@@ -113,7 +119,9 @@ def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer) 
         raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
-    return RemuxedFileSink(destination, path, remuxer) if suffix in FORMATS else FileSink(destination, path)
+    if suffix in FORMATS:
+        return RemuxedFileSink(destination, path, remuxer, is_staged=is_staged)
+    return FileSink(destination, path, is_staged=is_staged)
 
 
 def _explain_suffix(destination: str) -> SinkError:

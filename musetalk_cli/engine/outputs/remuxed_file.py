@@ -37,8 +37,8 @@ class Remuxer:
 class RemuxedFileSink(FileSink):
     """A FileSink whose bytes go through ffmpeg. ``close`` waits until that has ended the file."""
 
-    def __init__(self, destination: str, path: Path, remuxer: Remuxer) -> None:
-        super().__init__(destination, path)
+    def __init__(self, destination: str, path: Path, remuxer: Remuxer, *, is_staged: bool = False) -> None:
+        super().__init__(destination, path, is_staged=is_staged)
         self._remuxer = remuxer
         self._child: FfmpegProcess | None = None
         self._is_cancelled = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 import time
@@ -128,10 +129,14 @@ class PipeSink:
 
 class FileSink:
     """A file, created with its first fragment: a run that is killed before leaves none. An older file is replaced only
-    by a video that came to its end; one that breaks off is cut behind its last fragment, so that it plays."""
+    by a video that came to its end; one that breaks off is cut behind its last fragment, so that it plays.
 
-    def __init__(self, destination: str, path: Path) -> None:
+    ``is_staged``: the file has its name only when it is whole, and one that breaks off is removed.
+    """
+
+    def __init__(self, destination: str, path: Path, *, is_staged: bool = False) -> None:
         self.name = destination
+        self._is_staged = is_staged
         self.where: str | None = None
         self._path = path
         self._old_mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
@@ -176,7 +181,7 @@ class FileSink:
         if is_final and self._working != self._path:
             self._working.replace(self._path)
             self._working = self._path
-        if self._has_fragments:
+        if self._has_fragments and (is_final or not self._is_staged):
             is_in_place = self._working == self._path
             self.where = self.name if is_in_place else str(Path(self.name).with_name(self._working.name))
         else:
@@ -185,15 +190,26 @@ class FileSink:
     def _create(self) -> int:
         """A new file under the wanted name or, beside an older one, under a free name of its own."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
-        if self._old_mode is None:
+        if self._old_mode is None and not self._is_staged:
             return os.open(self._path, flags, 0o666)
         for number in range(1, 1000):
-            self._working = self._path.with_name(f"{self._path.stem}.part{number}{self._path.suffix}")
+            stem = f".{self._path.stem}" if self._is_staged else self._path.stem
+            self._working = self._path.with_name(f"{stem}.part{number}{self._path.suffix}")
             with contextlib.suppress(FileExistsError):
                 fd = os.open(self._working, flags, 0o666)
-                self._working.chmod(self._old_mode)
+                if self._old_mode is not None:
+                    self._working.chmod(self._old_mode)
                 return fd
         raise OSError(errno.EEXIST, "too many unfinished files beside it")
+
+
+def find_unfinished(path: Path) -> list[Path]:
+    """What a staged FileSink for ``path`` has left beside it in a process that was killed."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.part\d+{re.escape(path.suffix)}")
+    try:
+        return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+    except OSError:
+        return []
 
 
 class NullSink:

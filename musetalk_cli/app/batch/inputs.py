@@ -1,0 +1,84 @@
+"""From what the command line names to items: files, folders and addresses, and where their videos go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from musetalk_cli.app.batch.item import BatchItem
+from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
+from musetalk_cli.engine.outputs.remuxed_file import FORMATS
+from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.engine.types.messages import Tell
+from musetalk_cli.errors import SinkError, SourceError
+
+STDIN = "-"
+# Files of a folder that are voices by their names; what is named itself may be called anything.
+_SUFFIXES = (
+    "aac ac3 aif aifc aiff amr ape au avi caf eac3 flac flv m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mxf oga ogg "
+    "opus spx tta ts w64 wav webm wma wmv wv"
+)
+VOICE_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+
+
+def find_folder(outputs: Sequence[str] | None) -> Path:
+    """The folder of a batch's videos, from what ``-o`` names: the current one by default. Raises SinkError."""
+    if not outputs:
+        return Path()
+    if len(outputs) > 1:
+        raise SinkError("several inputs go to one folder", hint="give -o once, such as -o videos/")
+    name = outputs[0]
+    path = Path(name)
+    is_file = path.is_file() or (path.suffix.lower() in (*MP4_SUFFIXES, *FORMATS) and not path.is_dir())
+    if not name or name == STDIN or is_address(name) or is_file:
+        raise SinkError(f"{name or 'an empty name'} is no folder", hint="several inputs need one, such as -o videos/")
+    return path
+
+
+def list_items(inputs: Sequence[str], folder: Path, config: Config, tell: Tell) -> Iterator[BatchItem]:
+    """The items of files, folders (with all below them) and addresses, in order; those of a folder by name.
+
+    Args:
+        inputs: what the command line names.
+        folder: where the videos go; those of a folder's subfolders go into such.
+        config: the settings of all.
+        tell: takes a line on files of folders that are left out.
+
+    Raises:
+        SourceError: a folder cannot be read, or holds no voice.
+    """
+    for name in inputs:
+        if name == STDIN or is_address(name) or not Path(name).is_dir():
+            yield BatchItem(name, str(folder / video_name(name)), config)
+            continue
+        for voice in _list_voices(Path(name), tell):
+            below = voice.relative_to(name).parent
+            yield BatchItem(str(voice), str(folder / below / video_name(str(voice))), config)
+
+
+def video_name(voice: str) -> str:
+    """``speech.mp4`` for ``talks/speech.wav``."""
+    if voice == STDIN:
+        return "stdin.mp4"
+    name = voice.split("?")[0] if is_address(voice) else voice
+    return f"{Path(name).stem or 'render'}.mp4"
+
+
+def _list_voices(folder: Path, tell: Tell) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"cannot read the folder {error.filename}: {(error.strerror or str(error)).lower()}")
+
+    found, left_out = list[Path](), list[Path]()
+    for above, below, names in os.walk(folder, onerror=refuse):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(above, name)
+            (found if path.suffix.lower() in VOICE_SUFFIXES else left_out).append(path)
+    if not found:
+        raise SourceError(f"{folder} holds no voice", hint="give a folder of audio or video files")
+    if left_out:
+        files = "file is" if len(left_out) == 1 else "files are"
+        tell(f"{folder}: {len(left_out)} {files} no audio by name and left out, such as {left_out[0].name}")
+    return found

@@ -1,0 +1,149 @@
+"""Avatars and models of a batch: each is opened once, and serves every item that names it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.app.folders import ffmpeg_records
+from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
+from musetalk_cli.errors import MuseTalkError
+
+if TYPE_CHECKING:
+    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.engine.avatar.avatar import Avatar
+    from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.outputs.sinks import Sink
+    from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.types.messages import Tell
+
+# Avatars that stay open while nobody uses them. One takes the memory of its frames; a neural model's nets are shared.
+MAX_IDLE = 4
+
+
+@dataclass
+class _Opened:
+    """An avatar with its model. ``num_users``: pipelines that use it now."""
+
+    name: str
+    chosen: ChosenAvatar
+    own: Avatar  # in its own size
+    shown: Avatar
+    model: LipSyncModel
+    num_users: int = 0
+
+    def close(self) -> None:
+        self.shown.close()
+        self.own.close()
+
+
+class OpenAvatars:
+    """Opens avatars and models when an item needs them first, and closes those that were not used for longest."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._opened: OrderedDict[Config, _Opened] = OrderedDict()
+        self._failed: dict[Config, MuseTalkError] = {}  # those that are not tried again
+
+    @contextmanager
+    def use(self, config: Config) -> Iterator[_Opened]:
+        """The avatar and model that the settings name, open at least until the block is left. Raises MuseTalkError."""
+        key = _only_face(config)
+        with self._lock:  # one is opened at a time, and once
+            opened = self._opened.get(key) or self._open_once(key)
+            self._opened[key] = opened
+            self._opened.move_to_end(key)
+            opened.num_users += 1
+            self._close_idle(MAX_IDLE)
+        try:
+            yield opened
+        finally:
+            with self._lock:
+                opened.num_users -= 1
+
+    def close(self) -> None:
+        """Close all that nobody uses."""
+        with self._lock:
+            self._close_idle(0)
+
+    def _close_idle(self, num_left: int) -> None:
+        idle = [key for key, opened in self._opened.items() if not opened.num_users]
+        for key in idle[: max(0, len(idle) - num_left)]:
+            self._opened.pop(key).close()
+
+    def _open_once(self, config: Config) -> _Opened:
+        if config in self._failed:
+            raise self._failed[config]
+        try:
+            return self._open(config)
+        except MuseTalkError as error:
+            self._failed[config] = error
+            raise
+
+    def _open(self, config: Config) -> _Opened:
+        from musetalk_cli.app.avatar_library import choose_avatar
+
+        name = choose_model(config, self._tell)
+        chosen = choose_avatar(config, self._tell)
+        own = chosen.load()
+        try:
+            model = build_model(config, name, chosen, own, self._tell, shares_nets=True)
+            return _Opened(name, chosen, own, own.resized(chosen.height_px), model)
+        except BaseException:
+            own.close()
+            raise
+
+
+def _only_face(config: Config) -> Config:
+    """The settings without those that change neither the avatar nor the model."""
+    video = VideoConfig(fps=config.video.fps, size=config.video.size)
+    return replace(
+        config, audio=AudioConfig(), video=video, stream=StreamConfig(), session=SessionConfig(), serve=ServeConfig()
+    )
+
+
+@contextmanager
+def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, tell: Tell) -> Iterator[Pipeline]:
+    """A pipeline from a voice to a sink, with an avatar of a batch; closed when the block is left.
+
+    Args:
+        config: all settings.
+        voice: path or URL of the audio, - for stdin.
+        sink: where the video goes.
+        avatars: the batch's.
+        tell: takes lines for the user.
+
+    Raises:
+        MuseTalkError: something is wrong with the input, the model, the avatar or ffmpeg.
+    """
+    from musetalk_cli.engine.audio.decoder import DecoderProcess
+    from musetalk_cli.engine.audio.sources import FileSource
+    from musetalk_cli.engine.avatar.frames import SharedFrames
+    from musetalk_cli.engine.pipeline import Pipeline, read_whole
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
+    from musetalk_cli.engine.video.encoder import EncoderProcess
+
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    with ExitStack() as cleanup:
+        opening = cleanup.enter_context(ExitStack())  # what a pipeline closes, once there is one
+        decoder = DecoderProcess(voice, ffmpeg)
+        opening.callback(decoder.close)
+        source = FileSource(decoder, tell)
+        opened = cleanup.enter_context(avatars.use(config))
+        source.open()
+        encoder = EncoderProcess(ffmpeg, encoder_settings(config, opened.chosen, source.num_channels))
+        opening.callback(encoder.close)
+        model, settings = opened.model.clone(), pipeline_settings(config, opened.name)
+        shown = replace(opened.shown, frames=SharedFrames(opened.shown.frames))
+        feed = read_whole(source, model, settings)
+        pipeline = Pipeline(feed, model, shown, encoder, sink, settings, 0.0)
+        opening.pop_all()
+        cleanup.callback(pipeline.close)
+        yield pipeline

@@ -1,0 +1,97 @@
+"""What of a batch is left to do, and what is wrong with it before work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from musetalk_cli.app.batch.inputs import STDIN
+from musetalk_cli.app.batch.item import BatchItem
+from musetalk_cli.app.batch.report_file import Records
+from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
+from musetalk_cli.engine.outputs.remuxed_file import FORMATS
+from musetalk_cli.engine.outputs.sinks import find_unfinished
+from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.errors import MuseTalkError, SinkError
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of outputs that exist: they are replaced, or what is whole is left, or they are refused.
+
+    ``records``: of an earlier run.
+    """
+
+    overwrite: bool
+    resumes: bool
+    records: Records
+
+
+class Plan:
+    """Looks at items in their order. Raises SinkError for what cannot be: two of one output, or an older file."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._taken: dict[str, str] = {}  # the outputs so far, by their real paths, and of which voice they are
+        self._has_stdin = False
+
+    def is_done(self, item: BatchItem) -> bool:
+        """Whether an item is whole already, and is left out. Raises SinkError when it cannot be made."""
+        path = os.path.realpath(item.output)
+        name = f"{item.voice} ({item.origin})" if item.origin else item.voice
+        if item.voice == STDIN and self._has_stdin:
+            raise SinkError("standard input is named twice", hint="give each input once")
+        self._has_stdin |= item.voice == STDIN
+        if path in self._taken:
+            hint = "rename one of them, or name the outputs in a manifest"
+            raise SinkError(f"{self._taken[path]} and {name} would both become {item.output}", hint=hint)
+        self._taken[path] = name
+        if not is_address(item.voice) and item.voice != STDIN and path == os.path.realpath(item.voice):
+            raise SinkError(f"{item.voice} would be its own output", hint="choose another folder with -o")
+        suffix = Path(path).suffix.lower()
+        if suffix not in (*MP4_SUFFIXES, *FORMATS):
+            hint = "name it .mp4, .mov or .mkv"
+            raise SinkError(f"cannot write {item.output}: musetalk does not make {suffix or 'such'} files", hint=hint)
+        return self._is_whole(item, Path(path))
+
+    def _is_whole(self, item: BatchItem, path: Path) -> bool:
+        rules = self._rules
+        if not path.exists():
+            return False
+        if rules.resumes and path.is_file():
+            # Files have their names only when they are whole; the report tells whether this one has changed since.
+            record = rules.records.get(item.output)
+            return record is None or (not record.get("error") and record.get("bytes") == path.stat().st_size)
+        if not rules.overwrite:
+            hint = "--overwrite replaces what exists, --resume leaves what is whole"
+            raise SinkError(f"{item.output} exists already", hint=hint)
+        return False
+
+
+def plan_all(items: Sequence[BatchItem], rules: Rules) -> tuple[list[BatchItem], list[BatchItem]]:
+    """Those to be made, and those that are whole. Raises SinkError for the first that cannot be."""
+    plan = Plan(rules)
+    done = [plan.is_done(item) for item in items]
+    return [item for item, is_done in zip(items, done, strict=True) if not is_done], [
+        item for item, is_done in zip(items, done, strict=True) if is_done
+    ]
+
+
+def plan_queue(items: Iterable[BatchItem], rules: Rules) -> Iterator[BatchItem]:
+    """Those to be made, one by one as they come; one that cannot be is passed on with its problem."""
+    plan = Plan(rules)
+    for item in items:
+        try:
+            if item.problem or not plan.is_done(item):
+                yield item
+        except MuseTalkError as error:
+            yield replace(item, problem=f"{error} ({error.hint})" if error.hint else str(error))
+
+
+def remove_unfinished(items: Iterable[BatchItem]) -> None:
+    """Remove what a killed run has left of these items."""
+    for item in items:
+        for path in find_unfinished(Path(os.path.realpath(item.output))):
+            path.unlink(missing_ok=True)
