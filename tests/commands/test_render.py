@@ -146,7 +146,7 @@ def bad_inputs(folder: Path, speech: Path) -> None:
     ("args", "status", "words"),
     [
         (["missing.wav"], 1, "missing.wav does not exist"),
-        (["folder"], 1, "folder is a folder"),
+        (["folder"], 1, "folder holds no voice"),
         (["empty.wav"], 1, "empty.wav holds no audio"),
         (["note.txt"], 1, "note.txt"),
         (["corrupt.wav"], 1, "corrupt.wav"),

@@ -50,7 +50,7 @@ def list_items(inputs: Sequence[str], folder: Path, config: Config, tell: Tell) 
         SourceError: a folder cannot be read, or holds no voice.
     """
     for name in inputs:
-        if name == STDIN or is_address(name) or not Path(name).is_dir():
+        if name in (STDIN, "") or is_address(name) or not Path(name).is_dir():
             yield BatchItem(name, str(folder / video_name(name)), config)
             continue
         for voice in _list_voices(Path(name), tell):

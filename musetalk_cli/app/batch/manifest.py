@@ -115,7 +115,7 @@ def _json_row(line: str, place: str) -> _Row:
     if not isinstance(content, dict):
         return _Row(place, {}, problem=f'{place}: must be an object, such as {{"voice": "a.wav"}}')
     values = dict(_flat(content))
-    at = {key: line.find(f'"{key.rpartition(".")[2]}"') for key in values}
+    at = {key: max(line.find(f'"{name}"') for name in (key, key.rpartition(".")[2])) for key in values}
     return _Row(place, values, {key: f"{place}:{column + 1}" for key, column in at.items()})
 
 

@@ -43,9 +43,11 @@ class ReportFile:
                 self._file.write(b"\n")
                 self._file.flush()
         except BlockingIOError:
+            self.close()
             hint = "wait for its end, or name another file"
             raise SinkError(f"the report {path} is in use by another run", hint=hint) from None
         except OSError as error:
+            self.close()
             reason = (error.strerror or str(error)).lower()
             raise SinkError(f"cannot write the report {path}: {reason}", hint="name a file in a folder") from None
 

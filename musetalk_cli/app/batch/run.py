@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.batch.inputs import STDIN, find_folder, list_items
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.manifest import read_manifest, read_queue
-from musetalk_cli.app.batch.opening import OpenAvatars
+from musetalk_cli.app.batch.open_avatars import OpenAvatars
 from musetalk_cli.app.batch.plan import Rules, plan_all, plan_queue, remove_unfinished
 from musetalk_cli.app.batch.report_file import ReportFile, read_report
 from musetalk_cli.app.batch.runner import BatchRun

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
-from musetalk_cli.app.batch.opening import OpenAvatars, open_pipeline
+from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S
 from musetalk_cli.errors import MuseTalkError, SinkError

@@ -49,7 +49,8 @@ ResumeOption = Annotated[
 
 def is_batch(inputs: Sequence[str], manifest: str | None) -> bool:
     """Whether more is rendered than one file."""
-    return manifest is not None or len(inputs) > 1 or (len(inputs) == 1 and Path(inputs[0]).is_dir())
+    is_folder = len(inputs) == 1 and inputs[0] != "" and Path(inputs[0]).is_dir()
+    return manifest is not None or len(inputs) > 1 or is_folder
 
 
 def check_batch(inputs: Sequence[str], manifest: str | None, **single: Any) -> None:

@@ -179,6 +179,9 @@ class FileSink:
     def _settle(self, is_final: bool) -> None:
         """Put the file where it belongs, and note where that is."""
         if is_final and self._working != self._path:
+            if self._old_mode is None and self._path.exists():  # it has appeared meanwhile
+                self._working.unlink(missing_ok=True)
+                raise FileExistsError(errno.EEXIST, "it exists already")
             self._working.replace(self._path)
             self._working = self._path
         if self._has_fragments and (is_final or not self._is_staged):

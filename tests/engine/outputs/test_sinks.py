@@ -113,6 +113,26 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     assert (tmp_path / "a.mp4").read_bytes() == b"somebody else's"
 
 
+def test_a_staged_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    for is_whole in (False, True):
+        sink = open_sink(str(path), overwrite=False, remuxer=REMUXER, is_staged=True)
+        send(sink)
+        assert [each.name for each in tmp_path.iterdir()] == [".a.part1.mp4"]
+        end(sink, is_whole=is_whole, is_final=is_whole)
+        assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"] * is_whole
+        assert sink.where == (str(path) if is_whole else None)
+
+
+def test_a_staged_file_replaces_none_that_has_appeared(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "a.mp4"), overwrite=False, remuxer=REMUXER, is_staged=True)
+    send(sink)
+    (tmp_path / "a.mp4").write_bytes(b"somebody else's")
+    with pytest.raises(SinkError, match="exists already"):
+        end(sink)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"somebody else's"]
+
+
 def test_odd_names_are_errors_with_words(tmp_path: Path) -> None:
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     for name in ("x" * 300 + ".mp4", "loop.mp4", "nul\0.mp4"):

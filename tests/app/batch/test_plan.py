@@ -1,0 +1,83 @@
+"""What is left to do, and what is refused before work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.app.batch.item import BatchItem, ItemResult
+from musetalk_cli.app.batch.plan import Rules, plan_all, plan_queue, remove_unfinished
+from musetalk_cli.app.batch.report_file import ReportFile, read_report
+from musetalk_cli.configuration.schema import Config
+from musetalk_cli.errors import SinkError
+
+NEW = Rules(overwrite=False, resumes=False, records={})
+
+
+def item(voice: str, output: Path | str) -> BatchItem:
+    return BatchItem(voice, str(output), Config())
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([("x/a.wav", "a.mp4"), ("y/a.wav", "b/../a.mp4")], "x/a.wav and y/a.wav would both become"),
+        ([("a.mp4", "a.mp4")], "would be its own output"),
+        ([("-", "a.mp4"), ("-", "b.mp4")], "standard input is named twice"),
+        ([("a.wav", "a.gif")], "does not make .gif files"),
+        ([("a.wav", "old.mp4")], "old.mp4 exists already"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[tuple[str, str]], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "old.mp4").touch()
+    with pytest.raises(SinkError, match=words):
+        plan_all([item(*each) for each in items], NEW)
+    *_, last = plan_queue((item(*each) for each in items), NEW)
+    assert words in last.problem
+
+
+def test_a_resumed_batch_leaves_what_is_whole(tmp_path: Path) -> None:
+    items = [item(f"{name}.wav", tmp_path / f"{name}.mp4") for name in ("same", "other", "failed", "unsaid", "missing")]
+    for each in items[:4]:
+        Path(each.output).write_bytes(b"1234")
+    report = tmp_path / "report.jsonl"
+    file = ReportFile(report, resumes=False, overwrite=False)
+    for each, num_bytes, error in ((items[0], 4, ""), (items[1], 5, ""), (items[2], 0, "no"), (items[4], 4, "")):
+        file.add(ItemResult(each, 1, 1.0, 1.0, num_bytes, error))
+    file.close()
+    with report.open("ab") as broken:
+        broken.write(b'{"input": "unsaid.wav", "outp')
+    rules = Rules(overwrite=False, resumes=True, records=read_report(report))
+    to_do, done = plan_all(items, rules)
+    assert [each.voice for each in to_do] == ["other.wav", "failed.wav", "missing.wav"]
+    assert [each.voice for each in done] == ["same.wav", "unsaid.wav"]
+    assert list(plan_queue(items, rules)) == to_do
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    names = (".a.part1.mp4", ".a.part12.mp4", ".b.part1.mp4", "a.part1.mp4", ".a.part1.mov")
+    for name in names:
+        (tmp_path / name).touch()
+    remove_unfinished([item("a.wav", tmp_path / "a.mp4"), item("x.wav", tmp_path / "no" / "x.mp4")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
+
+
+def test_a_report_goes_on_behind_a_line_that_broke_off(tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    report.write_bytes(b'{"output": "a.mp4"}\n{"outp')
+    with pytest.raises(SinkError, match="exists already"):
+        ReportFile(report, resumes=False, overwrite=False)
+    file = ReportFile(report, resumes=True, overwrite=False)
+    file.add(ItemResult(item("b.wav", "b.mp4"), 25, 1.0, 0.5, 9))
+    with pytest.raises(SinkError, match="in use by another run"):
+        ReportFile(report, resumes=True, overwrite=False)
+    file.close()
+    records = read_report(report)
+    assert set(records) == {"a.mp4", "b.mp4"}
+    made = {"frames": 25, "seconds": 1.0, "elapsed_s": 0.5, "speed": 2.0, "bytes": 9, "error": None}
+    assert records["b.mp4"] == {"input": "b.wav", "avatar": "nora", "output": "b.mp4", **made}
