@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from musetalk_cli.engine.runtime.files import hash_file, replace_file
+from musetalk_cli.engine.runtime.reaper import reaper
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.locks import lock_folder
 
 VARIABLE = "MUSETALK_FACE_MODELS"
 OPTION = "--face-models"
@@ -54,6 +57,7 @@ PIP_OPTIONS = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"
 # Unanswered connections end the attempt; a slow one may take its time.
 PIP_PATIENCE = ["--timeout", "15", "--retries", "1"]
 REPORT_EVERY_S = 3.0
+DOWNLOADING = ".downloading-"
 
 
 @dataclass(frozen=True)
@@ -119,16 +123,26 @@ def _is_it(path: Path, file: PinnedFile) -> bool:
 
 def _download(cache: Path, say: Callable[[str], None]) -> FaceModels:
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".downloading-", dir=cache) as folder:
+        with _download_folder(cache) as folder:
             say(f"downloading the face models, once: {WHEEL_BYTES / 1e6:.0f} MB")
-            wheel = _download_wheel(Path(folder), say)
+            wheel = _download_wheel(folder, say)
             for file in (DETECTOR, MESH):
                 _unpack(wheel, file, cache / file.name)
     except OSError as error:
         raise AvatarError(f"the face models cannot be written to {cache}: {error}", hint=_by_hand()) from error
     say(f"the face models are in {cache}")
     return FaceModels(cache / DETECTOR.name, cache / MESH.name)
+
+
+@contextmanager
+def _download_folder(cache: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards; those of processes that were killed go, too. A running one locks its own."""
+    cache.mkdir(parents=True, exist_ok=True)
+    for remains in cache.glob(f"{DOWNLOADING}*"):
+        with suppress(OSError), lock_folder(remains, waits=False):
+            shutil.rmtree(remains, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=DOWNLOADING, dir=cache) as name, lock_folder(Path(name), waits=True):
+        yield Path(name)
 
 
 def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
@@ -140,10 +154,13 @@ def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
         (folder / "pip.log").open("w+", encoding="utf-8") as log,
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment) as pip,
     ):
+        reaper.add(pip.pid)
         try:
             _watch(pip, folder, say)
         finally:
             pip.kill()
+            pip.wait()
+            reaper.remove(pip.pid)
         log.seek(0)
         reason = _reason(log.read())
     wheels = list(target.glob("*.whl"))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from musetalk_cli.engine.avatar.preparation import face_models
 from musetalk_cli.engine.avatar.preparation.face_models import VARIABLE, PinnedFile, find_face_models
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.locks import lock_folder
 
 DETECTOR, MESH = b"a detector", b"a mesh net"
 
@@ -174,3 +178,35 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch:
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(AvatarError, match="cannot be written to"):
         find_face_models(None, tmp_path / "cache", lambda line: None)
+
+
+DOWNLOADING = """
+import sys
+from pathlib import Path
+from musetalk_cli.engine.avatar.preparation import face_models
+cache = Path(sys.argv[1])
+face_models._mediapipe_folder = lambda: None
+face_models._pip = lambda: [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
+face_models.find_face_models(None, cache, lambda line: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_neither_pip_nor_its_folder_outlives_a_download_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    child = subprocess.Popen([sys.executable, "-c", DOWNLOADING, str(cache)], env=environment)
+    while not (logs := [log for log in cache.glob(".downloading-*/pip.log") if log.read_text().strip()]):
+        assert child.poll() is None
+        time.sleep(0.02)
+    pip = psutil.Process(int(logs[0].read_text()))
+    child.kill()
+    child.wait()
+    pip.wait(10)
+    (cache / ".downloading-in-use").mkdir()
+    bring_pip(monkeypatch, tmp_path)
+    with lock_folder(cache / ".downloading-in-use", waits=True):
+        find_face_models(None, cache, lambda line: None)
+    assert sorted(path.name for path in cache.iterdir()) == [".downloading-in-use", "detector.tflite", "mesh.tflite"]
