@@ -17,6 +17,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, is_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
+from musetalk_cli.engine.types.formats import WHITELIST
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_image
 from musetalk_cli.errors import SourceError
 from musetalk_cli.system.pipes import widen
@@ -27,15 +28,6 @@ LEAST_GAP_S = 0.1
 # Timestamps that jump by hours are broken: no gap becomes more silence than this, nor do all of them together.
 MAX_GAP_S = 60
 MAX_GAPS_S = 600
-# What a file or a pipe may be: containers that hold their audio themselves. A playlist under the name of an audio file
-# would have ffmpeg open whatever other files it names.
-FORMATS = (
-    "aa,aac,ac3,act,adx,aiff,amr,amrnb,amrwb,apc,ape,aptx,asf,ast,au,avi,avr,bit,caf,codec2,daud,dsf,dss,dts,dtshd,dv,"
-    "eac3,flac,flv,g722,g723_1,g726,g726le,g729,gsm,gxf,iff,ilbc,ircam,iss,ivf,live_flv,loas,m4v,"
-    "matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,ogg,oma,paf,pvf,qcp,rm,rso,sbc,sds,sdx,sln,"
-    "smk,sox,spdif,swf,tak,truehd,tta,vc1,voc,vpk,vqf,w64,wav,wsd,wtv,wv,xa,xwma"
-)
-PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
 # Addresses that audio comes from; those that open others, such as concat: and subfile:, are none.
 SCHEMES = tuple(
     "file ftp http https mmsh mmst rtmp rtmpe rtmps rtmpt rtmpts rtp rtsp sftp srt srtp tcp tls udp".split()  # noqa: SIM905
@@ -98,7 +90,7 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
     at_once = ["-flush_packets", "1"] if is_live else []
     # ffmpeg itself keeps a playlist from a server from naming files of this machine.
-    allowed = [] if is_address(location) and not url.lower().startswith("file:") else ["-format_whitelist", FORMATS]
+    allowed = [] if is_address(location) and not url.lower().startswith("file:") else WHITELIST
     # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
     output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]

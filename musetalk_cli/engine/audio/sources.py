@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, PLAYLISTS, DecoderProcess
+from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, DecoderProcess
 from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.engine.types.formats import find_playlist
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
 from musetalk_cli.system.reading import PipeReader, open_reader
@@ -146,7 +146,7 @@ class FileSource:
     def _explain_nothing_decoded(self) -> MuseTalkError:
         log = self._decoder.log
         was_recognised = any("Input #0" in line for line in log)
-        if kind := _find_playlist(log):
+        if kind := find_playlist(log):
             hint = "give the audio file itself; a playlist is read only from an address, such as https://…/list.m3u8"
             return SourceError(f"{self._decoder.name} is not audio but a playlist ({kind})", hint=hint)
         if not was_recognised and (broken := explain_failure(self._decoder.program)):
@@ -169,12 +169,6 @@ class FileSource:
     def _last_error(self) -> str:
         error = self._decoder.error
         return f" ({error})" if error else ""
-
-
-def _find_playlist(log: Sequence[str]) -> str | None:
-    """The kind of playlist that ffmpeg was not allowed to open."""
-    refused = [line for line in log if "not on whitelist" in line]
-    return next((kind for kind in PLAYLISTS if any(f"[{kind} @" in line for line in refused)), None)
 
 
 class Limited:

@@ -11,6 +11,7 @@ from musetalk_cli.engine.avatar.inputs.hdr import ORDINARY, Colours, colours_of
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS, read_head
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, run_ffmpeg
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
+from musetalk_cli.engine.types.formats import WHITELIST, find_playlist
 from musetalk_cli.engine.types.signatures import looks_like_heif
 from musetalk_cli.errors import AvatarError
 
@@ -55,7 +56,7 @@ def probe(path: Path, ffmpeg: str) -> VideoTrack:
     Raises AvatarError when there is none, or its frames are too large; EncoderError when ffmpeg does not work.
     """
     refuse_known(path)
-    argv = [ffmpeg, *QUIET, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
+    argv = [ffmpeg, *QUIET, "-max_pixels", str(MAX_PIXELS), *WHITELIST, "-i", f"file:{path}"]
     done = run_ffmpeg(argv)
     log = done.stderr.decode("utf-8", "replace").splitlines()
     if not any("Input #0" in line for line in log) and (broken := explain_failure(ffmpeg)):
@@ -82,6 +83,8 @@ def _check_input(path: Path, log: list[str]) -> None:
     if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
         if looks_like_heif(read_head(path)):
             raise explain_heif(path)
+        if kind := find_playlist(log):
+            raise AvatarError(f"{path} is not a video but a playlist ({kind}), which names other files", hint=WANTED)
         reason = find_error(log).removeprefix(f"file:{path}: ")
         why = f": {reason}" if reason else ""
         raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=WANTED)

@@ -19,6 +19,7 @@ from musetalk_cli.engine.avatar.inputs.images import MAX_HEIGHT_PX, MAX_PIXELS, 
 from musetalk_cli.engine.avatar.inputs.probe import QUIET, VideoTrack, probe
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.formats import WHITELIST
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.system.pipes import widen
 
@@ -140,7 +141,8 @@ def build_frames_args(
     """
     start = ["-ss", f"{clip.start_s:.6f}"] if clip.start_s else []
     decoder = ["-c:v", track.decoder] if track.decoder else []
-    source = ["-max_pixels", str(MAX_PIXELS), *start, *decoder, "-i", f"file:{path}"]
+    source = ["-max_pixels", str(MAX_PIXELS), *start, *decoder, *WHITELIST]
+    source += ["-i", f"file:{path}"]
     # The length bounds what broken timestamps would make of it, too.
     chosen = ["-t", f"{clip.length_s:.6f}", "-map", f"0:{track.index}"]
     return [ffmpeg, *QUIET, *source, *chosen, "-vf", _filters(clip, track, cube), "-f", "yuv4mpegpipe", "pipe:1"]

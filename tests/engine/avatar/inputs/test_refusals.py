@@ -13,7 +13,9 @@ from PIL import Image
 
 from musetalk_cli.engine.audio.decoder import check_input
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.probe import probe
 from musetalk_cli.engine.avatar.inputs.sources import is_still, open_frames, read_still
+from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.avatar.library import name_for
 from musetalk_cli.engine.types.signatures import is_encrypted, looks_like_text
 from musetalk_cli.errors import AvatarError, SourceError
@@ -128,3 +130,22 @@ def test_a_phones_200_megapixels_take_little_memory(tmp_path: Path) -> None:
     shape, _, extra = done.stdout.strip().rpartition(" ")
     assert shape == "(2160, 2880, 3)"
     assert int(extra) < 300_000_000, "at full size it would take 800 MB"
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.webm", "list.m3u8"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{0}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {0}\n",
+        "<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011'><BaseURL>{0}</BaseURL></MPD>",
+        "v=0\nm=video 1 RTP/AVP 96\n",
+    ],
+)
+def test_a_playlist_is_no_video_and_opens_no_other_file(ffmpeg: str, tmp_path: Path, text: str, name: str) -> None:
+    source = ["-f", "lavfi", "-i", "testsrc2=s=128x128:d=0.4", "-y", tmp_path / "secret.ts"]
+    subprocess.run([ffmpeg, "-v", "error", *source], check=True)
+    (tmp_path / name).write_text(text.format(tmp_path / "secret.ts") + "\0\1\2")  # or it is refused as text
+    for call in (probe, lambda path, program: VideoFile(path, program, ClipSettings(Fraction(25)))):
+        with pytest.raises(AvatarError, match=rf"{name} is (not a video but a playlist|neither)"):
+            call(tmp_path / name, ffmpeg)

@@ -1,0 +1,40 @@
+"""Which formats ffmpeg may take a file or a pipe for: containers that hold their media themselves.
+
+A playlist under the name of a video would have ffmpeg open whatever other files it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_CONTAINERS = "asf,avi,dv,flv,gxf,ivf,live_flv,m4v,matroska,mov,mpeg,mpegts,mxf,nsv,nut,ogg,rm,smk,swf,vc1,wtv"
+_AUDIO = (
+    "aa,aac,ac3,act,adx,aiff,amr,amrnb,amrwb,apc,ape,aptx,ast,au,avr,bit,caf,codec2,daud,dsf,dss,dts,dtshd,eac3,flac,"
+    "g722,g723_1,g726,g726le,g729,gsm,iff,ilbc,ircam,iss,loas,mlp,mmf,mp3,mpc,mpc8,nistsphere,oma,paf,pvf,qcp,rso,sbc,"
+    "sds,sdx,sln,sox,spdif,tak,truehd,tta,voc,vpk,vqf,w64,wav,wsd,wv,xa,xwma"
+)
+_VIDEO = (
+    "apng,av1,avs2,avs3,bink,cavsvideo,dirac,dnxhd,evc,film_cpk,filmstrip,flic,gif,h261,h263,h264,hevc,jpegxl_anim,"
+    "mjpeg,mjpeg_2000,mpegvideo,obu,r3d,roq,rpl,smjpeg,vvc,webp_anim,yuv4mpegpipe"
+)
+# Images that Pillow does not read. Not svg_pipe, which draws text and more, and not image2, which takes a name for a
+# pattern of others.
+_IMAGES = (
+    "bmp_pipe,dds_pipe,dpx_pipe,exr_pipe,gem_pipe,hdr_pipe,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
+    "pcx_pipe,pfm_pipe,pgm_pipe,pgx_pipe,phm_pipe,png_pipe,ppm_pipe,psd_pipe,qoi_pipe,sgi_pipe,sunrast_pipe,tiff_pipe,"
+    "webp_pipe,xpm_pipe,xwd_pipe"
+)
+PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
+
+
+# ffmpeg's options of an input that is a file or a pipe.
+WHITELIST = (
+    *("-format_whitelist", ",".join((_CONTAINERS, _AUDIO, _VIDEO, _IMAGES))),
+    *("-protocol_whitelist", "file,pipe,fd"),
+)
+
+
+def find_playlist(log: Sequence[str]) -> str | None:
+    """The kind of playlist that ffmpeg was not allowed to open, from what it wrote."""
+    refused = [line for line in log if "not on whitelist" in line]
+    return next((kind for kind in PLAYLISTS if any(f"[{kind} @" in line for line in refused)), None)
