@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 STREAMING = ROOT / "docs" / "streaming.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 SERVER = ROOT / "docs" / "server.md"
 
 

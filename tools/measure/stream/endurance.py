@@ -1,11 +1,12 @@
 """Speak into a virtual microphone for half an hour, stream it to four targets in real time, and write what was seen.
 
-    python -m tools.measure.stream.endurance SPEECH.wav [--minutes 30] [--folder FOLDER]
+    python -m tools.measure.stream.endurance SPEECH.wav [--minutes 30] [--outages 4] [--folder FOLDER]
 
-The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. Memory is that
-of the command and of its children, threads and open files are the command's. Needs pulseaudio, pulseaudio-utils, nginx
-and libnginx-mod-rtmp. What was recorded stays in FOLDER, if one is given. If it holds a recording already, nothing is
-streamed, and that recording is measured again.
+The targets are standard output, a file, an RTMP server (nginx) and an HLS folder, at the default size. With
+``--outages``, an SRT receiver is one, too; it and the RTMP server are killed in turn, one every so many minutes, and
+come back. Memory is that of the command and of its children, threads and open files are the command's. Needs
+pulseaudio, pulseaudio-utils, nginx and libnginx-mod-rtmp. What was recorded stays in FOLDER, if one is given. If it
+holds a recording already, nothing is streamed, and that recording is measured again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ import numpy as np
 
 from fixtures.servers import pulse_audio, rtmp_server
 from tools.measure.command import read_stats, sample_usage, start
-from tools.measure.report import STREAMING, describe_machine, update_section
+from tools.measure.report import RELIABILITY, STREAMING, describe_machine, update_section
 from tools.measure.stream.drift import FPS, PART_S, count, measure_lag_ms
+from tools.measure.stream.outages import SrtReceiver, take_away_in_turn
 
 SAMPLE_S = 5.0
 
@@ -34,20 +36,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--outages", type=float, metavar="MINUTES", help="kill a target every so many minutes")
+    parser.add_argument("--size", default="768", help="as the command takes it")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
         if not (folder / "stats.jsonl").exists():
             folder.mkdir(exist_ok=True)
-            record(args.speech, 60 * args.minutes, folder)
+            record(args.speech, args.minutes, args.outages, args.size, folder)
         text = describe(folder)
-    update_section("stream endurance", text, STREAMING)
+    if args.outages:
+        update_section("stream outages", text, RELIABILITY)
+    else:
+        update_section("stream endurance", text, STREAMING)
     print(text)
 
 
-def record(speech: Path, duration_s: float, folder: Path) -> None:
+def record(speech: Path, minutes: float, outage_minutes: float | None, size: str, folder: Path) -> None:
     """Stream, and leave in ``folder`` what the targets received, the statistics, and what the processes took."""
+    duration_s = 60 * minutes
     with (
         tempfile.TemporaryDirectory(prefix="pulse") as pulse,
         pulse_audio(Path(pulse)) as microphone,
@@ -55,19 +63,31 @@ def record(speech: Path, duration_s: float, folder: Path) -> None:
         rtmp_server(Path(served)) as server,
         (folder / "stdout.mp4").open("wb") as stdout,
     ):
+        receiver = SrtReceiver(folder)
         outputs = ["-", str(folder / "take.mp4"), server.address, f"{folder}/hls/"]
+        if outage_minutes:
+            receiver.start()
+            outputs.append(receiver.address)
         options = [word for output in outputs for word in ("-o", output)]
-        options += ["--duration", str(duration_s), "--stats", str(folder / "stats.jsonl"), "-q"]
+        options += ["--duration", str(duration_s), "--size", size, "--stats", str(folder / "stats.jsonl"), "-q"]
         child = start("stream", "--mic", *options, environment=microphone.environment, stdout=stdout)
         is_over = threading.Event()
-        speaker = threading.Thread(target=speak, args=(microphone, speech, is_over))
-        speaker.start()
+        helpers = [threading.Thread(target=speak, args=(microphone, speech, is_over))]
+        outages: list[float] = []
+        if outage_minutes:
+            arguments = ([server, receiver], 60 * outage_minutes, is_over, lambda: outages.append(time.time()))
+            helpers.append(threading.Thread(target=take_away_in_turn, args=arguments))
+        for helper in helpers:
+            helper.start()
         try:
             with (folder / "processes.jsonl").open("w") as log:
                 sample_usage(child, SAMPLE_S, lambda sample: print(json.dumps(asdict(sample)), file=log, flush=True))
         finally:
             is_over.set()
-            speaker.join()
+            for helper in helpers:
+                helper.join()
+            receiver.kill()
+        (folder / "outages.json").write_text(json.dumps(outages))
         for recording in server.recordings:
             shutil.copy(recording, folder)
 
