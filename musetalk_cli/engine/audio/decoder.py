@@ -99,7 +99,7 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
 def build_whole_args(ffmpeg: str, path: str) -> list[str]:
     """ffmpeg's arguments that turn a file's default audio track into 32-bit float WAV as it is: its own sampling rate
     and channels, with nothing put in or left out."""
-    quiet = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "level+error", "-format_whitelist", FORMATS]
+    quiet = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "level+error", *WHITELIST]
     output = ["-vn", "-sn", "-dn", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, "-i", f"file:{path}", *output]
 
