@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What to do about a damaged file; of one that `musetalk models download` brought, commands say how it comes again.
+ANOTHER_COPY = "put a whole copy of it in its place"
+
 
 class MuseTalkError(Exception):
     """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next."""

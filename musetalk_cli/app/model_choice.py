@@ -66,9 +66,13 @@ def open_musetalk(
 
     weights = None if config.random_weights else {**_find_weights(name), **_find_parsing(), **_find_taesd(config)}
     settings, frame_rate = _settings(config, name), config.video.frame_rate
-    return open_model(
-        settings, weights, avatar, chosen.folder, frame_rate, chosen.height_px, tell, shares_nets=shares_nets
-    )
+    try:
+        return open_model(
+            settings, weights, avatar, chosen.folder, frame_rate, chosen.height_px, tell, shares_nets=shares_nets
+        )
+    except ModelError as error:
+        error.hint = weight_store().next_step(str(error), error.hint)
+        raise
 
 
 def count_cores() -> int:

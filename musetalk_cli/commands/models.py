@@ -139,4 +139,4 @@ def _report(results: Sequence[CheckResult], *, is_quiet: bool) -> None:
     for result in results if not is_quiet else ():
         typer.echo(f"{result.part.title:<13}{result.status:<11}{result.path or ''}\n{'':<13}{result.note}")
     for bad in (result for result in results if not result.is_good):
-        raise ModelError(bad.note, hint=bad.hint)
+        raise ModelError(bad.note, hint=weight_store().next_step(bad.note, bad.hint))

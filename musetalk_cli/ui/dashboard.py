@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 PLAIN_INTERVAL_S = 5.0
-# Since the first bytes: before, what is left cannot be told from what was made, since all queues begin empty.
+# Since the first frames: before, what is left cannot be told from what was made, since all queues begin empty.
 ESTIMATE_AFTER_S = 2.0
 
 
@@ -49,10 +49,12 @@ class PlainDashboard:
 
     def __init__(self) -> None:
         self._interval = Interval(PLAIN_INTERVAL_S)
+        self._time_left = TimeLeft()
 
     def show(self, snapshot: Snapshot) -> None:
+        left_s = self._time_left.estimate(snapshot)
         if snapshot.num_frames and self._interval.is_due():
-            say(describe_progress(snapshot))
+            say(describe_progress(snapshot, left_s))
 
     def tell(self, text: str) -> None:
         say(text)
@@ -66,6 +68,9 @@ class LiveDashboard:
 
     _num_columns = 0  # of the terminal, when it was drawn last
     _lengths: Sequence[int] = ()  # of the lines that are on the terminal, in columns
+
+    def __init__(self) -> None:
+        self._time_left = TimeLeft()
 
     @cached_property
     def _live(self) -> Live:
@@ -83,10 +88,11 @@ class LiveDashboard:
         from rich.table import Table
         from rich.text import Text
 
+        progress = describe_progress(snapshot, self._time_left.estimate(snapshot))
         row = Table.grid(padding=(0, 1), expand=True)
         row.add_column(ratio=1)
         row.add_column(no_wrap=True)
-        row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), describe_progress(snapshot))
+        row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), progress)
         self.draw(Group(row, Text(describe_stages(snapshot), style="dim")))
 
     @property
@@ -131,25 +137,36 @@ def open_dashboard(
     return openers[output_mode(is_quiet=is_quiet)]()
 
 
-def describe_progress(snapshot: Snapshot) -> str:
+def describe_progress(snapshot: Snapshot, left_s: float | None) -> str:
     """``12.0 of 60.0 s · 5.1× · 9 s left``"""
     total_s, media_s = snapshot.total_s, snapshot.media_s
     # The last frame lasts longer than the audio, and a container may round the length that it tells.
     done = f"{min(media_s, total_s):.1f} of {total_s:.1f} s" if total_s else f"{media_s:.1f} s"
     parts = [done, f"{snapshot.speed:.1f}×"]
-    left_s = estimate_left_s(snapshot)
     return " · ".join(parts if left_s is None else [*parts, f"{left_s:.0f} s left"])
 
 
-def estimate_left_s(snapshot: Snapshot) -> float | None:
-    """Seconds until the end, at the pace since the first bytes; None while that says nothing yet."""
-    begun_s = snapshot.time_to_first_byte_s
-    if begun_s is None or not snapshot.total_s or not snapshot.media_s:
-        return None
-    since_s = snapshot.elapsed_s - begun_s
-    if since_s < ESTIMATE_AFTER_S:
-        return None
-    return max(0.0, snapshot.total_s - snapshot.media_s) * since_s / snapshot.media_s
+class TimeLeft:
+    """Seconds until the end of a run, at the pace from its first frames to its latest ones."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None  # seconds since the start, and media seconds then
+        self._last = (0.0, 0.0)
+
+    def estimate(self, snapshot: Snapshot) -> float | None:
+        """None while nothing can be told. Between two deliveries it counts down: frames come in batches, and a batch
+        that is being made says nothing about the pace."""
+        if not snapshot.total_s or not snapshot.media_s:
+            return None
+        now = (snapshot.elapsed_s, snapshot.media_s)
+        self._first = self._first or now
+        if snapshot.media_s != self._last[1]:
+            self._last = now
+        passed_s, made_s = (last - first for first, last in zip(self._first, self._last, strict=True))
+        if passed_s < ESTIMATE_AFTER_S or made_s <= 0:
+            return None
+        needed_s = max(0.0, snapshot.total_s - snapshot.media_s) * passed_s / made_s
+        return max(0.0, needed_s - (snapshot.elapsed_s - self._last[0]))
 
 
 def describe_model(snapshot: Snapshot) -> str:

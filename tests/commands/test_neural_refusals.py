@@ -75,7 +75,8 @@ def test_half_a_file_is_reported_to_be_cut_short(render: Render, models: Path) -
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = render()
     assert f"{path} is cut short" in said
-    assert "download it again" in said
+    assert "put a whole copy of it in its place" in said
+    assert "delete" not in said  # it is the user's own
     assert not Path("out.mp4").exists()
 
 

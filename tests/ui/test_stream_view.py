@@ -27,7 +27,7 @@ from musetalk_cli.engine.runtime.stats import (
     TargetHealth,
 )
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
-from musetalk_cli.ui.dashboard import LiveDashboard, describe_progress
+from musetalk_cli.ui.dashboard import LiveDashboard, TimeLeft, describe_progress
 from musetalk_cli.ui.stream_view import build_view, describe_line, find_bottleneck, sparkline
 
 USAGE = Usage(cpu_percent=132, rss_mb=210.5, num_threads=14, num_files=21, gpu_mb=None)
@@ -103,15 +103,30 @@ def test_the_plain_line_is_short_and_tells_of_what_is_wrong() -> None:
 
 
 def test_nothing_is_estimated_before_there_is_a_pace() -> None:
+    left = TimeLeft()
     early = Snapshot(elapsed_s=2.1, media_s=0.1, total_s=60.0, speed=0.05, time_to_first_byte_s=1.9)
-    assert describe_progress(early) == "0.1 of 60.0 s · 0.1×"  # 1140 s left, by the speed
-    later = replace(early, elapsed_s=3.9, media_s=20.0, speed=5.1)
-    assert describe_progress(later) == "20.0 of 60.0 s · 5.1× · 4 s left"
+    assert describe_progress(early, left.estimate(early)) == "0.1 of 60.0 s · 0.1×"  # 1140 s left, by the speed
+    later = replace(early, elapsed_s=4.2, media_s=20.1, speed=5.1)
+    assert describe_progress(later, left.estimate(later)) == "20.1 of 60.0 s · 5.1× · 4 s left"
 
 
 def test_no_more_is_done_than_there_is() -> None:
     last = Snapshot(elapsed_s=5.0, media_s=6.96, total_s=6.94, speed=1.4, time_to_first_byte_s=1.0)
-    assert describe_progress(last) == "6.9 of 6.9 s · 1.4× · 0 s left"
+    assert describe_progress(last, 0.0) == "6.9 of 6.9 s · 1.4× · 0 s left"
+
+
+def test_the_time_left_never_grows_while_a_batch_is_made() -> None:
+    """One frame at first, then eight every 100 s, as a neural model on a CPU makes them."""
+    left, told = TimeLeft(), []
+    for elapsed_s in range(0, 500, 5):
+        media_s = 0.04 * (1 + 8 * (elapsed_s // 100))
+        told.append(left.estimate(Snapshot(elapsed_s=float(elapsed_s), media_s=media_s, total_s=10.0)))
+    assert told[:20] == [None] * 20  # the first batch says nothing yet
+    assert told[20] == pytest.approx((10.0 - 9 * 0.04) / 0.32 * 100)
+    for batch in range(1, 5):
+        part = told[20 * batch : 20 * batch + 20]
+        assert part == sorted(part, reverse=True)
+        assert part[0] == pytest.approx(told[20] - 100 * (batch - 1))
 
 
 @pytest.mark.needs("tmux")

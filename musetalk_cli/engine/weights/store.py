@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musetalk_cli.engine.runtime.files import replace_file
-from musetalk_cli.engine.weights.registry import Part, PartKind, WeightSet
-from musetalk_cli.errors import ModelError
+from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, PartKind, WeightSet
+from musetalk_cli.errors import ANOTHER_COPY, ModelError
 
 IMPORTS = "imported.json"
 STAGING = ".download"
@@ -50,6 +50,16 @@ class WeightStore:
             return None
         path = weights.parent / Path(part.settings.name).name
         return path if path.is_file() else None
+
+    def next_step(self, problem: str, hint: str) -> str:
+        """``hint``, but for a damaged file that ``problem`` names and that `musetalk models download` brought, how it
+        comes again. A file of another size is a user's own."""
+        for weight_set in WEIGHT_SETS if hint == ANOTHER_COPY else ():
+            for file in weight_set.files:
+                path = self.models / file.path
+                if str(path) in problem and path.is_file() and path.stat().st_size == file.num_bytes:
+                    return f"delete it and download it again: musetalk models download {weight_set.name}"
+        return hint
 
     def places(self) -> str:
         """For messages: our folder, and imported ones that no longer exist."""

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.weights.download import OnProgress, size_text
 from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at, set_of
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError
 
 READ_BYTES = 1 << 20
+PICKLE_HEAD = b"\x80\x02"  # of files from before PyTorch 1.6
 
 Status = Literal["official", "converted", "unofficial", "damaged", "missing"]
 SOURCE_KEY = "musetalk.source"  # in the header of a converted file: the published file that it was converted from
@@ -68,7 +69,7 @@ def check_settings(part: Part, settings: Path | None) -> None:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{settings} does not hold the settings of the {part.title}: {error}",
-            hint="delete it and download it again",
+            hint=ANOTHER_COPY,
         ) from None
 
 
@@ -83,7 +84,7 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Status, s
     total = hash_file(path, partial(on_progress, f"checking {path.name}"))
     if (known is not None and known.sha256 == total) or total in part.other_sums:
         return "official", f"the published file, sha256 {total[:12]}…, {size_text(size)}"
-    if known is not None and known.sha256 is None and size == known.num_bytes:
+    if known is not None and known.sha256 is None and is_likely_whole(part, path):
         return "official", f"has the published file's size (its sha256 was never published), {size_text(size)}"
     _check_own(part, path, published_as(size, total))
     _check_records(path)
@@ -109,7 +110,8 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def is_likely_whole(part: Part, path: Path) -> bool:
-    """A quick check without reading the file: it ends where its header says, or has the published size."""
+    """A quick check without reading the file: it ends where its header says, or is a PyTorch file to its end that has
+    the published size."""
     size = path.stat().st_size
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
@@ -117,7 +119,14 @@ def is_likely_whole(part: Part, path: Path) -> bool:
         ends = [entry["data_offsets"][1] for name, entry in read_header(path).items() if name != "__metadata__"]
         return bool(ends) and size == 8 + struct.unpack("<Q", head)[0] + max(ends)
     known = part.known_file(path.name)
-    return size > 0 and (known is None or size == known.num_bytes)
+    return size > 0 and (known is None or size == known.num_bytes) and _is_pytorch_file(path)
+
+
+def _is_pytorch_file(path: Path) -> bool:
+    """Whether it begins as PyTorch's files do and, an archive, has its table of contents at the end."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    return zipfile.is_zipfile(path) if head == b"PK" else head == PICKLE_HEAD
 
 
 def _check_records(path: Path) -> None:

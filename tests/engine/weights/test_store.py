@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import os
@@ -24,8 +25,8 @@ from musetalk_cli.engine.weights.convert import convert  # noqa: E402
 from musetalk_cli.engine.weights.download import check_space, size_text  # noqa: E402
 from musetalk_cli.engine.weights.registry import PARSING, UNET_10, UNET_15, VAE, WHISPER, Part  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore, find_in  # noqa: E402
-from musetalk_cli.engine.weights.verification import CheckResult, is_likely_whole, verify  # noqa: E402
-from musetalk_cli.errors import ModelError  # noqa: E402
+from musetalk_cli.engine.weights.verification import CheckResult, identify, is_likely_whole, verify  # noqa: E402
+from musetalk_cli.errors import ANOTHER_COPY, ModelError  # noqa: E402
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -122,6 +123,18 @@ def widen(path: Path) -> None:
     torch.save(state, path)
 
 
+def break_a_value(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    state["conv_in.weight"][3, 2, 1, 0] = float("nan")
+    state["conv_out.bias"][0] = float("inf")
+    torch.save(state, path)
+
+
+def save_whole_checkpoint(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    torch.save({"state_dict": state, "args": argparse.Namespace(learning_rate=1e-5)}, path)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -135,6 +148,8 @@ def widen(path: Path) -> None:
         (put_code_in, ["code or objects", "not opened"]),
         (save_bare_pickle, ["no PyTorch file"]),
         (save_another_net, ["conv_in.weight", "missing", "fc.weight"]),
+        (break_a_value, ["2 of ", "not finite", "conv_in.weight", "conv_out.bias"]),
+        (save_whole_checkpoint, ["code or objects", "argparse.Namespace"]),
         (widen, ["conv_in.weight", "32 × 4 × 3 × 3", "16 × 8 × 3 × 3"]),
     ],
 )
@@ -149,6 +164,38 @@ def test_what_is_wrong_is_reported(
     assert [word for word in words if word not in result.note] == [], result.note
     assert result.hint
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_with_more_than_tensors_says_how_to_save_them_alone(models: Path) -> None:
+    save_whole_checkpoint(models / UNET_15.file.path)
+    assert "torch.save(net.state_dict(), 'unet.pth')" in check(UNET_15, models).hint
+
+
+@pytest.mark.parametrize("part", [UNET_15, UNET_10])
+def test_zeros_of_the_published_size_are_not_taken_for_weights(part: Part, models: Path, published: Path) -> None:
+    own, path = sized(part, published), models / part.file.path
+    own = dataclasses.replace(own, file=dataclasses.replace(own.file, sha256=None))
+    path.write_bytes(bytes(path.stat().st_size))
+    assert not is_likely_whole(own, path)
+    status, _ = identify(own, path, lambda *progress: None)
+    assert status != "official"
+
+
+def test_only_a_file_that_was_downloaded_is_to_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = WeightStore(tmp_path)
+    file = dataclasses.replace(UNET_15.file, num_bytes=100)
+    part = dataclasses.replace(UNET_15, file=file)
+    monkeypatch.setattr("musetalk_cli.engine.weights.store.WEIGHT_SETS", (registry.WeightSet("a-set", "A", (part,)),))
+    path = store.models / file.path
+    path.parent.mkdir(parents=True)
+    problem = f"{path} is damaged"
+    path.write_bytes(bytes(100))
+    assert store.next_step(problem, ANOTHER_COPY) == "delete it and download it again: musetalk models download a-set"
+    path.write_bytes(bytes(99))
+    assert store.next_step(problem, ANOTHER_COPY) == ANOTHER_COPY
+    path.write_bytes(bytes(100))
+    assert store.next_step(f"{tmp_path / 'mine.pth'} is damaged", ANOTHER_COPY) == ANOTHER_COPY
+    assert store.next_step(problem, "something else") == "something else"
 
 
 def test_a_file_that_was_saved_without_checksums_is_not_called_damaged(models: Path) -> None:

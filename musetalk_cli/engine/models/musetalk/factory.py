@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     load_nets,
     random_encoder,
     random_nets,
+    read_configs,
     replicate_nets,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import LABEL
@@ -203,12 +204,24 @@ def _load_latents(
     if weights is None:
         nowhere = AvatarCache(None, face.cache.tell)
         return avatar_latents(
-            face.avatar, face.parts, lambda: FaceEncoder(random_encoder(precision, SEED)), nowhere, ""
+            face.avatar,
+            face.parts,
+            lambda: FaceEncoder(random_encoder(precision, SEED)),
+            nowhere,
+            "",
+            dtype=precision.dtype,
         )
     files = _files(settings, weights)
     sha256 = _hash_for_cache(files.vae, face.cache)
+    made_with = {"version": settings.version, **asdict(read_configs(files).vae)}
     return avatar_latents(
-        face.avatar, face.parts, lambda: FaceEncoder(load_encoder(files, precision)), face.cache, sha256
+        face.avatar,
+        face.parts,
+        lambda: FaceEncoder(load_encoder(files, precision)),
+        face.cache,
+        sha256,
+        dtype=precision.dtype,
+        made_with=made_with,
     )
 
 

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder  # noqa: 
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
 from musetalk_cli.engine.avatar.visibility import Area, Visibility  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import random_encoder, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import Box  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
@@ -32,7 +34,7 @@ from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking  #
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import forward_pass  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyDecoder  # noqa: E402
@@ -82,7 +84,7 @@ def test_latents_are_encoded_once_and_cached(face: AvatarFace, folder: Path) -> 
     cache = AvatarCache(folder, told.append)
     made = avatar_latents(face.avatar, face.parts, encoder, cache, VAE)
     assert made.shape == (2, 8, 32, 32)
-    assert made.dtype == torch.float16
+    assert made.dtype == torch.float32
     assert not torch.equal(made[0], made[1])
     assert len(told) == 1
 
@@ -95,6 +97,33 @@ def test_latents_are_encoded_once_and_cached(face: AvatarFace, folder: Path) -> 
     for parts, weights_sha256 in ((face.parts, VAE[::-1]), (moved, VAE)):
         with pytest.raises(AssertionError, match="not needed"):
             avatar_latents(face.avatar, parts, fail, cache, weights_sha256)
+
+
+def test_latents_belong_to_a_precision_and_a_model(face: AvatarFace, folder: Path) -> None:
+    """Those of one are not taken for another, and none is rounded to less than it was made in."""
+    cache, num_made = AvatarCache(folder), 0
+    kinds = ((torch.float32, "1.5"), (torch.bfloat16, "1.5"), (torch.float16, "1.5"), (torch.float32, "1.0"))
+
+    def counted(dtype: torch.dtype) -> FaceEncoder:
+        nonlocal num_made
+        num_made += 1
+        return FaceEncoder(random_encoder(Precision(CPU.device, dtype), 2, CONFIGS))
+
+    for _ in range(2):
+        for dtype, version in kinds:
+            made = avatar_latents(
+                face.avatar, face.parts, partial(counted, dtype), cache, VAE, dtype=dtype, made_with={"v": version}
+            )
+            assert made.dtype == (torch.float16 if dtype == torch.float16 else torch.float32)
+            if dtype == torch.bfloat16:
+                assert torch.equal(made, made.bfloat16().float())
+    assert num_made == len(kinds)
+    exact = FaceEncoder(random_encoder(CPU, 2, CONFIGS)).encode([crop_face(face.avatar.frames.image(0), box_of(face))])
+    assert torch.equal(avatar_latents(face.avatar, face.parts, encoder, cache, VAE, made_with={"v": "1.5"})[:1], exact)
+
+
+def box_of(face: AvatarFace) -> Box:
+    return Box(*map(int, face.parts.boxes[0]))
 
 
 def test_latents_that_cannot_be_cached_are_used_all_the_same(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from musetalk_cli.engine.models.musetalk.nets.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError
 
 StateDict = Mapping[str, Tensor]
 Value = TypeVar("Value")
@@ -89,7 +90,18 @@ def read_vae_config(path: Path) -> VaeConfig:
         num_resnets=_get(values, "layers_per_block", int, path),
         latent_channels=_get(values, "latent_channels", int, path),
         num_groups=_get(values, "norm_num_groups", int, path),
+        scale=_read_scale(values, path),
     )
+
+
+def _read_scale(values: dict[str, Any], path: Path) -> float:
+    """The official file has none: diffusers' default then, which is that of our config."""
+    scale = values.get("scaling_factor")
+    if scale is None:
+        return VaeConfig().scale
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        raise ModelError(f"{path}: 'scaling_factor' is {scale!r}, must be a number above 0", hint=ANOTHER_COPY)
+    return float(scale)
 
 
 def read_whisper_config(path: Path) -> WhisperConfig:
@@ -111,16 +123,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}", hint="delete it and download it again") from None
+        raise ModelError(f"{path} is not JSON: {error}", hint=ANOTHER_COPY) from None
     if not isinstance(values, dict):
-        raise ModelError(f"{path} holds no settings", hint="delete it and download it again")
+        raise ModelError(f"{path} holds no settings", hint=ANOTHER_COPY)
     return values
 
 
 def _get(values: dict[str, Any], key: str, kind: type[Value], path: Path) -> Value:
     value = values.get(key)
     if not isinstance(value, kind):
-        raise ModelError(
-            f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}", hint="delete it and download it again"
-        )
+        raise ModelError(f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}", hint=ANOTHER_COPY)
     return value

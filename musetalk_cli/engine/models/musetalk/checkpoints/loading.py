@@ -206,7 +206,9 @@ def assemble(
     encoder = build_on_meta(WhisperEncoder, configs.whisper)
     return Nets(
         version=version,
-        unet=load_into(folded, fold_unet(unet, folded, vae if tiny is None else None), device, dtype),
+        unet=load_into(
+            folded, fold_unet(unet, folded, vae if tiny is None else None, configs.vae.scale), device, dtype
+        ),
         decoder=_place_decoder(configs, precision, vae, tiny),
         whisper=load_into(encoder, dict(whisper), device, dtype),
     )

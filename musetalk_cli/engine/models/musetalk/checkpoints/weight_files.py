@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import math
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -13,15 +15,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError
 from musetalk_cli.installation import install_command
 
 StateDict = Mapping[str, Tensor]
 Net = TypeVar("Net", bound=nn.Module)
 
-AGAIN = "delete it and download it again"
 MAX_SHOWN = 3  # names in an error
 # In the messages of PyTorch's restricted unpickler when a file contains more than tensors.
+_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
 _SIGNS_OF_CODE = ("GLOBAL", "reduce for unrecognized", "nsupported class", "Can only")
 
 
@@ -36,12 +38,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         for inner in ("model_state_dict", "state_dict"):
             content = content.get(inner, content)
     if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds a {type(content).__name__} instead of named tensors", hint=AGAIN)
+        raise ModelError(f"{path} holds a {type(content).__name__} instead of named tensors", hint=ANOTHER_COPY)
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def check_state_dict(state: StateDict, net: nn.Module, path: Path, what: str) -> None:
-    """Raise ModelError unless ``state`` has exactly the keys and shapes of ``net``, which may be on the meta device."""
+    """Raise ModelError unless ``state`` has exactly the keys and shapes of ``net``, which may be on the meta device,
+    and all its values are finite."""
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
@@ -60,6 +63,21 @@ def check_state_dict(state: StateDict, net: nn.Module, path: Path, what: str) ->
             f"{path} does not hold {what}: {'; '.join(filter(None, faults))}",
             hint="is it another model's file, or does its settings file belong to another one?",
         )
+    broken = [name for name in wanted if not _is_finite(state[name])]
+    if broken:
+        raise ModelError(
+            f"{path} does not hold {what}: {len(broken)} of {len(wanted)} tensors hold values that are not "
+            f"finite ({_some(broken)})",
+            hint="if you trained it, take a checkpoint from before the loss became NaN; else " + ANOTHER_COPY,
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.is_meta or not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # NaN goes through to both; no array of booleans as large as the tensor.
+    low, high = torch.aminmax(tensor)
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def load_into(net: Net, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Net:
@@ -92,9 +110,9 @@ def _check_is_weights(path: Path) -> None:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
     if size == 0:
-        raise ModelError(f"{path} is empty", hint=AGAIN)
+        raise ModelError(f"{path} is empty", hint=ANOTHER_COPY)
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
-        raise ModelError(f"{path} is a web page, not weights: its download failed", hint=AGAIN)
+        raise ModelError(f"{path} is a web page, not weights: its download failed", hint=ANOTHER_COPY)
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path} is a pointer of Git LFS, not the weights themselves", hint="run: git lfs pull")
 
@@ -108,7 +126,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {error}", hint=AGAIN) from None
+        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {error}", hint=ANOTHER_COPY) from None
 
 
 def _read_pickle(path: Path) -> Any:
@@ -116,7 +134,7 @@ def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         is_cut = file.read(2) == b"PK" and not is_zip
     if is_cut:
-        raise ModelError(f"{path} is cut short ({_size(path)}): its table of contents is missing", hint=AGAIN)
+        raise ModelError(f"{path} is cut short ({_size(path)}): its table of contents is missing", hint=ANOTHER_COPY)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual pickles, which are either read or refused
@@ -124,16 +142,19 @@ def _read_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", mmap=is_zip, weights_only=True)
     except pickle.UnpicklingError as error:
         if any(words in str(error) for words in _SIGNS_OF_CODE):
+            found = _OBJECT.search(str(error))
             raise ModelError(
-                f"{path} holds code or objects beside tensors and was not opened, as loading would execute them",
-                hint="download the official file",
+                f"{path} holds code or objects beside tensors{f' ({found[1]})' if found else ''} and was not opened, "
+                "as loading would execute them",
+                hint="if it is your own checkpoint, save the weights alone where it was made: "
+                "torch.save(net.state_dict(), 'unet.pth'); else take the official file",
             ) from None
-        raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=AGAIN) from None
+        raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=ANOTHER_COPY) from None
     except Exception as error:  # PyTorch's reader may raise anything for damaged data
         if not is_zip:
-            raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=AGAIN) from None
+            raise ModelError(f"{path} is damaged or no PyTorch file ({_size(path)})", hint=ANOTHER_COPY) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {reason}", hint=AGAIN) from None
+        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {reason}", hint=ANOTHER_COPY) from None
 
 
 def _size(path: Path) -> str:

@@ -19,14 +19,15 @@ from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder
 StateDict = Mapping[str, Tensor]
 
 
-def fold_unet(state: StateDict, net: UNet, vae: StateDict | None) -> dict[str, Tensor]:
+def fold_unet(state: StateDict, net: UNet, vae: StateDict | None, scale: float = SCALE) -> dict[str, Tensor]:
     """An official UNet's state dict → that of ``net``, a folded UNet on any device (only its architecture is used).
 
     - The timestep embedding at timestep 0 is a constant of every resnet: it moves into conv1's bias.
     - The key and value projections of all cross-attentions become one matrix.
     - Where ``net`` has phases, nearest ×2 and 3 × 3 convolution become four 2 × 2 convolutions.
-    - 1 / 0.18215 and the VAE's ``post_quant_conv`` move into conv_out. They cannot move into the decoder's conv_in,
-      whose zero padding would then stand for another value. Without a ``vae``, latents keep their scale.
+    - 1 / ``scale``, 0.18215 in the official one, and the VAE's ``post_quant_conv`` move into conv_out. They cannot
+      move into the decoder's conv_in, whose zero padding would then stand for another value. Without a ``vae``,
+      latents keep their scale.
     """
     folded = dict(state)
     time = _time_embedding(folded)
@@ -45,8 +46,8 @@ def fold_unet(state: StateDict, net: UNet, vae: StateDict | None) -> dict[str, T
         return folded
     mix, shift = _wide(vae["post_quant_conv.weight"]).flatten(1), _wide(vae["post_quant_conv.bias"])
     weight, bias = _wide(folded["conv_out.weight"]), _wide(folded["conv_out.bias"])
-    folded["conv_out.weight"] = torch.einsum("ab,bchw->achw", mix, weight) / SCALE
-    folded["conv_out.bias"] = mix @ bias / SCALE + shift
+    folded["conv_out.weight"] = torch.einsum("ab,bchw->achw", mix, weight) / scale
+    folded["conv_out.bias"] = mix @ bias / scale + shift
     return folded
 
 

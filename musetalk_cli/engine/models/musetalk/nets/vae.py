@@ -15,6 +15,7 @@ from musetalk_cli.engine.models.musetalk.nets.attention import attend
 from musetalk_cli.engine.models.musetalk.nets.layers import (
     Downsample,
     ResnetBlock,
+    TwoPassGroupNorm,
     make_upsample,
     to_feature_map,
     to_tokens,
@@ -29,13 +30,14 @@ class VaeConfig:
     """Sizes; the defaults are the official ones. ``is_folded`` concerns the decoder only: see folding.py.
 
     ``has_phases`` says for each of a folded decoder's upsamplings, coarsest first, whether it is computed as four
-    phases (see layers.PhaseUpsample).
+    phases (see layers.PhaseUpsample). ``scale`` is diffusers' scaling_factor.
     """
 
     dims: tuple[int, ...] = (128, 256, 512, 512)
     num_resnets: int = 2
     latent_channels: int = 4
     num_groups: int = 32
+    scale: float = SCALE
     is_folded: bool = False
     has_phases: tuple[bool, ...] = (True, True, True)
 
@@ -43,9 +45,9 @@ class VaeConfig:
 class SpatialAttention(nn.Module):
     """Self-attention with one head over all pixels. Folded, the output projection is part of the value projection."""
 
-    def __init__(self, dim: int, num_groups: int, *, is_folded: bool) -> None:
+    def __init__(self, dim: int, num_groups: int, norm: type[nn.GroupNorm], *, is_folded: bool) -> None:
         super().__init__()
-        self.group_norm = nn.GroupNorm(num_groups, dim, EPS)
+        self.group_norm = norm(num_groups, dim, EPS)
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
@@ -60,11 +62,11 @@ class SpatialAttention(nn.Module):
 
 
 class MidBlock(nn.Module):
-    def __init__(self, config: VaeConfig, *, is_folded: bool) -> None:
+    def __init__(self, config: VaeConfig, norm: type[nn.GroupNorm] = nn.GroupNorm, *, is_folded: bool) -> None:
         super().__init__()
         dim = config.dims[-1]
-        self.resnets = nn.ModuleList(ResnetBlock(dim, dim, config.num_groups, EPS) for _ in range(2))
-        self.attentions = nn.ModuleList([SpatialAttention(dim, config.num_groups, is_folded=is_folded)])
+        self.resnets = nn.ModuleList(ResnetBlock(dim, dim, config.num_groups, EPS, norm=norm) for _ in range(2))
+        self.attentions = nn.ModuleList([SpatialAttention(dim, config.num_groups, norm, is_folded=is_folded)])
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.resnets[1](self.attentions[0](self.resnets[0](x)))
@@ -74,10 +76,12 @@ class MidBlock(nn.Module):
 class Level(nn.Module):
     """Some resnets, then a change of size."""
 
-    def __init__(self, config: VaeConfig, in_dim: int, dim: int, count: int) -> None:
+    def __init__(
+        self, config: VaeConfig, in_dim: int, dim: int, count: int, norm: type[nn.GroupNorm] = nn.GroupNorm
+    ) -> None:
         super().__init__()
         in_dims = [in_dim] + [dim] * (count - 1)
-        self.resnets = nn.ModuleList(ResnetBlock(each, dim, config.num_groups, EPS) for each in in_dims)
+        self.resnets = nn.ModuleList(ResnetBlock(each, dim, config.num_groups, EPS, norm=norm) for each in in_dims)
         self.downsamplers = nn.ModuleList()
         self.upsamplers = nn.ModuleList()
 
@@ -88,18 +92,20 @@ class Level(nn.Module):
 
 
 class EncoderNet(nn.Module):
+    """It runs once per avatar frame, so its norms are exact ones; those of the decoder run for every face."""
+
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         dims = config.dims
         self.conv_in = nn.Conv2d(3, dims[0], 3, padding=1)
         self.down_blocks = nn.ModuleList()
         for index, (in_dim, dim) in enumerate(zip([dims[0], *dims], dims, strict=False)):
-            level = Level(config, in_dim, dim, config.num_resnets)
+            level = Level(config, in_dim, dim, config.num_resnets, TwoPassGroupNorm)
             if index < len(dims) - 1:
                 level.downsamplers.append(Downsample(dim, is_symmetric=False))
             self.down_blocks.append(level)
-        self.mid_block = MidBlock(config, is_folded=False)
-        self.conv_norm_out = nn.GroupNorm(config.num_groups, dims[-1], EPS)
+        self.mid_block = MidBlock(config, TwoPassGroupNorm, is_folded=False)
+        self.conv_norm_out = TwoPassGroupNorm(config.num_groups, dims[-1], EPS)
         self.conv_out = nn.Conv2d(dims[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -134,10 +140,11 @@ class DecoderNet(nn.Module):
 
 
 class VaeEncoder(nn.Module):
-    """Images (B, 3, H, W) RGB in ±1 → latents (B, 4, H/8, W/8) × 0.18215."""
+    """Images (B, 3, H, W) RGB in ±1 → latents (B, 4, H/8, W/8) × ``config.scale``."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
+        self.config = config
         self.encoder = EncoderNet(config)
         moments = 2 * config.latent_channels
         self.quant_conv = nn.Conv2d(moments, moments, 1)
@@ -146,13 +153,13 @@ class VaeEncoder(nn.Module):
         """The mode of the distribution, as in training; upstream draws an unseeded sample here."""
         moments = self.quant_conv(self.encoder(images.contiguous(memory_format=torch.channels_last)))
         mean: Tensor = moments.chunk(2, dim=1)[0]
-        return mean * SCALE
+        return mean * self.config.scale
 
 
 class VaeDecoder(nn.Module):
     """Latents (B, 4, h, w) → images (B, 3, 8 h, 8 w), RGB, about ±1.
 
-    Unfolded it takes latents × 0.18215; folded, the output of a folded UNet.
+    Unfolded it takes latents × ``config.scale``; folded, the output of a folded UNet.
     """
 
     def __init__(self, config: VaeConfig) -> None:
@@ -164,7 +171,7 @@ class VaeDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         if self.post_quant_conv is not None:
-            latents = self.post_quant_conv(latents / SCALE)
+            latents = self.post_quant_conv(latents / self.config.scale)
         images: Tensor = self.decoder(latents.contiguous(memory_format=torch.channels_last))
         return images
 

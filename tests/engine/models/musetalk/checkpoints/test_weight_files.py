@@ -222,6 +222,18 @@ def test_settings_that_do_not_fit_are_named(own_models: Path) -> None:
         load_nets(find_files(own_models, "1.5"), CPU)
 
 
+def test_the_scaling_factor_is_read_from_the_vaes_settings(own_models: Path) -> None:
+    path = own_models / "sd-vae" / "config.json"
+    values = json.loads(path.read_text())
+    assert loading.read_configs(find_files(own_models, "1.5")).vae.scale == 0.18215
+    path.write_text(json.dumps(values | {"scaling_factor": 0.13025}))
+    assert loading.read_configs(find_files(own_models, "1.5")).vae.scale == 0.13025
+    for wrong in (0, -1, "0.18", True):
+        path.write_text(json.dumps(values | {"scaling_factor": wrong}))
+        with pytest.raises(ModelError, match=r"'scaling_factor' is .* must be a number above 0"):
+            load_nets(find_files(own_models, "1.5"), CPU)
+
+
 def test_the_other_versions_unet_is_known_by_its_size(own_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two official UNets hold the same tensors; only their sizes tell them apart."""
     size = (own_models / "musetalkV15" / "unet.pth").stat().st_size

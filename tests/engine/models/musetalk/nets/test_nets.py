@@ -18,7 +18,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import select_k
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet, split_phases  # noqa: E402
-from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, Upsample  # noqa: E402
+from musetalk_cli.engine.models.musetalk.nets.layers import PhaseUpsample, TwoPassGroupNorm, Upsample  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.unet import (  # noqa: E402
     UNet,
     UNetConfig,
@@ -75,6 +75,59 @@ def test_the_vae_is_diffusers() -> None:
     assert relative_error(encoder(images), wanted) < 1e-5
     latents = LATENTS[:, :4]
     assert relative_error(decoder(latents), reference.decode(latents / SCALE).sample) < 1e-5
+
+
+def face_like(size: int) -> torch.Tensor:
+    """(1, 3, size, size) in ±1 as a masked face is: a bright, almost even upper half and a black lower one."""
+    images = 0.75 + 0.02 * noise(1, 3, size, size, seed=5)
+    images[:, :, size // 2 :] = -1.0
+    return images.clamp(-1, 1)
+
+
+def test_the_vaes_encoder_is_exact_on_faces_with_a_flat_half() -> None:
+    """PyTorch's norm in channels_last loses four digits on the CPU, where diffusers' layout loses none."""
+    pytest.importorskip("diffusers", reason="needs diffusers to compare with")
+    from fixtures import references
+
+    state = vae_state()
+    for name in state:
+        if name.endswith("conv1.bias") or name == "encoder.conv_in.bias":
+            state[name] = state[name] + 3.0  # a mean that is large against the deviation, as trained nets have it
+    images = face_like(128)
+    encoder = filled(VaeEncoder, VAE, select_keys(state, "encoder.", "quant_conv."))
+    wanted = references.vae(VAE, widened(state)).encode(images.double()).latent_dist.mode() * SCALE
+    theirs = references.vae(VAE, state).encode(images).latent_dist.mode() * SCALE
+    assert relative_error(encoder(images).double(), wanted) < 1e-5
+    assert relative_error(encoder(images), theirs) < 1e-5
+
+
+@torch.inference_mode()
+def test_the_exact_norm_is_pytorchs_in_double_precision() -> None:
+    norm, plain = TwoPassGroupNorm(4, 32, 1e-6), torch.nn.GroupNorm(4, 32, 1e-6)
+    norm.weight.data, norm.bias.data = noise(32, seed=6), noise(32, seed=7)
+    plain.load_state_dict(norm.state_dict())
+    x = (1.5 + 0.05 * noise(2, 32, 64, 64)).contiguous(memory_format=torch.channels_last)
+    wanted = plain.double()(x.double().contiguous())
+    made = norm(x)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert relative_error(made.double(), wanted) < 1e-5
+    assert relative_error(torch.nn.functional.group_norm(x, 4, norm.weight, norm.bias, 1e-6).double(), wanted) > 1e-4
+
+
+def test_another_scaling_factor_reaches_encoder_decoder_and_folds() -> None:
+    halved = dataclasses.replace(VAE, scale=SCALE / 2)
+    state = vae_state()
+    encoder_state = select_keys(state, "encoder.", "quant_conv.")
+    images = noise(1, 3, 64, 64).clamp(-1, 1)
+    latents = filled(VaeEncoder, VAE, encoder_state)(images)
+    assert torch.allclose(filled(VaeEncoder, halved, encoder_state)(images), latents / 2)
+    decoder_state = select_keys(state, "decoder.", "post_quant_conv.")
+    plain = filled(VaeDecoder, VAE, decoder_state)(latents)
+    assert relative_error(filled(VaeDecoder, halved, decoder_state)(latents / 2), plain) < 1e-5
+    unet_state = random_state_dict(build_on_meta(UNet, UNET), 3)
+    folded = build_on_meta(UNet, dataclasses.replace(UNET, is_folded=True))
+    once, twice = (fold_unet(unet_state, folded, state, scale)["conv_out.weight"] for scale in (SCALE, SCALE / 2))
+    assert torch.allclose(2 * once, twice)
 
 
 def test_every_level_of_whisper_is_transformers() -> None:
