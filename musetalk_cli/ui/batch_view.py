@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.ui.console import OutputMode, output_mode, say
-from musetalk_cli.ui.dashboard import LiveDashboard, QuietDashboard, describe_progress
+from musetalk_cli.ui.dashboard import LiveDashboard, QuietDashboard, TimeLeft, describe_progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,11 +50,15 @@ class BatchView:
         self._live = LiveDashboard() if self._mode is OutputMode.TERMINAL else QuietDashboard()
         self._lock = threading.Lock()
         self._num_noted = 0
+        self._time_left: dict[str, TimeLeft] = {}  # by the name of a running file
 
     def show(self, progress: BatchProgress) -> None:
         if isinstance(self._live, LiveDashboard):
+            running = dict(progress.running)
+            self._time_left = {name: self._time_left.get(name) or TimeLeft() for name in running}
+            left_s = {name: self._time_left[name].estimate(snapshot) for name, snapshot in running.items()}
             with self._lock:
-                self._live.draw(draw_progress(progress))
+                self._live.draw(draw_progress(progress, left_s))
 
     def note(self, result: FileResult, num_total: int | None) -> None:
         """A line for a file that came to an end; on a terminal only for one that failed."""
@@ -81,8 +85,8 @@ class BatchView:
             self._live.close()
 
 
-def draw_progress(progress: BatchProgress) -> RenderableType:
-    """A rich table: a bar for the batch, and a line for each file that is rendered."""
+def draw_progress(progress: BatchProgress, left_s: Mapping[str, float | None]) -> RenderableType:
+    """A rich table: a bar for the batch, and a line for each file that is rendered; ``left_s``: seconds, by name."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -95,7 +99,7 @@ def draw_progress(progress: BatchProgress) -> RenderableType:
     head.add_row(ProgressBar(total=progress.num_total or None, completed=done), describe_batch(progress))
     rows = Table.grid(padding=(0, 2))
     for name, snapshot in progress.running:
-        rows.add_row(Text(shorten_name(name)), Text(describe_progress(snapshot), style="dim"))
+        rows.add_row(Text(shorten_name(name)), Text(describe_progress(snapshot, left_s.get(name)), style="dim"))
     return Group(head, rows)
 
 
