@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smooth_curve, transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, smile_of
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
 # ``purse`` (gap times rounding) draws the sides of a rounded opening together and leaves its middle. ``close`` undoes
@@ -26,6 +26,7 @@ _JAW = 0.27  # travel of the chin at J = 1
 _APERTURE = 0.92  # width of the opening relative to the distance of the inner corners
 _UPPER_SHARE = 0.13  # share of the gap made by raising the upper lip
 _JAW_CLOSES = 0.6  # share of an open image's gap closed by raising the chin
+_JAW_CLOSES_SMILE = 0.25  # the same in a smile
 _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
 # Of the jaw line: its lower part, every second point. A layer has fewer than a hundred points in all, because from
 # there on the linear solver starts threads of its own.
@@ -78,7 +79,7 @@ def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
     """The control points of both layers: chin, cheeks, and points that never move."""
     own = {name: transform_points(pose.axes.from_image, points) for name, points in vars(pose.face).items()}
     chin = transform_points(pose.axes.from_image, pose.rest.oval[_CHIN])
-    rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), lip_closure)
+    rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), lip_closure, smile_of(pose.rest))
     return ControlPoints.joined(
         [
             *_chin_points(own, lip_closure, rise),
@@ -108,10 +109,14 @@ def _arch_and_pinch(side: FloatArray, aperture: float = _APERTURE) -> tuple[Floa
     return arch, np.maximum(1 - (side / 0.82) ** 2, 0) ** 0.75 - arch
 
 
-def _chin_rise(to_rest: float, lip_closure: LipClosure) -> float:
-    """Displacement of the chin (y) to a closed mouth, given that to rest, which faulty landmarks may overstate."""
+def _chin_rise(to_rest: float, lip_closure: LipClosure, smile: float) -> float:
+    """Displacement of the chin (y) to a closed mouth, given that to rest, which faulty landmarks may overstate.
+
+    A ``smile`` (0..1) parts the lips more than the jaw.
+    """
     most = _MIN_RISE + lip_closure.own.own_gap
-    return float(np.clip(to_rest, -most, _MAX_RISE)) - _JAW_CLOSES * lip_closure.rest.own_gap
+    closes = _JAW_CLOSES + smile * (_JAW_CLOSES_SMILE - _JAW_CLOSES)
+    return float(np.clip(to_rest, -most, _MAX_RISE)) - closes * lip_closure.rest.own_gap
 
 
 def _contour_points(

@@ -8,6 +8,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import (
+    EYES_PER_MOUTH,
     FloatArray,
     MouthAxes,
     smooth_curve,
@@ -17,9 +18,12 @@ from musetalk_cli.engine.models.warp.face.geometry import (
 
 # Where open lips meet: share of the way from the upper lip to the line between the corners, by the gap in mouth units.
 _CLOSE_TO_CORNERS = ((0.25, 0.5), (0.65, 0.85))
+# Share of the gap, by its size, that the upper lip closes at least: a smile has raised it.
+_LEAST_DROP = ((0.12, 0.3), (0.12, 0.3))
 _CLOSED_GAP = (0.006, 0.016)  # below the first, lips count as closed; above the second, the gap counts in full
 # Of the corners of an open mouth, outwards, by its gap: its dark interior reaches beyond the landmarks. Mouth units.
 _CORNER_INSET = ((0.3, 0.5), (0.035, 0.06))
+_SMILE_WIDTH = (1.0, 1.25)  # of a mouth that smiles a little, and in full, relative to what its eyes let expect
 _EDGE_GAP = (0.02, 0.1)  # from the first on, an edge lies beside the landmarks; above the second, in full
 _LIP_INSET = 0.018  # of an open mouth's lip edges: landmarks lie a little inside the teeth
 
@@ -64,7 +68,8 @@ class LipContours:
         straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
         # An open mouth's upper lip is an arch. Lips that met along it would look sad.
         settled = upper + np.float32(np.interp(gap.max(), *_CLOSE_TO_CORNERS)) * (straight - upper)
-        closed = np.clip(settled, upper + np.float32(0.12) * gap, lower - np.float32(0.3) * gap)
+        least = np.float32(np.interp(gap.max(), *_LEAST_DROP))
+        closed = np.clip(settled, upper + least * gap, lower - np.float32(0.3) * gap)
         half_width = max((right - left) / 2, 0.05)
         return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
 
@@ -72,6 +77,13 @@ class LipContours:
         """Points (n, 2) on one of the contours, ``side`` (n,) from -1 in the left corner to 1 in the right one."""
         x = self.middle + side * self.half_width
         return np.column_stack([x, np.interp(x, self.x, line)]).astype(np.float32)
+
+
+def smile_of(face: Landmarks) -> float:
+    """How far a face smiles, 0..1: from how wide its mouth is."""
+    mouth = np.linalg.norm(face.outer_upper_lip[-1] - face.outer_upper_lip[0])
+    eyes = np.linalg.norm(face.right_upper_lid[-1] - face.left_upper_lid[0])
+    return float(smoothstep(mouth * EYES_PER_MOUTH / max(eyes, 1e-6), *_SMILE_WIDTH))
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,15 @@ class MouthWarp:
         if own_gap:
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
             rims = [min(float(np.interp(own_gap, *_RIM)), _MAX_RIM_SHARE * lip) for lip in self._lip_heights]
-            upper = upper - self._stretch(near.upper_depth, rims[0])[..., None] * down
-            lower = lower + self._stretch(near.lower_depth, rims[1])[..., None] * down
+            height = np.float32(0.5) + np.float32(0.5) * smoothstep(near.inward, 0.0, 0.25)
+            upper = upper - self._stretch(near.upper_depth, rims[0] * height)[..., None] * down
+            lower = lower + self._stretch(near.lower_depth, rims[1] * height)[..., None] * down
         return upper, lower
 
-    def _stretch(self, inside: FloatArray, rim: float) -> FloatArray:
+    def _stretch(self, inside: FloatArray, rim: FloatArray) -> FloatArray:
         """How much deeper in a lip a pixel is taken from, pixels: the lip is stretched over its rim, which may show the
         image's own teeth. ``inside``: pixels of the image inside the layer; ``rim`` in mouth units."""
-        depth = np.float32(max(rim * self._axes.unit_px, 1e-3))
+        depth = rim * np.float32(self._axes.unit_px)
         clipped = np.maximum(inside, np.float32(0))
         return np.asarray(clipped - inside + np.maximum(depth - clipped / np.float32(_STRETCHED), 0), np.float32)
 
