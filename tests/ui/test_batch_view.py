@@ -45,10 +45,10 @@ def test_the_live_table_shows_what_runs() -> None:
     running = [(f"{'long/' * 20}name.wav", Snapshot(elapsed_s=2, media_s=5, total_s=10, speed=2.5))]
     progress = BatchProgress(running, num_done=11, num_failed=1, num_total=24, elapsed_s=12.0)
     text = StringIO()
-    Console(file=text, width=100).print(draw_progress(progress))
+    Console(file=text, width=100).print(draw_progress(progress, {running[0][0]: 7.0}))
     assert "12 of 24 files · 1 failed · 12 s left" in text.getvalue()
     assert "long/name.wav" in text.getvalue()
-    assert "5.0 of 10.0 s · 2.5×" in text.getvalue()
+    assert "5.0 of 10.0 s · 2.5× · 7 s left" in text.getvalue()
 
 
 @pytest.mark.parametrize(("is_quiet", "lines"), [(False, 2), (True, 1)])
