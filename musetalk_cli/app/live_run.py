@@ -11,6 +11,7 @@ from musetalk_cli import ending
 from musetalk_cli.app.control import Control, interrupt
 from musetalk_cli.app.runner import run_pipeline
 from musetalk_cli.app.running.interruption import STREAM
+from musetalk_cli.app.running.slow_machine import SlowMachine
 from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, open_stats
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
@@ -92,7 +93,7 @@ def run_live(
 
 def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
     dashboard = open_stream_dashboard(is_quiet=is_quiet)
-    keys = Keys()
+    keys, slow_machine = Keys(), SlowMachine()
     ending.on_leaving(keys.close)
 
     def tick() -> None:
@@ -100,6 +101,8 @@ def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet
             dashboard.tell(text)
         for key in keys.read():
             _obey(key, pipeline, dashboard)
+        if told := slow_machine.describe(pipeline.snapshot()):
+            dashboard.tell(told)
 
     try:
         snapshot, exit_code = run_pipeline(pipeline, dashboard, stats, STREAM, tick)

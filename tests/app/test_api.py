@@ -58,6 +58,7 @@ def test_every_name_is_there_and_documented() -> None:
         musetalk.rendr  # noqa: B018
 
 
+@pytest.mark.timeout(240)  # mypy reads the whole package
 def test_it_is_typed(tmp_path: Path) -> None:
     assert (Path(musetalk.__file__).parent / "py.typed").exists()
     program = tmp_path / "program.py"

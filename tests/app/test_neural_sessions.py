@@ -131,7 +131,7 @@ def test_sessions_of_two_avatars_share_nets_and_batches(
     for outcome in outcomes:
         frames = spoken_frames(outcome)
         assert len(frames) == 25
-        assert outcome[-1] == musetalk.UtteranceFinished(0, 1.0, is_interrupted=False)
+        assert musetalk.UtteranceFinished(0, 1.0, is_interrupted=False) in outcome  # "late" may follow
         assert all(frame.image.shape == (192, 128) for frame in frames)
     first, second = ([frame.image for frame in spoken_frames(outcome)] for outcome in outcomes)
     assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
@@ -150,7 +150,7 @@ def test_a_session_that_breaks_leaves_the_other_unharmed(
     assert "this avatar breaks" in str(failed[-1])
     frames = spoken_frames(outcome)
     assert np.array_equal(np.concatenate([frame.audio[:, 0] for frame in frames]), voice())
-    assert outcome[-1] == musetalk.UtteranceFinished(0, 1.0, is_interrupted=False)
+    assert musetalk.UtteranceFinished(0, 1.0, is_interrupted=False) in outcome
     [idle] = avatars[0]._shown.frames.read([0])
     assert not any(np.array_equal(frame.image, idle) for frame in frames), "each has its face"
 
