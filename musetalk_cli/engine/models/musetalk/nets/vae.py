@@ -74,7 +74,15 @@ class MidBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """Some resnets, then a change of size."""
+    """Some resnets, then a change of size.
+
+    Args:
+        config: of the autoencoder.
+        in_dim: channels that come in.
+        dim: channels that go out.
+        count: how many resnets.
+        norm: which class normalises in them.
+    """
 
     def __init__(
         self, config: VaeConfig, in_dim: int, dim: int, count: int, norm: type[nn.GroupNorm] = nn.GroupNorm
