@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.folders import weight_store
-from musetalk_cli.configuration.schema import Config
+from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.installation import install_command
 from musetalk_cli.system.folders import expand
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Version
     from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
     from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.weights.custom import CustomModel
 
 BEST = "musetalk-1.5"
 # One of them is there wherever Linux drives a GPU that PyTorch can use: NVIDIA's, the same under WSL and on Jetson,
@@ -33,6 +36,7 @@ def choose_model(config: Config, tell: Tell) -> str:
     Where nothing of MuseTalk is installed, that is warp without a word; otherwise ``tell`` is told why. Raises
     ConfigError for what only MuseTalk has, asked of warp, and ModelError when what was asked for is not installed.
     """
+    check_model_name(config.model)
     wants_musetalk = config.random_weights or config.compat == "upstream"
     if config.model == "warp" and wants_musetalk:
         what, flag = ("random weights", "random-weights") if config.random_weights else ("official script", "compat")
@@ -45,6 +49,27 @@ def choose_model(config: Config, tell: Tell) -> str:
     return name
 
 
+def check_model_name(name: str) -> None:
+    """Raise ConfigError when there is no model of that name, neither ours nor imported."""
+    if name in MODELS:
+        return
+    from musetalk_cli.engine.weights.custom import list_custom
+
+    names = [*MODELS, *(each.name for each in list_custom(weight_store()))]
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        raise ConfigError(
+            f"model: 'model' is '{name}': input should be {', '.join(map(repr, names[:-1]))} or '{names[-1]}'",
+            hint=f"did you mean '{near[0]}'?" if near else "musetalk models import DIR --name NAME brings your own",
+        )
+
+
+def _find_custom(name: str) -> CustomModel | None:
+    from musetalk_cli.engine.weights.custom import find_custom
+
+    return None if name in MODELS else find_custom(name, weight_store())
+
+
 def open_musetalk(
     config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell, *, shares_nets: bool = False
 ) -> LipSyncModel:
@@ -52,7 +77,7 @@ def open_musetalk(
 
     Args:
         config: device, precision, mask and silence gate.
-        name: ``musetalk-1.5`` or ``musetalk-1.0``.
+        name: ``musetalk-1.5``, ``musetalk-1.0``, or a custom model's.
         chosen: the avatar's folder, and the height of the output.
         avatar: the same, opened, in its own size.
         tell: takes lines for the user.
@@ -122,8 +147,11 @@ def _check_is_installed(config: Config, name: str) -> None:
 
 
 def _find_weights(name: str) -> dict[str, Path]:
+    from musetalk_cli.engine.weights.custom import require_custom
     from musetalk_cli.engine.weights.registry import get_weight_set
 
+    if custom := _find_custom(name):
+        return require_custom(custom, weight_store())
     return {str(kind): path for kind, path in weight_store().require(get_weight_set(name)).items()}
 
 
@@ -144,6 +172,8 @@ def has_weights(name: str) -> bool:
     from musetalk_cli.engine.weights.registry import get_weight_set
 
     store = weight_store()
+    if name not in MODELS:
+        return True  # it was imported
     return all(store.find(part) for part in get_weight_set(name).parts)
 
 
@@ -160,15 +190,16 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
     from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings
     from musetalk_cli.engine.models.musetalk.factory import MuseTalkSettings
 
-    face = config.musetalk
+    face, custom = config.musetalk, _find_custom(name)
+    version: Version = "1.0" if name == "musetalk-1.0" or (custom and custom.version == "1.0") else "1.5"
     # The official script, too, replaces what a version was trained for.
     mode = face.parsing_mode
     if mode == "auto":
-        mode = "raw" if name == "musetalk-1.0" else "jaw"
+        mode = "raw" if version == "1.0" else "jaw"
     silence = asdict(config.silence)
     has_gate = silence.pop("gate")
     return MuseTalkSettings(
-        version="1.0" if name == "musetalk-1.0" else "1.5",
+        version=version,
         device=config.device,
         precision=config.precision,
         memory_fraction=config.performance.gpu_memory_fraction,
@@ -182,4 +213,5 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         mask=MaskSettings(mode, face.left_cheek_width, face.right_cheek_width),
         extra_margin_px=face.extra_margin,
         follows_upstream=config.compat == "upstream",
+        custom_name=custom.name if custom else "",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +10,10 @@ import typer
 
 from musetalk_cli.app.folders import weight_store
 from musetalk_cli.commands.common.completion import complete_weights
-from musetalk_cli.errors import ModelError
-from musetalk_cli.ui.downloads import TransferDisplay, agree_to_licences
+from musetalk_cli.ui.downloads import TransferDisplay, agree_to_licences, list_weights, report_results
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.weights.verification import CheckResult
+    pass
 
 app = typer.Typer(help="Download, import and check the weights of MuseTalk.", no_args_is_help=True)
 
@@ -34,17 +32,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors o
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
     """List the weights: installed, missing, and sizes."""
-    from musetalk_cli.engine.weights.download import size_text
     from musetalk_cli.engine.weights.inventory import describe_all
 
     described = describe_all(weight_store())
-    if as_json:
-        typer.echo(json.dumps(described, indent=2))
-    for one in () if as_json else described:
-        rest = f", {size_text(one['download_bytes'])} to download" if one["download_bytes"] else ""
-        typer.echo(f"{one['name']:<14}{one['state']:<10}{size_text(one['num_bytes'])}{rest}   {one['title']}")
-        for part in one["parts"]:
-            typer.echo(f"  {part['title']:<14}{part['state']:<10}{part['path'] or part['wanted']}")
+    typer.echo(json.dumps(described, indent=2) if as_json else "\n".join(list_weights(described)))
 
 
 @app.command()
@@ -75,23 +66,49 @@ def download(
 @app.command("import")
 def import_(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Models folder of the original project, or its parent.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Models folder of the original project, or its parent; with --name a checkpoint."
+        ),
     ],
     is_copy: Annotated[bool, typer.Option("--convert", help="Store a converted copy instead of using DIR.")] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of a model of your own, for --model.", show_default=False)
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", help="Official model that it was trained from: musetalk-1.5 or musetalk-1.0.", show_default=False
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Use weights that are on this computer. They stay where they are."""
-    from musetalk_cli.engine.weights.convert import convert_verified
-    from musetalk_cli.engine.weights.imports import check_folder, find_models_folder
+    from musetalk_cli.engine.weights.imports import import_folder, keep_fine_tune
 
-    store, found = weight_store(), find_models_folder(folder)
+    if (name is None and base is not None) or (name is not None and is_copy):
+        raise typer.BadParameter("--base goes with --name" if name is None else "--convert does not go with --name")
+    store = weight_store()
     with TransferDisplay(is_quiet=quiet) as display:
-        results = check_folder(found, display)
-        _report(results, is_quiet=quiet)
-        if not is_copy:
-            store.refer_to(found)
-        for result in results if is_copy else ():
-            display.say(f"{result.part.title}: {convert_verified(result, store.models)}")
+        if name is not None:
+            results = keep_fine_tune(folder, name, base, store, display)
+            report_results(results, weight_store(), is_quiet=quiet)
+            display.say(f"musetalk render … --model {name}")
+            return
+        results = import_folder(folder, store, display, is_copy=is_copy)
+        report_results(results, weight_store(), is_quiet=quiet)
+
+
+@app.command()
+def forget(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of your own.")], quiet: QuietOption = False
+) -> None:
+    """Forget a model of your own. Its files stay where they are."""
+    from musetalk_cli.engine.weights.custom import forget_custom
+
+    forget_custom(name, weight_store())
+    if not quiet:
+        typer.echo(f"{name} is forgotten; its files are untouched")
 
 
 @app.command()
@@ -122,21 +139,8 @@ def convert(
 @app.command()
 def verify(names: NamesArgument = None, quiet: QuietOption = False) -> None:
     """Check weights: checksums, tensor names and shapes. Without a name: all installed ones."""
-    from musetalk_cli.engine.weights.inventory import parts_here
-    from musetalk_cli.engine.weights.registry import find_weight_sets
-    from musetalk_cli.engine.weights.verification import verify as verify_part
+    from musetalk_cli.engine.weights.imports import verify_names
 
-    store, weight_sets = weight_store(), find_weight_sets(names)
-    wanted = list(dict.fromkeys(part for each in weight_sets for part in each.parts))
-    parts = wanted if names else parts_here(weight_sets, store)
     with TransferDisplay(is_quiet=quiet) as display:
-        results = [verify_part(part, store.find(part), store.find_settings(part), display) for part in parts]
-    _report(results, is_quiet=quiet)
-
-
-def _report(results: Sequence[CheckResult], *, is_quiet: bool) -> None:
-    """A line for each file on stdout; raise ModelError for the first that no model can use."""
-    for result in results if not is_quiet else ():
-        typer.echo(f"{result.part.title:<13}{result.status:<11}{result.path or ''}\n{'':<13}{result.note}")
-    for bad in (result for result in results if not result.is_good):
-        raise ModelError(bad.note, hint=weight_store().next_step(bad.note, bad.hint))
+        results = verify_names(names or (), weight_store(), display)
+    report_results(results, weight_store(), is_quiet=quiet)

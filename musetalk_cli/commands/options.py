@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
-from musetalk_cli.commands.common.completion import complete_avatars, complete_devices, complete_setting
+from musetalk_cli.commands.common.completion import (
+    complete_avatars,
+    complete_devices,
+    complete_models,
+    complete_setting,
+)
 from musetalk_cli.commands.values.parsers import HeightParser
 from musetalk_cli.errors import SinkError
 
@@ -40,8 +45,9 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         help="Lip-sync model: warp (any CPU, no download), musetalk-1.5 or musetalk-1.0 (neural, see musetalk models), "
-        "or auto: musetalk-1.5 where its weights, PyTorch and a GPU are present, else warp.",
-        autocompletion=complete_setting("model"),
+        "one of your own (musetalk models import --name), or auto: musetalk-1.5 where its weights, PyTorch and a GPU are "
+        "present, else warp.",
+        autocompletion=complete_models,
     ),
 ]
 DEVICE_HELP = "Device that MuseTalk runs on: auto (a GPU if there is one), cuda, cuda:N, mps or cpu; several GPUs: 0,1."

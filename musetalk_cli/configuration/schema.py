@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 Tune = Literal["zerolatency", "film", "animation", "stillimage", "none"]
-Model = Literal["auto", "warp", "musetalk-1.5", "musetalk-1.0"]
+MODELS = ("auto", "warp", "musetalk-1.5", "musetalk-1.0")  # and those that a user has imported under a name
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 
 
@@ -205,7 +205,7 @@ class Config:
     background: Annotated[str, Check(_be_a_colour)] = "#ffffff"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
-    model: Model = "auto"
+    model: Annotated[str, Check(_be_something)] = "auto"
     device: Annotated[str, Check(_be_a_device)] = "auto"
     precision: Precision = "auto"
     random_weights: bool = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from musetalk_cli.engine.weights.registry import WeightFile
+    from musetalk_cli.engine.weights.store import WeightStore
+    from musetalk_cli.engine.weights.verification import CheckResult
 
 # Between two plain lines: often enough to see that it goes on, seldom enough for a log.
 PLAIN_INTERVAL_S = 10.0
@@ -76,3 +78,22 @@ def agree_to_licences(files: Sequence[WeightFile], what: str, *, is_agreed: bool
         raise ModelError("the licences must be accepted, and there is no terminal to ask on", hint="--yes accepts them")
     if not is_agreed:
         typer.confirm("Go on?", err=True, abort=True)
+
+
+def list_weights(described: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of a table of what ``inventory.describe_all`` returns."""
+    from musetalk_cli.engine.weights.download import size_text
+
+    for one in described:
+        rest = f", {size_text(one['download_bytes'])} to download" if one["download_bytes"] else ""
+        yield f"{one['name']:<14}{one['state']:<10}{size_text(one['num_bytes'])}{rest}   {one['title']}"
+        for part in one["parts"]:
+            yield f"  {part['title']:<14}{part['state']:<10}{part['path'] or part['wanted']}"
+
+
+def report_results(results: Sequence[CheckResult], store: WeightStore, *, is_quiet: bool) -> None:
+    """A line for each file on stdout; raise ModelError for the first that no model can use."""
+    for result in results if not is_quiet else ():
+        typer.echo(f"{result.part.title:<13}{result.status:<11}{result.path or ''}\n{'':<13}{result.note}")
+    for bad in (result for result in results if not result.is_good):
+        raise ModelError(bad.note, hint=store.next_step(bad.note, bad.hint))

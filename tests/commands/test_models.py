@@ -282,6 +282,33 @@ def test_a_damaged_folder_is_not_imported(models: Run, tmp_path: Path, published
     assert not home.exists()
 
 
+def test_a_model_of_ones_own_from_import_to_forget(
+    models: Run, published: Path, tmp_path: Path, home: Path, hub: Hub
+) -> None:
+    trained = tmp_path / "unet-7.pth"
+    shutil.copy(published / UNET, trained)
+    shutil.copy(published / "musetalkV15" / "musetalk.json", tmp_path)
+    fails(models("import", trained, "--name", "mine"), "VAE", "Whisper", "missing there and in")
+    assert not home.exists()
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "musetalkV15").symlink_to(published / "musetalkV15")
+    fails(models("import", tmp_path / "part"), "is not a whole musetalk-1.5", "VAE (sd-vae/", "Whisper (whisper/")
+    assert models("import", published, "-q").returncode == 0
+    done = models("import", trained, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "custom" in done.stdout
+    assert str(trained) in done.stdout
+    assert states(models)["mine"] == "custom"
+    verified = models("verify", "mine")
+    assert verified.returncode == 0, verified.stderr
+    assert "'mine', from musetalk-1.5" in verified.stdout
+    assert models("download", "musetalk-1.5", "-y").returncode == 0
+    assert trained.is_file()
+    assert models("forget", "mine").stdout == "mine is forgotten; its files are untouched\n"
+    assert "mine" not in states(models)
+    fails(models("forget", "mine"), "no model of your own called 'mine'")
+
+
 def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home: Path, hub: Hub) -> None:
     quiet = models("download", "-y", "-q")
     assert (quiet.returncode, quiet.stderr) == (0, "")

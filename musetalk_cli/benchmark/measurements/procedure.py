@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from musetalk_cli.app.model_choice import choose_model, has_weights
 from musetalk_cli.benchmark.comparison.figures import Comparison
@@ -40,7 +40,7 @@ from musetalk_cli.benchmark.workload.plan import (
 )
 from musetalk_cli.benchmark.workload.speech import speech
 from musetalk_cli.benchmark.workload.subject import PORTRAIT, Subject, open_subject
-from musetalk_cli.configuration.schema import Config, Model
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ConfigError
@@ -105,7 +105,7 @@ def run_benchmark(config: Config, request: BenchRequest, tell: Tell) -> Result:
     del subject  # what follows opens its own
     if request.is_whole and not (plan.is_least and load_s + LEAST_FRAMES * face_s > LONGEST_START_S):
         tell("starting the command afresh")
-        fresh = replace(config, model=cast("Model", name), video=replace(config.video, size=sizes[0].height))
+        fresh = replace(config, model=name, video=replace(config.video, size=sizes[0].height))
         result = replace(result, start=measure_start(fresh, speech(plan.seconds), plan.num_rounds))
     if request.has_comparison:
         measured = compare(config, name, seconds=plan.seconds, rounds=plan.num_rounds, tell=tell)

@@ -47,6 +47,15 @@ def complete_prepared(context: typer.Context) -> Completions:
     return [(_as_typed(name), "prepared") for name in names]
 
 
+def complete_models() -> list[str]:
+    """Models that ``--model`` takes, those of the user's own included."""
+    from musetalk_cli.app.folders import weight_store
+    from musetalk_cli.configuration.schema import MODELS
+    from musetalk_cli.engine.weights.custom import list_custom
+
+    return [*MODELS, *(each.name for each in list_custom(weight_store()))]
+
+
 def complete_weights() -> Completions:
     """Weights that can be downloaded."""
     from musetalk_cli.engine.weights.registry import WEIGHT_SETS

@@ -121,6 +121,12 @@ musetalk models download musetalk-1.5 face-parsing --yes --quiet
 musetalk models import ~/MuseTalk
 # A converted copy, half as large
 musetalk models import ~/MuseTalk/models --convert
+# A fine-tune of your own, for --model mine
+musetalk models import ~/exp_out/unet-20000.pth --name mine
+""",
+    "musetalk models forget": """\
+# The name only; the files stay
+musetalk models forget mine
 """,
     "musetalk models convert": """\
 # All that is installed, to half the size

@@ -6,20 +6,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from musetalk_cli.engine.weights.custom import describe_custom, list_custom
 from musetalk_cli.engine.weights.download import count_downloaded_bytes
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, WeightFile, WeightSet
 from musetalk_cli.engine.weights.store import WeightStore
-from musetalk_cli.engine.weights.verification import is_likely_whole, read_source
+from musetalk_cli.engine.weights.verification import is_likely_published, is_likely_whole, read_source
 from musetalk_cli.errors import ModelError
 
 
 def describe_all(store: WeightStore) -> list[dict[str, Any]]:
     """Every set of weights with its parts, as JSON values.
 
-    ``state`` of a set: ready, partial or missing; of a part: present, doubtful (not the expected size), begun (an
-    interrupted download) or missing. ``num_bytes`` are on this computer, ``download_bytes`` are still to be downloaded.
+    ``state`` of a set: ready, partial, missing, or custom for a named one of a user's; of a part: present, custom
+    (whole, but not the published file), doubtful (damaged, by a quick look), begun (an interrupted download) or
+    missing. ``num_bytes`` are on this computer, ``download_bytes`` are still to be downloaded.
     """
-    return [_describe_set(weight_set, store) for weight_set in WEIGHT_SETS]
+    official = [_describe_set(weight_set, store) for weight_set in WEIGHT_SETS]
+    return official + [describe_custom(model, store) for model in list_custom(store)]
 
 
 def wanted_files(weight_sets: Sequence[WeightSet], store: WeightStore) -> list[WeightFile]:
@@ -47,7 +50,7 @@ def _is_there(file: WeightFile, store: WeightStore) -> bool:
 def _describe_set(weight_set: WeightSet, store: WeightStore) -> dict[str, Any]:
     parts = [_describe_part(part, store) for part in weight_set.parts]
     found = {part["state"] for part in parts}
-    state = "ready" if found == {"present"} else "missing" if found == {"missing"} else "partial"
+    state = "ready" if found <= {"present", "custom"} else "missing" if found == {"missing"} else "partial"
     return {
         "name": weight_set.name,
         "title": weight_set.title,
@@ -77,7 +80,9 @@ def _describe_part(part: Part, store: WeightStore) -> dict[str, Any]:
 def _state(part: Part, store: WeightStore) -> str:
     path = store.find(part)
     if path is not None:
-        return "present" if is_likely_whole(part, path) else "doubtful"
+        if not is_likely_whole(part, path):
+            return "doubtful"
+        return "present" if is_likely_published(part, path) else "custom"
     return "begun" if count_downloaded_bytes(part.file, store.models) else "missing"
 
 

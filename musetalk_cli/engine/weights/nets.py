@@ -10,11 +10,13 @@ from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
     read_unet_config,
     read_vae_config,
     read_whisper_config,
+    rename_unet_keys,
     rename_vae_keys,
     rename_whisper_keys,
     select_keys,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta
+from musetalk_cli.engine.models.musetalk.checkpoints.lora import merge_lora
 from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state_dict, read_state_dict
 from musetalk_cli.engine.models.musetalk.nets.bisenet import FaceParsingNet
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet, UNetConfig
@@ -34,7 +36,7 @@ def read_checked(part: Part, path: Path, settings: Path | None) -> StateDict:
     state = read_state_dict(path)
     if part.kind == "unet":
         config = read_unet_config(settings) if settings else UNetConfig()
-        check_state_dict(state, build_on_meta(UNet, config), path, "MuseTalk's UNet")
+        check_state_dict(rename_unet_keys(state), build_on_meta(UNet, config), path, "MuseTalk's UNet")
     elif part.kind == "vae":
         _check_vae(rename_vae_keys(state), read_vae_config(settings) if settings else VaeConfig(), path)
     elif part.kind == "whisper":
@@ -45,6 +47,13 @@ def read_checked(part: Part, path: Path, settings: Path | None) -> StateDict:
     else:
         check_state_dict(state, build_on_meta(lambda _: FaceParsingNet(), None), path, "the face-parsing net")
     return state
+
+
+def count_lora_changes(unet: Path, lora: Path) -> int:
+    """How many layers a LoRA changes. Raises ModelError when it is damaged or does not fit the UNet."""
+    state = rename_unet_keys(read_state_dict(unet))
+    merged = merge_lora(state, lora)
+    return sum(merged[name] is not tensor for name, tensor in state.items())
 
 
 def _check_vae(state: StateDict, config: VaeConfig, path: Path) -> None:

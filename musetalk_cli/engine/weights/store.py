@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, PartKind, WeightSet
@@ -22,22 +23,46 @@ class WeightStore:
 
     def imported(self) -> list[Path]:
         """Imported folders. Raises ModelError when their list is damaged."""
+        return [Path(folder) for folder in self._read_imports()["folders"]]
+
+    def custom_records(self) -> dict[str, dict[str, Any]]:
+        """Custom models by name, as ``CustomModel.as_record`` has them. Raises ModelError for a damaged list."""
+        return dict(self._read_imports()["models"])
+
+    def _read_imports(self) -> dict[str, Any]:
         path = self.models / IMPORTS
         try:
-            folders = json.loads(path.read_text(encoding="utf-8"))["folders"]
-            return [Path(folder) for folder in folders]
+            values = json.loads(path.read_text(encoding="utf-8"))
+            models = {
+                str(name): {"base": str(each["base"]), "files": {str(k): str(v) for k, v in each["files"].items()}}
+                for name, each in values.get("models", {}).items()
+            }
+            return {"folders": [str(Path(folder)) for folder in values["folders"]], "models": models}
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {"folders": [], "models": {}}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"cannot read the list of imported folders, {path}: {error}", hint="delete it and import them again"
             ) from None
 
+    def _write_imports(self, imports: dict[str, Any]) -> None:
+        kept = {key: value for key, value in imports.items() if value or key == "folders"}
+        _write_text(self.models / IMPORTS, json.dumps(kept, indent=2) + "\n")
+
+    def keep_custom(self, name: str, record: dict[str, Any] | None) -> None:
+        """Keep a custom model under a name, or, without a record, forget it. Raises ModelError when the list cannot be
+        written."""
+        imports = self._read_imports()
+        imports["models"].pop(name, None)
+        if record is not None:
+            imports["models"][name] = record
+        self._write_imports(imports)
+
     def refer_to(self, folder: Path) -> None:
         """Import an upstream ``models`` folder in place. Raises ModelError when the list cannot be written."""
-        folders = [str(each) for each in self.imported()]
-        if str(folder) not in folders:
-            _write_text(self.models / IMPORTS, json.dumps({"folders": [*folders, str(folder)]}, indent=2) + "\n")
+        imports = self._read_imports()
+        if str(folder) not in imports["folders"]:
+            self._write_imports({**imports, "folders": [*imports["folders"], str(folder)]})
 
     def find(self, part: Part) -> Path | None:
         """The file to use for a part; our folder has priority over imported ones."""

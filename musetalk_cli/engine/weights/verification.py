@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from musetalk_cli.engine.runtime.files import hash_file
+from musetalk_cli.engine.weights.custom import CustomModel, find_settings, parts_of, require_custom
 from musetalk_cli.engine.weights.download import OnProgress, size_text
-from musetalk_cli.engine.weights.registry import Part, WeightFile, published_as, published_at, set_of
+from musetalk_cli.engine.weights.registry import (
+    Part,
+    WeightFile,
+    get_weight_set,
+    published_as,
+    published_at,
+    set_of,
+)
+from musetalk_cli.engine.weights.store import WeightStore
 from musetalk_cli.errors import ANOTHER_COPY, ModelError
 
 READ_BYTES = 1 << 20
 PICKLE_HEAD = b"\x80\x02"  # of files from before PyTorch 1.6
 
-Status = Literal["official", "converted", "unofficial", "damaged", "missing"]
+Status = Literal["official", "converted", "unofficial", "custom", "damaged", "missing"]
 SOURCE_KEY = "musetalk.source"  # in the header of a converted file: the published file that it was converted from
 
 
@@ -36,7 +45,7 @@ class CheckResult:
     @property
     def is_good(self) -> bool:
         """Whether a model can use the file."""
-        return self.status in ("official", "converted", "unofficial")
+        return self.status in ("official", "converted", "unofficial", "custom")
 
 
 def verify(part: Part, path: Path | None, settings: Path | None, on_progress: OnProgress) -> CheckResult:
@@ -58,6 +67,40 @@ def verify(part: Part, path: Path | None, settings: Path | None, on_progress: On
     except ModelError as error:
         return CheckResult(part, path, settings, "damaged", str(error), error.hint)
     return CheckResult(part, path, settings, status, note)
+
+
+def verify_custom(model: CustomModel, store: WeightStore) -> list[CheckResult]:
+    """Check a custom model's own files: whole, and the keys and shapes of their tensors; a LoRA against the UNet
+    that it changes. Raises ModelError when a part is missing."""
+    files = require_custom(model, store)
+    results = []
+    for part, path in parts_of(model):
+        settings = find_settings(part, path)
+        try:
+            check_settings(part, settings)
+            _check_records(path)
+            from musetalk_cli.engine.weights.nets import read_checked
+
+            read_checked(part, path, settings)
+            note = f"'{model.name}', from {model.base}, {size_text(path.stat().st_size)}"
+            results.append(CheckResult(part, path, settings, "custom", note))
+        except ModelError as error:
+            results.append(CheckResult(part, path, settings, "damaged", str(error), error.hint))
+    if "lora" in files:
+        results.append(_verify_lora(model, files["unet"], files["lora"]))
+    return results
+
+
+def _verify_lora(model: CustomModel, unet: Path, lora: Path) -> CheckResult:
+    from musetalk_cli.engine.weights.nets import count_lora_changes
+
+    part = get_weight_set(model.base).parts[0]
+    try:
+        count = count_lora_changes(unet, lora)
+    except ModelError as error:
+        return CheckResult(part, lora, None, "damaged", str(error), error.hint)
+    note = f"'{model.name}', a LoRA of {count} layers on {unet}, {size_text(lora.stat().st_size)}"
+    return CheckResult(part, lora, None, "custom", note)
 
 
 def check_settings(part: Part, settings: Path | None) -> None:
@@ -84,7 +127,7 @@ def identify(part: Part, path: Path, on_progress: OnProgress) -> tuple[Status, s
     total = hash_file(path, partial(on_progress, f"checking {path.name}"))
     if (known is not None and known.sha256 == total) or total in part.other_sums:
         return "official", f"the published file, sha256 {total[:12]}…, {size_text(size)}"
-    if known is not None and known.sha256 is None and is_likely_whole(part, path):
+    if known is not None and known.sha256 is None and size == known.num_bytes and is_likely_whole(part, path):
         return "official", f"has the published file's size (its sha256 was never published), {size_text(size)}"
     _check_own(part, path, published_as(size, total))
     _check_records(path)
@@ -110,16 +153,23 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def is_likely_whole(part: Part, path: Path) -> bool:
-    """A quick check without reading the file: it ends where its header says, or is a PyTorch file to its end that has
-    the published size."""
+    """A quick check without reading the file: it ends where its header says, or has its table of contents, or, a
+    PyTorch file from before 1.6, the published size."""
     size = path.stat().st_size
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
             head = file.read(8)
         ends = [entry["data_offsets"][1] for name, entry in read_header(path).items() if name != "__metadata__"]
         return bool(ends) and size == 8 + struct.unpack("<Q", head)[0] + max(ends)
+    # An archive that was cut short has lost its table of contents; for others the size is all that tells.
+    is_archive = zipfile.is_zipfile(path)
+    return size > 0 and (is_archive or (_is_pytorch_file(path) and is_likely_published(part, path)))
+
+
+def is_likely_published(part: Part, path: Path) -> bool:
+    """Whether a file has the published size, or was converted from a published one, or no size is known for it."""
     known = part.known_file(path.name)
-    return size > 0 and (known is None or size == known.num_bytes) and _is_pytorch_file(path)
+    return known is None or path.stat().st_size == known.num_bytes or read_source(path) is not None
 
 
 def _is_pytorch_file(path: Path) -> bool:

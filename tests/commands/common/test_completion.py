@@ -14,11 +14,12 @@ import typer
 from fixtures.prepared_avatars import write_avatar
 from musetalk_cli.app.flags import KEY_OF_FLAG
 from musetalk_cli.cli import PROGRAM, app
-from musetalk_cli.commands.common.completion import complete_setting
+from musetalk_cli.commands.common.completion import complete_models, complete_setting
 from musetalk_cli.configuration.files import preset_names
-from musetalk_cli.configuration.schema import Model, Precision
+from musetalk_cli.configuration.schema import MODELS, Precision
 from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS
+from musetalk_cli.engine.weights.store import WeightStore
 
 
 def complete(*words: str, kind: str = "bash") -> list[str]:
@@ -52,7 +53,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("avatars", "remove", ""), ["anna", r"my\ face"]),
         (("avatars", "rename", ""), ["anna", r"my\ face"]),
         (("avatars", "show", "no"), ["nora"]),
-        (("render", "--model", ""), list(get_args(Model))),
+        (("render", "--model", ""), list(MODELS)),
         (("render", "--precision", ""), list(get_args(Precision))),
         (("render", "--compat", ""), ["none", "upstream"]),
         (("render", "--device", "c"), ["cuda", "cuda:0", "cpu"]),
@@ -106,8 +107,14 @@ def test_every_option_with_few_values_is_completed() -> None:
         for param in command.params
         if param.name in KEY_OF_FLAG and complete_setting(KEY_OF_FLAG[param.name])()
     }
-    assert {name for _, name in options} >= {"model", "precision", "compat", "when_slow", "encoder", "log_format"}
+    assert {name for _, name in options} >= {"precision", "compat", "when_slow", "encoder", "log_format"}
     assert [key for key, param in options.items() if not offers(param)] == []
+
+
+def test_models_of_ones_own_are_offered_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
+    WeightStore(tmp_path).keep_custom("mine", {"base": "musetalk-1.5", "files": {"unet": "/a.pth"}})
+    assert complete_models() == [*MODELS, "mine"]
 
 
 def offers(param: object) -> bool:

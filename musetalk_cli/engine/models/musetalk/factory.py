@@ -57,7 +57,8 @@ class MuseTalkSettings:
     the part of the face that is generated; ``extra_margin_px``: how far boxes reach below the chin, None for what the
     version was trained with. ``follows_upstream`` does everything as the official script does, including silent frames;
     for files only. ``batch_size``: the largest batch to warm up for; ``is_compiled`` as ``ForwardPass`` takes it,
-    ``has_half_rate`` as ``FaceBatchGenerator`` does; ``decoder`` taesd needs TAESD's weights.
+    ``has_half_rate`` as ``FaceBatchGenerator`` does; ``decoder`` taesd needs TAESD's weights. ``custom_name``: of the
+    user's own model whose weights these are.
     """
 
     version: Version
@@ -73,6 +74,7 @@ class MuseTalkSettings:
     is_compiled: bool = False
     decoder: Literal["full", "taesd"] = "full"
     has_half_rate: bool = False
+    custom_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def open_model(
         frame_rate,
         height_px,
         SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None,
-        note="" if weights else LABEL,
+        note=_note(settings, weights),
         masks=masks,
         upstream=upstream,
         replicas=replicas,
@@ -162,6 +164,12 @@ def open_model(
     if not upstream:
         _OPEN[key] = model
     return model
+
+
+def _note(settings: MuseTalkSettings, weights: Mapping[str, Path] | None) -> str:
+    if weights is None:
+        return LABEL
+    return f"the weights of '{settings.custom_name}'" if settings.custom_name else ""
 
 
 def describe_device(precision: Precision) -> str:
@@ -233,7 +241,15 @@ def _load_nets(settings: MuseTalkSettings, weights: Mapping[str, Path] | None, p
 
 def _files(settings: MuseTalkSettings, weights: Mapping[str, Path]) -> ModelFiles:
     taesd = weights.get("taesd") if settings.decoder == "taesd" else None
-    return ModelFiles(settings.version, weights["unet"], weights["vae"], weights["whisper"], taesd)
+    return ModelFiles(
+        settings.version,
+        weights["unet"],
+        weights["vae"],
+        weights["whisper"],
+        taesd,
+        weights.get("lora"),
+        is_custom=bool(settings.custom_name),
+    )
 
 
 def _hash_for_cache(weights: Path, cache: AvatarCache) -> str:

@@ -22,6 +22,9 @@ Value = TypeVar("Value")
 # The VAE's attention in checkpoints older than diffusers 0.18.
 _LEGACY_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
+# In front of a UNet's keys, where a net that wraps it was saved.
+_WRAPPERS = ("module.", "_orig_mod.", "unet.", "model.", "net.")
+
 # openai-whisper's keys → transformers'.
 _OPENAI_KEYS = (
     (r"^positional_embedding$", "embed_positions.weight"),
@@ -45,6 +48,18 @@ def rename_vae_keys(state: StateDict) -> dict[str, Tensor]:
             name = f"{head}{dot}{_LEGACY_ATTENTION.get(part, part)}.{kind}"
             tensor = tensor.flatten(1) if tensor.ndim == 4 else tensor
         renamed[name] = tensor
+    return renamed
+
+
+def rename_unet_keys(state: StateDict) -> dict[str, Tensor]:
+    """A UNet's state dict without what training scripts put in front of its keys; a net that holds the UNet and others
+    gives its UNet alone."""
+    renamed = dict(state)
+    while renamed and "conv_in.weight" not in renamed:
+        prefix = next((each for each in _WRAPPERS if any(name.startswith(each) for name in renamed)), None)
+        if prefix is None:
+            break
+        renamed = {name.removeprefix(prefix): tensor for name, tensor in renamed.items() if name.startswith(prefix)}
     return renamed
 
 

@@ -16,10 +16,12 @@ from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import (
     read_unet_config,
     read_vae_config,
     read_whisper_config,
+    rename_unet_keys,
     rename_vae_keys,
     rename_whisper_keys,
     select_keys,
 )
+from musetalk_cli.engine.models.musetalk.checkpoints.lora import merge_lora
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import RandomStateDict
 from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import check_state_dict, load_into, read_state_dict
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
@@ -65,13 +67,16 @@ class Precision:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One version's weight files, with their config files beside them. ``taesd``: TAESD's, to decode with it."""
+    """One version's weight files, with their config files beside them. ``taesd``: TAESD's, to decode with it; ``lora``:
+    what changes the UNet. ``is_custom``: a user's own, which no size is expected of."""
 
     version: Version
     unet: Path
     vae: Path
     whisper: Path
     taesd: Path | None = None
+    lora: Path | None = None
+    is_custom: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,13 @@ def find_files(folder: Path, version: Version) -> ModelFiles:
         missing = ", ".join(wanted[what] for what, path in found.items() if path is None)
         raise ModelError(f"the weights of MuseTalk {version} are not all in {folder}: {missing} missing")
     paths = {what: path for what, path in found.items() if path is not None}
-    return ModelFiles(version, **paths)
+    return ModelFiles(version, paths["unet"], paths["vae"], paths["whisper"])
 
 
 def load_nets(files: ModelFiles, precision: Precision) -> Nets:
     """Read, check and fold the checkpoints, and load them onto the device. Raises ModelError for a damaged file."""
-    unet_state = read_state_dict(files.unet)
-    actual = _UNET_BYTES.get(files.unet.stat().st_size, files.version)
+    unet_state = rename_unet_keys(read_state_dict(files.unet))
+    actual = files.version if files.is_custom else _UNET_BYTES.get(files.unet.stat().st_size, files.version)
     if actual != files.version:
         raise ModelError(
             f"{files.unet} is the UNet of MuseTalk {actual}, not {files.version}", hint=f"use --model musetalk-{actual}"
@@ -121,6 +126,8 @@ def load_nets(files: ModelFiles, precision: Precision) -> Nets:
     whisper_state = rename_whisper_keys(read_state_dict(files.whisper))
     configs = read_configs(files)
     _check_all(files, configs, unet_state, vae_state, whisper_state)
+    if files.lora:
+        unet_state = merge_lora(unet_state, files.lora)
     tiny_state = _read_tiny(files.taesd, configs.tiny) if files.taesd else None
     return assemble(files.version, configs, precision, unet_state, vae_state, whisper_state, tiny_state)
 

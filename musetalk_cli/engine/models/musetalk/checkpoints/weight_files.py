@@ -21,6 +21,8 @@ from musetalk_cli.installation import install_command
 StateDict = Mapping[str, Tensor]
 Net = TypeVar("Net", bound=nn.Module)
 
+# Where checkpoints keep the weights beside other things.
+_INNER = ("model_state_dict", "state_dict", "model", "net", "unet")
 MAX_SHOWN = 3  # names in an error
 # In the messages of PyTorch's restricted unpickler when a file contains more than tensors.
 _OBJECT = re.compile(r"GLOBAL ([\w.]+)")
@@ -35,8 +37,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     _check_is_weights(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if isinstance(content, dict):
-        for inner in ("model_state_dict", "state_dict"):
-            content = content.get(inner, content)
+        for inner in _INNER:
+            held = content.get(inner)
+            content = held if isinstance(held, Mapping) else content
     if not isinstance(content, Mapping):
         raise ModelError(f"{path} holds a {type(content).__name__} instead of named tensors", hint=ANOTHER_COPY)
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
