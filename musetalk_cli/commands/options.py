@@ -45,8 +45,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         help="Lip-sync model: warp (any CPU, no download), musetalk-1.5 or musetalk-1.0 (neural, see musetalk models), "
-        "one of your own (musetalk models import --name), or auto: musetalk-1.5 where its weights, PyTorch and a GPU are "
-        "present, else warp.",
+        "one of your own (musetalk models import --name), or auto: musetalk-1.5 where its weights, PyTorch and a GPU "
+        "are present, else warp.",
         autocompletion=complete_models,
     ),
 ]
