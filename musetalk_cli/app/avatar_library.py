@@ -117,6 +117,8 @@ def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
     folder = _find_folder(config, tell)
     record = read_record(folder)
     is_whole = record.frame_rate is not None or config.compat == "upstream"
+    if config.compat == "upstream" and tell and record.frame_rate and record.parameters.get("jpeg_quality"):
+        tell(f"warning: the frames of avatar '{folder.name}' are JPEGs; prepare it with --lossless to compare frames")
     own_px = record.height if is_whole else min(record.height, STILL_HEIGHT_PX)
     height_px = config.video.size or own_px
     return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
@@ -146,7 +148,9 @@ def _prepare_on_the_fly(config: Config, source: Path, tell: Tell | None) -> Path
     from musetalk_cli.ui.progress import ProgressDisplay
 
     check_source(source)
-    settings = PreparationSettings(frame_rate=config.video.frame_rate, background=_background(config))
+    settings = PreparationSettings(
+        frame_rate=config.video.frame_rate, background=_background(config), is_lossless=_is_lossless(config)
+    )
     display = ProgressDisplay(is_quiet=tell is say_nothing)
     try:
         sha256 = _hash(source, display)
@@ -214,7 +218,13 @@ def _as_settings(config: Config, given: PreparationArguments) -> PreparationSett
         given.face,
         given.bbox_shift,
         _background(config),
+        _is_lossless(config),
     )
+
+
+def _is_lossless(config: Config) -> bool:
+    """The official script works on the video's own frames."""
+    return config.lossless_frames or config.compat == "upstream"
 
 
 def _background(config: Config) -> tuple[int, int, int]:

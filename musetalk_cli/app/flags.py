@@ -22,6 +22,7 @@ KEY_OF_FLAG = {
     "background": "background",
     "avatar_dir": "avatar_dir",
     "face_models": "face_models",
+    "lossless": "lossless_frames",
     "model": "model",
     "model_device": "device",
     "precision": "precision",

@@ -40,6 +40,9 @@ FaceModelsOption = Annotated[
     str | None,
     typer.Option("--face-models", help="Folder with the two face models, instead of a download.", show_default=False),
 ]
+LosslessOption = Annotated[
+    bool | None, typer.Option("--lossless", help="Store a video's frames without loss, three to four times as large.")
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(

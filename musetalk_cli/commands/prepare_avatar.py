@@ -16,6 +16,7 @@ from musetalk_cli.commands.options import (
     ConfigOption,
     FaceModelsOption,
     FpsOption,
+    LosslessOption,
 )
 from musetalk_cli.commands.values.parsers import HeightParser, be_finite
 from musetalk_cli.ui.console import say
@@ -62,6 +63,7 @@ def prepare_avatar(
             help="Move MuseTalk's crop box down, in pixels. Opens the mouth further.",
         ),
     ] = 0,
+    lossless: LosslessOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing avatar or preview.")] = False,
     preview: Annotated[Path | None, typer.Option("--preview", help="Write a contact sheet to this PNG file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -79,6 +81,7 @@ def prepare_avatar(
         background=background,
         avatar_dir=avatar_dir,
         face_models=face_models,
+        lossless=lossless,
     ).config
 
     from musetalk_cli.app.avatar_library import prepare_named

@@ -205,6 +205,7 @@ class Config:
     background: Annotated[str, Check(_be_a_colour)] = "#ffffff"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
+    lossless_frames: bool = False
     model: Annotated[str, Check(_be_something)] = "auto"
     device: Annotated[str, Check(_be_a_device)] = "auto"
     precision: Precision = "auto"

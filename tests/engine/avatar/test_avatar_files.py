@@ -92,7 +92,7 @@ def write_other_image(path: Path) -> None:
 
 def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = PreparationSettings()
-    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7, (0, 0, 0))
+    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7, (0, 0, 0), is_lossless=True)
     for field in fields(PreparationSettings):
         changed = replace(usual, **{field.name: getattr(other, field.name)})
         assert changed.as_parameters() != usual.as_parameters(), field.name
@@ -209,6 +209,8 @@ def test_a_parameter_that_is_none_any_more_is_no_change(folder: Path) -> None:
 def test_changed_parameters_are_named(folder: Path) -> None:
     record = read_record(folder)
     assert changes_since(record, PreparationSettings().as_parameters()) == []
+    whole = PreparationSettings(is_lossless=True).as_parameters()
+    assert changes_since(record, whole) == ["jpeg_quality: 90 → none"]
     changed = PreparationSettings(max_seconds=5.0, bbox_shift=3).as_parameters()
     assert changes_since(record, changed) == ["bbox_shift: 0 → 3", "max_seconds: none → 5.0"]
 

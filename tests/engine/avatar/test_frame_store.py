@@ -12,6 +12,7 @@ from musetalk_cli.engine.avatar.frame_store import (
     FrameStoreWriter,
     StoredFrames,
     i420_to_sheet,
+    read_image_size,
     sheet_to_i420,
     write_frames,
 )
@@ -43,6 +44,26 @@ def test_frames_come_back_nearly_as_they_were(stored: StoredFrames, images: list
     for image, read in zip(images, stored.read(range(12)), strict=True):
         assert psnr(image, read) > 42
     stored.close()
+
+
+def test_without_loss_they_come_back_as_they_were(tmp_path: Path, images: list[ByteArray]) -> None:
+    with FrameStoreWriter(tmp_path / "whole", is_lossless=True) as writer:
+        for image in images:
+            writer.write(image)
+    stored = StoredFrames(tmp_path / "whole", WIDTH, HEIGHT, writer.offsets, writer.checksums)
+    for image, read in zip(images, stored.read(range(12)), strict=True):
+        np.testing.assert_array_equal(image, read)
+    stored.close()
+
+
+def test_a_png_of_another_size_is_not_decoded(tmp_path: Path, images: list[ByteArray]) -> None:
+    with FrameStoreWriter(tmp_path / "whole", is_lossless=True) as writer:
+        writer.write(images[0])
+    stored = StoredFrames(tmp_path / "whole", WIDTH * 2, HEIGHT, writer.offsets, writer.checksums)
+    with pytest.raises(AvatarError, match="not an image of its size"):
+        stored.read([0])
+    stored.close()
+    assert read_image_size(b"\x89PNG\r\n\x1a\n" + bytes(8)) is None
 
 
 def test_any_order_gives_the_same_bytes(stored: StoredFrames) -> None:

@@ -53,7 +53,8 @@ class PreparationSettings:
     ``frame_rate``: frames a second that a video is resampled to. ``start_s``, ``max_seconds``: the part of it that is
     used (None: to the end, MAX_CLIP_S at most). ``height_px``: scaled down to this height if it is higher. ``face``:
     which one, 1 the largest; None the largest. ``bbox_shift``: pixels by which MuseTalk's box moves down.
-    ``background``: red, green and blue behind transparent parts.
+    ``background``: red, green and blue behind transparent parts. ``is_lossless``: a video's frames are stored without
+    loss.
     """
 
     frame_rate: Fraction = Fraction(25)
@@ -63,12 +64,14 @@ class PreparationSettings:
     face: int | None = None
     bbox_shift: int = 0
     background: tuple[int, int, int] = WHITE
+    is_lossless: bool = False
 
     def as_parameters(self) -> dict[str, Any]:
         """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
         background = "#{:02x}{:02x}{:02x}".format(*self.background)
         own = {**asdict(self), "frame_rate": str(self.frame_rate), "background": background}
-        return {**own, "jpeg_quality": JPEG_QUALITY, "method": METHOD}
+        own["jpeg_quality"] = None if own.pop("is_lossless") else JPEG_QUALITY
+        return {**own, "method": METHOD}
 
 
 class Progress(NamedTuple):
@@ -202,7 +205,7 @@ def _take_video(
     path = folder / FRAMES_FILE
     with closing(open_frames(source, ffmpeg, clip_settings)) as frames:
         tee = _FrameTee(frames, report)
-        with FrameStoreWriter(path) as writer:
+        with FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer:
             track = track_face(tee.images(writer), get_finder(), face=settings.face)
         decode_error = frames.decode_error
     if tee.last is None or tee.begin is None or tee.first is None:
