@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.main import get_command
 
 from musetalk_cli import __version__
 from musetalk_cli.commands import (
@@ -129,7 +130,7 @@ def _call() -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error, err=True)
             return 2
-        raise as_usage_error(error) from None
+        raise as_usage_error(error, root=get_command(app)) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) or (problem := explain_system_error(error)) is None:
             raise

@@ -23,7 +23,9 @@ class ConfigError(MuseTalkError):
 
 
 class SourceError(MuseTalkError):
-    """The audio cannot be opened, decoded or read."""
+    """The audio cannot be opened, decoded or read. ``is_at_start``: nothing of it had been read."""
+
+    is_at_start = False
 
 
 class AvatarError(MuseTalkError):

@@ -8,9 +8,7 @@ depends on where the package came from (a clone, a repository's URL, a wheel fil
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musetalk_cli.hints import join
+
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 NAME = "musetalk"
-IS_POSIX = os.name == "posix"
 PIP, PIPX, UV, UV_TOOL = "pip", "pipx", "uv", "uv tool"
 
 
@@ -57,10 +56,10 @@ def describe_command(found: Installation, extra: str) -> str:
     """The shell command that adds ``extra`` to the installation ``found``, quoted for this system's shells."""
     libraries = found.extras.get(extra, ())
     if found.manager == PIPX and libraries:
-        return _join(["pipx", "inject", found.prefix.name, *libraries])
+        return join(["pipx", "inject", found.prefix.name, *libraries])
     if found.origin is None:
-        return _join([*_installer(found.manager, is_for_libraries=True), *libraries])
-    return _join([*_installer(found.manager), *(["-e"] if found.is_editable else []), _with_extra(found.origin, extra)])
+        return join([*_installer(found.manager, is_for_libraries=True), *libraries])
+    return join([*_installer(found.manager), *(["-e"] if found.is_editable else []), _with_extra(found.origin, extra)])
 
 
 def find_installation() -> Installation:
@@ -175,9 +174,3 @@ def _is_current(folder: str) -> bool:
         return Path.cwd() == Path(folder)
     except OSError:  # the current folder has been deleted
         return False
-
-
-def _join(words: Sequence[str]) -> str:
-    if IS_POSIX:
-        return shlex.join(words)
-    return " ".join(word if re.fullmatch(r"[\w.:\\/@+-]+", word) else f'"{word}"' for word in words)

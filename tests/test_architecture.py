@@ -20,6 +20,7 @@ ENGINE = "musetalk_cli.engine"
 MUSETALK = f"{ENGINE}.models.musetalk"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "hints": set(),
     "system": set(),
     "ending": set(),
     "installation": set(),
@@ -94,7 +95,7 @@ ROOMS: dict[str, set[str]] = {
     "serve": {"app", "configuration", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "support", "ui"},
     "serve.front": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
-    "commands.common": {"app", "configuration", "engine", "engine.*"},
+    "commands.common": {"app", "configuration", "engine", "engine.*", "ui"},
     "commands.values": {"installation"},
     "commands": {
         "commands.values",
@@ -148,9 +149,9 @@ def imported_rooms(path: Path) -> set[str]:
 def is_allowed(room: str, other: str) -> bool:
     """Whether a room may import from another: named, or below a name with a star.
 
-    Everybody may raise errors, ask the operating system, and say how to install what is missing.
+    Everybody may raise errors with hints, ask the operating system, and say how to install what is missing.
     """
-    allowed = ROOMS[room] | {room, "errors", "installation", "system"}
+    allowed = ROOMS[room] | {room, "errors", "hints", "installation", "system"}
     return other in allowed or any(name.endswith(".*") and other.startswith(name[:-1]) for name in allowed)
 
 

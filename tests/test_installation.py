@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli import installation
+from musetalk_cli import hints, installation
 from musetalk_cli.installation import (
     PIP,
     PIPX,
@@ -82,7 +82,7 @@ def test_pip_of_this_environment_is_called_pip(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_windows_quotes_with_double_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "IS_POSIX", False)
+    monkeypatch.setattr(hints, "IS_POSIX", False)
     monkeypatch.setattr(sys, "executable", r"C:\envs\python.exe")
     command = describe_command(installed(None), "neural")
     assert command == r'C:\envs\python.exe -m pip install "torch<2.14,>=2.6" "safetensors>=0.4"'

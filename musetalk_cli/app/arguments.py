@@ -48,5 +48,5 @@ def check_path(name: str, value: object) -> str:
     """A path or URL, given as text or as a path. Raises ConfigError that names the argument."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str) or not path:
-        raise ConfigError(f"'{name}' is {value!r:.60}: input should be a path")
+        raise ConfigError(f"'{name}' is {value!r:.60}: must be a path")
     return path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.arguments import PreparationArguments
 from musetalk_cli.app.folders import avatars_folder, cache_folder, ffmpeg_records
+from musetalk_cli.app.running.preparation import command_for, tell_result
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.system.folders import expand
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
 STILL_HEIGHT_PX = 768
-MAX_GAPS_TOLD = 4
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ def _prepare_on_the_fly(config: Config, source: Path, tell: Tell | None) -> Path
             read_record(folder)
         except AvatarError:
             display.tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
-            _prepare(config, source, folder, settings, sha256, display, display.tell)
+            prepared = _prepare(config, source, folder, settings, sha256, display, display.tell)
+            tell_result(prepared, folder, command_for(source, None), "; --avatar then takes its name", display.tell)
     finally:
         display.close()
     return folder
@@ -194,7 +195,11 @@ def prepare_named(
     from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.inputs.sources import check_source
     from musetalk_cli.engine.avatar.library import check_avatar_name, name_for
+    from musetalk_cli.engine.avatar.portrait import portrait_names
 
+    if source.name == str(source) in portrait_names() and not source.exists():
+        hint = f"it is ready for use: musetalk render --demo --avatar {source}"
+        raise AvatarError(f"{source} is a built-in avatar", hint=hint)
     name = name_for(source) if arguments.name is None else arguments.name
     check_avatar_name(name)
     check_source(source)
@@ -204,7 +209,9 @@ def prepare_named(
         return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     if folder.exists():
         _check_is_avatar(folder)
-    return PreparedAvatar(name, folder, _prepare(config, source, folder, settings, sha256, report, tell), is_new=True)
+    prepared = _prepare(config, source, folder, settings, sha256, report, tell)
+    tell_result(prepared, folder, command_for(source, arguments.name), "", tell)
+    return PreparedAvatar(name, folder, prepared.record, is_new=True)
 
 
 def _as_settings(config: Config, given: PreparationArguments) -> PreparationSettings:
@@ -271,7 +278,7 @@ def _prepare(
     sha256: str,
     report: Report,
     tell: Tell,
-) -> AvatarRecord:
+) -> PreparationResult:
     import cv2
 
     from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
@@ -286,7 +293,7 @@ def _prepare(
     def open_finder() -> FaceFinder:
         return FaceFinder(find_face_models(given, cache_folder() / "face-models", tell))
 
-    prepared = prepare_avatar(
+    return prepare_avatar(
         source,
         folder,
         settings,
@@ -296,34 +303,3 @@ def _prepare(
         is_replacing=True,
         report=report,
     )
-    _tell_result(prepared, folder, tell)
-    return prepared.record
-
-
-def _tell_result(prepared: PreparationResult, folder: Path, tell: Tell) -> None:
-    """Tell, in whole lines, what the user should know of a preparation that succeeded."""
-    from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE
-    from musetalk_cli.engine.avatar.inputs.clip import MAX_CLIP_S
-
-    record = prepared.record
-    if prepared.num_faces > 1:
-        face = record.parameters["face"]
-        which = "the largest was taken" if face is None else f"face {face} was taken"
-        tell(f"{prepared.num_faces} faces were found; {which}. --face N chooses: {folder / LISTING_FILE} numbers them")
-    if prepared.gaps and record.frame_rate:
-        rate = float(record.frame_rate)
-        num_untouched = sum(last - first + 1 for first, last, _ in prepared.gaps)
-        times = [f"{first / rate:.2f}–{(last + 1) / rate:.2f} s ({why.value})" for first, last, why in prepared.gaps]
-        more = f" and {len(times) - MAX_GAPS_TOLD} more" if len(times) > MAX_GAPS_TOLD else ""
-        tell(
-            f"{num_untouched} of {record.num_frames} frames have no usable face and stay as they are: "
-            f"{', '.join(times[:MAX_GAPS_TOLD])}{more}"
-        )
-    parameters = record.parameters
-    if record.frame_rate and parameters["max_seconds"] is None and record.num_frames >= MAX_CLIP_S * record.frame_rate:
-        tell(f"only {MAX_CLIP_S:g} s of the video are used; --start and --max-seconds choose others")
-    if prepared.is_doubtful:
-        doubt = "this may not be a person's face, or something hides its mouth"
-        tell(f"warning: {doubt}; prepare-avatar --preview shows how it talks")
-    if prepared.decode_error:
-        tell(f"the video could not be read to its end: {prepared.decode_error}")

@@ -15,7 +15,7 @@ from musetalk_cli.app.running.slow_machine import SlowMachine
 from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, open_stats
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.errors import MuseTalkError, SessionError
+from musetalk_cli.errors import MuseTalkError, SessionError, SourceError
 from musetalk_cli.ui.console import choose_tell, own_stderr, say
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
 from musetalk_cli.ui.keys import Keys
@@ -59,6 +59,8 @@ def stream_live(config: Config, input_: LiveInput, options: StreamOptions, start
         try:
             summary, exit_code = run_live(pipeline, stats_file, notices, control, is_quiet=options.is_quiet)
         except MuseTalkError as error:
+            if isinstance(error, SourceError) and error.is_at_start:
+                fan_out.discard()
             if fan_out.where:
                 error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
             raise

@@ -134,12 +134,18 @@ def _why_not_fast(config: Config) -> str:
 
 def _check_is_installed(config: Config, name: str) -> None:
     """Before anything is made: raise ModelError when weights, PyTorch or a device that was named are missing."""
+    missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
+    if missing:
+        has_all = config.random_weights or has_weights(name)
+        weights = "" if has_all else ", nor are its weights"
+        step = (
+            "" if has_all else f", then musetalk models download {name}, or musetalk models import DIR if you have them"
+        )
+        message = f"{name} needs {' and '.join(missing)}, not installed here{weights}"
+        raise ModelError(message, hint=f"{install_command('neural')}{step}")
     if not config.random_weights:
         _find_weights(name)
         _find_taesd(config)
-    missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
-    if missing:
-        raise ModelError(f"{name} needs {' and '.join(missing)}, not installed here", hint=install_command("neural"))
     if config.device not in ("auto", "cpu"):
         from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 

@@ -61,7 +61,8 @@ def render_file(
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
-    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer)
+    input_ = voice if isinstance(voice, str) else None
+    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_)
     pipeline = build_file_pipeline(config, voice, sink, started_at, tell)
     try:
         outcome = run(pipeline)

@@ -16,12 +16,14 @@ from musetalk_cli.commands.options import (
     ConfigOption,
 )
 from musetalk_cli.commands.values.parsers import be_finite
+from musetalk_cli.hints import one_of, quote, suggest
 from musetalk_cli.ui.console import choose_tell, say
+from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.measurements.procedure import Result
 
-SWEEPS_TEXT = f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}"
+SWEEPS_TEXT = one_of(SWEEPS)
 
 
 @with_settings(**MODEL_OPTIONS, **VIDEO_OPTIONS)
@@ -59,7 +61,7 @@ def bench(
     """Measure how fast this machine makes video. It needs no input and no weights."""
     loaded = settings_of(context)
     if sweep is not None and sweep not in SWEEPS:
-        raise typer.BadParameter(f"must be {SWEEPS_TEXT}", param_hint="--sweep")
+        raise UsageError(f"--sweep {quote(sweep)}: must be {SWEEPS_TEXT}", hint=suggest(sweep, SWEEPS))
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot

@@ -53,7 +53,10 @@ ModelOption = Annotated[
         autocompletion=complete_models,
     ),
 ]
-DEVICE_HELP = "Device that MuseTalk runs on: auto (a GPU if there is one), cuda, cuda:N, mps or cpu; several GPUs: 0,1."
+DEVICE_HELP = (
+    "Where MuseTalk runs (warp takes the CPU): auto (a GPU if there is one), cuda, cuda:N, mps or cpu; "
+    "several GPUs are cuda:0,1."
+)
 DeviceOption = Annotated[
     str | None,
     typer.Option("--device", "--devices", "--model-device", help=DEVICE_HELP, autocompletion=complete_devices),
@@ -95,7 +98,7 @@ SizeOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Batches computed in parallel, at most one per core.")
+    int | None, typer.Option("--workers", help="Batches of one video computed in parallel, at most one per core.")
 ]
 ConfigOption = Annotated[
     list[Path] | None,

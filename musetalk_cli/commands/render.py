@@ -39,6 +39,8 @@ from musetalk_cli.commands.options import (
 from musetalk_cli.commands.values.parsers import choose_input
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
+from musetalk_cli.ui.corrections import explain_missing_input
+from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
@@ -83,7 +85,9 @@ def render(
     refuse_batch_options(jobs=jobs, report=report, resume=resume)
     input_ = choose_input(inputs[0] if inputs else None, demo)
     if input_ is None:
-        raise typer.BadParameter("give an audio file, a URL, - for stdin, or --demo", param_hint="INPUT")
+        examples = ("musetalk render speech.wav", "musetalk render --demo speaks the example voice")
+        message, hint = explain_missing_input("render", examples)
+        raise UsageError(message, hint=hint)
     outputs = output or [default_output(input_)]
     named = [("output", name) for name in outputs] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), *named])

@@ -37,7 +37,8 @@ MaxSessionsOption = Annotated[
     typer.Option("--max-sessions", help="Sessions at a time. [default: what this machine holds, measured]"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Processes that wait for the next sessions. [default: 2]")
+    int | None,
+    typer.Option("--workers", help="Processes that wait for the next sessions; each session has its own. [default: 2]"),
 ]
 TokenFileOption = Annotated[
     str | None, typer.Option("--token-file", help="File with the token that clients must send.", show_default=False)

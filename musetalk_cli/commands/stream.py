@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from musetalk_cli.commands.common.completion import (
     complete_formats,
     complete_microphones,
 )
+from musetalk_cli.commands.common.live_input import describe_input
 from musetalk_cli.commands.common.live_options import LIVE_OPTIONS
 from musetalk_cli.commands.options import (
     DEVICE_HELP,
@@ -30,9 +31,6 @@ from musetalk_cli.commands.options import (
     check_apart,
 )
 from musetalk_cli.commands.values.parsers import be_finite, choose_input
-
-if TYPE_CHECKING:
-    from musetalk_cli.app.live_assembly import LiveInput
 
 # --device names the microphone here.
 ModelDeviceOption = Annotated[
@@ -56,7 +54,9 @@ def stream(
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", help="Microphone: its number or a part of its name.", autocompletion=complete_microphones
+            "--device",
+            help="Microphone: its number or a part of its name. The model's is --model-device.",
+            autocompletion=complete_microphones,
         ),
     ] = None,
     input_: Annotated[str | None, typer.Option("-i", "--input", help="File, URL, or - for stdin.")] = None,
@@ -93,7 +93,7 @@ def stream(
     if print_config:
         return print_settings(loaded)
     input_ = choose_input(input_, demo)
-    request = _describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
+    request = describe_input(mic, device, input_, sample_format, rate, channels, not no_pace, duration)
     named = [("output", path) for path in output or ()] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), ("control", control), *named])
 
@@ -101,28 +101,3 @@ def stream(
 
     options = StreamOptions(tuple(output or ["-"]), overwrite, quiet, stats, control)
     raise typer.Exit(stream_live(loaded.config, request, options, started_at))
-
-
-def _describe_input(
-    mic: bool,
-    device: str | None,
-    input_: str | None,
-    sample_format: str | None,
-    rate: int | None,
-    channels: int,
-    is_paced: bool,
-    duration: float | None,
-) -> LiveInput:
-    from musetalk_cli.app.live_assembly import LiveInput
-
-    if mic == (input_ is not None):
-        raise typer.BadParameter("give one of --mic, --input and --demo", param_hint="--mic, --input")
-    if device is not None and not mic:
-        raise typer.BadParameter("belongs to --mic", param_hint="--device")
-    if sample_format is not None and (input_ != "-" or sample_format not in SAMPLE_FORMATS):
-        raise typer.BadParameter(f"belongs to --input -, and is one of {FORMATS}", param_hint="--format")
-    if rate is not None and not (4_000 <= rate <= 384_000 and (mic or sample_format)):
-        raise typer.BadParameter("4000 to 384000, for --mic or raw samples (--format)", param_hint="--rate")
-    if mic and not is_paced:
-        raise typer.BadParameter("a microphone always runs in real time", param_hint="--no-pace")
-    return LiveInput(input_, device, sample_format, rate, channels, is_paced, duration)

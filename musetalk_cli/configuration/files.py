@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musetalk_cli.errors import ConfigError
+from musetalk_cli.hints import one_of, quote, suggest
 from musetalk_cli.system.folders import expand, settings_folder
 
 USER_FILE_VARIABLE = "MUSETALK_CONFIG"  # the user's file; empty: none
@@ -57,6 +58,7 @@ def _is_there(own: Path) -> bool:
 
 
 def _preset_file(preset: str) -> Path:
-    if preset not in preset_names():
-        raise ConfigError(f"--preset: there is no preset '{preset}'", hint=f"there are: {', '.join(preset_names())}")
+    names = preset_names()
+    if preset not in names:
+        raise ConfigError(f"--preset {quote(preset)}: must be {one_of(names)}", hint=suggest(preset, names))
     return PRESETS / f"{preset}.yaml"

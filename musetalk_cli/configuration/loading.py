@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, get_type_hints
 
 from musetalk_cli.configuration.files import name_of
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.configuration.validation import check_section, shorten
+from musetalk_cli.configuration.validation import as_typed, check_section, shorten
 from musetalk_cli.errors import ConfigError
+from musetalk_cli.hints import find_nearest
 
 
 class LoadedConfig(NamedTuple):
@@ -39,7 +40,12 @@ def load_config(files: Sequence[Path] = (), flags: Mapping[str, tuple[str, Any]]
 
 def _check(values: Mapping[str, Any], origins: Mapping[str, str]) -> Config:
     """The configuration with these values (by dotted key). Raises ConfigError."""
-    return check_section(Config, _nest(values), lambda key: f"{origins.get(key, key)}: ")
+
+    def name_value(key: str, value: object) -> str:
+        origin = origins.get(key, key)
+        return f"{origin} {as_typed(value)}" if origin.startswith("--") else f"{origin}: '{key}' is {shorten(value)}"
+
+    return check_section(Config, _nest(values), name_value)
 
 
 def override(config: Config, values: Mapping[str, Any], origins: Mapping[str, str]) -> Config:
@@ -97,17 +103,15 @@ def known_items(
 
 
 def _nearest(key: str) -> str:
-    import difflib
-
     section, _, wanted = key.rpartition(".")
     names = list(flatten(asdict(Config())))
     if key in names:
         return f"write '{wanted}' below '{section}:'"
     top = [each.name for each in fields(Config)]
     known = {name: name.rpartition(".")[2] for name in dict.fromkeys([*names, *top])}
-    near = difflib.get_close_matches(wanted, known.values(), n=1)
+    near = find_nearest(wanted, known.values())
     if near:
-        return f"did you mean '{next(name for name, last in known.items() if last == near[0])}'?"
+        return f"did you mean '{next(name for name, last in known.items() if last == near)}'?"
     keys = [last for name, last in known.items() if section and name.startswith(f"{section}.")]
     return f"the keys of '{section}' are: {', '.join(keys)}" if keys else f"keys and sections are: {', '.join(top)}"
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
+from musetalk_cli.hints import suggest
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -29,6 +31,10 @@ class Range:
 
     least: float
     most: float = math.inf
+
+    def describe(self) -> str:
+        """``from 5 to 60``"""
+        return f"{self.least:.12g} or more" if math.isinf(self.most) else f"from {self.least:.12g} to {self.most:.12g}"
 
     def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         end = {} if math.isinf(self.most) else {"le": self.most}
@@ -74,13 +80,25 @@ def _be_something(text: str) -> str:
     return text
 
 
+class RefusedError(ValueError):
+    """Why a value cannot be; ``hint``: what may have been meant."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+# What others call them.
+_DEVICES = {"gpu": "cuda", "nvidia": "cuda", "cuda:all": "cuda:0,1", "metal": "mps", "apple": "mps", "processor": "cpu"}
 _COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080", "green": "#00b140"}
 
 
 def _be_a_colour(text: str) -> str:
     found = _COLOURS.get(text.lower(), text.lower())
     if not re.fullmatch("#[0-9a-f]{6}", found):
-        raise ValueError("must be white, black, grey, green or like #00b140: red, green and blue")
+        names = [name for name in _COLOURS if name != "gray"]
+        hint = suggest(text, names)
+        raise RefusedError(f"must be {', '.join(names)}, or like #00b140: red, green and blue", hint)
     return found
 
 
@@ -90,7 +108,9 @@ def _be_a_device(text: str) -> str:
     if text in ("auto", "cuda", "mps", "cpu"):
         return text
     if kind != "cuda" or not all(number.isascii() and number.isdigit() for number in each):
-        raise ValueError("must be auto, cuda, cuda:N, mps or cpu; several GPUs are cuda:0,1")
+        meant = _DEVICES.get(text.lower())
+        hint = f"did you mean '{meant}'?" if meant else suggest(text, ("auto", "cuda", "mps", "cpu"), cutoff=0.7)
+        raise RefusedError("must be auto, cuda, cuda:N, mps or cpu; several GPUs are cuda:0,1", hint)
     if len(set(map(int, each))) < len(each):
         raise ValueError("names a GPU twice")
     return f"cuda:{numbers}"

@@ -8,27 +8,39 @@ replaces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from musetalk_cli.configuration.schema import Range
 from musetalk_cli.errors import ConfigError
+from musetalk_cli.hints import one_of, quote, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MAX_ECHO = 60  # characters of a wrong value that are shown
+# By the first word of pydantic's kinds of errors.
+NOUNS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "list": "a list",
+}
 
 Section = TypeVar("Section")
 _models: dict[type, type[BaseModel]] = {}
 
 
 def check_section(
-    section: type[Section], values: Mapping[str, Any], name_origin: Callable[[str], str] = lambda key: ""
+    section: type[Section], values: Mapping[str, Any], name_value: Callable[[str, object], str] | None = None
 ) -> Section:
     """A section with these values, each checked against its annotation.
 
-    Raises ConfigError that names the first wrong one, behind what ``name_origin`` says of its dotted key.
+    Raises ConfigError for the first wrong one, behind what ``name_value`` says of its dotted key and its value.
     """
     from pydantic import ValidationError
 
@@ -36,8 +48,10 @@ def check_section(
         return _build(section, _model_of(section).model_validate(values))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"][:2])
-        raise ConfigError(f"{name_origin(key)}{_explain(key, first)}") from None
+        path = [str(part) for part in first["loc"][:2]]
+        key, value = ".".join(path), first["input"]
+        named = name_value(key, value) if name_value else f"'{key}' is {shorten(value)}"
+        raise _explain(named, value, first, _annotation_of(section, path)) from None
 
 
 def _model_of(section: type) -> type[BaseModel]:
@@ -67,12 +81,52 @@ def _build(section: type[Section], checked: BaseModel) -> Section:
     return section(**{key: _build(kinds[key], value) if is_dataclass(kinds[key]) else value for key, value in given})
 
 
-def _explain(key: str, error: Any) -> str:
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    return f"'{key}' is {shorten(error['input'])}: {reason[:1].lower()}{reason[1:]}"
+def _annotation_of(section: type, path: Sequence[str]) -> Any:
+    """What a key's annotation allows: its type, and what stands beside that."""
+    kind: Any = section
+    for part in path:
+        kind = get_type_hints(kind, include_extras=True).get(part) if is_dataclass(kind) else kind
+    return kind
+
+
+def _explain(named: str, value: object, error: Any, annotation: Any) -> ConfigError:
+    """The error for a wrong value, which is called ``named``: what it must be, and what may have been meant."""
+    if error["type"] == "value_error":
+        reason = error["ctx"]["error"]
+        return ConfigError(f"{named}: {reason}", hint=getattr(reason, "hint", ""))
+    parts = list(_parts_of(annotation))
+    choices = [each for part in parts if get_origin(part) is Literal for each in get_args(part)]
+    if choices:
+        hint = suggest(value, choices) if isinstance(value, str) else ""
+        return ConfigError(f"{named}: must be {one_of(choices)}", hint=hint)
+    what = NOUNS.get(error["type"].partition("_")[0], "")
+    span = " ".join(part.describe() for part in parts if isinstance(part, Range))
+    words = " ".join(word for word in (what, span) if word)
+    return ConfigError(f"{named}: must be {words}" if words else f"{named}: {_lower(str(error['msg']))}")
+
+
+def _parts_of(annotation: Any) -> Iterator[Any]:
+    """An annotation and all that it is made of."""
+    yield annotation
+    if get_origin(annotation) is not Literal:
+        for part in get_args(annotation):
+            yield from _parts_of(part)
+
+
+def _lower(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
+
+
+def as_typed(value: object) -> str:
+    """The value of an option as it stands on a command line."""
+    return shorten_text(quote(f"{value:.12g}" if isinstance(value, float) else str(value)))
+
+
+def shorten_text(text: str) -> str:
+    """At most ``MAX_ECHO`` characters."""
+    return text if len(text) <= MAX_ECHO else f"{text[:MAX_ECHO]}…"
 
 
 def shorten(value: object) -> str:
     """A wrong value as a message shows it."""
-    given = repr(value)
-    return given if len(given) <= MAX_ECHO else f"{given[:MAX_ECHO]}…"
+    return shorten_text(repr(value))

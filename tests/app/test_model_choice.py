@@ -114,6 +114,15 @@ def test_a_named_model_without_torch_names_what_to_install(machine: Machine) -> 
     assert caught.value.hint == install_command("neural")
 
 
+def test_a_named_model_without_anything_names_both_steps(machine: Machine) -> None:
+    with pytest.raises(
+        ModelError, match="needs torch and safetensors, not installed here, nor are its weights"
+    ) as caught:
+        machine.choose(model="musetalk-1.5")
+    step = f"{install_command('neural')}, then musetalk models download musetalk-1.5"
+    assert caught.value.hint.startswith(step)
+
+
 def test_random_weights_need_no_files(machine: Machine) -> None:
     machine.has_torch(True)
     assert machine.choose(random_weights=True) == "musetalk-1.5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -119,6 +120,10 @@ def test_a_image_given_to_render_is_prepared_once(
 def test_an_avatar_that_does_not_exist_is_reported_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
     assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
     assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))
+    address = "https://example.org/face.jpg"
+    for command in (("render", speech, "--avatar", address), ("prepare-avatar", address)):
+        assert f"{address} is an address (download it first: curl -LO {address})" in said(run_cli(*command))
+    assert "it is ready for use: musetalk render --demo --avatar nora" in said(run_cli("prepare-avatar", "nora"))
 
 
 def test_another_time_it_is_up_to_date_or_says_what_changed(run_cli: Run, home: Path, clip: Path, photo: Path) -> None:
@@ -155,16 +160,18 @@ def beside(*images: ByteArray) -> ByteArray:
 
 def test_of_two_faces_the_larger_is_taken_and_both_are_listed(run_cli: Run, home: Path, tmp_path: Path) -> None:
     both = beside(portrait_image(200), portrait_image(320, "theo"))
-    path = save(tmp_path / "both.png", both)
-    done = run_cli("prepare-avatar", path)
+    path = save(tmp_path / "both of us.png", both)
+    done = run_cli("prepare-avatar", path, "--name", "both")
     assert done.returncode == 0, said(done)
     assert "2 faces were found; the largest was taken" in said(done)
+    command = f"musetalk prepare-avatar '{path}' --name both --face 2"
+    assert f"{command} takes another" in said(done)
     folder = home / "avatars" / "both"
     assert (folder / LISTING_FILE).is_file()
     largest = open_avatar_folder(folder)
     assert largest.landmarks[0].nose[1, 0] > 216
     largest.close()
-    assert run_cli("prepare-avatar", path, "--face", "2").returncode == 0
+    assert run_cli(*shlex.split(command)[1:]).returncode == 0
     smaller = open_avatar_folder(folder)
     assert smaller.landmarks[0].nose[1, 0] < 216
     smaller.close()

@@ -154,12 +154,17 @@ def bad_inputs(folder: Path, speech: Path) -> None:
         (["speech.wav", "-o", "no/such/place.mp4"], 1, "there is no folder no/such"),
         (["speech.wav", "-o", "link.mp4"], 1, "nowhere (create it first"),
         (["speech.wav", "-o", "folder"], 1, "folder is a folder"),
-        (["speech.wav", "-o", "talk.avi"], 1, "(name it talk.mp4, talk.mov or talk.mkv)"),
-        (["speech.wav", "-o", "talk.webm"], 1, "WebM holds no H.264"),
-        (["speech.wav", "-o", "hls"], 1, "musetalk stream -o hls/"),
-        (["speech.wav", "-o", "hls/"], 1, "musetalk stream -i INPUT -o hls/"),
-        (["speech.wav", "-o", "live.m3u8"], 1, "musetalk stream -i INPUT -o live.m3u8"),
-        (["speech.wav", "-o", "rtmp://host/live/secret"], 1, "musetalk stream -i INPUT -o rtmp://host/live/…"),
+        (["speech.wav", "-o", "talk.avi"], 1, "(-o talk.mp4, -o talk.mov or -o talk.mkv makes a file)"),
+        (["speech.wav", "-o", "talk.webm"], 1, "-o talk.mp4 makes an MP4; ffmpeg -i talk.mp4 talk.webm converts it"),
+        (["speech.wav", "-o", "my talk.webm"], 1, "ffmpeg -i 'my talk.mp4' 'my talk.webm' converts it"),
+        (["speech.wav", "-o", "hls"], 1, "in musetalk stream, -o hls/ makes a folder for HLS"),
+        (["speech.wav", "-o", "hls/"], 1, "musetalk stream --input speech.wav -o hls/"),
+        (["speech.wav", "-o", "live.m3u8"], 1, "musetalk stream --input speech.wav -o live.m3u8"),
+        (
+            ["speech.wav", "-o", "rtmp://host/live/secret"],
+            1,
+            "musetalk stream --input speech.wav -o 'rtmp://host/live/…'",
+        ),
         (["speech.wav", "-o", "-", "-o", "-"], 1, "one output is named twice"),
         (["speech.wav", "-o", "a.mp4", "-o", "./a.mp4"], 1, "same file"),
         (["speech.wav", "--json", "-o", "-"], 1, "cannot both go to standard output"),
@@ -194,7 +199,9 @@ def test_bad_input_is_one_clear_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("size", "words"), [("512x768", "try 768"), ("wide", "720p"), ("0.5", "720p"), ("", "720p")])
+@pytest.mark.parametrize(
+    ("size", "words"), [("512x768", "a height alone, such as 768"), ("wide", "720p"), ("0.5", "720p"), ("", "720p")]
+)
 def test_a_size_that_is_no_height(run_cli: Run, speech: Path, size: str, words: str) -> None:
     done = run_cli("render", speech, "--size", size)
     assert done.returncode == 2
@@ -498,9 +505,9 @@ def test_stdin_that_is_closed(run_cli: Run) -> None:
 def test_no_arguments_and_version(run_cli: Run) -> None:
     assert b"render" in run_cli("--help").stdout
     assert run_cli("--version").stdout.startswith(b"musetalk ")
-    missing = run_cli("render")
+    missing = run_cli("render", stdin=subprocess.DEVNULL)
     assert missing.returncode == 2
-    assert b"INPUT" in missing.stderr
+    assert b"there is no input (musetalk render speech.wav; " in missing.stderr
 
 
 @pytest.mark.needs("script")

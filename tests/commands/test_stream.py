@@ -274,8 +274,8 @@ def test_ffplay_plays_it_and_may_be_closed(speech: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "words"),
     [
-        ([], 2, "--mic, --input"),
-        (["--mic", "-i", "a.wav"], 2, "--mic, --input"),
+        ([], 2, "there is no input, and standard input is read only when asked to"),
+        (["--mic", "-i", "a.wav"], 2, "give only one of --mic, --input and --demo"),
         (["--mic", "--no-pace"], 2, "--no-pace"),
         (["-i", "a.wav", "--device", "1"], 2, "--device"),
         (["-i", "a.wav", "--format", "s16le"], 2, "--format"),

@@ -50,9 +50,12 @@ def test_a_file_that_the_environment_names_must_exist(monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there is no preset 'fast'") as caught:
+    with pytest.raises(ConfigError, match="--preset fast: must be quality or realtime") as caught:
         choose_files("fast", ())
-    assert caught.value.hint == "there are: quality, realtime"
+    assert caught.value.hint == ""
+    with pytest.raises(ConfigError) as caught:
+        choose_files("qualty", ())
+    assert caught.value.hint == "did you mean 'quality'?"
     with pytest.raises(ConfigError):
         choose_files("../../../etc/passwd", ())
 

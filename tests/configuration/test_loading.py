@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("zebra: 1", ["unknown key 'zebra'", "avatar, ", "video, "]),
         ("video: {framerate: 25}", ["unknown key 'video.framerate'", "the keys of 'video' are: fps, size"]),
         ("video: {fps: .nan}", ["video.fps", "finite"]),
-        ("video: {fps: 0}", ["video.fps", "greater than or equal to 5"]),
+        ("video: {fps: 0}", ["video.fps", "must be from 5 to 60"]),
         ("video: {fps: fast}", ["video.fps", "'fast'"]),
         ("video: {size: 721}", ["video.size", "even", "722"]),
         ("video: {size: 720.5}", ["video.size"]),
@@ -83,9 +84,9 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("performance: {compile: 1}", ["performance.compile"]),
         ("video: {fps: 25", ["not valid YAML"]),
         ("warp: {life: yes please}", ["warp.life"]),
-        ("musetalk: {parsing_mode: chin}", ["musetalk.parsing_mode", "'jaw'"]),
+        ("musetalk: {parsing_mode: chin}", ["musetalk.parsing_mode", "must be auto, jaw, raw or neck"]),
         ("musetalk: {left_cheek_width: 300}", ["musetalk.left_cheek_width", "256"]),
-        ("compat: official", ["compat", "'upstream'"]),
+        ("compat: official", ["compat", "must be none or upstream"]),
         ("video: {fps: 25}\nvideo: {crf: 20}", ["not valid YAML", "'video' appears twice"]),
         ("video: {crf: 2020-13-45}", ["not valid YAML"]),
         ("[" * 3000, ["not valid YAML"]),
@@ -106,9 +107,35 @@ def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
     assert load_config([write(tmp_path, "video:\naudio: {}\n")]).config == Config()
 
 
-def test_a_flag_is_blamed_by_its_name() -> None:
-    with pytest.raises(ConfigError, match=r"^--fps: .*0"):
-        load_config(flags={"video.fps": ("--fps", 0.0)})
+@pytest.mark.parametrize(
+    ("key", "flag", "value", "message", "hint"),
+    [
+        ("video.fps", "--fps", 1000.0, "--fps 1000: must be from 5 to 60", ""),
+        ("video.size", "--size", 201, "--size 201: must be even (4:2:0 video); try 202", ""),
+        ("model", "--model", "wrap", "--model wrap: must be auto, warp, musetalk-1.5 or musetalk-1.0", "'warp'?"),
+        ("device", "--device", "gpu", "--device gpu: must be auto, cuda, cuda:N, mps or cpu; several", "'cuda'?"),
+        ("background", "--background", "wite", "--background wite: must be white, black, grey, green, or", "'white'?"),
+        ("serve.token_file", "--token-file", "", "--token-file '': must not be empty", ""),
+        ("serve.max_sessions", "--max-sessions", 0, "--max-sessions 0: must be from 1 to 10000", ""),
+        ("stream.when_slow", "--when-slow", "a b", "--when-slow 'a b': must be hold, idle or skip", ""),
+    ],
+)
+def test_a_flag_is_blamed_by_its_name(key: str, flag: str, value: object, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(flags={key: (flag, value)})
+    assert str(caught.value).startswith(message)
+    assert caught.value.hint == (f"did you mean {hint}" if hint else "")
+
+
+@pytest.mark.parametrize("key", [key for key in flatten(asdict(Config())) if not key.startswith("silence.gate")])
+def test_no_message_has_words_of_a_library(key: str) -> None:
+    for value in (-1, 1e12, "zebra", None, [], float("nan"), True):
+        try:
+            load_config(flags={key: ("--flag", value)})
+        except ConfigError as error:
+            assert "input" not in str(error).lower()
+            assert key not in str(error).split(": ", 1)[0]
+            assert re.match(r"--flag .+: (must|names) ", str(error)), error
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ class HeightParser:
         named = re.fullmatch(r"(\d+)p?", text.strip().lower())
         if not named:
             both = re.fullmatch(r"(\d+)\s*[x×:*]\s*(\d+)", text.strip().lower())
-            hint = f"the width follows from the avatar; try {both[2]}" if both else "give pixels, such as 720 or 720p"
-            raise typer.BadParameter(f"'{text}' is not a height: {hint}")
+            alone = f"a height alone, such as {both[2]}: the width follows from the avatar" if both else ""
+            raise typer.BadParameter(f"'{text}' is not {alone or 'a height in pixels, such as 720 or 720p'}")
         if not self.min <= int(named[1]) <= self.max:
-            raise typer.BadParameter(f"{named[1]} is not between {self.min} and {self.max}")
+            raise typer.BadParameter(f"{named[1]} is not from {self.min} to {self.max}")
         return int(named[1])
 
 

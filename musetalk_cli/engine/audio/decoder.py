@@ -17,9 +17,10 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, is_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
-from musetalk_cli.engine.types.formats import WHITELIST
+from musetalk_cli.engine.types.formats import PIPE_WHITELIST, WHITELIST
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_image
 from musetalk_cli.errors import SourceError
+from musetalk_cli.hints import as_file
 from musetalk_cli.system.pipes import widen
 
 STDIN = "-"
@@ -46,7 +47,7 @@ class DecoderProcess(FfmpegProcess):
 
     def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
         self.name = "standard input" if location == STDIN else show_address(location)
-        self._location = location
+        self.location = location  # as it was given
         self.is_pipe = location == STDIN
         self.is_always_stereo = is_live and self.is_pipe
         self.num_filled = 0
@@ -60,7 +61,7 @@ class DecoderProcess(FfmpegProcess):
     def log(self) -> list[str]:
         """The last lines that ffmpeg wrote so far, without the secrets of the input's address."""
         lines = super().log
-        return [hide_address(line, self._location) for line in lines] if is_address(self._location) else lines
+        return [hide_address(line, self.location) for line in lines] if is_address(self.location) else lines
 
     def _keeps(self, line: str) -> bool:
         if "[verbose]" not in line:
@@ -90,7 +91,8 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     patient = ["-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_delay_max", "5"] if calls_again else []
     at_once = ["-flush_packets", "1"] if is_live else []
     # ffmpeg itself keeps a playlist from a server from naming files of this machine.
-    allowed = [] if is_address(location) and not url.lower().startswith("file:") else WHITELIST
+    whitelist = PIPE_WHITELIST if location == STDIN else WHITELIST
+    allowed = [] if is_address(location) and not url.lower().startswith("file:") else whitelist
     # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
     output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]
@@ -169,7 +171,9 @@ def _check_kind(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if looks_like_image(head):
-        hint = f"give it as the avatar, and audio as the voice: render VOICE --avatar {path.name}"
+        hint = (
+            f"give audio as the input, and this as the avatar, such as musetalk render --demo --avatar {as_file(path)}"
+        )
         raise SourceError(f"{path} is an image and has no audio", hint=hint)
     if head[4:8] == b"ftyp" and is_encrypted(path):
         raise SourceError(f"{path} is encrypted", hint="give a copy without copy protection (DRM)")

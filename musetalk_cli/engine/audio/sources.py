@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -17,6 +19,7 @@ from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.engine.types.formats import find_playlist
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
+from musetalk_cli.hints import as_file
 from musetalk_cli.system.reading import PipeReader, open_reader
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
@@ -24,6 +27,15 @@ WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' 
 # Lengths that files give are rounded, and padding counts in some: less than this is none.
 LEAST_LOSS_S = 0.3
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+KINDS = "wav, mp3, flac, ogg, m4a, or a video with audio"
+RAW_COMMAND = "musetalk stream --input - --format s16le --rate N --no-pace -o talk.mp4"
+# From 0 to 100, ffmpeg's: an mp3 behind a large cover image has 12, four of its frames 25, noise 1 to 5.
+LEAST_SCORE = 10
+REMIND_S = 5.0
+_IMAGE = re.compile(r"Input #0, \w+_pipe,|\[\w+_pipe @ .*not on whitelist")
+_SCORE = re.compile(r"detected only with low score of (\d+)")
 
 
 class AudioSource(Protocol):
@@ -71,11 +83,34 @@ class FileSource:
         return self._duration_s
 
     def open(self) -> None:
+        reminder = threading.Timer(REMIND_S, self._remind)
+        reminder.daemon = True
+        if self._decoder.is_pipe and self._tell:
+            reminder.start()
+        try:
+            self._open()
+        finally:
+            reminder.cancel()
+
+    def _remind(self) -> None:
+        # ffmpeg reads 1 MB before it gives up: half a minute of a microphone's raw samples.
+        if self._tell and not any("Input #0" in line for line in self._decoder.log):
+            self._tell(f"no audio is recognised on standard input so far; {self._raw_step}")
+
+    @property
+    def _raw_step(self) -> str:
+        """What to do about raw samples; a decoder of a stream is always stereo."""
+        step = "add --format s16le --rate N" if self._decoder.is_always_stereo else RAW_COMMAND
+        return f"for raw samples, {step}"
+
+    def _open(self) -> None:
         header = self._read_exactly(WAV_HEADER_BYTES)
         first = self._read_exactly(4) if len(header) == WAV_HEADER_BYTES else b""
         if not first:
             self._decoder.wait()
             raise self._explain_nothing_decoded()
+        if self._decoder.is_pipe and _is_guessed(self._decoder.log):
+            raise self._explain_unknown()
         self._pending = first
         self.num_channels = struct.unpack_from("<H", header, 22)[0]
 
@@ -149,6 +184,11 @@ class FileSource:
         if kind := find_playlist(log):
             hint = "give the audio file itself; a playlist is read only from an address, such as https://…/list.m3u8"
             return SourceError(f"{self._decoder.name} is not audio but a playlist ({kind})", hint=hint)
+        if any(_IMAGE.search(line) for line in log):
+            hint = "give audio here, and the image as the avatar: --avatar FILE"
+            return SourceError(f"{self._decoder.name} is an image and has no audio", hint=hint)
+        if self._decoder.is_pipe and any("not on whitelist" in line for line in log):
+            return self._explain_unknown()
         if not was_recognised and (broken := explain_failure(self._decoder.program)):
             return broken
         if was_recognised and not any(": Audio:" in line for line in log):
@@ -161,14 +201,31 @@ class FileSource:
         if is_address(self._decoder.name) and "Invalid data" not in self._last_error():
             hint = "check the address, and that it can be reached"
             return SourceError(f"{self._decoder.name} cannot be opened{self._last_error()}", hint=hint)
-        hint = "it must be something ffmpeg decodes: wav, mp3, flac, ogg, m4a, or a video with audio"
-        if self._decoder.name == "standard input":
-            hint += "; an m4a or mp4 from a pipe must have its index in front (-movflags faststart)"
+        if self._decoder.is_pipe:
+            return self._explain_unknown()
+        raw = (
+            ""
+            if is_address(self._decoder.location)
+            else f"for raw samples, {RAW_COMMAND} < {as_file(self._decoder.location)}"
+        )
+        hint = f"it must be {KINDS}{raw and '; '}{raw}"
         return SourceError(f"{self._decoder.name} cannot be decoded as audio{self._last_error()}", hint=hint)
+
+    def _explain_unknown(self) -> SourceError:
+        """What to say of bytes on standard input that are no file; often they are raw samples."""
+        hint = f"{self._raw_step}, with the format and the rate that they were made with; else it must be {KINDS}"
+        faststart = "an m4a or mp4 from a pipe needs its index in front (-movflags faststart)"
+        return SourceError("standard input is in no known audio format", hint=f"{hint}; {faststart}")
 
     def _last_error(self) -> str:
         error = self._decoder.error
-        return f" ({error})" if error else ""
+        return f" ({error})" if error and "not on whitelist" not in error else ""
+
+
+def _is_guessed(log: Sequence[str]) -> bool:
+    """Whether ffmpeg took something for a format that it hardly resembles."""
+    scores = (int(found[1]) for found in map(_SCORE.search, log) if found)
+    return min(scores, default=LEAST_SCORE) < LEAST_SCORE
 
 
 class Limited:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -14,7 +13,9 @@ from typing import Any
 from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, is_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.avatar.whole_folder import rename_folder
+from musetalk_cli.engine.types.addresses import is_address, show_address
 from musetalk_cli.errors import AvatarError, MuseTalkError
+from musetalk_cli.hints import quote, suggest
 from musetalk_cli.system.names import find_name_problem
 
 MAX_NAME = 64  # characters
@@ -87,15 +88,19 @@ def explain_unknown(wanted: str, library: Path, *, takes_files: bool = True) -> 
     ``takes_files``: an image or a video would have done as well.
     """
     names = [*portrait_names(), *(listed.folder.name for listed in list_avatars(library))]
+    if is_address(wanted):
+        return explain_address(wanted)
     if takes_files and ("/" in wanted or Path(wanted).suffix):
         return AvatarError(f"there is no avatar and no file '{wanted}'", hint="musetalk avatars lists the names")
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = (
-        f"did you mean '{near[0]}'?"
-        if near
-        else f"there are: {', '.join(names)}{'; or give an image or a video' if takes_files else ''}"
-    )
-    return AvatarError(f"there is no avatar '{wanted}'", hint=hint)
+    there_are = f"there are: {', '.join(names)}{'; or give an image or a video' if takes_files else ''}"
+    return AvatarError(f"there is no avatar '{wanted}'", hint=suggest(wanted, names, there_are))
+
+
+def explain_address(address: str) -> AvatarError:
+    """What to say of an avatar that is on a server."""
+    shown = show_address(address)
+    hint = f"download it first: curl -LO {quote(shown)}" if shown == address else "download it first"
+    return AvatarError(f"an avatar is made from a file, and {shown} is an address", hint=hint)
 
 
 def find_prepared(name: str, library: Path) -> Path:

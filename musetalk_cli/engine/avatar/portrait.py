@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.hints import suggest
 
 FORMAT = 1
 
@@ -40,8 +40,7 @@ def check_portrait_name(name: str) -> None:
     """Raise AvatarError, naming the nearest, when no portrait has this name."""
     names = portrait_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"built-in avatars: {', '.join(names)}"
+        hint = suggest(name, names, f"built-in avatars: {', '.join(names)}")
         raise AvatarError(f"there is no avatar '{name}'", hint=hint)
 
 

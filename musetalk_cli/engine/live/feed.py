@@ -12,6 +12,7 @@ from musetalk_cli.engine.audio.drops import Droppable, Drops
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.live.clock import PacingBudget
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
+from musetalk_cli.errors import SourceError
 
 PIECE = AUDIO_RATE_HZ // 25  # samples handed on at once: one frame at 25 fps
 BUFFER = AUDIO_RATE_HZ  # samples that wait here; beyond that, the source waits
@@ -133,10 +134,12 @@ class LiveFeed:
             clock.follow(min(position_s + GAP_S, clock.read()))
 
     def _pump(self) -> None:
+        has_read = False
         try:
             if self._opens_late:
                 self._source.open()
             while (audio := self._source.read()) is not None:
+                has_read = True
                 with self._changed:
                     if isinstance(self._source, Droppable) and self._source.is_stale:
                         continue
@@ -146,6 +149,8 @@ class LiveFeed:
                     self._changed.notify_all()
                     self._changed.wait_for(lambda: self._num_waiting < BUFFER or self._is_stopped)
         except BaseException as error:  # it is raised again where the stream reads
+            if isinstance(error, SourceError):
+                error.is_at_start = not has_read
             self._error = error
         finally:
             with self._changed:

@@ -15,6 +15,7 @@ from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
+from musetalk_cli.hints import as_file, one_of
 from musetalk_cli.system.names import find_name_problem
 
 STDOUT = "-"
@@ -58,16 +59,30 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
 
 
-def open_file_sink(destinations: Sequence[str], *, overwrite: bool, remuxer: Remuxer, is_staged: bool = False) -> Sink:
+def open_file_sink(
+    destinations: Sequence[str],
+    *,
+    overwrite: bool,
+    remuxer: Remuxer,
+    is_staged: bool = False,
+    input_: str | None = None,
+) -> Sink:
     """The sink of a whole file, or of several, from what ``-o`` names. Nothing is created before it begins.
 
-    ``is_staged``: a file has its name only when it is whole.
+    Args:
+        destinations: their names, or - for standard output.
+        overwrite: whether older files may be replaced.
+        remuxer: makes files in other containers than MP4.
+        is_staged: a file has its name only when it is whole.
+        input_: the audio's path or address, for hints.
 
-    Raises SinkError, also for what is made for live streams.
+    Raises:
+        SinkError: also for what is made for live streams.
     """
     for destination in destinations:
         if "://" in destination or destination.endswith("/") or destination.lower().endswith(".m3u8"):
-            hint = f"musetalk stream -i INPUT -o {show_address(destination)} streams a file"
+            given = "INPUT" if input_ is None or show_address(input_) != input_ else as_file(input_)
+            hint = f"musetalk stream --input {given} -o {as_file(show_address(destination))} streams it"
             raise SinkError(f"cannot write {show_address(destination)}: render makes files", hint=hint)
     if len(set(destinations)) < len(destinations):
         raise SinkError("one output is named twice", hint="name each file once")
@@ -128,13 +143,15 @@ def _explain_suffix(destination: str) -> SinkError:
     name = Path(destination.rstrip("."))
     if name.name.startswith("."):
         name = name.with_name("talk")
-    names = ", ".join(str(name.with_suffix(suffix)) for suffix in (".mp4", ".mov"))
-    hint = f"name it {names} or {name.with_suffix('.mkv')}"
+    named = [f"-o {as_file(name.with_suffix(suffix))}" for suffix in (".mp4", ".mov", ".mkv")]
+    hint = f"{one_of(named)} makes a file"
     if not name.suffix:
-        hint += f"; musetalk stream -o {name}/ makes a folder for HLS"
+        hint += f"; in musetalk stream, -o {as_file(name)}/ makes a folder for HLS"
         return SinkError(f"cannot write {destination}: its name does not say the format", hint=hint)
     if name.suffix.lower() == ".webm":
-        hint += f", and convert it: ffmpeg -i {name.with_suffix('.mkv')} {destination}"
+        hint = (
+            f"{named[0]} makes an MP4; ffmpeg -i {as_file(name.with_suffix('.mp4'))} {as_file(destination)} converts it"
+        )
         return SinkError(f"cannot write {destination}: WebM holds no H.264", hint=hint)
     return SinkError(f"cannot write {destination}: musetalk does not make {name.suffix} files", hint=hint)
 

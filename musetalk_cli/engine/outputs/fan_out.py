@@ -71,6 +71,11 @@ class FanOut:
         if is_whole and errors and (is_file_lost or len(errors) == len(self.targets)):
             raise errors[0]
 
+    def discard(self) -> None:
+        """After ``close``: remove the files, which have nothing of what they are for."""
+        for target in self.targets:
+            target.discard()
+
     def health(self) -> list[TargetHealth]:
         return [target.health() for target in self.targets]
 

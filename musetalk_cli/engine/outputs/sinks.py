@@ -176,6 +176,13 @@ class FileSink:
                 os.close(fd)
             self._settle(is_final)
 
+    def discard(self) -> None:
+        """Remove what was written, once it is closed: it has nothing of what it is for."""
+        has_replaced = self._old_mode is not None and self._working == self._path
+        if self.where is not None and not has_replaced:
+            self._working.unlink(missing_ok=True)
+            self.where = None
+
     def _settle(self, is_final: bool) -> None:
         """Put the file where it belongs, and note where that is."""
         if is_final and self._working != self._path:

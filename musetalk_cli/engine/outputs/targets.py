@@ -71,6 +71,9 @@ class Target(ABC):
         state = "behind" if is_behind else self._state
         return TargetHealth(self.name, state, self._num_bytes, self.queue.num_dropped, self._num_restarts)
 
+    def discard(self) -> None:  # noqa: B027 - most targets have nothing to remove
+        """After ``close``: remove what was written, where that can be removed."""
+
     def cancel(self) -> None:
         """Drop what waits; may be called from any thread."""
         self.queue.cancel()
@@ -131,6 +134,10 @@ class LocalTarget(Target):
             self._sink.close(is_whole=is_complete, is_final=is_final and is_complete)
         except MuseTalkError as error:
             self.error = self.error or error
+
+    def discard(self) -> None:
+        if isinstance(self._sink, FileSink):
+            self._sink.discard()
 
     def _deliver(self) -> None:
         self._sink.begin(self._init_segment)

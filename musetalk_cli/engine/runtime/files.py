@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import os
@@ -13,6 +12,7 @@ from glob import escape
 from pathlib import Path
 from typing import Protocol
 
+from musetalk_cli.hints import find_nearest, quote
 from musetalk_cli.system.processes import is_alive
 
 CHUNK_BYTES = 1 << 22
@@ -53,8 +53,11 @@ def find_similar(missing: Path) -> str:
         names = [path.name for path in missing.parent.iterdir() if not path.name.startswith(".")]
     except OSError:
         return "" if missing.parent.is_dir() else f"the folder {missing.parent} does not exist either"
-    near = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.7)
-    return f"did you mean '{missing.with_name(near[0])}'?" if near else ""
+    near = find_nearest(missing.name, names, cutoff=0.7)
+    if not near:
+        return ""
+    plain, quoted = str(missing.with_name(near)), quote(missing.with_name(near))
+    return f"did you mean {quoted if quoted != plain else repr(plain)}?"
 
 
 def sync_file(path: Path) -> None:

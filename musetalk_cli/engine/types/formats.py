@@ -27,11 +27,17 @@ _IMAGES = (
 PLAYLISTS = ("hls", "concat", "dash", "sdp", "imf", "webm_dash_manifest", "rtsp", "sap")
 
 
-# ffmpeg's options of an input that is a file or a pipe.
-WHITELIST = (
-    *("-format_whitelist", ",".join((_CONTAINERS, _AUDIO, _VIDEO, _IMAGES))),
-    *("-protocol_whitelist", "file,pipe,fd"),
-)
+# Those without a header: raw samples on standard input are taken for them, A-law for GSM, 64-bit floats for AMR.
+_HEADERLESS = ("act", "amrnb", "amrwb", "aptx", "bit", "g722", "g723_1", "g726", "g726le", "g729", "gsm", "sbc", "sln")
+
+
+def _allow(formats: str) -> tuple[str, ...]:
+    return ("-format_whitelist", formats, "-protocol_whitelist", "file,pipe,fd")
+
+
+# ffmpeg's options of an input that is a file or a named pipe, and of standard input.
+WHITELIST = _allow(",".join((_CONTAINERS, _AUDIO, _VIDEO, _IMAGES)))
+PIPE_WHITELIST = _allow(",".join(name for name in WHITELIST[1].split(",") if name not in _HEADERLESS))
 
 
 def find_playlist(log: Sequence[str]) -> str | None:

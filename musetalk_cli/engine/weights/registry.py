@@ -6,12 +6,12 @@ and sha256 sums were published by the repositories; an unknown sum is None.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from musetalk_cli.errors import ModelError
+from musetalk_cli.hints import suggest
 
 PartKind = Literal["unet", "vae", "whisper", "parsing"]
 
@@ -197,8 +197,7 @@ def get_weight_set(name: str) -> WeightSet:
     found = next((each for each in WEIGHT_SETS if each.name == name), None)
     if found is None:
         names = [each.name for each in WEIGHT_SETS]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+        hint = suggest(name, names, f"there are: {', '.join(names)}", cutoff=0.4)
         raise ModelError(f"there are no weights called '{name}'", hint=hint)
     return found
 

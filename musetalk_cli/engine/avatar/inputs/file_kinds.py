@@ -6,6 +6,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_text
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.hints import as_file, quote
 from musetalk_cli.installation import install_command
 
 FORMATS = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
@@ -31,9 +32,12 @@ def refuse_known(path: Path) -> None:
 def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        return "it is a drawing (SVG), not pixels", "export it as a PNG: rsvg-convert -h 1080 FILE -o FILE.png"
+        return (
+            "it is a drawing (SVG), not pixels",
+            f"export it as a PNG: rsvg-convert -h 1080 {as_file(path)} -o {quote(path.with_suffix('.png'))}",
+        )
     if head.startswith(b"%PDF"):
-        return "it is a PDF", "save the page or its photo as an image: pdftoppm -png -r 200 FILE face"
+        return "it is a PDF", f"save the page or its photo as an image: pdftoppm -png -r 200 {as_file(path)} face"
     is_raw = head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0")) or head[8:10] == b"CR"
     if is_raw or head[4:12] == b"ftypcrx " or path.suffix.lower() in RAW_SUFFIXES:
         develop = "save it as a JPEG with the camera's software, darktable or RawTherapee"
@@ -47,6 +51,7 @@ def _hint_for(path: Path, head: bytes) -> tuple[str, str] | None:
 
 def explain_heif(path: Path) -> AvatarError:
     """What to say of a HEIC file where the library that reads it is missing."""
-    convert = "convert it: sips -s format jpeg IN.heic --out OUT.jpg (macOS), heif-convert IN.heic OUT.jpg (Linux)"
+    given, wanted = as_file(path), quote(path.with_suffix(".jpg"))
+    convert = f"convert it: sips -s format jpeg {given} --out {wanted} (macOS), heif-convert {given} {wanted} (Linux)"
     install = f"or install what reads it: {install_command('heic')}"
     return AvatarError(f"{path} is a HEIC photo, which cannot be read here", hint=f"{convert}; {install}")

@@ -14,6 +14,7 @@ from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.formats import WHITELIST, find_playlist
 from musetalk_cli.engine.types.signatures import looks_like_heif
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.hints import as_file
 
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
 HD_HEIGHT_PX = 720
@@ -90,7 +91,7 @@ def _check_input(path: Path, log: list[str]) -> None:
         raise AvatarError(f"{path} is neither an image nor a video that ffmpeg reads{why}", hint=WANTED)
     if not _video_lines(log):
         is_audio = any(": Audio:" in line for line in log)
-        hint = f"it holds audio: musetalk render {path.name} --avatar FACE; {WANTED}" if is_audio else WANTED
+        hint = f"it holds audio: musetalk render {as_file(path)} --avatar FACE; {WANTED}" if is_audio else WANTED
         raise AvatarError(f"{path} has no video track", hint=hint)
 
 

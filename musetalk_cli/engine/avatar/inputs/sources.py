@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
     shrink_image,
 )
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
+from musetalk_cli.engine.avatar.library import explain_address
 from musetalk_cli.engine.runtime.files import find_similar, update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.engine.types.signatures import looks_like_image
@@ -100,10 +102,11 @@ def open_frames(source: Path, ffmpeg: str, clip: ClipSettings) -> FrameSource:
 
 def check_source(source: Path) -> None:
     """Raise AvatarError, saying what is wrong, for something that cannot even be opened."""
+    if address := re.match(r"([a-z][a-z0-9+.-]+):/+(?=\w)", text := source.as_posix(), re.IGNORECASE):
+        raise explain_address(f"{address[1]}://{text[address.end() :]}")  # a path has lost one of its slashes
     try:
         if not source.exists():
-            hint = "download it first" if "://" in str(source) or ":/" in str(source) else find_similar(source)
-            raise AvatarError(f"{source} does not exist", hint=hint)
+            raise AvatarError(f"{source} does not exist", hint=find_similar(source))
         if source.is_dir():
             return
         if not source.is_file():
