@@ -39,7 +39,7 @@ from musetalk_cli.commands.options import (
 from musetalk_cli.commands.values.parsers import choose_input
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.console import choose_tell, say
-from musetalk_cli.ui.corrections import explain_missing_input
+from musetalk_cli.ui.corrections import correct_inputs, explain_missing_input
 from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def render(
     loaded = settings_of(context)
     if print_config:
         return print_settings(loaded)
+    if manifest is None and (wrong := correct_inputs(inputs or (), context.find_root().command)):
+        raise UsageError(f"unexpected argument: {wrong[0]}", hint=wrong[1])
     if is_batch(inputs or (), manifest):
         check_batch(inputs or (), manifest, demo=demo, stats=stats, json=as_json)
         from musetalk_cli.app.batch.run import BatchRequest, render_batch

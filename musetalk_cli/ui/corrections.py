@@ -51,7 +51,8 @@ class Line:
     @property
     def takes_input(self) -> bool:
         """Whether the input is an argument, not an option."""
-        return any(each.name == "input_" and each.param_type_name == "argument" for each in self.command.params)
+        names = ("input_", "inputs")
+        return any(each.name in names and each.param_type_name == "argument" for each in self.command.params)
 
     def arguments(self) -> list[int]:
         """Where its arguments are among ``words``: what is neither an option nor an option's value."""
@@ -122,7 +123,31 @@ def correct_argument(line: Line) -> tuple[str, str] | None:
     found = line.arguments()
     if len(found) <= most:
         return None
-    index = found[most]
+    return _correct(found[most], line)
+
+
+def correct_inputs(inputs: Sequence[str], root: Any, words: Sequence[str] | None = None) -> tuple[str, str] | None:
+    """The same for ``render``, whose inputs may be many: None where both of two can be voices.
+
+    Args:
+        inputs: the arguments.
+        root: Typer's group of all commands.
+        words: the command line behind the program's name; that of this process by default.
+    """
+    line = read_line(sys.argv[1:] if words is None else words, root)
+    found = line.arguments()
+    if len(inputs) != 2 or len(found) != 2 or all(map(_may_be_voice, inputs)):
+        return None
+    return _correct(found[1], line)
+
+
+def _may_be_voice(name: str) -> bool:
+    if is_address(name) or name == "-" or any(char in name for char in "*?"):
+        return True
+    return not name.lower().endswith(IMAGES) and (Path(name).exists() or name.lower().endswith(AUDIO))
+
+
+def _correct(index: int, line: Line) -> tuple[str, str]:
     for place in (_swap, _name_avatar, _name_output, _name_input, _name_name):
         if hint := place(index, line):
             return line.words[index], hint

@@ -51,12 +51,6 @@ def hint_for(line: str) -> str:
         ("render --input hello.wav", "render hello.wav"),
         ("render -i hello.wav -o x.mp4", "render hello.wav -o x.mp4"),
         ("render --audio='a b.wav' -o x.mp4", "render 'a b.wav' -o x.mp4"),
-        ("render hello.wav x.mp4", "render hello.wav -o x.mp4"),
-        ("render hello.wav theo", "render hello.wav --avatar theo"),
-        ("render hello.wav 'my face.jpg'", "render hello.wav --avatar 'my face.jpg'"),
-        ("render 'my face.jpg' hello.wav", "render hello.wav --avatar 'my face.jpg'"),
-        ("render theo hello.wav -o x.mp4", "render hello.wav --avatar theo -o x.mp4"),
-        ("render face.mp4 hello.wav", "render hello.wav --avatar face.mp4"),
         ("render hello.wav --face me.jpg", "render hello.wav --avatar me.jpg"),
         ("render hello.wav --outfile x.mp4", "render hello.wav -o x.mp4"),
         ("render hello.wav --force", "render hello.wav --overwrite"),
@@ -108,7 +102,7 @@ def test_two_files_are_no_avatar_and_its_name(tmp_path: Path) -> None:
 
 def test_a_video_that_exists_is_the_face(tmp_path: Path) -> None:
     (tmp_path / "face.mp4").touch()
-    assert hint_for("render hello.wav face.mp4") == "musetalk render hello.wav --avatar face.mp4"
+    assert hint_for("stream --demo face.mp4") == "musetalk stream --demo --avatar face.mp4"
 
 
 def test_a_stream_key_is_not_repeated() -> None:
@@ -149,3 +143,25 @@ def test_a_path_is_one_word_of_the_shell(word: str) -> None:
 )
 def test_the_nearest_name_is_found(wanted: str, near: str | None) -> None:
     assert hints.find_nearest(wanted, ["auto", "warp", "musetalk-1.5", "musetalk-1.0"]) == near
+
+
+@pytest.mark.parametrize(
+    ("line", "corrected"),
+    [
+        ("render hello.wav x.mp4", "render hello.wav -o x.mp4"),
+        ("render hello.wav theo", "render hello.wav --avatar theo"),
+        ("render hello.wav 'my face.jpg'", "render hello.wav --avatar 'my face.jpg'"),
+        ("render 'my face.jpg' hello.wav", "render hello.wav --avatar 'my face.jpg'"),
+        ("render theo hello.wav -o x.mp4", "render hello.wav --avatar theo -o x.mp4"),
+        ("render face.mp4 hello.wav", "render hello.wav --avatar face.mp4"),
+        ("render a.wav b.mp3", None),
+        ("render a.wav https://host/b", None),
+        ("render a.wav", None),
+        ("render voices theo.d c", None),
+    ],
+)
+def test_one_of_two_inputs_may_be_none(line: str, corrected: str | None) -> None:
+    words = shlex.split(line)
+    inputs = [word for word in words[1:] if word not in ("-o", "--avatar")][: 2 if corrected else None]
+    found = corrections.correct_inputs(inputs, ROOT, words)
+    assert (found and found[1].replace("--output ", "-o ")) == (corrected and f"musetalk {corrected}")
