@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.folders import weight_store
 from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
+from musetalk_cli.hints import one_of, quote, suggest
 from musetalk_cli.installation import install_command
 from musetalk_cli.system.folders import expand
 
@@ -57,11 +57,8 @@ def check_model_name(name: str) -> None:
 
     names = [*MODELS, *(each.name for each in list_custom(weight_store()))]
     if name not in names:
-        near = get_close_matches(name, names, n=1)
-        raise ConfigError(
-            f"model: 'model' is '{name}': input should be {', '.join(map(repr, names[:-1]))} or '{names[-1]}'",
-            hint=f"did you mean '{near[0]}'?" if near else "musetalk models import DIR --name NAME brings your own",
-        )
+        hint = suggest(name, names, "musetalk models import DIR --name NAME brings your own")
+        raise ConfigError(f"--model {quote(name)}: must be {one_of(names)}", hint=hint)
 
 
 def _find_custom(name: str) -> CustomModel | None:

@@ -112,7 +112,6 @@ def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
     [
         ("video.fps", "--fps", 1000.0, "--fps 1000: must be from 5 to 60", ""),
         ("video.size", "--size", 201, "--size 201: must be even (4:2:0 video); try 202", ""),
-        ("model", "--model", "wrap", "--model wrap: must be auto, warp, musetalk-1.5 or musetalk-1.0", "'warp'?"),
         ("device", "--device", "gpu", "--device gpu: must be auto, cuda, cuda:N, mps or cpu; several", "'cuda'?"),
         ("background", "--background", "wite", "--background wite: must be white, black, grey, green, or", "'white'?"),
         ("serve.token_file", "--token-file", "", "--token-file '': must not be empty", ""),

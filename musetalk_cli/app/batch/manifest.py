@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import functools
 import io
 import json
@@ -20,6 +19,7 @@ from musetalk_cli.app.flags import KEY_OF_FLAG
 from musetalk_cli.configuration.loading import flatten, override
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SourceError
+from musetalk_cli.hints import suggest
 
 VOICE, OUTPUT = "voice", "output"
 DELIMITERS = ",;\t"
@@ -222,5 +222,5 @@ def _override(config: Config, settings: tuple[tuple[str, Any], ...]) -> Config:
 
 
 def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, [VOICE, OUTPUT, *KEYS], n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are {VOICE}, {OUTPUT}, avatar and the keys of settings"
+    names = [VOICE, OUTPUT, *KEYS]
+    return suggest(key, names, f"there are {VOICE}, {OUTPUT}, avatar and the keys of settings")
