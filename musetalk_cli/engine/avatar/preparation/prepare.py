@@ -39,7 +39,7 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 3
+METHOD = 4
 LEAST_FOUND_SHARE = 0.5
 # A video whose frames differ by less is one image: the luma of blocks of so many pixels, of 255.
 STILL_BLOCK_PX = 16

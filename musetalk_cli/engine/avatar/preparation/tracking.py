@@ -19,6 +19,7 @@ from musetalk_cli.engine.avatar.preparation.checks.coverings import (
     doubtful_frames,
     is_mouth_covered,
 )
+from musetalk_cli.engine.avatar.preparation.checks.lower_face import FaceHalves, covered_frames, measure_halves
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import (
     LEAST_PRESENCE,
     RejectReason,
@@ -118,6 +119,7 @@ class _Detection:
     is_alike: bool
     thumbnail: FloatArray | None = None
     unsteadiness: float | None = None
+    halves: FaceHalves | None = None
 
 
 class _Follower:
@@ -171,7 +173,7 @@ class _Follower:
             return _Detection(mesh, reason, is_cut, self._looks_as_before(image), unsteadiness=checked)
         region = region_of_points(mesh.points)
         self._seen = (region, _thumbnail(image, region))
-        return _Detection(mesh, reason, is_cut, True, self._seen[1], checked)
+        return _Detection(mesh, reason, is_cut, True, self._seen[1], checked, measure_halves(image, mesh.points))
 
     def _check(self, image: ByteArray, mesh: Mesh) -> float | None:
         """The unsteadiness of a usable face, if it was measured or is to be measured in this frame."""
@@ -259,7 +261,9 @@ def _thumbnail(image: ByteArray, region: FaceRegion) -> FloatArray:
 
 def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTrack:
     is_cut = np.array([detection.is_cut for detection in detections], dtype=bool)
-    faded = faded_frames([detection.thumbnail for detection in detections], is_cut)
+    covered = covered_frames([detection.halves for detection in detections], is_cut)
+    thumbnails = [None if hidden else each.thumbnail for each, hidden in zip(detections, covered, strict=True)]
+    faded = faded_frames(thumbnails, is_cut)
     reasons = tuple(
         RejectReason.FADED if has_faded else detection.reject_reason
         for detection, has_faded in zip(detections, faded, strict=True)
@@ -269,6 +273,10 @@ def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTra
     reasons = tuple(
         RejectReason.NO_PERSON if is_doubtful and reason is RejectReason.NONE else reason
         for reason, is_doubtful in zip(reasons, doubtful, strict=True)
+    )
+    reasons = tuple(
+        RejectReason.COVERED if is_covered and reason is RejectReason.NONE else reason
+        for reason, is_covered in zip(reasons, covered, strict=True)
     )
     is_found = np.array([reason is RejectReason.NONE for reason in reasons], dtype=bool)
     points = np.full((len(detections), NUM_MESH_POINTS, 2), np.nan, np.float32)
@@ -282,5 +290,5 @@ def _gather(detections: list[_Detection], num_faces: int, area: Area) -> FaceTra
     leaps = jumps(points.mean(axis=1), np.linalg.norm(right - left, axis=1))
     known = sorted(value for value in measured if value is not None)
     usual = known[len(known) // 2] if known else 0.0
-    is_alike = np.array([detection.is_alike for detection in detections], dtype=bool)
+    is_alike = np.array([detection.is_alike for detection in detections], dtype=bool) & ~covered
     return FaceTrack(points, is_found, is_cut | leaps, reasons, presence, yaw, num_faces, is_alike, usual, area)
