@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,37 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, want
     (tmp_path / "speech.wav").touch()
     assert find_similar(tmp_path / wanted) == hint.format(tmp_path / "speech.wav")
     assert find_similar(tmp_path / "no" / wanted) == f"the folder {tmp_path / 'no'} does not exist either"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "file/below.mp4"], ids=["long", "loop", "below a file"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "render NAME",
+        "render v.wav -o NAME",
+        "render v.wav -o o.mp4 --stats NAME",
+        "render v.wav -o o.mp4 --avatar NAME",
+        "render v.wav -o o.mp4 --config NAME",
+        "render v.wav -o o.mp4 --avatar-dir NAME --avatar somebody",
+        "stream --input v.wav --no-pace -o NAME",
+        "stream --input v.wav --no-pace -o o.mp4 --control NAME",
+        "prepare-avatar NAME",
+        "serve --token-file NAME",
+    ],
+)
+def test_a_path_that_no_system_takes_is_told_in_a_line(
+    run_cli: Callable[..., Any],
+    tone_wav: Callable[..., Path],
+    tmp_path: Path,
+    words: str,
+    name: str,
+) -> None:
+    tone_wav(0.2).rename(tmp_path / "v.wav")
+    (tmp_path / "file").touch()
+    if not (tmp_path / "loop").is_symlink():
+        (tmp_path / "loop").symlink_to("loop")
+    done = run_cli(*words.replace("NAME", name).split(), cwd=tmp_path)
+    told = done.stderr.decode()
+    assert len(told.splitlines()) <= 2, told
+    assert (done.returncode in (1, 2) and "error: " in told) or "warning: no more statistics" in told, told
+    assert "internal error" not in told

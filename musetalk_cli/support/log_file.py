@@ -16,6 +16,7 @@ from pathlib import Path
 
 from musetalk_cli.support.redaction import find_secrets, redact
 from musetalk_cli.support.versions import describe_version, library_version
+from musetalk_cli.system.folders import expand
 
 VARIABLE = "MUSETALK_LOG"
 CHOOSE_NAME = "1"  # the value of the variable that lets us choose the file's name
@@ -44,7 +45,7 @@ def start_log(name: str, argv: list[str]) -> Path:
     Raises:
         LogError: the file cannot be written, or is no log.
     """
-    path = Path(name).expanduser().absolute() if name not in ("", CHOOSE_NAME) else choose_path()
+    path = expand(name).absolute() if name not in ("", CHOOSE_NAME) else choose_path()
     handler = _open(path, argv)
     ours = logging.getLogger("musetalk_cli")
     ours.setLevel(logging.DEBUG)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
 from pathlib import Path
 
 from musetalk_cli.errors import MuseTalkError, SinkError
+
+# Of the system or of a path that the user named, wherever they arise.
+REASONS = {
+    getattr(errno, name, None)
+    for name in (
+        *("EACCES", "EBUSY", "EDQUOT", "EFBIG", "EIO", "EISDIR", "ELOOP", "EMFILE", "ENAMETOOLONG", "ENFILE", "ENODEV"),
+        *("ENOMEM", "ENOSPC", "ENOTDIR", "ENXIO", "EPERM", "EROFS", "ESTALE", "ETXTBSY"),
+    )
+} - {None}
+LONGEST_NAME = 200
 
 
 def flush_stdout() -> None:
@@ -31,11 +42,18 @@ def give_up_stdout() -> None:
 
 
 def explain_system_error(error: OSError) -> MuseTalkError | None:
-    """What a command's error says of where it runs: standard output or the working directory; None for any other."""
+    """What a command's error says of where it runs: standard output, the working directory, a path or the system's
+    limits; None for one that is a bug of ours."""
     if isinstance(error, FileNotFoundError) and not _has_working_directory():
         return MuseTalkError("the working directory is gone", hint="change to another, or give absolute paths")
     is_from_printing = traceback.extract_tb(error.__traceback__)[-1].name == "echo"  # typer's
-    return _give_up(error) if is_from_printing else None
+    if is_from_printing:
+        return _give_up(error)
+    if error.errno not in REASONS:
+        return None
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+    return MuseTalkError(f"{shown}: {error.strerror}" if shown else f"the system refuses: {error.strerror}")
 
 
 def _has_working_directory() -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from musetalk_cli.app.folders import cache_folder, weight_store
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.installation import install_command
+from musetalk_cli.system.folders import expand
 
 # Modules of each extra.
 EXTRAS = {
@@ -69,7 +69,7 @@ def _check_face_nets(setup: Setup) -> Finding:
     from musetalk_cli.engine.avatar.preparation.face_models import locate_face_models
 
     given = setup.config.face_models
-    found = locate_face_models(Path(given).expanduser() if given else None, cache_folder() / "face-models")
+    found = locate_face_models(expand(given) if given else None, cache_folder() / "face-models")
     if found is None:
         step = "the first own image or video downloads them, 36 MB; doctor --network tries the connection"
         return warning("face nets", "not downloaded yet; only faces of your own need them", step)

@@ -10,6 +10,7 @@ from typing import Any
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, PartKind, WeightSet
 from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.system.small_files import read_small_json
 
 IMPORTS = "imported.json"
 STAGING = ".download"
@@ -32,7 +33,7 @@ class WeightStore:
     def _read_imports(self) -> dict[str, Any]:
         path = self.models / IMPORTS
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_small_json(path)
             models = {
                 str(name): {"base": str(each["base"]), "files": {str(k): str(v) for k, v in each["files"].items()}}
                 for name, each in values.get("models", {}).items()

@@ -23,6 +23,7 @@ from musetalk_cli.engine.weights.registry import (
 )
 from musetalk_cli.engine.weights.store import WeightStore
 from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.system.small_files import read_small_json
 
 READ_BYTES = 1 << 20
 PICKLE_HEAD = b"\x80\x02"  # of files from before PyTorch 1.6
@@ -108,7 +109,7 @@ def check_settings(part: Part, settings: Path | None) -> None:
     if settings is None:
         return
     try:
-        json.loads(settings.read_text(encoding="utf-8"))
+        read_small_json(settings)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{settings} does not hold the settings of the {part.title}: {error}",

@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from musetalk_cli.errors import ConfigError
 from musetalk_cli.serve.front.reasons import Refusal
+from musetalk_cli.system.small_files import read_small_file
 
 MIN_TOKEN_CHARACTERS = 16
 TOKEN_PROTOCOL = "musetalk.token."  # a WebSocket subprotocol; the token in base64url stands behind it  # noqa: S105
@@ -101,7 +102,7 @@ def read_token(path: Path) -> str:
     """The token in a file, without white space around it. Raises ConfigError."""
     hint = "make one with: openssl rand -hex 32"
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_small_file(path).decode("utf-8").strip()
     except OSError as error:
         raise ConfigError(f"cannot read the token file {path}: {error.strerror}", hint=hint) from None
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from musetalk_cli.engine.models.musetalk.nets.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig
 from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.system.small_files import read_small_json
 
 StateDict = Mapping[str, Tensor]
 Value = TypeVar("Value")
@@ -134,7 +134,7 @@ def read_whisper_config(path: Path) -> WhisperConfig:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_small_json(path)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
