@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+import cv2
 import diffusers
 import numpy as np
 import torch
@@ -28,7 +29,23 @@ from tools.measure.parity.comparisons import Line
 from tools.measure.report import update_section
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "musetalk-model.md"
-PARTS = ("whisper", "windows", "schemes", "scheme-images", "blend", "vae", "unet", "folds", "bf16", "fp16")
+PARTS = (
+    "samples",
+    "counts",
+    "jaw",
+    "blocks",
+    "stages",
+    "whisper",
+    "windows",
+    "schemes",
+    "scheme-images",
+    "blend",
+    "vae",
+    "unet",
+    "folds",
+    "bf16",
+    "fp16",
+)
 HEAD = "| what | against | difference | | limit |\n|---|---|---|---|---|"
 
 
@@ -37,13 +54,14 @@ def main() -> None:
     parser.add_argument("voice", type=Path, help="speech, WAV, 16 kHz mono")
     parser.add_argument("--small", action="store_true", help="the tests' small nets")
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
+    parser.add_argument("--face", type=Path, help="image of a face, cut to it; by default a drawn stand-in")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="some of the comparisons")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     lines = []
     print(HEAD)
-    for line in run(args.small, read_voice(args.voice), args.only):
+    for line in run(args.small, read_voice(args.voice), read_face(args.face), args.only):
         lines.append(line)
         print(describe(line), flush=True)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -54,7 +72,7 @@ def main() -> None:
     sys.exit(0 if all(line.is_met for line in lines) else 1)
 
 
-def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[Line]:
+def run(is_small: bool, voice: torch.Tensor, face: np.ndarray, parts: Sequence[str]) -> Iterator[Line]:
     configs = NetConfigs()
     if is_small:
         from fixtures.small_nets import CONFIGS
@@ -67,7 +85,12 @@ def run(is_small: bool, voice: torch.Tensor, parts: Sequence[str]) -> Iterator[L
         "schemes": lambda: comparisons.compare_schemes(configs, voice),
         "scheme-images": lambda: comparisons.compare_scheme_images(configs, voice),
         "blend": comparisons.compare_blend,
-        "vae": lambda: comparisons.compare_vae(configs),
+        "samples": lambda: comparisons.compare_samples(voice),
+        "counts": comparisons.compare_counts,
+        "jaw": comparisons.compare_jaw,
+        "blocks": lambda: comparisons.compare_blocks(configs, voice),
+        "stages": lambda: comparisons.compare_stages(configs, face),
+        "vae": lambda: comparisons.compare_vae(configs, face),
         "unet": lambda: comparisons.compare_unet(configs),
         "folds": lambda: comparisons.compare_folds(configs),
         "bf16": lambda: comparisons.compare_precision(configs, "bf16"),
@@ -111,6 +134,18 @@ def read_voice(path: Path) -> torch.Tensor:
             sys.exit(f"{path} must be 16 kHz, mono, 16 bit")
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     return torch.from_numpy(samples.astype(np.float32) / 32768)
+
+
+def read_face(path: Path | None) -> np.ndarray:
+    """uint8 BGR (256, 256, 3)."""
+    image = None if path is None else cv2.imread(str(path))
+    if path is not None and image is None:
+        sys.exit(f"{path} is no image")
+    return (
+        comparisons.synthetic_face()
+        if image is None
+        else cv2.resize(image, (256, 256), interpolation=cv2.INTER_LANCZOS4)
+    )
 
 
 if __name__ == "__main__":

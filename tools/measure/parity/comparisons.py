@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import soxr
 import torch
 from torch import Tensor
 
 from fixtures import references
 from fixtures.feature_windows import IndexFeatureEncoder, extract_features, selected_steps, upstream_by_hand
+from musetalk_cli.engine.audio.decimation import Decimator
+from musetalk_cli.engine.audio.resampling import Resampler
+from musetalk_cli.engine.audio.whole_voice import resample_as_librosa
 from musetalk_cli.engine.models.musetalk.audio.mel import log_mel, mel_filters
 from musetalk_cli.engine.models.musetalk.audio.whisper_features import WhisperFeatureEncoder
-from musetalk_cli.engine.models.musetalk.audio.windows import AnchoredFeatures, UpstreamFeatures
+from musetalk_cli.engine.models.musetalk.audio.windows import (
+    AnchoredFeatures,
+    UpstreamFeatures,
+    count_steps,
+    count_upstream_frames,
+    count_upstream_steps,
+)
 from musetalk_cli.engine.models.musetalk.checkpoints.key_mapping import select_keys
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import NetConfigs, Precision, build_on_meta, random_nets
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
 from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import load_into
-from musetalk_cli.engine.models.musetalk.face.blend import Box, JawBlend, crop_box
+from musetalk_cli.engine.models.musetalk.face.blend import Box, JawBlend, crop_box, jaw_mask
 from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic, resize_bilinear
 from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector
 from musetalk_cli.engine.models.musetalk.inference.devices import DTYPES
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
 from musetalk_cli.engine.models.musetalk.nets.folding import fold_decoder, fold_unet
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet, positional_encoding
-from musetalk_cli.engine.models.musetalk.nets.vae import SCALE, VaeDecoder, VaeEncoder, to_bgr
+from musetalk_cli.engine.models.musetalk.nets.vae import VaeDecoder, VaeEncoder, masked_and_reference, to_bgr
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperEncoder
+from musetalk_cli.engine.types.audio import LONG_LOW_PASS
+from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.messages import AudioBlock
 
 SEED = 20
 FEATURE_SEED = 2
@@ -87,17 +101,125 @@ def compare_unet(configs: NetConfigs) -> Iterator[Line]:
 
 
 @torch.inference_mode()
-def compare_vae(configs: NetConfigs) -> Iterator[Line]:
+def compare_vae(configs: NetConfigs, face: np.ndarray) -> Iterator[Line]:
+    """``face`` uint8 BGR (256, 256, 3). The masked input's lower half is black, which cancels in an inexact norm."""
     state = random_weights(VaeEncoder, configs.vae) | random_weights(VaeDecoder, configs.vae)
     reference = references.vae(configs.vae, state)
-    images = noise(1, 3, 256, 256, seed=3).clamp(-1, 1)
+    rgb = torch.from_numpy(np.ascontiguousarray(face[:, :, ::-1])).permute(2, 0, 1)[None] / 255.0
     encoder = filled(VaeEncoder, configs.vae, select_keys(state, "encoder.", "quant_conv."))
-    error = relative_error(encoder(images), reference.encode(images).latent_dist.mode() * SCALE)
-    yield Line("VAE encoder, fp32", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
+    for what, images in zip(("masked", "whole"), masked_and_reference(rgb).split(1), strict=True):
+        error = relative_error(encoder(images), reference.encode(images).latent_dist.mode() * configs.vae.scale)
+        yield Line(f"VAE encoder, fp32, {what} face", "diffusers AutoencoderKL, mode", error, "relative", 1e-5)
     decoder = filled(VaeDecoder, configs.vae, select_keys(state, "decoder.", "post_quant_conv."))
     latents = noise(1, 4, 32, 32, seed=4)
-    error = relative_error(decoder(latents), reference.decode(latents / SCALE).sample)
+    error = relative_error(decoder(latents), reference.decode(latents / configs.vae.scale).sample)
     yield Line("VAE decoder, fp32", "diffusers AutoencoderKL", error, "relative", 1e-5)
+
+
+def synthetic_face() -> np.ndarray:
+    """A stand-in for a face: uint8 BGR (256, 256, 3), an even skin with a mouth before an even wall."""
+    image = np.full((256, 256, 3), (200, 205, 210), np.uint8)
+    cv2.ellipse(image, (128, 120), (90, 125), 0, 0, 360, (150, 175, 215), -1, cv2.LINE_AA)
+    cv2.ellipse(image, (128, 195), (32, 12), 0, 0, 360, (80, 70, 160), -1, cv2.LINE_AA)
+    for x in (90, 166):
+        cv2.circle(image, (x, 95), 9, (60, 50, 50), -1, cv2.LINE_AA)
+    return as_bytes(cv2.GaussianBlur(image, (5, 5), 0))
+
+
+def compare_samples(voice: Tensor) -> Iterator[Line]:
+    """What features are made of: log-mel of the default's samples and of ``--compat``'s, against soxr's."""
+    wide = 0.9 * voice[: 30 * 16_000].numpy()
+    for rate_hz in (48_000, 44_100):
+        source = np.asarray(soxr.resample(wide, 16_000, rate_hz, quality="soxr_hq"), np.float32)
+        source += np.random.default_rng(SEED).normal(0, 1e-4, len(source)).astype(np.float32)  # up to all bands
+        wanted = soxr.resample(source, rate_hz, 16_000, quality="soxr_hq")
+        error = np.abs(resample_as_librosa(source, rate_hz)[: len(wanted)] - wanted).max()
+        yield Line(f"samples of {rate_hz} Hz, --compat", "librosa's soxr_hq", float(error), "most", 0.0)
+        resampler, decimator = Resampler(rate_hz, 1), Decimator(LONG_LOW_PASS)
+        made = np.concatenate([decimator.push(resampler.push(source[:, None])), decimator.finish()])
+        length = min(len(made), len(wanted)) // 160 * 160
+        filters = mel_filters(80)
+        mine, theirs = (log_mel(torch.from_numpy(each[:length].copy()), filters) for each in (made, wanted))
+        errors = (mine - theirs).abs()[:, 3:-3]
+        for bands, part in (("0–69", errors[:70]), ("70–79", errors[70:])):
+            yield Line(f"log-mel of {rate_hz} Hz, bands {bands}", "librosa's soxr_hq", float(part.mean()), "mean", 0.01)
+            yield Line(f"log-mel of {rate_hz} Hz, bands {bands}", "librosa's soxr_hq", float(part.max()), "most", None)
+
+
+def compare_counts() -> Iterator[Line]:
+    """Steps and frames of all 3,000 whole-step lengths up to a minute, by the script's own expressions."""
+    apart = lost = 0
+    for num_steps in range(1, 3001):
+        samples = num_steps * 320
+        block = AudioBlock(0, np.zeros(0, np.float32), 0.0, np.zeros((0, 1), np.int16), 0, range(1), samples * 3)
+        theirs = math.floor((samples / 16000) * 50)
+        apart += count_upstream_steps(block) != theirs
+        apart += count_upstream_frames(samples, Fraction(25)) != math.floor((samples / 16000) * 25)
+        lost += count_steps(block) != theirs
+    yield Line("steps and frames of 3,000 lengths, --compat", "upstream's floating point", float(apart), "lengths", 0.0)
+    yield Line("steps of 3,000 lengths, default", "upstream's floating point", float(lost), "lengths", None)
+
+
+def compare_jaw() -> Iterator[Line]:
+    """The jaw's mask, with the cheeks as rectangles of OpenCV's."""
+    classes = np.zeros((512, 512), np.uint8)
+    cv2.ellipse(classes, (256, 260), (150, 190), 0, 0, 360, 1, -1)
+    cv2.ellipse(classes, (256, 350), (60, 25), 0, 0, 360, 11, -1)
+    element = np.zeros((33, 33), np.uint8)
+    for row in range(10, 33):
+        half = min(row - 10, 10)
+        element[row, 16 - half : 17 + half] = 1
+    grown = cv2.dilate(np.where(classes == 1, 255, 0).astype(np.uint8), element)
+    eroded = cv2.erode(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3)), iterations=2)
+    cheeks = np.zeros((512, 512), np.uint8)
+    cv2.rectangle(cheeks, (0, 0), (256 - 90, 512), 255, -1)
+    cv2.rectangle(cheeks, (256 + 90, 0), (512, 512), 255, -1)
+    wanted = (np.where(cheeks == 255, eroded, grown) == 255) | (classes == 11)
+    apart = int((jaw_mask(classes) != np.where(wanted, 255, 0)).sum())
+    yield Line("jaw mask", "OpenCV's rectangles", float(apart), "pixels", 0.0)
+
+
+@torch.inference_mode()
+def compare_stages(configs: NetConfigs, face: np.ndarray) -> Iterator[Line]:
+    """Each net by itself in 16 bits against fp32, on the same input."""
+    rgb = torch.from_numpy(np.ascontiguousarray(face[:, :, ::-1])).permute(2, 0, 1)[None] / 255.0
+    latents, tokens = _inputs(configs, 1)
+    nets = (
+        ("VAE encoder", VaeEncoder, configs.vae, (masked_and_reference(rgb),)),
+        (
+            "Whisper encoder",
+            WhisperEncoder,
+            configs.whisper,
+            (noise(1, configs.whisper.num_mels, 2 * configs.whisper.num_steps, seed=6),),
+        ),
+        ("UNet", UNet, configs.unet, (latents, tokens)),
+        ("VAE decoder", VaeDecoder, configs.vae, (latents[:, :4],)),
+    )
+    for what, kind, config, inputs in nets:
+        net = load_into(build_on_meta(kind, config), random_weights(kind, config), CPU.device, CPU.dtype)
+        wanted = net(*inputs)
+        for name in ("fp16", "bf16"):
+            narrow = net.to(DTYPES[name])
+            made = narrow(*(each.to(DTYPES[name]) for each in inputs)).float()
+            error = float((made - wanted).norm() / wanted.norm())
+            yield Line(f"{what}, {name}", "the same in fp32", error, "relative, norm", 0.01 if name == "fp16" else 0.1)
+            net.load_state_dict(random_weights(kind, config), assign=False)
+            net = net.to(CPU.dtype)
+
+
+def compare_blocks(configs: NetConfigs, voice: Tensor) -> Iterator[Line]:
+    """Features of other block lengths against those of the default, 2 s, with which ``render`` works."""
+    state = random_weights(WhisperEncoder, configs.whisper)
+    state["embed_positions.weight"] = _whisper_positions(configs.whisper.num_steps, configs.whisper.dim)
+    net = load_into(build_on_meta(WhisperEncoder, configs.whisper), state, CPU.device, CPU.dtype)
+    scheme = AnchoredFeatures(WhisperFeatureEncoder(net, is_version_1_0=False), Fraction(25))
+    audio = (voice[: 8 * 16_000].numpy().clip(-1, 1) * 32767).astype(np.int16).repeat(3)[:, None]
+    usual = extract_features(scheme, audio)
+    for block_s in (0.4, 1.0, 4.0):
+        made = extract_features(scheme, audio, block_s=block_s)
+        errors = np.linalg.norm(made - usual, axis=1) / np.linalg.norm(usual, axis=1)
+        for what, error in (("mean", errors.mean()), ("most", errors.max())):
+            yield Line(f"features, blocks of {block_s:g} s", "blocks of 2 s", float(error), f"relative, {what}", None)
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from musetalk_cli.engine.models.musetalk.audio.windows import (
 from musetalk_cli.engine.types.messages import AudioBlock
 
 
-@pytest.mark.parametrize("num_steps", [400, 1700])
+@pytest.mark.parametrize("num_steps", [400, 1700, 3000])
 def test_at_25_fps_both_schemes_take_upstreams_steps(num_steps: int) -> None:
     wanted = upstream_by_hand(num_steps, 25, num_steps // 2)
     for scheme in (AnchoredFeatures, UpstreamFeatures):

@@ -15,9 +15,17 @@ from musetalk_cli.engine.audio.blocks import BlockCutter, split_block  # noqa: E
 from musetalk_cli.engine.avatar.cycle import double_turn_index  # noqa: E402
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.blend import Box, mode_mask  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import (  # noqa: E402
+    BLUR_PREPARED,
+    Box,
+    JawBlend,
+    crop_box,
+    mode_mask,
+    soften,
+)
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.pillow_resize import resize_bicubic  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking, UpstreamPlacements  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
@@ -27,8 +35,11 @@ from musetalk_cli.engine.video.compositing import composite  # noqa: E402
 SKIN, NOSE, MOUTH = 1, 10, 11
 
 
-def by_the_script(frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.ndarray) -> np.ndarray:
-    """The whole frame with a face: the script's get_image, offline, step by step as it is described."""
+def by_the_script(
+    frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.ndarray, blur: float = 0.05
+) -> np.ndarray:
+    """The whole frame with a face: the script's get_image, step by step as it is described; ``blur`` 0.05 offline, 0.1
+    where avatars are prepared for real time."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
     x1, y1, x2, y2 = box
     face = cv2.resize(face, (x2 - x1, y2 - y1))
@@ -45,7 +56,7 @@ def by_the_script(frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.n
     top = int(height * 0.5)
     lower = image.new("L", face_large.size, 0)
     lower.paste(mask.crop((0, top, width, height)), (0, top))
-    kernel = int(0.05 * face_large.size[0] // 2 * 2) + 1
+    kernel = int(blur * face_large.size[0] // 2 * 2) + 1
     soft = image.fromarray(cv2.GaussianBlur(np.array(lower), (kernel, kernel), 0))
     face_large.paste(image.fromarray(face[:, :, ::-1]), (x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
     body.paste(face_large, (x_s, y_s), soft)
@@ -101,6 +112,21 @@ def test_the_jaws_mask_is_the_scripts_to_the_last_pixel(left: int, right: int) -
     wanted = (skin == 255) & (classes != NOSE) | (classes == MOUTH)
     mine = mode_mask(classes, MaskSettings("jaw", left, right))
     np.testing.assert_array_equal(mine, np.where(wanted, 255, 0))
+
+
+@pytest.mark.parametrize("box", [Box(151, 101, 351, 338), Box(420, 250, 640, 480)])
+def test_a_prepared_mask_blends_as_the_realtime_script_does(box: Box) -> None:
+    """It stores the blurred mask and the crop's place with the avatar, as a greyscale PNG, and pastes with them."""
+    frame, face = noise_image(480, 640, 1), noise_image(256, 256, 2)
+    hard, crop = mode_mask(face_classes(), MaskSettings()), crop_box(box)
+    soft = soften(resize_bicubic(hard, crop.width, crop.height), box, crop, BLUR_PREPARED)
+    stored = cv2.imdecode(cv2.imencode(".png", soft)[1], cv2.IMREAD_COLOR)[:, :, 0]
+    np.testing.assert_array_equal(stored, soft)
+    blend = JawBlend(frame, box, crop, stored)
+    mine = frame.copy()
+    left, top, right, bottom = blend.region
+    mine[top:bottom, left:right] = blend.blend(face)
+    np.testing.assert_array_equal(mine, by_the_script(frame, face, box, hard, blur=0.1))
 
 
 def test_a_mask_without_anything_leaves_the_frame() -> None:
