@@ -23,7 +23,7 @@ def test_the_vaes_encoder_is_within_its_limit_on_a_drawn_face() -> None:
     assert [line for line in lines if not line.is_met] == []
 
 
-def test_what_compat_hears_counts_and_cuts_is_upstreams() -> None:
+def test_what_compat_takes_counts_and_cuts_is_upstreams() -> None:
     parts = (comparisons.compare_samples(voice()), comparisons.compare_counts(), comparisons.compare_jaw())
     lines = [line for part in parts for line in part]
     assert len(lines) == 13
