@@ -9,9 +9,9 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from musetalk_cli.app.batch.inputs import STDIN, video_name
 from musetalk_cli.app.batch.item import BatchItem
@@ -23,6 +23,7 @@ from musetalk_cli.hints import suggest
 
 VOICE, OUTPUT = "voice", "output"
 DELIMITERS = ",;\t"
+MAX_LINE_CHARACTERS = 1 << 16
 NUM_TOLD = 5  # wrong lines that are named
 # What a line may set: the dotted keys of a settings file, and the names of the options that stand for one.
 KEYS = {**{key: key for key in flatten(asdict(Config()))}, **KEY_OF_FLAG}
@@ -56,7 +57,7 @@ def read_manifest(name: str, folder: Path, config: Config) -> list[BatchItem]:
     """
     try:
         with Path(name).open(encoding="utf-8-sig", newline="") as file:
-            items = list(_read(file, name, folder, config))
+            items = list(_read(_bounded(file, name), name, folder, config))
     except OSError as error:
         raise SourceError(f"cannot read the manifest {name}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
@@ -77,7 +78,21 @@ def read_queue(folder: Path, config: Config) -> Iterator[BatchItem]:
     if sys.stdin is None:
         raise SourceError("standard input is closed", hint="pipe a manifest into it")
     lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace", newline="")
-    return _read(lines, "standard input", folder, config)
+    return _read(_bounded(lines, "standard input"), "standard input", folder, config)
+
+
+def _bounded(file: TextIO, name: str) -> Iterator[str]:
+    """The lines of a file. Raises ConfigError for one that is too long: /dev/zero and a video have no end of line."""
+    for number in count(1):
+        line = file.readline(MAX_LINE_CHARACTERS + 1)
+        if not line:
+            return
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise ConfigError(
+                f"{name}:{number}: longer than {MAX_LINE_CHARACTERS >> 10} KiB, so this is no manifest",
+                hint="a manifest is CSV or JSON lines",
+            )
+        yield line
 
 
 def _read(lines: Iterable[str], name: str, folder: Path, config: Config) -> Iterator[BatchItem]:
@@ -109,7 +124,7 @@ def _rows(lines: Iterable[str], name: str) -> Iterator[_Row]:
 def _json_row(line: str, place: str) -> _Row:
     try:
         content = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         column = getattr(error, "colno", 1)
         return _Row(place, {}, problem=f"{place}:{column}: not valid JSON: {str(getattr(error, 'msg', error)).lower()}")
     if not isinstance(content, dict):

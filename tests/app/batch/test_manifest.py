@@ -98,3 +98,20 @@ def test_a_queue_passes_wrong_lines_on(monkeypatch: pytest.MonkeyPatch) -> None:
     items = list(read_queue(Path(), Config()))
     assert [item.voice for item in items] == ["a.wav", "", "b.wav"]
     assert items[1].problem == "standard input:2:1: not valid JSON: expecting value"
+
+
+@pytest.mark.parametrize("head", ["voice\n", '{"voice": "a.wav"}\n'])
+def test_a_file_without_ends_of_lines_is_refused_before_it_fills_the_memory(head: str) -> None:
+    with pytest.raises(ConfigError, match=r"list:2: longer than 64 KiB"):
+        read(head + "x" * 70_000)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no endless file")
+def test_an_endless_file_is_no_manifest() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero:1: longer than 64 KiB"):
+        read_manifest("/dev/zero", Path("out"), Config())
+
+
+def test_a_line_that_is_nested_deeply_is_wrong() -> None:
+    with pytest.raises(ConfigError, match="list:1:1: not valid JSON"):
+        read('{"voice": ' + "[" * 60_000)
