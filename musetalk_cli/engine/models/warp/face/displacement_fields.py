@@ -20,6 +20,8 @@ REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 # The fields fade in between these distances from the edge, mouth units. The first is more than a cell of the grid, so
 # that no edge shows.
 _FADE = (0.075, 0.28)
+# Value of the blurred outline from which on lips move the skin, by the tangent of the head's yaw.
+_OUTLINE = ((0.1, 0.35), (0.5, 0.75))
 
 
 def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) -> FloatArray:
@@ -34,8 +36,12 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
     is_of_lips = np.array([name not in ("jaw", "close") for name in COMPONENTS])
-    window[is_of_lips] *= _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes)
-    return np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
+    inside = _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes, pose.yaw)
+    window[is_of_lips] *= inside
+    windowed = np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
+    # Closing lips move the chin, but push no corner of the mouth over the far cheek of a turned head.
+    windowed[COMPONENTS.index("close"), ..., 0] *= inside
+    return windowed
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:
@@ -72,8 +78,11 @@ def _kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
     return np.asarray(squared)
 
 
-def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
-    """Mask (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor background."""
+def _inside_face(oval: FloatArray, nodes: FloatArray, yaw: float) -> FloatArray:
+    """Mask (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor background.
+
+    ``yaw`` (tangent): of a turned head, the outline that the landmarks give lies outside the far cheek.
+    """
     step = nodes[0, -1] - nodes[0, 0] if nodes.shape[1] > 1 else np.array([1.0, 0.0])
     cells = max(nodes.shape[1] - 1, 1)
     scale = cells / max(float(np.hypot(*step)), 1e-6)
@@ -82,7 +91,8 @@ def _inside_face(oval: FloatArray, nodes: FloatArray) -> FloatArray:
     mask = np.zeros(nodes.shape[:2], dtype=np.float32)
     cv2.fillPoly(mask, [np.round(on_grid * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     blurred = cv2.GaussianBlur(mask, (0, 0), max(0.1 * scale, 0.3), borderType=cv2.BORDER_REPLICATE)
-    return smoothstep(np.asarray(blurred), 0.5, 0.98)
+    outline = float(np.interp(abs(yaw), *_OUTLINE))
+    return smoothstep(np.asarray(blurred), outline, 0.98)
 
 
 def _window(nodes: FloatArray) -> FloatArray:
