@@ -27,15 +27,15 @@ _UPPER_EDGE = 0.030  # of the middle incisors, below the closed seam
 _SMILE_SHOWS = 0.75  # share of ``smile``: a smile bares the teeth about down to its lower lip
 _MAX_UPPER_EDGE = 0.085
 _LOWER_EDGE = 0.028
-_TEETH_TRAVEL = 0.195  # travel of lower teeth and tongue at J = 1
+_TEETH_TRAVEL = 0.165  # travel of lower teeth and tongue at J = 1
 
 _ARCH_DEPTH = 1.1  # depth of the dental arch, mouth units per squared distance from its middle
 _MIN_YAW = 0.02  # tangent of the yaw below which a head counts as frontal
 
 _GUM = (92, 88, 150)  # BGR colours in good light; the face's lighting scales them
 _DEEP = (24, 19, 44)
-_CAVITY = (50, 44, 96)
-_TONGUE = (84, 80, 150)
+_CAVITY = (54, 48, 104)
+_TONGUE = (106, 100, 178)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class MouthInterior:
         # The first tenth of the jaw's travel parts only the lips: /s/ keeps the teeth together.
         travel = _TEETH_TRAVEL * max(jaw - 0.1, 0.0) / 0.9 * (1 - 0.35 * spread)
         colour = self._deep + (self._cavity - self._deep) * smoothstep(y, 0.0, 0.22 + travel)[..., None]
-        self._add_tongue(colour, x, y - 0.05 - 0.38 * travel)
+        self._add_tongue(colour, x, y - 0.05 - 0.26 * travel)
         colour = self._composite_teeth(
             colour, self._lower, across, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding)
         )
@@ -140,8 +140,9 @@ class MouthInterior:
     def _add_tongue(self, colour: FloatArray, x: FloatArray, below_tip: FloatArray) -> None:
         """Draw a soft mound with a furrow over ``colour``, in place; ``below_tip``: distance below its top."""
         inward = below_tip - 0.8 * x**2
-        coverage = smoothstep(inward, 0.0, 0.10) * smoothstep(0.38 - np.abs(x), 0.0, 0.16)
-        light = 0.45 + 0.55 * smoothstep(inward, 0.03, 0.17)
+        coverage = smoothstep(inward, 0.0, 0.06) * smoothstep(0.40 - np.abs(x), 0.0, 0.18)
+        # It is lit from the front: its back, which is higher in the image, lies in the dark.
+        light = 0.5 + 0.5 * smoothstep(inward, 0.0, 0.09)
         light *= 1 - 0.14 * np.exp(-((x / 0.035) ** 2)) * smoothstep(inward, 0.04, 0.12)
         luma = 16 + (self._tongue[0] - 16) * light
         colour[..., 0] += (luma - colour[..., 0]) * coverage
@@ -184,11 +185,12 @@ class MouthInterior:
         inward = edge[None, :] - sign * y[:, None]  # distance from the biting edge into the tooth
         soft = 0.012
         coverage = smoothstep(inward, -soft / 2, soft / 2) * smoothstep(bounds[-1] - np.abs(x), 0.0, 0.06)[None, :]
-        bulge = 1 - 0.10 * across**2
+        bulge = 1 - 0.13 * across**2
         groove = 1 - 0.26 * smoothstep(np.abs(across), 1 - 0.018 / widths[which], 1.0)
         body = 0.90 + 0.10 * smoothstep(inward, 0.0, 0.025)
-        far = 1 - 0.30 * smoothstep(np.abs(x), 0.12, 0.5)
-        light = body * (bulge * groove * far)[None, :] * (1.0 if is_upper else 0.86)
+        far = 1 - 0.38 * smoothstep(np.abs(x), 0.10, 0.46)
+        neck = 1 - 0.16 * smoothstep(inward, 0.045, 0.12)  # the tooth leans back towards the gum
+        light = body * neck * (bulge * groove * far)[None, :] * (1.0 if is_upper else 0.86)
         gum = smoothstep(inward - 0.012 * (1 - across[None, :] ** 2), 0.115, 0.135)[..., None]
         colour = np.empty((len(y), len(x), 3))
         colour[..., 0] = 16 + (self._tooth[0] - 16) * light
