@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 from musetalk_cli import ending
 from musetalk_cli.system import streams
@@ -23,13 +24,16 @@ def main() -> None:
     # What is loaded at the start stays. Searching it for garbage again and again takes 50 of the 850 ms to the first
     # byte; a run switches the collector on again.
     gc.disable()
-    streams.open_missing()
-    streams.accept_every_character()
-    _end_quietly_on_signals()
-    ending.watch_signals()
-    ending.on_leaving(_release)
-    set_up_libraries()
-    from musetalk_cli.cli import run
+    try:
+        streams.open_missing()
+        streams.accept_every_character()
+        _end_quietly_on_signals()
+        ending.watch_signals()
+        ending.on_leaving(_release)
+        set_up_libraries()
+        from musetalk_cli.cli import run
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        _refuse(error)
 
     try:
         run()
@@ -40,6 +44,20 @@ def main() -> None:
                     stream.flush()
             ending.leave(end.code if isinstance(end.code, int) else 1)
         raise
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """Name what the machine does not give already now, when nothing is loaded that names errors."""
+    from musetalk_cli.errors import MachineError, as_machine_error
+
+    refusal = as_machine_error(error)
+    if refusal is None and isinstance(error, OSError):
+        refusal = MachineError(f"the system reports: {(error.strerror or str(error)).lower()}", hint="start it again")
+    if refusal is None:
+        raise error
+    with contextlib.suppress(OSError):
+        os.write(2, f"musetalk: error: {refusal} ({refusal.hint})\n".encode(errors="replace"))
+    ending.leave(refusal.exit_code)
 
 
 def _release() -> None:

@@ -24,7 +24,7 @@ from musetalk_cli.commands import (
 )
 from musetalk_cli.commands.common.examples import EXAMPLES
 from musetalk_cli.commands.verbosity import VerboseOption, add_verbose, note_error, start_log_named
-from musetalk_cli.errors import MuseTalkError, StageError
+from musetalk_cli.errors import MuseTalkError, StageError, as_machine_error
 from musetalk_cli.ui.console import say, say_error
 from musetalk_cli.ui.help import HelpCommand, HelpGroup
 from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout
@@ -116,6 +116,10 @@ def run() -> None:
             sys.exit(1)
         if os.environ.get("MUSETALK_TRACEBACK"):
             raise
+        if (refusal := as_machine_error(error)) is not None:
+            note_error(error)
+            say_error(refusal)
+            sys.exit(refusal.exit_code)
         _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
 
 

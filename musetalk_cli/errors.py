@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 # What to do about a damaged file; of one that `musetalk models download` brought, commands say how it comes again.
 ANOTHER_COPY = "put a whole copy of it in its place"
 
@@ -58,3 +60,47 @@ class ServeError(MuseTalkError):
 
 class StageError(MuseTalkError):
     """A bug inside a stage: the original exception is its cause."""
+
+
+class MachineError(MuseTalkError):
+    """The machine refused what any run needs: memory, threads, descriptors, its disk."""
+
+
+_MEMORY = "free some memory, or choose a smaller --size"
+_SPACE = "free some space"
+_RIGHTS = "check who owns it, and its permissions"
+_PROCESSES = "end other programs, or raise the limit of processes (ulimit -u)"
+_DISK = "check the disk"
+_FILES = "close other programs, or raise the limit of open files (ulimit -n)"
+_INSTALL = "install musetalk again in a fresh virtual environment"
+_HINTS = {
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: _MEMORY,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EAGAIN: _PROCESSES,
+    errno.EIO: _DISK,
+    errno.EROFS: _DISK,
+    errno.ENOLCK: _DISK,
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EINTR: "start it again",
+    errno.EBUSY: "close the program that uses it",
+    errno.ETXTBSY: "close the program that writes it",
+}
+
+
+def as_machine_error(error: BaseException) -> MachineError | None:
+    """What an error that nobody expected says of the machine; None where it may be a bug of ours."""
+    if isinstance(error, MemoryError):
+        return MachineError("the memory is not enough", hint=_MEMORY)
+    if isinstance(error, ModuleNotFoundError):
+        return MachineError(f"a part of the program cannot be loaded: {error}", hint=_INSTALL)
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return MachineError("the system starts no more threads", hint=_PROCESSES)
+    if not isinstance(error, OSError) or error.errno not in _HINTS:
+        return None
+    what = f": {error.filename}" if error.filename else ""
+    return MachineError(f"the system reports: {(error.strerror or '').lower()}{what}", hint=_HINTS[error.errno])

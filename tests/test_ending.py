@@ -58,3 +58,12 @@ def test_a_library_that_computes_holds_up_no_ending(tmp_path: Path, number: sign
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_thread_that_computes_holds_up_no_ending(number: signal.Signals) -> None:
     assert end(COMPUTING, number) == (128 + number, "computing\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of descriptors")
+def test_a_start_without_descriptors_is_named() -> None:
+    code = "import resource, musetalk_cli.__main__ as m; resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4)); m.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("musetalk: error: the system reports: too many open files")
+    assert done.stderr.count("\n") == 1

@@ -180,10 +180,11 @@ class FfmpegProcess:
 
     def _drain_stderr(self) -> None:
         assert self._child.stderr is not None  # noqa: S101 - always a pipe
-        for line in self._child.stderr:
-            text = line.decode("utf-8", "replace").rstrip()
-            if text and self._keeps(text):
-                self._lines.append(text)
+        with contextlib.suppress(OSError):  # what it says is lost; how it ends is not
+            for line in self._child.stderr:
+                text = line.decode("utf-8", "replace").rstrip()
+                if text and self._keeps(text):
+                    self._lines.append(text)
 
     def _keeps(self, line: str) -> bool:
         """Whether a line of the log is kept; called for each, from the thread that drains it."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from musetalk_cli.errors import MuseTalkError, StageError
+from musetalk_cli.errors import MuseTalkError, StageError, as_machine_error
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,10 @@ class RunState:
             callback()
 
 
-def _wrap(stage: str, error: BaseException) -> StageError:
-    wrapped = StageError(f"internal error in the {stage} stage: {type(error).__name__}: {error}")
+def _wrap(stage: str, error: BaseException) -> MuseTalkError:
+    wrapped = as_machine_error(error) or StageError(
+        f"internal error in the {stage} stage: {type(error).__name__}: {error}"
+    )
     wrapped.__cause__ = error
     return wrapped
 
