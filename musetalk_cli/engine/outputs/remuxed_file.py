@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +14,7 @@ from pathlib import Path
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.sinks import FileSink, as_sink_error
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
+from musetalk_cli.engine.runtime.files import remove_abandoned, staged_name
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 from musetalk_cli.system import pipes
@@ -21,9 +24,12 @@ FORMATS: dict[str, tuple[str, ...]] = {
     ".mov": ("-f", "mov", "-movflags", "frag_keyframe+empty_moov+default_base_moof"),
     ".mkv": ("-f", "matroska"),
 }
+# What stands before the first frames: an mdat box, a Cluster. Headers are far shorter than what is searched.
+FIRST_FRAMES = {".mov": b"mdat", ".mkv": b"\x1f\x43\xb6\x75"}
+SEARCHED_BYTES = 1 << 16
 WAKE_S, POLL_S = 0.1, 0.02
 # A child that ends no file within this time is stuck.
-CLOSE_S = 5.0
+CLOSE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,18 @@ class Remuxer:
 
 
 class RemuxedFileSink(FileSink):
-    """A FileSink whose bytes go through ffmpeg. ``close`` waits until that has ended the file."""
+    """A FileSink whose bytes go through ffmpeg. ``close`` waits until that has ended the file.
+
+    ffmpeg writes under a name of ours until something in it plays: what is killed before leaves no file that does not.
+    """
 
     def __init__(self, destination: str, path: Path, remuxer: Remuxer, *, is_staged: bool = False) -> None:
         super().__init__(destination, path, is_staged=is_staged)
         self._remuxer = remuxer
         self._child: FfmpegProcess | None = None
         self._is_cancelled = False
+        # Windows renames no file that another process has open.
+        self._staged = None if sys.platform == "win32" else staged_name(path)
 
     def write(self, fragment: Fragment) -> None:
         if fragment.is_trailer:  # the index of an MP4
@@ -50,7 +61,7 @@ class RemuxedFileSink(FileSink):
             self._child = self._start()
             self._send(self._init_segment)
         self._send(fragment.data)
-        self._has_fragments = True
+        self._show()
 
     def cancel(self) -> None:
         self._is_cancelled = True
@@ -64,21 +75,45 @@ class RemuxedFileSink(FileSink):
         try:
             child.stdin.close()
             self._wait(child)
-            status = child.wait() if not child.is_running else None
-            problem = self._explain(child, status) if status else None
+            status = None if child.is_running else child.wait()
+            problem = f"ffmpeg needs more than {CLOSE_S:g} s to end it" if status is None else None
+            problem = self._explain(child, status) if status else problem
         finally:
             child.close()
+            with as_sink_error(self.name):
+                self._show()
+                self._drop_unplayable()
         with as_sink_error(self.name):
-            self._settle(is_final and problem is None)
-        if problem and is_whole:
+            self._settle(is_final and problem is None and self._has_fragments)
+        if problem and is_whole and not self._is_cancelled:
             raise SinkError(f"cannot write {self.name}: {problem}", hint="choose another place with -o, or an .mp4")
 
     def _start(self) -> FfmpegProcess:
         with as_sink_error(self.name):
+            remove_abandoned(self._path)
             os.close(self._create())
-            child = FfmpegProcess(build_remux_args(self._remuxer, self._working), stdin=subprocess.PIPE)
+            if self._staged is not None:  # the name is free, and can be written to: it is taken when there is something
+                self._working.unlink()
+            written = self._staged or self._working
+            child = FfmpegProcess(build_remux_args(self._remuxer, written, self._path.suffix), stdin=subprocess.PIPE)
             pipes.unblock(child.stdin)
             return child
+
+    def _show(self) -> None:
+        """Give the file its name as soon as it plays."""
+        if self._has_fragments or not _plays(self._staged or self._working, self._path.suffix):
+            return
+        if self._staged is not None:
+            os.close(self._create())
+            self._staged.chmod(stat.S_IMODE(self._working.stat().st_mode))
+            self._staged.replace(self._working)
+            self._staged = None
+        self._has_fragments = True
+
+    def _drop_unplayable(self) -> None:
+        if self._staged is not None:
+            self._staged.unlink(missing_ok=True)
+            self._staged = None
 
     def _send(self, data: bytes) -> None:
         assert self._child is not None  # noqa: S101 - it has begun
@@ -104,8 +139,18 @@ class RemuxedFileSink(FileSink):
         return child.error or f"ffmpeg {describe_status(status)}"
 
 
-def build_remux_args(remuxer: Remuxer, path: Path) -> list[str]:
-    """ffmpeg's arguments: fragmented MP4 on stdin, repacked into the file, whose suffix names its format."""
+def _plays(path: Path, suffix: str) -> bool:
+    """Whether ffmpeg has written a frame already, in a container of that suffix."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(SEARCHED_BYTES)
+    except OSError:
+        return False
+    return data.find(FIRST_FRAMES[suffix.lower()]) >= 0
+
+
+def build_remux_args(remuxer: Remuxer, path: Path, suffix: str) -> list[str]:
+    """ffmpeg's arguments: fragmented MP4 on stdin, repacked into the file, in the format that a suffix names."""
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+warning"]
     source = ["-f", "mp4", "-i", "pipe:0", "-map", "0", "-c", "copy", "-r", str(remuxer.frame_rate)]
-    return [remuxer.ffmpeg, *quiet, "-y", *source, *FORMATS[path.suffix.lower()], f"file:{path}"]
+    return [remuxer.ffmpeg, *quiet, "-y", *source, "-flush_packets", "1", *FORMATS[suffix.lower()], f"file:{path}"]

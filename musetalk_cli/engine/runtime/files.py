@@ -35,9 +35,8 @@ def replace_file(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
     ``is_synced``: it is on the disk before it gets that name. What killed processes left of the same file is removed.
     Raises OSError.
     """
-    _remove_abandoned(path)
-    # Process and counter: two processes, or two threads, may write the same file.
-    staged = path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}")
+    remove_abandoned(path)
+    staged = staged_name(path)
     try:
         yield staged
         if is_synced:
@@ -45,6 +44,20 @@ def replace_file(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def staged_name(path: Path) -> Path:
+    """A name beside ``path`` for what is not whole yet; ``remove_abandoned`` finds it."""
+    # Process and counter: two processes, or two threads, may write the same file.
+    return path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}")
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what a killed process left beside ``path``: it may be gigabytes, and nothing else would find it."""
+    for staged in path.parent.glob(f".{escape(path.name)}.[0-9]*"):
+        owner = staged.suffix[1:].split("-")[0]
+        if not (owner.isdecimal() and is_alive(int(owner))):
+            staged.unlink(missing_ok=True)
 
 
 def find_similar(missing: Path) -> str:
@@ -82,11 +95,3 @@ def update_digest(digest: Digest, path: Path) -> Iterator[int]:
         while data := file.read(CHUNK_BYTES):
             digest.update(data)
             yield len(data)
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what a killed process left: it may be gigabytes, and nothing else would find it."""
-    for staged in path.parent.glob(f".{escape(path.name)}.[0-9]*"):
-        owner = staged.suffix[1:].split("-")[0]
-        if not (owner.isdecimal() and is_alive(int(owner))):
-            staged.unlink(missing_ok=True)
