@@ -69,6 +69,13 @@ class HlsFolder:
                 path.unlink(missing_ok=True)
         return () if listed or not numbers else ("-start_number", str(max(numbers) + 1))
 
+    def drop_remains(self) -> None:
+        """Remove what a writer left that failed and does not play: segments, an empty playlist. Raises OSError."""
+        if self.list_segments():
+            self.tidy()
+        else:
+            self.clear()
+
     def has_space(self) -> bool:
         return shutil.disk_usage(self._folder).free >= ROOM_BYTES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -63,6 +64,7 @@ class RemuxTarget(Target):
         self._ffmpeg = ffmpeg
         self._child: FfmpegProcess | None = None
         self._has_lived = False
+        self._num_early_bytes = 0
         self._check = SegmentCheck(destination.hls) if destination.hls else None
 
     @property
@@ -90,6 +92,7 @@ class RemuxTarget(Target):
             if self.queue.is_closing:
                 self.error = self._describe(problem)
                 self._tell(f"{self.name}: its end is missing: {problem}")
+                self._drop_remains()
                 return
             if time.monotonic() - started > LONGEST_BACK_OFF_S:
                 back_off_s = FIRST_BACK_OFF_S
@@ -97,6 +100,11 @@ class RemuxTarget(Target):
             self.queue.pause(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
             self.queue.skip_to_newest()
+
+    def _drop_remains(self) -> None:
+        if self._destination.hls is not None:
+            with contextlib.suppress(OSError):
+                self._destination.hls.drop_remains()
 
     def _fail(self, problem: str, back_off_s: float) -> None:
         is_news = not self.has_failed or self._state == "live"
@@ -127,12 +135,15 @@ class RemuxTarget(Target):
             return str(error), None
         except OSError as error:
             return f"{error.filename}: {error.strerror}", None
-        self._child = child
+        self._child, self._num_early_bytes = child, 0
         try:
             pipes.unblock(child.stdin)
             problem, following = self._feed(child, first)
             child.stdin.close()
-            return problem or self._wait_for_end(child), following
+            problem = problem or self._wait_for_end(child)
+            if problem is None and not self.has_failed:  # a short stream ends before that was seen
+                self._note_connection(child, 0)
+            return problem, following
         finally:
             self._child = None
             child.close()
@@ -183,16 +194,18 @@ class RemuxTarget(Target):
         return self._check.find_damage() if self._check else None
 
     def _note_connection(self, child: FfmpegProcess, num_bytes: int) -> None:
-        """Bytes count once the child has opened its output, which it says on stderr."""
+        """Bytes count once the child has opened its output, which it says on stderr; then, those before, too."""
         if self._state == "live":
             self._note(num_bytes)
-        elif any("Output #0" in line for line in child.log):
+            return
+        self._num_early_bytes += num_bytes
+        if any("Output #0" in line for line in child.log):
             if self._has_lived:
                 self._num_restarts += 1
                 self._tell(f"{self.name}: goes on")
             self._has_lived = True
             self.error = None
-            self._note(num_bytes)
+            self._note(self._num_early_bytes)
 
     def _write(self, child: FfmpegProcess, data: bytes) -> bool:
         """Write it all, without blocking for good; False when the child takes nothing for too long."""
@@ -234,6 +247,8 @@ class RemuxTarget(Target):
         deadline = time.monotonic() + FREEZE_S
         while child.is_running and time.monotonic() < deadline and not self.queue.is_cancelled:
             time.sleep(0.02)
+        if child.is_running and not self.queue.is_cancelled:
+            return f"it was not ended within {FREEZE_S:.0f} s"
         return self._explain(child) if not child.is_running and child.wait() else self._find_damage()
 
     def _explain(self, child: FfmpegProcess) -> str:

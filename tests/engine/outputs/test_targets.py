@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.media import cut_stream, read_frames
+from musetalk_cli.engine.outputs import remux
 from musetalk_cli.engine.outputs.destinations import parse_destination
 from musetalk_cli.engine.outputs.drop_oldest import DropOldestQueue
 from musetalk_cli.engine.outputs.fan_out import FanOut
@@ -324,6 +325,24 @@ def test_hls_on_a_full_disk_is_reported(
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
 
 
+def test_a_stream_that_ends_before_its_child_says_a_word_was_delivered(
+    live_stream: bytes, ffmpeg: str, tmp_path: Path
+) -> None:
+    late = tmp_path / "late"
+    late.write_text(f'#!/bin/sh\nsleep 0.5\nexec "{ffmpeg}" "$@"\n')
+    late.chmod(0o755)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    target = RemuxTarget(destination, str(late), RATE, lambda text: None)
+    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
+    init_segment, fragments = cut_stream(live_stream)
+    fan_out.begin(init_segment)
+    write(fan_out, fragments[:3], 0)
+    fan_out.close(is_whole=True, is_final=True)
+    assert target.where is not None
+    assert target.health().num_bytes > sum(len(each.data) for each in fragments[:3]) / 2
+
+
 def test_a_segment_that_was_cut_short_is_found_once(live_stream: bytes, tmp_path: Path) -> None:
     init_segment, fragments = cut_stream(live_stream)
     folder = HlsFolder(tmp_path / "index.m3u8")
@@ -510,3 +529,22 @@ def test_a_cancelled_target_takes_nothing_more() -> None:
     target.write(fragment(0, is_keyframe=True))
     target.cancel()
     assert target.queue.take() is None
+
+
+def test_an_end_that_never_comes_is_no_success(
+    live_stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remux, "FREEZE_S", 0.3)
+    stuck = tmp_path / "stuck"
+    stuck.write_text("#!/bin/sh\ncat > /dev/null\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    fan_out = FanOut(
+        [RemuxTarget(destination, str(stuck), RATE, lambda text: None)], "retry", lambda text: None, waits=True
+    )
+    init_segment, fragments = cut_stream(live_stream)
+    fan_out.begin(init_segment)
+    write(fan_out, fragments[:3], 0)
+    with pytest.raises(SinkError, match="not ended within"):
+        fan_out.close(is_whole=True, is_final=True)
