@@ -23,7 +23,11 @@ def read_arrays(file: str | Path | IO[bytes]) -> dict[str, NDArray[Any]]:
         if not isinstance(file, str | Path):
             file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
+        # A member that does not begin as an array does, numpy returns as bytes.
+        if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{', '.join(odd)} is no array")
+        return found
     except (OSError, ValueError):
         raise
     # numpy's header is Python source and its reader runs the tokenizer; a zip has many ways to be wrong.
