@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from musetalk_cli.errors import MuseTalkError, SinkError
+from musetalk_cli.errors import MuseTalkError, SinkError, as_machine_error
 
 # Of the system or of a path that the user named, wherever they arise.
 REASONS = {
@@ -49,6 +49,8 @@ def explain_system_error(error: OSError) -> MuseTalkError | None:
     is_from_printing = traceback.extract_tb(error.__traceback__)[-1].name == "echo"  # typer's
     if is_from_printing:
         return _give_up(error)
+    if (refusal := as_machine_error(error)) is not None:
+        return refusal
     if error.errno not in REASONS:
         return None
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
