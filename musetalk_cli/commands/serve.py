@@ -28,7 +28,8 @@ AllowAvatarOption = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-avatar",
-        help="Avatar that clients may name. May be repeated. [default: nora, theo]",
+        help="Avatar that clients may name. May be repeated. "
+        "[default: nora, theo; on a loopback address without a token the prepared ones, too]",
         autocompletion=complete_avatars,
     ),
 ]

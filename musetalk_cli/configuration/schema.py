@@ -179,7 +179,7 @@ class SessionConfig:
 class ServeConfig:
     host: Annotated[str, Check(_be_something)] = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8900
-    avatars: Annotated[tuple[str, ...], Lenient()] = ("nora", "theo")
+    avatars: Annotated[tuple[str, ...], Lenient()] | None = None
     max_sessions: Annotated[int, Range(1, 10_000)] | None = None
     max_sessions_per_client: Annotated[int, Range(1, 10_000)] = 4
     workers: Annotated[int, Range(1, 64)] = 2

@@ -67,13 +67,14 @@ class WorkerSettings:
     """What a host needs to know.
 
     ``avatars``: what may be asked for, opened once; names, or for the server's owner whatever ``config.avatar`` takes.
-    The first is what a session gets that names none. ``num_spare`` processes wait for a session. ``shares_process``:
-    all sessions in one process, None where the model or the system asks for it. ``measures``: say how many sessions
-    this machine holds. ``socket``: the path at which the host takes connections.
+    The first is what a session gets that names none. ``found``: those that nobody named. ``num_spare`` processes wait
+    for a session. ``shares_process``: all sessions in one process, None where the model or the system asks for it.
+    ``measures``: say how many sessions this machine holds. ``socket``: the path at which the host takes connections.
     """
 
     config: Config
     avatars: tuple[str, ...]
+    found: tuple[str, ...] = ()
     num_spare: int = 2
     shares_process: bool | None = None
     measures: bool = True
@@ -89,7 +90,8 @@ class WorkerSettings:
 
         values = json.loads(line)
         given = {key: ("settings", value) for key, value in known_items(values.pop("config"), lambda key: "settings")}
-        return cls(load_config((), given).config, **{**values, "avatars": tuple(values["avatars"])})
+        names = {name: tuple(values[name]) for name in ("avatars", "found")}
+        return cls(load_config((), given).config, **{**values, **names})
 
 
 @dataclass(frozen=True)

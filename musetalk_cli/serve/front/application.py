@@ -20,7 +20,7 @@ from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.serve.front import answers
 from musetalk_cli.serve.front.connections import CONNECTION, App, Connection, Receive, Scope, Send
 from musetalk_cli.serve.front.conversation import Conversation
-from musetalk_cli.serve.front.logs import shown_path
+from musetalk_cli.serve.front.logs import is_part_of_page, shown_path
 from musetalk_cli.serve.front.reasons import Ended, Refusal
 from musetalk_cli.serve.front.state import Front, front_of, refuse
 from musetalk_cli.serve.front.watching import live
@@ -88,7 +88,8 @@ class _Outside:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
             client, path = (scope.get("client") or ("",))[0], shown_path(scope["path"])
             method = scope.get("method", "WEBSOCKET")
-            self._front.log("request", method=method, path=path, status=status, ms=milliseconds, client=client)
+            level = "debug" if status < 400 and is_part_of_page(scope["path"]) else "info"
+            self._front.log("request", level, method=method, path=path, status=status, ms=milliseconds, client=client)
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 LogFormat = Literal["text", "json"]
 MAX_CHARACTERS = 300  # of a value
+detail = logging.getLogger("musetalk_cli.serve")  # what is written only with --verbose
 SECRET_PART = re.compile(r"(/v1/sessions/)[^/]+")
 
 
@@ -25,10 +26,14 @@ class Log:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         known = {name: _shorten(value) for name, value in fields.items() if value is not None}
         if self._is_json:
-            self._write(json.dumps({"time": moment, "level": level, "event": event, **known}))
-            return
-        said = " ".join(f"{name}={_quote(value)}" for name, value in known.items())
-        self._write(f"{moment} {level}: {event}{' ' if said else ''}{said}")
+            line = json.dumps({"time": moment, "level": level, "event": event, **known})
+        else:
+            said = " ".join(f"{name}={_quote(value)}" for name, value in known.items())
+            line = f"{moment} {level}: {event}{' ' if said else ''}{said}"
+        if level == "debug":
+            detail.debug(line)
+        else:
+            self._write(line)
 
     def tell(self, line: str) -> None:
         """A notice of another part of the program."""
@@ -69,6 +74,11 @@ def log_libraries(log: Log) -> None:
     root.handlers[:] = [LibraryHandler(log)]
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "websockets"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_part_of_page(path: str) -> bool:
+    """Whether a browser requests a path of its own accord for a page: scripts, styles, thumbnails."""
+    return bool(re.fullmatch(r"/[\w.-]+\.(js|css|svg|ico|png|webp)|/v1/avatars/[^/]+/thumbnail\.jpg", path))
 
 
 def shown_path(path: str) -> str:

@@ -24,6 +24,7 @@ from musetalk_cli.serve.front.logs import Log, log_libraries
 from musetalk_cli.serve.front.reasons import Ended
 from musetalk_cli.serve.front.security import Guard, check_origins, is_loopback, read_token
 from musetalk_cli.serve.front.state import Front, StartablePool
+from musetalk_cli.serve.offering import choose_offered
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 from musetalk_cli.serve.workers import WorkerPool
@@ -47,10 +48,11 @@ def run_server(config: Config, *, needs_no_token: bool = False) -> None:
     log = Log(config.serve.log_format)
     log_libraries(log)
     guard = make_guard(config.serve, needs_no_token=needs_no_token)
-    avatars = tuple(dict.fromkeys((config.avatar, *config.serve.avatars)))
+    is_private = is_loopback(config.serve.host) and not (config.serve.token_file or config.serve.allow_origins)
+    avatars, found = choose_offered(config, log.tell, is_private=is_private)
     with contextlib.closing(bind(config.serve.host, config.serve.port)) as listener:
         settings = WorkerSettings(
-            config, avatars, num_spare=config.serve.workers, measures=config.serve.max_sessions is None
+            config, avatars, found, num_spare=config.serve.workers, measures=config.serve.max_sessions is None
         )
         asyncio.run(_run(Server(config.serve, guard, log), settings, listener))
 

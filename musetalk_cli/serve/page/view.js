@@ -25,6 +25,10 @@ export function showPhase(phase) {
   document.body.dataset.phase = phase;
   const isLive = phase === "live";
   for (const id of ["mic-button", "file-button", "mute"]) elements[id].disabled = !isLive;
+  for (const id of ["mic-button", "file-button", "interrupt", "end"]) {
+    elements[id].dataset.title ??= elements[id].title;
+    elements[id].title = isLive ? elements[id].dataset.title : "Press Start first";
+  }
   elements.end.disabled = phase === "start" || phase === "ended";
   elements.latency.hidden = !isLive;
   if (!isLive) elements.interrupt.disabled = true;

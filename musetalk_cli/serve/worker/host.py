@@ -60,7 +60,7 @@ def _start_and_serve(settings: WorkerSettings) -> None:
     from musetalk_cli.serve.worker.session_worker import serve_connection
 
     notes: list[str] = []
-    offer = Offer(settings.config, settings.avatars, lambda line, *_: notes.append(line))
+    offer = Offer(settings.config, settings.avatars, lambda line, *_: notes.append(line), settings.found)
     is_shared = settings.shares_process
     if is_shared is None:
         is_shared = offer.model != "warp" or sys.platform != "linux"

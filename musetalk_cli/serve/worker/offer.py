@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.app.session_assembly import OpenAvatar, open_avatar
 from musetalk_cli.engine.outputs.fragments import InitSegment
-from musetalk_cli.errors import ConfigError
+from musetalk_cli.errors import AvatarError, ConfigError
 from musetalk_cli.serve.protocol import CloseCode, Ready, Start
 from musetalk_cli.serve.wire import OfferedAvatar
 
@@ -50,15 +50,20 @@ class Offer:
     A name that is not among them opens nothing: clients name avatars, never files. Safe to use from several threads.
     """
 
-    def __init__(self, config: Config, avatars: Sequence[str], tell: Tell) -> None:
-        """Open the model and all avatars. Raises MuseTalkError."""
+    def __init__(self, config: Config, avatars: Sequence[str], tell: Tell, found: Sequence[str] = ()) -> None:
+        """Open the model and all avatars; one of ``found`` that cannot be opened is left out. Raises MuseTalkError."""
         self.model = choose_model(config, tell)
         self._lock = threading.Lock()
         self._configs: dict[str, Config] = {}
         self._open: dict[Config, tuple[OpenAvatar, int]] = {}
         try:
             for avatar in avatars:
-                self._add(replace(config, avatar=avatar), tell)
+                try:
+                    self._add(replace(config, avatar=avatar), tell)
+                except AvatarError as error:
+                    if avatar not in found:
+                        raise
+                    tell(f"avatar '{avatar}' is not offered: {error}")
         except BaseException:
             self.close()
             raise

@@ -183,6 +183,9 @@ def test_the_log_has_a_line_for_each_request() -> None:
             lines = front.log.events("request")
             assert [line["path"] for line in lines] == ["/v1/avatars", "/v1/\ninjected\x1b[31m"]
             assert [line["status"] for line in lines] == [200, 404]
+            await front.get("/main.js")
+            await front.get("/nothing.js")
+            assert [line["path"] for line in front.log.events("request")[2:]] == ["/nothing.js"]
             assert all(re.fullmatch(r"[ -~]+", line) for line in front.log.lines)
 
     asyncio.run(run())
