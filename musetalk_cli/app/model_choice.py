@@ -165,7 +165,7 @@ def _find_taesd(config: Config) -> dict[str, Path]:
     if path is None:
         raise ModelError(
             "the decoder taesd needs its weights",
-            hint="set performance.taesd_weights to their path: see docs/weights.md",
+            hint="set performance.taesd_weights to the path of the weights of its decoder",
         )
     return {"taesd": expand(path)}
 

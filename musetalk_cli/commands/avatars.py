@@ -14,6 +14,7 @@ from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatar_library import AvatarInfo
+    from musetalk_cli.configuration.schema import Config
 
 
 app = typer.Typer(help="List the avatars, and look after those that were prepared.", invoke_without_command=True)
@@ -32,7 +33,22 @@ def avatars(
     if context.invoked_subcommand is not None:
         return
     settings = load_settings(config, reads_user_file=not no_user_config, avatar_dir=avatar_dir).config
+    _list(settings, as_json=as_json)
 
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    avatar_dir: AvatarDirOption = None,
+    config: ConfigOption = None,
+    no_user_config: NoUserConfigOption = False,
+) -> None:
+    """List the avatars, as without a command."""
+    _list(library_settings(context), as_json=as_json)
+
+
+def _list(settings: Config, *, as_json: bool) -> None:
     from musetalk_cli.app.avatar_library import list_avatars
     from musetalk_cli.engine.avatar import library
 

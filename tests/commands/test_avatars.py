@@ -166,3 +166,9 @@ def test_who_has_an_avatar_open_goes_on(library: Path) -> None:
     np.testing.assert_array_equal(avatar.frames.image(0), first)
     assert avatar.frames.image(4).shape == first.shape
     avatar.close()
+
+
+def test_list_is_what_is_printed_without_a_command(run_cli: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
+    for options in ((), ("--json",)):
+        plain, named = run_cli("avatars", *options), run_cli("avatars", "list", *options)
+        assert (named.returncode, named.stdout, named.stderr) == (0, plain.stdout, plain.stderr)

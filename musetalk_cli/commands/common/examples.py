@@ -54,6 +54,12 @@ musetalk avatars
 # Their names, for a script
 musetalk avatars --json | jq -r '.[].name'
 """,
+    "musetalk avatars list": """\
+# All avatars
+musetalk avatars list
+# Those of another folder
+musetalk avatars list --avatar-dir ~/team/avatars
+""",
     "musetalk avatars show": """\
 # Size, frames, models, disk
 musetalk avatars show nora

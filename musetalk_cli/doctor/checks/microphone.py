@@ -41,7 +41,11 @@ def check_microphone(setup: Setup) -> list[Finding]:
 
 def _judge(devices: list[dict[str, Any]]) -> Finding:
     if not devices:
-        return warning("microphone", "there is none", f"{ONLY_FOR}; docs/recipes.md has PulseAudio and PipeWire")
+        return warning(
+            "microphone",
+            "there is none",
+            f"{ONLY_FOR}; with PulseAudio or PipeWire, pactl list short sources lists what could be one",
+        )
     chosen = next((each for each in devices if each["is_default"]), devices[0])
     others = f", and {len(devices) - 1} more" if len(devices) > 1 else ""
     value = f"{chosen['index']} {chosen['name']}, {chosen['rate_hz']} Hz, {chosen['host']}{others}"

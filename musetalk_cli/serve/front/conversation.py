@@ -148,7 +148,7 @@ class Conversation:
         try:
             return read_client_message(event["text"])
         except BadMessageError as error:
-            hint = "docs/server.md and /v1/protocol.json have every message"
+            hint = "/v1/protocol.json has every message"
             raise Ended(CloseCode.BAD_MESSAGE, str(error), hint) from None
 
     async def _read_client(self, worker: asyncio.StreamWriter) -> None:

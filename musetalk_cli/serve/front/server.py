@@ -42,7 +42,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP"
 def run_server(config: Config, *, needs_no_token: bool = False) -> None:
     """Serve until a signal comes. Raises MuseTalkError where it cannot start."""
     if sys.platform == "win32":
-        hint = "run it in WSL 2 or in a container: docs/docker.md"
+        hint = "run it in WSL 2 or in a container"
         raise ServeError("musetalk serve does not run on Windows", hint=hint)
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
