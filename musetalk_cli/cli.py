@@ -15,6 +15,7 @@ from musetalk_cli.commands import (
     bench,
     devices,
     doctor,
+    dub,
     manage_avatars,
     models,
     prepare_avatar,
@@ -44,6 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
 )
 app.command("render")(render.render)
+app.command("dub")(dub.dub)
 app.command("stream")(stream.stream)
 app.command("serve")(serve.serve)
 app.command("prepare-avatar")(prepare_avatar.prepare_avatar)

@@ -51,6 +51,7 @@ WORDS = {
 RIGHT = [
     r"\b(direct|speech) sounds?\b",  # acoustics and phonetics
     r"\bsound (server|card)s?\b",  # what the system calls them
+    r"\bkeep[-_]sound\b",  # an option
     r"\blisten (127\.0\.0\.1|443 ssl|\d+;)",  # nginx's keyword
     r"-listen\b",  # an option of ffmpeg
     r"\blistener\.listen\(",  # a socket

@@ -69,13 +69,13 @@ def build_file_pipeline(
         model = build_model(config, name, chosen, avatar, tell)
         settings = pipeline_settings(config, name)
         shown = avatar.resized(chosen.height_px)
-        feed = read_whole(source, model, settings, voice=_official_voice(config, voice, ffmpeg, tell))
+        feed = read_whole(source, model, settings, voice=official_voice(config, voice, ffmpeg, tell))
         pipeline = Pipeline(feed, model, shown, encoder, sink, settings, started_at)
         failing.pop_all()
         return pipeline
 
 
-def _official_voice(config: Config, voice: str | AudioSource, ffmpeg: str, tell: Tell) -> WholeVoice | None:
+def official_voice(config: Config, voice: str | AudioSource, ffmpeg: str, tell: Tell) -> WholeVoice | None:
     """With ``--compat upstream``, the samples and the number of frames that the official script has of a file."""
     if config.compat != "upstream":
         return None

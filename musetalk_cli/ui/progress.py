@@ -20,6 +20,7 @@ LABELS = {
     "frames": "following the face",
     "smooth": "smoothing",
     "preview": "preview",
+    "dub": "dubbing",
 }
 
 

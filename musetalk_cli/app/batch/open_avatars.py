@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
+from musetalk_cli.app.assembly import build_model, encoder_settings, official_voice, pipeline_settings
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
@@ -142,7 +142,7 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
         opening.callback(encoder.close)
         model, settings = opened.model.clone(), pipeline_settings(config, opened.name)
         shown = replace(opened.shown, frames=SharedFrames(opened.shown.frames))
-        feed = read_whole(source, model, settings)
+        feed = read_whole(source, model, settings, voice=official_voice(config, voice, ffmpeg, tell))
         pipeline = Pipeline(feed, model, shown, encoder, sink, settings, 0.0)
         opening.pop_all()
         cleanup.callback(pipeline.close)

@@ -23,6 +23,14 @@ espeak-ng --stdout "Good morning" | musetalk render - -o - | ffplay -
 # A video for each voice of a folder; run again, it makes what is missing
 musetalk render voices/ -o videos/ --report report.jsonl --resume
 """,
+    "musetalk dub": """\
+# A film with another voice; its own audio is heard softly
+musetalk dub clip.mp4 french.wav -o french.mp4 --keep-sound -18dB
+# The clip speaks its own audio again: a check of the mouth
+musetalk dub clip.mp4 -o again.mp4
+# Two people
+musetalk dub talk.mp4 --face left=anna.wav --face right=ben.wav
+""",
     "musetalk stream": """\
 # The example voice that ships, without a microphone
 musetalk stream --demo | ffplay -

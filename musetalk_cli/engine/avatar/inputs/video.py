@@ -164,14 +164,14 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
         parts += [scale, f"format=rgba,split[image][copy];[copy]{behind}[behind];[behind][image]overlay=format=rgb"]
     if cube:
         untagged = "setparams=colorspace=gbr:color_primaries=bt709:color_trc=bt709"
-        table = f"lut3d=file={_quote(cube)}:interp=tetrahedral"
+        table = f"lut3d=file={quote_in_filter(cube)}:interp=tetrahedral"
         parts += [] if track.has_alpha else [scale]
         parts += ["format=gbrp16le", table, untagged]
     is_scaled = track.has_alpha or cube
     return ",".join([*parts, f"scale=flags=bicubic+accurate_rnd:{bt709}" if is_scaled else f"{scale}:{bt709}"])
 
 
-def _quote(path: Path) -> str:
+def quote_in_filter(path: Path) -> str:
     """A file's name inside a filter's description, where : separates options and a backslash escapes, twice."""
     text = str(path).replace("\\", "/")
     for character in "\\':":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,10 @@ CHECK_EVERY, CHECK_DOUBTFUL_EVERY = 20, 5
 AREA_EVERY = 5  # frames after which bars are measured again
 
 
+# Which face of several: its number by size, the outermost on one side, or the largest that can be used.
+FaceChoice = int | Literal["left", "right"] | None
+
+
 @dataclass(frozen=True)
 class FaceTrack:
     """One face in n frames.
@@ -94,16 +99,17 @@ class FaceTrack:
         return gaps
 
 
-def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: int | None = None) -> FaceTrack:
+def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: FaceChoice = None) -> FaceTrack:
     """Follow a face through BGR ``frames`` (all of one size), read one at a time and then dropped.
 
     ``face`` counts from 1, the largest; None is the largest that can be used of the first frame that has any, a number
-    is that face of the first frame that has as many. Raises AvatarError when no frame has that many; a track without
+    is that face of the first frame that has as many. ``left`` and ``right`` are the outermost of several, and a single
+    one in that half of the frame. Raises AvatarError when no frame has that many; a track without
     any face is not an error here: see ``found_share``.
     """
     follower = _Follower(finder, face)
     detections = [follower.detect(image) for image in frames]
-    if face is not None and face > follower.num_faces:
+    if isinstance(face, int) and face > follower.num_faces:
         count = f"{follower.num_faces} face{'' if follower.num_faces == 1 else 's'}"
         raise AvatarError(f"face {face} was asked for; at most {count} can be seen at once")
     return _gather(detections, follower.num_faces, follower.area)
@@ -125,7 +131,7 @@ class _Detection:
 class _Follower:
     """Remembers where the face was, and what has to be known to find it again."""
 
-    def __init__(self, finder: FaceFinder, face: int | None) -> None:
+    def __init__(self, finder: FaceFinder, face: FaceChoice) -> None:
         self.num_faces = 0
         self._finder = finder
         self._face = face
@@ -233,11 +239,20 @@ class _Follower:
 
     def _choose(self, found: list[Mesh], image: ByteArray) -> Mesh | None:
         """The face to follow from now on, out of those of a frame, largest first."""
-        if self._face is not None:
+        if self._face in ("left", "right"):
+            return _outermost(found, image.shape[1] / 2, is_left=self._face == "left")
+        if isinstance(self._face, int):
             return found[self._face - 1] if len(found) >= self._face else None
         area = image_area(image)
         usable = [m for m in found if _reason_in(image, m, area) is RejectReason.NONE]
         return next(iter(usable or found), None)
+
+
+def _outermost(found: list[Mesh], middle_px: float, *, is_left: bool) -> Mesh | None:
+    """The outermost of several faces; a single one only where it is in that half of the frame."""
+    ordered = sorted(found, key=lambda mesh: float(mesh.points[:, 0].mean()), reverse=not is_left)
+    is_there = len(found) > 1 or any((mesh.points[:, 0].mean() < middle_px) == is_left for mesh in found)
+    return ordered[0] if is_there else None
 
 
 def _tilt_penalty(region: FaceRegion, last: FaceRegion) -> float:

@@ -1,0 +1,261 @@
+"""``musetalk dub`` from its request to a file: the first pass, cached, the voices, and the second pass."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_cli.app.folders import cache_folder, ffmpeg_records
+from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.configuration.schema import Config, VideoConfig
+from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
+from musetalk_cli.system.folders import expand
+from musetalk_cli.system.names import find_name_problem
+from musetalk_cli.ui.console import say
+from musetalk_cli.ui.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.preparation.tracking import FaceChoice
+    from musetalk_cli.engine.dub.clip import Clip
+    from musetalk_cli.engine.dub.first_pass import TrackedClip
+    from musetalk_cli.engine.dub.muxing import DubAudio, DubEncoding
+    from musetalk_cli.engine.dub.second_pass import Speaker
+    from musetalk_cli.engine.dub.timeline import DubTimeline, Fill, Length
+
+# Of a file to keep, where the settings name nothing else: frames without a new mouth stay above 45 dB.
+PRESET, CRF, AUDIO_KBPS = "fast", 14, 192
+NUM_AHEAD_S = 0.1  # by which a voice may be longer than its clip without a word
+
+
+@dataclass(frozen=True)
+class FaceVoice:
+    """Which face speaks which voice; ``voice`` None is the clip's own audio."""
+
+    face: FaceChoice
+    voice: Path | None
+
+
+@dataclass(frozen=True)
+class DubRequest:
+    """What the options ask for, settings aside. ``kept_db``: the clip's own audio is mixed below, at this gain."""
+
+    clip: Path
+    faces: tuple[FaceVoice, ...]
+    output: Path
+    length: Length = "clip"
+    fill: Fill = "hold"
+    kept_db: float | None = None
+    overwrite: bool = False
+    is_quiet: bool = False
+
+
+def dub_clip(config: Config, request: DubRequest) -> None:
+    """Dub a clip, and say what was made. Raises MuseTalkError."""
+    import cv2
+
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
+
+    started_at = time.perf_counter()
+    if config.model not in ("auto", "warp"):
+        raise ConfigError(f"dub has only the warp model, not {config.model}", hint="leave --model out")
+    check_output(request)
+    display = ProgressDisplay(is_quiet=request.is_quiet)
+    gc.enable()  # see __main__.py
+    cv2.setNumThreads(1)  # frames are computed beside each other
+    try:
+        ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), display.tell)
+        summary = _Dub(config, request, ffmpeg, display).run()
+    finally:
+        display.close()
+    if not request.is_quiet:
+        say(f"{summary} in {time.perf_counter() - started_at:.1f} s → {request.output}")
+
+
+def check_output(request: DubRequest) -> None:
+    """Raise SinkError where the output cannot be written, before anything is read."""
+    from musetalk_cli.engine.dub.muxing import CONTAINERS
+
+    output = request.output
+    if problem := find_name_problem(output.name):
+        raise SinkError(f"cannot write {output}: {problem}", hint="choose another name")
+    if output.suffix.lower() not in CONTAINERS:
+        raise SinkError(f"cannot write {output}: dub does not make such files", hint="name it .mp4, .mov or .mkv")
+    if output.is_dir():
+        raise SinkError(f"{output} is a folder", hint="name a file in it, such as dubbed.mp4")
+    if output.exists() and not request.overwrite:
+        raise SinkError(f"{output} exists already", hint="give another name with -o, or --overwrite")
+    if not output.parent.is_dir():
+        raise SinkError(f"there is no folder {output.parent}", hint="create it first, or choose another")
+    inputs = [request.clip, *(each.voice for each in request.faces if each.voice)]
+    if any(os.path.realpath(output) == os.path.realpath(path) for path in inputs):
+        raise SinkError(f"input and output are the same file: {output}", hint="choose another name")
+
+
+class _Dub:
+    """One run."""
+
+    def __init__(self, config: Config, request: DubRequest, ffmpeg: str, display: ProgressDisplay) -> None:
+        from musetalk_cli.engine.dub.clip import open_clip
+
+        self._config, self._request, self._ffmpeg, self._display = config, request, ffmpeg, display
+        self._clip: Clip = open_clip(request.clip, ffmpeg)
+
+    def run(self) -> str:
+        """Make the file. Returns a summary."""
+        from musetalk_cli.engine.avatar.preparation.prepare import Progress
+        from musetalk_cli.engine.dub.muxing import build_mux_args
+        from musetalk_cli.engine.dub.second_pass import dub_frames
+
+        clip, request = self._clip, self._request
+        audio = self._audio()
+        tracked = [self._track(each.face) for each in request.faces]
+        timeline = self._plan(tracked[0])
+        speakers = self._read_voices(tracked, timeline)
+        first_s, end_s = (float(timeline.ticks[at] / clip.timescale) for at in (0, -1))
+        with staged(request.output) as path:
+            args = build_mux_args(self._ffmpeg, clip, audio, self._encoding(), first_s, end_s, path)
+            total = len(timeline.sources)
+            num_changed = dub_frames(
+                clip,
+                timeline,
+                speakers,
+                args,
+                count_cores(),
+                lambda done: self._display(Progress("dub", done, total)),
+            )
+        return f"{total} frames, {num_changed} with a new mouth, {end_s - first_s:.1f} s"
+
+    def _audio(self) -> DubAudio:
+        from musetalk_cli.engine.audio.decoder import check_input
+        from musetalk_cli.engine.dub.clip import audio_codec_of
+        from musetalk_cli.engine.dub.muxing import DubAudio
+
+        voices = tuple(dict.fromkeys(each.voice for each in self._request.faces if each.voice))
+        for voice in voices:
+            check_input(str(voice))
+        if not voices and not self._clip.audio_codec:
+            raise SourceError(f"{self._clip.path} holds no audio", hint="give a voice: musetalk dub CLIP VOICE")
+        return DubAudio(voices, tuple(audio_codec_of(voice, self._ffmpeg) for voice in voices), self._request.kept_db)
+
+    def _track(self, face: FaceChoice) -> TrackedClip:
+        """The first pass, from the cache or made now."""
+        from musetalk_cli.engine.avatar.inputs.sources import hash_source
+        from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+        from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+        from musetalk_cli.engine.avatar.preparation.prepare import Progress
+        from musetalk_cli.engine.avatar.whole_folder import create_folder
+        from musetalk_cli.engine.dub.first_pass import METHOD, load_tracked, track_clip
+
+        path = self._clip.path
+        sha256 = hash_source(path, lambda done, total: self._display(Progress("hash", done >> 20, total >> 20)))
+        folder = cache_folder() / "dubs" / f"{path.stem[:40]}-{sha256[:16]}-{face or 'largest'}-{METHOD}"
+        if (tracked := load_tracked(folder)) is None:
+            given = expand(self._config.face_models) if self._config.face_models else None
+            finder = FaceFinder(find_face_models(given, cache_folder() / "face-models", self._display.tell))
+            total = self._clip.num_expected
+            with create_folder(folder, is_replacing=True) as made:
+                track_clip(
+                    self._clip,
+                    self._ffmpeg,
+                    finder,
+                    face,
+                    made,
+                    lambda done: self._display(Progress("frames", done, total)),
+                )
+            tracked = load_tracked(folder)
+        if tracked is None:
+            raise AvatarError(f"the first pass of {path} cannot be read from {folder}", hint="remove it and try again")
+        self._tell_unusable(tracked, face)
+        return tracked
+
+    def _tell_unusable(self, tracked: TrackedClip, face: FaceChoice) -> None:
+        count, path = len(tracked.ticks), self._clip.path
+        which = "face" if face is None else f"face '{face}'"
+        if not tracked.num_usable:
+            hint = "a face must be seen from the front, lit and sharp, in some of its frames"
+            raise AvatarError(f"no frame of {path} has a usable {which}", hint=hint)
+        if tracked.num_usable < count:
+            self._display.tell(
+                f"{count - tracked.num_usable} of {count} frames have no usable {which} and stay as they are"
+            )
+
+    def _plan(self, tracked: TrackedClip) -> DubTimeline:
+        from musetalk_cli.engine.dub.timeline import plan_timeline
+
+        clip, request = self._clip, self._request
+        voices = [each.voice for each in request.faces if each.voice]
+        voice_ticks = None
+        if request.length != "clip" and voices:
+            voice_ticks = round(max(self._measure_s(voice) for voice in voices) * clip.timescale)
+        last_ticks = max(1, round(clip.timescale / clip.frame_rate))
+        return plan_timeline(tracked.ticks, last_ticks, voice_ticks, request.length, request.fill)
+
+    def _measure_s(self, voice: Path) -> float:
+        from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
+
+        with self._open_voice(voice) as source:
+            num_samples = 0
+            while (audio := source.read()) is not None:
+                num_samples += len(audio)
+        return num_samples / AUDIO_RATE_HZ
+
+    def _read_voices(self, tracked: list[TrackedClip], timeline: DubTimeline) -> list[Speaker]:
+        """What each face says in each frame of the output."""
+        from musetalk_cli.engine.dub.second_pass import Speaker
+        from musetalk_cli.engine.dub.speech import read_speech
+        from musetalk_cli.engine.models.musetalk.audio.silence import SilenceSettings
+
+        silence = asdict(self._config.silence)
+        silence.pop("gate")
+        times_s = timeline.times_s(self._clip.timescale)
+        end_s = float(timeline.ticks[-1] / self._clip.timescale)
+        speakers = []
+        for each, clip in zip(self._request.faces, tracked, strict=True):
+            with self._open_voice(each.voice or self._clip.path) as source:
+                speech = read_speech(source, times_s, float(1 / self._clip.frame_rate), SilenceSettings(**silence))
+            if each.voice and speech.duration_s > end_s + NUM_AHEAD_S:
+                more_s = speech.duration_s - end_s
+                self._display.tell(f"{each.voice} is {more_s:.1f} s longer than the clip and is cut; see --length")
+            speakers.append(Speaker(clip, speech))
+        return speakers
+
+    @contextlib.contextmanager
+    def _open_voice(self, voice: Path) -> Iterator[_Source]:
+        from musetalk_cli.engine.audio.decoder import DecoderProcess
+        from musetalk_cli.engine.audio.sources import FileSource
+
+        with ExitStack() as cleanup:
+            decoder = DecoderProcess(str(voice), self._ffmpeg)
+            source = cleanup.enter_context(closing(FileSource(decoder, self._display.tell)))
+            source.open()
+            yield source
+
+    def _encoding(self) -> DubEncoding:
+        """Quality for files, unless the settings name another than that of live video."""
+        from musetalk_cli.engine.dub.muxing import DubEncoding
+
+        video, usual = self._config.video, VideoConfig()
+        preset = PRESET if video.encoding_preset == usual.encoding_preset else video.encoding_preset
+        return DubEncoding(preset, CRF if video.crf == usual.crf else video.crf, AUDIO_KBPS)
+
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.audio.sources import FileSource as _Source
+
+
+@contextlib.contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """A hidden file beside ``output`` that takes its name when the block ends well, and is removed otherwise."""
+    path = output.with_name(f".{output.stem}.part{os.getpid()}{output.suffix}")
+    try:
+        yield path
+        path.replace(output)
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""``musetalk dub``: a clip of a person who speaks, and a voice → the clip with a new mouth where the voice speaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.commands.options import ConfigOption, FaceModelsOption, ModelOption, PrintConfigOption
+
+if TYPE_CHECKING:
+    from musetalk_cli.app.dubbing.run import FaceVoice
+
+SIDES = ("left", "right")
+LENGTHS = ("clip", "voice", "longest")
+FILLS = ("hold", "loop", "ping-pong")
+LEAST_DB, MOST_DB = -60.0, 12.0
+
+
+@with_settings(model=ModelOption, face_models=FaceModelsOption)
+def dub(
+    context: typer.Context,
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Video of a person.", show_default=False)],
+    voice: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[VOICE]", help="Audio or video file. Without, CLIP's own audio is spoken.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File to write: .mp4, .mov or .mkv. [default: CLIP's name + -dubbed.mp4]"),
+    ] = None,
+    length: Annotated[
+        str, typer.Option("--length", help="How long the output is: clip, voice, or longest of both.")
+    ] = "clip",
+    fill: Annotated[
+        str, typer.Option("--fill", help="What is shown behind CLIP's end: hold (the last frame), loop or ping-pong.")
+    ] = "hold",
+    keep_sound: Annotated[
+        str | None,
+        typer.Option("--keep-sound", metavar="GAIN", help="Mix CLIP's own audio below the voice, such as -18dB."),
+    ] = None,
+    face: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--face", help="Which face: 1 is the largest, left, right; left=a.wav --face right=b.wav for two speakers."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Give the person in CLIP a new mouth wherever VOICE speaks; everything else stays as it is."""
+    loaded = settings_of(context)
+    if print_config:
+        print_settings(loaded)
+        return
+    check_choice("--length", length, LENGTHS)
+    check_choice("--fill", fill, FILLS)
+    gain_db = None if keep_sound is None else parse_gain(keep_sound)
+    faces = parse_faces(face or (), voice)
+
+    from musetalk_cli.app.dubbing.run import DubRequest, dub_clip
+
+    output = output or Path(f"{clip.stem}-dubbed.mp4")
+    chosen: dict[str, Any] = {"length": length, "fill": fill, "kept_db": gain_db}
+    request = DubRequest(clip, tuple(faces), output, **chosen, overwrite=overwrite, is_quiet=quiet)
+    dub_clip(loaded.config, request)
+
+
+def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Raise BadParameter for what is none of the choices."""
+    if value not in choices:
+        raise typer.BadParameter(f"'{value}' is none of {', '.join(choices)}", param_hint=option)
+
+
+def parse_gain(text: str) -> float:
+    """``-18dB`` or ``-18`` as decibels. Raises BadParameter."""
+    found = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:db)?\s*", text, re.IGNORECASE)
+    if not found or not LEAST_DB <= float(found[1]) <= MOST_DB:
+        hint = f"'{text}' is no gain from {LEAST_DB:g} to {MOST_DB:g} dB, such as -18dB"
+        raise typer.BadParameter(hint, param_hint="--keep-sound")
+    return float(found[1])
+
+
+def parse_faces(given: Sequence[str], voice: Path | None) -> list[FaceVoice]:
+    """Which face speaks what, from ``2``, ``left`` or ``left=a.wav``. Raises BadParameter."""
+    from musetalk_cli.app.dubbing.run import FaceVoice
+
+    found = []
+    for text in given:
+        name, has_voice, path = text.partition("=")
+        if name not in SIDES and not (name.isdecimal() and int(name) >= 1):
+            raise typer.BadParameter(f"'{name}' is no face: 1, 2 …, left or right", param_hint="--face")
+        if has_voice and (not path or voice is not None):
+            hint = f"'{text}' names no file" if not path else f"{voice} and {path} are both given; name one of them"
+            raise typer.BadParameter(hint, param_hint="--face")
+        chosen: Any = name if name in SIDES else int(name)
+        found.append(FaceVoice(chosen, Path(path) if has_voice else voice))
+    names = [each.face for each in found]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("one face is named twice", param_hint="--face")
+    if len(found) > 1 and len({each.voice for each in found}) < len(found):
+        raise typer.BadParameter("several faces need a voice each: left=a.wav right=b.wav", param_hint="--face")
+    return found or [FaceVoice(None, voice)]

@@ -1,0 +1,248 @@
+"""A clip that is dubbed: what ffmpeg says of it, and its frames as they are, one by one, with their timestamps."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS
+from musetalk_cli.engine.avatar.inputs.probe import QUIET, probe
+from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, run_ffmpeg
+from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.formats import WHITELIST
+from musetalk_cli.errors import AvatarError
+from musetalk_cli.system.pipes import widen
+
+DEFAULT_RATE = Fraction(25)
+DEFAULT_TIMESCALE = 90_000
+# Of the frames in which a face is followed: more pixels make it slower and no more exact.
+TRACKED_HEIGHT_PX = 720
+
+_PIXELS = re.compile(r", (\w+)(?:\(([^()]*)\))?, (\d+)x(\d+)")
+_ASPECT = re.compile(r"SAR (\d+):(\d+)")
+_RATE = re.compile(r"([\d.]+)(k?) fps")
+_BASE_RATE = re.compile(r"([\d.]+)(k?) tbr")
+_TIMESCALE = re.compile(r"([\d.]+)(k?) tbn")
+_AUDIO = re.compile(r"Stream #0:(\d+).*: Audio: (\w+)")
+_FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
+_HEADER = re.compile(rb" W(\d+) H(\d+)")
+
+
+@dataclass(frozen=True)
+class Colours:
+    """ffmpeg's names of what a clip says of its colours; empty for what it does not say."""
+
+    range: str = ""
+    matrix: str = ""
+    primaries: str = ""
+    transfer: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file's video: track ``index``, nominal ``frame_rate``, ticks a second (``timescale``), pixel aspect, colours.
+
+    ``width`` and ``height`` are those of its upright frames, even. ``audio_codec``: of its audio, empty without.
+    """
+
+    path: Path
+    index: int
+    width: int
+    height: int
+    frame_rate: Fraction = DEFAULT_RATE
+    timescale: int = DEFAULT_TIMESCALE
+    pixel_format: str = "yuv420p"
+    aspect: str = "1/1"
+    colours: Colours = Colours()
+    audio_codec: str = ""
+    num_expected: int | None = None
+
+
+def open_clip(path: Path, ffmpeg: str) -> Clip:
+    """Ask ffmpeg about a clip. Raises AvatarError when it holds no video that can be decoded."""
+    if not path.is_file():
+        raise AvatarError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    track = probe(path, ffmpeg)
+    log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace").splitlines()
+    line = next(line for line in log if f"Stream #0:{track.index}" in line and ": Video: " in line)
+    clip = _read_line(path, track.index, line)
+    audio = next((found[2] for found in map(_AUDIO.search, log) if found), "")
+    num_expected = None if track.duration_s is None else max(1, round(track.duration_s * clip.frame_rate))
+    clip = replace(clip, audio_codec=audio, num_expected=num_expected)
+    with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
+        return replace(clip, width=frames.width, height=frames.height)
+
+
+def audio_codec_of(path: Path, ffmpeg: str) -> str:
+    """ffmpeg's name of the codec of a file's audio; empty where it has none."""
+    log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace")
+    return next((found[2] for found in map(_AUDIO.search, log.splitlines()) if found), "")
+
+
+def _read_line(path: Path, index: int, line: str) -> Clip:
+    pixels = _PIXELS.search(line)
+    if not pixels:
+        raise AvatarError(f"{path} has a video track that ffmpeg does not know", hint="does it play elsewhere?")
+    aspect = _ASPECT.search(line)
+    shown = _number(_RATE.search(line)) or _number(_BASE_RATE.search(line)) or 0.0
+    return Clip(
+        path,
+        index,
+        int(pixels[3]),
+        int(pixels[4]),
+        exact_rate(shown) if 1 <= shown <= 240 else DEFAULT_RATE,
+        round(_number(_TIMESCALE.search(line)) or DEFAULT_TIMESCALE),
+        pixels[1],
+        f"{aspect[1]}/{aspect[2]}" if aspect and int(aspect[1]) and int(aspect[2]) else "1/1",
+        _read_colours(pixels[1], pixels[2] or ""),
+    )
+
+
+def exact_rate(rate: float) -> Fraction:
+    """What a rate that ffmpeg rounds to two digits is: 23.98 is 24000/1001."""
+    ntsc = Fraction(round(rate) * 1000, 1001)
+    exact = Fraction(rate).limit_denominator(1000)
+    return ntsc if exact.denominator > 1 and abs(rate - ntsc) < 0.006 else exact
+
+
+def _number(found: re.Match[str] | None) -> float | None:
+    return float(found[1]) * (1000 if found[2] else 1) if found else None
+
+
+def _read_colours(pixel_format: str, details: str) -> Colours:
+    parts = details.split(", ")
+    range_ = next((part for part in parts if part in ("tv", "pc")), "pc" if pixel_format.startswith("yuvj") else "")
+    names = next(
+        (part for part in parts if part not in ("tv", "pc") and re.match(r"bt|smpte|gamma|fcc|unknown", part)), ""
+    )
+    each = names.split("/") if "/" in names else [names] * 3
+    matrix, primaries, transfer = ("" if name == "unknown" else name for name in each[:3])
+    return Colours(range_, matrix, primaries, transfer)
+
+
+class ClipFrames:
+    """Every frame of a clip, none left out and none repeated: planar I420, uint8 (height · 3/2, width); iterate once.
+
+    ``width`` and ``height`` are of these frames. After the last, ``ticks`` are the timestamps of those that were read,
+    int64 (n,), in the clip's timescale, from the file's start on, and ``decode_error`` says why a damaged clip ended.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        ffmpeg: str,
+        *,
+        height_px: int | None = None,
+        start_s: float = 0.0,
+        num_frames: int | None = None,
+    ) -> None:
+        """Start ffmpeg.
+
+        Args:
+            clip: what is decoded.
+            ffmpeg: path of the executable.
+            height_px: frames are scaled down to this height; None leaves them as they are.
+            start_s: the first frame is the first that is not earlier.
+            num_frames: how many are decoded; None for all.
+
+        Raises:
+            AvatarError: there is no frame.
+        """
+        self._clip = clip
+        self._folder = tempfile.TemporaryDirectory(prefix="musetalk-")
+        self._times = Path(self._folder.name) / "times"
+        self.decode_error = ""
+        try:
+            self._process = FfmpegProcess(
+                build_args(clip, ffmpeg, self._times, height_px, start_s, num_frames), stdin=subprocess.DEVNULL
+            )
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        try:
+            widen(self._process.stdout)
+            self.width, self.height = self._read_size()
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        marker = bytearray(6)
+        while True:
+            image = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
+            if not (self._fill(memoryview(marker)) and self._fill(memoryview(image.data).cast("B"))):
+                break
+            yield image
+        self._process.wait()
+        self.decode_error = self._process.error
+
+    @property
+    def ticks(self) -> NDArray[np.int64]:
+        found = _FRAME_TIME.findall(self._times.read_bytes()) if self._times.exists() else []
+        return np.array([int(each) for each in found], np.int64)
+
+    def close(self) -> None:
+        self._process.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> ClipFrames:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _read_size(self) -> tuple[int, int]:
+        header = bytearray()
+        while not header.endswith(b"\n"):
+            if not (byte := self._process.stdout.read(1)):
+                self._process.wait()
+                raise AvatarError(f"{self._clip.path} cannot be decoded: {self._process.error or 'it holds no frame'}")
+            header += byte
+        found = _HEADER.search(header)
+        if not found:
+            raise AvatarError(f"{self._clip.path}: ffmpeg decoded no frames")
+        return int(found[1]), int(found[2])
+
+    def _fill(self, rest: memoryview) -> bool:
+        while len(rest):
+            count = self._process.stdout.readinto(rest)  # type: ignore[attr-defined]
+            if not count:
+                return False
+            rest = rest[count:]
+        return True
+
+
+def build_args(
+    clip: Clip, ffmpeg: str, times: Path, height_px: int | None, start_s: float, num_frames: int | None
+) -> list[str]:
+    """ffmpeg's arguments: each frame of the clip's video once, upright, as Y4M on stdout; its timestamps to a file.
+
+    Args:
+        clip: the clip.
+        ffmpeg: path of the executable.
+        times: the file for timestamps.
+        height_px: as for ClipFrames.
+        start_s: as for ClipFrames.
+        num_frames: as for ClipFrames.
+    """
+    start = ["-ss", f"{start_s:.6f}"] if start_s > 0 else []
+    count = [] if num_frames is None else ["-frames:v", str(num_frames)]
+    mark = "metadata=mode=add:key=frame:value=1,metadata=mode=print:file=" + quote_in_filter(times)
+    # Only an odd row or column changes; full range stays full range.
+    layout = "yuvj420p" if clip.colours.range == "pc" else "yuv420p"
+    parts = [mark, "crop='2*trunc(iw/2)':'2*trunc(ih/2)':0:0"]
+    if height_px is not None:
+        parts.append(f"scale=w='2*max(1,round(iw*min(1,{height_px}/ih)/2))':h='2*round(min(ih,{height_px})/2)'")
+    parts.append(f"format={layout}")
+    source = ["-max_pixels", str(MAX_PIXELS), *start, *WHITELIST, "-i", f"file:{clip.path}", "-map", f"0:{clip.index}"]
+    output = ["-fps_mode", "passthrough", *count, "-f", "yuv4mpegpipe", "-strict", "-1", "pipe:1"]
+    return [ffmpeg, *QUIET, *source, "-vf", ",".join(parts), *output]

@@ -1,0 +1,145 @@
+"""ffmpeg's arguments for a dubbed file: frames from a pipe, audio copied or mixed from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musetalk_cli.engine.dub.clip import Clip
+from musetalk_cli.engine.types.formats import WHITELIST
+
+AUDIO_RATE_HZ = 48_000
+# Audio that each container takes as it is.
+COPIED = {
+    ".mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"}),
+    ".mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"}),
+    ".mkv": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "dts"}),
+}
+# ffmpeg's container by the suffix of the output.
+CONTAINERS = {
+    ".mp4": ("-movflags", "+faststart", "-f", "mp4"),
+    ".m4v": ("-movflags", "+faststart", "-f", "mp4"),
+    ".mov": ("-movflags", "+faststart", "-f", "mov"),
+    ".mkv": ("-f", "matroska"),
+}
+
+# Transfer characteristics that ffmpeg's filters call otherwise than its messages.
+_FILTER_NAMES = {"gamma22": "bt470m", "gamma28": "bt470bg", "bt1361": "bt1361e"}
+
+
+@dataclass(frozen=True)
+class DubEncoding:
+    """How the video is encoded: x264's preset and CRF, and kilobits a second of encoded audio."""
+
+    preset: str
+    crf: int
+    audio_kbps: int
+
+
+@dataclass(frozen=True)
+class DubAudio:
+    """What is heard: ``voices`` and their codecs; without any, the clip's own audio. ``kept_db``: that of the clip is
+    mixed below the voices, at this gain; None leaves it out."""
+
+    voices: tuple[Path, ...] = ()
+    codecs: tuple[str, ...] = ()
+    kept_db: float | None = None
+
+
+def build_mux_args(
+    ffmpeg: str, clip: Clip, audio: DubAudio, encoding: DubEncoding, first_s: float, end_s: float, output: Path
+) -> list[str]:
+    """Matroska frames on stdin → the file.
+
+    Args:
+        ffmpeg: path of the executable.
+        clip: gives colours, pixel aspect, timescale and its own audio.
+        audio: what is heard.
+        encoding: how it is encoded.
+        first_s: when the first frame is shown.
+        end_s: when the last frame ends; audio goes no further.
+        output: the file; its suffix names the container.
+    """
+    quiet = ["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]
+    at_once = ["-probesize", "32", "-analyzeduration", "0", "-fpsprobesize", "0"]
+    frames = [*at_once, "-itsoffset", f"{first_s:.6f}", "-f", "matroska", "-i", "pipe:0"]
+    sources = [part for path in (*audio.voices, clip.path) for part in (*WHITELIST, "-i", f"file:{path}")]
+    suffix = ".mp4" if output.suffix.lower() == ".m4v" else output.suffix.lower()
+    video = ["-map", "0:v:0", "-vf", _tags(clip), *_video(clip, encoding, suffix)]
+    heard = _audio(clip, audio, encoding, suffix)
+    return [
+        ffmpeg,
+        *quiet,
+        *frames,
+        *sources,
+        *video,
+        *heard,
+        "-t",
+        f"{end_s:.6f}",
+        *CONTAINERS[suffix],
+        f"file:{output}",
+    ]
+
+
+def _tags(clip: Clip) -> str:
+    """Filters that say what the pixels are, and change none."""
+    colours = clip.colours
+    names = {
+        "range": colours.range,
+        "colorspace": colours.matrix,
+        "color_primaries": colours.primaries,
+        "color_trc": _FILTER_NAMES.get(colours.transfer, colours.transfer),
+    }
+    given = ":".join(f"{name}={value}" for name, value in names.items() if value)
+    return f"setparams={given},setsar={clip.aspect}" if given else f"setsar={clip.aspect}"
+
+
+def _video(clip: Clip, encoding: DubEncoding, suffix: str) -> list[str]:
+    colours = clip.colours
+    named = {
+        "-color_range": colours.range,
+        "-colorspace": colours.matrix,
+        "-color_primaries": colours.primaries,
+        "-color_trc": colours.transfer,
+    }
+    tags = [part for name, value in named.items() if value for part in (name, value)]
+    timescale = [] if suffix == ".mkv" else ["-video_track_timescale", str(clip.timescale)]
+    # The last frame would last no time, and players would leave it out; all others end where the next begins.
+    lasting = ["-bsf:v", "setts=pts=PTS:dts=DTS:duration=if(N\\,DTS-PREV_INDTS\\,0)"]
+    quality = ["-c:v", "libx264", "-preset", encoding.preset, "-crf", str(encoding.crf)]
+    return ["-fps_mode", "passthrough", *quality, *tags, *timescale, *lasting]
+
+
+def _audio(clip: Clip, audio: DubAudio, encoding: DubEncoding, suffix: str) -> list[str]:
+    own = len(audio.voices) + 1  # ffmpeg's number of the clip
+    encoded = ["-c:a", "aac", "-b:a", f"{encoding.audio_kbps}k"]
+    keeps = audio.kept_db is not None and bool(clip.audio_codec)
+    if not audio.voices:
+        codec = ["-c:a", "copy"] if clip.audio_codec in COPIED[suffix] else encoded
+        return ["-map", f"{own}:a:0", *codec] if clip.audio_codec else ["-an"]
+    if len(audio.voices) == 1 and not keeps:
+        codec = ["-c:a", "copy"] if audio.codecs[0] in COPIED[suffix] else [*encoded, "-ar", str(AUDIO_RATE_HZ)]
+        return ["-map", "1:a:0", *codec]
+    return ["-filter_complex", _mix(len(audio.voices), audio.kept_db if keeps else None), "-map", "[mix]", *encoded]
+
+
+def _mix(num_voices: int, kept_db: float | None) -> str:
+    """A filter graph of all voices, and of the clip's own audio where it is kept."""
+    same = f"aresample={AUDIO_RATE_HZ},aformat=channel_layouts=stereo"
+    parts = [f"[{number}:a:0]{same}[a{number}]" for number in range(1, num_voices + 1)]
+    if kept_db is not None:
+        number = num_voices + 1
+        parts.append(f"[{number}:a:0]volume={kept_db:g}dB,{same}[a{number}]")
+    inputs = "".join(f"[a{number}]" for number in range(1, len(parts) + 1))
+    return ";".join([*parts, f"{inputs}amix=inputs={len(parts)}:duration=longest:normalize=0[mix]"])
+
+
+def fits(output: Path) -> bool:
+    """Whether a file of this name can be made."""
+    return output.suffix.lower() in CONTAINERS
+
+
+def suffixes() -> Sequence[str]:
+    """Of the files that can be made."""
+    return list(CONTAINERS)

@@ -1,0 +1,127 @@
+"""What ffmpeg says of a clip, its frames and their timestamps; frames with timestamps to ffmpeg."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fixtures.clips import moved_portrait, write_clip
+from fixtures.media import packet_times
+from musetalk_cli.engine.dub.clip import Clip, ClipFrames, Colours, exact_rate, open_clip
+from musetalk_cli.engine.dub.muxing import DubAudio, DubEncoding, build_mux_args
+from musetalk_cli.engine.dub.raw_matroska import frame_header, header
+from musetalk_cli.engine.dub.second_pass import read_from, read_timeline
+from musetalk_cli.engine.dub.timeline import plan_timeline
+from musetalk_cli.errors import AvatarError
+
+NTSC = Fraction(24000, 1001)
+
+
+@pytest.fixture
+def clip_file(ffmpeg: str, tmp_path: Path) -> Path:
+    images = [moved_portrait(frame, 64) for frame in range(12)]
+    return write_clip(ffmpeg, tmp_path / "a:'clip'.mp4", images, "24000/1001")
+
+
+@pytest.mark.parametrize(
+    ("shown", "rate"), [(23.98, NTSC), (29.97, Fraction(30000, 1001)), (25, Fraction(25)), (12.5, Fraction(25, 2))]
+)
+def test_rates_are_exact(shown: float, rate: Fraction) -> None:
+    assert exact_rate(shown) == rate
+
+
+def test_a_clip_is_described(ffmpeg: str, clip_file: Path) -> None:
+    clip = open_clip(clip_file, ffmpeg)
+    assert (clip.width, clip.height, clip.frame_rate, clip.timescale) == (64, 64, NTSC, 24000)
+    assert (clip.colours.range, clip.colours.matrix, clip.audio_codec) == ("tv", "bt709", "")
+
+
+def test_every_frame_comes_once_with_its_timestamp(ffmpeg: str, clip_file: Path) -> None:
+    clip = open_clip(clip_file, ffmpeg)
+    with ClipFrames(clip, ffmpeg) as frames:
+        images = list(frames)
+        assert frames.ticks.tolist() == [1001 * number for number in range(12)]
+    assert len(images) == 12
+    with ClipFrames(clip, ffmpeg, height_px=32) as small:
+        assert next(iter(small)).shape == (48, 32)
+    again = list(read_from(clip, np.arange(12) * 1001, 7, 3, ffmpeg))
+    assert all(np.array_equal(one, other) for one, other in zip(again, images[7:10], strict=True))
+
+
+@pytest.mark.parametrize("fill", ["hold", "loop", "ping-pong"])
+def test_frames_are_read_in_the_order_of_the_output(
+    ffmpeg: str, clip_file: Path, fill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("musetalk_cli.engine.dub.second_pass.STEP_BYTES", 3 * 64 * 96)
+    clip = open_clip(clip_file, ffmpeg)
+    ticks = np.arange(12) * 1001
+    with ClipFrames(clip, ffmpeg) as frames:
+        images = list(frames)
+    planned = plan_timeline(ticks, 1001, 28 * 1001, "voice", fill)  # type: ignore[arg-type]
+    read = list(read_timeline(clip, ticks, planned, ffmpeg))
+    assert len(read) == 28
+    for image, source in zip(read, planned.sources, strict=True):
+        assert np.array_equal(image, images[source])
+
+
+def test_a_clip_that_is_none(ffmpeg: str, tmp_path: Path) -> None:
+    with pytest.raises(AvatarError, match="does not exist"):
+        open_clip(tmp_path / "no.mp4", ffmpeg)
+    (tmp_path / "words.mp4").write_text("words")
+    with pytest.raises(AvatarError, match=r"words\.mp4 cannot be used"):
+        open_clip(tmp_path / "words.mp4", ffmpeg)
+
+
+@pytest.mark.parametrize("times_us", [[0, 41_708, 83_417, 125_125], [80_000, 93_000, 180_000, 190_000]])
+def test_ffmpeg_gets_frames_with_any_timestamps(ffmpeg: str, tmp_path: Path, times_us: list[int]) -> None:
+    clip = Clip(
+        tmp_path / "none", 0, 64, 64, timescale=24000, colours=Colours("pc", "smpte170m", "bt709", "iec61966-2-1")
+    )
+    output = tmp_path / "out.mp4"
+    own = write_clip(ffmpeg, tmp_path / "own.mp4", [moved_portrait(0, 64)])
+    args = build_mux_args(
+        ffmpeg,
+        Clip(own, 0, 64, 64, timescale=24000, colours=clip.colours, aspect="4/3"),
+        DubAudio(),
+        DubEncoding("ultrafast", 10, 128),
+        times_us[0] / 1e6,
+        times_us[-1] / 1e6 + 0.04,
+        output,
+    )
+    data = header(64, 64)
+    for frame, time_us in enumerate(times_us):
+        image = np.full((96, 64), 30 + 40 * frame, np.uint8)
+        data += frame_header(image, time_us - times_us[0]) + image.tobytes()
+    subprocess.run(args, input=data, check=True)
+    found = open_clip(output, ffmpeg)
+    assert found.colours == clip.colours
+    assert found.aspect == "4/3"
+    with ClipFrames(found, ffmpeg) as frames:
+        levels = [int(image[0, 0]) for image in frames]
+    assert levels == pytest.approx([30, 70, 110, 150], abs=1)
+    shown = packet_times(ffmpeg, output, "v:0")
+    assert shown == pytest.approx([time_us / 1e6 for time_us in times_us], abs=0.5 / 24000 + 1e-6)
+
+
+def audio_args(audio: DubAudio, codec: str, output: str = "o.mp4") -> str:
+    clip = Clip(Path("c.mp4"), 0, 64, 64, audio_codec=codec)
+    return " ".join(build_mux_args("ffmpeg", clip, audio, DubEncoding("fast", 14, 192), 0.0, 9.0, Path(output)))
+
+
+def test_audio_is_copied_where_nothing_is_mixed() -> None:
+    voice = Path("v.m4a")
+    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio(), "aac")
+    assert "-map 1:a:0 -c:a aac" in audio_args(DubAudio(), "vorbis")
+    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio(), "vorbis", "o.mkv")
+    assert " -an " in audio_args(DubAudio((), ()), "")
+    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio((voice,), ("aac",)), "aac")
+    assert "-map 1:a:0 -c:a aac" in audio_args(DubAudio((voice,), ("pcm_s16le",)), "aac")
+    mixed = audio_args(DubAudio((voice,), ("aac",), -18.0), "aac")
+    assert "[2:a:0]volume=-18dB" in mixed
+    assert "amix=inputs=2" in mixed
+    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio((voice,), ("aac",), -18.0), "")
+    assert "amix=inputs=2" in audio_args(DubAudio((voice, Path("w.wav")), ("aac", "aac")), "aac")
