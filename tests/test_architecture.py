@@ -90,7 +90,7 @@ ROOMS: dict[str, set[str]] = {
     "ui": {"configuration", "engine", "engine.*"},
     "app.running": {"ending", "engine", "engine.*", "ui"},
     "app": {"app.running", "configuration", "ending", "engine", "engine.*", "ui"},
-    "app.dubbing": {"app", "configuration", "engine", "engine.*", "ui"},
+    "app.dubbing": {"app", "configuration", "ending", "engine", "engine.*", "ui"},
     "app.batch": {"app", "app.running", "configuration", "engine", "engine.*", "ui"},
     "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
     "benchmark.workload": {"app", "configuration", "engine", "engine.*"},

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli import ending
 from musetalk_cli.app.folders import cache_folder, ffmpeg_records
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.configuration.schema import Config, VideoConfig
@@ -254,6 +255,7 @@ if TYPE_CHECKING:
 def staged(output: Path) -> Iterator[Path]:
     """A hidden file beside ``output`` that takes its name when the block ends well, and is removed otherwise."""
     path = output.with_name(f".{output.stem}.part{os.getpid()}{output.suffix}")
+    ending.on_leaving(lambda: path.unlink(missing_ok=True))  # a signal may leave no time for the rest
     try:
         yield path
         path.replace(output)

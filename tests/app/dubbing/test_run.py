@@ -22,6 +22,7 @@ from fixtures.dub_clips import (
     write_rotated,
 )
 from fixtures.media import read_audio, write_wav
+from musetalk_cli import ending
 from musetalk_cli.app.dubbing import run as dubbing
 from musetalk_cli.app.dubbing.run import DubRequest, FaceVoice, dub_clip
 from musetalk_cli.configuration.schema import Config
@@ -154,4 +155,14 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     with dubbing.staged(output) as path:
         path.touch()
         assert not output.exists()
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_signal_that_leaves_no_time_leaves_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "a.mp4"
+    with dubbing.staged(output) as path:
+        path.touch()
+        ending._callbacks[-1]()
+        assert list(tmp_path.iterdir()) == []
+        path.touch()
     assert list(tmp_path.iterdir()) == [output]
