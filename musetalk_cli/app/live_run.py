@@ -143,7 +143,13 @@ def describe_run(snapshot: Snapshot) -> str:
             )
             if number
         ]
-        parts += [f"{target.name} was never reached" for target in live.targets if not target.num_bytes]
+        parts += [_describe_unreached(target.name) for target in live.targets if not target.num_bytes]
         if live.num_overruns:
             parts.append(f"{live.num_overruns} overruns of the microphone")
     return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"]) + describe_model(snapshot)
+
+
+def _describe_unreached(name: str) -> str:
+    if name == "standard output":
+        return "nobody read standard output; is the program behind the pipe installed?"
+    return f"{name} was never reached"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,12 +78,18 @@ def bench(
     _report(result, as_json=as_json, is_quiet=quiet)
 
 
+def plain(report: str) -> str:
+    """For a terminal: what is bold in the Markdown first, and nothing of its signs."""
+    answers = re.findall(r"\*\*(.+?)\*\*", report)
+    return "\n".join([*answers, "", re.sub(r"\*\*(.+?)\*\*", r"\1", report)] if answers else [report])
+
+
 def _report(result: Result, *, as_json: bool, is_quiet: bool) -> None:
     from musetalk_cli.benchmark.report.tables import describe
 
     text = describe(result)
     if not as_json:
-        typer.echo(text)
+        typer.echo(plain(text) if sys.stdout.isatty() else text)
         return
     for line in text.splitlines() if not is_quiet else ():
         say(line)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from musetalk_cli.doctor.checkup import GroupedFinding
 
 MAX_WIDTH = 110
-COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}
+COLOURS = {
+    "ok": typer.colors.GREEN,
+    "absent": typer.colors.BRIGHT_BLACK,
+    "warning": typer.colors.YELLOW,
+    "failure": typer.colors.RED,
+}
 
 
 def doctor(

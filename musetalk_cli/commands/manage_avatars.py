@@ -61,7 +61,9 @@ def remove(
     if not yes:
         if not (sys.stdin and sys.stdin.isatty()):
             raise AvatarError("nothing was removed: there is no terminal to ask on", hint="--yes removes unasked")
-        typer.confirm(f"Remove {listed}?", err=True, abort=True)
+        if not typer.confirm(f"Remove {listed}?", err=True):
+            say("nothing was removed")
+            raise typer.Exit(1)
     for folder in folders:
         remove_folder(folder)
     say(f"removed {listed}")

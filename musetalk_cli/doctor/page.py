@@ -12,8 +12,8 @@ from musetalk_cli.doctor.checks.self_test import NAME as RENDER
 from musetalk_cli.doctor.checkup import GroupedFinding
 
 JSON_VERSION = 1
-MARKS: dict[State, str] = {"ok": "✓", "warning": "!", "failure": "✗"}
-ASCII_MARKS: dict[State, str] = {"ok": "+", "warning": "!", "failure": "x"}
+MARKS: dict[State, str] = {"ok": "✓", "absent": "–", "warning": "!", "failure": "✗"}
+ASCII_MARKS: dict[State, str] = {"ok": "+", "absent": "-", "warning": "!", "failure": "x"}
 ASCII_OF = {"…": "...", "×": "x", "→": "->", "–": "-", "’": "'", "✓": "+", "✗": "x"}
 NAME_WIDTH = 20
 LEAST_WIDTH = 40

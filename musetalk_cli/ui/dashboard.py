@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 PLAIN_INTERVAL_S = 5.0
+LEAST_WIDTH = 100  # columns of a terminal that has room for more than speed and time left
 # Since the first frames: before, what is left cannot be told from what was made, since all queues begin empty.
 ESTIMATE_AFTER_S = 2.0
 
@@ -64,7 +65,7 @@ class PlainDashboard:
 
 
 class LiveDashboard:
-    """A bar with speed and time left, and the stages' milliseconds per frame below it."""
+    """A bar with speed and time left; in a wide terminal, the stages' milliseconds per frame below it."""
 
     _num_columns = 0  # of the terminal, when it was drawn last
     _lengths: Sequence[int] = ()  # of the lines that are on the terminal, in columns
@@ -93,7 +94,9 @@ class LiveDashboard:
         row.add_column(ratio=1)
         row.add_column(no_wrap=True)
         row.add_row(ProgressBar(total=snapshot.total_s, completed=snapshot.media_s), progress)
-        self.draw(Group(row, Text(describe_stages(snapshot), style="dim")))
+        stages = describe_stages(snapshot)
+        fits = LEAST_WIDTH <= self.width >= len(stages)
+        self.draw(Group(row, Text(stages, style="dim")) if fits else row)
 
     @property
     def width(self) -> int:

@@ -104,12 +104,14 @@ def _head(snapshot: Snapshot, usage: Usage, width: int) -> RenderableType:
     text.append(f" · CPU {usage.cpu_percent:.0f} % · RAM {usage.rss_mb:.0f} MB")
     if usage.gpu_mb is not None:
         text.append(f" · GPU {usage.gpu_mb:.0f} MB")
-    if width >= 120:
-        text.append(
-            f" · {usage.num_threads} threads · {usage.num_files} files · {snapshot.num_bytes / 1e6:.1f} MB made"
-        )
-        if snapshot.time_to_first_fragment_s is not None:
-            text.append(f" · first frame after {snapshot.time_to_first_fragment_s:.2f} s")
+    first_s = snapshot.time_to_first_fragment_s
+    for more in (
+        f" · first frame after {first_s:.2f} s" if first_s is not None else "",
+        f" · {snapshot.num_bytes / 1e6:.1f} MB made",
+        f" · {usage.num_threads} threads · {usage.num_files} files",
+    ):
+        if width >= 120 and len(text.plain) + len(more) <= width:
+            text.append(more)
     return text
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import pytest
 
+from musetalk_cli.commands.bench import plain
+
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 Options = tuple[str, ...]
 
@@ -138,3 +140,9 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
 def test_compare_measures_the_optimisations(run_cli: Run, tiny: Options) -> None:
     record = last_json(run_cli("bench", *tiny, "--compare", "--json", "-q"))
     assert {row["key"] for row in record["comparison"]["rows"]} >= {"ours", "memory", "all"}
+
+
+def test_on_a_terminal_the_answer_comes_first_and_is_no_markdown() -> None:
+    assert plain("# T\n\n**Two streams.**\n").splitlines()[:3] == ["Two streams.", "", "# T"]
+    assert "**" not in plain("a **b** c **d**")
+    assert plain("nothing bold") == "nothing bold"

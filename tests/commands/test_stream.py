@@ -368,3 +368,10 @@ def test_a_file_with_audio_of_other_kinds(run_cli: Run, tmp_path: Path, ffmpeg: 
     done = run_cli("stream", "-i", stereo, *SMALL, "-o", "take.mp4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert "48000 Hz, stereo" in describe(ffmpeg, tmp_path / "take.mp4")
+
+
+def test_a_server_that_is_not_there_is_told_without_options_of_ffmpeg(run_cli: Run, speech: Path) -> None:
+    done = run_cli("stream", "--input", speech, "-o", "rtmp://127.0.0.1:1/live/key", *SMALL)
+    assert done.returncode == 1
+    assert "Connection" in done.stderr.decode()
+    assert "tcp_nodelay" not in done.stderr.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from musetalk_cli.doctor.checks.finding import failure, ok, warning
+from musetalk_cli.doctor.checks.finding import absent, failure, ok, warning
 from musetalk_cli.doctor.checkup import GroupedFinding
 from musetalk_cli.doctor.page import as_record, describe_json, layout, summarise
 
@@ -50,3 +50,8 @@ def test_the_schema_is_strict_and_written_down() -> None:
     finding = described["findings"]["items"]
     assert list(record["findings"][0]) == list(finding["properties"]) == finding["required"]
     assert schema["additionalProperties"] is finding["additionalProperties"] is False
+
+
+def test_what_is_absent_and_need_not_be_has_a_mark_of_its_own() -> None:
+    assert layout(absent("GPU", "none"), 80, is_ascii=False)[0].startswith("– GPU")
+    assert layout(absent("GPU", "none"), 80, is_ascii=True)[0].startswith("- GPU")

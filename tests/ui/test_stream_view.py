@@ -224,3 +224,23 @@ def test_keys_mute_interrupt_and_stop(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, text.decode()
     assert pressed == 3
     assert b"stopping" in text
+
+
+@pytest.mark.parametrize("width", [100, 119, 120, 130, 200])
+def test_the_first_line_leaves_out_what_does_not_fit(width: int) -> None:
+    head = drawn(width, replace(snapshot(), time_to_first_fragment_s=1.25))[0]
+    assert "…" not in head
+    assert ("first frame after 1.25 s" in head) == (width >= 120)
+
+
+@pytest.mark.parametrize(("width", "has_stages"), [(80, False), (100, True), (120, True)])
+def test_milliseconds_of_stages_are_for_a_wide_terminal(
+    monkeypatch: pytest.MonkeyPatch, width: int, has_stages: bool
+) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr(LiveDashboard, "width", width)
+    monkeypatch.setattr(LiveDashboard, "draw", lambda self, view: shown.append(view))
+    LiveDashboard().show(snapshot())
+    console = Console(file=StringIO(), width=width)
+    console.print(shown[0])
+    assert ("ms/frame" in console.file.getvalue()) == has_stages  # type: ignore[attr-defined]

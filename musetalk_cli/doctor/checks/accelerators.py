@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
+from musetalk_cli.doctor.checks.finding import Finding, Setup, absent, ok, warning
 from musetalk_cli.doctor.checks.programs import ask_python
 from musetalk_cli.installation import install_command
 from musetalk_cli.support.hardware import cpu_name, list_nvidia_gpus
@@ -47,12 +47,12 @@ def _check_gpu() -> tuple[Finding, bool]:
         return ok("GPU", "AMD"), True
     if any(Path(name).exists() for name in NVIDIA_FILES):
         return warning("GPU", "there is one of NVIDIA's, but nvidia-smi does not answer", "install its driver"), True
-    return ok("GPU", "none; the model warp needs none"), False
+    return absent("GPU", "none; the model warp needs none"), False
 
 
 def _check_torch(has_gpu: bool) -> Finding:
     if find_spec("torch") is None:
-        return ok("PyTorch", "not installed; only MuseTalk's models need it", install_command("neural"))
+        return absent("PyTorch", "not installed; only MuseTalk's models need it", install_command("neural"))
     said, reason = ask_python(ASK_TORCH, TORCH_S)
     if said is None:
         return warning("PyTorch", f"cannot be used: {reason}", f"install it again: {install_command('neural')}")

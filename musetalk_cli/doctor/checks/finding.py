@@ -8,7 +8,7 @@ from typing import Literal
 
 from musetalk_cli.configuration.schema import Config
 
-State = Literal["ok", "warning", "failure"]
+State = Literal["ok", "absent", "warning", "failure"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Setup:
 
 def ok(name: str, value: str, next_step: str = "") -> Finding:
     return Finding(name, "ok", value, next_step)
+
+
+def absent(name: str, value: str, next_step: str = "") -> Finding:
+    """What is not there and need not be."""
+    return Finding(name, "absent", value, next_step)
 
 
 def warning(name: str, value: str, next_step: str) -> Finding:

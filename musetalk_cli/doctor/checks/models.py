@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from musetalk_cli.app.folders import cache_folder, weight_store
-from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
+from musetalk_cli.doctor.checks.finding import Finding, Setup, absent, ok, warning
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.installation import install_command
 from musetalk_cli.system.folders import expand
@@ -99,7 +99,7 @@ def check_extras(setup: Setup) -> list[Finding]:
         if not missing:
             findings.append(ok(f"extra {name}", "installed"))
         elif len(missing) == len(modules) or (name == "serve" and missing == list(modules[:-1])):
-            findings.append(ok(f"extra {name}", "not installed, optional", hint))
+            findings.append(absent(f"extra {name}", "not installed, optional", hint))
         else:
             findings.append(warning(f"extra {name}", f"incomplete: without {', '.join(missing)}", hint))
     return findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import threading
 import time
@@ -254,4 +255,5 @@ class RemuxTarget(Target):
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()
         error = child.error or f"ffmpeg {describe_status(status)}"
-        return hide_address(error, self._destination.url).removeprefix(f"{self.name}: ")
+        shown = re.sub(r"\?tcp_nodelay=\d", "", hide_address(error, self._destination.url))  # ffmpeg's own
+        return shown.removeprefix(f"{self.name}: ")
