@@ -74,6 +74,7 @@ class BatchRun:
 
     def start(self) -> None:
         self._opener.start()
+        gc.freeze()  # what is loaded stays, and collecting what a pipeline leaves is quick
         gc.enable()  # see __main__.py
 
     def wait(self, timeout_s: float) -> bool:
@@ -136,6 +137,7 @@ class BatchRun:
     def _open(self, item: BatchItem) -> None:
         """Open an item and, as soon as there is room, begin it on a thread of its own."""
         self._places.acquire()
+        gc.collect()  # frames of pipelines that have ended, whose parts refer to each other
         cleanup = ExitStack()
         started_at = time.perf_counter()
         try:

@@ -1,0 +1,96 @@
+"""Items of a batch, with pipelines that only pretend."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from musetalk_cli.app.batch import runner
+from musetalk_cli.app.batch.item import BatchItem, ItemResult
+from musetalk_cli.app.batch.runner import BatchRun
+from musetalk_cli.configuration.schema import Config
+from musetalk_cli.errors import SourceError
+
+
+class Pretended:
+    """A pipeline that has ended as soon as it begins, and whose parts refer to each other."""
+
+    error = None
+    is_complete = is_delivered = True
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def start(self) -> None:
+        pass
+
+    begin_now = cut = abort = start
+
+    def wait(self, timeout_s: float) -> bool:
+        return True
+
+    def close(self, timeout_s: float | None = None) -> None:
+        pass
+
+    def snapshot(self) -> SimpleNamespace:
+        return SimpleNamespace(num_frames=25, media_s=1.0)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Pretended]]]:
+    found: list[weakref.ref[Pretended]] = []
+
+    @contextlib.contextmanager
+    def open_pipeline(config: Config, voice: str, *others: Any) -> Iterator[Pretended]:
+        if voice == "bad":
+            raise SourceError("bad holds no audio")
+        pipeline = Pretended()
+        found.append(weakref.ref(pipeline))
+        yield pipeline
+
+    monkeypatch.setattr(runner, "open_pipeline", open_pipeline)
+    monkeypatch.setattr(runner, "open_item_sink", lambda *args, **options: SimpleNamespace(where=None))
+    yield found
+    gc.unfreeze()
+
+
+def run(*voices: str) -> list[ItemResult]:
+    results: list[ItemResult] = []
+    items = [BatchItem(voice, f"{voice}.mp4", Config()) for voice in voices]
+    batch = BatchRun(items, 1, None, print, results.append, overwrite=False)  # type: ignore[arg-type]
+    batch.start()
+    assert batch.wait(30)
+    assert batch.error is None
+    return results
+
+
+def test_a_failure_ends_no_other(opened: list[weakref.ref[Pretended]]) -> None:
+    results = sorted(run("a", "bad", "b"), key=lambda result: result.item.voice)
+    assert [(result.item.voice, result.num_frames, result.error) for result in results] == [
+        ("a", 25, ""),
+        ("b", 25, ""),
+        ("bad", 0, "bad holds no audio"),
+    ]
+
+
+def test_what_has_ended_is_released_while_others_run(opened: list[weakref.ref[Pretended]]) -> None:
+    alive: list[int] = []
+
+    def voices() -> Iterator[BatchItem]:
+        for number in range(12):
+            yield BatchItem(f"{number}", f"{number}.mp4", Config())
+            alive.append(sum(pipeline() is not None for pipeline in opened))
+
+    gc.disable()
+    batch = BatchRun(voices(), 1, None, print, lambda result: None, overwrite=False)  # type: ignore[arg-type]
+    batch.start()
+    gc.disable()  # what the interpreter collects by itself, now and then
+    assert batch.wait(30)
+    gc.enable()
+    assert max(alive) <= 4
