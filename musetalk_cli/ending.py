@@ -63,7 +63,11 @@ def leave(code: int) -> NoReturn:
 def _watch(fd: int) -> None:
     global _first
     while not _first:
-        _first = next((number for number in os.read(fd, 1) if number in SIGNALS), 0)
+        try:
+            number = next(iter(os.read(fd, 1)), 0)
+        except OSError:  # the handlers are all that is left
+            return
+        _first = number if number in SIGNALS else 0
     deadline = time.monotonic()
     while _limit_s is None or time.monotonic() < deadline + _limit_s:
         time.sleep(0.05)

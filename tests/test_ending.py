@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from musetalk_cli import ending
 
 # One call into C that takes a minute: no handler of Python's runs meanwhile.
 STUCK = """
@@ -67,3 +70,11 @@ def test_a_start_without_descriptors_is_named() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("musetalk: error: the system reports: too many open files")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_that_fails_ends_the_watch_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+    ending._watch(reading)
+    assert capfd.readouterr().err == ""

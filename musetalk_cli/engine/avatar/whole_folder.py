@@ -60,7 +60,13 @@ def remove_folder(target: Path) -> None:
         with lock_folder(target, waits=True):
             part = target.with_name(f".{target.name}{_PART}{secrets.token_hex(4)}")
             target.rename(part)
-            shutil.rmtree(part)
+            try:
+                shutil.rmtree(part)
+            except OSError as error:
+                left = (
+                    f"the avatar {target.name} is gone, but files of it are left in {part}: {error.strerror or error}"
+                )
+                raise AvatarError(left, hint="remove that folder") from error
     except OSError as error:
         raise AvatarError(f"cannot remove the avatar {target}: {error.strerror or error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import pytest
 
 from fixtures.clips import moved_portrait
 from fixtures.prepared_avatars import NUM_FRAMES, SIDE, rewrite_record, write_avatar
+from musetalk_cli.engine.avatar import whole_folder
 from musetalk_cli.engine.avatar.avatar_files import (
     FACES_FILE,
     FRAMES_FILE,
@@ -372,3 +374,15 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(AvatarError, match="cannot write avatars"), create_folder(tmp_path / "anna", is_replacing=False):
         pass
+
+
+def test_a_removal_that_stays_half_done_says_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_avatar(tmp_path / "anna", 1)
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+
+    monkeypatch.setattr(whole_folder.shutil, "rmtree", refuse)
+    with pytest.raises(AvatarError, match=r"anna is gone, but files of it are left in .*\.anna\.part-"):
+        whole_folder.remove_folder(folder)
+    assert not folder.exists()

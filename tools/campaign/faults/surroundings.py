@@ -45,7 +45,9 @@ def limits(chance: random.Random, scenes: list[Scene]) -> Plan:
     scene = draw(chance, scenes)
     # Libraries that compute do not all look at what malloc returns.
     codes = FAILS | ({-signal.SIGSEGV, -signal.SIGABRT} if name == "AS" else set())
-    return Plan(scene, f"RLIMIT_{name} {value}", partial(run_args, scene.args, preexec=limit), codes)
+    return Plan(
+        scene, f"RLIMIT_{name} {value}", partial(run_args, scene.args, preexec=limit), codes, may_be_silent=name == "AS"
+    )
 
 
 def full_disk(chance: random.Random, scenes: list[Scene]) -> Plan:
