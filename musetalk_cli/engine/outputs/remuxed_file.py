@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -80,8 +80,10 @@ class RemuxedFileSink(FileSink):
             problem = self._explain(child, status) if status else problem
         finally:
             child.close()
-            with as_sink_error(self.name):
-                self._show()
+            try:
+                with as_sink_error(self.name):
+                    self._show()
+            finally:
                 self._drop_unplayable()
         with as_sink_error(self.name):
             self._settle(is_final and problem is None and self._has_fragments)
@@ -91,9 +93,11 @@ class RemuxedFileSink(FileSink):
     def _start(self) -> FfmpegProcess:
         with as_sink_error(self.name):
             remove_abandoned(self._path)
-            os.close(self._create())
-            if self._staged is not None:  # the name is free, and can be written to: it is taken when there is something
-                self._working.unlink()
+            if self._staged is None:
+                os.close(self._create())
+            else:  # nothing of the name is touched before something plays
+                self._working = self._staged
+                os.close(self._create_as(self._staged))
             written = self._staged or self._working
             child = FfmpegProcess(build_remux_args(self._remuxer, written, self._path.suffix), stdin=subprocess.PIPE)
             pipes.unblock(child.stdin)
@@ -104,11 +108,27 @@ class RemuxedFileSink(FileSink):
         if self._has_fragments or not _plays(self._staged or self._working, self._path.suffix):
             return
         if self._staged is not None:
-            os.close(self._create())
-            self._staged.chmod(stat.S_IMODE(self._working.stat().st_mode))
-            self._staged.replace(self._working)
+            self._take_name(self._staged)
             self._staged = None
         self._has_fragments = True
+
+    def _take_name(self, staged: Path) -> None:
+        """Give the staged file its name, or a free one beside an older file. Raises OSError."""
+        for path in self._names():
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                if path == self._path:
+                    raise
+                continue
+            except OSError:  # not on this file system: for a moment an empty file has the name
+                os.close(self._create())
+                staged.replace(self._working)
+                return
+            self._working = path
+            staged.unlink()
+            return
+        raise OSError(errno.EEXIST, "too many unfinished files beside it")
 
     def _drop_unplayable(self) -> None:
         if self._staged is not None:

@@ -170,7 +170,7 @@ class FileSink:
         fd, self._fd = self._fd, None
         with as_sink_error(self.name):
             try:
-                if not is_whole:
+                if not is_whole and self._has_fragments:  # without one, the file goes
                     os.ftruncate(fd, self._playable_bytes)
             finally:
                 os.close(fd)
@@ -199,18 +199,31 @@ class FileSink:
 
     def _create(self) -> int:
         """A new file under the wanted name or, beside an older one, under a free name of its own."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
-        if self._old_mode is None and not self._is_staged:
-            return os.open(self._path, flags, 0o666)
-        for number in range(1, 1000):
-            stem = f".{self._path.stem}" if self._is_staged else self._path.stem
-            self._working = self._path.with_name(f"{stem}.part{number}{self._path.suffix}")
-            with contextlib.suppress(FileExistsError):
-                fd = os.open(self._working, flags, 0o666)
-                if self._old_mode is not None:
-                    self._working.chmod(self._old_mode)
-                return fd
+        for path in self._names():
+            self._working = path
+            with contextlib.suppress(*([] if path == self._path else [FileExistsError])):
+                return self._create_as(path)
         raise OSError(errno.EEXIST, "too many unfinished files beside it")
+
+    def _names(self) -> Iterator[Path]:
+        """What the file may be called, while it is not whole."""
+        if self._old_mode is None and not self._is_staged:
+            yield self._path
+            return
+        stem = f".{self._path.stem}" if self._is_staged else self._path.stem
+        for number in range(1, 1000):
+            yield self._path.with_name(f"{stem}.part{number}{self._path.suffix}")
+
+    def _create_as(self, path: Path) -> int:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+        try:
+            if self._old_mode is not None:
+                path.chmod(self._old_mode)
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return fd
 
 
 def find_unfinished(path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -114,4 +114,23 @@ def test_what_has_the_name_plays(name: str, ffmpeg: str, stream: list[InitSegmen
             copy.unlink()
             break
     sink.close(is_whole=True, is_final=True)
+    assert names_in(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_file_that_has_appeared_meanwhile_stays(
+    name: str, ffmpeg: str, stream: list[InitSegment | Fragment], tmp_path: Path
+) -> None:
+    sink = open_sink(tmp_path / name, ffmpeg)
+    assert isinstance(stream[0], InitSegment)
+    sink.begin(stream[0])
+    (tmp_path / name).write_bytes(b"another's")
+    with pytest.raises(SinkError):
+        for fragment in stream[1:]:
+            assert isinstance(fragment, Fragment)
+            sink.write(fragment)
+        sink.close(is_whole=True, is_final=True)
+    with suppress(SinkError):
+        sink.close(is_whole=False, is_final=False)
+    assert (tmp_path / name).read_bytes() == b"another's"
     assert names_in(tmp_path) == [name]

@@ -11,7 +11,7 @@ import pytest
 from musetalk_cli.engine.outputs.destinations import open_sink
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.remuxed_file import Remuxer
-from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 from tests.engine.outputs.test_fragments import FRAGMENTS, INIT_SEGMENT, STREAM
@@ -194,3 +194,17 @@ def test_a_pipe_that_nobody_empties_can_be_left(tmp_path: Path, has_reader: bool
     end(sink, is_whole=False)
     if reader is not None:
         os.close(reader)
+
+
+def test_a_file_that_cannot_get_its_mode_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "talk.mp4").write_bytes(b"precious")
+
+    def refuse(path: Path, mode: int) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    sink = FileSink("talk.mp4", tmp_path / "talk.mp4")
+    with pytest.raises(SinkError, match="read-only"):
+        sink.write(Fragment(b"a", 1, True))
+    sink.close(is_whole=False, is_final=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.mp4"]

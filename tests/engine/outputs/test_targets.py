@@ -548,3 +548,15 @@ def test_an_end_that_never_comes_is_no_success(
     write(fan_out, fragments[:3], 0)
     with pytest.raises(SinkError, match="not ended within"):
         fan_out.close(is_whole=True, is_final=True)
+
+
+def test_a_writer_that_failed_leaves_an_hls_folder_that_plays_or_none(tmp_path: Path) -> None:
+    folder = HlsFolder(tmp_path / "index.m3u8")
+    for name in ("index.m3u8", "index.init.mp4", "index.00000.m4s", "index.00001.m4s", "index.00002.m4s.tmp", "mine"):
+        (tmp_path / name).touch()
+    folder.playlist.write_text("#EXTM3U\nindex.00000.m4s\n")
+    folder.drop_remains()
+    assert {path.name for path in tmp_path.iterdir()} == {"index.m3u8", "index.init.mp4", "index.00000.m4s", "mine"}
+    folder.playlist.write_text("")
+    folder.drop_remains()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

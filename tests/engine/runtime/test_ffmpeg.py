@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,20 @@ def test_closing_ends_one_that_still_runs(ffmpeg: str) -> None:
     process.close()
     assert not process.is_running
     assert process.wait() == -signal.SIGKILL
+
+
+def test_a_pipe_that_fails_ends_the_reading_of_the_log_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    process = FfmpegProcess([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+
+    class Failing:
+        def __iter__(self) -> Failing:
+            return self
+
+        def __next__(self) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    stderr, process._child.stderr = process._child.stderr, Failing()  # type: ignore[assignment]
+    process._drain_stderr()
+    process._child.stderr = stderr
+    process.close()
+    assert capfd.readouterr().err == ""

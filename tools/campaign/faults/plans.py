@@ -19,7 +19,6 @@ PEAK_MB = 600.0
 UNNAMED = ("Traceback (most recent call last)", "internal error", "Fatal Python error", "Exception ignored")
 # What Python says where a signal comes before the first line of ours.
 INTERRUPTED_START = "KeyboardInterrupt"
-INTERPRETER_FAILED = "Fatal Python error: init_"
 
 Record = dict[str, Any]
 
@@ -60,7 +59,7 @@ class Plan:
             yield f"still running after {end.wait_s or end.seconds:.0f} s"
             return
         yield from (f"left running: {words[:200]}" for words in end.orphans)
-        if end.code == 1 and INTERPRETER_FAILED in end.stderr and INTERRUPTED_START in end.stderr:
+        if end.code == 1 and INTERRUPTED_START in end.stderr and "musetalk_cli" not in end.stderr:
             return  # Python was interrupted while it loaded itself
         if end.code not in self.codes:
             yield f"exit code {end.code}, not one of {sorted(self.codes)}"

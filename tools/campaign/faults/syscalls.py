@@ -51,7 +51,6 @@ PROCESSES = {
     "connect": ("ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH"),
     "sendto": ("EPIPE", "ECONNRESET", "EINTR"),
     "prlimit64": ("EPERM",),
-    "sched_getaffinity": ("EINVAL",),
     "fcntl": ("EMFILE", "EINVAL"),
     "mmap": ("ENOMEM",),
 }
