@@ -81,6 +81,11 @@ class RemuxTarget(Target):
         if (child := self._child) is not None:
             child.kill()
 
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        super().close(is_whole=is_whole, is_final=is_final)
+        if is_whole and is_final and not self._has_lived and self.error is None:
+            self.error = self._describe("it was never reached")
+
     def _deliver(self) -> None:
         back_off_s = FIRST_BACK_OFF_S
         while (first := self.queue.take()) is not None:

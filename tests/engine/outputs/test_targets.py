@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.media import cut_stream, read_frames
-from musetalk_cli.engine.outputs import remux
+from musetalk_cli.engine.outputs import remux, targets
 from musetalk_cli.engine.outputs.destinations import parse_destination
 from musetalk_cli.engine.outputs.drop_oldest import DropOldestQueue
 from musetalk_cli.engine.outputs.fan_out import FanOut
@@ -547,6 +547,24 @@ def test_an_end_that_never_comes_is_no_success(
     fan_out.begin(init_segment)
     write(fan_out, fragments[:3], 0)
     with pytest.raises(SinkError, match="not ended within"):
+        fan_out.close(is_whole=True, is_final=True)
+
+
+def test_a_target_that_was_given_up_before_it_was_reached_is_no_success(
+    live_stream: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "CLOSE_S", 0.3)
+    stuck = tmp_path / "stuck"
+    stuck.write_text("#!/bin/sh\ncat > /dev/null\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    target = RemuxTarget(destination, str(stuck), RATE, lambda text: None)
+    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
+    init_segment, fragments = cut_stream(live_stream)
+    fan_out.begin(init_segment)
+    write(fan_out, fragments[:3], 0)
+    with pytest.raises(SinkError, match="never reached"):
         fan_out.close(is_whole=True, is_final=True)
 
 
