@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def test_a_command_that_ignores_its_signal_is_still_running_at_the_bound(place: 
     reading, writing = os.pipe()
     command = Command([sys.executable, "-c", ignore], place.work, place.logs, dict(os.environ), stdin=reading)
     command.start()
-    while not (place.logs / "stdout").read_bytes():
-        pass
+    written = place.logs / "stdout"
+    while not (written.exists() and written.read_bytes()):
+        time.sleep(0.01)
     kills.strike(command, "musetalk", signal.SIGTERM, "once", 0)
     assert command.wait(30, 0.2).code is None
     os.close(reading)
