@@ -21,7 +21,9 @@ from musetalk_cli.errors import AvatarError
 # Chosen by measurement (docs/performance.md): 52 dB on clean video; grainy video costs twice the bytes.
 JPEG_QUALITY = 90
 # The fastest level and filter: a fifth larger than the best, stored in a quarter of its time.
-PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and newer; older ones choose for themselves
+    PNG_OPTIONS += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 # Images that wait for the one thread that compresses: enough that neither side waits for the other's slow frame.
 MAX_WAITING_FRAMES = 4
