@@ -134,7 +134,8 @@ def describe_end(folder: Path, end: dict[str, Any]) -> str:
     live = end["live"]
     num_frames, audio_s = count(folder / "take.mp4")
     received = [count(path) for path in sorted(folder.glob("*.flv"))]
-    flv = " + ".join(f"{images} frames and {seconds:.2f} s of audio" for images, seconds in received)
+    total = [sum(each) for each in zip(*received, strict=True)]
+    flv = f"{total[0]} frames and {total[1]:.2f} s of audio" + (f" in {len(received)} parts" * (len(received) > 1))
     counts = " · ".join(str(live["counts"][key]) for key in ("num_held", "num_idle", "num_skipped"))
     dropped = sum(target["num_dropped"] for target in live["targets"])
     restarts = sum(target["num_restarts"] for target in live["targets"])
