@@ -56,7 +56,7 @@ def dub(
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Give the person in CLIP a new mouth wherever VOICE speaks; everything else stays as it is."""
+    """Give the person in CLIP a new mouth where VOICE speaks."""
     loaded = settings_of(context)
     if print_config:
         print_settings(loaded)

@@ -141,6 +141,8 @@ musetalk models import ~/exp_out/unet-20000.pth --name mine
     "musetalk models forget": """\
 # The name only; the files stay
 musetalk models forget mine
+# What is left
+musetalk models
 """,
     "musetalk models convert": """\
 # All that is installed, to half the size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from socket import socketpair
 from typing import Any
@@ -194,8 +194,9 @@ def test_voice_that_finds_no_room_is_dropped_and_told(offer: Offer) -> None:
 
 def test_a_flood_ends_the_connection(offer: Offer) -> None:
     with started(offer, rate_hz=8000) as client:
-        for _ in range(36):
-            client.push(np.ones(8000, "<i2"))
+        with suppress(BrokenPipeError):  # more than may wait, as some of it may be spoken meanwhile
+            for _ in range(60):
+                client.push(np.ones(8000, "<i2"))
         last = client.read_all()[-1]
     assert (last["kind"], last["code"]) == ("ERROR", "flooded")
 
