@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command
 
-from musetalk_cli import __version__
+from musetalk_cli import __version__, ending
 from musetalk_cli.commands import (
     avatars,
     bench,
@@ -111,6 +111,8 @@ def run() -> None:
         give_up_stdout()
         sys.exit(1)
     except Exception as error:
+        if ending.is_by_signal(0):  # a library that it interrupted may tell of it as an error of its own
+            ending.leave_by_signal()
         if is_broken_library(error):
             note_error(error)
             step = "install musetalk again in a fresh virtual environment; musetalk doctor shows more"

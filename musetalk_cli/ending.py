@@ -47,9 +47,20 @@ def on_leaving(callback: Callable[[], None]) -> None:
     _callbacks.append(callback)
 
 
+def note(number: int) -> None:
+    """A handler of Python's has run for this signal."""
+    global _first
+    _first = _first or number
+
+
 def is_by_signal(code: object) -> bool:
     """Whether a signal has come, or this is the exit code of one."""
     return _first > 0 or code in [128 + number for number in SIGNALS]
+
+
+def leave_by_signal() -> NoReturn:
+    """End with the code of the first signal."""
+    leave(128 + _first)
 
 
 def leave(code: int) -> NoReturn:

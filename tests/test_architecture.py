@@ -126,7 +126,7 @@ ROOMS: dict[str, set[str]] = {
         "support",
         "ui",
     },
-    "cli": {"commands", "commands.common", "support", "ui"},
+    "cli": {"commands", "commands.common", "ending", "support", "ui"},
     "__main__": {"cli", "ending"},
 }
 

@@ -78,3 +78,20 @@ def test_a_pipe_that_fails_ends_the_watch_without_a_word(capfd: pytest.CaptureFi
     os.close(writing)
     ending._watch(reading)
     assert capfd.readouterr().err == ""
+
+
+def test_a_signal_that_a_library_turns_into_its_own_error_is_no_bug_of_ours() -> None:
+    code = (
+        "import os, signal\n"
+        "from musetalk_cli import __main__, cli\n"
+        "def call():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        while True: pass\n"
+        "    except SystemExit as end:\n"
+        "        raise ValueError('an error of a library') from end\n"
+        "cli._call = call\n"
+        "__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")

@@ -1,4 +1,4 @@
-"""A part of the campaigns with a fixed seed, in two minutes or three, as CI runs it.
+"""A part of the campaigns with a fixed seed, in two minutes or three. CI runs the damaged inputs of it.
 
     python -m tools.campaign --slice [--minutes 1.8]
 
@@ -20,7 +20,7 @@ RUNS = 150  # of faults, where the machine is quick enough
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slice", action="store_true", required=True, help="what CI runs")
+    parser.add_argument("--slice", action="store_true", required=True, help="this part")
     parser.add_argument("--minutes", type=float, default=1.8, help="for the kills and faults")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as state:
