@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS
 from musetalk_cli.engine.avatar.inputs.probe import QUIET, probe
 from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
+from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, run_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.formats import WHITELIST
@@ -34,7 +35,6 @@ _BASE_RATE = re.compile(r"([\d.]+)(k?) tbr")
 _TIMESCALE = re.compile(r"([\d.]+)(k?) tbn")
 _AUDIO = re.compile(r"Stream #0:(\d+).*: Audio: (\w+)")
 _FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
-_HEADER = re.compile(rb" W(\d+) H(\d+)")
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,7 @@ class ClipFrames:
             raise
 
     def __iter__(self) -> Iterator[ByteArray]:
-        marker = bytearray(6)
-        while True:
-            image = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
-            if not (self._fill(memoryview(marker)) and self._fill(memoryview(image.data).cast("B"))):
-                break
+        while (image := read_frame(self._process.stdout, self.width, self.height)) is not None:
             yield image
         self._process.wait()
         self.decode_error = self._process.error
@@ -201,24 +197,14 @@ class ClipFrames:
         self.close()
 
     def _read_size(self) -> tuple[int, int]:
-        header = bytearray()
-        while not header.endswith(b"\n"):
-            if not (byte := self._process.stdout.read(1)):
-                self._process.wait()
-                raise AvatarError(f"{self._clip.path} cannot be decoded: {self._process.error or 'it holds no frame'}")
-            header += byte
-        found = _HEADER.search(header)
-        if not found:
+        header = read_header(self._process.stdout)
+        if not header.endswith(b"\n"):
+            self._process.wait()
+            raise AvatarError(f"{self._clip.path} cannot be decoded: {self._process.error or 'it holds no frame'}")
+        size = size_in(header)
+        if size is None:
             raise AvatarError(f"{self._clip.path}: ffmpeg decoded no frames")
-        return int(found[1]), int(found[2])
-
-    def _fill(self, rest: memoryview) -> bool:
-        while len(rest):
-            count = self._process.stdout.readinto(rest)  # type: ignore[attr-defined]
-            if not count:
-                return False
-            rest = rest[count:]
-        return True
+        return size
 
 
 def build_args(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,8 +137,3 @@ def _mix(num_voices: int, kept_db: float | None) -> str:
 def fits(output: Path) -> bool:
     """Whether a file of this name can be made."""
     return output.suffix.lower() in CONTAINERS
-
-
-def suffixes() -> Sequence[str]:
-    """Of the files that can be made."""
-    return list(CONTAINERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import tempfile
 from collections import deque
@@ -11,12 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.hdr import write_cube
 from musetalk_cli.engine.avatar.inputs.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
 from musetalk_cli.engine.avatar.inputs.probe import QUIET, VideoTrack, probe
+from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.formats import WHITELIST
@@ -25,8 +23,6 @@ from musetalk_cli.system.pipes import widen
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.
 MAX_FRAMES_AHEAD = 3
-
-_FRAME = b"FRAME\n"
 
 
 class VideoFile:
@@ -89,34 +85,20 @@ class VideoFile:
         return path
 
     def _read_size(self) -> tuple[int, int]:
-        header = bytearray()
-        while not header.endswith(b"\n"):
-            byte = self._process.stdout.read(1)
-            if not byte:
-                self._process.wait()
-                raise self._explain_no_frames()
-            header += byte
-        found = re.search(rb" W(\d+) H(\d+) ", header)
-        if not header.startswith(b"YUV4MPEG2 ") or not found:
+        header = read_header(self._process.stdout)
+        if not header.endswith(b"\n"):
+            self._process.wait()
+            raise self._explain_no_frames()
+        size = size_in(header)
+        if size is None:
             raise AvatarError(f"{self._path}: ffmpeg decoded no frames")
-        return int(found[1]), int(found[2])
+        return size
 
     def _read_frame(self) -> ByteArray | None:
-        header = bytearray(len(_FRAME))
-        image = np.empty((self.height * 3 // 2, self.width), dtype=np.uint8)
-        if self._fill(memoryview(header)) and header == _FRAME and self._fill(memoryview(image.data).cast("B")):
-            return image
-        self._process.wait()
-        return None
-
-    def _fill(self, rest: memoryview) -> bool:
-        """Read as many bytes as there is room for; False where the stream ends before."""
-        while len(rest):
-            count = self._process.stdout.readinto(rest)  # type: ignore[attr-defined]
-            if not count:
-                return False
-            rest = rest[count:]
-        return True
+        image = read_frame(self._process.stdout, self.width, self.height)
+        if image is None:
+            self._process.wait()
+        return image
 
     def _explain_no_frames(self) -> AvatarError:
         if self._clip.start_s and not self._process.error:
