@@ -325,22 +325,28 @@ def test_hls_on_a_full_disk_is_reported(
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
 
 
+def send_three(stream: bytes, program: Path, folder: Path) -> tuple[RemuxTarget, FanOut, list[Fragment]]:
+    """Three fragments for an HLS folder whose ffmpeg is ``program``; and the fragments."""
+    destination = parse_destination(f"{folder}/live/", overwrite=False)
+    assert destination
+    target = RemuxTarget(destination, str(program), RATE, lambda text: None)
+    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
+    init_segment, fragments = cut_stream(stream)
+    fan_out.begin(init_segment)
+    write(fan_out, fragments[:3], 0)
+    return target, fan_out, fragments[:3]
+
+
 def test_a_stream_that_ends_before_its_child_says_a_word_was_delivered(
     live_stream: bytes, ffmpeg: str, tmp_path: Path
 ) -> None:
     late = tmp_path / "late"
     late.write_text(f'#!/bin/sh\nsleep 0.5\nexec "{ffmpeg}" "$@"\n')
     late.chmod(0o755)
-    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
-    assert destination
-    target = RemuxTarget(destination, str(late), RATE, lambda text: None)
-    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
-    init_segment, fragments = cut_stream(live_stream)
-    fan_out.begin(init_segment)
-    write(fan_out, fragments[:3], 0)
+    target, fan_out, fragments = send_three(live_stream, late, tmp_path)
     fan_out.close(is_whole=True, is_final=True)
     assert target.where is not None
-    assert target.health().num_bytes > sum(len(each.data) for each in fragments[:3]) / 2
+    assert target.health().num_bytes > sum(len(each.data) for each in fragments) / 2
 
 
 def test_a_segment_that_was_cut_short_is_found_once(live_stream: bytes, tmp_path: Path) -> None:
@@ -557,13 +563,7 @@ def test_a_target_that_was_given_up_before_it_was_reached_is_no_success(
     stuck = tmp_path / "stuck"
     stuck.write_text("#!/bin/sh\ncat > /dev/null\nexec sleep 60\n")
     stuck.chmod(0o755)
-    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
-    assert destination
-    target = RemuxTarget(destination, str(stuck), RATE, lambda text: None)
-    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
-    init_segment, fragments = cut_stream(live_stream)
-    fan_out.begin(init_segment)
-    write(fan_out, fragments[:3], 0)
+    _, fan_out, _ = send_three(live_stream, stuck, tmp_path)
     with pytest.raises(SinkError, match="never reached"):
         fan_out.close(is_whole=True, is_final=True)
 
