@@ -77,10 +77,12 @@ def _end_quietly_on_signals() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
+    ending.note(number)
+    if ending.is_settled():
+        return
     # An import drops what is raised while one of its callbacks runs, and Python tells of that with a traceback. Should
     # that have been this, nothing is told, and ``ending`` ends the process.
     sys.unraisablehook = lambda dropped: None
-    ending.note(number)
     sys.exit(128 + number)
 
 

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 # Ctrl-Break, which Windows has beside Ctrl-C, comes when the console is closed, as SIGHUP does elsewhere.
@@ -24,6 +25,7 @@ LIMIT_S = 2.0
 _callbacks: list[Callable[[], None]] = []
 _limit_s: float | None = LIMIT_S
 _first = 0
+_is_settled = False
 
 
 def watch_signals() -> None:
@@ -56,6 +58,28 @@ def note(number: int) -> None:
 def is_by_signal(code: object) -> bool:
     """Whether a signal has come, or this is the exit code of one."""
     return _first > 0 or code in [128 + number for number in SIGNALS]
+
+
+@contextmanager
+def final_step() -> Iterator[None]:
+    """For the step that completes a command, in the main thread: a signal inside comes too late, unless it fails.
+
+    The exit code then says what has happened: 0 where a file has its name already, the signal's where it has not.
+    """
+    global _is_settled
+    _is_settled = True
+    try:
+        yield
+    except BaseException:
+        _is_settled = False
+        if _first:
+            raise SystemExit(128 + _first) from None
+        raise
+
+
+def is_settled() -> bool:
+    """Whether a signal changes nothing any more."""
+    return _is_settled
 
 
 def leave_by_signal() -> NoReturn:

@@ -37,6 +37,23 @@ cli.run = run
 start.main()
 """
 
+# A signal comes while the last step is done, which succeeds or fails; the threads' end is waited for no longer.
+COMPLETING = """
+import os, signal, sys
+from musetalk_cli import __main__ as start, cli, ending
+def run():
+    with ending.final_step():
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        if sys.argv[2] == "fails":
+            raise ValueError("no space")
+    print("done", flush=True)
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    print("told", flush=True)
+    sys.exit(0)
+cli.run = run
+start.main()
+"""
+
 
 def end(code: str, number: signal.Signals, *args: str) -> tuple[int, str, str]:
     """Run the code until it has said something, send it a signal, and wait: exit code, stdout and stderr."""
@@ -95,3 +112,13 @@ def test_a_signal_that_a_library_turns_into_its_own_error_is_no_bug_of_ours() ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signal that another process sends")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_is_too_late_once_the_last_step_is_taken(name: str) -> None:
+    command = [sys.executable, "-c", COMPLETING, name]
+    done = subprocess.run([*command, "succeeds"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\ntold\n", "")
+    failed = subprocess.run([*command, "fails"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout, failed.stderr) == (128 + getattr(signal, name), "", "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli import ending
 from musetalk_cli.app.arguments import PreparationArguments
 from musetalk_cli.app.folders import avatars_folder, cache_folder, ffmpeg_records
 from musetalk_cli.app.running.preparation import command_for, tell_result
@@ -209,7 +211,7 @@ def prepare_named(
         return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     if folder.exists():
         _check_is_avatar(folder)
-    prepared = _prepare(config, source, folder, settings, sha256, report, tell)
+    prepared = _prepare(config, source, folder, settings, sha256, report, tell, ending.final_step)
     tell_result(prepared, folder, command_for(source, arguments.name), "", tell)
     return PreparedAvatar(name, folder, prepared.record, is_new=True)
 
@@ -278,6 +280,7 @@ def _prepare(
     sha256: str,
     report: Report,
     tell: Tell,
+    completing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> PreparationResult:
     import cv2
 
@@ -302,4 +305,5 @@ def _prepare(
         source_sha256=sha256,
         is_replacing=True,
         report=report,
+        completing=completing,
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from musetalk_cli import ending
 from musetalk_cli.app.flags import NoUserConfigOption, library_settings
 from musetalk_cli.app.folders import avatars_folder
 from musetalk_cli.commands.common.completion import complete_prepared
@@ -34,7 +35,9 @@ def rename(
 
     from musetalk_cli.engine.avatar.library import rename_avatar
 
-    say(f"'{name}' is '{new_name}' now: {rename_avatar(name, new_name, avatars_folder(settings.avatar_dir))}")
+    with ending.final_step():
+        folder = rename_avatar(name, new_name, avatars_folder(settings.avatar_dir))
+    say(f"'{name}' is '{new_name}' now: {folder}")
 
 
 def remove(
@@ -64,8 +67,9 @@ def remove(
         if not typer.confirm(f"Remove {listed}?", err=True):
             say("nothing was removed")
             raise typer.Exit(1)
-    for folder in folders:
-        remove_folder(folder)
+    with ending.final_step():
+        for folder in folders:
+            remove_folder(folder)
     say(f"removed {listed}")
 
 

@@ -96,6 +96,9 @@ def prepare_avatar(
         prepared = prepare_named(settings, input_, arguments, force=force, report=display, tell=display.tell)
         if preview is not None:
             write_preview(prepared.folder, preview, display)
+    except SystemExit:  # by a signal, before the avatar had its name
+        display.tell("stopped: no avatar was made, and nothing was changed")
+        raise
     finally:
         display.close()
     if not quiet:

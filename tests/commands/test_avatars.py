@@ -136,6 +136,24 @@ def test_a_removal_that_is_cut_off_leaves_no_half_avatar(library: Path, monkeypa
     assert [listed.folder.name for listed in list_avatars(library)] == ["bob"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signal that another process sends")
+@pytest.mark.parametrize("command", [["rename", "anna", "berta"], ["remove", "anna", "--yes"]])
+def test_a_signal_behind_the_change_does_not_deny_it(library: Path, command: list[str]) -> None:
+    code = (
+        "import os, pathlib, signal\n"
+        "from musetalk_cli import __main__ as start\n"
+        "def rename(path, target, real=pathlib.Path.rename):\n"
+        "    real(path, target)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "pathlib.Path.rename = rename\n"
+        "start.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "avatars", *command], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"removed" if "remove" in command else b"'anna' is 'berta' now")
+    assert not (library / "anna").exists()
+
+
 def test_of_a_link_only_the_link_is_removed(library: Path, tmp_path: Path) -> None:
     (library / "anna").rename(tmp_path / "elsewhere")
     (library / "anna").symlink_to(tmp_path / "elsewhere")

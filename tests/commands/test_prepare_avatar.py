@@ -331,6 +331,7 @@ def test_an_interruption_leaves_no_half_avatar(home: Path, tmp_path: Path, ffmpe
     child.send_signal(number)
     _, words = child.communicate(timeout=30)
     assert child.returncode == 128 + number, words.decode()
+    assert words.endswith(b"stopped: no avatar was made, and nothing was changed\n")
     assert b"Traceback" not in words
     assert list(library.iterdir()) == []
 
@@ -349,6 +350,39 @@ def peak_bytes(num_frames: int, tmp_path: Path, ffmpeg: str) -> int:
     command = [sys.executable, "-m", "musetalk_cli", "prepare-avatar", str(path), "--quiet"]
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True)
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+# A signal comes just before the avatar has its name, or just behind that.
+REPLACE_AND_SIGNAL = """
+import os, signal, sys
+from musetalk_cli import __main__ as start
+from musetalk_cli.engine.avatar import whole_folder
+moment, function = sys.argv.pop(1), whole_folder.exchange
+def signal_behind(*args):
+    function(*args)
+    os.kill(os.getpid(), signal.SIGTERM)
+def signal_before(path):
+    os.kill(os.getpid(), signal.SIGTERM)
+if moment == "behind":
+    whole_folder.exchange = signal_behind
+else:
+    whole_folder.sync_file = signal_before
+start.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signal that another process sends")
+@pytest.mark.parametrize(("moment", "exit_code", "is_replaced"), [("before", 143, False), ("behind", 0, True)])
+def test_the_exit_code_says_whether_an_avatar_was_replaced(
+    run_cli: Run, home: Path, photo: Path, moment: str, exit_code: int, is_replaced: bool
+) -> None:
+    assert run_cli("prepare-avatar", photo).returncode == 0
+    older = read_record(home / "avatars" / "me")
+    command = [sys.executable, "-c", REPLACE_AND_SIGNAL, moment, "prepare-avatar", photo, "--force", "--size", "200"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, "a still of 200 × 200" in said(done)) == (exit_code, is_replaced)
+    assert (read_record(home / "avatars" / "me") != older) == is_replaced
+    assert [path.name for path in (home / "avatars").iterdir()] == ["me"]
 
 
 def test_a_longer_video_takes_no_more_memory(home: Path, tmp_path: Path, ffmpeg: str) -> None:

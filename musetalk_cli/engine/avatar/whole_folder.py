@@ -7,8 +7,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from glob import escape
 from pathlib import Path
 
@@ -21,12 +21,14 @@ _PART, _OLD = ".part-", ".old-"
 
 
 @contextmanager
-def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
+def create_folder(
+    target: Path, *, is_replacing: bool, completing: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[Path]:
     """An empty folder beside ``target`` to be filled; after the block it is ``target``, after an exception it is gone.
 
     An existing ``target`` is only replaced with ``is_replacing``, once the new one is whole, in one step where the
-    system can. What a killed run left behind is removed; an older folder that it had moved away is put back. Raises
-    AvatarError when nothing can be written there or ``target`` exists unexpectedly.
+    system can, inside ``completing()``. What a killed run left behind is removed; an older folder that it had moved
+    away is put back. Raises AvatarError when nothing can be written there or ``target`` exists unexpectedly.
     """
     if target.is_symlink():
         target = target.resolve()  # the link stays
@@ -41,7 +43,10 @@ def create_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
     try:
         with lock_folder(part, waits=True):
             yield part
-            _put_in_place(part, target, is_replacing)
+            for path in part.iterdir():
+                sync_file(path)
+            with completing():
+                _put_in_place(part, target, is_replacing)
     except OSError as error:
         raise AvatarError(f"cannot write the avatar {target}: {error.strerror or error}") from error
     finally:
@@ -91,8 +96,6 @@ def _make_beside(target: Path, kind: str) -> Path:
 
 
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
-    for path in part.iterdir():
-        sync_file(path)
     if is_replacing and target.exists():
         _replace(part, target)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
@@ -111,6 +111,7 @@ def prepare_avatar(
     source_sha256: str,
     is_replacing: bool,
     report: Report,
+    completing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> PreparationResult:
     """Make the avatar folder ``target`` from an image, a video or a folder of images.
 
@@ -125,6 +126,7 @@ def prepare_avatar(
         source_sha256: the input's, for the record.
         is_replacing: whether an existing ``target`` is replaced.
         report: called with every step.
+        completing: what the folder gets its name inside of, as with ``create_folder``.
 
     Raises:
         AvatarError: the input cannot be decoded, fewer than half of its frames have a usable face, the folder cannot be
@@ -134,7 +136,7 @@ def prepare_avatar(
         settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px, settings.background
     )
     get_finder = cache(open_finder)
-    with create_folder(target, is_replacing=is_replacing) as folder:
+    with create_folder(target, is_replacing=is_replacing, completing=completing) as folder:
         clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
         clip = clip or _take_video(source, folder, clip_settings, settings, get_finder, ffmpeg, report)
         visibility = visibility_of(clip.track, clip.size, clip.frame_rate)
