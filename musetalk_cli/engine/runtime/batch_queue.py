@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from musetalk_cli.engine.types.messages import Deadline
 
@@ -33,7 +33,8 @@ class QueuedItem(Generic[Item, Result]):
     order: tuple[float, int, int]
 
 
-class Choice(NamedTuple, Generic[Item, Result]):
+@dataclass(frozen=True)
+class Choice(Generic[Item, Result]):
     """What to do now: run ``batch``; where it is empty, ask again after ``wait_s``, or when something was added."""
 
     batch: Sequence[QueuedItem[Item, Result]] = ()

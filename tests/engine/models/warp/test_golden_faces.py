@@ -7,8 +7,9 @@ import pytest
 
 from fixtures.golden_faces import SHEETS, draw_sheet, read_sheet
 
-# Builds of OpenCV and NumPy for other processors round differently, by a level here and there.
-MAX_LEVELS, MEAN_LEVELS = 3, 0.02
+# Builds of OpenCV and NumPy for other processors, and their oldest versions (4.9 and 1.26: 4 levels, .024), round
+# differently, by a level here and there.
+MAX_LEVELS, MEAN_LEVELS = 5, 0.03
 
 
 @pytest.mark.parametrize("name", SHEETS)
