@@ -13,6 +13,8 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
+from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
+from musetalk_cli.engine.models.warp.idle.life import REST
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.audio import SHORT_LOW_PASS
 from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
@@ -53,8 +55,10 @@ class WarpModel:
         self._frame_rate = frame_rate
         self._predictor = MouthShapePredictor.load()
         self._face: StillAvatarRenderer | VideoAvatarRenderer
+        self._seed: int | None = None
         if avatar.is_still:
-            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion, seed=seed)
+            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion)
+            self._seed = seed if has_idle_motion else None
         else:
             from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
@@ -86,5 +90,7 @@ class WarpModel:
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
         if isinstance(self._face, StillAvatarRenderer):
-            return self._face.render(batch.features[row], float(batch.frames[row] / self._frame_rate))
+            time_s = float(batch.frames[row] / self._frame_rate)
+            life = REST if self._seed is None else life_at(self._seed, time_s)
+            return self._face.render(batch.features[row], life)
         return self._face.render(batch.features[row], batch.avatar_frames[row], batch.images[row])

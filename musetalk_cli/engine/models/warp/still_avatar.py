@@ -1,4 +1,4 @@
-"""A still avatar: mouth shape (5,) and time → the face's Y'CbCr planes, with mouth, blinks and head sway."""
+"""A still avatar: mouth shape (5,) and a LifeState → the face's Y'CbCr planes, with mouth, blinks and head motion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.eyelids import Eyelids
+from musetalk_cli.engine.avatar.frames import resize_image
+from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
@@ -19,9 +22,10 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     without_bars,
 )
 from musetalk_cli.engine.models.warp.idle.eye_states import EyeStates
-from musetalk_cli.engine.models.warp.idle.eyelids import make_lids
+from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_sway import HeadSway
-from musetalk_cli.engine.models.warp.idle.idle_motion import head_pose, lid_closure
+from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.types.messages import Face, Region
 
 
@@ -33,52 +37,72 @@ class StillAvatarRenderer:
 
     region: Region
 
-    def __init__(
-        self,
-        avatar: Avatar,
-        *,
-        height_px: int,
-        has_idle_motion: bool,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, avatar: Avatar, *, height_px: int, has_idle_motion: bool) -> None:
         """Prepare a face.
 
         Args:
-            avatar: A still in its own size. Where it brings no images of closed eyelids, they are made from its skin.
+            avatar: A still in its own size. Where it brings no images of closed eyelids, they are drawn from its skin.
             height_px: Height of the output; it and the width are rounded to even.
-            has_idle_motion: Whether the head sways and the eyes blink. Without, only the mouth's surroundings change.
-            seed: Chooses the times of blinks and the course of the sway.
+            has_idle_motion: Whether the head moves and the eyes blink. Without, only the mouth's surroundings change.
         """
         shown = avatar.resized(height_px)
         size, face = (shown.width, shown.height), shown.landmarks[0]
         area = Area.whole(*size) if shown.visibility is None else shown.visibility.area
         planes = without_bars(crop_planes(shown.frames.read([0])[0], Region(0, 0, *size)), area)
-        image, lids = avatar.frames.image(), avatar.eyelids
-        self._seed = seed
-        if has_idle_motion and lids is None:
-            lids = make_lids(image, avatar.landmarks[0])
-        self._eyes = EyeStates(UpsampledImage.of(planes), image, size, lids if has_idle_motion else None)
+        self._image = UpsampledImage.of(planes)
         pose = MouthPose.of_still(face)
         sway = HeadSway(face, area) if has_idle_motion else None
         mouth_px = reach_px(pose.axes)
         self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size, area)
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
         self._sway = sway.field_on(self._grid.nodes) if sway else None
+        self._eyes = (
+            None if sway is None else _open_eyes(avatar, shown.frames.image(), self._image, face, sway.reach_px)
+        )
+        self._eyes_box = self._eyes.box_in(self.region) if self._eyes else (slice(0), slice(0))
         self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))
 
-    def render(self, mouth: NDArray[np.float32], time_s: float) -> Face:
-        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) at ``time_s`` of the stream.
+    def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
+        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) and what else it does.
 
-        Values outside their ranges are clipped. Values that are not finite count as zero.
+        Values of the shape outside their ranges are clipped. Values that are not finite count as zero.
         """
         shape = clean_shape(mouth)
-        motion, targets, closure = np.zeros((2, 3), dtype=np.float32), self._grid.nodes, 0.0
+        motion, targets = np.zeros((2, 3), dtype=np.float32), self._grid.nodes
         if self._sway is not None:
-            motion = self._sway.matrix(head_pose(self._seed, time_s))
+            motion = self._sway.matrix(life)
             targets = targets + self._sway.offset(motion)
-            closure = lid_closure(self._seed, time_s)
-        source = self._eyes.at(closure)
+        eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
         if not shape.any() and self._mouth.is_at_rest:
-            return Face(self.region, source.sample(*self._grid.sampling_maps(targets)))
-        inverse_sway = np.eye(2, 3, dtype=np.float32) + motion
-        return Face(self.region, self._mouth.render(shape, source, targets, inverse_sway))
+            maps = self._grid.sampling_maps(targets)
+            planes = self._image.sample(*maps)
+        else:
+            inverse_sway = np.eye(2, 3, dtype=np.float32) + motion
+            planes, maps = self._mouth.render(shape, self._image, targets, inverse_sway)
+        if eyes is not None:
+            eyes.write(planes, maps, self._eyes_box)
+        return Face(self.region, planes)
+
+
+def _open_eyes(
+    avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: Landmarks, reach_px: float
+) -> EyeStates | None:
+    """The eyes of a still, with the lids that it brings or drawn ones; None where there is nothing to shut.
+
+    ``shown``: the image in the output's size, uint8 BGR; ``image``: the same, upsampled, and ``face`` in its pixels.
+    """
+    height, width = shown.shape[0] // 2 * 2, shown.shape[1] // 2 * 2
+    lids = avatar.eyelids
+    shut = shut_eyes(shown, face) if lids is None else _with_lids(avatar.frames.image(), lids, width, height)
+    if shut is None:
+        return None
+    planes = bgr_to_planes(shut[:height, :width])
+    return EyeStates(image, planes, eyes_of(face), reach_px, is_drawn=lids is not None)
+
+
+def _with_lids(image: ByteArray, lids: Eyelids, width: int, height: int) -> ByteArray:
+    """An image with its drawn lids shut, resized."""
+    left, top, across, down = lids.box
+    shut = image.copy()
+    shut[top : top + down, left : left + across] = lids.images[-1]
+    return resize_image(shut, width, height)

@@ -75,7 +75,7 @@ class VideoAvatarRenderer:
             return unchanged_face()
         region, grid, warp = self._prepare(index)
         source = UpsampledImage.of(crop_planes(image, region))
-        planes = warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED)
+        planes, _ = warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED)
         mask = np.full((region.height, region.width), round(255 * opacity), np.uint8) if opacity < 1 else None
         return Face(region, planes, mask)
 

@@ -16,12 +16,14 @@ from musetalk_cli.engine.avatar.eyelids import Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
+from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
 from musetalk_cli.engine.video.compositing import write_face
 
 REST = (0.0, 0.0, 0.0, 0.0, 0.0)
 OPEN = (1.0, 0.95, 0.1, 0.0, 0.0)
+SEED = 7
 
 
 def _shape(*values: float) -> NDArray[np.float32]:
@@ -47,7 +49,7 @@ class RenderedStill:
     ) -> RenderedStill:
         size = even_size(image.shape[1], image.shape[0], height_px)
         avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), lids)
-        face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion, seed=7)
+        face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion)
         return cls(face, bgr_to_planes(resize_image(image, *size)))
 
     @property
@@ -64,7 +66,7 @@ def _face(
 
 def _frame(still: RenderedStill, shape: tuple[float, ...], time_s: float = 0.0) -> Planes:
     image = planes_to_i420(still.planes)
-    write_face(image, still.face.render(_shape(*shape), time_s))
+    write_face(image, still.face.render(_shape(*shape), life_at(SEED, time_s)))
     height, width = still.planes.luma.shape
     chroma = image[height:].reshape(2, height // 2, width // 2)
     return Planes(image[:height], np.moveaxis(chroma, 0, 2))
@@ -99,7 +101,7 @@ def test_region_is_even_and_inside(height_px: int, has_idle_motion: bool) -> Non
     assert min(left, top) >= 0
     assert left + width <= face.base.luma.shape[1]
     assert top + height <= face.base.luma.shape[0]
-    part = face.face.render(_shape(*OPEN), 1.0).planes
+    part = face.face.render(_shape(*OPEN), life_at(SEED, 1.0)).planes
     assert part.luma.shape == (height, width)
     assert part.chroma.shape == (height // 2, width // 2, 2)
     assert part.luma.dtype == part.chroma.dtype == np.uint8
@@ -154,7 +156,10 @@ def test_open_mouthed_image_is_closed_at_rest() -> None:
 def test_same_bytes_from_any_thread() -> None:
     face = _face(has_idle_motion=True).face
     random = np.random.default_rng(0)
-    shapes = [(_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), k / 25) for k in range(24)]
+    shapes = [
+        (_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), life_at(SEED, 2.5 + k / 25))
+        for k in range(24)
+    ]
     expected = [face.render(*shape) for shape in shapes]
     with ThreadPoolExecutor(4) as pool:
         for made, wanted in zip(pool.map(lambda shape: face.render(*shape), shapes), expected, strict=True):

@@ -64,7 +64,7 @@ class MouthWarp:
 
     def render(
         self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, inverse_sway: FloatArray
-    ) -> Planes:
+    ) -> tuple[Planes, tuple[FloatArray, FloatArray]]:
         """Render the grid's region.
 
         Args:
@@ -74,7 +74,7 @@ class MouthWarp:
             inverse_sway: The same mapping as a 2×3 affine matrix, valid on the face.
 
         Returns:
-            The region's planes.
+            The region's planes, and the maps by which they were sampled from ``source``.
         """
         weights = _weights(shape)
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
@@ -95,7 +95,7 @@ class MouthWarp:
             self._write_maps(maps, lower + (upper - lower) * alpha[..., None])
             planes = source.sample(*maps)
         self._draw_interior(planes, near, shape, weights, inverse_sway)
-        return planes
+        return planes, maps
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
         """The distances per pixel of the lips' box."""

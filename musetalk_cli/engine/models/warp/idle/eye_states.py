@@ -1,60 +1,192 @@
-"""An image and its eyelid images → one upsampled image per closure of the eyes, ready to sample from."""
+"""Closure of both lids and gaze → the part of an upsampled image that shows its eyes so, ready to sample from.
+
+A lid comes down over the eyeball as one piece: what it shows is the lower end of the shut lid, and what does not fit
+above it is folded in. The part is small, and made anew only when a lid or the gaze moves.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from musetalk_cli.engine.avatar.eyelids import Eyelids
-from musetalk_cli.engine.avatar.frames import resize_image
-from musetalk_cli.engine.models.warp.face.sampling import FILTER_RADIUS_PX, UpsampledImage
-from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.face.sampling import (
+    FILTER_RADIUS_PX,
+    Box,
+    UpsampledImage,
+    sample_bilinear,
+)
+from musetalk_cli.engine.models.warp.idle.eyelids import LASHES, Eye, eye_bounds
+from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
+from musetalk_cli.engine.types.messages import Region
 
-_MARGIN_PX = 2 * FILTER_RADIUS_PX
+_STEPS = 24  # of closure and of gaze that are told apart
+_GAZE = 0.075  # travel of the eyeball at full gaze, half widths of the eye
+_DRAWN_BAND = (0.9, 0.5)  # of drawn lids: share of the way to the brow, and the most
+# How far below its edge a lid is shown before it is shut: with some of its lashes; drawn ones are higher.
+_EDGE, _DRAWN_EDGE = 0.06, -0.07
+_RIGID = 0.22  # height of the lid's lower end that is not folded, half widths
+_SHADOW, _SHADOW_DEPTH = 0.30, 0.11  # of a half-shut lid on the eyeball
+_CACHE_SIZE = 64
+
+
+@dataclass(frozen=True)
+class EyePatch:
+    """A part of an image with the eyes drawn: ``image``, whose first pixel is the whole image's at ``corner`` (2,)."""
+
+    image: UpsampledImage
+    corner: FloatArray
+
+    def write(self, planes: Planes, maps: tuple[FloatArray, FloatArray], box: Box) -> None:
+        """Sample ``box`` of ``planes`` again, in place; ``maps``: as UpsampledImage.sample has them, of the whole."""
+        rows, columns = box
+        planes.luma[box] = sample_bilinear(self.image.luma, maps[0][box] - np.float32(2) * self.corner)
+        half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+        planes.chroma[half] = sample_bilinear(self.image.chroma, maps[1][half] - np.float32(0.5) * self.corner)
 
 
 class EyeStates:
-    """An image at every level of its lids; immutable."""
+    """The eyes of a still at any closure and gaze; immutable."""
 
     def __init__(
-        self, open_eyes: UpsampledImage, image: ByteArray, size: tuple[int, int], lids: Eyelids | None
+        self,
+        image: UpsampledImage,
+        shut: Planes,
+        eyes: tuple[Eye, ...],
+        reach_px: float,
+        *,
+        is_drawn: bool,
     ) -> None:
-        """Prepare the levels.
+        """Prepare the eyes.
 
         Args:
-            open_eyes: ``image`` resized to ``size`` and upsampled.
-            image: uint8 BGR (h, w, 3), in its own size.
-            size: Width and height of the output.
-            lids: Images of the eyelids in pixels of ``image``; without, the eyes stay open.
+            image: The whole image, eyes open.
+            shut: The same with its eyes shut.
+            eyes: Its eyes, left and right.
+            reach_px: How far the head moves in the image, pixels.
+            is_drawn: Whether the shut lids were drawn along with the image, up to the brow.
         """
-        self._sources, self._levels = [open_eyes], np.zeros(1)
-        if lids is None:
-            return
-        left, top, width, height = lids.box
-        columns = _aligned_span(left, left + width, image.shape[1], size[0])
-        rows = _aligned_span(top, top + height, image.shape[0], size[1])
-        crop = image[rows.start : rows.stop, columns.start : columns.stop].copy()
-        scale_x, scale_y = size[0] / image.shape[1], size[1] / image.shape[0]
-        target = (round(len(columns) * scale_x), round(len(rows) * scale_y))
-        corner = (round(columns.start * scale_x), round(rows.start * scale_y))
-        x, y = left - columns.start, top - rows.start
-        for patch in lids.images:
-            crop[y : y + height, x : x + width] = patch
-            planes = bgr_to_planes(resize_image(crop, *target))
-            self._sources.append(open_eyes.with_patch(planes, *corner, _MARGIN_PX))
-        self._levels = np.array([0.0, *lids.levels])
+        height, width = shut.luma.shape
+        self._bounds = eye_bounds(eyes) + reach_px * np.array([-1, -1, 1, 1], np.float32)
+        low = np.clip((self._bounds[:2] - reach_px - FILTER_RADIUS_PX) // 2 * 2, 0, [width - 2, height - 2]).astype(int)
+        high = np.minimum((self._bounds[2:] + reach_px + FILTER_RADIUS_PX) // 2 * 2 + 2, [width, height]).astype(int)
+        columns, rows = slice(low[0], high[0]), slice(low[1], high[1])
+        fine = slice(2 * low[1], 2 * high[1]), slice(2 * low[0], 2 * high[0])
+        coarse = slice(low[1] // 2, high[1] // 2), slice(low[0] // 2, high[0] // 2)
+        self._corner = low.astype(np.float32)
+        self._open = UpsampledImage(image.luma[fine], image.chroma[coarse])
+        self._shut = UpsampledImage.of(Planes(np.ascontiguousarray(shut.luma[rows, columns]), shut.chroma[coarse]))
+        edge = _DRAWN_EDGE if is_drawn else _EDGE
+        if is_drawn:
+            eyes = tuple(_with_drawn_band(eye) for eye in eyes)
+        self._eyes = tuple(
+            [_EyeGrid(eye, self._corner, plane.shape[:2], step, edge) for plane, step in self._planes_of(self._open)]
+            if eye.is_open
+            else []
+            for eye in eyes
+        )
+        self._draw = lru_cache(maxsize=_CACHE_SIZE)(self._draw_state)
 
-    def at(self, closure: float) -> UpsampledImage:
-        """The image whose level is nearest to a closure in 0..1."""
-        return self._sources[int(np.abs(self._levels - closure).argmin())]
+    @staticmethod
+    def _planes_of(image: UpsampledImage) -> tuple[tuple[ByteArray, float], ...]:
+        return (image.luma, 0.5), (image.chroma, 2.0)
+
+    def box_in(self, region: Region) -> Box:
+        """Rows and columns of a region of the image in which the eyes may come to lie, even."""
+        left, top, right, bottom = self._bounds
+        rows = _even(top - region.top, bottom - region.top, region.height)
+        return rows, _even(left - region.left, right - region.left, region.width)
+
+    def at(self, left: float, right: float, gaze_x: float, gaze_y: float) -> EyePatch | None:
+        """The eyes with these closures (0..1) and this gaze (-1..1, to the image's right and down); None where they are
+        as the image shows them."""
+        state = tuple(round(value * _STEPS) for value in (left, right, gaze_x, gaze_y))
+        return self._draw(state) if any(state) else None
+
+    def _draw_state(self, state: tuple[int, ...]) -> EyePatch:
+        left, right, gaze_x, gaze_y = (value / _STEPS for value in state)
+        planes = [plane.copy() for plane, _ in self._planes_of(self._open)]
+        for grids, closure in zip(self._eyes, (left, right), strict=True):
+            for grid, plane, source in zip(grids, planes, (self._shut.luma, self._shut.chroma), strict=True):
+                grid.draw(plane, source, closure, (gaze_x, gaze_y))
+        return EyePatch(UpsampledImage(planes[0], planes[1]), self._corner)
 
 
-def _aligned_span(start: int, stop: int, extent: int, resized: int) -> range:
-    """A span around start..stop with a margin, whose ends fall on even pixels when ``extent`` is resized.
+class _EyeGrid:
+    """One eye on the samples of one plane of the patch."""
 
-    A crop so aligned resizes to the same pixels as the whole image does.
-    """
-    step = extent // math.gcd(extent, resized // 2)
-    margin = math.ceil((_MARGIN_PX + 2) * extent / resized)
-    return range(max(0, (start - margin) // step * step), min(extent, -(-(stop + margin) // step) * step))
+    def __init__(self, eye: Eye, corner: FloatArray, shape: tuple[int, ...], step: float, edge: float) -> None:
+        """Prepare the grid.
+
+        Args:
+            eye: The eye.
+            corner: Position of the plane's first pixel, (2,).
+            shape: Of the plane.
+            step: Pixels from one sample to the next.
+            edge: How far below its edge a lid is shown, half widths.
+        """
+        self._edge = np.float32(edge)
+        first = 0.0 if step < 1 else 0.5  # a sample of chroma stands between its four pixels
+        low, high = (eye_bounds((eye,))[part] - corner for part in (slice(0, 2), slice(2, 4)))
+        start = np.clip(np.floor(low / step), 0, np.array(shape[1::-1]) - 1).astype(int)
+        stop = np.clip(np.ceil(high / step) + 1, start + 1, shape[1::-1]).astype(int)
+        self._box = slice(start[1], stop[1]), slice(start[0], stop[0])
+        grid = np.meshgrid(*(np.arange(start[k], stop[k], dtype=np.float32) for k in (0, 1)))
+        self._samples = np.stack(grid, axis=-1).astype(np.float32)
+        pixels = self._samples * np.float32(step) + np.float32(first) + corner
+        own = eye.own(pixels)
+        self._x, self._y = own[..., 0], own[..., 1]
+        self._upper, self._lower, self._top, self._meeting = eye.lines(self._x)
+        self._within = 1 - smoothstep(np.abs(self._x), 0.88, 1.05)
+        self._half_width = eye.half_width
+        self._unit = np.asarray(eye.axes * np.float32(eye.half_width / step), np.float32)  # one unit, samples
+        inside = np.minimum(self._y - self._upper, self._lower - self._y)
+        self._eyeball = smoothstep(inside, -0.01, 0.12) * np.maximum(1 - np.abs(self._x) ** 3, 0)
+
+    def draw(self, plane: ByteArray, shut: ByteArray, closure: float, gaze: tuple[float, float]) -> None:
+        """Draw the eye into its plane, in place; ``shut``: the same plane with the eye shut."""
+        under = plane[self._box]
+        if any(gaze):
+            shift = self._unit @ np.array(gaze, np.float32) * np.float32(_GAZE)
+            under = sample_bilinear(plane, self._samples - self._eyeball[..., None] * shift)
+        if closure > 0:
+            under = self._lower_lid(under.astype(np.float32), shut, closure)
+        plane[self._box] = under
+
+    def _lower_lid(self, under: FloatArray, shut: ByteArray, closure: float) -> ByteArray:
+        edge = self._upper + (self._meeting - self._upper) * np.float32(closure)
+        bottom, end = edge + np.float32(LASHES), self._meeting + np.float32(LASHES)
+        # Distances from the lashes' tips upwards: in the image to be, and on the shut lid.
+        distance, room, whole = bottom - self._y, bottom - self._top, end - self._top
+        rigid = np.minimum(np.float32(LASHES + _RIGID), 0.6 * room)
+        folded = (distance - rigid) * (whole - rigid) / np.maximum(room - rigid, np.float32(0.02))
+        along = end - (np.minimum(distance, rigid) + np.maximum(folded, 0)) - self._y
+        lid = sample_bilinear(shut, self._samples + along[..., None] * self._unit[:, 1]).astype(np.float32)
+        lashes = self._edge + (np.float32(LASHES) - self._edge) * np.float32(_ease(closure, 0.8, 1.0))
+        alpha = np.clip(0.5 + (edge + lashes - self._y) * np.float32(self._half_width), 0, 1)
+        alpha = alpha * smoothstep(self._y - self._top, 0.0, 0.08) * self._within * np.float32(_ease(closure, 0, 0.16))
+        below = self._y - edge
+        shadow = np.exp(-np.maximum(below, 0) / np.float32(_SHADOW_DEPTH)) * smoothstep(below, -0.06, 0.0)
+        shadow = shadow * (1 - smoothstep(self._y - self._lower, -0.05, 0.05)) * self._within
+        shadow = shadow * np.float32(_SHADOW * _ease(closure, 0, 0.3) * (1 - _ease(closure, 0.85, 1)))
+        if under.ndim == 3:
+            return as_bytes(np.clip(under + (lid - under) * alpha[..., None] + 0.5, 0, 255).astype(np.uint8))
+        darkened = under - (under - 16) * shadow
+        return as_bytes(np.clip(darkened + (lid - darkened) * alpha + 0.5, 0, 255).astype(np.uint8))
+
+
+def _with_drawn_band(eye: Eye) -> Eye:
+    share, most = _DRAWN_BAND
+    band = min(max(share * eye.brow_gap, 0.1), most)
+    return replace(eye, top=np.asarray(eye.upper - np.float32(band), np.float32))
+
+
+def _ease(value: float, low: float, high: float) -> float:
+    return float(smoothstep(np.float32(value), low, high))
+
+
+def _even(first: float, last: float, extent: int) -> slice:
+    start = int(np.clip(np.floor(first / 2) * 2, 0, extent))
+    return slice(start, int(np.clip(np.ceil(last / 2) * 2, start, extent)))

@@ -1,4 +1,4 @@
-"""HeadPose and grid nodes (h, w, 2) → displacement field (h, w, 2) in pixels that sways the head in the image.
+"""LifeState and grid nodes (h, w, 2) → displacement field (h, w, 2) in pixels that sways the head in the image.
 
 The motion is rigid on face and hair and fades out towards shoulders and image borders.
 """
@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
-from musetalk_cli.engine.models.warp.idle.idle_motion import HeadPose
+from musetalk_cli.engine.models.warp.idle.life import LifeState
 
 # In face heights (forehead to chin): up to where hair moves rigidly with the face, and from where nothing moves.
 _RIGID_ABOVE, _FIXED_ABOVE = 0.30, 0.46  # over the forehead
 _RIGID_BESIDE, _FIXED_BESIDE = 0.54, 0.70  # from the middle
 _RIGID_BELOW, _FIXED_BELOW = 0.05, 0.50  # under the chin
 _NECK_BELOW = 0.40  # the pivot, under the chin
+_REACH = 0.04
 _BORDER = 0.14  # width of the fade at the image's borders
 
 
 class HeadSway:
     """Where the head's motion acts: fully on face and hair, not at all on shoulders and the image's borders.
 
-    ``bounds_px``: left, top, right, bottom of everything that can move.
+    ``bounds_px``: left, top, right, bottom of everything that can move; ``reach_px``: by how much, at most.
     """
 
     def __init__(self, face: Landmarks, area: Area) -> None:
@@ -35,6 +36,7 @@ class HeadSway:
         self._down = (chin - top) / self._height_px
         self._aside = np.array([-self._down[1], self._down[0]])
         self._chin, self._area = chin, area
+        self.reach_px = _REACH * self._height_px
         corners = [
             chin + (self._down * v + self._aside * u) * self._height_px
             for v in (-1 - _FIXED_ABOVE, _FIXED_BELOW)
@@ -74,9 +76,9 @@ class SwayField:
         self._weighted = np.dstack([nodes * weight[..., None], weight])
         self._neck, self._height_px = neck, height_px
 
-    def matrix(self, pose: HeadPose) -> FloatArray:
+    def matrix(self, pose: LifeState) -> FloatArray:
         """2×3 matrix from an output pixel to its displacement: the inverse of the pose, less the identity."""
-        cos, sin = np.cos(pose.angle), np.sin(pose.angle)
+        cos, sin = np.cos(pose.roll), np.sin(pose.roll)
         rotation = np.array([[cos, sin], [-sin, cos]])
         shift_px = np.array([pose.shift_x, pose.shift_y]) * self._height_px
         move = self._neck - rotation @ (self._neck + shift_px)

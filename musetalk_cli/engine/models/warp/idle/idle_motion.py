@@ -1,55 +1,72 @@
-"""Seed and time in seconds → idle motion of a still: closure of the eyelids (0..1) and sway of the head (HeadPose)."""
+"""Seed and time in seconds → idle motion of a still: closure of the eyelids, gaze and head (LifeState)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 
 # numpy's own generators would take 10 ms of the start to load.
 from random import Random
+from typing import NamedTuple
+
+from musetalk_cli.engine.models.warp.idle.life import LifeState
 
 _WINDOW_S = 4.0  # one blink per window, at a random time: intervals of about 2 to 6 s
 _MARGIN_S = 1.0  # no blink this close to the ends of a window, so that blinks of adjacent windows stay apart
 _DOUBLE_SHARE = 0.15
-_DOUBLE_DELAY_S = 0.42
-_CLOSING_S = 0.08
+_DOUBLE_DELAY_S = 0.52
+_CLOSING_S = 0.13  # three to four frames of 25 a second
 _HELD_S = 0.03
-_OPENING_S = 0.15
+_OPENING_S = 0.24  # five to seven
+_MAX_DELAY_S = 0.012  # between the eyes
+_GAZE_S = 1.3  # one jump of the gaze in each window of this length
 
 _MAX_ANGLE = math.radians(1.0)
 _MAX_SHIFT = 0.006  # face heights
 _START_S = 2.5  # the sway fades in, so that the first frame shows the head at rest
 
 
-@dataclass(frozen=True)
-class HeadPose:
-    """A small rigid motion of the head in the image plane: clockwise rotation in radians, shift in face heights."""
-
-    angle: float
-    shift_x: float
-    shift_y: float
+def life_at(seed: int, time_s: float) -> LifeState:
+    """What a still does at ``time_s`` of the stream."""
+    gaze_x, gaze_y = gaze_at(seed, time_s)
+    left, right = (lid_closure(seed, time_s, side) for side in (0, 1))
+    return replace(head_pose(seed, time_s), left_lid=left, right_lid=right, gaze_x=gaze_x, gaze_y=gaze_y)
 
 
-def lid_closure(seed: int, time_s: float) -> float:
-    """Closure of the lids at ``time_s`` of the stream, 0..1."""
+def lid_closure(seed: int, time_s: float, side: int) -> float:
+    """Closure of the left (0) or right (1) lid at ``time_s`` of the stream, 0..1."""
     window = math.floor(time_s / _WINDOW_S)
     return max(
-        _closure_since(time_s - start_s, stretch)
+        _closure_since(time_s - blink.start_s - side * blink.delay_s, blink.stretch)
+        * (blink.depth if side == blink.weaker else 1.0)
         for index in (window - 1, window)
-        for start_s, stretch in blinks_in_window(seed, index)
+        for blink in blinks_in_window(seed, index)
     )
 
 
+class Blink(NamedTuple):
+    """One blink: its start and time stretch; by how much the right eye is later, s, and the weaker eye's closure."""
+
+    start_s: float
+    stretch: float
+    delay_s: float
+    weaker: int
+    depth: float
+
+
 @lru_cache(maxsize=64)
-def blinks_in_window(seed: int, index: int) -> tuple[tuple[float, float], ...]:
-    """Start (s) and time stretch of the blinks that begin in window ``index`` of 4 s; one, sometimes two."""
+def blinks_in_window(seed: int, index: int) -> tuple[Blink, ...]:
+    """The blinks that begin in window ``index`` of 4 s; one, sometimes two."""
     rng = Random(f"blinks {seed} {index}")
+
+    def blink(start_s: float, stretch: float) -> Blink:
+        return Blink(start_s, stretch, rng.uniform(-_MAX_DELAY_S, _MAX_DELAY_S), rng.randrange(2), rng.uniform(0.93, 1))
+
     start_s = index * _WINDOW_S + _MARGIN_S + rng.random() * (_WINDOW_S - 2 * _MARGIN_S)
-    stretch = 0.85 + 0.3 * rng.random()
-    blinks = [(start_s, stretch)]
+    blinks = [blink(start_s, 0.9 + 0.25 * rng.random())]
     if rng.random() < _DOUBLE_SHARE:
-        blinks.append((start_s + _DOUBLE_DELAY_S, 0.85))
+        blinks.append(blink(start_s + _DOUBLE_DELAY_S, 0.85))
     return tuple(blinks)
 
 
@@ -65,7 +82,30 @@ def _closure_since(elapsed_s: float, stretch: float) -> float:
     return math.pow(1 - (t - _CLOSING_S - _HELD_S) / _OPENING_S, 1.7)
 
 
-def head_pose(seed: int, time_s: float) -> HeadPose:
+def gaze_at(seed: int, time_s: float) -> tuple[float, float]:
+    """Where the eyes look at ``time_s``, -1..1 to the image's right and down; mostly at the viewer.
+
+    Eyes do not glide: they jump from one point to the next within 40 ms and stay there. They jump during blinks, too.
+    """
+    window = math.floor(time_s / _GAZE_S)
+    points = [_gaze_point(seed, index) for index in (window - 1, window)]
+    start_s, x, y = points[1]
+    if time_s < start_s:
+        _, x, y = points[0]
+    return x, y
+
+
+@lru_cache(maxsize=64)
+def _gaze_point(seed: int, index: int) -> tuple[float, float, float]:
+    """When the eyes jump in window ``index``, and where to."""
+    rng = Random(f"gaze {seed} {index}")
+    start_s = (index + rng.random()) * _GAZE_S
+    if index < 1 or rng.random() < 0.35:
+        return start_s, 0.0, 0.0
+    return start_s, max(-1.0, min(1.0, rng.gauss(0, 0.45))), max(-1.0, min(1.0, rng.gauss(0, 0.25)))
+
+
+def head_pose(seed: int, time_s: float) -> LifeState:
     """The head's sway at ``time_s`` of the stream: sums of slow sines of incommensurate periods; at rest at time 0."""
     phases = _phases(seed)
 
@@ -77,8 +117,8 @@ def head_pose(seed: int, time_s: float) -> HeadPose:
 
     started = min(max(time_s / _START_S, 0.0), 1.0)
     ease = started * started * (3 - 2 * started)
-    return HeadPose(
-        angle=_MAX_ANGLE * ease * drift(0, 9.7, 5.3),
+    return LifeState(
+        roll=_MAX_ANGLE * ease * drift(0, 9.7, 5.3),
         shift_x=_MAX_SHIFT * ease * drift(2, 13.1, 7.9),
         shift_y=_MAX_SHIFT * ease * drift(4, 6.1, 3.7),
     )

@@ -17,6 +17,7 @@ from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectRea
 from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh
 from musetalk_cli.engine.avatar.preparation.prepare import visibility_of
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
+from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
 from musetalk_cli.engine.video.compositing import write_face
@@ -31,12 +32,14 @@ SKIN, CLOTH = (150, 178, 214), (44, 36, 32)
 def talking(name: str) -> tuple[ByteArray, ...]:
     """A portrait that talks and sways."""
     avatar = open_portrait(describe_portrait(name))
-    face = StillAvatarRenderer(avatar, height_px=SIDE, has_idle_motion=True, seed=2)
+    face = StillAvatarRenderer(avatar, height_px=SIDE, has_idle_motion=True)
     still = avatar.resized(SIDE).frames.read([0])[0]
     frames = []
     for index in range(COUNT):
         image, level = still.copy(), (index * 7 % 10) / 9
-        write_face(image, face.render(np.array([level, level, 0.8 * np.sin(index), 0, 0], np.float32), index / 25))
+        write_face(
+            image, face.render(np.array([level, level, 0.8 * np.sin(index), 0, 0], np.float32), life_at(2, index / 25))
+        )
         frames.append(i420_to_bgr(image))
     return tuple(frames)
 

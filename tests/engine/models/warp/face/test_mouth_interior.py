@@ -16,7 +16,7 @@ def test_a_low_jaw_shows_both_rows_of_teeth_and_the_tongue_between_them() -> Non
     avatar = open_portrait(describe_portrait("nora"))
     face = StillAvatarRenderer(avatar, height_px=SIDE, has_idle_motion=False)
     axes = MouthPose.of_still(avatar.resized(SIDE).landmarks[0]).axes
-    planes = face.render(np.array([1, 1, 0.1, 0, 0], np.float32), 0.0).planes
+    planes = face.render(np.array([1, 1, 0.1, 0, 0], np.float32)).planes
     column = round(float(axes.origin_px[0])) - face.region.left + 6  # beside the gap between two teeth
     rows = round(float(axes.origin_px[1])) - face.region.top + np.arange(round(0.33 * axes.unit_px)) - 2
     luma = planes.luma[rows, column].astype(int)

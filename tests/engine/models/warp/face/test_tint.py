@@ -61,7 +61,7 @@ def blue(image: ByteArray) -> ByteArray:
 def interior(avatar: Avatar) -> NDArray[np.int_]:
     """Cb and Cr less 128, (n, 2), of what an open mouth shows and the image does not, in dark places."""
     face = StillAvatarRenderer(avatar, height_px=SIDE, has_idle_motion=False)
-    made = face.render(OPEN, 0.0)
+    made = face.render(OPEN)
     outline = avatar.landmarks[0]
     middle = outline.inner_lower_lip[5] - (made.region.left, made.region.top)
     x, y = (int(value) for value in middle / 2)

@@ -5,41 +5,67 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.models.warp.idle.idle_motion import blinks_in_window, head_pose, lid_closure
+from musetalk_cli.engine.models.warp.idle.idle_motion import (
+    blinks_in_window,
+    gaze_at,
+    head_pose,
+    lid_closure,
+    life_at,
+)
 
 MINUTES = 10
 
 
 def _blink_starts(seed: int) -> list[float]:
-    return sorted(start_s for index in range(MINUTES * 15) for start_s, _ in blinks_in_window(seed, index))
+    return sorted(blink.start_s for index in range(MINUTES * 15) for blink in blinks_in_window(seed, index))
 
 
 def test_blinks_come_at_natural_intervals() -> None:
     intervals = np.diff(_blink_starts(3))
-    single = intervals[intervals > 0.5]
+    single = intervals[intervals > 0.6]
     assert len(intervals) / MINUTES == pytest.approx(16.5, abs=3.5)
     assert (single < 2).mean() < 0.1
     assert single.max() <= 6.0
-    assert 0.05 < (intervals < 0.5).mean() < 0.25
+    assert 0.05 < (intervals < 0.6).mean() < 0.25
 
 
-def test_a_blink_closes_fast_opens_slowly_and_is_short() -> None:
+def test_a_blink_takes_three_to_four_frames_down_and_five_to_seven_up() -> None:
     times_s = np.arange(0, 60, 0.001)
-    closure = np.array([lid_closure(5, t) for t in times_s])
+    closure = np.array([lid_closure(5, t, 0) for t in times_s])
     assert closure.min() == 0
-    assert closure.max() == 1
-    start = int(np.flatnonzero(closure > 0)[0])
-    stop = start + int(np.flatnonzero(closure[start:] == 0)[0])
-    peak = start + int(closure[start:stop].argmax())
-    assert 0.2 <= (stop - start) / 1000 <= 0.32
-    assert peak - start < (stop - start) / 2
-    assert np.abs(np.diff(closure)).max() < 0.04
+    assert 0.93 <= closure.max() <= 1
+    edges = np.flatnonzero(np.diff((closure > 0).astype(int)))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        inside = closure[start : stop + 1]
+        full = np.flatnonzero(inside == inside.max())
+        assert 0.10 <= full[0] / 1000 <= 0.16
+        assert 0.18 <= (stop - start - full[-1]) / 1000 <= 0.29
+    assert np.abs(np.diff(closure)).max() < 0.02
+
+
+def test_the_eyes_blink_together_but_not_alike() -> None:
+    times_s = np.arange(0, 40, 0.004)
+    left, right = (np.array([lid_closure(5, t, side) for t in times_s]) for side in (0, 1))
+    apart = np.abs(left - right)
+    assert 0.01 < apart.max() < 0.3
+    assert np.corrcoef(left, right)[0, 1] > 0.98
+
+
+def test_the_gaze_rests_between_jumps_and_starts_at_the_viewer() -> None:
+    points = [gaze_at(2, t) for t in np.arange(0, 120, 0.04)]
+    assert points[0] == (0.0, 0.0)
+    assert np.abs(points).max() <= 1
+    moved = np.flatnonzero((np.diff(points, axis=0) != 0).any(axis=1))
+    assert 30 <= len(moved) <= 95
+    life = life_at(2, 50.0)
+    assert (life.gaze_x, life.gaze_y) == gaze_at(2, 50.0)
+    assert np.mean([point == (0.0, 0.0) for point in points]) > 0.2
 
 
 def test_idle_motion_depends_on_seed_and_time_alone() -> None:
     times_s = [0.0, 3.21, 17.4, 3600.0]
-    forward = [(lid_closure(1, t), head_pose(1, t)) for t in times_s]
-    backward = [(lid_closure(1, t), head_pose(1, t)) for t in reversed(times_s)]
+    forward = [life_at(1, t) for t in times_s]
+    backward = [life_at(1, t) for t in reversed(times_s)]
     assert forward == backward[::-1]
     assert _blink_starts(1) != _blink_starts(2)
     assert head_pose(1, 9.0) != head_pose(2, 9.0)
@@ -48,7 +74,7 @@ def test_idle_motion_depends_on_seed_and_time_alone() -> None:
 def test_sway_starts_at_rest_stays_small_and_smooth() -> None:
     for seed in range(5):
         poses = [head_pose(seed, t) for t in np.arange(0, 120, 0.04)]
-        angle = np.rad2deg([pose.angle for pose in poses])
+        angle = np.rad2deg([pose.roll for pose in poses])
         shift = np.array([(pose.shift_x, pose.shift_y) for pose in poses])
         assert angle[0] == 0
         assert 0.3 < np.abs(angle).max() <= 1.0
