@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pydantic import VERSION
 
 from musetalk_cli.serve.protocol import (
     CLIENT_MESSAGES,
@@ -30,21 +30,10 @@ def types_of(adapter: object) -> set[str]:
     return set(schema["discriminator"]["mapping"])
 
 
-def without_types_of_constants(schema: Any) -> Any:
-    """Before 2.10, pydantic gave the value alone."""
-    if isinstance(schema, list):
-        return [without_types_of_constants(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: without_types_of_constants(part) for key, part in schema.items() if key != "type" or "const" not in schema
-    }
-
-
+@pytest.mark.skipif(tuple(map(int, VERSION.split(".")[:2])) < (2, 10), reason="older ones describe less of a field")
 def test_the_schema_is_up_to_date() -> None:
     """Write it with: python -m tools.assets.protocol_schema."""
-    written = json.loads((ROOT / "docs" / "protocol.schema.json").read_text())
-    assert without_types_of_constants(written) == without_types_of_constants(describe_protocol())
+    assert json.loads((ROOT / "docs" / "protocol.schema.json").read_text()) == describe_protocol()
 
 
 def test_every_message_of_the_client_has_an_example_that_is_one() -> None:
