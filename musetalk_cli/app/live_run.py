@@ -12,7 +12,7 @@ from musetalk_cli.app.control import Control, interrupt
 from musetalk_cli.app.runner import run_pipeline
 from musetalk_cli.app.running.interruption import STREAM
 from musetalk_cli.app.running.slow_machine import SlowMachine
-from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, open_stats
+from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, is_on_terminal, open_stats
 from musetalk_cli.engine.pipeline import Pipeline
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.errors import MuseTalkError, SessionError, SourceError
@@ -94,7 +94,7 @@ def run_live(
 
 
 def _run(pipeline: Pipeline, stats: StatsFile | None, notices: Notices, is_quiet: bool) -> tuple[str, int]:
-    dashboard = open_stream_dashboard(is_quiet=is_quiet)
+    dashboard = open_stream_dashboard(is_quiet=is_quiet, is_plain=is_on_terminal(stats))
     keys, slow_machine = Keys(), SlowMachine()
     ending.on_leaving(keys.close)
 

@@ -44,6 +44,8 @@ from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
+    from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.runtime.stats import Snapshot
 
 
 @with_settings(
@@ -120,18 +122,23 @@ class RenderRequest:
 def _render(config: Config, request: RenderRequest, started_at: float) -> int:
     from musetalk_cli.app.runner import render_file, run_pipeline
     from musetalk_cli.app.running.report import describe_result, error_record, result_record
-    from musetalk_cli.app.running.stats_file import check_stdout, open_stats
+    from musetalk_cli.app.running.stats_file import check_stdout, is_on_terminal, open_stats
     from musetalk_cli.ui.dashboard import open_dashboard
 
     check_stdout(request.outputs, request.stats, as_json=request.as_json)
     tell = choose_tell(is_quiet=request.quiet)
     stats_file = open_stats(request.stats, tell, overwrite=request.overwrite)
+
+    def run(pipeline: Pipeline) -> tuple[Snapshot, int]:
+        dashboard = open_dashboard(is_quiet=request.quiet, is_plain=is_on_terminal(stats_file))
+        return run_pipeline(pipeline, dashboard, stats_file)
+
     try:
         (snapshot, exit_code), places = render_file(
             config,
             request.input_,
             request.outputs,
-            lambda pipeline: run_pipeline(pipeline, open_dashboard(is_quiet=request.quiet), stats_file),
+            run,
             overwrite=request.overwrite,
             started_at=started_at,
             tell=tell,

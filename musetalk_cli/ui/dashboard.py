@@ -132,12 +132,14 @@ class LiveDashboard:
 def open_dashboard(
     *,
     is_quiet: bool,
+    is_plain: bool = False,
     plain: Callable[[], Dashboard] = PlainDashboard,
     live: Callable[[], Dashboard] = LiveDashboard,
 ) -> Dashboard:
-    """Open the display for where stderr goes: ``live`` on a terminal, ``plain`` elsewhere."""
+    """Open the display for where stderr goes: ``live`` on a terminal, ``plain`` elsewhere and with ``is_plain``."""
     openers = {OutputMode.QUIET: QuietDashboard, OutputMode.PLAIN: plain, OutputMode.TERMINAL: live}
-    return openers[output_mode(is_quiet=is_quiet)]()
+    mode = output_mode(is_quiet=is_quiet)
+    return openers[OutputMode.PLAIN if is_plain and mode is OutputMode.TERMINAL else mode]()
 
 
 def describe_progress(snapshot: Snapshot, left_s: float | None) -> str:

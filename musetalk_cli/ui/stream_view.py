@@ -43,10 +43,11 @@ class LiveStreamDashboard(LiveDashboard):
         self.draw(build_view(snapshot, self._usage.read(), self._latencies, self.width))
 
 
-def open_stream_dashboard(*, is_quiet: bool) -> Dashboard:
-    """Open the display of a live stream for where stderr goes."""
+def open_stream_dashboard(*, is_quiet: bool, is_plain: bool = False) -> Dashboard:
+    """Open the display of a live stream, as ``open_dashboard`` does."""
     return open_dashboard(
         is_quiet=is_quiet,
+        is_plain=is_plain,
         plain=PlainStreamDashboard,
         live=lambda: LiveStreamDashboard(UsageMeter()),
     )

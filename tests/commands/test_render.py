@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import resource
 import signal
@@ -95,6 +97,30 @@ def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> Non
     assert records[-1]["event"] == "end"
     assert records[-1]["num_frames"] == 63
     assert set(records[-1]["stages"]) == {"decode", "features", "avatar", "model", "composite", "encode"}
+
+
+@pytest.mark.parametrize("command", [("render",), ("stream", "--no-pace", "-i")])
+def test_stats_on_a_terminal_are_not_torn_by_a_display(speech: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "musetalk_cli", *command, str(speech), *SMALL, "-o", "talk.mp4", "--stats", "-"]
+    with os.fdopen(ours, "rb", 0) as terminal:
+        child = subprocess.Popen(
+            line,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: its other end is closed
+            while step := terminal.read(4096):
+                shown += step
+    assert child.wait(60) == 0
+    lines = shown.decode().split("\r\n")
+    assert json.loads(next(each for each in lines if each.startswith("{")))["event"] in ("tick", "end")
+    assert "\x1b" not in shown.decode()
 
 
 def test_print_config_shows_values_and_origins(run_cli: Run, tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ def open_stats(path: Path | None, tell: Tell, *, overwrite: bool) -> StatsFile |
     return StatsFile(path, tell, overwrite=overwrite) if path else None
 
 
+def is_on_terminal(stats: StatsFile | None) -> bool:
+    """Whether the lines go to a terminal, where a display that is drawn would be torn apart by them."""
+    return stats is not None and stats.is_on_terminal
+
+
 class StatsFile:
     """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
     file is created with the first line.
@@ -63,6 +68,7 @@ class StatsFile:
 
         if not is_stdout(path):
             _check(path, overwrite)
+        self.is_on_terminal = is_stdout(path) and sys.stdout is not None and sys.stdout.isatty()
         self._name = "standard output" if is_stdout(path) else str(path)
         self._tell = tell
         self._lines = _Lines(path)
