@@ -41,9 +41,12 @@ class HlsFolder:
         names = ("-hls_segment_filename", f"{self._folder}/{self.playlist.stem}.%05d.m4s")
         return ("-f", "hls", *lengths, *flags, *files, *names)
 
-    def create(self) -> None:
-        """Raises OSError."""
-        self._folder.mkdir(exist_ok=True)
+    def create(self) -> bool:
+        """Make the folder; whether it was not there. Raises OSError."""
+        if self._folder.is_dir():
+            return False
+        self._folder.mkdir()
+        return True
 
     def list_own(self) -> list[Path]:
         """The files of an older stream of that name, by name: ffmpeg would append to them, and follow links."""
@@ -55,6 +58,12 @@ class HlsFolder:
         """Remove an older stream of that name. Raises OSError."""
         for old in self.list_own():
             old.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove a stream, and the folder if nothing else is in it. Raises OSError."""
+        self.clear()
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def tidy(self) -> tuple[str, ...]:
         """Remove what a writer left that did not end well; options for the next one. Raises OSError.

@@ -65,6 +65,7 @@ class RemuxTarget(Target):
         self._ffmpeg = ffmpeg
         self._child: FfmpegProcess | None = None
         self._has_lived = False
+        self._has_created = False  # the folder
         self._num_early_bytes = 0
         self._check = SegmentCheck(destination.hls) if destination.hls else None
 
@@ -85,6 +86,14 @@ class RemuxTarget(Target):
         super().close(is_whole=is_whole, is_final=is_final)
         if is_whole and is_final and not self._has_lived and self.error is None:
             self.error = self._describe("it was never reached")
+
+    def discard(self) -> None:
+        folder = self._destination.hls
+        if folder is None or not self._has_lived:
+            return
+        with contextlib.suppress(OSError):
+            folder.remove() if self._has_created else folder.clear()
+            self._has_lived = False
 
     def _deliver(self) -> None:
         back_off_s = FIRST_BACK_OFF_S
@@ -159,7 +168,7 @@ class RemuxTarget(Target):
         folder = self._destination.hls
         if folder is None:
             return ()
-        folder.create()
+        self._has_created = folder.create() or self._has_created
         if not self._has_lived:
             folder.clear()
             return ()

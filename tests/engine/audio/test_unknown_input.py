@@ -36,7 +36,7 @@ def test_raw_samples_ask_for_their_format(run_cli: Run, speech: Path, tmp_path: 
     assert not (tmp_path / "x.mp4").exists()
 
 
-@pytest.mark.parametrize("output", ["x.mp4", "x.mkv"])
+@pytest.mark.parametrize("output", ["x.mp4", "x.mkv", "live/"])
 @pytest.mark.parametrize("data", [b"", np.arange(40_000, dtype="<i2").tobytes()], ids=["nothing", "raw"])
 def test_a_stream_that_never_had_a_voice_leaves_no_video(
     run_cli: Run, tmp_path: Path, data: bytes, output: str
@@ -46,6 +46,14 @@ def test_a_stream_that_never_had_a_voice_leaves_no_video(
     assert ("add --format s16le --rate N" if data else "holds no audio") in said(done)
     assert "what was made" not in said(done)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(run_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    done = run_cli("stream", "--input", "-", "-o", "live/", *SMALL, input=bytes(80_000), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "what was made" not in said(done)
+    assert [path.name for path in tmp_path.rglob("*")] == ["live"]
 
 
 def test_an_older_file_stays(run_cli: Run, tmp_path: Path) -> None:
