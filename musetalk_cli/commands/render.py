@@ -44,8 +44,6 @@ from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
-    from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.engine.runtime.stats import Snapshot
 
 
 @with_settings(
@@ -128,17 +126,15 @@ def _render(config: Config, request: RenderRequest, started_at: float) -> int:
     check_stdout(request.outputs, request.stats, as_json=request.as_json)
     tell = choose_tell(is_quiet=request.quiet)
     stats_file = open_stats(request.stats, tell, overwrite=request.overwrite)
-
-    def run(pipeline: Pipeline) -> tuple[Snapshot, int]:
-        dashboard = open_dashboard(is_quiet=request.quiet, is_plain=is_on_terminal(stats_file))
-        return run_pipeline(pipeline, dashboard, stats_file)
-
+    is_plain = is_on_terminal(stats_file)
     try:
         (snapshot, exit_code), places = render_file(
             config,
             request.input_,
             request.outputs,
-            run,
+            lambda pipeline: run_pipeline(
+                pipeline, open_dashboard(is_quiet=request.quiet, is_plain=is_plain), stats_file
+            ),
             overwrite=request.overwrite,
             started_at=started_at,
             tell=tell,

@@ -145,7 +145,7 @@ def test_a_signal_while_it_starts_ends_it(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "musetalk_cli", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True
     )
-    while not (children := subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, check=False).stdout):
+    while not (children := psutil.Process(child.pid).children()):
         assert child.poll() is None
     child.send_signal(signal.SIGTERM)
     _, messages = child.communicate(timeout=30)

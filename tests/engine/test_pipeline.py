@@ -217,7 +217,7 @@ def shown_by(ffmpeg: str, hooks: RunHooks) -> tuple[list[int], list[int], np.nda
 
 
 def near(found: list[int], expected: list[int]) -> bool:
-    return bool(np.abs(np.array(found) - np.array(expected)).max() <= 1)  # what x264 leaves of it
+    return bool(np.abs(np.array(found) - np.array(expected)).max() <= 2)  # what x264 leaves of it
 
 
 def test_frames_that_are_held_repeat_the_one_before_them(ffmpeg: str) -> None:

@@ -150,17 +150,26 @@ def test_stop_ends_a_read_that_waits(
     with os.fdopen(read_fd, "rb") as reader, os.fdopen(write_fd, "wb", buffering=0) as writer:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=reader, closed=False, isatty=lambda: False))
         source = FileSource(DecoderProcess("-", ffmpeg))
-        # More than ffmpeg buffers before its first output, and no end: it waits for more.
-        feeder = threading.Thread(target=writer.write, args=(tone_wav(3.0, 2).read_bytes(),))
+        data, is_open = tone_wav(60.0, 2).read_bytes(), threading.Event()
+
+        def feed() -> None:
+            """As much as this ffmpeg buffers before its first output, and no end: it waits for more."""
+            for start in range(0, len(data), 4096):
+                if is_open.is_set():
+                    return
+                writer.write(data[start : start + 4096])
+
+        feeder = threading.Thread(target=feed)
         feeder.start()
         source.open()
-        feeder.join()
+        is_open.set()
         timer = threading.Timer(0.3, source.stop)
         timer.start()
         while source.read() is not None:
             pass
         timer.join()
         source.close()
+        feeder.join()
 
 
 def _with_told_losses(location: Path, ffmpeg: str, *, is_live: bool = False) -> tuple[np.ndarray, list[str]]:

@@ -28,17 +28,17 @@ def noise(num_samples: int, num_channels: int) -> np.ndarray:
     return np.random.default_rng(1).integers(-9000, 9000, (num_samples, num_channels)).astype(np.int16)
 
 
-def test_at_16_khz_the_samples_are_the_files_own(tmp_path: Path) -> None:
+def test_at_16_khz_the_samples_are_the_files_own(tmp_path: Path, ffmpeg: str) -> None:
     audio = noise(20_011, 1)
-    samples = load_as_librosa(write_wav(tmp_path / "a.wav", audio, 16_000), "ffmpeg")
+    samples = load_as_librosa(write_wav(tmp_path / "a.wav", audio, 16_000), ffmpeg)
     np.testing.assert_array_equal(samples, audio[:, 0] / np.float32(32768))
 
 
 @pytest.mark.parametrize(("rate_hz", "num_channels"), [(22_050, 1), (44_100, 2), (48_000, 3), (8_000, 2)])
-def test_other_rates_are_librosas_to_the_sample(tmp_path: Path, rate_hz: int, num_channels: int) -> None:
+def test_other_rates_are_librosas_to_the_sample(tmp_path: Path, ffmpeg: str, rate_hz: int, num_channels: int) -> None:
     soxr = pytest.importorskip("soxr", reason="needs soxr: pip install -e '.[neural]'")
     audio = noise(rate_hz + 137, num_channels)
-    samples = load_as_librosa(write_wav(tmp_path / "a.wav", audio, rate_hz), "ffmpeg")
+    samples = load_as_librosa(write_wav(tmp_path / "a.wav", audio, rate_hz), ffmpeg)
     mono = (audio / np.float32(32768)).T.mean(axis=0)
     wanted = soxr.resample(mono, rate_hz, 16_000, quality="soxr_hq")
     assert len(samples) == -(-len(audio) * 16_000 // rate_hz)
@@ -46,10 +46,10 @@ def test_other_rates_are_librosas_to_the_sample(tmp_path: Path, rate_hz: int, nu
     assert samples.dtype == np.float32
 
 
-def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_audio_is_refused(tmp_path: Path, ffmpeg: str) -> None:
     (tmp_path / "a.wav").write_bytes(b"no audio at all")
     with pytest.raises(SourceError, match=r"a\.wav cannot be decoded"):
-        load_as_librosa(tmp_path / "a.wav", "ffmpeg")
+        load_as_librosa(tmp_path / "a.wav", ffmpeg)
 
 
 def test_without_soxr_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

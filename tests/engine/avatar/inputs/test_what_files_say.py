@@ -108,9 +108,9 @@ def encoded_light(nits: float) -> float:
 def test_white_in_hdr_becomes_white(tmp_path: Path, ffmpeg: str, transfer: str, white: float) -> None:
     level = round(white * 255)
     image = Image.new("RGB", (WIDTH, HEIGHT), (level, level, level))
-    tags = ["-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", "tv"]
-    matrix = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
-    path = encode(ffmpeg, tmp_path / "hdr.mkv", "-vf", matrix, *tags, "-c:v", "ffv1", image=image)
+    tags = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc:range=tv"
+    matrix = f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}"
+    path = encode(ffmpeg, tmp_path / "hdr.mkv", "-vf", matrix, "-c:v", "ffv1", image=image)
     frame = frames_of(path, ffmpeg)[0]
     assert 225 <= frame[HEIGHT // 2, WIDTH // 2] <= 236
     assert np.abs(frame[HEIGHT:].astype(int) - 128).max() <= 1
