@@ -26,8 +26,8 @@ PLAIN = {
     "✗": "no",
     "●": "*",
     "━": "-",
-    "\N{NO-BREAK SPACE}": " ",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\u00a0": " ",  # no-break space
+    "\u2019": "'",  # right single quotation mark
 }
 FIRST_ESCAPED_BYTE = 0xDC80  # a byte of a file's name that is no UTF-8, as Python keeps it in a string
 
