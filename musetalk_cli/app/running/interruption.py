@@ -75,9 +75,9 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it; 0 when there was none, or when all was done before it."""
-        is_in_time = bool(self._obeyed) or not self._pipeline.is_complete
-        return 128 + self._first if self._first and is_in_time else 0
+        """128 + the signal's number, as shells have it; 0 when there was none, or when it came too late to change
+        the output."""
+        return 128 + self._first if self._first and not self._pipeline.is_complete else 0
 
     @property
     def is_over(self) -> bool:

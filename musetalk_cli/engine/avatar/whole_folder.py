@@ -32,15 +32,9 @@ def create_folder(
     """
     if target.is_symlink():
         target = target.resolve()  # the link stays
-    parent = target.parent
+    part = _name_beside(target, _PART)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _clear_remains(target)
-        part = _make_beside(target, _PART)
-    except OSError as error:
-        hint = "choose another folder with --avatar-dir or MUSETALK_HOME"
-        raise AvatarError(f"cannot write avatars to {parent}: {error.strerror}", hint=hint) from error
-    try:
+        _make_part(part, target)
         with lock_folder(part, waits=True):
             yield part
             for path in part.iterdir():
@@ -63,7 +57,7 @@ def remove_folder(target: Path) -> None:
             target.unlink()
             return
         with lock_folder(target, waits=True):
-            part = target.with_name(f".{target.name}{_PART}{secrets.token_hex(4)}")
+            part = _name_beside(target, _PART)
             target.rename(part)
             try:
                 shutil.rmtree(part)
@@ -88,11 +82,19 @@ def rename_folder(target: Path, renamed: Path) -> None:
         raise AvatarError(f"cannot rename the avatar {target}: {error.strerror or error}") from error
 
 
-def _make_beside(target: Path, kind: str) -> Path:
+def _name_beside(target: Path, kind: str) -> Path:
+    return target.with_name(f".{target.name}{kind}{secrets.token_hex(4)}")
+
+
+def _make_part(part: Path, target: Path) -> None:
     """A new folder with the rights that any new folder gets, which tempfile's would not have."""
-    folder = target.with_name(f".{target.name}{kind}{secrets.token_hex(4)}")
-    folder.mkdir()
-    return folder
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        _clear_remains(target)
+        part.mkdir()
+    except OSError as error:
+        hint = "choose another folder with --avatar-dir or MUSETALK_HOME"
+        raise AvatarError(f"cannot write avatars to {part.parent}: {error.strerror}", hint=hint) from error
 
 
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
@@ -113,9 +115,9 @@ def _replace(part: Path, target: Path) -> None:
         exchange(part, target)
     except OSError:  # not on this file system: for a moment neither has the name
         with lock_folder(target, waits=True):
-            old = _make_beside(target, _OLD)
-            if sys.platform == "win32":
-                old.rmdir()
+            old = _name_beside(target, _OLD)
+            if sys.platform != "win32":
+                old.mkdir()
             target.rename(old)  # onto an empty folder, which rename replaces but on Windows
             try:
                 part.rename(target)

@@ -159,6 +159,8 @@ class RemuxTarget(Target):
             if problem is None and not self.has_failed:  # a short stream ends before that was seen
                 self._note_connection(child, 0)
             return problem, following
+        except OSError as error:  # the system refuses what a pipe needs
+            return (error.strerror or str(error)).lower(), None
         finally:
             self._child = None
             child.close()

@@ -30,6 +30,17 @@ def test_what_was_done_before_the_signal_succeeded(is_complete: bool, exit_code:
     assert interruption.exit_code == exit_code
 
 
+def test_a_signal_that_the_output_no_longer_heeds_is_too_late() -> None:
+    pipeline = Mock(is_complete=False)
+    pipeline.cut.side_effect = lambda: setattr(pipeline, "is_complete", True)  # its file has just got its name
+    interruption = Interruption(pipeline, Mock(), RENDER)
+    with interruption.watching():
+        os.kill(os.getpid(), signal.SIGINT)
+        interruption.obey()
+    pipeline.cut.assert_called_once()
+    assert interruption.exit_code == 0
+
+
 def test_a_signal_behind_the_end_changes_nothing() -> None:
     with Interruption(Mock(is_complete=True), Mock(), RENDER).watching():
         pass

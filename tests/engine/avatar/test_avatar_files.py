@@ -291,6 +291,18 @@ def test_what_a_killed_run_left_is_removed_but_not_a_running_ones(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["anna"]
 
 
+def test_a_folder_whose_making_is_interrupted_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(path: Path, *args: object, real: Callable[..., None] = Path.mkdir, **options: object) -> None:
+        real(path, *args, **options)
+        if ".part-" in path.name:
+            raise KeyboardInterrupt  # a signal between the system's call and the next line
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with pytest.raises(KeyboardInterrupt), create_folder(tmp_path / "anna", is_replacing=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 # Kills itself with its second rename, as a power cut between the two would; the first argument is the avatar.
 REPLACE_AND_DIE = """
 import os, pathlib, signal, sys

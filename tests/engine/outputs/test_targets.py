@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import threading
 import time
@@ -535,6 +536,24 @@ def test_a_cancelled_target_takes_nothing_more() -> None:
     target.write(fragment(0, is_keyframe=True))
     target.cancel()
     assert target.queue.take() is None
+
+
+def test_what_the_system_refuses_is_a_failure_of_the_target(
+    live_stream: bytes, ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(remux.pipes, "unblock", refuse)
+    destination = parse_destination(f"{tmp_path}/live/", overwrite=False)
+    assert destination
+    target = RemuxTarget(destination, ffmpeg, RATE, lambda text: None)
+    fan_out = FanOut([target], "retry", lambda text: None, waits=True)
+    init_segment, fragments = cut_stream(live_stream)
+    fan_out.begin(init_segment)
+    with pytest.raises(SinkError, match=r"live/index\.m3u8: invalid argument"):
+        write(fan_out, fragments, 0.01)
+    fan_out.close(is_whole=False, is_final=False)
 
 
 def test_an_end_that_never_comes_is_no_success(
