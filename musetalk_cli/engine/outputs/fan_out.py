@@ -7,6 +7,7 @@ from typing import Literal
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.engine.runtime.stats import TargetHealth
 from musetalk_cli.errors import MuseTalkError, SinkError
 
@@ -70,6 +71,8 @@ class FanOut:
         # A server that is away at the end has been reported already; the other targets have everything.
         if is_whole and errors and (is_file_lost or len(errors) == len(self.targets)):
             raise errors[0]
+        if is_whole and any(target.is_cut_off for target in self.targets):
+            raise Aborted("targets")
 
     def discard(self) -> None:
         """After ``close``: remove the files, which have nothing of what they are for."""

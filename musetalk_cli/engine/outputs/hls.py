@@ -80,7 +80,8 @@ class HlsFolder:
 
     def drop_remains(self) -> None:
         """Remove what a writer left that failed and does not play: segments, an empty playlist. Raises OSError."""
-        if self.list_segments():
+        listed = self.list_segments() or []
+        if any((self._folder / name).exists() for name in listed):
             self.tidy()
         else:
             self.clear()
@@ -97,11 +98,15 @@ class HlsFolder:
         return [line for line in lines if own.fullmatch(line)]
 
     def find_torn(self, segments: Iterable[str]) -> str | None:
-        """Which of the files that a player of ``segments`` needs was cut short. Raises OSError."""
+        """What is wrong with a file that a player of ``segments`` needs, if anything is. Raises OSError."""
         for name in (self._header, *segments):
-            with suppress(FileNotFoundError):  # old enough to have been deleted meanwhile
+            try:
                 if not is_whole_file(self._folder / name):
-                    return name
+                    return f"{name} was cut short, as on a full disk"
+            except FileNotFoundError:
+                # One that is old enough may have been deleted meanwhile.
+                if name == self._header or name in (self.list_segments() or ()):
+                    return f"{name} is missing"
         return None
 
     @property
@@ -128,8 +133,9 @@ class SegmentCheck:
                 return None
             new = [name for name in listed if name not in (self._seen or ())]
             self._seen = listed
-            torn = self._folder.find_torn(new) if listed else self._folder.playlist.name
-            return f"{torn} was cut short, as on a full disk" if torn else None
+            if not listed:
+                return f"{self._folder.playlist.name} was cut short, as on a full disk"
+            return self._folder.find_torn(new)
         except OSError as error:
             return f"{error.filename or self._folder.playlist}: {error.strerror or error}"
 

@@ -71,6 +71,7 @@ class RemuxedFileSink(FileSink):
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         child, self._child = self._child, None
         if child is None:
+            self._drop_unplayable()
             return
         try:
             child.stdin.close()
@@ -87,7 +88,9 @@ class RemuxedFileSink(FileSink):
                 self._drop_unplayable()
         with as_sink_error(self.name):
             self._settle(is_final and problem is None and self._has_fragments)
-        if problem and is_whole and not self._is_cancelled:
+        if problem and is_whole:
+            if self._is_cancelled:
+                raise Aborted(self.name)
             raise SinkError(f"cannot write {self.name}: {problem}", hint="choose another place with -o, or an .mp4")
 
     def _start(self) -> FfmpegProcess:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 
 
@@ -29,11 +30,11 @@ class SinkGroup:
             sink.cancel()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
-        errors = []
+        errors: list[SinkError | Aborted] = []
         for sink in self._sinks:
             try:
                 sink.close(is_whole=is_whole, is_final=is_final)
-            except SinkError as error:
+            except (SinkError, Aborted) as error:
                 errors.append(error)
         if errors:
             raise errors[0]

@@ -45,6 +45,7 @@ class Sink(Protocol):
 
         Raises:
             SinkError: It cannot be closed properly.
+            Aborted: ``cancel`` came before its end.
         """
 
     @property

@@ -37,6 +37,7 @@ class Target(ABC):
         self._num_restarts = 0
         self._moved_at = time.monotonic()
         self._init_segment = InitSegment(b"")
+        self.is_cut_off = False  # by ``cancel``, before it had everything
         self._thread = threading.Thread(target=self._run, name=f"musetalk-target-{name}", daemon=True)
 
     def begin(self, init_segment: InitSegment) -> None:
@@ -76,6 +77,7 @@ class Target(ABC):
 
     def cancel(self) -> None:
         """Drop what waits; may be called from any thread."""
+        self.is_cut_off = self.is_cut_off or self._thread.is_alive()
         self.queue.cancel()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
@@ -129,9 +131,11 @@ class LocalTarget(Target):
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         super().close(is_whole=is_whole, is_final=is_final)
-        is_complete = is_whole and self.error is None
+        is_complete = is_whole and self.error is None and not self.is_cut_off
         try:
             self._sink.close(is_whole=is_complete, is_final=is_final and is_complete)
+        except Aborted:
+            self.is_cut_off = True
         except MuseTalkError as error:
             self.error = self.error or error
 

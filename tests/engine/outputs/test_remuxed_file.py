@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fixtures.streams import encode_numbers, encoder_settings
 from musetalk_cli.engine.outputs import remuxed_file
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.remuxed_file import RemuxedFileSink, Remuxer
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 from musetalk_cli.errors import SinkError
 
@@ -69,6 +70,24 @@ def test_a_child_that_wrote_nothing_leaves_no_file(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_child_that_cannot_be_started_leaves_no_file(
+    name: str, ffmpeg: str, stream: list[InitSegment | Fragment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise SinkError("too many open files")
+
+    monkeypatch.setattr(remuxed_file, "FfmpegProcess", refuse)
+    sink = open_sink(tmp_path / name, ffmpeg)
+    assert isinstance(stream[0], InitSegment)
+    assert isinstance(stream[1], Fragment)
+    sink.begin(stream[0])
+    with pytest.raises(SinkError, match="too many"):
+        sink.write(stream[1])
+    sink.close(is_whole=False, is_final=False)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_child_that_stands_still_replaces_nothing(
     name: str,
@@ -90,7 +109,7 @@ def test_a_child_that_stands_still_replaces_nothing(
     os.kill(sink._child._child.pid, signal.SIGSTOP)
     if is_cancelled:
         sink.cancel()
-    with nullcontext() if is_cancelled else pytest.raises(SinkError, match="more than"):
+    with pytest.raises(Aborted) if is_cancelled else pytest.raises(SinkError, match="more than"):
         sink.close(is_whole=True, is_final=True)
     assert (tmp_path / name).read_bytes() == b"precious"
     assert set(names_in(tmp_path)) <= {name, name.replace(".", ".part1.")}

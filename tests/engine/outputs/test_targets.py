@@ -19,8 +19,10 @@ from musetalk_cli.engine.outputs.fan_out import FanOut
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.hls import HlsFolder, SegmentCheck
 from musetalk_cli.engine.outputs.remux import RemuxTarget, build_remux_args
+from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink
 from musetalk_cli.engine.outputs.targets import LocalTarget, Target
+from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 
 RATE = Fraction(25)
@@ -324,6 +326,45 @@ def test_hls_on_a_full_disk_is_reported(
     with nullcontext() if others else pytest.raises(SinkError, match="cut short"):
         fan_out.close(is_whole=True, is_final=True)
     assert any("index.00003.m4s was cut short, as on a full disk" in line for line in told)
+
+
+def test_a_segment_that_never_got_its_name_is_missed(tmp_path: Path) -> None:
+    folder = HlsFolder(tmp_path / "index.m3u8")
+    folder.playlist.write_text("#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n")
+    (tmp_path / "index.init.mp4").write_bytes(b"\0\0\0\x08free")
+    (tmp_path / "index.00000.m4s.tmp").touch()
+    assert SegmentCheck(folder).find_damage() == "index.00000.m4s is missing"
+    folder.drop_remains()
+    assert list(tmp_path.iterdir()) == [], "nothing in it plays"
+
+
+class CutOff(Collector):
+    """Is cancelled while it ends."""
+
+    def close(self, *, is_whole: bool, is_final: bool) -> None:
+        super().close(is_whole=is_whole, is_final=is_final)
+        raise Aborted(self.name)
+
+
+def test_an_output_that_was_cut_off_at_its_end_is_not_complete(live_stream: bytes) -> None:
+    for sinks in ([CutOff("file")], [CutOff("file"), Collector("other")]):
+        fan_out, group = FanOut(local(*sinks), "retry", lambda text: None, waits=True), SinkGroup(sinks)
+        for sink in (fan_out, group):
+            send(sink, live_stream)
+            with pytest.raises(Aborted):
+                sink.close(is_whole=True, is_final=True)
+            assert sinks[-1].is_whole, "the others are ended all the same"
+
+
+def test_a_file_that_was_cut_off_is_not_final(live_stream: bytes) -> None:
+    frozen = Collector("file")
+    frozen.gate.clear()
+    fan_out = FanOut(local(frozen), "retry", lambda text: None)
+    send(fan_out, live_stream)
+    threading.Timer(0.05, fan_out.cancel).start()
+    with pytest.raises(Aborted):
+        fan_out.close(is_whole=True, is_final=True)
+    assert not frozen.is_whole
 
 
 def send_three(stream: bytes, program: Path, folder: Path) -> tuple[RemuxTarget, FanOut, list[Fragment]]:
