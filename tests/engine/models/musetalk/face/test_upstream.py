@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
+pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
 
 from fixtures.small_nets import CONFIGS, CPU, face_parts, small_latents, small_model  # noqa: E402
+from fixtures.upstream_paste import by_the_script, face_classes, hard_mask, noise_image  # noqa: E402
 from musetalk_cli.engine.audio.blocks import BlockCutter, split_block  # noqa: E402
 from musetalk_cli.engine.avatar.cycle import double_turn_index  # noqa: E402
 from musetalk_cli.engine.avatar.frames import StillFrames  # noqa: E402
@@ -31,49 +33,6 @@ from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGen
 from musetalk_cli.engine.types.colour import bgr_to_planes  # noqa: E402
 from musetalk_cli.engine.types.messages import NO_REGION, FeatureBatch  # noqa: E402
 from musetalk_cli.engine.video.compositing import composite  # noqa: E402
-
-SKIN, NOSE, MOUTH = 1, 10, 11
-
-
-def by_the_script(
-    frame: np.ndarray, face: np.ndarray, box: Box, hard_mask: np.ndarray, blur: float = 0.05
-) -> np.ndarray:
-    """The whole frame with a face: the script's get_image, step by step as it is described; ``blur`` 0.05 offline, 0.1
-    where avatars are prepared for real time."""
-    image = pytest.importorskip("PIL.Image", reason="needs Pillow to compare with")
-    x1, y1, x2, y2 = box
-    face = cv2.resize(face, (x2 - x1, y2 - y1))
-    x_c, y_c = (x1 + x2) // 2, (y1 + y2) // 2
-    s = int(max(x2 - x1, y2 - y1) // 2 * 1.5)
-    x_s, y_s = x_c - s, y_c - s
-    body = image.fromarray(frame[:, :, ::-1])
-    face_large = body.crop((x_s, y_s, x_c + s, y_c + s))
-    mask = image.fromarray(hard_mask).resize(face_large.size)
-    small = mask.crop((x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
-    mask = image.new("L", face_large.size, 0)
-    mask.paste(small, (x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
-    width, height = mask.size
-    top = int(height * 0.5)
-    lower = image.new("L", face_large.size, 0)
-    lower.paste(mask.crop((0, top, width, height)), (0, top))
-    kernel = int(blur * face_large.size[0] // 2 * 2) + 1
-    soft = image.fromarray(cv2.GaussianBlur(np.array(lower), (kernel, kernel), 0))
-    face_large.paste(image.fromarray(face[:, :, ::-1]), (x1 - x_s, y1 - y_s, x2 - x_s, y2 - y_s))
-    body.paste(face_large, (x_s, y_s), soft)
-    return np.array(body)[:, :, ::-1]
-
-
-def noise_image(height: int, width: int, seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (9, 9), 0)
-
-
-def face_classes() -> np.ndarray:
-    classes = np.zeros((512, 512), np.uint8)
-    cv2.ellipse(classes, (256, 260), (150, 190), 0, 0, 360, SKIN, -1)
-    cv2.ellipse(classes, (256, 250), (30, 60), 0, 0, 360, NOSE, -1)
-    cv2.ellipse(classes, (256, 350), (60, 25), 0, 0, 360, MOUTH, -1)
-    return classes
 
 
 @pytest.mark.parametrize("box", [Box(151, 101, 351, 338), Box(2, 3, 161, 200), Box(420, 250, 640, 480)])
@@ -99,19 +58,8 @@ def test_a_frame_is_the_scripts_to_the_last_bit(box: Box, settings: MaskSettings
 def test_the_jaws_mask_is_the_scripts_to_the_last_pixel(left: int, right: int) -> None:
     """Its cheeks are rectangles of OpenCV's, which include their ends."""
     classes = face_classes()
-    kernel = np.zeros((33, 33), np.uint8)
-    for row in range(10, 33):
-        half = min(row - 10, 10)
-        kernel[row, 16 - half : 17 + half] = 1
-    grown = cv2.dilate(np.where(classes == SKIN, 255, 0).astype(np.uint8), kernel)
-    eroded = cv2.erode(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3)), iterations=2)
-    cheeks = np.zeros((512, 512), np.uint8)
-    cv2.rectangle(cheeks, (0, 0), (256 - left, 512), 255, -1)
-    cv2.rectangle(cheeks, (256 + right, 0), (512, 512), 255, -1)
-    skin = np.where(cheeks == 255, eroded, grown)
-    wanted = (skin == 255) & (classes != NOSE) | (classes == MOUTH)
     mine = mode_mask(classes, MaskSettings("jaw", left, right))
-    np.testing.assert_array_equal(mine, np.where(wanted, 255, 0))
+    np.testing.assert_array_equal(mine, hard_mask(classes, "jaw", left, right))
 
 
 @pytest.mark.parametrize("box", [Box(151, 101, 351, 338), Box(420, 250, 640, 480)])
