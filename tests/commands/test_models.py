@@ -22,7 +22,7 @@ for library in ("torch", "safetensors", "huggingface_hub"):
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from fixtures.hub_server import Hub, serve_hub  # noqa: E402
-from fixtures.official_files import write_models, write_parsing  # noqa: E402
+from fixtures.official_files import find_files, write_models, write_parsing  # noqa: E402
 from fixtures.registry import hub_files, write_registry  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.engine.weights.registry import PARSING  # noqa: E402
@@ -330,7 +330,7 @@ def test_conversion_halves_the_files_and_the_originals_may_go(models: Run, home:
 
     import torch
 
-    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, find_files, load_nets
+    from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, load_nets
 
     nets = load_nets(find_files(folder, "1.5"), Precision(torch.device("cpu"), torch.float32))
     assert nets.version == "1.5"

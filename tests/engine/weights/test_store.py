@@ -19,7 +19,6 @@ pytest.importorskip("safetensors", reason="needs safetensors: pip install -e '.[
 from fixtures.official_files import write_models  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.app.folders import home_folder  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints import loading  # noqa: E402
 from musetalk_cli.engine.weights import registry  # noqa: E402
 from musetalk_cli.engine.weights.convert import convert  # noqa: E402
 from musetalk_cli.engine.weights.download import check_space, size_text  # noqa: E402
@@ -270,12 +269,6 @@ def test_values_that_16_bits_cannot_hold_are_not_converted(models: Path, tmp_pat
     with pytest.raises(ModelError, match=r"conv_in\.bias"):
         convert(UNET_15, source, source.parent / "musetalk.json", tmp_path / "ours")
     assert not [path for path in (tmp_path / "ours").rglob("*") if path.is_file()]
-
-
-def test_the_store_and_the_model_have_the_same_paths() -> None:
-    assert VAE.paths == loading.VAE_FILES
-    assert {"1.5": UNET_15.paths, "1.0": UNET_10.paths} == loading.UNET_FILES
-    assert set(loading.WHISPER_FILES["1.5"]) == set(WHISPER.paths)
 
 
 def test_ours_comes_before_imported_and_safetensors_before_pickles(models: Path, tmp_path: Path) -> None:

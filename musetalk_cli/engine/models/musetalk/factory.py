@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -86,6 +86,15 @@ class AvatarFace:
     cache: AvatarCache
 
 
+@dataclass(frozen=True)
+class BoundFace:
+    """What a model is bound to: a face, its class maps where face parsing is here, and its latents (n, 8, 32, 32)."""
+
+    face: AvatarFace
+    maps: ClassMaps | None
+    latents: torch.Tensor
+
+
 def open_model(
     settings: MuseTalkSettings,
     weights: Mapping[str, Path] | None,
@@ -120,50 +129,73 @@ def open_model(
     precisions = choose_precisions(settings.device, settings.precision)
     for each in precisions:
         _prepare_device(settings, each.device)
-    precision, cache = precisions[0], AvatarCache(folder, tell)
+    cache = AvatarCache(folder, tell)
     face = AvatarFace(avatar, face_parts(avatar, part_settings(settings), cache), cache)
+    key = (settings, tuple(sorted((weights or {}).items())), frame_rate)
     try:
-        maps = _parse(weights, face, precision.device)
-        latents = _load_latents(settings, weights, face, precision)
-        masks = ParsedMasks(maps, face.parts, settings.mask) if maps else None
-        key = (settings, tuple(sorted((weights or {}).items())), frame_rate)
+        maps = _parse(weights, face, precisions[0].device)
+        latents = _load_latents(settings, weights, face, precisions[0])
         if shares_nets and (lender := _OPEN.get(key)):
-            return lender.clone_with(face.avatar, face.parts, latents, height_px, masks)
-        nets = _load_nets(settings, weights, precision)
+            masks = ParsedMasks(maps, face.parts, settings.mask) if maps else None
+            return lender.clone_with(avatar, face.parts, latents, height_px, masks)
+        nets = _load_nets(settings, weights, precisions[0])
         replicas = [replicate_nets(nets, each.device) for each in precisions[1:]]
     except torch.OutOfMemoryError:
         raise ModelError(
-            f"not enough memory on {precision.device} for the weights of MuseTalk {settings.version}",
+            f"not enough memory on {precisions[0].device} for the weights of MuseTalk {settings.version}",
             hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
         ) from None
-    classes = maps or DrawnClasses(face.avatar, face.parts.boxes)
-    upstream = UpstreamMasking(classes, settings.mask) if settings.follows_upstream else None
-    model = MuseTalkModel(
-        nets,
+    bound = BoundFace(face, maps, latents)
+    model = _build(settings, [nets, *replicas], bound, frame_rate, height_px, note=_note(settings, weights))
+    _get_ready(model, settings, precisions, bound, frame_rate, tell)
+    if not settings.follows_upstream:
+        _OPEN[key] = model
+    return model
+
+
+def _build(
+    settings: MuseTalkSettings, nets: Sequence[Nets], bound: BoundFace, frame_rate: Fraction, height_px: int, note: str
+) -> MuseTalkModel:
+    """A model of nets, those of the first device first, and a face, as the settings ask for it."""
+    face, maps = bound.face, bound.maps
+    upstream = None
+    if settings.follows_upstream:
+        upstream = UpstreamMasking(maps or DrawnClasses(face.avatar, face.parts.boxes), settings.mask)
+    return MuseTalkModel(
+        nets[0],
         face.avatar,
         face.parts,
-        latents,
+        bound.latents,
         frame_rate,
         height_px,
-        SilenceGate(settings.silence) if settings.silence and not settings.follows_upstream else None,
-        note=_note(settings, weights),
-        masks=masks,
+        SilenceGate(settings.silence) if settings.silence and not upstream else None,
+        note=note,
+        masks=ParsedMasks(maps, face.parts, settings.mask) if maps else None,
         upstream=upstream,
-        replicas=replicas,
+        replicas=nets[1:],
         is_compiled=settings.is_compiled,
         has_half_rate=settings.has_half_rate,
         batch_size=settings.batch_size,
     )
+
+
+def _get_ready(
+    model: MuseTalkModel,
+    settings: MuseTalkSettings,
+    precisions: Sequence[Precision],
+    bound: BoundFace,
+    frame_rate: Fraction,
+    tell: Tell,
+) -> None:
+    """Say what the model runs on, and warm it up or, on a CPU, warn of its speed."""
     devices = " and ".join(map(describe_device, precisions))
-    tell(f"{model.name} on {devices}, masks from {'face parsing' if maps else 'landmarks'}")
-    if upstream and not maps:
+    tell(f"{model.name} on {devices}, masks from {'face parsing' if bound.maps else 'landmarks'}")
+    if settings.follows_upstream and not bound.maps:
         tell("upstream's masks need face parsing, whose weights are missing: musetalk models download face-parsing")
-    _warm_up(model, settings, precision.device, tell)
-    if precision.device.type == "cpu":
+    device = precisions[0].device
+    _warm_up(model, settings, device, tell)
+    if device.type == "cpu":
         _warn_of_cpu(model, frame_rate, tell)
-    if not upstream:
-        _OPEN[key] = model
-    return model
 
 
 def _note(settings: MuseTalkSettings, weights: Mapping[str, Path] | None) -> str:

@@ -79,25 +79,18 @@ class MuseTalkModel:
         """
         _check(avatar, parts, latents)
         self.name = f"musetalk-{nets.version}" + (f" with {note}" if note else "")
-        # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
-        encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not upstream)
-        self._feature_extractor = AudioFeatureExtractor(
-            encoder, frame_rate, gate, follows_upstream=upstream is not None
-        )
-        self.before_s, self.after_s = self._feature_extractor.before_s, self._feature_extractor.after_s
-        sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
-        generators = [
-            FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes, max_shared=batch_size)
-            for each in (nets, *replicas)
-        ]
-        self._generator, *others = generators
         self.low_pass = LONG_LOW_PASS
-        self._batch_size = batch_size
-        self._latents = latents
-        self._opacity = avatar.opacity
+        self._feature_extractor = _extractor(nets, frame_rate, gate, follows_upstream=upstream is not None)
+        self.before_s, self.after_s = self._feature_extractor.before_s, self._feature_extractor.after_s
         # A frame's steps, and how much of the face shows.
         self.num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim + 1
+        self._batch_size, self._latents, self._opacity = batch_size, latents, avatar.opacity
         self._masks, self._upstream = masks, upstream
+        sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
+        self._generator, *others = (
+            FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes, max_shared=batch_size)
+            for each in (nets, *replicas)
+        )
         placing = self._placing(avatar, parts, height_px)
         self._face_batches = FaceBatchGenerator(
             self._generator, latents, placing, replicas=others, has_half_rate=has_half_rate
@@ -191,6 +184,14 @@ class MuseTalkModel:
         if self._upstream:
             return UpstreamPlacements(avatar.resized(height_px).frames, boxes, self._upstream)
         return Placements(boxes, parts.masks if self._masks is None else self._masks)
+
+
+def _extractor(
+    nets: Nets, frame_rate: Fraction, gate: SilenceGate | None, *, follows_upstream: bool
+) -> AudioFeatureExtractor:
+    # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
+    encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not follows_upstream)
+    return AudioFeatureExtractor(encoder, frame_rate, gate, follows_upstream=follows_upstream)
 
 
 def _check(avatar: Avatar, parts: FaceParts, latents: Tensor) -> None:

@@ -41,21 +41,6 @@ LATENT_PX = 32  # height and width of the latents
 # The two UNets have the same tensors; the official files differ in size.
 _UNET_BYTES = {3_400_074_924: "1.5", 3_400_076_549: "1.0"}
 
-# For each version the paths of a part, in the order of preference.
-UNET_FILES = {
-    "1.5": ("musetalkV15/unet.safetensors", "musetalkV15/unet.pth"),
-    "1.0": ("musetalk/pytorch_model.safetensors", "musetalk/pytorch_model.bin"),
-}
-VAE_FILES = tuple(
-    f"{folder}/diffusion_pytorch_model{suffix}"
-    for folder in ("sd-vae", "sd-vae-ft-mse")
-    for suffix in (".safetensors", ".bin")
-)
-WHISPER_FILES = {
-    "1.5": ("whisper/model.safetensors", "whisper/pytorch_model.bin", "whisper/tiny.pt"),
-    "1.0": ("whisper/tiny.pt", "whisper/model.safetensors", "whisper/pytorch_model.bin"),
-}
-
 
 @dataclass(frozen=True)
 class Precision:
@@ -98,20 +83,6 @@ class NetConfigs:
     vae: VaeConfig = field(default_factory=VaeConfig)
     whisper: WhisperConfig = field(default_factory=WhisperConfig)
     tiny: TinyConfig = field(default_factory=TinyConfig)
-
-
-def find_files(folder: Path, version: Version) -> ModelFiles:
-    """A version's files in a folder with the layout of upstream's ``models``. Raises ModelError for missing files."""
-    found = {
-        what: next((folder / name for name in names if (folder / name).is_file()), None)
-        for what, names in (("unet", UNET_FILES[version]), ("vae", VAE_FILES), ("whisper", WHISPER_FILES[version]))
-    }
-    if None in found.values():
-        wanted = {"unet": UNET_FILES[version][-1], "vae": VAE_FILES[1], "whisper": WHISPER_FILES[version][-1]}
-        missing = ", ".join(wanted[what] for what, path in found.items() if path is None)
-        raise ModelError(f"the weights of MuseTalk {version} are not all in {folder}: {missing} missing")
-    paths = {what: path for what, path in found.items() if path is not None}
-    return ModelFiles(version, paths["unet"], paths["vae"], paths["whisper"])
 
 
 def load_nets(files: ModelFiles, precision: Precision) -> Nets:

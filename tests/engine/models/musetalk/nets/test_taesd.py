@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
 
-from fixtures.official_files import write_models  # noqa: E402
+from fixtures.official_files import find_files, write_models  # noqa: E402
 from fixtures.small_nets import CONFIGS, CPU, noise, relative_error  # noqa: E402
-from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta, find_files, load_nets, random_nets  # noqa: E402
+from musetalk_cli.engine.models.musetalk.checkpoints.loading import build_on_meta, load_nets, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyConfig, TinyDecoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.unet import UNet  # noqa: E402
