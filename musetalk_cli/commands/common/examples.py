@@ -150,6 +150,12 @@ musetalk models convert
 # And delete the originals
 musetalk models convert musetalk-1.5 --replace
 """,
+    "musetalk models export": """\
+# One frame at a time, into a new folder
+musetalk models export --onnx onnx
+# For batches of one and of eight, of a model of your own
+musetalk models export mine --onnx onnx --batch-size 1 --batch-size 8
+""",
     "musetalk models verify": """\
 # All that is installed
 musetalk models verify
