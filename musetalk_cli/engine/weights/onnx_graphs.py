@@ -136,8 +136,7 @@ class WeightFile:
     def _take(self, tensor: Any) -> Any:
         import onnx_ir
 
-        values = np.ascontiguousarray(tensor.numpy())
-        data = memoryview(values).cast("B")
+        data = np.ascontiguousarray(tensor.numpy()).data.cast("B")
         digest = hashlib.blake2b(data).digest()
         if digest not in self._places:
             self._file.seek(-(-self._file.tell() // ALIGNMENT) * ALIGNMENT)
