@@ -16,7 +16,6 @@ from musetalk_cli.commands import (
     devices,
     doctor,
     dub,
-    export_model,
     manage_avatars,
     models,
     prepare_avatar,
@@ -56,7 +55,6 @@ for _command in (manage_avatars.rename, manage_avatars.remove, manage_avatars.pr
 app.command("devices")(devices.devices)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
-models.app.command()(export_model.export)
 app.add_typer(models.app, name="models")
 
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from musetalk_cli.app.folders import weight_store
-from musetalk_cli.commands.common.completion import complete_weights
+from musetalk_cli.commands.common.weight_options import (
+    BaseOption,
+    BatchSizesOption,
+    FolderArgument,
+    ModelArgument,
+    NameOption,
+    NamesArgument,
+    OnnxOption,
+    QuietOption,
+)
 from musetalk_cli.ui.downloads import TransferDisplay, agree_to_licences, list_weights, report_results
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(help="Download, import and check the weights of MuseTalk.", no_args_is_help=True)
-
-NamesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[NAME]...",
-        help="Weights: musetalk-1.5, musetalk-1.0 or face-parsing.",
-        show_default=False,
-        autocompletion=complete_weights,
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 @app.command("list")
@@ -65,22 +59,10 @@ def download(
 
 @app.command("import")
 def import_(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Models folder of the original project, or its parent; with --name a checkpoint."
-        ),
-    ],
+    folder: FolderArgument,
     is_copy: Annotated[bool, typer.Option("--convert", help="Store a converted copy instead of using DIR.")] = False,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of a model of your own, for --model.", show_default=False)
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base", help="Official model that it was trained from: musetalk-1.5 or musetalk-1.0.", show_default=False
-        ),
-    ] = None,
+    name: NameOption = None,
+    base: BaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Use weights that are on this computer. They stay where they are."""
@@ -134,6 +116,24 @@ def convert(
             display.say(f"{part.title}: {convert_part(part, path, store.find_settings(part), store.models)}")
             if replace and path.is_relative_to(store.models):
                 path.unlink()
+
+
+@app.command()
+def export(
+    onnx: OnnxOption,
+    name: ModelArgument = "musetalk-1.5",
+    batch_size: BatchSizesOption = None,
+    is_overwriting: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Export the UNet, the VAE's decoder and Whisper's encoder as ONNX graphs, checked against PyTorch."""
+    from musetalk_cli.engine.weights.onnx_export import export_onnx, find_model
+
+    files = find_model(name, weight_store())
+    with TransferDisplay(is_quiet=quiet) as display:
+        graphs = export_onnx(name, files, onnx, batch_size or [1], display.say, is_replacing=is_overwriting)
+    for graph in graphs if not quiet else ():
+        typer.echo(onnx / graph.file)
 
 
 @app.command()
