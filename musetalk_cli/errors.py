@@ -94,7 +94,9 @@ _HINTS = {
 
 def as_machine_error(error: BaseException) -> MachineError | None:
     """What an error that nobody expected says of the machine; None where it may be a bug of ours."""
-    if isinstance(error, MemoryError):
+    # Libraries in C whose allocation fails do not always say so; Python notices that they have failed.
+    is_unsaid = isinstance(error, SystemError) and "without" in str(error) and "exception" in str(error)
+    if isinstance(error, MemoryError) or is_unsaid:
         return MachineError("the memory is not enough", hint=_MEMORY)
     if isinstance(error, ModuleNotFoundError):
         return MachineError(f"a part of the program cannot be loaded: {error}", hint=_INSTALL)

@@ -19,6 +19,8 @@ REFUSALS = (
     (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "resource temporarily unavailable"),
     (ModuleNotFoundError("No module named 'musetalk_cli.x'"), "cannot be loaded"),
     (MemoryError(), "memory"),
+    (SystemError("error return without exception set"), "memory"),
+    (SystemError("<built-in method read> returned NULL without setting an exception"), "memory"),
     (RuntimeError("can't start new thread"), "no more threads"),
 )
 
@@ -32,7 +34,14 @@ def test_a_machine_that_refuses_is_named_with_a_next_step(error: Exception, word
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.EBADF, "Bad file descriptor"), FileNotFoundError(2, "x"), RuntimeError("odd"), OSError()]
+    "error",
+    [
+        OSError(errno.EBADF, "Bad file descriptor"),
+        FileNotFoundError(2, "x"),
+        RuntimeError("odd"),
+        SystemError("odd"),
+        OSError(),
+    ],
 )
 def test_what_may_be_our_bug_is_not_put_on_the_machine(error: Exception) -> None:
     assert as_machine_error(error) is None
