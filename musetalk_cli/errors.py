@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 # What to do about a damaged file; of one that `musetalk models download` brought, commands say how it comes again.
 ANOTHER_COPY = "put a whole copy of it in its place"
@@ -102,7 +103,16 @@ def as_machine_error(error: BaseException) -> MachineError | None:
         return MachineError(f"a part of the program cannot be loaded: {error}", hint=_INSTALL)
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return MachineError("the system starts no more threads", hint=_PROCESSES)
-    if not isinstance(error, OSError) or error.errno not in _HINTS:
+    if not isinstance(error, OSError):
+        return _as_system_words(str(error))
+    if error.errno not in _HINTS:
         return None
     what = f": {error.filename}" if error.filename else ""
     return MachineError(f"the system reports: {(error.strerror or '').lower()}{what}", hint=_HINTS[error.errno])
+
+
+def _as_system_words(text: str) -> MachineError | None:
+    """For libraries that put what the system says into errors of their own."""
+    said = {os.strerror(number).lower(): hint for number, hint in _HINTS.items()}
+    found = next((words for words in said if text.lower().endswith(words)), None)
+    return MachineError(f"the system reports: {found}", hint=said[found]) if found else None

@@ -100,10 +100,14 @@ def own_stderr() -> Iterator[None]:
     """Write to a copy of file descriptor 2. PortAudio points 2 at /dev/null for a moment whenever it searches for
     devices, and a message must not be lost in that moment."""
     shared = sys.stderr
-    if shared is None:
+    try:
+        copy = None if shared is None else os.dup(2)
+    except OSError:  # the system gives no more descriptors
+        copy = None
+    if shared is None or copy is None:
         yield
         return
-    with os.fdopen(os.dup(2), "w", encoding=shared.encoding, errors=shared.errors, buffering=1) as own:
+    with os.fdopen(copy, "w", encoding=shared.encoding, errors=shared.errors, buffering=1) as own:
         sys.stderr = own
         try:
             yield

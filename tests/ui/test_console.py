@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from musetalk_cli.ui.console import printable, say
+from musetalk_cli.ui.console import own_stderr, printable, say
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,15 @@ def test_what_a_name_does_to_a_terminal_is_shown_and_not_done(text: str, shown: 
 def test_a_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     say("a\x1b[A\nb")
     assert capsys.readouterr().err == "a\\x1b[A b\n"
+
+
+def test_without_a_descriptor_to_spare_it_is_told_all_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", refuse)
+    with own_stderr():
+        say("told")
+    assert capsys.readouterr().err == "told\n"

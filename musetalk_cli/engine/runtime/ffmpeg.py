@@ -24,6 +24,8 @@ from musetalk_cli.system.processes import own_group
 # ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
 NUM_LAST_LINES = 1000
 NUM_LOGGED_LINES = 30  # of those, in a log file
+# Before version 6, the end of a file that cannot be written, as on a full disk, is told but is no failure.
+_UNWRITTEN = re.compile(r"Error (writing trailer|closing file)")
 # How a line of the log begins with -loglevel level+…: "[libx264 @ 0x55d0] [error] …", or without the first part.
 _LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose|debug|trace)\] (.*)")
 # What Windows gives as the exit status of a program that it could not start, or that crashed.
@@ -157,6 +159,8 @@ class FfmpegProcess:
         status = self._child.wait()
         reaper.remove(self._child.pid)
         self._drain.join()
+        if status == 0 and any(_UNWRITTEN.search(line) for line in self._lines):
+            status = 1  # as from ffmpeg 6 on
         self._log_end(status)
         return status
 

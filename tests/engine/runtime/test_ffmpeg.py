@@ -50,6 +50,21 @@ def test_the_reason_in_a_log(log: list[str], error: str) -> None:
     assert find_error(log).removeprefix("ffmpeg: error while loading shared libraries: ") == error
 
 
+@pytest.mark.parametrize(
+    "words", ["Error writing trailer of a.mkv: No space", "[out#0 @ 0x5] Error closing file a.mkv: I/O"]
+)
+def test_an_end_that_was_not_written_is_a_failure(tmp_path: Path, words: str) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho '[error] {words}' >&2\n")
+    program.chmod(0o755)
+    process = FfmpegProcess([str(program)], stdin=subprocess.DEVNULL)
+    try:
+        assert process.wait() == 1
+        assert process.error.endswith(words)
+    finally:
+        process.close()
+
+
 def test_a_process_knows_its_error(ffmpeg: str, tmp_path: Path) -> None:
     command = [ffmpeg, "-hide_banner", "-loglevel", "level+info", "-i", str(tmp_path / "missing"), "-f", "null", "-"]
     process = FfmpegProcess(command, stdin=subprocess.DEVNULL)
