@@ -59,6 +59,10 @@ class ServeError(MuseTalkError):
     """The server cannot start."""
 
 
+class ClusterError(MuseTalkError):
+    """The cluster cannot be reached, or its machines cannot do what is asked."""
+
+
 class StageError(MuseTalkError):
     """A bug inside a stage: the original exception is its cause."""
 

@@ -92,6 +92,7 @@ ROOMS: dict[str, set[str]] = {
     "app": {"app.running", "configuration", "ending", "engine", "engine.*", "ui"},
     "app.dubbing": {"app", "configuration", "ending", "engine", "engine.*", "ui"},
     "app.batch": {"app", "app.running", "configuration", "engine", "engine.*", "ui"},
+    "app.cluster": {"app", "app.batch", "configuration", "ending", "engine", "engine.*"},
     "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
     "benchmark.workload": {"app", "configuration", "engine", "engine.*"},
     "benchmark.comparison": {"app", "benchmark.workload", "configuration", "engine", "engine.*"},

@@ -12,10 +12,12 @@ import typer
 
 from musetalk_cli.app.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.common.batch_options import (
+    CpusPerWorkerOption,
     InputsArgument,
     JobsOption,
     ManifestOption,
     OutputOption,
+    RayOption,
     ReportOption,
     ResumeOption,
     check_batch,
@@ -69,6 +71,8 @@ def render(
     jobs: JobsOption = None,
     report: ReportOption = None,
     resume: ResumeOption = False,
+    ray: RayOption = None,
+    cpus_per_worker: CpusPerWorkerOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
     """Render a video of an avatar that speaks INPUT."""
@@ -78,31 +82,25 @@ def render(
         return print_settings(loaded)
     if manifest is None and (wrong := correct_inputs(inputs or (), context.find_root().command)):
         raise UsageError(f"unexpected argument: {wrong[0]}", hint=wrong[1])
-    if is_batch(inputs or (), manifest):
-        check_batch(inputs or (), manifest, demo=demo, stats=stats, json=as_json)
-        from musetalk_cli.app.batch.run import BatchRequest, render_batch
+    if is_batch(inputs or (), manifest, ray):
+        check_batch(inputs or (), manifest, ray, cpus_per_worker, demo=demo, stats=stats, json=as_json)
+        from musetalk_cli.app.cluster.render import BatchRequest, render_batch_at
 
         batch = (tuple(inputs or ()), tuple(output or ()), manifest, jobs, report, resume, overwrite, quiet)
-        raise typer.Exit(render_batch(loaded.config, BatchRequest(*batch)))
-    refuse_batch_options(jobs=jobs, report=report, resume=resume)
+        raise typer.Exit(render_batch_at(loaded.config, BatchRequest(*batch), ray, cpus_per_worker))
+    refuse_batch_options(jobs=jobs, report=report, resume=resume, ray=ray, cpus_per_worker=cpus_per_worker)
     input_ = choose_input(inputs[0] if inputs else None, demo)
     if input_ is None:
         examples = ("musetalk render speech.wav", "musetalk render --demo speaks the example voice")
         message, hint = explain_missing_input("render", examples)
         raise UsageError(message, hint=hint)
-    outputs = output or [default_output(input_)]
+    from musetalk_cli.app.batch.inputs import video_name
+
+    outputs = output or [video_name(input_)]
     named = [("output", name) for name in outputs] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), *named])
     request = RenderRequest(input_, tuple(outputs), overwrite, quiet, as_json, stats)
     raise typer.Exit(_render(loaded.config, request, started_at))
-
-
-def default_output(input_: str) -> str:
-    """The input's name with ``.mp4``, in the current folder."""
-    if input_ == "-":
-        return "stdin.mp4"
-    name = input_.split("?")[0] if "://" in input_ else input_
-    return f"{Path(name).stem or 'render'}.mp4"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from musetalk_cli.errors import MuseTalkError
+
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,11 @@ class ItemResult:
             "bytes": self.num_bytes if made else 0,
             "error": f"{self.error} ({self.hint})" if self.hint else self.error or None,
         }
+
+
+def failed(item: BatchItem, error: BaseException, elapsed_s: float) -> ItemResult:
+    """The result of an item that an error ended."""
+    if isinstance(error, MuseTalkError):
+        return ItemResult(item, elapsed_s=elapsed_s, error=str(error), hint=error.hint)
+    log.info("an item failed", exc_info=error)
+    return ItemResult(item, elapsed_s=elapsed_s, error=f"internal error: {type(error).__name__}: {error}")

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, count
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from musetalk_cli.app.batch.inputs import STDIN, video_name
 from musetalk_cli.app.batch.item import BatchItem
-from musetalk_cli.app.flags import KEY_OF_FLAG
-from musetalk_cli.configuration.loading import flatten, override
+from musetalk_cli.app.batch.manifest_lines import KEYS, OUTPUT, VOICE, Row, bounded_lines, nearest_key, read_rows
+from musetalk_cli.app.batch.storage import join
+from musetalk_cli.configuration.loading import override
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SourceError
-from musetalk_cli.hints import suggest
 
-VOICE, OUTPUT = "voice", "output"
-DELIMITERS = ",;\t"
-MAX_LINE_CHARACTERS = 1 << 16
 NUM_TOLD = 5  # wrong lines that are named
-# What a line may set: the dotted keys of a settings file, and the names of the options that stand for one.
-KEYS = {**{key: key for key in flatten(asdict(Config()))}, **KEY_OF_FLAG}
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line as it was read: its place, its values by column and the places of these; of a wrong one, what is wrong."""
-
-    place: str
-    values: Mapping[str, Any]
-    places: Mapping[str, str] = field(default_factory=dict)
-    problem: str = ""
-
-    def place_of(self, key: str) -> str:
-        """Where a value stands."""
-        return self.places.get(key, self.place)
-
-
-def read_manifest(name: str, folder: Path, config: Config) -> list[BatchItem]:
+def read_manifest(name: str, folder: str, config: Config) -> list[BatchItem]:
     """The items of a manifest that is a file.
 
     Args:
@@ -57,7 +35,7 @@ def read_manifest(name: str, folder: Path, config: Config) -> list[BatchItem]:
     """
     try:
         with Path(name).open(encoding="utf-8-sig", newline="") as file:
-            items = list(_read(_bounded(file, name), name, folder, config))
+            items = list(_read(bounded_lines(file, name), name, folder, config))
     except OSError as error:
         raise SourceError(f"cannot read the manifest {name}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
@@ -72,31 +50,17 @@ def read_manifest(name: str, folder: Path, config: Config) -> list[BatchItem]:
     return items
 
 
-def read_queue(folder: Path, config: Config) -> Iterator[BatchItem]:
+def read_queue(folder: str, config: Config) -> Iterator[BatchItem]:
     """The items of a manifest on standard input, each as soon as its line has come. A wrong line is an item with a
     problem. Raises ConfigError where nothing can be read."""
     if sys.stdin is None:
         raise SourceError("standard input is closed", hint="pipe a manifest into it")
     lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace", newline="")
-    return _read(_bounded(lines, "standard input"), "standard input", folder, config)
+    return _read(bounded_lines(lines, "standard input"), "standard input", folder, config)
 
 
-def _bounded(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of a file. Raises ConfigError for one that is too long: /dev/zero and a video have no end of line."""
-    for number in count(1):
-        line = file.readline(MAX_LINE_CHARACTERS + 1)
-        if not line:
-            return
-        if len(line) > MAX_LINE_CHARACTERS:
-            raise ConfigError(
-                f"{name}:{number}: longer than {MAX_LINE_CHARACTERS >> 10} KiB, so this is no manifest",
-                hint="a manifest is CSV or JSON lines",
-            )
-        yield line
-
-
-def _read(lines: Iterable[str], name: str, folder: Path, config: Config) -> Iterator[BatchItem]:
-    for row in _rows(lines, name):
+def _read(lines: Iterable[str], name: str, folder: str, config: Config) -> Iterator[BatchItem]:
+    for row in read_rows(lines, name):
         try:
             yield _item(row, folder, config)
         except ConfigError as error:
@@ -109,90 +73,7 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _rows(lines: Iterable[str], name: str) -> Iterator[_Row]:
-    """Read as CSV or as JSON lines, which the first line tells."""
-    numbered = ((number, line) for number, line in enumerate(lines, 1))
-    first = next(((number, line) for number, line in numbered if line.strip()), None)
-    if first is None:
-        return
-    if first[1].lstrip().startswith("{"):
-        yield from (_json_row(line, f"{name}:{number}") for number, line in chain([first], numbered) if line.strip())
-    else:
-        yield from _csv_rows(first, (line for _, line in numbered), name)
-
-
-def _json_row(line: str, place: str) -> _Row:
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        column = getattr(error, "colno", 1)
-        return _Row(place, {}, problem=f"{place}:{column}: not valid JSON: {str(getattr(error, 'msg', error)).lower()}")
-    if not isinstance(content, dict):
-        return _Row(place, {}, problem=f'{place}: must be an object, such as {{"voice": "a.wav"}}')
-    values = dict(_flat(content))
-    at = {key: max(line.find(f'"{name}"') for name in (key, key.rpartition(".")[2])) for key in values}
-    return _Row(place, values, {key: f"{place}:{column + 1}" for key, column in at.items()})
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _csv_rows(first: tuple[int, str], lines: Iterator[str], name: str) -> Iterator[_Row]:
-    number, head = first
-    delimiter = max(DELIMITERS, key=head.count)
-    columns = [cell.strip() for cell in next(csv.reader([head], delimiter=delimiter))]
-    if VOICE not in columns:
-        hint = "the first line names the columns, such as voice,avatar,output"
-        raise ConfigError(f"{name}:{number}: no column is called '{VOICE}'", hint=hint)
-    for column, title in enumerate(columns, 1):
-        if title not in (VOICE, OUTPUT) and title not in KEYS:
-            raise ConfigError(f"{name}:{number}: column {column}: unknown column '{title}'", hint=_nearest(title))
-        if title in columns[: column - 1]:
-            raise ConfigError(f"{name}:{number}: column {column}: '{title}' appears twice")
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        place = f"{name}:{number + reader.line_num + 1}"
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield _Row(place, {}, problem=f"{place}: not valid CSV: {error}")
-            continue
-        if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
-            yield _Row(place, {}, problem=f"{place}: column {len(columns) + 1}: there are only {len(columns)} columns")
-        elif any(cell.strip() for cell in cells):
-            named = zip(columns, cells, strict=False)
-            values = {title: _value(title, cell.strip()) for title, cell in named if cell.strip()}
-            yield _Row(place, values, {title: f"{place}: column {at}" for at, title in enumerate(columns, 1)})
-
-
-def _value(title: str, cell: str) -> Any:
-    """A cell as a settings file would have it: ``true``, ``25``, or text."""
-    if title in (VOICE, OUTPUT) or isinstance(_default(KEYS[title]), str):
-        return cell
-    import yaml
-
-    try:
-        value = yaml.safe_load(cell)
-    except yaml.YAMLError:
-        return cell
-    return value if isinstance(value, bool | int | float) else cell
-
-
-def _default(key: str) -> Any:
-    value: Any = Config()
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _item(row: _Row, folder: Path, config: Config) -> BatchItem:
+def _item(row: Row, folder: str, config: Config) -> BatchItem:
     """Raises ConfigError for a line that is wrong."""
     if row.problem:
         raise ConfigError(row.problem)
@@ -207,10 +88,10 @@ def _item(row: _Row, folder: Path, config: Config) -> BatchItem:
     settings = {}
     for key, value in given.items():
         if key not in KEYS:
-            raise ConfigError(f"{row.place_of(key)}: unknown key '{key}'", hint=_nearest(key))
+            raise ConfigError(f"{row.place_of(key)}: unknown key '{key}'", hint=nearest_key(key))
         settings[KEYS[key]] = value
     places = {KEYS[key]: row.place_of(key) for key in given}
-    return BatchItem(voice, str(folder / output), _configure(config, settings, places), row.place)
+    return BatchItem(voice, join(folder, output), _configure(config, settings, places), row.place)
 
 
 def _configure(config: Config, settings: Mapping[str, Any], places: Mapping[str, str]) -> Config:
@@ -234,8 +115,3 @@ def _configure(config: Config, settings: Mapping[str, Any], places: Mapping[str,
 @functools.lru_cache(maxsize=1024)
 def _override(config: Config, settings: tuple[tuple[str, Any], ...]) -> Config:
     return override(config, dict(settings), {})
-
-
-def _nearest(key: str) -> str:
-    names = [VOICE, OUTPUT, *KEYS]
-    return suggest(key, names, f"there are {VOICE}, {OUTPUT}, avatar and the keys of settings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Avatars that stay open while nobody uses them. One takes the memory of its frames; a neural model's nets are shared.
 MAX_IDLE = 4
+# How long one that cannot be opened is not tried again.
+FAILED_S = 60.0
 
 
 @dataclass
@@ -50,7 +53,7 @@ class OpenAvatars:
         self._tell = tell
         self._lock = threading.Lock()
         self._opened: OrderedDict[Config, _Opened] = OrderedDict()
-        self._failed: dict[Config, MuseTalkError] = {}  # those that are not tried again
+        self._failed: dict[Config, tuple[float, MuseTalkError]] = {}  # and when they were tried
 
     @contextmanager
     def use(self, config: Config) -> Iterator[_Opened]:
@@ -79,12 +82,16 @@ class OpenAvatars:
             self._opened.pop(key).close()
 
     def _open_once(self, config: Config) -> _Opened:
+        """Raise the same error as last time, unless that is long ago: a queue may go on for days."""
+        now = time.monotonic()
+        self._failed = {key: found for key, found in self._failed.items() if now < found[0] + FAILED_S}
         if config in self._failed:
-            raise self._failed[config]
+            # Each time it is raised, it would keep alive what the caller had at hand.
+            raise self._failed[config][1].with_traceback(None)
         try:
             return self._open(config)
         except MuseTalkError as error:
-            self._failed[config] = error
+            self._failed[config] = (now, error)
             raise
 
     def _open(self, config: Config) -> _Opened:

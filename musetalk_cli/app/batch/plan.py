@@ -10,23 +10,27 @@ from pathlib import Path
 from musetalk_cli.app.batch.inputs import STDIN
 from musetalk_cli.app.batch.item import BatchItem
 from musetalk_cli.app.batch.report_file import Records
+from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
 from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
 from musetalk_cli.engine.outputs.remuxed_file import FORMATS
 from musetalk_cli.engine.outputs.sinks import find_unfinished
-from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import MuseTalkError, SinkError
+
+NO_FILE = -1  # the size of a folder, a pipe or a device
 
 
 @dataclass(frozen=True)
 class Rules:
     """What becomes of outputs that exist: they are replaced, or what is whole is left, or they are refused.
 
-    ``records``: of an earlier run.
+    ``records``: of an earlier run. ``takes_stored``: whether outputs may be in a store.
     """
 
     overwrite: bool
     resumes: bool
     records: Records
+    takes_stored: bool = False
 
 
 class Plan:
@@ -36,10 +40,11 @@ class Plan:
         self._rules = rules
         self._taken: dict[str, str] = {}  # the outputs so far, by their real paths, and of which voice they are
         self._has_stdin = False
+        self._stored_sizes = StoredSizes()
 
     def is_done(self, item: BatchItem) -> bool:
         """Whether an item is whole already, and is left out. Raises SinkError when it cannot be made."""
-        path = os.path.realpath(item.output)
+        path = identify(item.output)
         name = f"{item.voice} ({item.origin})" if item.origin else item.voice
         if item.voice == STDIN and self._has_stdin:
             raise SinkError("standard input is named twice", hint="give each input once")
@@ -48,26 +53,36 @@ class Plan:
             hint = "rename one of them, or name the outputs in a manifest"
             raise SinkError(f"{self._taken[path]} and {name} would both become {item.output}", hint=hint)
         self._taken[path] = name
-        if not is_address(item.voice) and item.voice != STDIN and path == os.path.realpath(item.voice):
+        if item.voice != STDIN and path == identify(item.voice):
             raise SinkError(f"{item.voice} would be its own output", hint="choose another folder with -o")
+        if is_stored(path) and not self._rules.takes_stored:
+            raise SinkError(f"cannot write to {show_address(path)}", hint="with --ray, files may be in stores")
         suffix = Path(path).suffix.lower()
         if suffix not in (*MP4_SUFFIXES, *FORMATS):
             hint = "name it .mp4, .mov or .mkv"
             raise SinkError(f"cannot write {item.output}: musetalk does not make {suffix or 'such'} files", hint=hint)
-        return self._is_whole(item, Path(path))
+        return self._is_whole(item, path)
 
-    def _is_whole(self, item: BatchItem, path: Path) -> bool:
+    def _is_whole(self, item: BatchItem, path: str) -> bool:
         rules = self._rules
-        if not path.exists():
+        num_bytes = self._stored_sizes.find(path) if is_stored(path) else _size_of(Path(path))
+        if num_bytes is None:
             return False
-        if rules.resumes and path.is_file():
+        if rules.resumes and num_bytes != NO_FILE:
             # Files have their names only when they are whole; the report tells whether this one has changed since.
             record = rules.records.get(item.output)
-            return record is None or (not record.get("error") and record.get("bytes") == path.stat().st_size)
+            return record is None or (not record.get("error") and record.get("bytes") == num_bytes)
         if not rules.overwrite:
             hint = "--overwrite replaces what exists, --resume leaves what is whole"
             raise SinkError(f"{item.output} exists already", hint=hint)
         return False
+
+
+def _size_of(path: Path) -> int | None:
+    """In bytes; NO_FILE of something else; None where there is nothing."""
+    if path.is_file():
+        return path.stat().st_size
+    return NO_FILE if path.exists() else None
 
 
 def plan_all(items: Sequence[BatchItem], rules: Rules) -> tuple[list[BatchItem], list[BatchItem]]:
@@ -91,7 +106,9 @@ def plan_queue(items: Iterable[BatchItem], rules: Rules) -> Iterator[BatchItem]:
 
 
 def remove_unfinished(items: Iterable[BatchItem]) -> None:
-    """Remove what a killed run has left of these items."""
+    """Remove what a killed run has left of these items. What it left in a store is replaced when they are made."""
     for item in items:
+        if is_stored(item.output):
+            continue
         for path in find_unfinished(Path(os.path.realpath(item.output))):
             path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.app.batch.item import BatchItem, ItemResult
+from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
 from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S
@@ -20,12 +19,11 @@ from musetalk_cli.errors import MuseTalkError, SinkError
 if TYPE_CHECKING:
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline
+    from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.engine.types.messages import Tell
 
 # How soon a thread that waits for a pipeline finds out that the run is over.
 WAKE_S = 0.05
-
-log = logging.getLogger(__name__)
 
 
 class BatchRun:
@@ -110,10 +108,15 @@ class BatchRun:
         """Whether nothing runs any more that writes."""
         return all(pipeline.is_delivered for pipeline in self._pipelines())
 
-    def running(self) -> list[tuple[BatchItem, Pipeline]]:
+    def running(self) -> list[tuple[BatchItem, Snapshot]]:
         """What is rendered now, the first begun first."""
         with self._lock:
-            return [(item, pipeline) for pipeline, item in self._running.items()]
+            running = list(self._running.items())
+        return [(item, pipeline.snapshot()) for pipeline, item in running]
+
+    def close(self) -> None:
+        """Close the avatars that nothing uses any more."""
+        self._avatars.close()
 
     def _pipelines(self) -> list[Pipeline]:
         with self._lock:
@@ -136,7 +139,8 @@ class BatchRun:
 
     def _open(self, item: BatchItem) -> None:
         """Open an item and, as soon as there is room, begin it on a thread of its own."""
-        self._places.acquire()
+        if not self._take(self._places):
+            return
         gc.collect()  # frames of pipelines that have ended, whose parts refer to each other
         cleanup = ExitStack()
         started_at = time.perf_counter()
@@ -150,10 +154,9 @@ class BatchRun:
             self._places.release()
             self._report(failed(item, error, time.perf_counter() - started_at))
             return
-        while not self._slots.acquire(timeout=WAKE_S):
-            if self._is_stopping:
-                cleanup.close()
-                return
+        if not self._take(self._slots):
+            cleanup.close()
+            return
         with self._lock:
             if self._is_stopping:
                 cleanup.close()
@@ -164,6 +167,13 @@ class BatchRun:
             )
             self._threads.add(thread)
             thread.start()
+
+    def _take(self, room: threading.Semaphore) -> bool:
+        """Wait for room; False when the run is stopping."""
+        while not room.acquire(timeout=WAKE_S):
+            if self._is_stopping:
+                return False
+        return not self._is_stopping
 
     def _run(self, item: BatchItem, pipeline: Pipeline, sink: Sink, cleanup: ExitStack) -> None:
         has_slot = True
@@ -184,14 +194,16 @@ class BatchRun:
         finally:
             with self._lock:
                 del self._running[pipeline]
-            cleanup.close()
-            if has_slot:
-                self._slots.release()
-            self._places.release()
-            if result:
-                self._report(result)
-            with self._lock:
-                self._threads.discard(threading.current_thread())
+            try:
+                cleanup.close()
+            finally:
+                if has_slot:
+                    self._slots.release()
+                self._places.release()
+                if result:
+                    self._report(result)
+                with self._lock:
+                    self._threads.discard(threading.current_thread())
 
     def _result(self, item: BatchItem, pipeline: Pipeline, sink: Sink, elapsed_s: float) -> ItemResult | None:
         if pipeline.error:
@@ -227,11 +239,3 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
         raise SinkError(f"cannot make the folder {Path(item.output).parent}: {reason}") from None
     remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
     return open_file_sink([item.output], overwrite=overwrite, remuxer=remuxer, is_staged=True)
-
-
-def failed(item: BatchItem, error: BaseException, elapsed_s: float) -> ItemResult:
-    """The result of an item that an error ended."""
-    if isinstance(error, MuseTalkError):
-        return ItemResult(item, elapsed_s=elapsed_s, error=str(error), hint=error.hint)
-    log.info("an item failed", exc_info=error)
-    return ItemResult(item, elapsed_s=elapsed_s, error=f"internal error: {type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def listed(*inputs: str, told: list[str] | None = None) -> list[tuple[str, str]]:
     tell = ([] if told is None else told).append
-    return [(item.voice, item.output) for item in list_items(inputs, Path("out"), Config(), tell)]
+    return [(item.voice, item.output) for item in list_items(inputs, "out", Config(), tell)]
 
 
 def test_a_folder_is_listed_with_all_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +65,8 @@ def test_several_inputs_need_one_folder(outputs: list[str]) -> None:
 
 
 def test_the_default_folder_is_the_current_one() -> None:
-    assert find_folder(None) == Path()
-    assert find_folder(["videos/"]) == Path("videos")
+    assert find_folder(None) == "."
+    assert find_folder(["videos/"]) == "videos/"
 
 
 def test_names_of_videos() -> None:
@@ -79,5 +79,5 @@ def test_names_of_videos() -> None:
 
 def test_an_item_can_be_sent_to_another_process(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
-    (item,) = list_items([str(tmp_path)], tmp_path, Config(), print)
+    (item,) = list_items([str(tmp_path)], str(tmp_path), Config(), print)
     assert pickle.loads(pickle.dumps(item)) == item  # noqa: S301 - our own bytes

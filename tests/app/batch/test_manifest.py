@@ -21,7 +21,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def read(text: str, name: str = "list") -> list[BatchItem]:
     Path(name).write_bytes(text.encode())
-    return read_manifest(name, Path("out"), Config())
+    return read_manifest(name, "out", Config())
 
 
 def test_csv_names_voice_avatar_output_and_settings() -> None:
@@ -87,15 +87,15 @@ def test_all_wrong_lines_are_numbered() -> None:
 def test_a_manifest_that_is_none(content: bytes, words: str) -> None:
     Path("list").write_bytes(content)
     with pytest.raises(MuseTalkError, match=words):
-        read_manifest("list", Path(), Config())
+        read_manifest("list", ".", Config())
     with pytest.raises(SourceError, match="cannot read the manifest nowhere"):
-        read_manifest("nowhere", Path(), Config())
+        read_manifest("nowhere", ".", Config())
 
 
 def test_a_queue_passes_wrong_lines_on(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = b'{"voice": "a.wav"}\nwrong\n{"voice": "b.wav"}\n'
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-    items = list(read_queue(Path(), Config()))
+    items = list(read_queue(".", Config()))
     assert [item.voice for item in items] == ["a.wav", "", "b.wav"]
     assert items[1].problem == "standard input:2:1: not valid JSON: expecting value"
 
@@ -109,7 +109,7 @@ def test_a_file_without_ends_of_lines_is_refused_before_it_fills_the_memory(head
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no endless file")
 def test_an_endless_file_is_no_manifest() -> None:
     with pytest.raises(ConfigError, match="/dev/zero:1: longer than 64 KiB"):
-        read_manifest("/dev/zero", Path("out"), Config())
+        read_manifest("/dev/zero", "out", Config())
 
 
 def test_a_line_that_is_nested_deeply_is_wrong() -> None:
