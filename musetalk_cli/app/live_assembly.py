@@ -121,6 +121,8 @@ def build_live_pipeline(
     from musetalk_cli.engine.video.encoder_choice import choose_codec
 
     refuse_official_script(config)
+    if input_.sample_format and input_.rate_hz is None:
+        tell(f"taking {input_.sample_format} at {DEFAULT_RATE_HZ} Hz; --rate names another rate")
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, notify)

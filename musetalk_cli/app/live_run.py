@@ -14,7 +14,7 @@ from musetalk_cli.app.running.interruption import STREAM
 from musetalk_cli.app.running.slow_machine import SlowMachine
 from musetalk_cli.app.running.stats_file import StatsFile, check_stdout, is_on_terminal, open_stats
 from musetalk_cli.engine.pipeline import Pipeline
-from musetalk_cli.engine.runtime.stats import Snapshot
+from musetalk_cli.engine.runtime.stats import Snapshot, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SessionError, SourceError
 from musetalk_cli.ui.console import choose_tell, own_stderr, say
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
@@ -25,6 +25,7 @@ from musetalk_cli.ui.stream_view import open_stream_dashboard
 if TYPE_CHECKING:
     from musetalk_cli.app.live_assembly import LiveInput
     from musetalk_cli.configuration.schema import Config
+    from musetalk_cli.engine.outputs.fan_out import FanOut
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,19 @@ def stream_live(config: Config, input_: LiveInput, options: StreamOptions, start
         except MuseTalkError as error:
             if isinstance(error, SourceError) and error.is_at_start:
                 fan_out.discard()
-            if fan_out.where:
-                error.hint = "; ".join(filter(None, [error.hint, f"what was made so far went to {fan_out.where}"]))
+            error.hint = "; ".join(filter(None, [error.hint, *_describe_places(fan_out)]))
             raise
     if not options.is_quiet:
         say(f"{summary} → {fan_out.where or 'nothing was kept'}")
     return exit_code
+
+
+def _describe_places(fan_out: FanOut) -> list[str]:
+    """After an error: which targets have everything, and which something."""
+    complete = [target.where for target in fan_out.targets if target.is_complete and target.where]
+    rest = [target.where for target in fan_out.targets if not target.is_complete and target.where]
+    said = [f"{', '.join(complete)} {'is' if len(complete) == 1 else 'are'} complete"] if complete else []
+    return [*said, *([f"what was made so far went to {', '.join(rest)}"] if rest else [])]
 
 
 def run_live(
@@ -143,13 +151,19 @@ def describe_run(snapshot: Snapshot) -> str:
             )
             if number
         ]
-        parts += [_describe_unreached(target.name) for target in live.targets if not target.num_bytes]
+        parts += filter(None, map(_describe_loss, live.targets))
         if live.num_overruns:
             parts.append(f"{live.num_overruns} overruns of the microphone")
     return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"]) + describe_model(snapshot)
 
 
-def _describe_unreached(name: str) -> str:
-    if name == "standard output":
-        return "nobody read standard output; is the program behind the pipe installed?"
-    return f"{name} was never reached"
+def _describe_loss(target: TargetHealth) -> str:
+    """What a target has not got; empty where it has everything."""
+    if not target.num_bytes:
+        is_stdout = target.name == "standard output"
+        why = "nobody read standard output; is the program behind the pipe installed?"
+        return why if is_stdout else f"{target.name} was never reached"
+    lost = f"{target.num_dropped} frames lost" if target.num_dropped else ""
+    again = f"restarted {target.num_restarts} ×" if target.num_restarts else ""
+    said = " and ".join(filter(None, [lost, again]))
+    return f"{target.name}: {said}" if said else ""

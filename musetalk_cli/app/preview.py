@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import SinkError
+from musetalk_cli.hints import quote
 from musetalk_cli.ui.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def check_preview(path: Path, *, is_replacing: bool, hint: str) -> None:
     if path.exists() and not (is_replacing and path.is_file()):
         raise SinkError(f"{path} exists already", hint=hint)
     if not path.parent.is_dir():
-        raise SinkError(f"there is no folder {path.parent}", hint="create it first, or choose another")
+        raise SinkError(f"there is no folder {quote(path.parent)}", hint="create it first, or choose another")
 
 
 def write_preview(folder: Path, path: Path, display: ProgressDisplay) -> None:

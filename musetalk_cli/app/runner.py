@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from musetalk_cli.app.folders import ffmpeg_records
@@ -67,8 +68,8 @@ def render_file(
     try:
         outcome = run(pipeline)
     except MuseTalkError as error:
-        if sink.where:
-            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {sink.where}"]))
+        if files := [place for place in list_places(sink) if Path(place).is_file()]:
+            error.hint = "; ".join(filter(None, [error.hint, f"what was made so far plays: {', '.join(files)}"]))
         raise
     finally:
         pipeline.close()

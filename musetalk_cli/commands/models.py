@@ -39,15 +39,14 @@ def download(
     quiet: QuietOption = False,
 ) -> None:
     """Download weights from the Hugging Face hub. Without a name: musetalk-1.5. Resumes where it was interrupted."""
-    from musetalk_cli.engine.weights.download import check_space, count_missing_bytes, download_file, size_text
+    from musetalk_cli.engine.weights.download import check_download, download_file, size_text
     from musetalk_cli.engine.weights.inventory import wanted_files
     from musetalk_cli.engine.weights.registry import find_weight_sets
 
     store, weight_sets = weight_store(), find_weight_sets(names or ["musetalk-1.5"])
     files = wanted_files(weight_sets, store)
     if files:
-        num_bytes = count_missing_bytes(files, store.models)
-        check_space(store.models, num_bytes, "the download")
+        num_bytes = check_download(files, store.models)
         agree_to_licences(
             files, f"{size_text(num_bytes)} to download into {store.models}", is_agreed=yes, is_quiet=quiet
         )

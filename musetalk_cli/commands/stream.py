@@ -64,7 +64,9 @@ def stream(
     sample_format: Annotated[
         str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.", autocompletion=complete_formats)
     ] = None,
-    rate: Annotated[int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM or the microphone.")] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM [default: 24000] or the microphone.")
+    ] = None,
     channels: Annotated[int, typer.Option("--channels", min=1, max=2, help="Channels of raw PCM.")] = 1,
     output: Annotated[
         list[str] | None,

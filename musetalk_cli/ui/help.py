@@ -34,6 +34,7 @@ METAVARS = {
     r"<str>": "TEXT",
     r"<path>": "PATH",
 }
+MAX_SENTENCE = 200  # characters
 MAX_NAMES_WIDTH = 32  # columns for the names of options; longer ones have a line of their own
 
 
@@ -53,6 +54,13 @@ class HelpGroup(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each with its whole first sentence, however narrow the terminal is."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, each.get_short_help_str(MAX_SENTENCE)) for name, each in found if each and not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         write_examples(self.epilog, formatter)

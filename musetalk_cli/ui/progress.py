@@ -71,10 +71,10 @@ class ProgressDisplay:
         label = LABELS[progress.stage]
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task(label, total=progress.total)
+            self._task = self._bar.add_task(label, total=progress.total or None)
         elif self._bar.tasks[0].description != label:
-            self._bar.reset(self._task, description=label, total=progress.total)
-        self._bar.update(self._task, completed=progress.done, total=progress.total)
+            self._bar.reset(self._task, description=label, total=progress.total or None)
+        self._bar.update(self._task, completed=progress.done, total=progress.total or None)
 
 
 def describe(progress: Progress, elapsed_s: float) -> str:

@@ -99,6 +99,14 @@ def test_stats_are_json_lines(run_cli: Run, speech: Path, tmp_path: Path) -> Non
     assert set(records[-1]["stages"]) == {"decode", "features", "avatar", "model", "composite", "encode"}
 
 
+def test_a_device_does_not_hold_what_plays(run_cli: Run, speech: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    done = run_cli("render", speech, *SMALL, "-o", "/dev/full")
+    assert done.returncode == 1
+    assert b"what was made" not in done.stderr
+
+
 @pytest.mark.parametrize("command", [("render",), ("stream", "--no-pace", "-i")])
 def test_stats_on_a_terminal_are_not_torn_by_a_display(speech: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     ours, theirs = pty.openpty()

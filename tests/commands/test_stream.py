@@ -87,6 +87,12 @@ def test_raw_samples_of_any_kind(run_cli: Run, ffmpeg: str, name: str, rate_hz: 
     assert crossings / (2 * (loud[-5] - loud[5]) * 0.02) == pytest.approx(440, rel=0.02)
 
 
+def test_the_rate_that_is_taken_is_told(run_cli: Run) -> None:
+    done = run_cli("stream", "--input", "-", "--format", "s16le", *SMALL, "--no-pace", input=bytes(24_000))
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == b"taking s16le at 24000 Hz; --rate names another rate"
+
+
 def test_a_pause_on_stdin_is_live_silence_and_the_end_is_the_end(ffmpeg: str) -> None:
     child = start(*RAW, *SMALL)
     assert child.stdin

@@ -42,7 +42,7 @@ def check_stdout(outputs: Sequence[str], stats: Path | None, *, as_json: bool = 
         if is_there
     ]
     if len(taken) > 1:
-        hint = "name a file for the video with -o, or one with --stats"
+        hint = "name a file for the video with -o" + (", or one with --stats" if "--stats" in taken else "")
         raise SinkError(f"{' and '.join(taken)} cannot both go to standard output", hint=hint)
 
 

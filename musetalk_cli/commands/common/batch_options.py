@@ -11,7 +11,7 @@ import typer
 InputsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT",
+        metavar="INPUT...",
         help="Audio or video file, URL, or - for stdin. Several, and folders, make a video each.",
         show_default=False,
     ),

@@ -55,8 +55,8 @@ def _judge_weights(described: dict[str, Any], missing_modules: list[str]) -> Fin
     steps += [f"musetalk models verify {described['name']}"] if doubtful else []
     # What is optional and was never begun is no fault.
     is_begun = doubtful or len(missing) < len(parts)
-    finding = warning if is_begun else ok
-    state = "not ready" if is_begun else "optional, not installed"
+    finding = warning if is_begun else absent
+    state = "not ready" if is_begun else "not installed, optional"
     return finding(name, f"{state}: {'; '.join(wanted)}", "; ".join(steps))
 
 

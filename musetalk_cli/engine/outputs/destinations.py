@@ -15,7 +15,7 @@ from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
-from musetalk_cli.hints import as_file, one_of
+from musetalk_cli.hints import as_file, one_of, quote
 from musetalk_cli.system.names import find_name_problem
 
 STDOUT = "-"
@@ -131,7 +131,7 @@ def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer, 
     if not path.parent.is_dir():
         # Where a link that leads nowhere leads.
         parent = path.parent if Path(destination).is_symlink() else Path(destination).parent
-        raise SinkError(f"there is no folder {parent}", hint="create it first, or choose another")
+        raise SinkError(f"there is no folder {quote(parent)}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
     if suffix in FORMATS:

@@ -66,6 +66,7 @@ class FanOut:
             target.queue.finish()
         for target in self.targets:
             target.close(is_whole=is_whole, is_final=is_final)
+            target.is_complete = is_final and target.error is None and not target.is_cut_off
         errors = [target.error for target in self.targets if isinstance(target.error, MuseTalkError)]
         is_file_lost = any(isinstance(target, LocalTarget) and target.error in errors for target in self.targets)
         # A server that is away at the end has been reported already; the other targets have everything.

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from musetalk_cli.engine.outputs.mp4.boxes import is_whole_file
 from musetalk_cli.errors import SinkError
+from musetalk_cli.hints import quote
 
 PLAYLIST = "index.m3u8"
+END_MARK = b"#EXT-X-ENDLIST"
 SEGMENT_S, NUM_SEGMENTS = 2, 6
 # Once the disk has been full, this much must be free before it is tried again.
 ROOM_BYTES = 8_000_000
@@ -86,6 +88,12 @@ class HlsFolder:
         else:
             self.clear()
 
+    def end(self) -> None:
+        """Mark the end of the stream where a writer that was killed has not: players would wait. Raises OSError."""
+        if self.list_segments() and END_MARK not in self.playlist.read_bytes():
+            with self.playlist.open("ab") as file:
+                file.write(END_MARK + b"\n")
+
     def has_space(self) -> bool:
         return shutil.disk_usage(self._folder).free >= ROOM_BYTES
 
@@ -155,7 +163,7 @@ def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:
         first = playlist if playlist in own else own[0]
         raise SinkError(f"{first} exists already", hint="give another folder with -o, or --overwrite")
     if not folder.is_dir() and not folder.parent.is_dir():
-        raise SinkError(f"there is no folder {folder.parent}", hint="create it first, or choose another")
+        raise SinkError(f"there is no folder {quote(folder.parent)}", hint="create it first, or choose another")
     if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
         raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
     if "%" in str(folder.resolve()) + playlist.stem:

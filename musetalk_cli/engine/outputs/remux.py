@@ -84,6 +84,9 @@ class RemuxTarget(Target):
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         super().close(is_whole=is_whole, is_final=is_final)
+        if self.is_cut_off and self._destination.hls is not None:
+            with contextlib.suppress(OSError):
+                self._destination.hls.end()
         if is_whole and is_final and not self._has_lived and self.error is None:
             self.error = self._describe("it was never reached")
 

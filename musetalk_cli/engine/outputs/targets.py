@@ -38,6 +38,7 @@ class Target(ABC):
         self._moved_at = time.monotonic()
         self._init_segment = InitSegment(b"")
         self.is_cut_off = False  # by ``cancel``, before it had everything
+        self.is_complete = False  # after ``close``: it has everything, of a run that nothing ended before its time
         self._thread = threading.Thread(target=self._run, name=f"musetalk-target-{name}", daemon=True)
 
     def begin(self, init_segment: InitSegment) -> None:

@@ -24,15 +24,18 @@ class WorkerPool(Generic[Work, Result]):
     def __init__(self, make: Callable[[Work], Result], num_workers: int, state: RunState) -> None:
         self._make = make
         self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix="musetalk-worker")
+        self._is_closed = False
         self._unfinished: set[Future[Result]] = set()
         self._futures: Channel[Future[Result]] = Channel("batches", num_workers * BATCHES_PER_WORKER, state)
 
     def submit(self, work: Work) -> None:
-        """Queue a batch. Raises Aborted."""
+        """Queue a batch. Raises Aborted, or RuntimeError where the system starts no thread for it."""
         try:
             future = self._executor.submit(self._make, work)
-        except RuntimeError:  # closed meanwhile, which only an abort does
-            raise Aborted("workers") from None
+        except RuntimeError:
+            if self._is_closed:  # meanwhile, which only an abort does
+                raise Aborted("workers") from None
+            raise
         self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
         self._futures.put(future)
@@ -58,5 +61,6 @@ class WorkerPool(Generic[Work, Result]):
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Drop what has not begun, and wait for what has, no longer than ``timeout_s``; whether it has ended."""
+        self._is_closed = True
         self._executor.shutdown(wait=timeout_s is None, cancel_futures=True)
         return not wait(list(self._unfinished), timeout_s).not_done

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -188,17 +189,29 @@ def _check_sum(file: WeightFile, unfinished: Path, remote: RemoteFile, on_progre
         )
 
 
+def check_download(files: Sequence[WeightFile], folder: Path) -> int:
+    """How many bytes are still to come. Raises ModelError where there is no space for them, or no library."""
+    _check_library()
+    num_bytes = count_missing_bytes(files, folder)
+    check_space(folder, num_bytes, "the download")
+    return num_bytes
+
+
+def _check_library() -> None:
+    if find_spec("huggingface_hub") is None:
+        raise ModelError("downloading weights needs huggingface_hub", hint=install_command("neural"))
+
+
 def _import_hub() -> Any:
     # The library reads these at import. Xet transfers cannot be resumed; its progress bars show one attempt, ours the
     # whole file; and no telemetry is sent.
     for switch in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[switch] = "1"
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    try:
-        import huggingface_hub
-        from huggingface_hub import constants
-    except ImportError:
-        raise ModelError("downloading weights needs huggingface_hub", hint=install_command("neural")) from None
+    _check_library()
+    import huggingface_hub
+    from huggingface_hub import constants
+
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     return huggingface_hub
 

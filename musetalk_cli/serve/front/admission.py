@@ -31,7 +31,8 @@ class Admission:
             return Refusal(503, "draining", "the server is shutting down", "", RETRY_AFTER_S)
         if self.num_sessions >= self.max_sessions:
             hint = "try again when one of them has ended"
-            return Refusal(503, "full", f"all {self.max_sessions} sessions are taken", hint, RETRY_AFTER_S)
+            message = f"all {self.max_sessions} sessions are taken" if self.max_sessions > 1 else "the session is taken"
+            return Refusal(503, "full", message, hint, RETRY_AFTER_S)
         client = client_of(address)
         if client is not None and self._of_client[client] >= self.max_per_client:
             hint = "end one of them first"

@@ -161,6 +161,11 @@ class WebSocketConnection(Connection, WebSocketsSansIOProtocol):
                 return self.fail(1007, "text must be UTF-8")
         return super().send_receive_event_to_app()
 
+    async def send(self, message: Any) -> None:
+        """Send; a refusal is an answer, too, though uvicorn would report a handshake that was never completed."""
+        await super().send(message)
+        self.handshake_complete = self.handshake_complete or (self.initial_response is not None and self.close_sent)
+
     async def run_asgi(self) -> None:
         """Run the application; what it sent last has CLOSE_S to leave."""
         await super().run_asgi()

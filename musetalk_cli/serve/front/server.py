@@ -167,7 +167,7 @@ class Server:
     async def _drain(self, front: Front, number: signal.Signals, signals: asyncio.Queue[signal.Signals]) -> None:
         """Let sessions go on for ``drain_s``, or until a second signal comes; then end them."""
         seconds, num_sessions = self.config.drain_s, len(front.conversations)
-        self.log("draining", signal=number.name, sessions=num_sessions, seconds=seconds)
+        self.log("draining", signal=number.name, sessions=num_sessions, seconds=seconds, again="ends them at once")
         front.admission.is_draining = True
         for conversation in list(front.conversations.values()):
             conversation.drain(seconds)

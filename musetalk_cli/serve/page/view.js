@@ -24,12 +24,14 @@ let noticeTimer = 0;
 export function showPhase(phase) {
   document.body.dataset.phase = phase;
   const isLive = phase === "live";
+  const why = phase === "start" || phase === "ended" ? "Press Start first" : "Waits for the connection";
   for (const id of ["mic-button", "file-button", "mute"]) elements[id].disabled = !isLive;
   for (const id of ["mic-button", "file-button", "interrupt", "end"]) {
     elements[id].dataset.title ??= elements[id].title;
-    elements[id].title = isLive ? elements[id].dataset.title : "Press Start first";
+    elements[id].title = isLive ? elements[id].dataset.title : why;
   }
   elements.end.disabled = phase === "start" || phase === "ended";
+  if (!elements.end.disabled) elements.end.title = elements.end.dataset.title;
   elements.latency.hidden = !isLive;
   if (!isLive) elements.interrupt.disabled = true;
 }

@@ -638,3 +638,13 @@ def test_a_writer_that_failed_leaves_an_hls_folder_that_plays_or_none(tmp_path: 
     folder.playlist.write_text("")
     folder.drop_remains()
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_playlist_whose_writer_was_killed_is_ended(tmp_path: Path) -> None:
+    folder = HlsFolder(tmp_path / "index.m3u8")
+    folder.end()
+    assert list(tmp_path.iterdir()) == []
+    folder.playlist.write_text("#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n")
+    for _ in range(2):
+        folder.end()
+        assert folder.playlist.read_text() == "#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n#EXT-X-ENDLIST\n"

@@ -67,3 +67,16 @@ def test_closing_drops_what_has_not_begun_and_waits_for_what_has() -> None:
     may_end.set()
     closer.join(10)
     assert made == [0]
+
+
+def test_a_thread_that_the_system_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool: WorkerPool[int, int] = WorkerPool(lambda number: number, 2, RunState())
+    with monkeypatch.context() as refusing, pytest.raises(RuntimeError, match="new thread"):
+        refusing.setattr(threading.Thread, "start", refuse)
+        pool.submit(0)
+    pool.close()
+    with pytest.raises(Aborted):
+        pool.submit(1)

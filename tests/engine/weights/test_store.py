@@ -21,7 +21,7 @@ from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.app.folders import home_folder  # noqa: E402
 from musetalk_cli.engine.weights import registry  # noqa: E402
 from musetalk_cli.engine.weights.convert import convert  # noqa: E402
-from musetalk_cli.engine.weights.download import check_space, size_text  # noqa: E402
+from musetalk_cli.engine.weights.download import check_download, check_space, size_text  # noqa: E402
 from musetalk_cli.engine.weights.registry import PARSING, UNET_10, UNET_15, VAE, WHISPER, Part  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore, find_in  # noqa: E402
 from musetalk_cli.engine.weights.verification import CheckResult, identify, is_likely_whole, verify  # noqa: E402
@@ -328,3 +328,9 @@ def test_every_published_file_is_pinned() -> None:
     assert {file.repository.name for file in files if file.repository.revision == "main"} == {
         PARSING.file.repository.name
     }
+
+
+def test_without_the_library_a_download_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musetalk_cli.engine.weights.download.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="needs huggingface_hub"):
+        check_download([], tmp_path)

@@ -23,7 +23,7 @@ async def refusal_of(front: RunningFront, **options: object) -> tuple[int, str |
     return response.status_code, response.headers.get("Retry-After"), json.loads(response.body or b"{}")["error"]
 
 
-def test_beyond_the_limit_a_session_is_refused_with_the_time_to_return() -> None:
+def test_beyond_the_limit_a_session_is_refused_with_the_time_to_return(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with front_server(max_sessions=1) as front:
             async with front.session():
@@ -31,6 +31,8 @@ def test_beyond_the_limit_a_session_is_refused_with_the_time_to_return() -> None
                 assert (status, error["code"]) == (503, "full")
                 assert int(retry_after or 0) > 0
                 assert json.loads((await front.get("/v1/status"))[2])["refusal"]["code"] == "full"
+                assert error["message"] == "the session is taken"
+            assert "handshake" not in caplog.text, "a refusal is an answer"
             while json.loads((await front.get("/v1/status"))[2])["refusal"]:
                 await asyncio.sleep(0.01)
             async with front.session():
