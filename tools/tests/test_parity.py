@@ -56,7 +56,7 @@ def test_pasted_faces_cycles_and_prepared_masks_are_the_scripts() -> None:
 
 
 def test_every_stage_in_16_bits_is_within_its_limit() -> None:
-    lines = list(nets.compare_stages(CONFIGS, faces.synthetic_face()))
+    lines = [*nets.compare_stages(CONFIGS, faces.synthetic_face()), *nets.compare_unet_stage(CONFIGS)]
     assert len(lines) == 8
     assert missed(lines) == []
 
