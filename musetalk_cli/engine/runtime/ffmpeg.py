@@ -81,11 +81,32 @@ def run_ffmpeg(argv: Sequence[str], *, timeout_s: float | None = None) -> subpro
     """Run it to its end, without stdin. Raises EncoderError when it cannot start, or takes too long."""
     _log_command(argv)
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+        return run_watched(argv, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         raise EncoderError(f"ffmpeg does not work: {argv[0]} (it did not end within {timeout_s:.0f} s)") from None
     except OSError as error:
         raise cannot_start(argv[0], error) from error
+
+
+def run_watched(
+    argv: Sequence[str], *, data: bytes | None = None, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """As ``subprocess.run``, with ``data`` on stdin, but the child does not outlive us, whatever ends us.
+
+    Raises OSError when it cannot start, subprocess.TimeoutExpired when it takes too long.
+    """
+    stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
+    with subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        reaper.add(child.pid)
+        try:
+            stdout, stderr = child.communicate(data, timeout=timeout_s)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            child.wait()
+            reaper.remove(child.pid)
+    return subprocess.CompletedProcess(argv, child.returncode, stdout, stderr)
 
 
 def cannot_start(ffmpeg: str, error: OSError) -> EncoderError:

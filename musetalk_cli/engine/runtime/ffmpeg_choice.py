@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.engine.runtime.ffmpeg import bundled_ffmpeg, describe_status, find_error, find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import bundled_ffmpeg, describe_status, find_error, find_ffmpeg, run_watched
 from musetalk_cli.errors import EncoderError
 
 if TYPE_CHECKING:  # it needs numpy, which is loaded while the decoder starts
@@ -117,9 +117,7 @@ def try_ffmpeg(ffmpeg: str) -> str | None:
     """Encode two frames and their audio as a render does: None if that gives an MP4, else what the program says."""
     frames = bytes(2 * _SIDE_PX * _SIDE_PX * 3 // 2)
     try:
-        done = subprocess.run(
-            build_trial_args(ffmpeg), input=frames, capture_output=True, timeout=TRIAL_TIMEOUT_S, check=False
-        )
+        done = run_watched(build_trial_args(ffmpeg), data=frames, timeout_s=TRIAL_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return f"it did not end within {TRIAL_TIMEOUT_S:.0f} s"
     except OSError as error:

@@ -43,6 +43,25 @@ def test_no_child_outlives_a_parent_that_was_killed(forks: str) -> None:
         parent.stdout.close()
 
 
+# Runs a program to its end, as a probe or the trial of ffmpeg is, and says so once it is watched.
+RUNNING = """
+from musetalk_cli.engine.runtime import ffmpeg
+def add(pid, real=ffmpeg.reaper.add):
+    real(pid)
+    print(pid, flush=True)
+ffmpeg.reaper.add = add
+ffmpeg.run_watched(["sleep", "60"], data=b"")
+"""
+
+
+def test_a_program_that_is_run_to_its_end_does_not_outlive_us_either() -> None:
+    with subprocess.Popen([sys.executable, "-c", RUNNING], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+        child.wait(10)
+
+
 def test_the_shell_is_there_only_while_a_child_is() -> None:
     before = set(psutil.Process().children())
     reaper, child = Reaper(), subprocess.Popen(["sleep", "60"])
