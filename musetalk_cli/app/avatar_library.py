@@ -126,6 +126,16 @@ def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
     return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
 
 
+def check_avatar(config: Config) -> None:
+    """Raises AvatarError where nothing has the name of ``config.avatar``. Whether it can be prepared is not tried."""
+    from musetalk_cli.engine.avatar.library import explain_unknown
+    from musetalk_cli.engine.avatar.portrait import portrait_names
+
+    name, library = config.avatar, avatars_folder(config.avatar_dir)
+    if name not in portrait_names() and not Path(name).exists() and not (library / name).exists():
+        raise explain_unknown(name, library)
+
+
 def _find_folder(config: Config, tell: Tell | None) -> Path:
     """The folder of an avatar that is not built in; it is made when an image or a video was named."""
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder

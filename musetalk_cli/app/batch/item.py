@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
 
 log = logging.getLogger(__name__)
+
+NUM_TOLD = 5  # wrong lines that are named
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class BatchItem:
     config: Config
     origin: str = ""
     problem: str = ""
+
+
+def list_lines(items: Iterable[BatchItem]) -> str:
+    """``wrong are also the lines 4, 7``, of items that a manifest names; empty where there are none."""
+    lines = [item.origin.rpartition(":")[2] for item in items if item.origin]
+    told = f"{', '.join(lines[:NUM_TOLD])}{' …' if lines[NUM_TOLD:] else ''}"
+    return f"wrong are also the lines {told}" if lines else ""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from musetalk_cli.app.batch.inputs import STDIN, video_name
-from musetalk_cli.app.batch.item import BatchItem
+from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.manifest_lines import KEYS, OUTPUT, VOICE, Row, bounded_lines, nearest_key, read_rows
 from musetalk_cli.app.batch.storage import join
 from musetalk_cli.configuration.loading import override
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SourceError
-
-NUM_TOLD = 5  # wrong lines that are named
 
 
 def read_manifest(name: str, folder: str, config: Config) -> list[BatchItem]:
@@ -42,9 +40,7 @@ def read_manifest(name: str, folder: str, config: Config) -> list[BatchItem]:
         raise ConfigError(f"{name} is not text in UTF-8", hint="save it as CSV UTF-8, or as JSON lines") from None
     wrong = [item for item in items if item.problem]
     if wrong:
-        more = [item.origin.rpartition(":")[2] for item in wrong[1:]]
-        lines = f"wrong are also the lines {', '.join(more[:NUM_TOLD])}{' …' if more[NUM_TOLD:] else ''}"
-        raise ConfigError(wrong[0].problem, hint=lines if more else "")
+        raise ConfigError(wrong[0].problem, hint=list_lines(wrong[1:]))
     if not items:
         raise SourceError(f"{name} names no voice", hint="a line for each voice, below a line with the columns' names")
     return items

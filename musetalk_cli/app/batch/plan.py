@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from musetalk_cli.app.avatar_library import check_avatar
 from musetalk_cli.app.batch.inputs import STDIN
-from musetalk_cli.app.batch.item import BatchItem
+from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
 from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
@@ -40,6 +41,7 @@ class Plan:
         self._rules = rules
         self._taken: dict[str, str] = {}  # the outputs so far, by their real paths, and of which voice they are
         self._has_stdin = False
+        self._avatars: set[str] = set()  # that are there
         self._stored_sizes = StoredSizes()
 
     def is_done(self, item: BatchItem) -> bool:
@@ -61,6 +63,9 @@ class Plan:
         if suffix not in (*MP4_SUFFIXES, *FORMATS):
             hint = "name it .mp4, .mov or .mkv"
             raise SinkError(f"cannot write {item.output}: musetalk does not make {suffix or 'such'} files", hint=hint)
+        if item.config.avatar not in self._avatars and not is_stored(item.config.avatar):
+            check_avatar(item.config)
+            self._avatars.add(item.config.avatar)
         return self._is_whole(item, path)
 
     def _is_whole(self, item: BatchItem, path: str) -> bool:
@@ -86,12 +91,28 @@ def _size_of(path: Path) -> int | None:
 
 
 def plan_all(items: Sequence[BatchItem], rules: Rules) -> tuple[list[BatchItem], list[BatchItem]]:
-    """Those to be made, and those that are whole. Raises SinkError for the first that cannot be."""
-    plan = Plan(rules)
-    done = [plan.is_done(item) for item in items]
-    return [item for item, is_done in zip(items, done, strict=True) if not is_done], [
-        item for item, is_done in zip(items, done, strict=True) if is_done
-    ]
+    """Those to be made, and those that are whole.
+
+    Raises MuseTalkError for the first that cannot be; its hint names the lines of a manifest with others.
+    """
+    plan, to_do, done = Plan(rules), list[BatchItem](), list[BatchItem]()
+    wrong: list[tuple[BatchItem, MuseTalkError]] = []
+    for item in items:
+        try:
+            (done if plan.is_done(item) else to_do).append(item)
+        except MuseTalkError as error:
+            wrong.append((item, error))
+    if wrong:
+        raise _describe_wrong(wrong)
+    return to_do, done
+
+
+def _describe_wrong(wrong: Sequence[tuple[BatchItem, MuseTalkError]]) -> MuseTalkError:
+    (first, error), *others = wrong
+    error.hint = "; ".join(filter(None, [error.hint, list_lines(item for item, _ in others)]))
+    if first.origin and first.origin not in str(error):
+        error.args = (f"{first.origin}: {error}",)
+    return error
 
 
 def plan_queue(items: Iterable[BatchItem], rules: Rules) -> Iterator[BatchItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.plan import Rules, plan_all, plan_queue, remove_unfinished
 from musetalk_cli.app.batch.report_file import ReportFile, read_report
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import AvatarError, SinkError
 
 NEW = Rules(overwrite=False, resumes=False, records={})
 
@@ -39,6 +40,21 @@ def test_what_cannot_be_is_refused(
         plan_all([item(*each) for each in items], NEW)
     *_, last = plan_queue((item(*each) for each in items), NEW)
     assert words in last.problem
+
+
+def test_every_wrong_line_of_a_manifest_is_named(tmp_path: Path) -> None:
+    unknown = replace(Config(), avatar="nobody")
+    items = [
+        BatchItem("a.wav", str(tmp_path / "a.mp4"), Config(), "m.csv:2"),
+        BatchItem("b.wav", str(tmp_path / "b.webm"), Config(), "m.csv:3"),
+        BatchItem("c.wav", str(tmp_path / "c.mp4"), unknown, "m.csv:4"),
+        BatchItem("d.wav", str(tmp_path / "d.gif"), Config(), "m.csv:5"),
+    ]
+    with pytest.raises(SinkError, match=r"^m\.csv:3: cannot write .*\.webm files$") as wrong:
+        plan_all(items, NEW)
+    assert wrong.value.hint.endswith("; wrong are also the lines 4, 5")
+    with pytest.raises(AvatarError, match=r"^m\.csv:4: .*nobody"):
+        plan_all(items[2:3], NEW)
 
 
 def test_a_resumed_batch_leaves_what_is_whole(tmp_path: Path) -> None:

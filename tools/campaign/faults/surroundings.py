@@ -43,11 +43,12 @@ def limits(chance: random.Random, scenes: list[Scene]) -> Plan:
         resource.setrlimit(number, (value, value))
 
     scene = draw(chance, scenes)
-    # Libraries that compute do not all look at what malloc returns.
-    codes = FAILS | ({-signal.SIGSEGV, -signal.SIGABRT} if name == "AS" else set())
-    return Plan(
-        scene, f"RLIMIT_{name} {value}", partial(run_args, scene.args, preexec=limit), codes, may_be_silent=name == "AS"
-    )
+    # Libraries that compute do not all look at what malloc returns, or end the process themselves.
+    is_memory = name == "AS"
+    codes = FAILS | ({-signal.SIGSEGV, -signal.SIGABRT} if is_memory else set())
+    run = partial(run_args, scene.args, preexec=limit)
+    words = f"RLIMIT_{name} {value}"
+    return Plan(scene, words, run, codes, may_leave_remains=is_memory, may_be_silent=is_memory)
 
 
 def full_disk(chance: random.Random, scenes: list[Scene]) -> Plan:
