@@ -63,7 +63,7 @@ class Plan:
         if suffix not in (*MP4_SUFFIXES, *FORMATS):
             hint = "name it .mp4, .mov or .mkv"
             raise SinkError(f"cannot write {item.output}: musetalk does not make {suffix or 'such'} files", hint=hint)
-        if item.config.avatar not in self._avatars and not is_stored(item.config.avatar):
+        if item.config.avatar not in self._avatars and not self._rules.takes_stored:  # a cluster's machines have theirs
             check_avatar(item.config)
             self._avatars.add(item.config.avatar)
         return self._is_whole(item, path)

@@ -55,6 +55,8 @@ def test_every_wrong_line_of_a_manifest_is_named(tmp_path: Path) -> None:
     assert wrong.value.hint.endswith("; wrong are also the lines 4, 5")
     with pytest.raises(AvatarError, match=r"^m\.csv:4: .*nobody"):
         plan_all(items[2:3], NEW)
+    elsewhere = replace(NEW, takes_stored=True)
+    assert plan_all(items[2:3], elsewhere)[0] == items[2:3], "other machines may have the avatar"
 
 
 def test_a_resumed_batch_leaves_what_is_whole(tmp_path: Path) -> None:
