@@ -155,3 +155,29 @@ def test_what_does_not_go_together_is_said_before_work(
     assert words in line
     assert done.returncode in (1, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_is_not_asked_where_nothing_is_left(run_cli: Run, voices: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for number in range(4):
+        (tmp_path / f"out/v{number}.mp4").write_bytes(b"whole")
+    done = run_cli("render", "voices", "-o", "out", "--resume", "--ray", "127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"nothing to do: 4 files were whole already" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["a.wav", "b.wav", "--cpus-per-worker", "2"], "--cpus-per-worker: is for the workers of --ray"),
+        (["a.wav", "--cpus-per-worker", "2"], "--cpus-per-worker"),
+        (["a.wav", "--ray", "local", "--json"], "--json"),
+        (["a.wav", "-o", "s3://bucket/videos", "--manifest", "m"], "--manifest"),
+        (["a.wav", "b.wav", "-o", "s3://bucket/videos"], "--ray writes there"),
+    ],
+)
+def test_options_of_a_cluster(run_cli: Run, tmp_path: Path, args: Sequence[str], words: str) -> None:
+    done = run_cli("render", *args, cwd=tmp_path)
+    assert words in done.stderr.decode()
+    assert done.returncode in (1, 2)
+    assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,9 @@ def render_batch(config: Config, request: BatchRequest, open_run: OpenRun | None
         if request.report:
             report = ReportFile(request.report, resumes=request.resumes, overwrite=request.overwrite)
             cleanup.callback(report.close)
-        return _Batch(work, request, report, started_at).run(folder, open_run or _render_here(request))
+        if open_run is None or work.num_total == 0:  # no cluster is needed to make nothing
+            open_run = _render_here(request)
+        return _Batch(work, request, report, started_at).run(folder, open_run)
 
 
 def _plan(config: Config, request: BatchRequest, folder: str) -> _Work:
