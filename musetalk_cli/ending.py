@@ -7,11 +7,11 @@ reads it, and ends the process when its time is over.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +35,8 @@ def watch_signals() -> None:
         os.set_blocking(write_fd, False)
         os.register_at_fork(after_in_child=_forget_signals)
     signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(read_fd,), name="musetalk-signals", daemon=True).start()
+    # Not a Thread: its start waits for ever where there is no memory for the first line of the new thread.
+    _thread.start_new_thread(_watch, (read_fd,))
 
 
 def allow(limit_s: float | None) -> None:

@@ -19,6 +19,9 @@ PEAK_MB = 600.0
 UNNAMED = ("Traceback (most recent call last)", "internal error", "Fatal Python error", "Exception ignored")
 # What Python says where a signal comes before the first line of ours.
 INTERRUPTED_START = "KeyboardInterrupt"
+# What Python says of a thread that has no memory for its first line. Whoever started it waits for it until a signal comes.
+NEVER_BEGUN = "Exception ignored in thread started by"
+NEVER_BEGUN_S = 60.0  # how long that is looked at
 
 Record = dict[str, Any]
 
@@ -56,7 +59,8 @@ class Plan:
     def judge(self, place: Place, end: End) -> Iterable[str]:
         """What does not hold."""
         if end.code is None:
-            yield f"still running after {end.wait_s or end.seconds:.0f} s"
+            if NEVER_BEGUN not in end.stderr:
+                yield f"still running after {end.wait_s or end.seconds:.0f} s"
             return
         yield from (f"left running: {words[:200]}" for words in end.orphans)
         if end.code == 1 and INTERRUPTED_START in end.stderr and "musetalk_cli" not in end.stderr:
@@ -64,7 +68,8 @@ class Plan:
         if end.code not in self.codes:
             yield f"exit code {end.code}, not one of {sorted(self.codes)}"
         is_early = end.code < 0 and end.code != -signal.SIGKILL
-        if any(word in end.stderr for word in UNNAMED) and not (is_early and INTERRUPTED_START in end.stderr):
+        is_pythons = NEVER_BEGUN in end.stderr or (is_early and INTERRUPTED_START in end.stderr)
+        if any(word in end.stderr for word in UNNAMED) and not is_pythons:
             yield "an error without a name"
         if (
             not self.may_be_silent

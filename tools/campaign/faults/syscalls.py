@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.campaign.faults.plans import BOUND_S, LIMIT_S, Plan, draw, start
+from tools.campaign.faults.plans import BOUND_S, LIMIT_S, NEVER_BEGUN_S, Plan, draw, start
 from tools.campaign.faults.processes import End
 from tools.campaign.faults.refusals import NUMBERS, Refusals
 from tools.campaign.faults.scenes import Place, Scene
@@ -123,7 +123,7 @@ def make_plan(chance: random.Random, scenes: list[Scene], counts: dict[str, Coun
         trace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", *only]
         inject = ["-e", f"trace={name}", "-e", f"inject={name}:{what}:when={when if not paths else when_of_few(when)}"]
         command = start([*trace, *inject, *scene.args(place)], place)
-        return command.wait(LIMIT_S, BOUND_S)
+        return command.wait(limit_of(name), BOUND_S)
 
     told = f"{'killed at' if is_kill else error + ' of'} {name} {words}{' on its files' if paths else ''}"
     codes = {0, 1, 2} | ({-signal.SIGKILL} if is_kill else set())
@@ -148,12 +148,17 @@ def make_refusal(chance: random.Random, scenes: list[Scene], totals: dict[str, d
     def run(place: Place) -> End:
         with Refusals([name], first, 1 << 40 if is_lasting else first, error) as refusals:
             command = start(scene.args(place), place, server=place.shop.fork_server, watched=refusals.watched)
-            end = command.wait(LIMIT_S, BOUND_S)
+            end = command.wait(limit_of(name), BOUND_S)
         return end._replace(struck=words if refusals.counts[name] >= first else "")
 
     codes = {0, 1, 2} | ({-signal.SIGKILL} if is_kill else set())
     is_silent = name == "write" and is_lasting
     return Plan(scene, words, run, frozenset(codes), may_leave_remains=name in NEEDED_TO_TIDY, may_be_silent=is_silent)
+
+
+def limit_of(name: str) -> float:
+    """Seconds for a run in which a call of this name fails."""
+    return NEVER_BEGUN_S if name == "mmap" else LIMIT_S
 
 
 def count_refusable(scene: Scene, place: Place, totals: dict[str, dict[str, int]]) -> End:
