@@ -19,7 +19,7 @@ PEAK_MB = 600.0
 UNNAMED = ("Traceback (most recent call last)", "internal error", "Fatal Python error", "Exception ignored")
 # What Python says where a signal comes before the first line of ours.
 INTERRUPTED_START = "KeyboardInterrupt"
-# What Python says of a thread that has no memory for its first line. Whoever started it waits for it until a signal comes.
+# What Python says of a thread that has no memory for its first line. Whoever started it waits until a signal comes.
 NEVER_BEGUN = "Exception ignored in thread started by"
 NEVER_BEGUN_S = 60.0  # how long that is looked at
 
