@@ -78,7 +78,7 @@ class Worker:
                     copies.deliver(local)
             except Exception as error:
                 return failed(item, error, time.perf_counter() - started_at)
-        return result and replace(result, item=item)
+        return result and _as_given(result, local, item)
 
     def _render(self, local: BatchItem, item: BatchItem) -> ItemResult | None:
         future = Future[ItemResult | None]()
@@ -120,3 +120,11 @@ class Worker:
     def _tell(self, text: str) -> None:
         with self._lock:
             self._notices.append(text)
+
+
+def _as_given(result: ItemResult, local: BatchItem, item: BatchItem) -> ItemResult:
+    """The result of an item whose copies were rendered; its words name what was given."""
+    error, hint = result.error, result.hint
+    for copy, name in ((local.voice, item.voice), (local.output, item.output)):
+        error, hint = error.replace(copy, name), hint.replace(copy, name)
+    return replace(result, item=item, error=error, hint=hint)

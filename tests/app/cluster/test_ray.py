@@ -46,12 +46,15 @@ def test_a_batch_on_worker_processes(folder: Path) -> None:
     (folder / "list.csv").write_text(
         "voice,output\n" + "".join(f"voices/v{n}.wav,\n" for n in range(3)) + f"file://{folder}/voices/v0.wav,"
         f"file://{folder}/store/v.mp4\nvoices/broken.wav,\n"
+        f"file://{folder}/voices/broken.wav,stored.mp4\n"
     )
     process = start(folder, "--manifest", "list.csv")
     _, said = process.communicate(timeout=200)
     assert process.returncode == 1, said.decode()
     records = {record["output"]: record for record in map(json.loads, (folder / "r.jsonl").read_text().splitlines())}
     assert "cannot be decoded" in records.pop("out/broken.mp4")["error"]
+    # What is told of a copy names the original.
+    assert f"file://{folder}/voices/broken.wav cannot be decoded" in records.pop("out/stored.mp4")["error"]
     assert {name: record["frames"] for name, record in records.items()} == {
         "out/v0.mp4": 15,
         "out/v1.mp4": 20,
