@@ -122,7 +122,7 @@ def build_model(
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     video, warp = config.video, config.warp
-    return WarpModel(avatar, video.frame_rate, chosen.height_px, has_idle_motion=warp.life, seed=warp.seed)
+    return WarpModel(avatar, video.frame_rate, chosen.height_px, liveliness=warp.life, seed=warp.seed)
 
 
 def count_workers(wanted: int) -> int:

@@ -63,7 +63,7 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
 
     try:
         parts = face_parts(avatar, PartSettings(), AvatarCache(folder, display.tell))
-        model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, has_idle_motion=False, seed=0)
+        model = WarpModel(avatar, avatar.frame_rate or Fraction(25), avatar.height, liveliness=0.0, seed=0)
         chosen = choose_frames(avatar.opacity.tolist())
         rows: list[SheetRow] = []
         for index in chosen:

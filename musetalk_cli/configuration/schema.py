@@ -54,6 +54,18 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Before:
+    """An annotation: ``function`` changes a value before it is checked."""
+
+    function: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self.function, handler(source))
+
+
+@dataclass(frozen=True)
 class Lenient:
     """An annotation: a list of a file or a flag is taken for the tuple that a frozen dataclass holds."""
 
@@ -66,6 +78,11 @@ def _fall_on_model_steps(seconds: float) -> float:
     if abs(seconds / 0.02 - round(seconds / 0.02)) > 1e-6:
         raise ValueError("must be a multiple of 0.02 s")
     return round(seconds, 2)
+
+
+def _as_liveliness(value: object) -> object:
+    # Earlier versions had true and false.
+    return float(value) if isinstance(value, bool) else value
 
 
 def _be_even(pixels: int) -> int:
@@ -192,7 +209,7 @@ class ServeConfig:
 
 @dataclass(frozen=True)
 class WarpConfig:
-    life: bool = True
+    life: Annotated[float, Range(0, 1.5), Before(_as_liveliness)] = 1.0
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 

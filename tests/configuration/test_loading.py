@@ -84,6 +84,7 @@ def test_flags_win_over_files_and_files_over_defaults(tmp_path: Path) -> None:
         ("performance: {compile: 1}", ["performance.compile"]),
         ("video: {fps: 25", ["not valid YAML"]),
         ("warp: {life: yes please}", ["warp.life"]),
+        ("warp: {life: 1.6}", ["warp.life", "from 0 to 1.5"]),
         ("musetalk: {parsing_mode: chin}", ["musetalk.parsing_mode", "must be auto, jaw, raw or neck"]),
         ("musetalk: {left_cheek_width: 300}", ["musetalk.left_cheek_width", "256"]),
         ("compat: official", ["compat", "must be none or upstream"]),
@@ -101,6 +102,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> 
     assert str(path) in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(("text", "life"), [("true", 1.0), ("false", 0.0), ("1", 1.0), ("0.5", 0.5)])
+def test_life_was_true_or_false_before_it_was_a_number(tmp_path: Path, text: str, life: float) -> None:
+    assert load_config([write(tmp_path, f"warp: {{life: {text}}}")]).config.warp.life == life
 
 
 def test_an_empty_section_says_nothing(tmp_path: Path) -> None:

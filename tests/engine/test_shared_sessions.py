@@ -58,7 +58,7 @@ def voices() -> list[AudioArray]:
 
 
 def with_warp(avatar: Avatar) -> tuple[LipSyncModel, Avatar]:
-    model = WarpModel(avatar, RATE, HEIGHT_PX, has_idle_motion=False, seed=1)
+    model = WarpModel(avatar, RATE, HEIGHT_PX, liveliness=0.0, seed=1)
     return model, avatar.resized(HEIGHT_PX)
 
 

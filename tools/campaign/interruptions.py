@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    # A still without blinks and sways: whether the mouth is shut shows in the pixels.
+    # A still without blinks that keeps its head still: whether the mouth is shut shows in the pixels.
     config = Config(avatar="nora", model="warp", video=VideoConfig(size=SIZE_PX), warp=WarpConfig(life=False))
     with open_avatar(config, lambda *_: None) as avatar:
         seen = run(avatar.open_session(), speech(VOICE_S), args.utterances, args.seed)

@@ -25,7 +25,7 @@ Subject = tuple[LipSyncModel, Avatar]
 
 
 def warp_of(avatar: Avatar, height_px: int, *, has_idle_motion: bool = False) -> Subject:
-    return WarpModel(avatar, RATE, height_px, has_idle_motion=has_idle_motion, seed=3), avatar.resized(height_px)
+    return WarpModel(avatar, RATE, height_px, liveliness=float(has_idle_motion), seed=3), avatar.resized(height_px)
 
 
 def still(*, has_lids: bool) -> Avatar:

@@ -126,7 +126,7 @@ def purity_rows() -> list[Row]:
     rows = [lead_row()]
     for avatar in portrait_names():
         person = open_portrait(describe_portrait(avatar))
-        model, shown = WarpModel(person, Fraction(FPS), 768, has_idle_motion=True, seed=0), person.resized(768)
+        model, shown = WarpModel(person, Fraction(FPS), 768, liveliness=1.0, seed=0), person.resized(768)
         mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
         images = [_frames(model, shown, mouths) for _ in range(2)]
         same = hashlib.sha256(images[0].tobytes()).digest() == hashlib.sha256(images[1].tobytes()).digest()

@@ -1,4 +1,4 @@
-"""The warp model: audio → mouth shapes float32 (frames, 5) → the avatar's own face, warped to them.
+"""The warp model: audio → mouth shapes and cues float32 (frames, 8) → the avatar's own face, warped to them.
 
 A small convolutional net predicts the mouth shapes; image warping makes the face. Both run on the CPU.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
-from musetalk_cli.engine.models.warp.idle.life import REST
+from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.audio import SHORT_LOW_PASS
 from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
@@ -22,31 +22,33 @@ from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, Feat
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
+NUM_SHAPES = 5
+
 
 class WarpModel:
-    """The LipSyncModel that warps; its features are mouth shapes, float32 (n, 5).
+    """The LipSyncModel that warps; its features are mouth shapes and what the voice makes a head do, float32 (n, 8).
 
-    Columns O, J, W, P, F: lip gap, jaw, width, lips pressed together (p, b, m), lower lip under the teeth (f, v).
+    Columns O, J, W, P, F: lip gap, jaw, width, lips pressed together (p, b, m), lower lip under the teeth (f, v); then
+    a nod, raised brows and the closure of the lids.
     """
 
     name = "warp"
-    num_features = 5
+    num_features = NUM_SHAPES + NUM_CUES
     num_silent = 0  # it makes a face for silent frames too
     before_s = MouthShapePredictor.before_s
     low_pass = SHORT_LOW_PASS
     after_s = MouthShapePredictor.after_s
 
-    def __init__(
-        self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, has_idle_motion: bool, seed: int
-    ) -> None:
+    def __init__(self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, liveliness: float, seed: int) -> None:
         """Prepare the avatar's face.
 
         Args:
             avatar: A still image or a video, in its own size.
             frame_rate: Output frames per second.
             height_px: Height of the output; faces are made for the avatar's frames resized to it.
-            has_idle_motion: Whether a still blinks and sways; a video has its own motion.
-            seed: Chooses the times of blinks and the course of the sway.
+            liveliness: How far the head of a still moves, 0..1.5; at 0 it does not blink, either. A video has its own
+                motion.
+            seed: Chooses the times of blinks and the course of the head.
 
         Raises:
             AvatarError: The avatar's frames cannot be read.
@@ -55,10 +57,10 @@ class WarpModel:
         self._frame_rate = frame_rate
         self._predictor = MouthShapePredictor.load()
         self._face: StillAvatarRenderer | VideoAvatarRenderer
-        self._seed: int | None = None
+        self._seed, self._liveliness = seed, 0.0
         if avatar.is_still:
-            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=has_idle_motion)
-            self._seed = seed if has_idle_motion else None
+            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=liveliness > 0)
+            self._liveliness = liveliness
         else:
             from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
@@ -66,7 +68,12 @@ class WarpModel:
 
     def features(self, block: AudioBlock) -> FloatArray:
         times_s = np.array([float(frame / self._frame_rate) for frame in block.frames], dtype=np.float64)
-        return self._predictor.predict(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
+        shapes = self._predictor.predict(block.samples, block.start_s, times_s, frame_s=float(1 / self._frame_rate))
+        if self._liveliness:
+            cues = speech_cues(block.samples, block.start_s, times_s, self._seed)
+        else:
+            cues = np.zeros((len(times_s), NUM_CUES), np.float32)
+        return np.concatenate([shapes, cues], axis=1)
 
     def look_ahead_s(self, block_s: float) -> float:
         return self._predictor.look_ahead_s(block_s, float(1 / self._frame_rate))
@@ -89,8 +96,9 @@ class WarpModel:
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
+        shape = batch.features[row, :NUM_SHAPES]
         if isinstance(self._face, StillAvatarRenderer):
             time_s = float(batch.frames[row] / self._frame_rate)
-            life = REST if self._seed is None else life_at(self._seed, time_s)
-            return self._face.render(batch.features[row], life)
-        return self._face.render(batch.features[row], batch.avatar_frames[row], batch.images[row])
+            cues = [float(cue) for cue in batch.features[row, NUM_SHAPES:]]
+            return self._face.render(shape, life_at(self._seed, time_s, self._liveliness, cues))
+        return self._face.render(shape, batch.avatar_frames[row], batch.images[row])

@@ -17,13 +17,14 @@ from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, 
 from musetalk_cli.engine.models.warp.face.sampling import (
     Grid,
     UpsampledImage,
+    bounds_of,
     crop_planes,
     region_around,
     without_bars,
 )
 from musetalk_cli.engine.models.warp.idle.eye_states import EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
-from musetalk_cli.engine.models.warp.idle.head_sway import HeadSway
+from musetalk_cli.engine.models.warp.idle.head_motion import HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.types.messages import Face, Region
@@ -51,15 +52,14 @@ class StillAvatarRenderer:
         planes = without_bars(crop_planes(shown.frames.read([0])[0], Region(0, 0, *size)), area)
         self._image = UpsampledImage.of(planes)
         pose = MouthPose.of_still(face)
-        sway = HeadSway(face, area) if has_idle_motion else None
+        head = HeadMotion(face, area) if has_idle_motion else None
         mouth_px = reach_px(pose.axes)
-        self.region = region_around([mouth_px] if sway is None else [mouth_px, sway.bounds_px], size, area)
+        self.region = region_around([mouth_px] if head is None else [mouth_px, head.bounds_px], size, area)
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
-        self._sway = sway.field_on(self._grid.nodes) if sway else None
-        self._eyes = (
-            None if sway is None else _open_eyes(avatar, shown.frames.image(), self._image, face, sway.reach_px)
-        )
-        self._eyes_box = self._eyes.box_in(self.region) if self._eyes else (slice(0), slice(0))
+        lips = self._grid.cells_touching(bounds_of(np.concatenate([face.outer_upper_lip, face.outer_lower_lip])))
+        self._head = head.field_on(self._grid.nodes, lips) if head else None
+        self._eyes = _open_eyes(avatar, shown.frames.image(), self._image, face) if head else None
+        self._eye_nodes = self._grid.cells_touching(self._eyes.bounds_px) if self._eyes else (slice(0), slice(0))
         self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))
 
     def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
@@ -68,25 +68,23 @@ class StillAvatarRenderer:
         Values of the shape outside their ranges are clipped. Values that are not finite count as zero.
         """
         shape = clean_shape(mouth)
-        motion, targets = np.zeros((2, 3), dtype=np.float32), self._grid.nodes
-        if self._sway is not None:
-            motion = self._sway.matrix(life)
-            targets = targets + self._sway.offset(motion)
+        targets = self._grid.nodes
+        if self._head is not None and life.moves_head:
+            targets = self._head.sample_positions(life)
         eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
         if not shape.any() and self._mouth.is_at_rest:
             maps = self._grid.sampling_maps(targets)
             planes = self._image.sample(*maps)
         else:
-            inverse_sway = np.eye(2, 3, dtype=np.float32) + motion
-            planes, maps = self._mouth.render(shape, self._image, targets, inverse_sway)
-        if eyes is not None:
-            eyes.write(planes, maps, self._eyes_box)
+            moved = np.eye(2, 3, dtype=np.float32) if self._head is None else self._head.around_mouth(targets)
+            planes, maps = self._mouth.render(shape, self._image, targets, moved)
+        if eyes is not None and self._eyes is not None:
+            shift = (self._grid.nodes - targets)[self._eye_nodes].reshape(-1, 2)
+            eyes.write(planes, maps, self._eyes.box_in(self.region, shift))
         return Face(self.region, planes)
 
 
-def _open_eyes(
-    avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: Landmarks, reach_px: float
-) -> EyeStates | None:
+def _open_eyes(avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: Landmarks) -> EyeStates | None:
     """The eyes of a still, with the lids that it brings or drawn ones; None where there is nothing to shut.
 
     ``shown``: the image in the output's size, uint8 BGR; ``image``: the same, upsampled, and ``face`` in its pixels.
@@ -97,7 +95,7 @@ def _open_eyes(
     if shut is None:
         return None
     planes = bgr_to_planes(shut[:height, :width])
-    return EyeStates(image, planes, eyes_of(face), reach_px, is_drawn=lids is not None)
+    return EyeStates(image, planes, eyes_of(face), is_drawn=lids is not None)
 
 
 def _with_lids(image: ByteArray, lids: Eyelids, width: int, height: int) -> ByteArray:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
+from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
 from musetalk_cli.engine.video.compositing import write_face
@@ -219,3 +221,37 @@ def test_a_blink_shows_the_avatars_own_lids() -> None:
     eye = np.s_[105:122, 85:110]
     brightness = [float(_frame(face, REST, k / 25).luma[eye].mean()) for k in range(200)]
     assert max(brightness) - min(brightness) > 10
+
+
+def test_a_turned_head_moves_the_nose_more_than_the_outline_and_the_borders_not_at_all() -> None:
+    image, landmarks = draw_face()
+    rng = np.random.default_rng(3)
+    noise = rng.integers(-25, 25, image.shape[:2])[..., None]
+    textured = np.clip(image.astype(int) + noise, 0, 255).astype(np.uint8)
+    still = RenderedStill.of(textured, landmarks, None, 320, has_idle_motion=True)
+    base = still.base.luma
+    turned = planes_to_i420(still.planes)
+    write_face(turned, still.face.render(_shape(*REST), LifeState(yaw=np.deg2rad(6.0))))
+
+    def shift_at(x: float, y: float) -> float:
+        """How far to the right what the image shows around a point has moved, pixels."""
+        left, top = round(x) - 8, round(y) - 8
+        patch = base[top : top + 16, left : left + 16].astype(np.float32)
+        around = turned[top : top + 16, left - 12 : left + 28].astype(np.float32)
+        return float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED)[0].argmax()) - 12
+
+    nose, side = landmarks.nose[1], landmarks.oval[27]
+    assert 4 <= shift_at(*nose) <= 12
+    assert abs(shift_at(float(side[0]), float(side[1]))) <= 2
+    height, width = base.shape
+    for edge in (np.s_[:2], np.s_[height - 2 : height], np.s_[:, :2], np.s_[:, width - 2 :]):
+        assert np.abs(turned[:height][edge].astype(int) - base[edge]).max() <= 2
+
+
+def test_raised_brows_leave_the_eyes_where_they_are() -> None:
+    face = _face(has_idle_motion=True)
+    image = planes_to_i420(face.planes)
+    write_face(image, face.face.render(_shape(*REST), LifeState(brows=1.0)))
+    difference = np.abs(image[: face.base.luma.shape[0]].astype(int) - face.base.luma)
+    mouth = draw_face()[1].outer_upper_lip
+    assert difference[int(mouth[:, 1].min()) - 5 :].max() <= 3

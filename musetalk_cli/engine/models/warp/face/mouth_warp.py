@@ -63,7 +63,7 @@ class MouthWarp:
         self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
 
     def render(
-        self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, inverse_sway: FloatArray
+        self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, head_map: FloatArray
     ) -> tuple[Planes, tuple[FloatArray, FloatArray]]:
         """Render the grid's region.
 
@@ -71,7 +71,7 @@ class MouthWarp:
             shape: Mouth shape O, J, W, P, F, float32 (5,), within its ranges.
             source: The image.
             targets: Positions in ``source`` that the grid's nodes show while the mouth rests, (rows, columns, 2).
-            inverse_sway: The same mapping as a 2×3 affine matrix, valid on the face.
+            head_map: The same mapping as a 2×3 affine matrix, valid on the face.
 
         Returns:
             The region's planes, and the maps by which they were sampled from ``source``.
@@ -94,7 +94,7 @@ class MouthWarp:
         else:
             self._write_maps(maps, lower + (upper - lower) * alpha[..., None])
             planes = source.sample(*maps)
-        self._draw_interior(planes, near, shape, weights, inverse_sway)
+        self._draw_interior(planes, near, shape, weights, head_map)
         return planes, maps
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
@@ -139,13 +139,13 @@ class MouthWarp:
             np.copyto(under, (under + (top - under.astype(np.float32)) * weight + 0.5).astype(np.uint8))
 
     def _draw_interior(
-        self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, inverse_sway: FloatArray
+        self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, head_map: FloatArray
     ) -> None:
         """Shade the lips and draw the inside of the mouth between them, in place."""
         rows, columns = self._lips_px
         unit_px, region = self._axes.unit_px, self._grid.region
         corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
-        to_units = _chain(self._axes.from_image, inverse_sway, corner)
+        to_units = _chain(self._axes.from_image, head_map, corner)
         upper, lower = near.upper / unit_px, near.lower / unit_px
         box = Planes(planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
         _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)

@@ -29,6 +29,8 @@ _DRAWN_BAND = (0.9, 0.5)  # of drawn lids: share of the way to the brow, and the
 _EDGE, _DRAWN_EDGE = 0.06, -0.07
 _RIGID = 0.22  # height of the lid's lower end that is not folded, half widths
 _SHADOW, _SHADOW_DEPTH = 0.30, 0.11  # of a half-shut lid on the eyeball
+# Around the eyes, half widths: by how much more one end of them may be shifted than the other.
+_MARGIN = 0.45
 _CACHE_SIZE = 64
 
 
@@ -48,14 +50,16 @@ class EyePatch:
 
 
 class EyeStates:
-    """The eyes of a still at any closure and gaze; immutable."""
+    """The eyes of a still at any closure and gaze; immutable.
+
+    ``bounds_px``: left, top, right, bottom of everything that blinks and gaze change, pixels of the image.
+    """
 
     def __init__(
         self,
         image: UpsampledImage,
         shut: Planes,
         eyes: tuple[Eye, ...],
-        reach_px: float,
         *,
         is_drawn: bool,
     ) -> None:
@@ -65,13 +69,13 @@ class EyeStates:
             image: The whole image, eyes open.
             shut: The same with its eyes shut.
             eyes: Its eyes, left and right.
-            reach_px: How far the head moves in the image, pixels.
             is_drawn: Whether the shut lids were drawn along with the image, up to the brow.
         """
         height, width = shut.luma.shape
-        self._bounds = eye_bounds(eyes) + reach_px * np.array([-1, -1, 1, 1], np.float32)
-        low = np.clip((self._bounds[:2] - reach_px - FILTER_RADIUS_PX) // 2 * 2, 0, [width - 2, height - 2]).astype(int)
-        high = np.minimum((self._bounds[2:] + reach_px + FILTER_RADIUS_PX) // 2 * 2 + 2, [width, height]).astype(int)
+        self.bounds_px = eye_bounds(eyes)
+        margin = _MARGIN * max(eye.half_width for eye in eyes) + FILTER_RADIUS_PX
+        low = np.clip((self.bounds_px[:2] - margin) // 2 * 2, 0, [width - 2, height - 2]).astype(int)
+        high = np.minimum((self.bounds_px[2:] + margin) // 2 * 2 + 2, [width, height]).astype(int)
         columns, rows = slice(low[0], high[0]), slice(low[1], high[1])
         fine = slice(2 * low[1], 2 * high[1]), slice(2 * low[0], 2 * high[0])
         coarse = slice(low[1] // 2, high[1] // 2), slice(low[0] // 2, high[0] // 2)
@@ -93,11 +97,12 @@ class EyeStates:
     def _planes_of(image: UpsampledImage) -> tuple[tuple[ByteArray, float], ...]:
         return (image.luma, 0.5), (image.chroma, 2.0)
 
-    def box_in(self, region: Region) -> Box:
-        """Rows and columns of a region of the image in which the eyes may come to lie, even."""
-        left, top, right, bottom = self._bounds
-        rows = _even(top - region.top, bottom - region.top, region.height)
-        return rows, _even(left - region.left, right - region.left, region.width)
+    def box_in(self, region: Region, shift: FloatArray) -> Box:
+        """Rows and columns of a region of the image, even, in which the eyes lie when the points around them are
+        shifted by ``shift`` (n, 2), pixels."""
+        left, top = self.bounds_px[:2] + shift.min(axis=0) - 1 - np.array([region.left, region.top])
+        right, bottom = self.bounds_px[2:] + shift.max(axis=0) + 1 - np.array([region.left, region.top])
+        return _even(top, bottom, region.height), _even(left, right, region.width)
 
     def at(self, left: float, right: float, gaze_x: float, gaze_y: float) -> EyePatch | None:
         """The eyes with these closures (0..1) and this gaze (-1..1, to the image's right and down); None where they are

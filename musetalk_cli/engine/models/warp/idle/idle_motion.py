@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import lru_cache
 
 # numpy's own generators would take 10 ms of the start to load.
 from random import Random
 from typing import NamedTuple
 
-from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
 
 _WINDOW_S = 4.0  # one blink per window, at a random time: intervals of about 2 to 6 s
 _MARGIN_S = 1.0  # no blink this close to the ends of a window, so that blinks of adjacent windows stay apart
@@ -19,26 +19,51 @@ _DOUBLE_DELAY_S = 0.52
 _CLOSING_S = 0.13  # three to four frames of 25 a second
 _HELD_S = 0.03
 _OPENING_S = 0.24  # five to seven
+BLINK_S = _CLOSING_S + _HELD_S + _OPENING_S
 _MAX_DELAY_S = 0.012  # between the eyes
 _GAZE_S = 1.3  # one jump of the gaze in each window of this length
 
-_MAX_ANGLE = math.radians(1.0)
+# At a liveliness of 1; at 1.5 the head turns by up to 6 degrees, bows by 3 (5 with nods) and tilts by 2.
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = (math.radians(degrees) for degrees in (4.0, 2.0, 1.33))
+_NOD = math.radians(1.4)  # more, with the voice's stress
 _MAX_SHIFT = 0.006  # face heights
-_START_S = 2.5  # the sway fades in, so that the first frame shows the head at rest
+_START_S = 2.5  # the motion fades in, so that the first frame shows the head at rest
 
 
-def life_at(seed: int, time_s: float) -> LifeState:
-    """What a still does at ``time_s`` of the stream."""
+def life_at(seed: int, time_s: float, liveliness: float = 1.0, cues: Sequence[float] = (0.0, 0.0, 0.0)) -> LifeState:
+    """What a still does at ``time_s`` of the stream.
+
+    Args:
+        seed: Chooses the course of it.
+        time_s: Seconds of the stream.
+        liveliness: How far head and brows move, 0..1.5; eyes blink as long as it is above 0.
+        cues: What the voice makes it do, each 0..1: nod, brows, closure of the lids.
+    """
+    if liveliness <= 0:
+        return REST
+    nod, brows, lids = cues
+    pose = head_pose(seed, time_s)
     gaze_x, gaze_y = gaze_at(seed, time_s)
-    left, right = (lid_closure(seed, time_s, side) for side in (0, 1))
-    return replace(head_pose(seed, time_s), left_lid=left, right_lid=right, gaze_x=gaze_x, gaze_y=gaze_y)
+    left, right = (max(lid_closure(seed, time_s, side), lids) for side in (0, 1))
+    return LifeState(
+        yaw=liveliness * pose.yaw,
+        pitch=liveliness * (pose.pitch + _NOD * nod - 0.5 * _NOD * brows),
+        roll=liveliness * pose.roll,
+        shift_x=liveliness * pose.shift_x,
+        shift_y=liveliness * pose.shift_y,
+        left_lid=left,
+        right_lid=right,
+        gaze_x=min(liveliness, 1.0) * gaze_x,
+        gaze_y=min(liveliness, 1.0) * gaze_y,
+        brows=min(liveliness * brows, 1.0),
+    )
 
 
 def lid_closure(seed: int, time_s: float, side: int) -> float:
     """Closure of the left (0) or right (1) lid at ``time_s`` of the stream, 0..1."""
     window = math.floor(time_s / _WINDOW_S)
     return max(
-        _closure_since(time_s - blink.start_s - side * blink.delay_s, blink.stretch)
+        closure_since(time_s - blink.start_s - side * blink.delay_s, blink.stretch)
         * (blink.depth if side == blink.weaker else 1.0)
         for index in (window - 1, window)
         for blink in blinks_in_window(seed, index)
@@ -70,7 +95,7 @@ def blinks_in_window(seed: int, index: int) -> tuple[Blink, ...]:
     return tuple(blinks)
 
 
-def _closure_since(elapsed_s: float, stretch: float) -> float:
+def closure_since(elapsed_s: float, stretch: float) -> float:
     """Closure during a blink: closing fast, held a moment, opening slowly, because lids decelerate as they open."""
     t = elapsed_s / stretch
     if t <= 0 or t >= _CLOSING_S + _HELD_S + _OPENING_S:
@@ -106,7 +131,7 @@ def _gaze_point(seed: int, index: int) -> tuple[float, float, float]:
 
 
 def head_pose(seed: int, time_s: float) -> LifeState:
-    """The head's sway at ``time_s`` of the stream: sums of slow sines of incommensurate periods; at rest at time 0."""
+    """The head's own motion at ``time_s`` of the stream: sums of slow sines; at rest at time 0."""
     phases = _phases(seed)
 
     def drift(first: int, slow_s: float, fast_s: float) -> float:
@@ -118,7 +143,9 @@ def head_pose(seed: int, time_s: float) -> LifeState:
     started = min(max(time_s / _START_S, 0.0), 1.0)
     ease = started * started * (3 - 2 * started)
     return LifeState(
-        roll=_MAX_ANGLE * ease * drift(0, 9.7, 5.3),
+        yaw=_MAX_YAW * ease * drift(6, 11.3, 4.9),
+        pitch=_MAX_PITCH * ease * drift(8, 8.3, 4.1),
+        roll=_MAX_ROLL * ease * drift(0, 9.7, 5.3),
         shift_x=_MAX_SHIFT * ease * drift(2, 13.1, 7.9),
         shift_y=_MAX_SHIFT * ease * drift(4, 6.1, 3.7),
     )
@@ -127,4 +154,4 @@ def head_pose(seed: int, time_s: float) -> LifeState:
 @lru_cache(maxsize=64)
 def _phases(seed: int) -> tuple[float, ...]:
     rng = Random(f"sway {seed}")
-    return tuple(rng.random() for _ in range(6))
+    return tuple(rng.random() for _ in range(10))

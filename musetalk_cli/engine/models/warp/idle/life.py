@@ -25,5 +25,10 @@ class LifeState:
     gaze_y: float = 0.0
     brows: float = 0.0
 
+    @property
+    def moves_head(self) -> bool:
+        """Whether anything but the eyes is elsewhere than in the image."""
+        return any((self.yaw, self.pitch, self.roll, self.shift_x, self.shift_y, self.brows))
+
 
 REST = LifeState()

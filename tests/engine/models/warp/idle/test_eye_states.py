@@ -23,7 +23,7 @@ def _eyes() -> tuple[EyeStates, ByteArray]:
     shut = shut_eyes(image, face)
     assert shut is not None
     planes = bgr_to_planes(image)
-    states = EyeStates(UpsampledImage.of(planes), bgr_to_planes(shut), eyes_of(face), 4.0, is_drawn=False)
+    states = EyeStates(UpsampledImage.of(planes), bgr_to_planes(shut), eyes_of(face), is_drawn=False)
     return states, planes.luma
 
 

@@ -1,4 +1,4 @@
-"""Idle motion: blinks at natural intervals, smooth sway, both functions of seed and time alone."""
+"""Idle motion: blinks at natural intervals, a head that moves smoothly, both functions of seed and time alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from musetalk_cli.engine.models.warp.idle.idle_motion import (
     lid_closure,
     life_at,
 )
+from musetalk_cli.engine.models.warp.idle.life import REST
 
 MINUTES = 10
 
@@ -71,13 +72,29 @@ def test_idle_motion_depends_on_seed_and_time_alone() -> None:
     assert head_pose(1, 9.0) != head_pose(2, 9.0)
 
 
-def test_sway_starts_at_rest_stays_small_and_smooth() -> None:
+def test_the_head_starts_at_rest_moves_within_bounds_and_smoothly() -> None:
     for seed in range(5):
-        poses = [head_pose(seed, t) for t in np.arange(0, 120, 0.04)]
-        angle = np.rad2deg([pose.roll for pose in poses])
-        shift = np.array([(pose.shift_x, pose.shift_y) for pose in poses])
-        assert angle[0] == 0
-        assert 0.3 < np.abs(angle).max() <= 1.0
-        assert np.abs(np.diff(angle)).max() < 0.06
-        assert np.abs(shift).max() <= 0.006
-        assert np.abs(np.diff(angle, 2)).max() < 0.01
+        poses = [life_at(seed, t, 1.5) for t in np.arange(0, 120, 0.04)]
+        assert (poses[0].yaw, poses[0].pitch, poses[0].roll) == (0, 0, 0)
+        for name, most in (("yaw", 6.0), ("pitch", 4.0), ("roll", 2.0)):
+            angle = np.rad2deg([getattr(pose, name) for pose in poses])
+            assert 0.4 * most < np.abs(angle).max() <= most
+            assert np.abs(np.diff(angle)).max() < 0.04 * most
+            assert np.abs(np.diff(angle, 2)).max() < 0.006 * most
+        assert np.abs([(pose.shift_x, pose.shift_y) for pose in poses]).max() <= 0.009 + 1e-9
+
+
+def test_liveliness_scales_the_head_and_at_zero_nothing_moves() -> None:
+    cues = (1.0, 1.0, 0.0)
+    calm, usual, lively = (life_at(4, 20.0, liveliness, cues) for liveliness in (0.5, 1.0, 1.5))
+    assert calm.yaw == pytest.approx(usual.yaw / 2)
+    assert lively.pitch == pytest.approx(usual.pitch * 1.5)
+    assert calm.brows < usual.brows == 1.0
+    assert life_at(4, 20.0, 0.0, cues) == REST
+
+
+def test_cues_nod_raise_the_brows_and_shut_the_lids() -> None:
+    without, with_nod = life_at(4, 20.0), life_at(4, 20.0, 1.0, (1.0, 0.0, 0.0))
+    assert with_nod.pitch > without.pitch
+    shut = life_at(4, 20.0, 1.0, (0.0, 0.0, 0.9))
+    assert (shut.left_lid, shut.right_lid) == (0.9, 0.9)
