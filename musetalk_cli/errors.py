@@ -87,6 +87,7 @@ _HINTS = {
     errno.EAGAIN: _PROCESSES,
     errno.EIO: _DISK,
     errno.EROFS: _DISK,
+    errno.ESPIPE: "name a regular file",
     errno.ENOLCK: _DISK,
     errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
     errno.EACCES: _RIGHTS,
@@ -103,6 +104,8 @@ def as_machine_error(error: BaseException) -> MachineError | None:
     is_unsaid = isinstance(error, SystemError) and "without" in str(error) and "exception" in str(error)
     if isinstance(error, MemoryError) or is_unsaid:
         return MachineError("the memory is not enough", hint=_MEMORY)
+    if isinstance(error, ImportError) and "failed to map segment" in str(error):
+        return MachineError("the memory is not enough to load a library", hint=_MEMORY)
     if isinstance(error, ModuleNotFoundError):
         return MachineError(f"a part of the program cannot be loaded: {error}", hint=_INSTALL)
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):

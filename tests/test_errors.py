@@ -19,6 +19,8 @@ REFUSALS = (
     (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "resource temporarily unavailable"),
     (ModuleNotFoundError("No module named 'musetalk_cli.x'"), "cannot be loaded"),
     (MemoryError(), "memory"),
+    (ImportError("/lib/x.so: failed to map segment from shared object"), "memory"),
+    (OSError(errno.ESPIPE, os.strerror(errno.ESPIPE)), "illegal seek"),
     (ValueError("basic_filebuf::underflow error reading the file: Input/output error"), "input/output error"),
     (SystemError("error return without exception set"), "memory"),
     (SystemError("<built-in method read> returned NULL without setting an exception"), "memory"),

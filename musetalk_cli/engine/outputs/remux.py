@@ -77,8 +77,8 @@ class RemuxTarget(Target):
     def is_hopeless(self) -> bool:
         return self._state == "gone" or (self.has_failed and not self._has_lived)
 
-    def cancel(self) -> None:
-        super().cancel()
+    def _drop(self) -> None:
+        super()._drop()
         if (child := self._child) is not None:
             child.kill()
 
@@ -87,7 +87,7 @@ class RemuxTarget(Target):
         if self.is_cut_off and self._destination.hls is not None:
             with contextlib.suppress(OSError):
                 self._destination.hls.end()
-        if is_whole and is_final and not self._has_lived and self.error is None:
+        if is_whole and is_final and not self._has_lived and self.error is None and not self.is_cut_off:
             self.error = self._describe("it was never reached")
 
     def discard(self) -> None:

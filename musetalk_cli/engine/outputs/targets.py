@@ -79,18 +79,21 @@ class Target(ABC):
     def cancel(self) -> None:
         """Drop what waits; may be called from any thread."""
         self.is_cut_off = self.is_cut_off or self._thread.is_alive()
+        self._drop()
+
+    def _drop(self) -> None:
         self.queue.cancel()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
         """Let what waits go out, unless the run was aborted, and end the thread."""
         if not is_whole:
-            self.cancel()
+            self._drop()
         self.queue.finish()
         self._moved_at = time.monotonic()
         while self._thread.ident is not None and self._thread.is_alive():
             self._thread.join(0.1)
             if time.monotonic() - self._moved_at > CLOSE_S:
-                self.cancel()
+                self._drop()
 
     def _run(self) -> None:
         try:
@@ -126,8 +129,8 @@ class LocalTarget(Target):
     def where(self) -> str | None:
         return self._sink.where
 
-    def cancel(self) -> None:
-        super().cancel()
+    def _drop(self) -> None:
+        super()._drop()
         self._sink.cancel()
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:

@@ -648,3 +648,13 @@ def test_a_playlist_whose_writer_was_killed_is_ended(tmp_path: Path) -> None:
     for _ in range(2):
         folder.end()
         assert folder.playlist.read_text() == "#EXTM3U\n#EXTINF:2,\nindex.00000.m4s\n#EXT-X-ENDLIST\n"
+
+
+def test_a_target_that_an_abort_cut_off_before_it_was_reached_is_no_error(live_stream: bytes, tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+    stuck.write_text("#!/bin/sh\ncat > /dev/null\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    _, fan_out, _ = send_three(live_stream, stuck, tmp_path)
+    threading.Timer(0.1, fan_out.cancel).start()
+    with pytest.raises(Aborted):
+        fan_out.close(is_whole=True, is_final=True)

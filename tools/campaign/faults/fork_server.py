@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tools.campaign.faults.refusals import hand_over
 
 PR_SET_CHILD_SUBREAPER = 36
 MAX_BYTES = 1 << 20
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STREAMS = ("r", "w", "w")  # how stdin, stdout and stderr are opened
 # Says which modules a command has loaded at its end.
 LIST_MODULES = """
@@ -85,6 +87,8 @@ def serve(fd: int, modules: Path) -> None:
             if not message:
                 return
             reading, writing = os.pipe()
+            # A signal that comes before the command has its own stderr would be told on this one.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             middle = os.fork()
             if middle == 0:
                 pid = os.fork()
@@ -95,6 +99,7 @@ def serve(fd: int, modules: Path) -> None:
                     run(json.loads(message), fds)
                 os.write(writing, str(pid).encode())
                 os._exit(0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.waitpid(middle, 0)  # from now on, the command is the child of who asked
             requests.send(os.read(reading, 64))
             for each in (reading, writing, *fds):
@@ -127,7 +132,11 @@ def run(request: dict[str, object], fds: list[int]) -> None:
         channel.close()
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         main()
+    except KeyboardInterrupt:  # before a handler of ours: Python ends itself by the signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         threading._shutdown()  # type: ignore[attr-defined]  # as at the end of an interpreter
