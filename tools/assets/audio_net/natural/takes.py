@@ -1,0 +1,63 @@
+"""Shards of natural speech → augmented training takes, as corpus.py makes them of espeak-ng's speech."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ
+from tools.assets.audio_net import augment
+from tools.assets.audio_net.corpus import Recipe, Shard, Take, as_shard, join_phrases
+from tools.assets.audio_net.espeak import Phone
+from tools.assets.audio_net.natural.align import refine
+from tools.assets.audio_net.natural.shards import Rng, Utterance, read_folder
+
+# Engines whose phone times come from a model's durations, and are refined. The others' are exact.
+_COARSE = frozenset({"kokoro", "held-out"})
+TRAINING_ENGINES = ("kokoro", "flite", "festival")
+
+
+def natural_shards(folder: Path, engines: Iterable[str], num_versions: int, seed: int) -> Iterator[Shard]:
+    """A training shard of each engine's utterances, every take in ``num_versions`` augmented versions."""
+    for engine in engines:
+        rng = np.random.default_rng([seed, *engine.encode()])
+        takes = [
+            Take(augment.augment(take.samples, rng), take.target)
+            for take in speech_takes(folder / engine, is_coarse=engine in _COARSE, is_clean=False, rng=rng)
+            for _ in range(num_versions)
+        ]
+        if takes:
+            yield as_shard(takes)
+
+
+def held_out_takes(folder: Path, seed: int) -> list[Take]:
+    """Clean takes of the voice and the language that nothing is trained on."""
+    return list(speech_takes(folder / "held-out", is_coarse=True, is_clean=True, rng=np.random.default_rng(seed)))
+
+
+def speech_takes(folder: Path, *, is_coarse: bool, is_clean: bool, rng: Rng) -> Iterator[Take]:
+    """Half a minute of phrases with pauses between them each. Consecutive phrases have different speakers.
+
+    A recipe's speaker would be one; but what the net may know about a speaker is his level, and that is drawn anew for
+    each phrase in either case.
+    """
+    recipe = Recipe("", (), 1, 0, is_clean=is_clean)
+    queue = list(_refined(read_folder(folder)) if is_coarse else read_folder(folder))
+    while queue:
+        phrases: list[tuple[np.ndarray, list[Phone]]] = []
+        while queue and sum(len(samples) for samples, _ in phrases) < recipe.take_s * SAMPLE_RATE_HZ:
+            utterance = queue.pop()
+            phrases.append((utterance.samples, list(utterance.phones)))
+        yield join_phrases(phrases, recipe, rng, has_bursts=False)
+
+
+def _refined(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+    """Aligned language by language, because phones of one name differ between languages."""
+    by_language: defaultdict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        by_language[utterance.language.split("-")[0]].append(utterance)
+    for group in by_language.values():
+        yield from refine(group)
