@@ -32,10 +32,10 @@ def test_targets_follow_the_phones() -> None:
     assert gap[27] > 0.8
     assert jaw[27] > 0.7
     assert width[43] < -0.6
-    assert width[62] > 0.4
+    assert width[62] > 0.3
     assert bite[52] > 0.9
-    assert gap[:8].max() < 0.05
-    assert gap[85:].max() < 0.05
+    assert gap[:5].max() < 0.05
+    assert gap[85:].max() < 0.13  # parted
     assert target.vowel[27] == 2
     assert target.closure.sum() == 2
 

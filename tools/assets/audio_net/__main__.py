@@ -1,6 +1,7 @@
 """Train and evaluate the mouth net, from the repository root: ``python -m tools.assets.audio_net COMMAND``.
 
 train      synthesise the corpus with espeak-ng, train the net, write the packaged weights and the training log
+tune       train the packaged net on, on natural speech (python -m tools.assets.audio_net.natural makes it)
 evaluate   measure the packaged net and print the table; your own recordings and video clips are optional
 speak      write the sample speech examples/hello.wav
 """
@@ -34,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     train.add_argument("--updates", type=int, default=6500)
     train.add_argument("--workers", type=int, default=2)
     train.add_argument("--out", type=Path, default=WEIGHTS)
+    tune = commands.add_parser("tune")
+    tune.add_argument("--natural", type=Path, required=True, help="folder of the corpus of natural speech")
+    tune.add_argument("--start", type=Path, default=WEIGHTS, help="weights to start from")
+    tune.add_argument("--updates", type=int, default=850)
+    tune.add_argument("--workers", type=int, default=2)
+    tune.add_argument("--out", type=Path, default=WEIGHTS)
     evaluate = commands.add_parser("evaluate")
     evaluate.add_argument("--weights", type=Path, default=WEIGHTS)
     evaluate.add_argument("--workers", type=int, default=2)
@@ -45,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     # One thread per corpus worker: the matrix library's own threads would only compete for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    {"train": _train, "evaluate": _evaluate, "speak": _speak}[args.command](args)
+    {"train": _train, "tune": _tune, "evaluate": _evaluate, "speak": _speak}[args.command](args)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -87,6 +94,30 @@ def _train(args: argparse.Namespace) -> None:
     log(f"{num_parameters:,} parameters, {size_bytes / 1e6:.2f} MB as float16.")
     if args.out == WEIGHTS:
         update_section("training log", "\n".join(lines), DOCUMENT)
+
+
+def _tune(args: argparse.Namespace) -> None:
+    import torch
+
+    from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
+    from tools.assets.audio_net.corpus import Recipe, Shard, make_shards, training_recipes
+    from tools.assets.audio_net.fine_tuning import FineTuning, Mixture, fine_tune
+    from tools.assets.audio_net.natural.takes import TRAINING_ENGINES, natural_shards
+    from tools.assets.audio_net.training import export
+
+    recipes = training_recipes(num_takes=2, num_versions=2, seed=5100)
+    natural = [shard for seed in (1, 2) for shard in natural_shards(args.natural, TRAINING_ENGINES, 2, seed)]
+
+    def shards(chosen: list[Recipe]) -> list[Shard]:
+        return list(make_shards(chosen, args.workers))
+
+    mixture = Mixture(
+        natural, shards([r for r in recipes if r.language]), shards([r for r in recipes if not r.language])
+    )
+    torch.set_num_threads(args.workers)
+    net = fine_tune(load_net(args.start), mixture, FineTuning(num_updates=args.updates), print)
+    minutes = sum(len(shard.features) for shard in natural) * 0.02 / 60.0
+    print(f"{minutes:.0f} minutes of natural speech; {export(net, args.out) / 1e6:.2f} MB")
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ Training takes are augmented with noise and rooms.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -120,9 +120,10 @@ def speak_takes(recipe: Recipe) -> Iterator[Take]:
                 yield spoken if recipe.is_clean else Take(augment.augment(spoken.samples, rng), spoken.target)
 
 
-def _make_shard(recipe: Recipe) -> Shard:
+def as_shard(takes: Iterable[Take]) -> Shard:
+    """The features, targets and events of takes, end to end."""
     features, mouths, events = [], [], []
-    for take in speak_takes(recipe):
+    for take in takes:
         features.append(extract_features(take.samples, 0, 0, len(take.target.mouth)).bands.astype(np.float16))
         mouths.append(take.target.mouth.astype(np.float16))
         vowels = np.where(take.target.vowel > 0, VOWEL, 0)
@@ -130,34 +131,59 @@ def _make_shard(recipe: Recipe) -> Shard:
     return Shard(np.concatenate(features), np.concatenate(mouths), np.concatenate(events))
 
 
+def _make_shard(recipe: Recipe) -> Shard:
+    return as_shard(speak_takes(recipe))
+
+
 def _make_list(recipe: Recipe) -> list[Take]:
     return list(speak_takes(recipe))
 
 
 def _speech_take(recipe: Recipe, synthesiser: Synthesiser, rng: Rng) -> Take:
-    """Phrases of one speaker with pauses between them, until the take is full; not yet augmented."""
+    """Phrases of one espeak-ng speaker, not yet augmented."""
     variant = str(rng.choice(recipe.variants))
     stretch = float(np.exp(rng.uniform(np.log(0.87), np.log(1.18))))
-    parts: list[FloatArray] = []
-    phones: list[Phone] = []
-    now_s = 0.0
-    while now_s < recipe.take_s:
-        pause = _pause(recipe, rng)
-        parts.append(pause)
-        phones.append(Phone("", now_s, now_s + len(pause) / SAMPLE_RATE_HZ))
-        now_s = phones[-1].end_s
+    return join_phrases(_phrases(recipe, variant, stretch, synthesiser, rng), recipe, rng, has_bursts=True)
+
+
+def _phrases(
+    recipe: Recipe, variant: str, stretch: float, synthesiser: Synthesiser, rng: Rng
+) -> Iterator[tuple[FloatArray, list[Phone]]]:
+    """Endless phrases of one speaker."""
+    while True:
         voice = Voice(
             recipe.language, variant, int(rng.uniform(105, 250)), int(rng.uniform(20, 80)), int(rng.uniform(30, 90))
         )
         speech = synthesiser.speak(make_text(recipe.language, rng), voice)
         audio, ratio = augment.resample(speech.samples, SAMPLE_RATE_HZ / ESPEAK_RATE_HZ * stretch)
         longer = ratio * ESPEAK_RATE_HZ / SAMPLE_RATE_HZ
-        parts.append(audio * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0)))
-        phones += [Phone(p.name, now_s + p.start_s * longer, now_s + p.end_s * longer) for p in speech.phones]
+        yield audio, [Phone(p.name, p.start_s * longer, p.end_s * longer) for p in speech.phones]
+
+
+def join_phrases(
+    phrases: Iterable[tuple[FloatArray, list[Phone]]], recipe: Recipe, rng: Rng, *, has_bursts: bool
+) -> Take:
+    """Phrases with pauses before each, until the take is full or there are no more; not yet augmented.
+
+    ``has_bursts``: the phones are espeak-ng's, which mark the burst of a /p/ and not its closure.
+    """
+    parts: list[FloatArray] = []
+    phones: list[Phone] = []
+    now_s = 0.0
+    waiting = iter(phrases)
+    while now_s < recipe.take_s:
+        pause = _pause(recipe, rng)
+        audio, spoken = next(waiting, (None, []))
+        if audio is None:
+            break
+        phones.append(Phone("", now_s, now_s + len(pause) / SAMPLE_RATE_HZ))
+        now_s = phones[-1].end_s
+        parts += [pause, audio * np.float32(10.0 ** (rng.uniform(-4.0, 4.0) / 20.0))]
+        phones += [Phone(p.name, now_s + p.start_s, now_s + p.end_s) for p in spoken]
         now_s += len(audio) / SAMPLE_RATE_HZ
     samples = _whole_seconds(np.concatenate(parts), 0.5)
     phones.append(Phone("", now_s, len(samples) / SAMPLE_RATE_HZ))
-    return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S)))
+    return Take(samples, mouth_targets(phones, int(len(samples) / SAMPLE_RATE_HZ / STEP_S), has_bursts=has_bursts))
 
 
 def _whole_seconds(samples: FloatArray, tail_s: float) -> FloatArray:

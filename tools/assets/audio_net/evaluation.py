@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ, STEP_S, extract_features
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, SHUT_STEPS, GapMap, MouthShapePredictor
 from tools.assets.audio_net import augment
 from tools.assets.audio_net.corpus import HELD_OUT_VARIANTS, Recipe, Take, make_takes
 from tools.assets.audio_net.texts import HELD_OUT_LANGUAGES
@@ -95,14 +95,15 @@ def speech_rows(predictor: MouthShapePredictor, takes: Sequence[Take], label: st
 
 
 def target_gap(take: Take, num_frames: int) -> FloatArray:
-    """The target's gap per frame, closures applied."""
-    o, _, _, p, f = take.target.mouth[: _STEPS_PER_FRAME * num_frames].T
+    """The target's gap per frame as people show it, closures applied."""
+    steps = take.target.mouth[: _STEPS_PER_FRAME * num_frames]
+    o, p, f = GapMap().gap(steps), steps[:, 3], steps[:, 4]
     pairs = (o.reshape(-1, 2).mean(axis=1), p.reshape(-1, 2).max(axis=1), f.reshape(-1, 2).max(axis=1))
     return np.asarray(pairs[0] * (1.0 - pairs[1]) * (1.0 - 0.75 * pairs[2]), dtype=np.float32)
 
 
 def non_speech_rows(predictor: MouthShapePredictor, take: Take, seed: int) -> list[Row]:
-    """Gap in silence, hum and steady noise after speech, from 200 ms after its last phone."""
+    """Gap in silence, hum and steady noise after speech, from when the lips no longer part as in a short pause."""
     rng = np.random.default_rng(seed)
     end = (int(np.flatnonzero(take.target.speech)[-1]) + 1) * round(STEP_S * SAMPLE_RATE_HZ)
     speech, length = take.samples[:end], 6 * SAMPLE_RATE_HZ
@@ -117,7 +118,7 @@ def non_speech_rows(predictor: MouthShapePredictor, take: Take, seed: int) -> li
     rows = []
     for name, background in backgrounds.items():
         gap = predict_all(predictor, np.concatenate([speech, background]))[:, 0]
-        after = gap[int(np.ceil((end / SAMPLE_RATE_HZ + 0.2) * FPS)) :]
+        after = gap[int(np.ceil((end / SAMPLE_RATE_HZ + 0.2 + SHUT_STEPS * STEP_S) * FPS)) :]
         wanted = "mean < 0.02, max < 0.1" if name != "music" else "no target"
         rows.append(Row(f"gap in {name}: mean, max", f"{after.mean():.4f}, {after.max():.3f}", wanted))
     return rows

@@ -40,21 +40,21 @@ class Target:
 
 
 _VOWELS: dict[str, tuple[float, float]] = {
-    "a": (1.0, 0.25), "ɑ": (0.95, 0.1), "æ": (0.85, 0.35), "ɐ": (0.75, 0.15), "ʌ": (0.65, 0.1), "ɛ": (0.6, 0.35),
-    "e": (0.52, 0.4), "ə": (0.35, 0.0), "ɜ": (0.42, -0.2), "ɪ": (0.38, 0.35), "i": (0.37, 0.65), "o": (0.38, -0.6),
-    "ɔ": (0.55, -0.5), "ɒ": (0.68, -0.3), "u": (0.18, -0.9), "ʊ": (0.24, -0.6), "y": (0.19, -0.8), "ø": (0.38, -0.65),
+    "a": (1.0, 0.25), "ɑ": (0.88, 0.1), "æ": (0.85, 0.45), "ɐ": (0.75, 0.15), "ʌ": (0.62, 0.1), "ɛ": (0.6, 0.35),
+    "e": (0.52, 0.4), "ə": (0.35, 0.0), "ɜ": (0.34, -0.2), "ɪ": (0.38, 0.3), "i": (0.37, 0.45), "o": (0.38, -0.6),
+    "ɔ": (0.55, -0.5), "ɒ": (0.68, -0.3), "u": (0.18, -0.75), "ʊ": (0.18, -0.5), "y": (0.19, -0.8), "ø": (0.38, -0.65),
     "œ": (0.5, -0.5), "ʏ": (0.24, -0.6), "ɨ": (0.32, 0.3), "ɯ": (0.28, 0.2), "ɤ": (0.42, 0.1), "ɘ": (0.38, 0.15),
-    "ɵ": (0.32, -0.5), "ʉ": (0.2, -0.75), "ɶ": (0.8, -0.3), "ɚ": (0.36, -0.2), "ɝ": (0.42, -0.25), "ᵻ": (0.33, 0.25),
+    "ɵ": (0.32, -0.5), "ʉ": (0.2, -0.75), "ɶ": (0.8, -0.3), "ɚ": (0.28, -0.2), "ɝ": (0.34, -0.25), "ᵻ": (0.33, 0.25),
 }  # fmt: skip
 _CONSONANTS: dict[str, tuple[float, float, float, float]] = {
-    "f": (0.07, 0.1, 1.0, 0.4), "v": (0.08, 0.1, 1.0, 0.4), "ʋ": (0.12, 0.0, 0.9, 0.4), "w": (0.06, -0.95, 1.0, 1.3),
-    "ʍ": (0.06, -0.95, 1.0, 1.3), "ɥ": (0.1, -0.8, 0.9, 1.0), "ɹ": (0.25, -0.4, 0.6, 0.6), "ɻ": (0.25, -0.4, 0.6, 0.6),
+    "f": (0.03, 0.1, 1.2, 0.4), "v": (0.06, 0.1, 1.0, 0.4), "ʋ": (0.12, 0.0, 0.9, 0.4), "w": (0.04, -0.75, 1.3, 1.3),
+    "ʍ": (0.04, -0.75, 1.3, 1.3), "ɥ": (0.1, -0.8, 0.9, 1.0), "ɹ": (0.18, -0.4, 0.8, 0.6), "ɻ": (0.18, -0.4, 0.8, 0.6),
     "ʃ": (0.17, -0.55, 0.9, 0.9), "ʒ": (0.17, -0.55, 0.9, 0.9),
     "ʂ": (0.17, -0.4, 0.9, 0.7), "ʐ": (0.17, -0.4, 0.9, 0.7),
-    "ɕ": (0.17, 0.0, 0.9, 0.5), "ʑ": (0.17, 0.0, 0.9, 0.5), "s": (0.22, 0.25, 0.9, 0.5), "z": (0.22, 0.25, 0.9, 0.5),
-    "t": (0.26, 0.12, 0.6, 0.3), "d": (0.27, 0.12, 0.6, 0.3), "n": (0.28, 0.12, 0.6, 0.3), "l": (0.32, 0.1, 0.6, 0.3),
-    "θ": (0.22, 0.1, 0.8, 0.3), "ð": (0.24, 0.1, 0.7, 0.3), "k": (0.28, 0.0, 0.45, 0.15), "ɡ": (0.28, 0.0, 0.45, 0.15),
-    "ŋ": (0.28, 0.0, 0.45, 0.15), "x": (0.32, 0.0, 0.4, 0.15), "h": (0.35, 0.0, 0.05, 0.05), "j": (0.3, 0.45, 0.6, 0.6),
+    "ɕ": (0.17, 0.0, 0.9, 0.5), "ʑ": (0.17, 0.0, 0.9, 0.5), "s": (0.22, 0.25, 0.9, 0.5), "z": (0.28, 0.25, 0.9, 0.5),
+    "t": (0.26, 0.12, 0.6, 0.3), "d": (0.27, 0.12, 0.6, 0.3), "n": (0.28, 0.12, 0.6, 0.3), "l": (0.32, 0.05, 0.6, 0.5),
+    "θ": (0.22, 0.1, 0.8, 0.3), "ð": (0.38, 0.1, 0.8, 0.3), "k": (0.36, 0.0, 0.5, 0.15), "ɡ": (0.36, 0.0, 0.5, 0.15),
+    "ŋ": (0.36, 0.0, 0.5, 0.15), "x": (0.32, 0.0, 0.4, 0.15), "h": (0.5, 0.15, 0.5, 0.2), "j": (0.3, 0.45, 0.6, 0.6),
     "r": (0.28, 0.0, 0.5, 0.2), "ɲ": (0.26, 0.25, 0.6, 0.4), "ʎ": (0.28, 0.25, 0.6, 0.4), "c": (0.26, 0.2, 0.6, 0.3),
     "p": (0.0, -0.2, 0.7, 0.4), "b": (0.0, -0.2, 0.7, 0.4), "m": (0.0, -0.2, 0.7, 0.4), "ɸ": (0.1, -0.3, 0.9, 0.4),
     "β": (0.1, -0.1, 0.8, 0.3), "ʔ": (0.35, 0.0, 0.05, 0.05),
@@ -74,6 +74,11 @@ _VOWEL_WEIGHT, _SCHWA_WEIGHT = 1.6, 1.0
 # Rounding and spreading reach further into the neighbours than opening does.
 _GAP_REACH_S, _WIDTH_REACH_S = 0.04, 0.06
 _VOICELESS_CLOSURE_S = 0.055
+_BURST_S = 0.03
+# In a pause the lips stay parted, as people's do, and only shut when it becomes long. They part before speech.
+PARTED_GAP = 0.12
+_PARTED_FOR_S, _SHUT_AFTER_S = 0.6, 0.85
+_PARTED_BEFORE_S, _SHUT_BEFORE_S = 0.1, 0.2
 _MARGIN_S = 0.012
 _SHORT_PAUSE_S = 0.06
 _SHORTEST_VOWEL_S = 0.05
@@ -97,17 +102,21 @@ def viseme_of(symbol: str) -> Viseme:
     return Viseme(*_CONSONANTS[symbol]) if symbol in _CONSONANTS else _UNKNOWN
 
 
-def mouth_targets(phones: Sequence[Phone], num_steps: int) -> Target:
-    """Co-articulated mouth shapes of a phone sequence: each phone weighs weight · exp(−distance / reach)."""
+def mouth_targets(phones: Sequence[Phone], num_steps: int, *, has_bursts: bool = True) -> Target:
+    """Co-articulated mouth shapes of a phone sequence: each phone weighs weight · exp(−distance / reach).
+
+    ``has_bursts``: a /p/ is marked at its burst, as espeak-ng does, and not from the start of its closure.
+    """
     all_letters = [letter for phone in phones for letter in _split(phone)]
     centres_s = (np.arange(num_steps, dtype=np.float64) + 0.5) * STEP_S
     gap, width = _blend(all_letters, centres_s)
+    gap = np.maximum(gap, _parted(all_letters, centres_s))
     bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
     marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
     for letter in all_letters:
         symbol = _ALIASES.get(letter.symbol, letter.symbol)
         if symbol in _BILABIAL:
-            start_s, end_s = _closure(symbol, letter)
+            start_s, end_s = _closure(symbol, letter, has_bursts)
             np.maximum(bilabial, _plateau(centres_s, start_s, end_s), out=bilabial)
             _mark(marks["closure"], (start_s + end_s) / 2.0, 1)
         elif symbol in _LABIODENTAL:
@@ -157,11 +166,25 @@ def _blend(
     return totals[0] / totals[1], totals[2] / totals[3]
 
 
-def _closure(symbol: str, letter: _Letter) -> tuple[float, float]:
-    """Start and end of a closure. /p/ is marked at its burst, after the closure; /b/ and /m/ are voiced through it."""
-    if symbol == "p":
+def _parted(all_letters: Sequence[_Letter], centres_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least gap per step: small from before a phone until some time after it."""
+    starts_s = np.array([letter.start_s for letter in all_letters if letter.symbol] or [np.inf])
+    ends_s = np.array([letter.end_s for letter in all_letters if letter.symbol] or [-np.inf])
+    index = np.searchsorted(starts_s, centres_s)
+    since_s = centres_s - np.where(index > 0, ends_s[np.maximum(index - 1, 0)], -np.inf)
+    until_s = np.where(index < len(starts_s), starts_s[np.minimum(index, len(starts_s) - 1)], np.inf) - centres_s
+    after = np.interp(since_s, [_PARTED_FOR_S, _SHUT_AFTER_S], [1.0, 0.0])
+    before = np.interp(until_s, [_PARTED_BEFORE_S, _SHUT_BEFORE_S], [1.0, 0.0])
+    return np.asarray(PARTED_GAP * np.maximum(after, before))
+
+
+def _closure(symbol: str, letter: _Letter, has_bursts: bool) -> tuple[float, float]:
+    """Start and end of a closure. /b/ and /m/ are voiced through it; that of /p/ ends in a burst."""
+    if symbol != "p":
+        return letter.start_s, max(letter.end_s - _MARGIN_S, letter.start_s + 0.02)
+    if has_bursts:
         return letter.start_s - _VOICELESS_CLOSURE_S, letter.start_s + _MARGIN_S / 2.0
-    return letter.start_s, max(letter.end_s - _MARGIN_S, letter.start_s + 0.02)
+    return letter.start_s, max(letter.end_s - _BURST_S, letter.start_s + 0.02)
 
 
 def _plateau(centres_s: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.float64]:

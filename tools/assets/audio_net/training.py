@@ -204,10 +204,10 @@ def _batches(
         x = np.stack([features[s : s + length] for s in starts]).astype(np.float32)
         y = np.stack([mouths[s + past : s + past + plan.crop_steps] for s in starts]).astype(np.float32)
         marks = np.stack([events[s + past : s + past + plan.crop_steps] for s in starts])
-        yield torch.from_numpy(_jitter(x, rng)), torch.from_numpy(y), torch.from_numpy(marks)
+        yield torch.from_numpy(jitter(x, rng)), torch.from_numpy(y), torch.from_numpy(marks)
 
 
-def _jitter(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def jitter(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Shift each crop's reference level by a few dB and tilt its spectrum: another microphone at almost no cost."""
     waves = np.cos(np.pi * np.arange(4)[:, None] * (np.arange(NUM_BANDS) + 0.5) / NUM_BANDS)
     offset = (rng.normal(0.0, 0.05, (len(x), 4)) / np.arange(1, 5)) @ waves

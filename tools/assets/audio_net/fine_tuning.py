@@ -1,0 +1,122 @@
+"""A trained mouth net and shards of natural speech → the net trained on; PyTorch on the CPU."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet
+from tools.assets.audio_net.corpus import Shard
+from tools.assets.audio_net.training import Log, TapConvolution, TorchMouthNet, jitter, mouth_loss
+
+_WARM_UPDATES = 30
+_LEAST_RATE = 0.03
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Hyperparameters: ``batch`` crops of ``crop_steps`` 20 ms steps an update, ``learning_rate`` at its peak.
+
+    ``num_natural`` crops of a batch are natural speech, one of every second batch is no speech, and the others are
+    espeak-ng's. ``kept``: share of the first weights in the final ones.
+    """
+
+    num_updates: int = 850
+    batch: int = 8
+    num_natural: int = 5
+    crop_steps: int = 200
+    learning_rate: float = 6e-4
+    kept: float = 0.35
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What is trained on: at least one shard of each kind."""
+
+    natural: Sequence[Shard]
+    synthetic: Sequence[Shard]
+    non_speech: Sequence[Shard]
+
+
+def fine_tune(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> TorchMouthNet:
+    """Train ``start`` on; deterministic for given shards, plan and number of threads."""
+    torch.manual_seed(plan.seed)
+    net = from_numpy(start)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan.num_updates))
+    started_s, running = time.perf_counter(), 0.0
+    for update, (x, y, marks) in enumerate(_batches(mixture, net, plan), start=1):
+        loss = mouth_loss(net(x), y, marks)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        running += loss.item()
+        if update % 50 == 0:
+            log(f"| {update} | {running / 50:.4f} | {time.perf_counter() - started_s:.0f} |")
+            running = 0.0
+    _mix(net, from_numpy(start), plan.kept)
+    return net
+
+
+def from_numpy(net: MouthNet) -> TorchMouthNet:
+    """The packaged net as a PyTorch net."""
+    torch_net = TorchMouthNet(net.entry.weight.shape[1], torch.from_numpy(net.mean), torch.from_numpy(net.scale))
+    middle = (part for pair in zip(torch_net.convs, torch_net.mixes, strict=True) for part in pair)
+    sources = (net.entry, *(part for block in net.blocks for part in block), net.head)
+    with torch.no_grad():
+        for layer, source in zip((torch_net.entry, *middle, torch_net.head), sources, strict=True):
+            assert isinstance(layer, TapConvolution)
+            layer.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(source.weight.T)))
+            layer.linear.bias.copy_(torch.from_numpy(source.bias))
+    return torch_net
+
+
+def _mix(net: TorchMouthNet, start: TorchMouthNet, kept: float) -> None:
+    """Move the weights back by ``kept`` of the way that they have come.
+
+    Two nets of which one was trained on from the other may be averaged weight by weight. The mean forgets less of what
+    the first could do, and does better on voices that neither was trained on.
+    """
+    with torch.no_grad():
+        for own, old in zip(net.parameters(), start.parameters(), strict=True):
+            own.lerp_(old, kept)
+
+
+def _batches(mixture: Mixture, net: TorchMouthNet, plan: FineTuning) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Random crops: features, targets and events."""
+    rng = np.random.default_rng(plan.seed)
+    past, length = net.past_steps, net.past_steps + plan.crop_steps + net.future_steps
+    for update in range(plan.num_updates):
+        num_silent = update % 2
+        num_synthetic = plan.batch - plan.num_natural - num_silent
+        kinds = [
+            (mixture.natural, plan.num_natural),
+            (mixture.synthetic, num_synthetic),
+            (mixture.non_speech, num_silent),
+        ]
+        crops = []
+        for shards, count in kinds:
+            sizes = np.array([len(shard.features) - length for shard in shards], dtype=np.float64)
+            for index in rng.choice(len(shards), count, p=sizes / sizes.sum()).tolist():
+                start = int(rng.integers(0, len(shards[index].features) - length))
+                crops.append((shards[index], start))
+        x = np.stack([shard.features[s : s + length] for shard, s in crops]).astype(np.float32)
+        inside = [(shard, slice(s + past, s + past + plan.crop_steps)) for shard, s in crops]
+        y = np.stack([shard.mouths[span] for shard, span in inside]).astype(np.float32)
+        marks = np.stack([shard.events[span] for shard, span in inside])
+        yield torch.from_numpy(jitter(x, rng)), torch.from_numpy(y), torch.from_numpy(marks)
+
+
+def _rate(step: int, num_updates: int) -> float:
+    """Factor of the learning rate: a warm-up, then a half cosine."""
+    warm = min(1.0, (step + 1) / _WARM_UPDATES)
+    return warm * (_LEAST_RATE + (1.0 - _LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / num_updates))))
