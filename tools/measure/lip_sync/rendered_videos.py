@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor, express
 from musetalk_cli.engine.models.warp.model import WarpModel
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import FeatureBatch
@@ -76,7 +76,7 @@ class Bench:
         """The mouth shapes that the model requests, (frames, 5), frame by frame as in the video."""
         samples = load_audio(audio)
         times_s = np.arange(round(len(samples) / 16_000 * FPS)) * FRAME_S
-        return self.predictor.predict(samples, 0.0, times_s, FRAME_S)
+        return express(self.predictor.predict(samples, 0.0, times_s, FRAME_S), 1.0)
 
 
 def portrait_rows(bench: Bench, audio: Path) -> list[Row]:
