@@ -122,7 +122,14 @@ def build_model(
     from musetalk_cli.engine.models.warp.model import WarpModel
 
     video, warp = config.video, config.warp
-    return WarpModel(avatar, video.frame_rate, chosen.height_px, liveliness=warp.life, seed=warp.seed)
+    return WarpModel(
+        avatar,
+        video.frame_rate,
+        chosen.height_px,
+        liveliness=warp.life,
+        seed=warp.seed,
+        expression=warp.expression,
+    )
 
 
 def count_workers(wanted: int) -> int:

@@ -28,6 +28,7 @@ KEY_OF_FLAG = {
     "precision": "precision",
     "random_weights": "random_weights",
     "silence_gate": "silence.gate",
+    "expression": "warp.expression",
     "compat": "compat",
     "fps": "video.fps",
     "size": "video.size",

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from musetalk_cli.app.flags import print_settings, settings_of, with_settings
-from musetalk_cli.commands.options import ConfigOption, FaceModelsOption, ModelOption, PrintConfigOption
+from musetalk_cli.commands.options import (
+    ConfigOption,
+    ExpressionOption,
+    FaceModelsOption,
+    ModelOption,
+    PrintConfigOption,
+)
 
 if TYPE_CHECKING:
     from musetalk_cli.app.dubbing.run import FaceVoice
@@ -21,7 +27,7 @@ FILLS = ("hold", "loop", "ping-pong")
 LEAST_DB, MOST_DB = -60.0, 12.0
 
 
-@with_settings(model=ModelOption, face_models=FaceModelsOption)
+@with_settings(model=ModelOption, face_models=FaceModelsOption, expression=ExpressionOption)
 def dub(
     context: typer.Context,
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Video of a person.", show_default=False)],

@@ -79,6 +79,10 @@ SilenceGateOption = Annotated[
     bool | None,
     typer.Option("--silence-gate/--no-silence-gate", help="Show the avatar's own mouth where nobody speaks."),
 ]
+ExpressionOption = Annotated[
+    float | None,
+    typer.Option("--expression", help="How far warp's mouth moves, 0.5 to 1.5; 1 is as far as people's."),
+]
 CompatOption = Annotated[
     str | None,
     typer.Option(

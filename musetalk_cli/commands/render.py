@@ -33,6 +33,7 @@ from musetalk_cli.commands.options import (
     CompatOption,
     ConfigOption,
     DemoOption,
+    ExpressionOption,
     PrintConfigOption,
     SilenceGateOption,
     StatsOption,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     avatar_dir=AvatarDirOption,
     **MODEL_OPTIONS,
     silence_gate=SilenceGateOption,
+    expression=ExpressionOption,
     compat=CompatOption,
     **VIDEO_OPTIONS,
 )

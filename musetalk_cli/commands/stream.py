@@ -25,6 +25,7 @@ from musetalk_cli.commands.options import (
     BackgroundOption,
     ConfigOption,
     DemoOption,
+    ExpressionOption,
     PrintConfigOption,
     SilenceGateOption,
     StatsOption,
@@ -45,6 +46,7 @@ FORMATS = ", ".join(SAMPLE_FORMATS)
     avatar_dir=AvatarDirOption,
     **{**MODEL_OPTIONS, "model_device": ModelDeviceOption},
     silence_gate=SilenceGateOption,
+    expression=ExpressionOption,
     **VIDEO_OPTIONS,
     **LIVE_OPTIONS,
 )

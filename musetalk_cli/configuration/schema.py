@@ -210,6 +210,7 @@ class ServeConfig:
 @dataclass(frozen=True)
 class WarpConfig:
     life: Annotated[float, Range(0, 1.5), Before(_as_liveliness)] = 1.0
+    expression: Annotated[float, Range(0.5, 1.5)] = 1.0
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
 
 

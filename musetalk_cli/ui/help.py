@@ -17,7 +17,7 @@ from musetalk_cli.ui.usage_errors import plain_range
 GROUPS = {
     "Input": "mic device input_ sample_format rate channels duration no_pace start max_seconds demo",
     "Output": "output overwrite force preview plot",
-    "Avatar": "avatar avatar_dir face_models name face bbox_shift lossless silence_gate background",
+    "Avatar": "avatar avatar_dir face_models name face bbox_shift lossless silence_gate expression background",
     "Model": "model model_device precision random_weights compat",
     "Video": "fps size workers block",
     "Live": "encoder when_slow on_source_loss on_sink_loss control",

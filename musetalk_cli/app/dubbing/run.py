@@ -220,7 +220,13 @@ class _Dub:
         speakers = []
         for each, clip in zip(self._request.faces, tracked, strict=True):
             with self._open_voice(each.voice or self._clip.path) as source:
-                speech = read_speech(source, times_s, float(1 / self._clip.frame_rate), SilenceSettings(**silence))
+                speech = read_speech(
+                    source,
+                    times_s,
+                    float(1 / self._clip.frame_rate),
+                    SilenceSettings(**silence),
+                    self._config.warp.expression,
+                )
             if each.voice and speech.duration_s > end_s + NUM_AHEAD_S:
                 more_s = speech.duration_s - end_s
                 self._display.tell(f"{each.voice} is {more_s:.1f} s longer than the clip and is cut; see --length")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioBlock, FloatArray
 
 BLOCK_S = 2.0
@@ -28,7 +28,13 @@ class Speech:
     duration_s: float
 
 
-def read_speech(source: AudioSource, times_s: NDArray[np.float64], frame_s: float, silence: SilenceSettings) -> Speech:
+def read_speech(
+    source: AudioSource,
+    times_s: NDArray[np.float64],
+    frame_s: float,
+    silence: SilenceSettings,
+    expression: float = 1.0,
+) -> Speech:
     """Read a voice from its beginning to its end.
 
     Args:
@@ -36,6 +42,7 @@ def read_speech(source: AudioSource, times_s: NDArray[np.float64], frame_s: floa
         times_s: float64 (n,), when each frame is shown, ascending.
         frame_s: seconds that a frame is shown.
         silence: what counts as speech.
+        expression: how far the mouth moves; 1 is as far as people's.
 
     Raises:
         SourceError: it breaks off.
@@ -60,4 +67,4 @@ def read_speech(source: AudioSource, times_s: NDArray[np.float64], frame_s: floa
             add(block)
     for block in cutter.finish():
         add(block)
-    return Speech(shapes, weights, num_samples / AUDIO_RATE_HZ)
+    return Speech(express(shapes, expression), weights, num_samples / AUDIO_RATE_HZ)

@@ -56,6 +56,19 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     return SUBJECTS[request.param]()
 
 
+def test_expression_changes_how_far_warps_mouth_moves() -> None:
+    avatar, features = still(has_lids=False), []
+    for expression in (0.5, 1.0, 1.5):
+        model = WarpModel(avatar, RATE, 240, liveliness=0.0, seed=3, expression=expression)
+        features.append(features_of(model))
+    calm, usual, lively = (np.abs(rows[:, :3]).sum(axis=0) for rows in features)
+    assert usual.min() > 0
+    assert np.all(calm < 0.9 * usual)
+    assert np.all(lively > 1.05 * usual)
+    for rows in features:
+        np.testing.assert_array_equal(rows[:, 3:5], features[0][:, 3:])
+
+
 def features_of(model: LipSyncModel) -> FloatArray:
     length = round((model.before_s + 2.0 + model.after_s) * 16_000)
     samples = np.random.default_rng(0).normal(0, 0.1, length).astype(np.float32)

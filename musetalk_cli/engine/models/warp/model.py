@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
@@ -39,7 +39,16 @@ class WarpModel:
     low_pass = SHORT_LOW_PASS
     after_s = MouthShapePredictor.after_s
 
-    def __init__(self, avatar: Avatar, frame_rate: Fraction, height_px: int, *, liveliness: float, seed: int) -> None:
+    def __init__(
+        self,
+        avatar: Avatar,
+        frame_rate: Fraction,
+        height_px: int,
+        *,
+        liveliness: float,
+        seed: int,
+        expression: float = 1.0,
+    ) -> None:
         """Prepare the avatar's face.
 
         Args:
@@ -49,12 +58,14 @@ class WarpModel:
             liveliness: How far the head of a still moves, 0..1.5; at 0 it does not blink, either. A video has its own
                 motion.
             seed: Chooses the times of blinks and the course of the head.
+            expression: How far the mouth moves, 0.5 … 1.5; 1 is as far as people's.
 
         Raises:
             AvatarError: The avatar's frames cannot be read.
             ModelError: The net's weights are damaged.
         """
         self._frame_rate = frame_rate
+        self._expression = expression
         self._predictor = MouthShapePredictor.load()
         self._face: StillAvatarRenderer | VideoAvatarRenderer
         self._seed, self._liveliness = seed, 0.0
@@ -73,7 +84,7 @@ class WarpModel:
             cues = speech_cues(block.samples, block.start_s, times_s, self._seed)
         else:
             cues = np.zeros((len(times_s), NUM_CUES), np.float32)
-        return np.concatenate([shapes, cues], axis=1)
+        return np.concatenate([express(shapes, self._expression), cues], axis=1)
 
     def look_ahead_s(self, block_s: float) -> float:
         return self._predictor.look_ahead_s(block_s, float(1 / self._frame_rate))

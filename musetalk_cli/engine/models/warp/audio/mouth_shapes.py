@@ -6,6 +6,7 @@ The net predicts a shape for every 20 ms step. Steps are gated by a speech detec
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,38 @@ GATE_POWER_DBFS = (-76.0, -68.0)
 # A frame shows the mean mouth of its first 40 ms at most. Over a longer window all mouths average to half open, and a
 # frame that runs past the end of its block would need more audio than a live stream has.
 MAX_WINDOW_S = 0.04
-# Smoothing kernel over steps: the weight of each neighbour for O, J, W, P and F. It removes flicker between steps. More
-# in P and F would leave lips apart in closures. (The net was trained with 0.25 and 0.1.)
-NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.22, 0.22], dtype=np.float32)
+# Smoothing kernel over steps: the weight of each neighbour for O, J, W, P and F. It removes flicker between steps. The
+# net's closures are that much surer. (The net was trained with 0.25 and 0.1, later with 0.22 for P and F.)
+NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.33, 0.33], dtype=np.float32)
 _PROBE_S = 0.005
+# For how many steps after speech the lips stay parted in a pause, and after how many they have shut.
+PARTED_STEPS, SHUT_STEPS = 25, 38
+_LEAST_OPEN = (
+    0.5  # share of a gap that is left, however rounded the lips, so that a rounded vowel does not shut the mouth
+)
+# What is drawn is this much larger than what the net aims at: a net that is right on average moves less than people do.
+# Beyond the knee it bends towards 1, the widest mouth that can be drawn.
+AMPLITUDE = 1.6
+_KNEE = 0.5
+LEAST_EXPRESSION, MOST_EXPRESSION = 0.5, 1.5
+
+
+@dataclass(frozen=True)
+class GapMap:
+    """From the net's outputs to the lip gap that people show; measured on real talkers.
+
+    ``spread_opens``: by how much spread lips (W) open wider, and rounded ones less. ``parted``: the gap of lips in a
+    short pause. They shut only when it becomes long. Steady noise is no pause.
+    """
+
+    spread_opens: float = 0.35
+    parted: float = 0.12
+
+    def gap(self, steps: FloatArray) -> FloatArray:
+        """The gap of steps (n, 5) that the net gave, (n,), without what parts the lips in a pause."""
+        gap, _, width, bilabial, labiodental = steps.T
+        is_free = (1.0 - bilabial) * (1.0 - labiodental)
+        return np.asarray(np.maximum(gap + np.float32(self.spread_opens) * width * is_free, _LEAST_OPEN * gap))
 
 
 class MouthShapePredictor:
@@ -50,11 +79,12 @@ class MouthShapePredictor:
     before_s: float = 4.0
     after_s: float = 0.40
 
-    def __init__(self, net: MouthNet) -> None:
+    def __init__(self, net: MouthNet, gap_map: GapMap | None = None) -> None:
         past, future = _needed_context_s(net)
         if past > self.before_s or future > self.after_s:
             raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after a block, too much context")
         self._net = net
+        self._map = gap_map or GapMap()
 
     @classmethod
     def load(cls) -> MouthShapePredictor:
@@ -106,9 +136,9 @@ class MouthShapePredictor:
         return sample_frames(steps, first_step, times_s + LEAD_S, window_s)
 
     def predict_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
-        """The net's output float32 (num_steps, 5) for 20 ms steps of the stream, smoothed, and zero in silence.
+        """The net's output float32 (num_steps, 5) for 20 ms steps of the stream, smoothed, and zero in long silence.
 
-        O is the gap that the speaker aims at, closures not yet applied.
+        O is the gap that the speaker aims at, closures not yet applied, and a little in short pauses.
 
         Args:
             samples: float32 (n,) in ±1 at 16 kHz. Audio outside them counts as silence.
@@ -120,8 +150,21 @@ class MouthShapePredictor:
         features = extract_features(
             np.asarray(samples, dtype=np.float32), first_sample, first_step - past, past + num_steps + future
         )
-        gate = _speech_gate(features.level_db, features.power_dbfs)[past : past + num_steps]
-        return np.asarray(_smooth(self._net.forward(features.bands)) * gate[:, None], dtype=np.float32)
+        gate = _speech_gate(features.level_db, features.power_dbfs)
+        asked = slice(past, past + num_steps)
+        steps = _smooth(self._net.forward(features.bands)) * gate[asked, None]
+        steps[:, 0] = self._map.gap(steps) + np.float32(self._map.parted) * (_held(gate) - gate)[asked]
+        return np.asarray(steps, dtype=np.float32)
+
+
+def express(shapes: FloatArray, expression: float) -> FloatArray:
+    """Mouth shapes (n, 5) as they are drawn: as large as people's, times ``expression``; P and F stay as they are."""
+    out = shapes.copy()
+    wide = np.maximum(out[:, :2] * np.float32(AMPLITUDE * expression) - np.float32(_KNEE), 0.0)
+    low = np.minimum(out[:, :2] * np.float32(AMPLITUDE * expression), np.float32(_KNEE))
+    out[:, :2] = low + (1.0 - _KNEE) * (1.0 - np.exp(-wide / (1.0 - _KNEE)))
+    out[:, 2] = np.clip(out[:, 2] * np.float32(expression), -1.0, 1.0)
+    return np.asarray(out, dtype=np.float32)
 
 
 def _smooth(steps: FloatArray) -> FloatArray:
@@ -160,6 +203,13 @@ def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
     relative = _ramp(_loudest_around(level_db), *GATE_LEVEL_DB)
     absolute = _ramp(_loudest_around(power_dbfs), *GATE_POWER_DBFS)
     return np.asarray(relative * absolute, dtype=np.float32)
+
+
+def _held(gate: FloatArray) -> FloatArray:
+    """The gate held after speech: 1 for ``PARTED_STEPS``, then falling to 0 until ``SHUT_STEPS``; same length."""
+    weights = np.interp(np.arange(SHUT_STEPS + 1), [PARTED_STEPS, SHUT_STEPS], [1.0, 0.0]).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(gate, (SHUT_STEPS, 0)), SHUT_STEPS + 1)
+    return np.asarray((windows * weights[::-1]).max(axis=1), dtype=np.float32)
 
 
 def _loudest_around(values: FloatArray) -> FloatArray:

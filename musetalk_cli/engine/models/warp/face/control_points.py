@@ -163,7 +163,6 @@ def _contour_points(
         dental[:, 1] = bow * -_DENTAL_UPPER
         rounded[:, 1] = 0.0 if is_inner else -0.019 * bow - 0.022 * flank
         spread[:, 1] = bow * (0.0 if is_inner else 0.008)
-    jaw[:, 0] = 0.025 * side
     jaw[:, 1] = 0.12 * np.abs(side) ** 2.5
     rounded[:, 0] = (-0.23 if is_inner else -0.20) * side
     spread[:, 0] = 0.11 * side

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_features
 from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import (
+    AMPLITUDE,
     LEAD_S,
     MAX_WINDOW_S,
+    GapMap,
     MouthShapePredictor,
+    express,
     sample_frames,
 )
 from musetalk_cli.errors import ModelError
@@ -105,13 +108,18 @@ def test_digital_silence_is_exactly_closed(predictor: MouthShapePredictor) -> No
     assert not mouth.any()
 
 
-def test_speech_then_silence_closes_within_200_ms(predictor: MouthShapePredictor) -> None:
-    speech = babble(4.0)
-    samples = np.concatenate([speech, np.zeros(2 * SAMPLE_RATE_HZ, np.float32)])
+def test_speech_then_silence_parts_the_lips_and_then_shuts_them(predictor: MouthShapePredictor) -> None:
+    """As people do: within 200 ms the lips are only parted, for half a second, and after a second they are shut."""
+    samples = np.concatenate([babble(4.0), np.zeros(2 * SAMPLE_RATE_HZ, np.float32)])
     mouth = predictor.predict(samples, 0.0, frame_times(6.0, 25.0), FRAME_S)
-    assert mouth[105:, 0].max() < 0.1
-    assert mouth[105:, 0].mean() < 0.02
-    assert not mouth[115:].any()
+    assert mouth[105:, 0].max() < 0.13
+    assert mouth[105:110, 0].min() > 0.05
+    assert not mouth[125:].any()
+
+
+def test_a_long_silence_before_speech_is_shut(predictor: MouthShapePredictor) -> None:
+    samples = np.concatenate([np.zeros(2 * SAMPLE_RATE_HZ, np.float32), babble(2.0)])
+    assert not predictor.predict(samples, 0.0, frame_times(4.0, 25.0), FRAME_S)[:45].any()
 
 
 @pytest.mark.parametrize("kind", ["hum", "white noise", "pink noise", "hiss"])
@@ -238,7 +246,7 @@ CLOSED_STEP = 10
 
 def steps_with_a_closure(closure: str) -> FloatArray:
     """Steps of a mouth that is wide open throughout, with one 20 ms step in which the lips meet."""
-    steps = np.tile(np.array([0.8, 0.6, -0.3, 0.0, 0.0], np.float32), (20, 1))
+    steps = np.tile(np.array([0.8, 0.6, 0.0, 0.0, 0.0], np.float32), (20, 1))
     steps[CLOSED_STEP, {"P": 3, "F": 4}[closure]] = 1.0
     return steps
 
@@ -251,19 +259,44 @@ def windows(num_frames: int = 9) -> NDArray[np.float64]:
 def test_a_closure_of_one_step_closes_its_whole_frame() -> None:
     """A mean over the frame's 40 ms would leave half of it: lips that do not meet in /p/, /b/ and /m/."""
     shapes = sample_frames(steps_with_a_closure("P"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.0, 0.6, -0.3, 1.0, 0.0], abs=1e-6)
+    assert shapes[5] == pytest.approx([0.0, 0.6, 0.0, 1.0, 0.0], abs=1e-6)
     for frame in (0, 1, 2, 3, 7, 8):
-        assert shapes[frame] == pytest.approx([0.8, 0.6, -0.3, 0.0, 0.0], abs=1e-6)
+        assert shapes[frame] == pytest.approx([0.8, 0.6, 0.0, 0.0, 0.0], abs=1e-6)
 
 
 def test_lip_and_teeth_leave_a_quarter_of_the_gap() -> None:
     shapes = sample_frames(steps_with_a_closure("F"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.2, 0.6, -0.3, 0.0, 1.0], abs=1e-6)
+    assert shapes[5] == pytest.approx([0.2, 0.6, 0.0, 0.0, 1.0], abs=1e-6)
 
 
 def test_half_a_closure_narrows_the_gap_and_hardly_presses() -> None:
     steps = steps_with_a_closure("P") * np.array([1, 1, 1, 0.5, 1], np.float32)
-    assert sample_frames(steps, 0, windows(), MAX_WINDOW_S)[5] == pytest.approx([0.4, 0.6, -0.3, 0.25, 0.0], abs=1e-6)
+    assert sample_frames(steps, 0, windows(), MAX_WINDOW_S)[5] == pytest.approx([0.4, 0.6, 0.0, 0.25, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "closed", "gap"),
+    [(1.0, {}, 0.6), (-0.5, {}, 0.3), (-1.0, {}, 0.2), (1.0, {3: 1.0}, 0.4), (1.0, {4: 1.0}, 0.4), (0.0, {}, 0.4)],
+)
+def test_spread_lips_open_wider_and_rounded_ones_less(width: float, closed: dict[int, float], gap: float) -> None:
+    """But half of a gap is left, and where the lips close, only the closure counts."""
+    step = np.array([0.4, 0.4, width, 0.0, 0.0], np.float32)
+    for column, value in closed.items():
+        step[column] = value
+    assert GapMap(spread_opens=0.2).gap(step[None]) == pytest.approx([gap], abs=1e-6)
+
+
+def test_expression_makes_the_mouth_move_more_or_less() -> None:
+    shapes = np.array([[0.2, 0.2, 0.3, 0.0, 0.0], [0.7, 0.6, -0.5, 0.4, 0.2], [1.0, 1.0, -1.0, 1.0, 1.0]], np.float32)
+    usual, calm, lively = (express(shapes, expression) for expression in (1.0, 0.5, 1.5))
+    assert usual[0, :2] == pytest.approx(AMPLITUDE * shapes[0, :2], abs=1e-6)
+    assert calm[0] == pytest.approx(shapes[0] * [AMPLITUDE / 2, AMPLITUDE / 2, 0.5, 1, 1], abs=1e-6)
+    assert np.all(np.diff([calm[:, 0], usual[:, 0], lively[:, 0]], axis=0) > 0)
+    assert lively[:, :2].max() < 1.0
+    for drawn in (usual, calm, lively):
+        np.testing.assert_array_equal(drawn[:, 3:], shapes[:, 3:])
+        assert np.abs(drawn[:, 2]).max() <= 1.0
+    assert not express(np.zeros((2, 5), np.float32), 1.5).any()
 
 
 @pytest.mark.parametrize("first_step", [-3, 0, 7])
