@@ -71,6 +71,8 @@ def dub(
     check_choice("--fill", fill, FILLS)
     gain_db = None if keep_sound is None else parse_gain(keep_sound)
     faces = parse_faces(face or (), voice)
+    if gain_db is not None and not any(each.voice for each in faces):
+        raise typer.BadParameter("there is no voice to mix it below", param_hint="--keep-sound")
 
     from musetalk_cli.app.dubbing.run import DubRequest, dub_clip
 

@@ -36,6 +36,7 @@ def test_a_clip_speaks_its_own_audio_again(
         (["no.mp4"], "no.mp4 does not exist"),
         (["a.mp4", "--length", "short"], "'short' is none of clip, voice, longest"),
         (["a.mp4", "--keep-sound", "loud"], "no gain from -60 to 12 dB"),
+        (["a.mp4", "--keep-sound", "-18dB"], "there is no voice to mix it below"),
         (["a.mp4", "--face", "top"], "'top' is no face"),
     ],
 )

@@ -116,6 +116,8 @@ class _Dub:
 
         clip, request = self._clip, self._request
         audio = self._audio()
+        if any(depth in clip.pixel_format for depth in ("p10", "p12", "p16", "p010")):
+            self._display.tell(f"{clip.path} has more than 8 bits a channel; the output has 8")
         tracked = [self._track(each.face) for each in request.faces]
         timeline = self._plan(tracked[0])
         speakers = self._read_voices(tracked, timeline)
@@ -135,15 +137,25 @@ class _Dub:
 
     def _audio(self) -> DubAudio:
         from musetalk_cli.engine.audio.decoder import check_input
-        from musetalk_cli.engine.dub.clip import audio_codec_of
+        from musetalk_cli.engine.dub.clip import find_audio
         from musetalk_cli.engine.dub.muxing import DubAudio
 
-        voices = tuple(dict.fromkeys(each.voice for each in self._request.faces if each.voice))
-        for voice in voices:
+        request, clip = self._request, self._clip
+        voices = []
+        for voice in dict.fromkeys(each.voice for each in request.faces if each.voice):
             check_input(str(voice))
-        if not voices and not self._clip.audio_codec:
-            raise SourceError(f"{self._clip.path} holds no audio", hint="give a voice: musetalk dub CLIP VOICE")
-        return DubAudio(voices, tuple(audio_codec_of(voice, self._ffmpeg) for voice in voices), self._request.kept_db)
+            track = find_audio(voice, self._ffmpeg)
+            if not track.codec:  # said now, and not behind a first pass of an hour
+                raise SourceError(f"{voice} holds no audio", hint="give an audio file, or a video with audio")
+            voices.append((voice, track))
+        speaks_own = any(each.voice is None for each in request.faces)
+        if speaks_own and not clip.audio.codec:
+            raise SourceError(f"{clip.path} holds no audio", hint="give a voice: musetalk dub CLIP VOICE")
+        if request.kept_db is not None and not clip.audio.codec:
+            self._display.tell(f"warning: {clip.path} holds no audio that could be kept")
+        # A face that speaks the clip's audio beside another that has a voice is heard as loud as it was.
+        kept_db = 0.0 if speaks_own and voices and request.kept_db is None else request.kept_db
+        return DubAudio(tuple(voices), kept_db)
 
     def _track(self, face: FaceChoice) -> TrackedClip:
         """The first pass, from the cache or made now."""

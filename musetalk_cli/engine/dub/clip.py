@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,9 @@ _ASPECT = re.compile(r"SAR (\d+):(\d+)")
 _RATE = re.compile(r"([\d.]+)(k?) fps")
 _BASE_RATE = re.compile(r"([\d.]+)(k?) tbr")
 _TIMESCALE = re.compile(r"([\d.]+)(k?) tbn")
-_AUDIO = re.compile(r"Stream #0:(\d+).*: Audio: (\w+)")
+_AUDIO = re.compile(r"Stream #0:(\d+).*: Audio: (\w+)(.*)")
+_CHANNELS = re.compile(r"(\d+) channels")
+_LAYOUTS = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 _FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
 
 
@@ -48,10 +50,20 @@ class Colours:
 
 
 @dataclass(frozen=True)
+class AudioTrack:
+    """One of a file's audio tracks: ffmpeg's ``index`` of it and name of its ``codec``, empty where there is none.
+    ``is_matroska``: its timestamps are those of a Matroska file."""
+
+    index: int = 0
+    codec: str = ""
+    is_matroska: bool = False
+
+
+@dataclass(frozen=True)
 class Clip:
     """A file's video: track ``index``, nominal ``frame_rate``, ticks a second (``timescale``), pixel aspect, colours.
 
-    ``width`` and ``height`` are those of its upright frames, even. ``audio_codec``: of its audio, empty without.
+    ``width`` and ``height`` are those of its upright frames, even.
     """
 
     path: Path
@@ -63,7 +75,7 @@ class Clip:
     pixel_format: str = "yuv420p"
     aspect: str = "1/1"
     colours: Colours = Colours()
-    audio_codec: str = ""
+    audio: AudioTrack = AudioTrack()
     num_expected: int | None = None
 
 
@@ -75,17 +87,36 @@ def open_clip(path: Path, ffmpeg: str) -> Clip:
     log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace").splitlines()
     line = next(line for line in log if f"Stream #0:{track.index}" in line and ": Video: " in line)
     clip = _read_line(path, track.index, line)
-    audio = next((found[2] for found in map(_AUDIO.search, log) if found), "")
     num_expected = None if track.duration_s is None else max(1, round(track.duration_s * clip.frame_rate))
-    clip = replace(clip, audio_codec=audio, num_expected=num_expected)
+    clip = replace(clip, audio=choose_audio(log), num_expected=num_expected)
     with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
         return replace(clip, width=frames.width, height=frames.height)
 
 
-def audio_codec_of(path: Path, ffmpeg: str) -> str:
-    """ffmpeg's name of the codec of a file's audio; empty where it has none."""
+def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
+    """The audio track of a file that is decoded where none is named."""
     log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace")
-    return next((found[2] for found in map(_AUDIO.search, log.splitlines()) if found), "")
+    return choose_audio(log.splitlines())
+
+
+def choose_audio(log: Iterable[str]) -> AudioTrack:
+    """Which track ffmpeg takes by itself: of those that are marked as the default, or of all where none is, the one of
+    most channels, and the first of several."""
+    lines = list(log)
+    is_matroska = any("Input #0, matroska" in line for line in lines)
+    tracks = [
+        ("(default)" in found[3], _count_channels(found[3]), AudioTrack(int(found[1]), found[2], is_matroska))
+        for found in map(_AUDIO.search, lines)
+        if found
+    ]
+    return max(tracks, key=lambda track: track[:2])[2] if tracks else AudioTrack()
+
+
+def _count_channels(details: str) -> int:
+    if found := _CHANNELS.search(details):
+        return int(found[1])
+    parts = (part.strip().split("(")[0] for part in details.split(","))
+    return next((_LAYOUTS[part] for part in parts if part in _LAYOUTS), 1)
 
 
 def _read_line(path: Path, index: int, line: str) -> Clip:

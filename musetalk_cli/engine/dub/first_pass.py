@@ -19,6 +19,7 @@ from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceChoice, FaceTrack, track_face
 from musetalk_cli.engine.avatar.visibility import Visibility, mouth_opacity
 from musetalk_cli.engine.dub.clip import TRACKED_HEIGHT_PX, Clip, ClipFrames
+from musetalk_cli.engine.types.arrays import read_arrays
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
@@ -55,10 +56,14 @@ class TrackedClip:
     num_usable: int
 
     def read(self, part: Part) -> tuple[FloatArray, Visibility]:
-        """Points float32 (n, 468, 2), pixels of the clip's own frames, and what may be changed in each."""
-        with np.load(self.folder / part.file_name) as arrays:
-            area = arrays["area"]
-            loaded = {name: arrays[name] for name in ("points", "opacity", "is_cut")}
+        """Points float32 (n, 468, 2), pixels of the clip's own frames, and what may be changed in each. Raises
+        AvatarError for a file that is damaged."""
+        try:
+            arrays = read_arrays(self.folder / part.file_name)
+            area, loaded = arrays["area"], {name: arrays[name] for name in ("points", "opacity", "is_cut")}
+        except (OSError, ValueError, KeyError) as error:
+            hint = f"remove {self.folder} and try again"
+            raise AvatarError(f"the cached first pass is damaged: {part.file_name}: {error}", hint=hint) from error
         return loaded["points"], Visibility.of_arrays(
             {**loaded, "area": area, "is_found": loaded["opacity"] > 0}, (int(area[2]), int(area[3])), 1.0
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from musetalk_cli.engine.dub.clip import Clip
+from musetalk_cli.engine.dub.clip import AudioTrack, Clip
 from musetalk_cli.engine.types.formats import WHITELIST
 
 AUDIO_RATE_HZ = 48_000
@@ -15,6 +16,9 @@ COPIED = {
     ".mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"}),
     ".mkv": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "dts"}),
 }
+# Codecs whose first packet lies before the audio begins. ffmpeg's Matroska has no way to say so, and would begin the
+# video later instead.
+DELAYED = frozenset({"aac", "mp3"})
 # ffmpeg's container by the suffix of the output.
 CONTAINERS = {
     ".mp4": ("-movflags", "+faststart", "-f", "mp4"),
@@ -38,11 +42,10 @@ class DubEncoding:
 
 @dataclass(frozen=True)
 class DubAudio:
-    """What is heard: ``voices`` and their codecs; without any, the clip's own audio. ``kept_db``: that of the clip is
-    mixed below the voices, at this gain; None leaves it out."""
+    """What is heard: ``voices``, a file and its track each; without any, the clip's own audio. ``kept_db``: that of the
+    clip is mixed below the voices, at this gain; None leaves it out."""
 
-    voices: tuple[Path, ...] = ()
-    codecs: tuple[str, ...] = ()
+    voices: tuple[tuple[Path, AudioTrack], ...] = ()
     kept_db: float | None = None
 
 
@@ -63,7 +66,9 @@ def build_mux_args(
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]
     at_once = ["-probesize", "32", "-analyzeduration", "0", "-fpsprobesize", "0"]
     frames = [*at_once, "-itsoffset", f"{first_s:.6f}", "-f", "matroska", "-i", "pipe:0"]
-    sources = [part for path in (*audio.voices, clip.path) for part in (*WHITELIST, "-i", f"file:{path}")]
+    sources = [
+        part for path in (*(path for path, _ in audio.voices), clip.path) for part in (*WHITELIST, "-i", f"file:{path}")
+    ]
     suffix = ".mp4" if output.suffix.lower() == ".m4v" else output.suffix.lower()
     video = ["-map", "0:v:0", "-vf", _tags(clip), *_video(clip, encoding, suffix)]
     heard = _audio(clip, audio, encoding, suffix)
@@ -113,23 +118,32 @@ def _video(clip: Clip, encoding: DubEncoding, suffix: str) -> list[str]:
 def _audio(clip: Clip, audio: DubAudio, encoding: DubEncoding, suffix: str) -> list[str]:
     own = len(audio.voices) + 1  # ffmpeg's number of the clip
     encoded = ["-c:a", "aac", "-b:a", f"{encoding.audio_kbps}k"]
-    keeps = audio.kept_db is not None and bool(clip.audio_codec)
+    if suffix == ".mkv":
+        encoded = ["-c:a", "flac", "-sample_fmt", "s16"]
+    keeps = audio.kept_db is not None and bool(clip.audio.codec)
     if not audio.voices:
-        codec = ["-c:a", "copy"] if clip.audio_codec in COPIED[suffix] else encoded
-        return ["-map", f"{own}:a:0", *codec] if clip.audio_codec else ["-an"]
-    if len(audio.voices) == 1 and not keeps:
-        codec = ["-c:a", "copy"] if audio.codecs[0] in COPIED[suffix] else [*encoded, "-ar", str(AUDIO_RATE_HZ)]
-        return ["-map", "1:a:0", *codec]
-    return ["-filter_complex", _mix(len(audio.voices), audio.kept_db if keeps else None), "-map", "[mix]", *encoded]
+        codec = ["-c:a", "copy"] if _is_copied(clip.audio, suffix) else encoded
+        return ["-map", f"{own}:{clip.audio.index}", *codec] if clip.audio.codec else ["-an"]
+    tracks = [track for _, track in audio.voices]
+    if len(tracks) == 1 and not keeps:
+        codec = ["-c:a", "copy"] if _is_copied(tracks[0], suffix) else [*encoded, "-ar", str(AUDIO_RATE_HZ)]
+        return ["-map", f"1:{tracks[0].index}", *codec]
+    mixed = _mix(tracks, clip.audio, audio.kept_db if keeps else None)
+    return ["-filter_complex", mixed, "-map", "[mix]", *encoded]
 
 
-def _mix(num_voices: int, kept_db: float | None) -> str:
+def _is_copied(track: AudioTrack, suffix: str) -> bool:
+    is_late = suffix == ".mkv" and track.codec in DELAYED and not track.is_matroska
+    return track.codec in COPIED[suffix] and not is_late
+
+
+def _mix(voices: Sequence[AudioTrack], own: AudioTrack, kept_db: float | None) -> str:
     """A filter graph of all voices, and of the clip's own audio where it is kept."""
     same = f"aresample={AUDIO_RATE_HZ},aformat=channel_layouts=stereo"
-    parts = [f"[{number}:a:0]{same}[a{number}]" for number in range(1, num_voices + 1)]
+    parts = [f"[{number}:{track.index}]{same}[a{number}]" for number, track in enumerate(voices, 1)]
     if kept_db is not None:
-        number = num_voices + 1
-        parts.append(f"[{number}:a:0]volume={kept_db:g}dB,{same}[a{number}]")
+        number = len(voices) + 1
+        parts.append(f"[{number}:{own.index}]volume={kept_db:g}dB,{same}[a{number}]")
     inputs = "".join(f"[a{number}]" for number in range(1, len(parts) + 1))
     return ";".join([*parts, f"{inputs}amix=inputs={len(parts)}:duration=longest:normalize=0[mix]"])
 

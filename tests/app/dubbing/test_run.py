@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,19 @@ from fixtures.dub_clips import (
     RATE_HZ,
     DubCase,
     find_changes,
+    offset_s,
     psnr_db,
     read,
     speech_samples,
     write_rotated,
 )
-from fixtures.media import read_audio, write_wav
+from fixtures.media import packet_times, read_audio, write_wav
 from musetalk_cli import ending
 from musetalk_cli.app.dubbing import run as dubbing
 from musetalk_cli.app.dubbing.run import DubRequest, FaceVoice, dub_clip
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
-from musetalk_cli.engine.dub.clip import open_clip
+from musetalk_cli.engine.dub.clip import AudioTrack, Clip, open_clip
 from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
 
 BY_NAME = {case.name: case for case in CASES}
@@ -57,7 +59,19 @@ def test_frames_times_colours_and_audio_are_kept(case: DubCase, config: Config, 
     source = case.write(ffmpeg, tmp_path)
     dubbed = dub(config, source, output=f"dubbed{case.suffix}")
     assert find_changes(ffmpeg, source, dubbed, from_frame=None if case.name != "leaves" else 2 * NUM_FRAMES // 3) == []
-    assert open_clip(dubbed, ffmpeg).audio_codec == open_clip(source, ffmpeg).audio_codec
+    assert open_clip(dubbed, ffmpeg).audio.codec == open_clip(source, ffmpeg).audio.codec
+
+
+def test_audio_with_a_delay_moves_no_frame_of_a_matroska_file(config: Config, ffmpeg: str, tmp_path: Path) -> None:
+    source = BY_NAME["silent"].write(ffmpeg, tmp_path)
+    voice = tmp_path / "voice.m4a"
+    wav = write_wav(tmp_path / "voice.wav", speech_samples(1.44))
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(wav), "-c:a", "aac", str(voice)], check=True)
+    dubbed = dub(config, source, FaceVoice(None, voice), output="dubbed.mkv")
+    log = subprocess.run([ffmpeg, "-hide_banner", "-i", str(dubbed)], capture_output=True, text=True).stderr
+    shown = packet_times(ffmpeg, dubbed, "v:0")
+    assert shown[0] == 0, log
+    assert abs(offset_s(read_audio(ffmpeg, voice, 1).ravel(), read_audio(ffmpeg, dubbed, 1).ravel())) < 0.001
 
 
 def test_a_clip_that_lies_on_its_side_is_dubbed_upright(config: Config, ffmpeg: str, tmp_path: Path) -> None:
@@ -127,6 +141,35 @@ def test_a_long_clip_is_followed_in_parts(
     assert (changes[:12] < LEAST_PSNR_DB).any()
     assert (changes[13:23] < LEAST_PSNR_DB).any()
     assert (changes[25:] >= LEAST_PSNR_DB).all()
+
+
+def test_a_voice_without_audio_is_said_before_the_first_pass(config: Config, ffmpeg: str, tmp_path: Path) -> None:
+    source = BY_NAME["silent"].write(ffmpeg, tmp_path)
+    mute = tmp_path / "mute.mp4"
+    mute.write_bytes(source.read_bytes())
+    with pytest.raises(SourceError, match=r"mute\.mp4 holds no audio"):
+        dub(config, source, FaceVoice(None, mute))
+    assert not (tmp_path / "home" / "cache" / "dubs").exists()
+
+
+def test_a_damaged_first_pass_is_no_bug(config: Config, ffmpeg: str, tmp_path: Path) -> None:
+    source = BY_NAME["film"].write(ffmpeg, tmp_path)
+    dub(config, source)
+    (part,) = (tmp_path / "home").rglob("part-*.npz")
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(AvatarError, match="first pass is damaged") as raised:
+        dub(config, source, output="again.mp4")
+    assert str(part.parent) in raised.value.hint
+
+
+def test_a_face_that_speaks_the_clips_own_audio_is_heard(config: Config, tmp_path: Path) -> None:
+    clip, voice = Clip(tmp_path / "c.mp4", 0, 64, 64, audio=AudioTrack(1, "aac")), tmp_path / "v.wav"
+    write_wav(voice, speech_samples(0.1))
+    for faces, kept_db in (((None, voice), 0.0), ((voice, voice), None)):
+        request = DubRequest(clip.path, tuple(FaceVoice(None, each) for each in faces), tmp_path / "o.mp4")
+        run = dubbing._Dub.__new__(dubbing._Dub)
+        run._request, run._clip, run._ffmpeg = request, clip, "ffmpeg"
+        assert run._audio().kept_db == kept_db
 
 
 def test_a_clip_without_a_face_is_refused(config: Config, ffmpeg: str, tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ import pytest
 
 from fixtures.clips import moved_portrait, write_clip
 from fixtures.media import packet_times
-from musetalk_cli.engine.dub.clip import Clip, ClipFrames, Colours, exact_rate, open_clip
+from musetalk_cli.engine.dub.clip import (
+    AudioTrack,
+    Clip,
+    ClipFrames,
+    Colours,
+    choose_audio,
+    exact_rate,
+    find_audio,
+    open_clip,
+)
 from musetalk_cli.engine.dub.muxing import DubAudio, DubEncoding, build_mux_args
 from musetalk_cli.engine.dub.raw_matroska import frame_header, header
 from musetalk_cli.engine.dub.second_pass import read_from, read_timeline
@@ -37,7 +46,7 @@ def test_rates_are_exact(shown: float, rate: Fraction) -> None:
 def test_a_clip_is_described(ffmpeg: str, clip_file: Path) -> None:
     clip = open_clip(clip_file, ffmpeg)
     assert (clip.width, clip.height, clip.frame_rate, clip.timescale) == (64, 64, NTSC, 24000)
-    assert (clip.colours.range, clip.colours.matrix, clip.audio_codec) == ("tv", "bt709", "")
+    assert (clip.colours.range, clip.colours.matrix, clip.audio.codec) == ("tv", "bt709", "")
 
 
 def test_every_frame_comes_once_with_its_timestamp(ffmpeg: str, clip_file: Path) -> None:
@@ -108,20 +117,39 @@ def test_ffmpeg_gets_frames_with_any_timestamps(ffmpeg: str, tmp_path: Path, tim
 
 
 def audio_args(audio: DubAudio, codec: str, output: str = "o.mp4") -> str:
-    clip = Clip(Path("c.mp4"), 0, 64, 64, audio_codec=codec)
+    clip = Clip(Path("c.mp4"), 0, 64, 64, audio=AudioTrack(1, codec))
     return " ".join(build_mux_args("ffmpeg", clip, audio, DubEncoding("fast", 14, 192), 0.0, 9.0, Path(output)))
 
 
 def test_audio_is_copied_where_nothing_is_mixed() -> None:
-    voice = Path("v.m4a")
-    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio(), "aac")
-    assert "-map 1:a:0 -c:a aac" in audio_args(DubAudio(), "vorbis")
-    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio(), "vorbis", "o.mkv")
-    assert " -an " in audio_args(DubAudio((), ()), "")
-    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio((voice,), ("aac",)), "aac")
-    assert "-map 1:a:0 -c:a aac" in audio_args(DubAudio((voice,), ("pcm_s16le",)), "aac")
-    mixed = audio_args(DubAudio((voice,), ("aac",), -18.0), "aac")
-    assert "[2:a:0]volume=-18dB" in mixed
+    voice, wav = (Path("v.m4a"), AudioTrack(3, "aac")), (Path("w.wav"), AudioTrack(0, "pcm_s16le"))
+    assert "-map 1:1 -c:a copy" in audio_args(DubAudio(), "aac")
+    assert "-map 1:1 -c:a aac" in audio_args(DubAudio(), "vorbis")
+    assert "-map 1:1 -c:a copy" in audio_args(DubAudio(), "vorbis", "o.mkv")
+    assert "-map 1:3 -c:a flac" in audio_args(DubAudio((voice,)), "", "o.mkv")
+    other = Path("v.mka"), AudioTrack(3, "aac", is_matroska=True)
+    assert "-map 1:3 -c:a copy" in audio_args(DubAudio((other,)), "", "o.mkv")
+    assert " -an " in audio_args(DubAudio(()), "")
+    assert "-map 1:3 -c:a copy" in audio_args(DubAudio((voice,)), "aac")
+    assert "-map 1:0 -c:a aac" in audio_args(DubAudio((wav,)), "aac")
+    mixed = audio_args(DubAudio((voice,), -18.0), "aac")
+    assert "[1:3]aresample" in mixed
+    assert "[2:1]volume=-18dB" in mixed
     assert "amix=inputs=2" in mixed
-    assert "-map 1:a:0 -c:a copy" in audio_args(DubAudio((voice,), ("aac",), -18.0), "")
-    assert "amix=inputs=2" in audio_args(DubAudio((voice, Path("w.wav")), ("aac", "aac")), "aac")
+    assert "-map 1:3 -c:a copy" in audio_args(DubAudio((voice,), -18.0), "")
+    assert "amix=inputs=2" in audio_args(DubAudio((voice, wav)), "aac")
+
+
+def test_the_track_that_is_heard_is_the_one_that_ffmpeg_decodes(tmp_path: Path, ffmpeg: str) -> None:
+    tones = ["-f", "lavfi", "-i", "sine=200:d=0.1", "-f", "lavfi", "-i", "anullsrc=cl=5.1:d=0.1"]
+    tones += ["-f", "lavfi", "-i", "sine=900:d=0.1"]
+    for name, marks, index in (("default", ["-disposition:a:2", "default"], 2), ("none", [], 1)):
+        path = tmp_path / f"{name}.mkv"
+        tracks = ["-map", "0", "-map", "1", "-map", "2", "-c:a", "pcm_s16le", "-disposition:a", "0", *marks]
+        subprocess.run([ffmpeg, "-v", "error", "-y", *tones, "-t", "0.1", *tracks, str(path)], check=True)
+        taken = subprocess.run([ffmpeg, "-i", str(path), "-f", "null", "-"], capture_output=True, text=True).stderr
+        assert f"Stream #0:{index} -> #0:0" in taken
+        assert find_audio(path, ffmpeg) == AudioTrack(index, "pcm_s16le", is_matroska=True)
+    log = ["Stream #0:0(und): Audio: aac (LC), 48000 Hz, 7 channels", "Stream #0:4: Audio: ac3, 48000 Hz, 5.1(side)"]
+    assert choose_audio(log) == AudioTrack(0, "aac")
+    assert choose_audio(["Stream #0:0: Video: h264"]) == AudioTrack()
