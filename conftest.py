@@ -19,7 +19,7 @@ from fixtures.fakes import tone
 from fixtures.media import write_wav
 from musetalk_cli import ending
 from musetalk_cli.app.folders import cache_folder
-from musetalk_cli.engine.avatar.preparation.face_models import FaceModels, find_face_models
+from musetalk_cli.engine.avatar.preparation.face_models import FaceModels, find_face_models, find_segmenter
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.errors import AvatarError
@@ -80,6 +80,12 @@ def face_models() -> FaceModels:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def segmenter(face_models: FaceModels) -> Path:
+    """The net that cuts out a person, from where the face nets are."""
+    return find_segmenter(face_models.mesh.parent, cache_folder() / "face-models", lambda line: None)
 
 
 @pytest.fixture(scope="session")

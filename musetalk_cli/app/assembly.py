@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-    from musetalk_cli.engine.types.messages import Tell, WholeVoice
+    from musetalk_cli.engine.types.messages import ByteArray, Tell, WholeVoice
     from musetalk_cli.engine.video.encoder import EncoderSettings
+    from musetalk_cli.engine.video.output import FrameOutput
+    from musetalk_cli.engine.video.whole_file_encoder import ReadAlphas
 
 
 def build_file_pipeline(
@@ -51,10 +53,12 @@ def build_file_pipeline(
         decoder = DecoderProcess(voice, ffmpeg) if isinstance(voice, str) else None
         failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
 
-        from musetalk_cli.app.avatar_library import choose_avatar
+        from musetalk_cli.app.avatar_library import choose_avatar, tell_opaque
         from musetalk_cli.engine.audio.sources import FileSource
+        from musetalk_cli.engine.outputs.whole_file import WrittenBy
         from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
+        from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
 
         source: AudioSource = FileSource(decoder, tell) if decoder else cast("AudioSource", voice)
         name = choose_model(config, tell)
@@ -62,10 +66,18 @@ def build_file_pipeline(
             import_module("musetalk_cli.engine.models.warp.model")
         chosen = choose_avatar(config, tell)
         source.open()
-        encoder = EncoderProcess(ffmpeg, encoder_settings(config, chosen, source.num_channels))
-        failing.callback(encoder.close)
-        avatar = chosen.load()
-        failing.callback(avatar.close)
+        encoder: FrameOutput
+        encoding = encoder_settings(config, chosen, source.num_channels)
+        if isinstance(sink, WrittenBy):
+            avatar = (chosen.load_layers or chosen.load)()
+            failing.callback(avatar.close)
+            encoder = WholeFileOutput(ffmpeg, encoding, alphas_of(config, name, avatar, chosen.height_px))
+        else:
+            process = encoder = EncoderProcess(ffmpeg, encoding)
+            failing.callback(process.close)
+            tell_opaque(config, chosen, tell)
+            avatar = chosen.load()
+            failing.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)
         settings = pipeline_settings(config, name)
         shown = avatar.resized(chosen.height_px)
@@ -73,6 +85,30 @@ def build_file_pipeline(
         pipeline = Pipeline(feed, model, shown, encoder, sink, settings, started_at)
         failing.pop_all()
         return pipeline
+
+
+def alphas_of(config: Config, name: str, avatar: Avatar, height_px: int) -> ReadAlphas | None:
+    """The alpha of each frame that the model called ``name`` makes of an avatar, in the output's size; None where it is
+    not transparent. Raises AvatarError."""
+    if avatar.alphas is None:
+        return None
+    rate = config.video.frame_rate
+    if name == "warp" and avatar.is_still and config.warp.life:
+        from musetalk_cli.engine.models.warp.still_alpha import StillAlpha
+
+        still = StillAlpha(avatar, height_px=height_px, seed=config.warp.seed)
+        return lambda frames: [still.at(float(frame / rate)) for frame in frames]
+
+    from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
+
+    alphas = avatar.resized(height_px).alphas
+    cycle = double_turn_index if config.compat == "upstream" else cycle_index
+    own_rate, count = avatar.frame_rate, avatar.frames.num_frames
+
+    def read(frames: range) -> list[ByteArray]:
+        return alphas.read([avatar_frame(frame, rate, own_rate, count, cycle) for frame in frames]) if alphas else []
+
+    return read
 
 
 def official_voice(config: Config, voice: str | AudioSource, ffmpeg: str, tell: Tell) -> WholeVoice | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.avatar.avatar_files import AvatarRecord
     from musetalk_cli.engine.avatar.library import ListedAvatar
+    from musetalk_cli.engine.avatar.preparation.cutout.background import Background
+    from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult, PreparationSettings, Report
     from musetalk_cli.engine.types.messages import Tell
 
@@ -34,13 +36,15 @@ STILL_HEIGHT_PX = 768
 class ChosenAvatar:
     """An avatar that is known but not loaded: ``height_px`` is the video's height, its width follows from ``width`` and
     ``height``, which are the avatar's own. ``load`` raises AvatarError. ``folder`` is a prepared avatar's, None for a
-    built-in one."""
+    built-in one. ``load_layers``, of one that is transparent, keeps its alpha, which ``load`` puts on a background.
+    """
 
     width: int
     height: int
     height_px: int
     load: Callable[[], Avatar]
     folder: Path | None = None
+    load_layers: Callable[[], Avatar] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,15 @@ def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
     from musetalk_cli.engine.avatar.portrait import portrait_names
 
     if config.avatar in portrait_names():
+        if tell and config.background != "keep":
+            tell("warning: a built-in avatar keeps its background")
         from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 
         portrait = describe_portrait(config.avatar)
         height_px = config.video.size or STILL_HEIGHT_PX
         return ChosenAvatar(portrait.width, portrait.height, height_px, lambda: open_portrait(portrait))
 
-    from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder, read_record
+    from musetalk_cli.engine.avatar.avatar_files import has_alpha, open_avatar_folder, read_record
 
     folder = _find_folder(config, tell)
     record = read_record(folder)
@@ -123,7 +129,32 @@ def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
         tell(f"warning: the frames of avatar '{folder.name}' are JPEGs; prepare it with --lossless to compare frames")
     own_px = record.height if is_whole else min(record.height, STILL_HEIGHT_PX)
     height_px = config.video.size or own_px
-    return ChosenAvatar(record.width, record.height, height_px, lambda: open_avatar_folder(folder), folder)
+    is_prepared = folder.parent != cache_folder() / "avatars"
+    if tell and is_prepared and config.background != "keep" and record.parameters.get("background") == "#ffffff":
+        again = "prepare it with --background transparent"
+        tell(f"warning: avatar '{folder.name}' keeps the background that it was prepared with; {again}")
+    behind = _background(config).pixels
+    layers = (lambda: open_avatar_folder(folder, None)) if has_alpha(record) else None
+    size = record.width, record.height
+    return ChosenAvatar(*size, height_px, lambda: open_avatar_folder(folder, behind), folder, layers)
+
+
+def tell_opaque(config: Config, chosen: ChosenAvatar, tell: Tell) -> None:
+    """Say that a transparent avatar goes to where nothing is transparent, unless its background was named."""
+    if chosen.load_layers is not None and config.background in ("keep", "transparent"):
+        tell("warning: the background is white, as only .webm, .mov and .png keep it transparent; see --background")
+
+
+def is_transparent(config: Config) -> bool:
+    """Whether the avatar that the settings name has alpha, or will have it once it is prepared."""
+    from musetalk_cli.engine.avatar.avatar_files import has_alpha, is_avatar_folder, read_record
+
+    library, location = avatars_folder(config.avatar_dir), Path(config.avatar)
+    places = [library / location] if location.name == config.avatar else []
+    folder = next((place for place in (*places, location) if is_avatar_folder(place)), None)
+    if folder is not None:
+        return has_alpha(read_record(folder))
+    return config.background == "transparent" and location.exists()
 
 
 def check_avatar(config: Config) -> None:
@@ -246,9 +277,10 @@ def _is_lossless(config: Config) -> bool:
     return config.lossless_frames or config.compat == "upstream"
 
 
-def _background(config: Config) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(config.background.removeprefix("#"))
-    return red, green, blue
+def _background(config: Config) -> Background:
+    from musetalk_cli.engine.avatar.preparation.cutout.background import Background
+
+    return Background.parse(config.background)
 
 
 def _is_up_to_date(folder: Path, name: str, sha256: str, settings: PreparationSettings, tell: Tell) -> bool:
@@ -294,7 +326,7 @@ def _prepare(
 ) -> PreparationResult:
     import cv2
 
-    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models, find_segmenter
     from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
@@ -306,11 +338,17 @@ def _prepare(
     def open_finder() -> FaceFinder:
         return FaceFinder(find_face_models(given, cache_folder() / "face-models", tell))
 
+    def open_cutter() -> PersonCutter:
+        from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
+
+        return PersonCutter(find_segmenter(given, cache_folder() / "face-models", tell))
+
     return prepare_avatar(
         source,
         folder,
         settings,
         open_finder,
+        open_cutter,
         choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell),
         source_sha256=sha256,
         is_replacing=True,

@@ -114,7 +114,7 @@ def build_live_pipeline(
     Raises:
         MuseTalkError: whatever is wrong with the input, the avatar or ffmpeg.
     """
-    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.app.avatar_library import choose_avatar, tell_opaque
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess
@@ -136,6 +136,7 @@ def build_live_pipeline(
         settings = replace(live_encoder_settings(config, chosen, source.num_channels, codec), has_index=has_file)
         encoder = EncoderProcess(ffmpeg, settings)
         failing.callback(encoder.close)
+        tell_opaque(config, chosen, tell)
         avatar = chosen.load()
         failing.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)

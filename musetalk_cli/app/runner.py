@@ -56,6 +56,7 @@ def render_file(
         MuseTalkError: the input, the avatar, the model or the output is wrong. Its hint says what plays nevertheless.
     """
     from musetalk_cli.app.assembly import build_file_pipeline
+    from musetalk_cli.app.avatar_library import is_transparent
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.sink_group import list_places
@@ -63,7 +64,8 @@ def render_file(
 
     remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
     input_ = voice if isinstance(voice, str) else None
-    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_)
+    has_alpha = is_transparent(config)
+    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_, has_alpha=has_alpha)
     pipeline = build_file_pipeline(config, voice, sink, started_at, tell)
     try:
         outcome = run(pipeline)

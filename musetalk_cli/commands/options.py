@@ -28,7 +28,9 @@ AvatarOption = Annotated[
 ]
 BackgroundOption = Annotated[
     str | None,
-    typer.Option("--background", help="Colour behind transparent parts of an image or a video: white, #rrggbb …"),
+    typer.Option(
+        "--background", help="Behind the person: keep; or, cut out, on transparent, green, #rrggbb … or an image file."
+    ),
 ]
 AvatarDirOption = Annotated[
     str | None, typer.Option("--avatar-dir", help="Folder of the prepared avatars.", show_default=False)

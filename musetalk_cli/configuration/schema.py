@@ -107,16 +107,20 @@ class RefusedError(ValueError):
 
 # What others call them.
 _DEVICES = {"gpu": "cuda", "nvidia": "cuda", "cuda:all": "cuda:0,1", "metal": "mps", "apple": "mps", "processor": "cpu"}
+_BACKGROUNDS = ("keep", "transparent")
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".heic")
 _COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080", "green": "#00b140"}
 
 
-def _be_a_colour(text: str) -> str:
+def _be_a_background(text: str) -> str:
     found = _COLOURS.get(text.lower(), text.lower())
-    if not re.fullmatch("#[0-9a-f]{6}", found):
-        names = [name for name in _COLOURS if name != "gray"]
-        hint = suggest(text, names)
-        raise RefusedError(f"must be {', '.join(names)}, or like #00b140: red, green and blue", hint)
-    return found
+    if found in _BACKGROUNDS or re.fullmatch("#[0-9a-f]{6}", found):
+        return found
+    if text.lower().endswith(_IMAGES):
+        return text
+    names = [*_BACKGROUNDS, *(name for name in _COLOURS if name != "gray")]
+    hint = suggest(text, names)
+    raise RefusedError(f"must be {', '.join(names)}, like #00b140 (red, green and blue), or an image file", hint)
 
 
 def _be_a_device(text: str) -> str:
@@ -240,7 +244,7 @@ class Config:
     """Everything that can be set; ``configs/default.yaml`` says each key's unit and range."""
 
     avatar: Annotated[str, Check(_be_something)] = "nora"
-    background: Annotated[str, Check(_be_a_colour)] = "#ffffff"
+    background: Annotated[str, Check(_be_a_background)] = "keep"
     avatar_dir: Annotated[str, Check(_be_something)] | None = None
     face_models: Annotated[str, Check(_be_something)] | None = None
     lossless_frames: bool = False

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fixtures.clips import moved_portrait, portrait_image, write_clip, write_long_clip
-from fixtures.media import read_frames, write_wav
+from fixtures.media import read_audio, read_frames, write_wav
 from musetalk_cli.engine.avatar.avatar_files import LISTING_FILE, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import describe_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
@@ -404,3 +404,47 @@ def test_avatars_are_listed(run_cli: Run, home: Path, photo: Path) -> None:
     assert (rows["me"]["kind"], rows["me"]["frames"], rows["me"]["models"]) == ("still", 1, ["warp"])
     assert rows["broken"]["models"] == []
     assert "damaged" in rows["broken"]["problem"]
+
+
+def test_a_person_is_cut_out_and_rendered_with_alpha(
+    run_cli: Run, home: Path, photo: Path, segmenter: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    voice = write_wav(tmp_path / "v.wav", np.zeros((9_600, 1), np.int16))
+    done = run_cli("prepare-avatar", photo, "--background", "transparent", "--name", "anna")
+    assert done.returncode == 0, said(done)
+    for output in ("a.webm", "a-%d.png", "a.mov", "a.mp4"):
+        green = ["--background", "green"] if output == "a.mp4" else []
+        done = run_cli("render", voice, "--avatar", "anna", *green, "-o", output, cwd=tmp_path)
+        assert done.returncode == 0, said(done)
+    images = [cv2.imread(str(tmp_path / f"a-{number}.png"), cv2.IMREAD_UNCHANGED) for number in range(1, 6)]
+    assert not (tmp_path / "a-6.png").exists()
+    alpha = images[4][:, :, 3]  # type: ignore[index]
+    assert alpha[:20, :20].max() == 0
+    assert alpha[120:140, 120:140].min() == 255
+    for name, decoder in (("a.webm", ["-c:v", "libvpx-vp9"]), ("a.mov", [])):
+        raw = ["-f", "rawvideo", "-pix_fmt", "gray", "-vf", "alphaextract", "pipe:1"]
+        decoded = subprocess.run(
+            [ffmpeg, "-v", "error", *decoder, "-i", str(tmp_path / name), *raw], stdout=subprocess.PIPE, check=True
+        ).stdout
+        alphas = np.frombuffer(decoded, np.uint8).reshape(-1, SIDE, SIDE)
+        assert len(alphas) == 5
+        assert np.abs(alphas[4].astype(int) - alpha).mean() < 3
+        assert len(read_audio(ffmpeg, tmp_path / name, 1)) == pytest.approx(9_600, abs=1_400)
+    corner = read_frames(ffmpeg, tmp_path / "a.mp4", SIDE, SIDE)[4][5, 5]
+    assert abs(int(corner) - 129) <= 2  # the luma of green
+
+
+def test_a_video_is_cut_out(run_cli: Run, home: Path, clip: Path, segmenter: Path) -> None:
+    beach = save(clip.with_name("beach.png"), np.full((90, 90, 3), (200, 120, 30), np.uint8))
+    for name, background in (("anna", "transparent"), ("ben", beach)):
+        done = run_cli("prepare-avatar", clip, "--background", background, "--name", name)
+        assert done.returncode == 0, said(done)
+    anna, ben = (open_avatar_folder(home / "avatars" / name, None) for name in ("anna", "ben"))
+    assert anna.alphas is not None
+    assert ben.alphas is None
+    alpha = anna.alphas.read([7])[0]
+    assert alpha[:20, :20].max() == 0
+    assert alpha[120:140, 120:140].min() == 255
+    assert np.abs(ben.frames.image(7)[5, 5].astype(int) - (200, 120, 30)).max() <= 4
+    anna.close()
+    ben.close()

@@ -9,8 +9,7 @@ from pathlib import Path
 from musetalk_cli.app.batch.item import BatchItem
 from musetalk_cli.app.batch.storage import is_stored, join, list_files
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
-from musetalk_cli.engine.outputs.remuxed_file import FORMATS
+from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import SinkError, SourceError
@@ -35,7 +34,7 @@ def find_folder(outputs: Sequence[str] | None, *, takes_stored: bool = False) ->
     if takes_stored and is_stored(name):
         return name
     path = Path(name)
-    is_file = path.is_file() or (path.suffix.lower() in (*MP4_SUFFIXES, *FORMATS) and not path.is_dir())
+    is_file = path.is_file() or (path.suffix.lower() in FILE_SUFFIXES and not path.is_dir())
     if not name or name == STDIN or is_address(name) or is_file:
         hint = "--ray writes there" if is_stored(name) else "several inputs need one, such as -o videos/"
         raise SinkError(f"{name or 'an empty name'} is no folder", hint=hint)

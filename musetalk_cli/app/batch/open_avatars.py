@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from musetalk_cli.app.assembly import build_model, encoder_settings, official_voice, pipeline_settings
+from musetalk_cli.app.assembly import alphas_of, build_model, encoder_settings, official_voice, pipeline_settings
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.video.output import FrameOutput
 
+_Key = tuple[Config, bool]
 # Avatars that stay open while nobody uses them. One takes the memory of its frames; a neural model's nets are shared.
 MAX_IDLE = 4
 # How long one that cannot be opened is not tried again.
@@ -52,13 +54,14 @@ class OpenAvatars:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._lock = threading.Lock()
-        self._opened: OrderedDict[Config, _Opened] = OrderedDict()
-        self._failed: dict[Config, tuple[float, MuseTalkError]] = {}  # and when they were tried
+        self._opened: OrderedDict[_Key, _Opened] = OrderedDict()
+        self._failed: dict[_Key, tuple[float, MuseTalkError]] = {}  # and when they were tried
 
     @contextmanager
-    def use(self, config: Config) -> Iterator[_Opened]:
-        """The avatar and model that the settings name, open at least until the block is left. Raises MuseTalkError."""
-        key = _only_face(config)
+    def use(self, config: Config, *, keeps_alpha: bool = False) -> Iterator[_Opened]:
+        """The avatar and model that the settings name, open at least until the block is left; one that is transparent
+        has its alpha, or is put on the background. Raises MuseTalkError."""
+        key = (_only_face(config), keeps_alpha)
         with self._lock:  # one is opened at a time, and once
             opened = self._opened.get(key) or self._open_once(key)
             self._opened[key] = opened
@@ -81,25 +84,25 @@ class OpenAvatars:
         for key in idle[: max(0, len(idle) - num_left)]:
             self._opened.pop(key).close()
 
-    def _open_once(self, config: Config) -> _Opened:
+    def _open_once(self, key: _Key) -> _Opened:
         """Raise the same error as last time, unless that is long ago: a queue may go on for days."""
         now = time.monotonic()
-        self._failed = {key: found for key, found in self._failed.items() if now < found[0] + FAILED_S}
-        if config in self._failed:
+        self._failed = {other: found for other, found in self._failed.items() if now < found[0] + FAILED_S}
+        if key in self._failed:
             # Each time it is raised, it would keep alive what the caller had at hand.
-            raise self._failed[config][1].with_traceback(None)
+            raise self._failed[key][1].with_traceback(None)
         try:
-            return self._open(config)
+            return self._open(*key)
         except MuseTalkError as error:
-            self._failed[config] = (now, error)
+            self._failed[key] = (now, error)
             raise
 
-    def _open(self, config: Config) -> _Opened:
+    def _open(self, config: Config, keeps_alpha: bool) -> _Opened:
         from musetalk_cli.app.avatar_library import choose_avatar
 
         name = choose_model(config, self._tell)
         chosen = choose_avatar(config, self._tell)
-        own = chosen.load()
+        own = (chosen.load_layers or chosen.load)() if keeps_alpha else chosen.load()
         try:
             model = build_model(config, name, chosen, own, self._tell, shares_nets=True)
             return _Opened(name, chosen, own, own.resized(chosen.height_px), model)
@@ -133,9 +136,11 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
     from musetalk_cli.engine.audio.decoder import DecoderProcess
     from musetalk_cli.engine.audio.sources import FileSource
     from musetalk_cli.engine.avatar.frames import SharedFrames
+    from musetalk_cli.engine.outputs.whole_file import WrittenBy
     from musetalk_cli.engine.pipeline import Pipeline, read_whole
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess
+    from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
 
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
     with ExitStack() as cleanup:
@@ -143,10 +148,16 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
         decoder = DecoderProcess(voice, ffmpeg)
         opening.callback(decoder.close)
         source = FileSource(decoder, tell)
-        opened = cleanup.enter_context(avatars.use(config))
+        opened = cleanup.enter_context(avatars.use(config, keeps_alpha=isinstance(sink, WrittenBy)))
         source.open()
-        encoder = EncoderProcess(ffmpeg, encoder_settings(config, opened.chosen, source.num_channels))
-        opening.callback(encoder.close)
+        encoder: FrameOutput
+        encoding = encoder_settings(config, opened.chosen, source.num_channels)
+        if isinstance(sink, WrittenBy):
+            alphas = alphas_of(config, opened.name, opened.own, opened.chosen.height_px)
+            encoder = WholeFileOutput(ffmpeg, encoding, alphas)
+        else:
+            process = encoder = EncoderProcess(ffmpeg, encoding)
+            opening.callback(process.close)
         model, settings = opened.model.clone(), pipeline_settings(config, opened.name)
         shown = replace(opened.shown, frames=SharedFrames(opened.shown.frames))
         feed = read_whole(source, model, settings, voice=official_voice(config, voice, ffmpeg, tell))

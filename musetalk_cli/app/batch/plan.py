@@ -12,8 +12,7 @@ from musetalk_cli.app.batch.inputs import STDIN
 from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
-from musetalk_cli.engine.outputs.destinations import MP4_SUFFIXES
-from musetalk_cli.engine.outputs.remuxed_file import FORMATS
+from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.outputs.sinks import find_unfinished
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import MuseTalkError, SinkError
@@ -60,8 +59,8 @@ class Plan:
         if is_stored(path) and not self._rules.takes_stored:
             raise SinkError(f"cannot write to {show_address(path)}", hint="with --ray, files may be in stores")
         suffix = Path(path).suffix.lower()
-        if suffix not in (*MP4_SUFFIXES, *FORMATS):
-            hint = "name it .mp4, .mov or .mkv"
+        if suffix not in FILE_SUFFIXES:
+            hint = "name it .mp4, .mov, .mkv or .webm"
             raise SinkError(f"cannot write {item.output}: musetalk does not make {suffix or 'such'} files", hint=hint)
         if item.config.avatar not in self._avatars and not self._rules.takes_stored:  # a cluster's machines have theirs
             check_avatar(item.config)

@@ -227,6 +227,7 @@ class BatchRun:
 
 def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     """The file of an item, in a folder that is made where it is missing. Raises SinkError."""
+    from musetalk_cli.app.avatar_library import is_transparent
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
@@ -238,4 +239,5 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
         reason = (error.strerror or str(error)).lower()
         raise SinkError(f"cannot make the folder {Path(item.output).parent}: {reason}") from None
     remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
-    return open_file_sink([item.output], overwrite=overwrite, remuxer=remuxer, is_staged=True)
+    has_alpha = is_transparent(config)
+    return open_file_sink([item.output], overwrite=overwrite, remuxer=remuxer, is_staged=True, has_alpha=has_alpha)

@@ -21,8 +21,8 @@ OutputOption = Annotated[
     typer.Option(
         "-o",
         "--output",
-        help="File to write: .mp4, .mov or .mkv, or - for stdout. May be repeated. For several inputs, a folder. "
-        "[default: INPUT's name + .mp4]",
+        help="File to write: .mp4, .mov, .mkv, .webm or NAME-%05d.png, or - for stdout. May be repeated. For several "
+        "inputs, a folder. [default: INPUT's name + .mp4]",
     ),
 ]
 ManifestOption = Annotated[

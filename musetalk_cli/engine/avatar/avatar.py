@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.eyelids import Eyelids
-from musetalk_cli.engine.avatar.frames import AvatarFrames, ResizedFrames, StillFrames, resize_image
+from musetalk_cli.engine.avatar.frames import (
+    AvatarAlphas,
+    AvatarFrames,
+    ResizedAlphas,
+    ResizedFrames,
+    StillFrames,
+    resize_image,
+)
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
 from musetalk_cli.engine.avatar.visibility import Visibility
@@ -26,7 +33,8 @@ class Avatar:
     ``frame_rate`` is how many pass in a second, None for a still; ``landmarks`` has one for every frame, smoothed, in
     pixels of ``frames``; ``points`` float32 (num_frames, 468, 2) is the whole mesh that they were taken from, None for
     a drawn portrait, which has drawn ``eyelids`` for its blinks instead. ``visibility``: which frames may be changed,
-    and what of them; None for all. Raises AvatarError when they do not fit.
+    and what of them; None for all. ``alphas``: how much each frame covers what is behind it; None for all of it.
+    Raises AvatarError when they do not fit.
     """
 
     name: str
@@ -36,6 +44,7 @@ class Avatar:
     eyelids: Eyelids | None = None
     points: NDArray[np.float32] | None = None
     visibility: Visibility | None = None
+    alphas: AvatarAlphas | None = None
     _resized: dict[tuple[int, int], Avatar] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +90,8 @@ class Avatar:
     def close(self) -> None:
         """Release its frames."""
         self.frames.close()
+        if self.alphas is not None:
+            self.alphas.close()
 
     def _resize(self, width: int, height: int) -> Avatar:
         factors = np.array([width / self.width, height / self.height], dtype=np.float32)
@@ -96,7 +107,15 @@ class Avatar:
             else ResizedFrames(self.frames, width, height)
         )
         visibility = None if self.visibility is None else self.visibility.scaled(factors)
-        return replace(self, frames=frames, landmarks=faces, eyelids=None, points=points, visibility=visibility)
+        return replace(
+            self,
+            frames=frames,
+            landmarks=faces,
+            eyelids=None,
+            points=points,
+            visibility=visibility,
+            alphas=None if self.alphas is None else ResizedAlphas(self.alphas, width, height),
+        )
 
 
 class MeshLandmarks(Sequence[Landmarks]):

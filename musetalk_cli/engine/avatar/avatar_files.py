@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.avatar_schema import find_problem
-from musetalk_cli.engine.avatar.frame_store import StoredFrames
-from musetalk_cli.engine.avatar.frames import AvatarFrames, StillFrames
+from musetalk_cli.engine.avatar.frame_store import StoredAlphas, StoredFrames
+from musetalk_cli.engine.avatar.frames import AvatarAlphas, AvatarFrames, FramesOnBackground, StillAlpha, StillFrames
 from musetalk_cli.engine.avatar.visibility import Visibility
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.arrays import read_arrays as arrays_in
-from musetalk_cli.engine.types.colour import as_bytes
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
 FORMAT = 1
@@ -35,10 +35,19 @@ FACES_FILE = "faces.npz"
 FRAMES_FILE = "frames.jpegs"
 IMAGE_FILE = "image.png"
 OLD_IMAGE_FILE = "picture.png"  # the same in avatars of earlier versions
+# How much of what is behind a transparent avatar is covered: of a video, and of a still.
+ALPHAS_FILE, ALPHA_FILE = "alphas.pngs", "alpha.png"
 LISTING_FILE = "faces.png"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
 
+Behind = Callable[[int, int], ByteArray]
+
 _AGAIN = "prepare it again with musetalk prepare-avatar --force"
+
+
+def on_white(width: int, height: int) -> ByteArray:
+    """White, uint8 BGR (height, width, 3)."""
+    return np.full((height, width, 3), 255, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,14 @@ def read_record(folder: Path) -> AvatarRecord:
         raise AvatarError(f"cannot read the avatar {folder}: {error.strerror}") from error
 
 
-def open_avatar_folder(folder: Path) -> Avatar:
-    """Open a prepared avatar; its frames are read when asked for.
+def has_alpha(record: AvatarRecord) -> bool:
+    """Whether an avatar is transparent around the person."""
+    return ALPHAS_FILE in record.files or ALPHA_FILE in record.files
+
+
+def open_avatar_folder(folder: Path, behind: Behind | None = on_white) -> Avatar:
+    """Open a prepared avatar; its frames are read when asked for. One that is transparent is put on what ``behind``
+    makes of a width and a height, uint8 BGR (h, w, 3), or, where that is None, has its ``alphas``.
 
     Raises AvatarError when a file is missing, has another length or checksum than avatar.json says, or does not fit.
     """
@@ -131,12 +146,24 @@ def open_avatar_folder(folder: Path) -> Avatar:
             frames = _read_still(folder, record)
         else:
             frames = StoredFrames(folder / FRAMES_FILE, *size, *_check_index(arrays, record.num_frames))
+        alphas = _open_alphas(folder, record, arrays) if has_alpha(record) else None
     except (KeyError, ValueError) as error:
         raise AvatarError(f"avatar '{folder.name}' is damaged: {FACES_FILE} does not fit", hint=_AGAIN) from error
     if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
         frames.close()
         raise AvatarError(f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN)
-    return Avatar(folder.name, frames, record.frame_rate, MeshLandmarks(points), points=points, visibility=visibility)
+    if alphas is not None and behind is not None:
+        frames, alphas = FramesOnBackground(frames, alphas, behind(*size)), None
+    landmarks, rate = MeshLandmarks(points), record.frame_rate
+    return Avatar(folder.name, frames, rate, landmarks, points=points, visibility=visibility, alphas=alphas)
+
+
+def _open_alphas(folder: Path, record: AvatarRecord, arrays: Mapping[str, NDArray[Any]]) -> AvatarAlphas:
+    """How much each frame covers. Raises AvatarError, KeyError or ValueError."""
+    if record.frame_rate is None:
+        return StillAlpha(_read_image(folder / ALPHA_FILE, record, cv2.IMREAD_GRAYSCALE))
+    index = {name: arrays[f"alpha_{name}"] for name in ("offsets", "checksums")}
+    return StoredAlphas(folder / ALPHAS_FILE, record.width, record.height, *_check_index(index, record.num_frames))
 
 
 def _check_index(arrays: Mapping[str, NDArray[Any]], num_frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -182,14 +209,18 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
 
 def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
     path = folder / (IMAGE_FILE if IMAGE_FILE in record.files else OLD_IMAGE_FILE)
+    return StillFrames(_read_image(path, record, cv2.IMREAD_COLOR))
+
+
+def _read_image(path: Path, record: AvatarRecord, kind: int) -> ByteArray:
     data = _read_checked(path, record)
     # The size stands in the PNG's first chunk; an image of another size is not decoded.
     if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
         raise AvatarError(f"{path} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)
     if image is None:
         raise AvatarError(f"{path} is not an image", hint=_AGAIN)
-    return StillFrames(as_bytes(image))
+    return as_bytes(image)
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -197,6 +228,6 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         files[path.name] = {"bytes": path.stat().st_size}
-        if path.name != FRAMES_FILE:
+        if path.name not in (FRAMES_FILE, ALPHAS_FILE):
             files[path.name]["sha256"] = hash_file(path)
     return files

@@ -89,15 +89,33 @@ class FrameStoreWriter:
         return np.array(self._checksums, dtype=np.uint32)
 
     def _append(self, image: ByteArray) -> tuple[int, int]:
-        data = encode_frame(image, is_lossless=self._is_lossless)
+        data = self._encode(image)
         self._file.write(data)
         return len(data), zlib.crc32(data)
+
+    def _encode(self, image: ByteArray) -> bytes:
+        return encode_frame(image, is_lossless=self._is_lossless)
 
     def _collect(self, num_left: int) -> None:
         while len(self._waiting) > num_left:
             num_bytes, checksum = self._waiting.popleft().result()
             self._offsets.append(self._offsets[-1] + num_bytes)
             self._checksums.append(checksum)
+
+
+class AlphaStoreWriter(FrameStoreWriter):
+    """The same for the alpha of each frame, uint8 (h, w), which is kept without loss."""
+
+    def _encode(self, image: ByteArray) -> bytes:
+        return encode_alpha(image)
+
+
+def encode_alpha(alpha: ByteArray) -> bytes:
+    """Alpha uint8 (h, w) as a greyscale PNG."""
+    is_done, data = cv2.imencode(".png", alpha, PNG_OPTIONS)
+    if not is_done:
+        raise AvatarError(f"an alpha of {alpha.shape[1]} × {alpha.shape[0]} pixels cannot be stored")
+    return data.tobytes()
 
 
 def encode_frame(image: ByteArray, *, is_lossless: bool = False) -> bytes:
@@ -174,11 +192,14 @@ class StoredFrames:
         self._file.close()
 
     def _read_one(self, index: int) -> ByteArray:
+        return sheet_to_i420(self._read_sheet(index, (self.height * 3 // 2, self.width)))
+
+    def _read_sheet(self, index: int, size: tuple[int, int]) -> ByteArray:
+        """A stored image of so many rows and columns."""
         start, stop = (int(value) for value in self._offsets[index : index + 2])
         data = os.pread(self._file.fileno(), stop - start, start)
         if zlib.crc32(data) != self._checksums[index]:
             raise AvatarError(f"{self._path} is damaged: frame {index} is not what it was", hint="prepare it again")
-        size = (self.height * 3 // 2, self.width)
         # An image of another size is not decoded: it might want gigabytes.
         is_right = read_image_size(data) == size
         sheet = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE) if is_right else None
@@ -186,7 +207,14 @@ class StoredFrames:
             raise AvatarError(
                 f"{self._path} is damaged: frame {index} is not an image of its size", hint="prepare it again"
             )
-        return sheet_to_i420(as_bytes(sheet))
+        return as_bytes(sheet)
+
+
+class StoredAlphas(StoredFrames):
+    """AvatarAlphas from a file that :class:`AlphaStoreWriter` wrote."""
+
+    def _read_one(self, index: int) -> ByteArray:
+        return self._read_sheet(index, (self.height, self.width))
 
 
 def write_frames(path: Path, images: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:

@@ -34,6 +34,17 @@ class AvatarFrames(Protocol):
         """Release files and processes; reading afterwards is an error."""
 
 
+class AvatarAlphas(Protocol):
+    """How much each pixel of an avatar's frames covers what is behind it."""
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        """Of the frames with these indices, in this order: uint8 (height, width), 255 where nothing behind is seen; a
+        caller does not write into them. Several threads may call it at once. Raises as AvatarFrames does."""
+
+    def close(self) -> None:
+        """Release files; reading afterwards is an error."""
+
+
 class StillFrames:
     """One image, held in memory: uint8 BGR (h, w, 3) of any size; I420 leaves out an odd last row or column."""
 
@@ -100,6 +111,67 @@ def resize_image(image: ByteArray, width: int, height: int) -> ByteArray:
         return image
     how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
     return as_bytes(cv2.resize(image, (width, height), interpolation=how))
+
+
+class StillAlpha:
+    """AvatarAlphas of one image: uint8 (h, w), both even."""
+
+    def __init__(self, alpha: ByteArray) -> None:
+        self._alpha = alpha
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        check_indices(indices, 1)
+        return [self._alpha for _ in indices]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class ResizedAlphas:
+    """Another avatar's alphas, each resized as it is read; ``width`` and ``height`` even."""
+
+    def __init__(self, alphas: AvatarAlphas, width: int, height: int) -> None:
+        self._alphas, self._size = alphas, (width, height)
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        return [resize_image(alpha, *self._size) for alpha in self._alphas.read(indices)]
+
+    def close(self) -> None:
+        self._alphas.close()
+
+
+class FramesOnBackground:
+    """Frames with alpha on an image that is behind all of them, uint8 BGR (h, w, 3) of their size."""
+
+    def __init__(self, frames: AvatarFrames, alphas: AvatarAlphas, behind: ByteArray) -> None:
+        self.width, self.height, self.num_frames = frames.width, frames.height, frames.num_frames
+        self._frames, self._alphas, self._behind_bgr = frames, alphas, behind
+        self._behind = planes_to_i420(bgr_to_planes(behind))
+
+    def read(self, indices: Sequence[int]) -> list[ByteArray]:
+        both = zip(self._frames.read(indices), self._alphas.read(indices), strict=True)
+        return [put_on(image, alpha_sheet(alpha), self._behind) for image, alpha in both]
+
+    def image(self, index: int = 0) -> ByteArray:
+        alpha = self._alphas.read([index])[0]
+        return put_on(self._frames.image(index), alpha[:, :, None], self._behind_bgr)
+
+    def close(self) -> None:
+        self._frames.close()
+        self._alphas.close()
+
+
+def alpha_sheet(alpha: ByteArray) -> ByteArray:
+    """Alpha (h, w) for each sample of a planar I420 image: uint8 (h · 3/2, w)."""
+    height, width = alpha.shape
+    half = as_bytes(cv2.resize(alpha, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return np.concatenate([alpha.ravel(), half.ravel(), half.ravel()]).reshape(-1, width)
+
+
+def put_on(image: ByteArray, alpha: ByteArray, behind: ByteArray) -> ByteArray:
+    """An image by ``alpha`` / 255, and what is ``behind`` by the rest, to the nearest level."""
+    share = alpha.astype(np.uint16)
+    return as_bytes((image * share + behind * (255 - share) + 127) // 255)
 
 
 class SharedFrames:

@@ -13,6 +13,13 @@ from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
 from musetalk_cli.engine.outputs.remuxed_file import FORMATS, RemuxedFileSink, Remuxer
 from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
+from musetalk_cli.engine.outputs.whole_file import (
+    ALPHA_SUFFIXES,
+    SUFFIXES,
+    WholeFileSink,
+    WrittenBy,
+    open_image_sequence,
+)
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
 from musetalk_cli.hints import as_file, one_of, quote
@@ -20,6 +27,7 @@ from musetalk_cli.system.names import find_name_problem
 
 STDOUT = "-"
 MP4_SUFFIXES = (".mp4", ".m4v")
+FILE_SUFFIXES = (*MP4_SUFFIXES, *FORMATS, ".webm")  # of a video in one file
 TIMEOUT_US = 5_000_000
 UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
 
@@ -66,6 +74,7 @@ def open_file_sink(
     remuxer: Remuxer,
     is_staged: bool = False,
     input_: str | None = None,
+    has_alpha: bool = False,
 ) -> Sink:
     """The sink of a whole file, or of several, from what ``-o`` names. Nothing is created before it begins.
 
@@ -75,6 +84,7 @@ def open_file_sink(
         remuxer: makes files in other containers than MP4.
         is_staged: a file has its name only when it is whole.
         input_: the audio's path or address, for hints.
+        has_alpha: whether the avatar is transparent, which a MOV then keeps.
 
     Raises:
         SinkError: also for what is made for live streams.
@@ -87,13 +97,18 @@ def open_file_sink(
     if len(set(destinations)) < len(destinations):
         raise SinkError("one output is named twice", hint="name each file once")
     sinks = [
-        open_sink(destination, overwrite=overwrite, remuxer=remuxer, is_staged=is_staged)
+        open_sink(destination, overwrite=overwrite, remuxer=remuxer, is_staged=is_staged, has_alpha=has_alpha)
         for destination in destinations
     ]
+    alone = next((sink.name for sink in sinks if isinstance(sink, WrittenBy)), None)
+    if alone is not None and len(sinks) > 1:
+        raise SinkError(f"{alone} is encoded in another way than the other outputs", hint="render it by itself")
     return sinks[0] if len(sinks) == 1 else SinkGroup(sinks)
 
 
-def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer, is_staged: bool = False) -> Sink:
+def open_sink(
+    destination: str, *, overwrite: bool, remuxer: Remuxer, is_staged: bool = False, has_alpha: bool | None = None
+) -> Sink:
     """Check a file or pipe and make its sink. Nothing is created before the sink begins.
 
     Args:
@@ -101,6 +116,7 @@ def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer, is_staged:
         overwrite: whether an older file may be replaced.
         remuxer: makes files in other containers than MP4.
         is_staged: a file has its name only when it is whole.
+        has_alpha: whether the avatar is transparent; None where frames are only repacked, as in a live stream.
 
     Raises:
         SinkError: it cannot be written there, or not in that format.
@@ -110,13 +126,15 @@ def open_sink(destination: str, *, overwrite: bool, remuxer: Remuxer, is_staged:
     if destination in (STDOUT, "/dev/stdout"):
         return StdoutSink()
     try:
-        return _open_path(destination, Path(destination).resolve(), overwrite, remuxer, is_staged)
+        return _open_path(destination, Path(destination).resolve(), overwrite, remuxer, is_staged, has_alpha)
     # A name too long, a loop of links, a folder without permission.
     except (OSError, RuntimeError, ValueError) as error:
         raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer, is_staged: bool) -> Sink:
+def _open_path(
+    destination: str, path: Path, overwrite: bool, remuxer: Remuxer, is_staged: bool, has_alpha: bool | None
+) -> Sink:
     if problem := find_name_problem(path.name):
         raise SinkError(f"cannot write {destination}: {problem}", hint="choose another name")
     if path.is_dir():
@@ -124,7 +142,8 @@ def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer, 
     if path.exists() and not path.is_file():
         return PipeSink(destination)
     suffix = path.suffix.lower()
-    if suffix not in (*MP4_SUFFIXES, *FORMATS):
+    is_whole_file = has_alpha is not None and suffix in (*SUFFIXES, *(ALPHA_SUFFIXES if has_alpha else ()))
+    if suffix not in (*MP4_SUFFIXES, *FORMATS) and not is_whole_file:
         raise _explain_suffix(destination)
     if path.exists() and not overwrite:
         raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
@@ -134,6 +153,10 @@ def _open_path(destination: str, path: Path, overwrite: bool, remuxer: Remuxer, 
         raise SinkError(f"there is no folder {quote(parent)}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
+    if suffix == ".png":
+        return open_image_sequence(destination, path, overwrite=overwrite)
+    if is_whole_file:
+        return WholeFileSink(destination, path, is_staged=is_staged)
     if suffix in FORMATS:
         return RemuxedFileSink(destination, path, remuxer, is_staged=is_staged)
     return FileSink(destination, path, is_staged=is_staged)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any
@@ -130,16 +131,19 @@ def _container_options(settings: EncoderSettings) -> dict[str, Any]:
     return {**options, **fragments}
 
 
+BuildArgs = Callable[[str, EncoderSettings, str], list[str]]
+
+
 class EncoderProcess(FfmpegProcess):
     """ffmpeg as the encoder, with a pipe for frames (``stdin``) and a second input for ``audio``.
 
     It starts at once, so that it is ready when the first frame is.
     """
 
-    def __init__(self, ffmpeg: str, settings: EncoderSettings) -> None:
+    def __init__(self, ffmpeg: str, settings: EncoderSettings, build_args: BuildArgs = build_ffmpeg_args) -> None:
         self.audio = open_extra_input()
         try:
-            argv = build_ffmpeg_args(ffmpeg, settings, self.audio.url)
+            argv = build_args(ffmpeg, settings, self.audio.url)
             super().__init__(argv, stdin=subprocess.PIPE, pass_fds=self.audio.pass_fds)
         except BaseException:
             self.audio.close()
@@ -241,12 +245,16 @@ class Encoder:
                     continue
                 if len(batch.audio):
                     self._audio.put(batch.audio)
-                for image in batch.images:
+                for image in self._inputs(batch):
                     with self._timer.measure():
                         if not _write_all(pipe, image):
                             return
                     self.num_frames += 1
         self._audio.finish()
+
+    def _inputs(self, batch: FrameBatch) -> Iterator[ByteArray]:
+        """What ffmpeg is given for each frame, contiguous."""
+        yield from batch.images
 
     def _takes_turn(self, batch: FrameBatch) -> bool:
         """Whether a batch goes to ffmpeg, from where nothing comes back."""

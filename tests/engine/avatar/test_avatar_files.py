@@ -24,19 +24,25 @@ from fixtures.clips import moved_portrait
 from fixtures.prepared_avatars import NUM_FRAMES, SIDE, rewrite_record, write_avatar
 from musetalk_cli.engine.avatar import whole_folder
 from musetalk_cli.engine.avatar.avatar_files import (
+    ALPHA_FILE,
+    ALPHAS_FILE,
     FACES_FILE,
     FRAMES_FILE,
     IMAGE_FILE,
     OLD_IMAGE_FILE,
     RECORD_FILE,
+    has_alpha,
     open_avatar_folder,
     read_record,
 )
+from musetalk_cli.engine.avatar.frame_store import AlphaStoreWriter, encode_alpha
 from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
+from musetalk_cli.engine.avatar.preparation.cutout.background import Background
 from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.runtime.exchange import exchange
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 
@@ -94,7 +100,7 @@ def write_other_image(path: Path) -> None:
 
 def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = PreparationSettings()
-    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7, (0, 0, 0), is_lossless=True)
+    other = PreparationSettings(Fraction(30), 1.5, 2.0, 480, 2, 7, Background((0, 0, 0)), is_lossless=True)
     for field in fields(PreparationSettings):
         changed = replace(usual, **{field.name: getattr(other, field.name)})
         assert changed.as_parameters() != usual.as_parameters(), field.name
@@ -104,6 +110,68 @@ def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monke
         with monkeypatch.context() as patch:
             patch.setattr(f"musetalk_cli.engine.avatar.preparation.prepare.{name}", 77)
             assert usual.as_parameters() != before, name
+
+
+@pytest.mark.parametrize("num_frames", [1, NUM_FRAMES])
+def test_a_transparent_avatar_is_put_on_a_background_or_keeps_its_alpha(tmp_path: Path, num_frames: int) -> None:
+    folder = write_avatar(tmp_path / "anna", num_frames)
+    opaque = open_avatar_folder(folder)
+    images = opaque.frames.read(range(num_frames))
+    opaque.close()
+    make_transparent(folder, num_frames)
+    assert has_alpha(read_record(folder))
+    layers = open_avatar_folder(folder, None)
+    assert layers.alphas is not None
+    assert np.array_equal(layers.frames.read([0])[0], images[0])
+    assert layers.alphas.read([num_frames - 1])[0][:, 70].tolist() == [half_alpha(num_frames - 1)[0, 70]] * SIDE
+    assert layers.resized(64).alphas.read([0])[0].shape == (64, 64)  # type: ignore[union-attr]
+    layers.close()
+    green = Background((0, 177, 64))
+    shown = open_avatar_folder(folder, green.pixels)
+    assert shown.alphas is None
+    image = shown.frames.read([0])[0]
+    assert np.array_equal(image[:SIDE, : SIDE // 2 - 2], images[0][:SIDE, : SIDE // 2 - 2])
+    assert np.abs(shown.frames.image()[:, -20:].astype(int) - (64, 177, 0)).max() <= 3
+    assert len(set(image[:SIDE, -20:].ravel().tolist())) == 1
+    shown.close()
+    usual = open_avatar_folder(folder)
+    assert usual.frames.image()[0, -1].tolist() == [255, 255, 255]
+    usual.close()
+
+
+@pytest.mark.parametrize("num_frames", [1, NUM_FRAMES])
+def test_a_damaged_alpha_is_noticed(tmp_path: Path, num_frames: int) -> None:
+    folder = write_avatar(tmp_path / "anna", num_frames)
+    make_transparent(folder, num_frames)
+    flip(folder / (ALPHA_FILE if num_frames == 1 else ALPHAS_FILE))
+    with pytest.raises(AvatarError, match="damaged"):
+        avatar = open_avatar_folder(folder)
+        try:
+            avatar.frames.read(range(num_frames))
+        finally:
+            avatar.close()
+
+
+def half_alpha(frame: int) -> ByteArray:
+    """The left half shows, the rest does not, with an edge that differs from frame to frame."""
+    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    alpha[:, : SIDE // 2] = 255
+    alpha[:, SIDE // 2 : SIDE // 2 + 10] = 40 + frame
+    return alpha
+
+
+def make_transparent(folder: Path, num_frames: int) -> None:
+    alphas = [half_alpha(frame) for frame in range(num_frames)]
+    if num_frames == 1:
+        (folder / ALPHA_FILE).write_bytes(encode_alpha(alphas[0]))
+    else:
+        with AlphaStoreWriter(folder / ALPHAS_FILE) as writer:
+            for alpha in alphas:
+                writer.write(alpha)
+        arrays = dict(np.load(folder / FACES_FILE))
+        index = {"alpha_offsets": writer.offsets, "alpha_checksums": writer.checksums}
+        np.savez(folder / FACES_FILE, **arrays, **index)
+    rewrite_record(folder, num_frames)
 
 
 def cut(path: Path) -> None:

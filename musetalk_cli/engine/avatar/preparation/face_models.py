@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,10 @@ MESH = PinnedFile(
     "modules/face_landmark/face_landmark.tflite",
     "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
 )
+SEGMENTER = PinnedFile(
+    "modules/selfie_segmentation/selfie_segmentation.tflite",
+    "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+)
 # The last release that carries the files. They are the same in its wheels for every platform, so one is named.
 RELEASE = "mediapipe==0.10.21"
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
@@ -75,7 +79,23 @@ def find_face_models(given: Path | None, cache: Path, say: Callable[[str], None]
     installed mediapipe; then downloads with pip, telling ``say`` in whole lines. Every file is checked by its sha256.
     Raises AvatarError when a given folder lacks a file, a file is not the expected one, or nothing could be downloaded.
     """
-    return locate_face_models(given, cache) or _download(cache, say)
+    if (located := locate_face_models(given, cache)) is not None:
+        return located
+    _download(cache, say, (DETECTOR, MESH), (SEGMENTER,))
+    return FaceModels(cache / DETECTOR.name, cache / MESH.name)
+
+
+def find_segmenter(given: Path | None, cache: Path, say: Callable[[str], None]) -> Path:
+    """Find the net that cuts a person out, in the places of ``find_face_models``, or download it likewise; a folder
+    that is named need not hold it. Raises AvatarError when it could not be downloaded."""
+    named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    installed = _mediapipe_folder()
+    places = [folder / SEGMENTER.name for folder in (named, cache) if folder is not None]
+    places += [installed / SEGMENTER.path] if installed else []
+    found = next((path for path in places if path.is_file() and _is_it(path, SEGMENTER)), None)
+    if found is None:
+        _download(cache, say, (SEGMENTER,))
+    return found or cache / SEGMENTER.name
 
 
 def locate_face_models(given: Path | None, cache: Path) -> FaceModels | None:
@@ -121,17 +141,22 @@ def _is_it(path: Path, file: PinnedFile) -> bool:
         return False
 
 
-def _download(cache: Path, say: Callable[[str], None]) -> FaceModels:
+def _download(
+    cache: Path, say: Callable[[str], None], files: Sequence[PinnedFile], others: Sequence[PinnedFile] = ()
+) -> None:
+    """Put ``files`` into the cache; ``others`` too, as they may be wanted later and are in the same wheel."""
     try:
         with _download_folder(cache) as folder:
             say(f"downloading the face models, once: {WHEEL_BYTES / 1e6:.0f} MB")
             wheel = _download_wheel(folder, say)
-            for file in (DETECTOR, MESH):
+            for file in files:
                 _unpack(wheel, file, cache / file.name)
+            for file in others:
+                with suppress(AvatarError):
+                    _unpack(wheel, file, cache / file.name)
     except OSError as error:
         raise AvatarError(f"the face models cannot be written to {cache}: {error}", hint=_by_hand()) from error
     say(f"the face models are in {cache}")
-    return FaceModels(cache / DETECTOR.name, cache / MESH.name)
 
 
 @contextmanager
@@ -211,5 +236,6 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> None:
 def _by_hand() -> str:
     return (
         f"{DETECTOR.name} and {MESH.name} are wanted; both are in the wheel of {RELEASE} on PyPI, under "
-        f"mediapipe/modules: put them into one folder and name it with {OPTION} or {VARIABLE}"
+        f"mediapipe/modules: put them into one folder and name it with {OPTION} or {VARIABLE}; what cuts out a person, "
+        f"{SEGMENTER.name}, goes there too"
     )

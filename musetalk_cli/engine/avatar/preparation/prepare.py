@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar_files import (
+    ALPHA_FILE,
+    ALPHAS_FILE,
     FACES_FILE,
     FRAMES_FILE,
     IMAGE_FILE,
@@ -23,13 +25,15 @@ from musetalk_cli.engine.avatar.avatar_files import (
     AvatarRecord,
     describe_files,
 )
-from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, FrameStoreWriter
-from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
+from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, AlphaStoreWriter, FrameStoreWriter, encode_alpha
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
 from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.checks.coverings import DOUBTFUL_UNSTEADINESS
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
+from musetalk_cli.engine.avatar.preparation.cutout.background import KEPT, Background
+from musetalk_cli.engine.avatar.preparation.cutout.cut_frames import CutFrames, OpenCutter, cut_still
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
@@ -53,8 +57,7 @@ class PreparationSettings:
     ``frame_rate``: frames a second that a video is resampled to. ``start_s``, ``max_seconds``: the part of it that is
     used (None: to the end, MAX_CLIP_S at most). ``height_px``: scaled down to this height if it is higher. ``face``:
     which one, 1 the largest; None the largest. ``bbox_shift``: pixels by which MuseTalk's box moves down.
-    ``background``: red, green and blue behind transparent parts. ``is_lossless``: a video's frames are stored without
-    loss.
+    ``background``: what is behind the person. ``is_lossless``: a video's frames are stored without loss.
     """
 
     frame_rate: Fraction = Fraction(25)
@@ -63,13 +66,15 @@ class PreparationSettings:
     height_px: int | None = None
     face: int | None = None
     bbox_shift: int = 0
-    background: tuple[int, int, int] = WHITE
+    background: Background = KEPT
     is_lossless: bool = False
 
     def as_parameters(self) -> dict[str, Any]:
-        """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs."""
-        background = "#{:02x}{:02x}{:02x}".format(*self.background)
-        own = {**asdict(self), "frame_rate": str(self.frame_rate), "background": background}
+        """Everything that decides what comes out, as JSON has it: an avatar is rebuilt when any of it differs.
+
+        Raises AvatarError when the image of a background cannot be read.
+        """
+        own = {**asdict(self), "frame_rate": str(self.frame_rate), **self.background.as_parameters()}
         own["jpeg_quality"] = None if own.pop("is_lossless") else JPEG_QUALITY
         return {**own, "method": METHOD}
 
@@ -106,6 +111,7 @@ def prepare_avatar(
     target: Path,
     settings: PreparationSettings,
     open_finder: Callable[[], FaceFinder],
+    open_cutter: OpenCutter,
     ffmpeg: str,
     *,
     source_sha256: str,
@@ -122,6 +128,7 @@ def prepare_avatar(
         target: the folder to be made.
         settings: how the avatar is made.
         open_finder: may download its nets, so it is called once there is an image to search.
+        open_cutter: likewise; called where a person is to be cut out.
         ffmpeg: path of the executable.
         source_sha256: the input's, for the record.
         is_replacing: whether an existing ``target`` is replaced.
@@ -132,13 +139,11 @@ def prepare_avatar(
         AvatarError: the input cannot be decoded, fewer than half of its frames have a usable face, the folder cannot be
             written, or it exists and is not to be replaced.
     """
-    clip_settings = ClipSettings(
-        settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px, settings.background
-    )
+    clip_settings = ClipSettings(settings.frame_rate, settings.start_s, settings.max_seconds, settings.height_px)
     get_finder = cache(open_finder)
     with create_folder(target, is_replacing=is_replacing, completing=completing) as folder:
-        clip = _take_still(source, folder, settings, get_finder) if is_still(source) else None
-        clip = clip or _take_video(source, folder, clip_settings, settings, get_finder, ffmpeg, report)
+        clip = _take_still(source, folder, settings, get_finder, open_cutter) if is_still(source) else None
+        clip = clip or _take_video(source, folder, clip_settings, settings, get_finder, open_cutter, ffmpeg, report)
         visibility = visibility_of(clip.track, clip.size, clip.frame_rate)
         check_track(clip.track, visibility, source, is_still=clip.frame_rate is None)
         report(Progress("smooth", 0, 1))
@@ -178,16 +183,27 @@ class _Clip:
 
 
 def _take_still(
-    source: Path, folder: Path, settings: PreparationSettings, get_finder: Callable[[], FaceFinder]
+    source: Path,
+    folder: Path,
+    settings: PreparationSettings,
+    get_finder: Callable[[], FaceFinder],
+    open_cutter: OpenCutter,
 ) -> _Clip:
-    return _write_still(read_still(source, settings.height_px, settings.background), folder, settings, get_finder())
+    if settings.background.is_kept:
+        return _write_still(read_still(source, settings.height_px), None, folder, settings, get_finder())
+    image, alpha = cut_still(source, settings.height_px, settings.background, open_cutter)
+    return _write_still(image, alpha, folder, settings, get_finder())
 
 
-def _write_still(image: ByteArray, folder: Path, settings: PreparationSettings, finder: FaceFinder) -> _Clip:
+def _write_still(
+    image: ByteArray, alpha: ByteArray | None, folder: Path, settings: PreparationSettings, finder: FaceFinder
+) -> _Clip:
     height, width = image.shape[:2]
     _check_size(width, height)
     track = track_face([image], finder, face=settings.face)
     folder.joinpath(IMAGE_FILE).write_bytes(encode_png(image))
+    if alpha is not None:
+        folder.joinpath(ALPHA_FILE).write_bytes(encode_alpha(alpha))
     return _Clip((width, height), None, track, {}, image)
 
 
@@ -197,6 +213,7 @@ def _take_video(
     clip_settings: ClipSettings,
     settings: PreparationSettings,
     get_finder: Callable[[], FaceFinder],
+    open_cutter: OpenCutter,
     ffmpeg: str,
     report: Report,
 ) -> _Clip:
@@ -205,7 +222,11 @@ def _take_video(
     ``get_finder`` is called when ffmpeg has found an image in ``source``, though it may be one that cannot be decoded.
     """
     path = folder / FRAMES_FILE
-    with closing(open_frames(source, ffmpeg, clip_settings)) as frames:
+    with ExitStack() as opened:
+        alphas = AlphaStoreWriter(folder / ALPHAS_FILE) if settings.background.is_transparent else None
+        if alphas is not None:
+            opened.enter_context(alphas)
+        frames = opened.enter_context(closing(_open(source, ffmpeg, clip_settings, settings, open_cutter, alphas)))
         tee = _FrameTee(frames, report)
         with FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer:
             track = track_face(tee.images(writer), get_finder(), face=settings.face)
@@ -214,10 +235,27 @@ def _take_video(
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=decode_error)
     if not tee.is_moving:
         path.unlink()
-        return _write_still(i420_to_bgr(tee.begin), folder, settings, get_finder())
+        folder.joinpath(ALPHAS_FILE).unlink(missing_ok=True)
+        alpha = frames.first_alpha if isinstance(frames, CutFrames) else None
+        return _write_still(i420_to_bgr(tee.begin), alpha, folder, settings, get_finder())
     size = (tee.last.shape[1], tee.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
+    if alphas is not None:
+        index |= {"alpha_offsets": alphas.offsets, "alpha_checksums": alphas.checksums}
     return _Clip(size, clip_settings.frame_rate, track, index, tee.first, decode_error)
+
+
+def _open(
+    source: Path,
+    ffmpeg: str,
+    clip: ClipSettings,
+    settings: PreparationSettings,
+    open_cutter: OpenCutter,
+    alphas: AlphaStoreWriter | None,
+) -> FrameSource:
+    if settings.background.is_kept:
+        return open_frames(source, ffmpeg, clip)
+    return CutFrames(source, ffmpeg, clip, settings.background, open_cutter, alphas)
 
 
 class _FrameTee:

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from musetalk_cli.engine.avatar.preparation import face_models
-from musetalk_cli.engine.avatar.preparation.face_models import VARIABLE, PinnedFile, find_face_models
+from musetalk_cli.engine.avatar.preparation.face_models import VARIABLE, PinnedFile, find_face_models, find_segmenter
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.system.locks import lock_folder
 
-DETECTOR, MESH = b"a detector", b"a mesh net"
+DETECTOR, MESH, SEGMENTER = b"a detector", b"a mesh net", b"a segmenter"
 
 # Stands in for pip: copies the wheel that it is given as its first argument to where pip was told to put it.
 FAKE_PIP = """
@@ -37,6 +37,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(face_models, "DETECTOR", pin("modules/face/detector.tflite", DETECTOR))
     monkeypatch.setattr(face_models, "MESH", pin("modules/face/mesh.tflite", MESH))
+    monkeypatch.setattr(face_models, "SEGMENTER", pin("modules/selfie/segmenter.tflite", SEGMENTER))
     monkeypatch.setattr(face_models, "_mediapipe_folder", lambda: None)
     monkeypatch.setattr(face_models, "_pip", lambda: pytest.fail("pip must not be asked"))
 
@@ -57,6 +58,7 @@ def bring_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str = FAK
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("mediapipe/modules/face/detector.tflite", DETECTOR)
         archive.writestr("mediapipe/modules/face/mesh.tflite", mesh)
+        archive.writestr("mediapipe/modules/selfie/segmenter.tflite", SEGMENTER)
     (tmp_path / "fake_pip.py").write_text(script)
     monkeypatch.setattr(face_models, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setattr(face_models, "_pip", lambda: [sys.executable, str(tmp_path / "fake_pip.py"), str(wheel)])
@@ -117,9 +119,21 @@ def test_they_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (models.detector.read_bytes(), models.mesh.read_bytes()) == (DETECTOR, MESH)
     assert "36 MB" in said[0]
     assert str(cache) in said[-1]
-    assert sorted(path.name for path in cache.iterdir()) == ["detector.tflite", "mesh.tflite"]
+    assert sorted(path.name for path in cache.iterdir()) == ["detector.tflite", "mesh.tflite", "segmenter.tflite"]
     monkeypatch.setattr(face_models, "_pip", lambda: pytest.fail("pip must not be asked again"))
     find_face_models(None, cache, pytest.fail)
+    assert find_segmenter(None, cache, pytest.fail).read_bytes() == SEGMENTER
+
+
+def test_what_cuts_out_a_person_is_found_or_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, cache = folder_with(tmp_path / "given"), folder_with(tmp_path / "cache")
+    bring_pip(monkeypatch, tmp_path)
+    assert find_segmenter(given, cache, lambda line: None) == cache / "segmenter.tflite"
+    (given / "segmenter.tflite").write_bytes(b"something else")
+    monkeypatch.setattr(face_models, "_pip", lambda: pytest.fail("pip must not be asked again"))
+    assert find_segmenter(given, cache, pytest.fail) == cache / "segmenter.tflite"
+    (given / "segmenter.tflite").write_bytes(SEGMENTER)
+    assert find_segmenter(given, cache, pytest.fail) == given / "segmenter.tflite"
 
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,4 +223,9 @@ def test_neither_pip_nor_its_folder_outlives_a_download_that_was_killed(
     bring_pip(monkeypatch, tmp_path)
     with lock_folder(cache / ".downloading-in-use", waits=True):
         find_face_models(None, cache, lambda line: None)
-    assert sorted(path.name for path in cache.iterdir()) == [".downloading-in-use", "detector.tflite", "mesh.tflite"]
+    assert sorted(path.name for path in cache.iterdir()) == [
+        ".downloading-in-use",
+        "detector.tflite",
+        "mesh.tflite",
+        "segmenter.tflite",
+    ]

@@ -1,0 +1,93 @@
+"""Files that ffmpeg writes by itself: they have their name when they are whole."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.engine.outputs.destinations import open_sink
+from musetalk_cli.engine.outputs.remuxed_file import RemuxedFileSink, Remuxer
+from musetalk_cli.engine.outputs.sinks import Sink
+from musetalk_cli.engine.outputs.whole_file import ImageSequenceSink, WholeFileSink, WrittenBy, find_images
+from musetalk_cli.errors import SinkError
+
+REMUXER = Remuxer("ffmpeg", Fraction(25))
+
+
+def open_whole(path: Path, *, overwrite: bool = False, has_alpha: bool | None = True) -> Sink:
+    return open_sink(str(path), overwrite=overwrite, remuxer=REMUXER, has_alpha=has_alpha)
+
+
+def test_which_files_are_written_so(tmp_path: Path) -> None:
+    assert isinstance(open_whole(tmp_path / "a.webm", has_alpha=False), WholeFileSink)
+    assert isinstance(open_whole(tmp_path / "a.mov"), WholeFileSink)
+    assert isinstance(open_whole(tmp_path / "a.mov", has_alpha=False), RemuxedFileSink)
+    assert isinstance(open_whole(tmp_path / "a-%d.png"), WrittenBy)
+    assert not isinstance(open_whole(tmp_path / "a.mp4"), WrittenBy)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("talk.webm", "-o {}/talk.mp4 makes an MP4; ffmpeg -i {}/talk.mp4 {}/talk.webm converts it"),
+        ("my talk.webm", "ffmpeg -i '{}/my talk.mp4' '{}/my talk.webm' converts it"),
+    ],
+)
+def test_a_live_stream_writes_none(tmp_path: Path, name: str, hint: str) -> None:
+    with pytest.raises(SinkError, match="WebM holds no H") as raised:
+        open_whole(tmp_path / name, has_alpha=None)
+    assert hint.replace("{}", str(tmp_path)) in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("is_whole", "is_final", "left"), [(True, True, "new"), (True, False, "new"), (False, False, None)]
+)
+def test_a_file_stays_when_ffmpeg_has_ended_it(
+    tmp_path: Path, is_whole: bool, is_final: bool, left: str | None
+) -> None:
+    path = tmp_path / "a.webm"
+    sink = open_whole(path)
+    assert isinstance(sink, WholeFileSink)
+    Path(sink.create()).write_text("new")
+    sink.close(is_whole=is_whole, is_final=is_final)
+    sink.close(is_whole=False, is_final=False)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([left] if left else [])
+    assert sink.where == (str(path) if left else None)
+    assert sink.num_bytes == 3
+
+
+def test_an_older_file_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    path.write_text("old")
+    with pytest.raises(SinkError, match="exists already"):
+        open_whole(path)
+    for is_final, text in ((False, "old"), (True, "new")):
+        sink = open_whole(path, overwrite=True)
+        assert isinstance(sink, WholeFileSink)
+        Path(sink.create()).write_text("new")
+        sink.close(is_whole=is_final, is_final=is_final)
+        assert path.read_text() == text
+        assert [file.name for file in tmp_path.iterdir()] == ["a.webm"]
+
+
+def test_numbered_images(tmp_path: Path) -> None:
+    pattern = tmp_path / "talk-%03d.png"
+    for name in ("talk.png", "talk-%s.png", "talk-%d-%d.png"):
+        with pytest.raises(SinkError, match="one image holds no video"):
+            open_whole(tmp_path / name)
+    sink = open_whole(pattern)
+    assert isinstance(sink, ImageSequenceSink)
+    assert sink.create() == str(pattern)
+    for number in (1, 2, 1000):
+        (tmp_path / f"talk-{number:03}.png").write_text("image")
+    (tmp_path / "talk-x.png").touch()
+    assert len(find_images(pattern)) == 3
+    sink.close(is_whole=True, is_final=True)
+    sink.close(is_whole=False, is_final=False)
+    assert (sink.where, sink.num_bytes) == (str(pattern), 15)
+    with pytest.raises(SinkError, match=r"talk-001\.png exists already"):
+        open_whole(pattern)
+    open_whole(pattern, overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["talk-x.png"]
