@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink, as_sink_error
+from musetalk_cli.engine.runtime.files import remove_abandoned, staged_name
 from musetalk_cli.errors import SinkError
 
 # Containers that are written so: with any avatar, and only with one that is transparent.
@@ -28,7 +29,7 @@ class WrittenBy(Sink, Protocol):
 
 
 class WholeFileSink(FileSink):
-    """A file of one container. What does not come to its end, or is cut, is ended by ffmpeg, or removed."""
+    """A file of one container, under a name of ours until ffmpeg has ended it: no part of it plays before."""
 
     def __init__(self, destination: str, path: Path, *, is_staged: bool = False) -> None:
         super().__init__(destination, path, is_staged=is_staged)
@@ -37,7 +38,9 @@ class WholeFileSink(FileSink):
 
     def create(self) -> str:
         with as_sink_error(self.name):
-            self._fd = self._create()
+            remove_abandoned(self._path)
+            self._working = staged_name(self._path)
+            self._fd = self._create_as(self._working)
             os.close(self._fd)
         return str(self._working)
 
@@ -54,6 +57,10 @@ class WholeFileSink(FileSink):
         with as_sink_error(self.name):
             self.num_bytes = self._working.stat().st_size
             self._has_fragments = is_whole and self.num_bytes > 0
+            if self._has_fragments and not is_final and not self._is_staged:
+                place = next(path for path in self._names() if not path.exists())
+                self._working.replace(place)
+                self._working = place
             self._settle(is_final)
 
 

@@ -51,6 +51,7 @@ def test_a_file_stays_when_ffmpeg_has_ended_it(
     sink = open_whole(path)
     assert isinstance(sink, WholeFileSink)
     Path(sink.create()).write_text("new")
+    assert not path.exists()  # a run that is killed leaves nothing of that name
     sink.close(is_whole=is_whole, is_final=is_final)
     sink.close(is_whole=False, is_final=False)
     assert [file.read_text() for file in tmp_path.iterdir()] == ([left] if left else [])
@@ -70,6 +71,18 @@ def test_an_older_file_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
         sink.close(is_whole=is_final, is_final=is_final)
         assert path.read_text() == text
         assert [file.name for file in tmp_path.iterdir()] == ["a.webm"]
+
+
+def test_a_file_that_was_cut_lies_beside_an_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    path.write_text("old")
+    sink = open_whole(path, overwrite=True)
+    assert isinstance(sink, WholeFileSink)
+    Path(sink.create()).write_text("new")
+    sink.close(is_whole=True, is_final=False)
+    assert path.read_text() == "old"
+    assert sink.where == str(tmp_path / "a.part1.webm")
+    assert (tmp_path / "a.part1.webm").read_text() == "new"
 
 
 def test_numbered_images(tmp_path: Path) -> None:
