@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
     from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
-    from musetalk_cli.engine.types.messages import ByteArray, Tell, WholeVoice
+    from musetalk_cli.engine.types.messages import ByteArray, FrameBatch, Tell, WholeVoice
     from musetalk_cli.engine.video.encoder import EncoderSettings
     from musetalk_cli.engine.video.output import FrameOutput
     from musetalk_cli.engine.video.whole_file_encoder import ReadAlphas
@@ -66,19 +66,18 @@ def build_file_pipeline(
             import_module("musetalk_cli.engine.models.warp.model")
         chosen = choose_avatar(config, tell)
         source.open()
-        encoder: FrameOutput
         encoding = encoder_settings(config, chosen, source.num_channels)
-        if isinstance(sink, WrittenBy):
-            avatar = (chosen.load_layers or chosen.load)()
-            failing.callback(avatar.close)
-            encoder = WholeFileOutput(ffmpeg, encoding, alphas_of(config, name, avatar, chosen.height_px))
-        else:
-            process = encoder = EncoderProcess(ffmpeg, encoding)
+        process = None
+        if not isinstance(sink, WrittenBy):
+            process = EncoderProcess(ffmpeg, encoding)
             failing.callback(process.close)
             tell_opaque(config, chosen, tell)
-            avatar = chosen.load()
-            failing.callback(avatar.close)
+        avatar = chosen.load() if process else (chosen.load_layers or chosen.load)()
+        failing.callback(avatar.close)
         model = build_model(config, name, chosen, avatar, tell)
+        encoder: FrameOutput = process or WholeFileOutput(
+            ffmpeg, encoding, alphas_of(config, model, avatar, chosen.height_px)
+        )
         settings = pipeline_settings(config, name)
         shown = avatar.resized(chosen.height_px)
         feed = read_whole(source, model, settings, voice=official_voice(config, voice, ffmpeg, tell))
@@ -87,17 +86,26 @@ def build_file_pipeline(
         return pipeline
 
 
-def alphas_of(config: Config, name: str, avatar: Avatar, height_px: int) -> ReadAlphas | None:
-    """The alpha of each frame that the model called ``name`` makes of an avatar, in the output's size; None where it is
-    not transparent. Raises AvatarError."""
+def alphas_of(config: Config, model: LipSyncModel, avatar: Avatar, height_px: int) -> ReadAlphas | None:
+    """The alpha of each frame that a model makes of an avatar, in the output's size; None where it is not transparent.
+    Raises AvatarError."""
     if avatar.alphas is None:
         return None
     rate = config.video.frame_rate
-    if name == "warp" and avatar.is_still and config.warp.life:
+    if model.name == "warp" and avatar.is_still and config.warp.life:
+        import numpy as np
+
+        from musetalk_cli.engine.models.warp.model import WarpModel
         from musetalk_cli.engine.models.warp.still_alpha import StillAlpha
 
-        still = StillAlpha(avatar, height_px=height_px, seed=config.warp.seed)
-        return lambda frames: [still.at(float(frame / rate)) for frame in frames]
+        still, warp = StillAlpha(avatar, height_px=height_px), cast("WarpModel", model)
+        silent = np.zeros(warp.num_features, np.float32)
+
+        def follow(batch: FrameBatch) -> list[ByteArray]:
+            rows = batch.cue.features if batch.cue.features is not None else [silent] * len(batch.frames)
+            return [still.at(warp.life_of(row, frame)) for row, frame in zip(rows, batch.frames, strict=True)]
+
+        return follow
 
     from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
 
@@ -105,8 +113,9 @@ def alphas_of(config: Config, name: str, avatar: Avatar, height_px: int) -> Read
     cycle = double_turn_index if config.compat == "upstream" else cycle_index
     own_rate, count = avatar.frame_rate, avatar.frames.num_frames
 
-    def read(frames: range) -> list[ByteArray]:
-        return alphas.read([avatar_frame(frame, rate, own_rate, count, cycle) for frame in frames]) if alphas else []
+    def read(batch: FrameBatch) -> list[ByteArray]:
+        indices = [avatar_frame(frame, rate, own_rate, count, cycle) for frame in batch.frames]
+        return alphas.read(indices) if alphas else []
 
     return read
 

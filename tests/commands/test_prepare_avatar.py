@@ -435,16 +435,11 @@ def test_a_person_is_cut_out_and_rendered_with_alpha(
 
 
 def test_a_video_is_cut_out(run_cli: Run, home: Path, clip: Path, segmenter: Path) -> None:
-    beach = save(clip.with_name("beach.png"), np.full((90, 90, 3), (200, 120, 30), np.uint8))
-    for name, background in (("anna", "transparent"), ("ben", beach)):
-        done = run_cli("prepare-avatar", clip, "--background", background, "--name", name)
-        assert done.returncode == 0, said(done)
-    anna, ben = (open_avatar_folder(home / "avatars" / name, None) for name in ("anna", "ben"))
+    done = run_cli("prepare-avatar", clip, "--background", "transparent", "--max-seconds", "0.4", "--name", "anna")
+    assert done.returncode == 0, said(done)
+    anna = open_avatar_folder(home / "avatars" / "anna", None)
     assert anna.alphas is not None
-    assert ben.alphas is None
     alpha = anna.alphas.read([7])[0]
     assert alpha[:20, :20].max() == 0
     assert alpha[120:140, 120:140].min() == 255
-    assert np.abs(ben.frames.image(7)[5, 5].astype(int) - (200, 120, 30)).max() <= 4
     anna.close()
-    ben.close()

@@ -153,7 +153,7 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
         encoder: FrameOutput
         encoding = encoder_settings(config, opened.chosen, source.num_channels)
         if isinstance(sink, WrittenBy):
-            alphas = alphas_of(config, opened.name, opened.own, opened.chosen.height_px)
+            alphas = alphas_of(config, opened.model, opened.own, opened.chosen.height_px)
             encoder = WholeFileOutput(ffmpeg, encoding, alphas)
         else:
             process = encoder = EncoderProcess(ffmpeg, encoding)

@@ -16,8 +16,8 @@ from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, ByteArray, FrameBa
 from musetalk_cli.engine.video.encoder import Encoder, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 
-# Gives the alpha, uint8 (height, width), of each frame of the output.
-ReadAlphas = Callable[[range], list[ByteArray]]
+# Gives the alpha, uint8 (height, width), of each frame of a batch.
+ReadAlphas = Callable[[FrameBatch], list[ByteArray]]
 
 BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}
 # ProRes has it from the frames, not from the options.
@@ -67,7 +67,7 @@ class _FileEncoder(Encoder):
         if self._read_alphas is None:
             yield from batch.images
             return
-        for image, alpha in zip(batch.images, self._read_alphas(batch.frames), strict=True):
+        for image, alpha in zip(batch.images, self._read_alphas(batch), strict=True):
             yield np.concatenate([image.ravel(), alpha.ravel()])
 
     def _read_output(self) -> None:

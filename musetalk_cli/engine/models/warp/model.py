@@ -14,6 +14,7 @@ import numpy as np
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
+from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.audio import SHORT_LOW_PASS
@@ -106,10 +107,13 @@ class WarpModel:
         # For a video, a closed mouth takes as long to make as any other.
         return FaceBatch((), batch.images, batch.frames, batch.audio)
 
+    def life_of(self, features: FloatArray, frame: int) -> LifeState:
+        """What a still does besides speaking in a frame of the output whose features are float32 (d,)."""
+        cues = [float(cue) for cue in features[NUM_SHAPES:]]
+        return life_at(self._seed, float(frame / self._frame_rate), self._liveliness, cues)
+
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
-        shape = batch.features[row, :NUM_SHAPES]
+        features = batch.features[row]
         if isinstance(self._face, StillAvatarRenderer):
-            time_s = float(batch.frames[row] / self._frame_rate)
-            cues = [float(cue) for cue in batch.features[row, NUM_SHAPES:]]
-            return self._face.render(shape, life_at(self._seed, time_s, self._liveliness, cues))
-        return self._face.render(shape, batch.avatar_frames[row], batch.images[row])
+            return self._face.render(features[:NUM_SHAPES], self.life_of(features, batch.frames[row]))
+        return self._face.render(features[:NUM_SHAPES], batch.avatar_frames[row], batch.images[row])

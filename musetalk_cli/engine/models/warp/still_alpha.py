@@ -9,7 +9,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
-from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
+from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
@@ -22,13 +22,12 @@ BLACK_LUMA, WHITE_LUMA = 16, 235
 class StillAlpha:
     """Immutable after construction; ``at`` is pure and thread-safe."""
 
-    def __init__(self, avatar: Avatar, *, height_px: int, seed: int) -> None:
+    def __init__(self, avatar: Avatar, *, height_px: int) -> None:
         """Prepare it.
 
         Args:
             avatar: A still with alpha, in its own size.
             height_px: Height of the output.
-            seed: As the model has it.
 
         Raises:
             AvatarError: The avatar has no alpha.
@@ -40,7 +39,6 @@ class StillAlpha:
         drawn = replace(avatar, frames=StillFrames(as_bytes(cv2.merge([alpha] * 3))), alphas=None, eyelids=None)
         # The same renderer, so that it moves alike: it is given alpha for an image, and a mouth at rest.
         self._renderer = StillAvatarRenderer(drawn, height_px=height_px, has_idle_motion=True)
-        self._seed = seed
         self._mouth = np.zeros(5, np.float32)
         assert shown.alphas is not None  # noqa: S101 - as the avatar's
         self._still = shown.alphas.read([0])[0]
@@ -50,10 +48,10 @@ class StillAlpha:
         levels = (np.arange(256) - BLACK_LUMA) * 255 / (WHITE_LUMA - BLACK_LUMA)
         self._levels = np.rint(levels.clip(0, 255)).astype(np.uint8)
 
-    def at(self, time_s: float) -> ByteArray:
-        """Alpha uint8 (height, width) of the output's frame at ``time_s``."""
+    def at(self, life: LifeState) -> ByteArray:
+        """Alpha uint8 (height, width) of a frame whose face was rendered with ``life``."""
         # The head alone: lids and gaze stay within the face.
-        life = replace(life_at(self._seed, time_s), left_lid=0.0, right_lid=0.0, gaze_x=0.0, gaze_y=0.0, brows=0.0)
+        life = replace(life, left_lid=0.0, right_lid=0.0, gaze_x=0.0, gaze_y=0.0, brows=0.0)
         face = self._renderer.render(self._mouth, life)
         left, top, width, height = face.region
         part = (slice(top, top + height), slice(left, left + width))

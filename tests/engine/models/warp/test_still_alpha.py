@@ -44,9 +44,9 @@ def head() -> ByteArray:
 
 def test_it_moves_with_the_image() -> None:
     avatar = drawn(head())
-    alpha = StillAlpha(avatar, height_px=HEIGHT, seed=3)
+    alpha = StillAlpha(avatar, height_px=HEIGHT)
     image = StillAvatarRenderer(replace(avatar, alphas=None), height_px=HEIGHT, has_idle_motion=True)
-    moved = [alpha.at(time_s) for time_s in TIMES_S]
+    moved = [alpha.at(life_at(3, time_s)) for time_s in TIMES_S]
     assert any(np.abs(each.astype(int) - moved[0]).max() > 10 for each in moved[1:])
     for time_s, each in zip(TIMES_S, moved, strict=True):
         face = image.render(np.zeros(5, np.float32), life_at(3, time_s))
@@ -56,16 +56,16 @@ def test_it_moves_with_the_image() -> None:
         edge = (shown > 20) & (shown < 235) & (alpha._inner[part] == 0)
         assert edge.sum() > 200
         assert np.abs(each[part] - shown)[edge].max() <= 2
-    assert np.array_equal(alpha.at(1.9), moved[2])
+    assert np.array_equal(alpha.at(life_at(3, 1.9)), moved[2])
 
 
 def test_a_face_is_whole_whatever_is_drawn_in_it() -> None:
     full = np.full_like(head(), 255)
-    alpha = StillAlpha(drawn(full), height_px=HEIGHT, seed=3)
+    alpha = StillAlpha(drawn(full), height_px=HEIGHT)
     for time_s in np.arange(0, 8, 0.2):  # blinks included
-        assert alpha.at(float(time_s)).min() >= 254
+        assert alpha.at(life_at(3, float(time_s))).min() >= 254
 
 
 def test_an_opaque_avatar_has_none() -> None:
     with pytest.raises(AvatarError, match="not transparent"):
-        StillAlpha(replace(drawn(head()), alphas=None), height_px=HEIGHT, seed=0)
+        StillAlpha(replace(drawn(head()), alphas=None), height_px=HEIGHT)
