@@ -46,11 +46,11 @@ def test_every_wrong_line_of_a_manifest_is_named(tmp_path: Path) -> None:
     unknown = replace(Config(), avatar="nobody")
     items = [
         BatchItem("a.wav", str(tmp_path / "a.mp4"), Config(), "m.csv:2"),
-        BatchItem("b.wav", str(tmp_path / "b.webm"), Config(), "m.csv:3"),
+        BatchItem("b.wav", str(tmp_path / "b.avi"), Config(), "m.csv:3"),
         BatchItem("c.wav", str(tmp_path / "c.mp4"), unknown, "m.csv:4"),
         BatchItem("d.wav", str(tmp_path / "d.gif"), Config(), "m.csv:5"),
     ]
-    with pytest.raises(SinkError, match=r"^m\.csv:3: cannot write .*\.webm files$") as wrong:
+    with pytest.raises(SinkError, match=r"^m\.csv:3: cannot write .*\.avi files$") as wrong:
         plan_all(items, NEW)
     assert wrong.value.hint.endswith("; wrong are also the lines 4, 5")
     with pytest.raises(AvatarError, match=r"^m\.csv:4: .*nobody"):
