@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import typer
 
@@ -34,6 +36,8 @@ def test_a_clip_speaks_its_own_audio_again(
     ("args", "words"),
     [
         (["no.mp4"], "no.mp4 does not exist"),
+        (["empty.mp4"], "empty.mp4 is empty"),
+        (["still.mp4"], "still.mp4 is an image, and dub takes a video (musetalk render VOICE --avatar still.mp4)"),
         (["a.mp4", "--length", "short"], "'short' is none of clip, voice, longest"),
         (["a.mp4", "--keep-sound", "loud"], "no gain from -60 to 12 dB"),
         (["a.mp4", "--keep-sound", "-18dB"], "there is no voice to mix it below"),
@@ -41,6 +45,9 @@ def test_a_clip_speaks_its_own_audio_again(
     ],
 )
 def test_wrong_usage_is_one_line(run_cli: Run, tmp_path: Path, args: list[str], words: str) -> None:
+    (tmp_path / "empty.mp4").touch()
+    assert cv2.imwrite(str(tmp_path / "still.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "still.png").rename(tmp_path / "still.mp4")
     done = run_cli("dub", *args, cwd=tmp_path)
     (line,) = done.stderr.decode().splitlines()
     assert words in line

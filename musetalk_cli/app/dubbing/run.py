@@ -17,6 +17,7 @@ from musetalk_cli.app.folders import cache_folder, ffmpeg_records
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
+from musetalk_cli.hints import as_file, quote
 from musetalk_cli.system.folders import expand
 from musetalk_cli.system.names import find_name_problem
 from musetalk_cli.ui.console import say
@@ -67,6 +68,7 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     if config.model not in ("auto", "warp"):
         raise ConfigError(f"dub has only the warp model, not {config.model}", hint="leave --model out")
     check_output(request)
+    check_clip(request)
     display = ProgressDisplay(is_quiet=request.is_quiet)
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # frames are computed beside each other
@@ -77,6 +79,17 @@ def dub_clip(config: Config, request: DubRequest) -> None:
         display.close()
     if not request.is_quiet:
         say(f"{summary} in {time.perf_counter() - started_at:.1f} s → {request.output}")
+
+
+def check_clip(request: DubRequest) -> None:
+    """Raise AvatarError where the clip cannot be opened, or is an image."""
+    from musetalk_cli.engine.avatar.inputs.sources import check_source, is_still
+
+    check_source(request.clip)
+    if is_still(request.clip):
+        voice = next((each.voice for each in request.faces if each.voice), None)
+        line = f"musetalk render {as_file(voice) if voice else 'VOICE'} --avatar {quote(request.clip)}"
+        raise AvatarError(f"{request.clip} is an image, and dub takes a video", hint=line)
 
 
 def check_output(request: DubRequest) -> None:
@@ -93,7 +106,7 @@ def check_output(request: DubRequest) -> None:
     if output.exists() and not request.overwrite:
         raise SinkError(f"{output} exists already", hint="give another name with -o, or --overwrite")
     if not output.parent.is_dir():
-        raise SinkError(f"there is no folder {output.parent}", hint="create it first, or choose another")
+        raise SinkError(f"there is no folder {quote(output.parent)}", hint="create it first, or choose another")
     inputs = [request.clip, *(each.voice for each in request.faces if each.voice)]
     if any(os.path.realpath(output) == os.path.realpath(path) for path in inputs):
         raise SinkError(f"input and output are the same file: {output}", hint="choose another name")
