@@ -1,4 +1,4 @@
-"""A part of the campaigns with a fixed seed, in two minutes or three. CI runs the damaged inputs of it.
+"""A part of the campaigns with a fixed seed, in two minutes or three, as CI runs it.
 
     python -m tools.campaign --slice [--minutes 1.8]
 
