@@ -133,10 +133,12 @@ class SegmentCheck:
         self._folder = folder
         self._seen: list[str] | None = None
 
-    def find_damage(self) -> str | None:
-        """What is wrong with a file that is new, if anything is."""
+    def find_damage(self, *, is_end: bool = False) -> str | None:
+        """What is wrong with a file that is new, if anything is. ``is_end``: ffmpeg has ended, and left a playlist."""
         try:
             listed = self._folder.list_segments()
+            if listed is None and is_end:
+                return f"{self._folder.playlist.name} is missing"
             if listed is None or listed == self._seen:
                 return None
             new = [name for name in listed if name not in (self._seen or ())]

@@ -210,8 +210,8 @@ class RemuxTarget(Target):
         self._note_connection(child, len(data))
         return None
 
-    def _find_damage(self) -> str | None:
-        return self._check.find_damage() if self._check else None
+    def _find_damage(self, *, is_end: bool = False) -> str | None:
+        return self._check.find_damage(is_end=is_end) if self._check else None
 
     def _note_connection(self, child: FfmpegProcess, num_bytes: int) -> None:
         """Bytes count once the child has opened its output, which it says on stderr; then, those before, too."""
@@ -269,7 +269,9 @@ class RemuxTarget(Target):
             time.sleep(0.02)
         if child.is_running and not self.queue.is_cancelled:
             return f"it was not ended within {FREEZE_S:.0f} s"
-        return self._explain(child) if not child.is_running and child.wait() else self._find_damage()
+        if child.is_running:
+            return self._find_damage()
+        return self._explain(child) if child.wait() else self._find_damage(is_end=True)
 
     def _explain(self, child: FfmpegProcess) -> str:
         status = child.wait()

@@ -338,6 +338,15 @@ def test_a_segment_that_never_got_its_name_is_missed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing in it plays"
 
 
+def test_a_playlist_that_never_got_its_name_is_missed(live_stream: bytes, tmp_path: Path) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho '[info] Output #0' >&2\ncat > /dev/null\n")  # ends well, and leaves nothing
+    program.chmod(0o755)
+    _, fan_out, _ = send_three(live_stream, program, tmp_path)
+    with pytest.raises(SinkError, match=r"index\.m3u8 is missing"):
+        fan_out.close(is_whole=True, is_final=True)
+
+
 class CutOff(Collector):
     """Is cancelled while it ends."""
 

@@ -199,12 +199,13 @@ def problem_of_video(path: Path, least: int, *, is_torn: bool) -> Iterator[str]:
 def check_hls(place: Place, outcome: Outcome) -> Iterator[str]:
     folder = place.work / "live"
     playlist = folder / "index.m3u8"
+    listed = playlist.read_text() if playlist.exists() else ""
     if playlist.exists():
         yield from problem_of_video(playlist, NUM_FRAMES if outcome.is_done else 1, is_torn=outcome.is_killed)
     elif outcome.is_done:
         yield "exit code 0, and there is no playlist"
     for path in folder.glob("*") if folder.exists() else ():
-        is_segment = path.suffix == ".m4s" and (outcome.is_killed or path.name in playlist.read_text())
+        is_segment = path.suffix == ".m4s" and (outcome.is_killed or path.name in listed)
         if not (path.name in ("index.m3u8", "index.init.mp4") or is_segment or outcome.is_killed):
             yield f"stray file live/{path.name}"
 
