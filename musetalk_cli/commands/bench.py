@@ -81,7 +81,7 @@ def bench(
 def plain(report: str) -> str:
     """For a terminal: what is bold in the Markdown first, and nothing of its signs."""
     answers = re.findall(r"\*\*(.+?)\*\*", report)
-    return "\n".join([*answers, "", re.sub(r"\*\*(.+?)\*\*", r"\1", report)] if answers else [report])
+    return "\n".join([*answers, "", re.sub(r"\n*\*\*(.+?)\*\*", "", report)] if answers else [report])
 
 
 def _report(result: Result, *, as_json: bool, is_quiet: bool) -> None:

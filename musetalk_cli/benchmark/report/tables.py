@@ -61,7 +61,7 @@ def describe_machine_info(machine: MachineInfo, workload: Workload) -> str:
         ["libraries", libraries],
         ["encoder", f"{machine.encoder}, ffmpeg {machine.ffmpeg}"],
         ["model", machine.model + (f" on {peak.device}, {peak.precision}" if peak else "")],
-        ["workload", describe_workload(workload)],
+        *zip(("workload", "", ""), describe_workload(workload), strict=False),
     ]
     if peak:
         speed = f"{short(peak.tflops)} TFLOP/s in matrix products"
@@ -70,12 +70,12 @@ def describe_machine_info(machine: MachineInfo, workload: Workload) -> str:
     return table([[f"musetalk {machine.musetalk} bench", machine.date], *rows])
 
 
-def describe_workload(workload: Workload) -> str:
-    """``3 rounds of 4 s at 25 fps; blocks of 2 s, batches of 8, 2 workers``"""
+def describe_workload(workload: Workload) -> list[str]:
+    """In rows: ``3 rounds of 4 s at 25 fps``, ``blocks of 2 s, batches of 8, 2 workers``, and what is to be known."""
     rounds = f"{count('round', workload.rounds)} of {workload.seconds:.3g} s at {workload.fps:g} fps"
     workers = count("worker", workload.num_workers)
-    note = f" ({workload.note})" if workload.note else ""
-    return f"{rounds}; blocks of {workload.block_s:g} s, batches of {workload.batch_size}, {workers}{note}"
+    parts = f"blocks of {workload.block_s:g} s, batches of {workload.batch_size}, {workers}"
+    return [rounds, parts, *([workload.note] if workload.note else [])]
 
 
 def describe_length(workload: Workload) -> str:
