@@ -75,6 +75,9 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     try:
         ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), display.tell)
         summary = _Dub(config, request, ffmpeg, display).run()
+    except SystemExit:  # by a signal, before the video had its name
+        display.tell("stopped: no video was made, and nothing was changed")
+        raise
     finally:
         display.close()
     if not request.is_quiet:
@@ -289,6 +292,7 @@ def staged(output: Path) -> Iterator[Path]:
     ending.on_leaving(lambda: path.unlink(missing_ok=True))  # a signal may leave no time for the rest
     try:
         yield path
-        path.replace(output)
+        with ending.final_step():
+            path.replace(output)
     finally:
         path.unlink(missing_ok=True)
