@@ -51,7 +51,7 @@ def test_a_full_server_is_said_and_waited_for(tab: Tab, tmp_path: Path) -> None:
             tab.open(server.url)
             tab.wait("document.querySelector('.avatar') !== null")
             tab.click("#start")
-            assert "1 session" in tab.wait(f"document.body.dataset.phase === 'reconnecting' && {TITLE}")
+            assert "session is taken" in tab.wait(f"document.body.dataset.phase === 'reconnecting' && {TITLE}")
             assert "until one is free" in tab.run("return document.querySelector('#cover-hint').textContent")
         tab.click("#start")  # Try now
         tab.wait(LIVE)
