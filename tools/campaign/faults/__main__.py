@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.campaign.faults import damage, kills, peers, refusals, surroundings, syscalls
+from tools.campaign.faults import damage, kills, microphones, peers, refusals, surroundings, syscalls
 from tools.campaign.faults.plans import Plan, Record
 from tools.campaign.faults.report import describe, find_violations, table, write_report
 from tools.campaign.faults.scenes import Place, Scene, all_scenes
@@ -40,6 +40,7 @@ SHARES = {
     "links": 1,
     "damage": 2,
     "peers": 1,
+    "microphones": 1,
     "clock": 1,
     "rests": 1,
 }
@@ -129,6 +130,8 @@ def all_makers(shop: Workshop, state: Path) -> dict[str, Maker]:
         "clock": lambda chance, number: surroundings.jumping_clock(chance, scenes),
         "rests": lambda chance, number: surroundings.rests(chance, light),
     }
+    if microphones.has_microphone():
+        makers["microphones"] = lambda chance, number: microphones.microphones(chance)
     if refusals.can_refuse():
         totals: dict[str, dict[str, int]] = {}
         makers["refusals"] = lambda chance, number: syscalls.make_refusal(chance, light, totals)

@@ -20,6 +20,7 @@ KINDS = {
     "links": "links, folders and devices in the output's place",
     "damage": "damaged files",
     "peers": "servers that are slow, frozen or gone",
+    "microphones": "a microphone that goes away, comes back or stands still",
     "clock": "a wall clock that jumps",
     "rests": "all processes stopped, then continued",
 }
