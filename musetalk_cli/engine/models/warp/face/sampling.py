@@ -39,20 +39,6 @@ class UpsampledImage:
         """Prepare a whole image."""
         return cls(_upsample_2x(planes.luma), planes.chroma)
 
-    def with_patch(self, patch: Planes, left: int, top: int, margin: int) -> UpsampledImage:
-        """A copy with ``patch`` at (left, top), without the patch's outer ``margin``.
-
-        All are in pixels and even; the margin is at least FILTER_RADIUS_PX, so that the filter reads the patch alone.
-        """
-        luma, chroma = self.luma.copy(), self.chroma.copy()
-        fine = _upsample_2x(patch.luma)[2 * margin : -2 * margin, 2 * margin : -2 * margin]
-        row, column = 2 * (top + margin), 2 * (left + margin)
-        luma[row : row + fine.shape[0], column : column + fine.shape[1]] = fine
-        coarse = patch.chroma[margin // 2 : -(margin // 2), margin // 2 : -(margin // 2)]
-        row, column = (top + margin) // 2, (left + margin) // 2
-        chroma[row : row + coarse.shape[0], column : column + coarse.shape[1]] = coarse
-        return UpsampledImage(luma, chroma)
-
     def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
         """Sample planes (h, w); maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and ``chroma``."""
         return Planes(
