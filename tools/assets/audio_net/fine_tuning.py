@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet
 from tools.assets.audio_net.corpus import Shard
-from tools.assets.audio_net.training import Log, TapConvolution, TorchMouthNet, jitter, mouth_loss
+from tools.assets.audio_net.training import Log, Schedule, TapConvolution, TorchMouthNet, jitter, run_updates
 
 _WARM_UPDATES = 30
 _LEAST_RATE = 0.03
@@ -49,20 +47,8 @@ def fine_tune(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> 
     """Train ``start`` on; deterministic for given shards, plan and number of threads."""
     torch.manual_seed(plan.seed)
     net = from_numpy(start)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan.num_updates))
-    started_s, running = time.perf_counter(), 0.0
-    for update, (x, y, marks) in enumerate(_batches(mixture, net, plan), start=1):
-        loss = mouth_loss(net(x), y, marks)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        running += loss.item()
-        if update % 50 == 0:
-            log(f"| {update} | {running / 50:.4f} | {time.perf_counter() - started_s:.0f} |")
-            running = 0.0
+    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, num_logged=50)
+    run_updates(net, _batches(mixture, net, plan), schedule, log)
     _mix(net, from_numpy(start), plan.kept)
     return net
 
@@ -114,9 +100,3 @@ def _batches(mixture: Mixture, net: TorchMouthNet, plan: FineTuning) -> Iterator
         y = np.stack([shard.mouths[span] for shard, span in inside]).astype(np.float32)
         marks = np.stack([shard.events[span] for shard, span in inside])
         yield torch.from_numpy(jitter(x, rng)), torch.from_numpy(y), torch.from_numpy(marks)
-
-
-def _rate(step: int, num_updates: int) -> float:
-    """Factor of the learning rate: a warm-up, then a half cosine."""
-    warm = min(1.0, (step + 1) / _WARM_UPDATES)
-    return warm * (_LEAST_RATE + (1.0 - _LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / num_updates))))

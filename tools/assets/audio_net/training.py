@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,21 +101,8 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
     net = TorchMouthNet(
         plan.channels, torch.from_numpy(sample.mean(axis=0)), torch.from_numpy(1.0 / (sample.std(axis=0) + 1e-3))
     )
-    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, plan.num_updates))
-    started_s, running = time.perf_counter(), 0.0
     batches = _batches((features, mouths, events), net, plan, rng)
-    for update, (x, y, marks) in enumerate(batches, start=1):
-        loss = mouth_loss(net(x), y, marks)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        running += loss.item()
-        if update % 250 == 0:
-            log(f"| {update} | {running / 250:.4f} | {time.perf_counter() - started_s:.0f} |")
-            running = 0.0
+    run_updates(net, batches, Schedule(plan.learning_rate, plan.num_updates), log)
     return net
 
 
@@ -184,10 +171,42 @@ def export(net: TorchMouthNet, path: Path) -> int:
     return path.stat().st_size
 
 
-def _rate(step: int, num_updates: int) -> float:
-    """Factor of the learning rate: warm-up over 100 updates, then a half cosine down to 2 %."""
-    warm = min(1.0, (step + 1) / 100.0)
-    return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / num_updates))))
+@dataclass(frozen=True)
+class Schedule:
+    """``learning_rate`` at its highest: it warms up for ``num_warm`` of ``num_updates`` updates, and falls in a half
+    cosine to the share ``least``. The log has a line for every ``num_logged`` updates."""
+
+    learning_rate: float
+    num_updates: int
+    num_warm: int = 100
+    least: float = 0.02
+    num_logged: int = 250
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate."""
+        warm = min(1.0, (step + 1) / self.num_warm)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / self.num_updates)))
+        return warm * (self.least + (1.0 - self.least) * cosine)
+
+
+def run_updates(
+    net: TorchMouthNet, batches: Iterable[tuple[Tensor, Tensor, Tensor]], schedule: Schedule, log: Log
+) -> None:
+    """Train ``net`` on batches of features, targets and events, as ``mouth_loss`` takes them, with AdamW."""
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-3)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate)
+    started_s, running = time.perf_counter(), 0.0
+    for update, (x, y, marks) in enumerate(batches, start=1):
+        loss = mouth_loss(net(x), y, marks)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        falling.step()
+        running += loss.item()
+        if update % schedule.num_logged == 0:
+            log(f"| {update} | {running / schedule.num_logged:.4f} | {time.perf_counter() - started_s:.0f} |")
+            running = 0.0
 
 
 def _batches(
