@@ -47,7 +47,7 @@ def fine_tune(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> 
     """Train ``start`` on; deterministic for given shards, plan and number of threads."""
     torch.manual_seed(plan.seed)
     net = from_numpy(start)
-    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, num_logged=50)
+    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, updates_per_line=50)
     run_updates(net, _batches(mixture, net, plan), schedule, log)
     _mix(net, from_numpy(start), plan.kept)
     return net

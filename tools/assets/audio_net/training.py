@@ -174,13 +174,13 @@ def export(net: TorchMouthNet, path: Path) -> int:
 @dataclass(frozen=True)
 class Schedule:
     """``learning_rate`` at its highest: it warms up for ``num_warm`` of ``num_updates`` updates, and falls in a half
-    cosine to the share ``least``. The log has a line for every ``num_logged`` updates."""
+    cosine to the share ``least``. The log has a line for every ``updates_per_line`` updates."""
 
     learning_rate: float
     num_updates: int
     num_warm: int = 100
     least: float = 0.02
-    num_logged: int = 250
+    updates_per_line: int = 250
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate."""
@@ -204,8 +204,8 @@ def run_updates(
         optimiser.step()
         falling.step()
         running += loss.item()
-        if update % schedule.num_logged == 0:
-            log(f"| {update} | {running / schedule.num_logged:.4f} | {time.perf_counter() - started_s:.0f} |")
+        if update % schedule.updates_per_line == 0:
+            log(f"| {update} | {running / schedule.updates_per_line:.4f} | {time.perf_counter() - started_s:.0f} |")
             running = 0.0
 
 
