@@ -1,0 +1,87 @@
+/* What the stages of the warp model share: conventions, and helpers that are inlined.
+ *
+ * Arrays are numpy's, C-contiguous, and named as in the Python code. A comment gives each one's shape. Positions are
+ * float32 (…, 2), x before y. Every size is int32 and comes from the array's own shape: a stage never reads or writes
+ * outside of what it was given, whatever the values in it (not finite ones included).
+ *
+ * The planes of a frame or of a region of it: `luma` uint8 (height, width) and `chroma` uint8 (height / 2, width / 2, 2)
+ * as Cb, Cr; height and width are even. So the rows of both are `width` bytes long. A box within them is given by its
+ * top, left, height and width in pixels of luma, all even.
+ *
+ * No stage keeps anything between calls or allocates memory: what it needs lies on the stack, in rows of limited
+ * length, or is passed in as `scratch`. So all of them may run in several threads at once.
+ */
+#ifndef WARP_KERNEL_H
+#define WARP_KERNEL_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+/* Pixels that are worked on at a time. Rows are longer: a stage goes through them in runs of this length at most. */
+enum { RUN_PX = 512 };
+
+/* Four values of one pixel or node, e.g. Y, Cb, Cr and alpha. Loads and stores need no alignment. */
+typedef float float4 __attribute__((vector_size(16), aligned(4)));
+
+static inline int32_t min_i(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t max_i(int32_t a, int32_t b) { return a > b ? a : b; }
+static inline int32_t clamp_i(int32_t value, int32_t low, int32_t high) { return max_i(low, min_i(value, high)); }
+
+static inline float min_f(float a, float b) { return a < b ? a : b; }
+static inline float max_f(float a, float b) { return a > b ? a : b; }
+
+/* `value` within low … high; low where it is not a number. So the result may be converted to an integer. */
+static inline float clamp_f(float value, float low, float high) {
+    float raised = value > low ? value : low;
+    return raised < high ? raised : high;
+}
+
+/* 0 below low, 1 above high, and the cubic 3t² - 2t³ between. With constant ends the division becomes a factor. */
+static inline float smoothstep(float value, float low, float high) {
+    float t = clamp_f((value - low) * (1.0f / (high - low)), 0.0f, 1.0f);
+    return t * t * (3.0f - 2.0f * t);
+}
+
+/* e to the power of x, for x ≤ 0; relative error below 1e-5. libm's does not vectorise. */
+static inline float exp_negative(float x) {
+    float y = clamp_f(x * 1.44269504f, -126.0f, 0.0f); /* 2 to the power of y */
+    int32_t whole = (int32_t)(y - 0.5f);               /* rounds to the nearest, as y ≤ 0 */
+    float f = y - (float)whole;
+    float power = 0.00961813f + f * 0.00133336f;
+    power = 1.0f + f * (0.69314718f + f * (0.24022651f + f * (0.05550411f + f * power)));
+    union { int32_t bits; float value; } scale = {(whole + 127) * (1 << 23)};
+    return power * scale.value;
+}
+
+/* A bilinear sample of values (height, width, 4) at x, y, clamped to the edge. */
+static inline float4 sample_bilinear4(const float *values, int32_t height, int32_t width, float x, float y) {
+    x = clamp_f(x, 0.0f, (float)(width - 1));
+    y = clamp_f(y, 0.0f, (float)(height - 1));
+    int32_t column = (int32_t)x, row = (int32_t)y;
+    size_t right = 4 * (size_t)(column < width - 1), down = 4 * (size_t)width * (row < height - 1);
+    const float *first = values + 4 * ((size_t)row * (size_t)width + (size_t)column);
+    float4 a = *(const float4 *)first, b = *(const float4 *)(first + right);
+    float4 c = *(const float4 *)(first + down), d = *(const float4 *)(first + down + right);
+    float across = x - (float)column, along = y - (float)row;
+    float4 top = a + (b - a) * across, bottom = c + (d - c) * across;
+    return top + (bottom - top) * along;
+}
+
+/* Linear interpolation from a grid's nodes to pixels, as cv2.resize's INTER_LINEAR with half-pixel centres: pixel
+ * `pixel` behind the outer cells (PAD of them, on every side) lies between node k and k + 1, at `share` of the way. */
+static inline int32_t node_before(int32_t pixel, int32_t px_per_cell) {
+    return (2 * pixel + px_per_cell + 1) / (2 * px_per_cell);
+}
+static inline float share_of_next(int32_t pixel, int32_t px_per_cell, int32_t node) {
+    return (float)(2 * pixel + px_per_cell + 1 - 2 * px_per_cell * node) / (float)(2 * px_per_cell);
+}
+
+#endif
