@@ -4,7 +4,7 @@
 
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py native_build.py README.md LICENSE ./
 COPY musetalk_cli musetalk_cli
 COPY examples/hello.wav examples/
 RUN python -m venv /opt/musetalk && /opt/musetalk/bin/pip install --no-cache-dir ".[serve]"

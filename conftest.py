@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import native_build
 from fixtures.fakes import tone
 from fixtures.media import write_wav
 from musetalk_cli import ending
@@ -30,6 +31,20 @@ os.environ["MUSETALK_CONFIG"] = ""
 for _number in ending.SIGNALS:
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the native kernel beside its sources, if they changed, before any worker of xdist starts.
+
+    Without a compiler, and with ``MUSETALK_NATIVE=0``, the tests run with numpy; in CI there is a compiler.
+    """
+    if hasattr(config, "workerinput") or native_build.is_switched_off():
+        return
+    try:
+        native_build.build_in_place()
+    except native_build.NoCompilerError as error:
+        if os.environ.get("CI"):
+            raise pytest.UsageError(f"the native kernel cannot be compiled: {error}") from error
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

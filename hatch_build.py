@@ -1,4 +1,4 @@
-"""What a build adds: the voice of ``--demo``, the manual page, the page of a package index, and addresses.
+"""What a build adds: the voice of ``--demo``, the manual page, the native kernel, the page of an index, and addresses.
 
 The README links to files beside it. On an index there are none, so that its links become absolute where the address of
 the repository is known (``MUSETALK_REPOSITORY_URL``, or in GitHub Actions its own variables), and plain text elsewhere.
@@ -6,10 +6,14 @@ the repository is known (``MUSETALK_REPOSITORY_URL``, or in GitHub Actions its o
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -20,15 +24,47 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)]+)\)")
 
 
 class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
-    """Ships ``examples/hello.wav`` in the package, and the manual page. An editable installation has the clone's."""
+    """Ships ``examples/hello.wav`` in the package, the manual page, and the native kernel.
+
+    An editable installation has the clone's, and the kernel is compiled there, beside its sources. A kernel that cannot
+    be compiled never ends a build: numpy does its work. ``MUSETALK_NATIVE_TARGET`` names another computer than this
+    one (``native_build.py`` has them); then it has to be compiled.
+    """
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        self._scratch = tempfile.TemporaryDirectory()
+        native = load_beside(self.root, "native_build")
+        try:
+            if not native.is_switched_off():
+                self._compile(native, version, build_data)
+        except native.NoCompilerError as error:
+            if "MUSETALK_NATIVE_TARGET" in os.environ:
+                raise
+            self.app.display_warning(f"The native kernel is not built, numpy will do its work: {error}")
         if version != "editable":
             build_data["force_include"]["examples/hello.wav"] = "musetalk_cli/assets/hello.wav"
             if (Path(self.root) / MAN_PAGE).is_file():  # an image is built without it
                 build_data["shared_data"][MAN_PAGE] = "share/man/man1/musetalk.1"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        self._scratch.cleanup()
+
+    def _compile(self, native: ModuleType, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the kernel in place, or for a wheel, which is then one for its system and processor."""
+        root = Path(self.root)
+        if version == "editable":
+            self.app.display_info(native.build_in_place(root, may_download=True))
+            return
+        named = os.environ.get("MUSETALK_NATIVE_TARGET")
+        target = native.TARGETS[named] if named else native.this_computer()
+        library = Path(self._scratch.name) / target.library
+        self.app.display_info(native.build(library, root=root, target=target, may_download=True))
+        build_data["force_include"][str(library)] = (native.FOLDER / target.library).as_posix()
+        build_data["pure_python"] = False
+        platform = native.wheel_platform(library, target)
+        build_data["tag"] = f"py3-none-{platform if named else supported(platform)}"
 
 
 class IndexPage(MetadataHookInterface):
@@ -45,6 +81,25 @@ class IndexPage(MetadataHookInterface):
         }
         if repository:
             metadata["urls"] = addresses(repository, metadata["version"])
+
+
+def load_beside(root: str, name: str) -> ModuleType:
+    """A module from the repository's folder, which is not on the path of a build."""
+    spec = importlib.util.spec_from_file_location(name, Path(root) / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{name}.py is missing beside hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def supported(platform: str) -> str:
+    """The platform of a wheel that is installed here: if pip does not know the wanted one, what it knows best."""
+    from packaging.tags import platform_tags
+
+    known = list(platform_tags())
+    return platform if platform in known else known[0]
 
 
 def find_repository(environment: Mapping[str, str]) -> str:

@@ -48,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "engine.models.warp.audio": {"engine.types"},
     "engine.models.warp.face": {"engine.avatar", "engine.types"},
     "engine.models.warp.idle": {"engine.avatar", "engine.types", "engine.models.warp.face"},
+    "engine.models.warp.native": set(),
     "engine.models.warp": {"engine.avatar", "engine.types", "engine.models", "engine.models.warp.*"},
     "engine.models.musetalk.checkpoints": {"engine.models.musetalk.nets"},
     "engine.models.musetalk.nets": set(),

@@ -1,0 +1,238 @@
+"""Compiles the native kernel, the C files of ``musetalk_cli/engine/models/warp/native``, as one shared library.
+
+    python native_build.py    # beside its sources, if they changed
+
+An editable installation and the tests do the same. Every C compiler will do: ``$CC``, else ``cc``, ``gcc`` or
+``clang``, else the one in the package ``ziglang``, which an installation downloads where the computer has none. Without
+any, there is no library, and numpy does its work. With ``MUSETALK_NATIVE=0`` nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+FOLDER = Path("musetalk_cli/engine/models/warp/native")
+ZIG = "ziglang>=0.15,<0.18"
+MAX_DOWNLOAD_S = 180
+MAX_COMPILE_S = 300
+# No contraction to fused multiply-adds: every processor computes the same frames.
+FLAGS = (
+    *("-std=c11", "-O3", "-fPIC", "-shared", "-s", "-fvisibility=hidden", "-Wall", "-Wextra"),
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+)
+MACOS = "11.0"
+"""The oldest macOS that a library runs on."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A system and a processor."""
+
+    system: str
+    """``linux``, ``darwin`` or ``win32``, as in sys.platform."""
+    machine: str
+    """``x86_64`` or ``aarch64``; others as the system calls them."""
+    zig: str = ""
+    """What zig calls them, where it is not for this computer: ``x86_64-linux-gnu.2.17``."""
+
+    @property
+    def library(self) -> str:
+        """The name of the file, as ``library.py`` looks for it."""
+        return "_warp" + {"darwin": ".dylib", "win32": ".dll"}.get(self.system, ".so")
+
+
+TARGETS = {
+    target.zig: target
+    for target in (
+        Target("linux", "x86_64", "x86_64-linux-gnu.2.17"),
+        Target("linux", "aarch64", "aarch64-linux-gnu.2.17"),
+        Target("linux", "x86_64", "x86_64-linux-musl"),
+        Target("linux", "aarch64", "aarch64-linux-musl"),
+        Target("darwin", "x86_64", f"x86_64-macos.{MACOS}"),
+        Target("darwin", "aarch64", f"aarch64-macos.{MACOS}"),
+        Target("win32", "x86_64", "x86_64-windows-gnu"),
+    )
+}
+
+
+class NoCompilerError(Exception):
+    """Nothing here compiles C; says what was tried."""
+
+
+def this_computer() -> Target:
+    """The target of the running Python."""
+    machine = platform.machine().lower()
+    return Target(sys.platform, {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine))
+
+
+def is_switched_off() -> bool:
+    return os.environ.get("MUSETALK_NATIVE") == "0"
+
+
+def sources(root: Path = ROOT) -> list[Path]:
+    return sorted((root / FOLDER).glob("*.c"))
+
+
+def build(output: Path, *, root: Path = ROOT, target: Target | None = None, may_download: bool = False) -> str:
+    """Compile the library with the first compiler that can, and return its command.
+
+    Args:
+        output: The file to write; it appears whole or not at all.
+        root: The folder of the repository.
+        target: What to compile for; None for this computer. For another, zig is needed.
+        may_download: Whether zig may be downloaded where there is no compiler.
+
+    Raises:
+        NoCompilerError: Nothing could compile it.
+    """
+    chosen = target or this_computer()
+    tried: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / output.name
+        for compiler in find_compilers(chosen, Path(folder), may_download=may_download):
+            for flags in flag_sets(chosen):
+                problem = compile_with([*compiler, *flags], part, root)
+                if not problem:
+                    output.parent.mkdir(parents=True, exist_ok=True)
+                    beside = output.with_name(f"{output.name}.{os.getpid()}")
+                    shutil.copyfile(part, beside)
+                    beside.replace(output)
+                    return shlex.join([*compiler, *flags])
+            tried.append(f"{shlex.join(compiler)}: {problem}")
+    raise NoCompilerError("; ".join(tried) or "there is no C compiler")
+
+
+def find_compilers(target: Target, scratch: Path, *, may_download: bool) -> Iterator[list[str]]:
+    """The compilers to try, best first; zig alone knows other computers than this."""
+    if not target.zig:
+        if os.environ.get("CC"):
+            yield shlex.split(os.environ["CC"])
+        for name in ("cc", "gcc", "clang"):
+            if path := shutil.which(name):
+                yield [path]
+    if zig := find_zig(scratch, may_download=may_download):
+        yield [str(zig), "cc", *(["-target", target.zig] if target.zig else [])]
+
+
+def find_zig(scratch: Path, *, may_download: bool) -> Path | None:
+    """The compiler of the package ``ziglang``: an installed one, else downloaded into a scratch folder."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None and may_download:
+        download(ZIG, scratch)
+    folder = Path(spec.origin).parent if spec and spec.origin else scratch / "ziglang"
+    zig = folder / ("zig.exe" if sys.platform == "win32" else "zig")
+    return zig if zig.is_file() else None
+
+
+def download(requirement: str, folder: Path) -> None:
+    """Install a package into a folder, by whatever installs this one; where that is impossible, nothing happens.
+
+    A build requirement would end the whole installation where it is not available.
+    """
+    quick = ["--only-binary", ":all:", "--no-deps", "--target", str(folder)]
+    uv = os.environ.get("UV")
+    pip = [sys.executable, "-I", "-m", "pip", "install", "--no-input", "--retries", "1", "--timeout", "10"]
+    command = [uv, "pip", "install"] if uv else pip
+    environment = {**os.environ, "PIP_USER": "0"}
+    try:
+        subprocess.run(
+            [*command, *quick, requirement], env=environment, capture_output=True, timeout=MAX_DOWNLOAD_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+
+
+def flag_sets(target: Target) -> Iterator[list[str]]:
+    """The flags to try: for the processors of the last fifteen years, else what the compiler takes for its own."""
+    system = {"darwin": [f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_warp.dylib"], "linux": ["-lm"]}
+    flags = [*FLAGS, *system.get(target.system, [])]
+    if target.system == "win32":
+        flags.remove("-fPIC")
+    if target.machine == "x86_64":
+        yield [*flags, "-mcpu=x86_64_v2" if target.zig else "-march=x86-64-v2"]
+    yield flags
+
+
+def compile_with(command: list[str], output: Path, root: Path) -> str:
+    """Run a compiler; returns what went wrong, empty if nothing did. No path of this computer gets into the library."""
+    names = [path.name for path in sources(root)]
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(output.parent))}
+    split = next((number for number, flag in enumerate(command) if flag.startswith("-l")), len(command))
+    arguments = [*command[:split], *names, *command[split:], "-o", str(output)]
+    try:
+        done = subprocess.run(
+            arguments, cwd=root / FOLDER, env=environment, capture_output=True, timeout=MAX_COMPILE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0 and output.is_file():
+        return ""
+    return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+
+
+def build_in_place(root: Path = ROOT, *, may_download: bool = False) -> str:
+    """Compile the library beside its sources, if they changed since; returns what was done, as a line."""
+    target = this_computer()
+    library = root / FOLDER / target.library
+    stamp = library.with_suffix(".stamp")
+    wanted = fingerprint(root)
+    if library.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return "the native kernel is up to date"
+    library.unlink(missing_ok=True)
+    command = build(library, root=root, may_download=may_download)
+    stamp.write_text(wanted, encoding="utf-8")
+    return f"built {library.relative_to(root)} with {command}"
+
+
+def fingerprint(root: Path = ROOT) -> str:
+    """Of the sources, and of how they are compiled."""
+    files = [*sorted((root / FOLDER).glob("*.h")), *sources(root), Path(__file__)]
+    digest = hashlib.sha256(repr((platform.machine(), os.environ.get("CC"))).encode())
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def wheel_platform(library: Path, target: Target) -> str:
+    """The last part of a wheel's name: the oldest system that its library runs on."""
+    if target.system == "darwin":
+        machine = {"aarch64": "arm64"}.get(target.machine, target.machine)
+        return f"macosx_{MACOS.replace('.', '_')}_{machine}"
+    if target.system == "win32":
+        return {"x86_64": "win_amd64", "aarch64": "win_arm64"}.get(target.machine, "win32")
+    if target.zig.endswith("-musl"):
+        return f"musllinux_1_2_{target.machine}"
+    needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", library.read_bytes())]
+    if not needed:
+        return f"{target.system}_{target.machine}"
+    major, minor = max((2, 17), *needed)
+    return f"manylinux_{major}_{minor}_{target.machine}"
+
+
+def main() -> int:
+    if is_switched_off():
+        print("MUSETALK_NATIVE=0: the native kernel is not built")
+        return 0
+    try:
+        print(build_in_place())
+    except NoCompilerError as error:
+        print(f"The native kernel was not built, numpy does its work: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

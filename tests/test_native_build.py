@@ -1,0 +1,122 @@
+"""How the native kernel is compiled: by any compiler, or not at all, and then nothing fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import native_build
+from native_build import TARGETS, NoCompilerError, Target, build, build_in_place, wheel_platform
+
+ROOT = Path(__file__).parent.parent
+NO_COMPILER = {"PATH": "", "CC": ""}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with a kernel of one function."""
+    folder = tmp_path / "clone" / native_build.FOLDER
+    folder.mkdir(parents=True)
+    (folder / "kernel.c").write_text("int warp_abi(void) { return 1; }\n")
+    return tmp_path / "clone"
+
+
+@pytest.fixture
+def no_zig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_build.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch, no_zig: None) -> None:
+    for name, value in NO_COMPILER.items():
+        monkeypatch.setenv(name, value)
+
+
+def built(root: Path, path: Path) -> bytes:
+    try:
+        build(path, root=root)
+    except NoCompilerError as error:
+        pytest.skip(f"needs a C compiler: {error}")
+    return path.read_bytes()
+
+
+def test_a_build_can_be_repeated(root: Path, tmp_path: Path) -> None:
+    first = built(root, tmp_path / "one" / "_warp.so")
+    assert built(root, tmp_path / "another folder" / "_warp.so") == first
+    assert os.fsencode(tmp_path) not in first
+
+
+def test_in_place_it_is_built_when_a_source_changed(root: Path) -> None:
+    built(root, root / "trial")
+    assert build_in_place(root).startswith("built")
+    assert build_in_place(root) == "the native kernel is up to date"
+    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return 2; }\n")
+    assert build_in_place(root).startswith("built")
+
+
+def test_what_does_not_compile_leaves_no_library(root: Path) -> None:
+    library = root / native_build.FOLDER / native_build.this_computer().library
+    library.write_bytes(b"of older sources")
+    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return }\n")
+    with pytest.raises(NoCompilerError):
+        build_in_place(root)
+    assert not library.exists()
+
+
+def test_without_a_compiler_it_says_so(no_compiler: None, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoCompilerError, match="there is no C compiler"):
+        build(tmp_path / "_warp.so", root=root)
+
+
+def test_the_compiler_of_the_environment_comes_first(
+    no_compiler: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "fake"
+    fake.write_text(
+        f"#!{sys.executable}\nimport sys\nopen(sys.argv[sys.argv.index('-o') + 1], 'w').write('compiled')\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("CC", f"{fake} --an-option")
+    assert built(root, tmp_path / "_warp.so") == b"compiled"
+
+
+def test_zig_that_cannot_be_downloaded_is_no_compiler(
+    no_compiler: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(NoCompilerError, match="there is no C compiler"):
+        build(tmp_path / "_warp.so", root=root, may_download=True)
+
+
+@pytest.mark.parametrize(
+    "needs, target, platform",
+    [
+        (b"GLIBC_2.2.5", TARGETS["x86_64-linux-gnu.2.17"], "manylinux_2_17_x86_64"),
+        (b"GLIBC_2.2.5\0GLIBC_2.29\0", Target("linux", "x86_64"), "manylinux_2_29_x86_64"),
+        (b"", Target("linux", "riscv64"), "linux_riscv64"),
+        (b"", TARGETS["aarch64-linux-musl"], "musllinux_1_2_aarch64"),
+        (b"", TARGETS["aarch64-macos.11.0"], "macosx_11_0_arm64"),
+        (b"", TARGETS["x86_64-windows-gnu"], "win_amd64"),
+    ],
+)
+def test_a_wheel_is_for_what_its_library_runs_on(tmp_path: Path, needs: bytes, target: Target, platform: str) -> None:
+    path = tmp_path / target.library
+    path.write_bytes(needs)
+    assert wheel_platform(path, target) == platform
+
+
+def test_the_command_says_what_it_did() -> None:
+    done = subprocess.run(
+        [sys.executable, "native_build.py"],
+        cwd=ROOT,
+        env={**os.environ, "MUSETALK_NATIVE": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "MUSETALK_NATIVE=0: the native kernel is not built\n"
