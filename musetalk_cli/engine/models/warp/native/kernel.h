@@ -25,6 +25,23 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
+/* Loops over pixels, compiled a second time for processors with AVX2; which one runs is chosen once, when the library is
+ * loaded. That needs glibc, and sanitizers cannot follow it. */
+#if defined(__has_feature)
+#define HAS_SANITIZER (__has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_UNDEFINED__)
+#define HAS_SANITIZER 1
+#else
+#define HAS_SANITIZER 0
+#endif
+#if !defined(HOT)
+#if defined(__x86_64__) && defined(__GLIBC__) && !HAS_SANITIZER
+#define HOT __attribute__((target_clones("avx2", "default")))
+#else
+#define HOT
+#endif
+#endif
+
 /* Pixels that are worked on at a time. Rows are longer: a stage goes through them in runs of this length at most. */
 enum { RUN_PX = 512 };
 

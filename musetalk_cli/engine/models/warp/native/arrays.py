@@ -1,0 +1,43 @@
+"""numpy arrays and structures → what C functions are called with, after their shapes and types have been checked."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pointer(array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> int:
+    """Address of an array. Raises ValueError where it is not C-contiguous, or has another type or shape."""
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(f"needs a contiguous {np.dtype(dtype)} array {shape}, not {array.dtype} {array.shape}")
+    return int(array.ctypes.data)
+
+
+def pointer_to_rows(box: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Address of a box within an array whose rows are longer, and the bytes from one of its rows to the next.
+
+    Raises ValueError where the rows themselves are not contiguous, or the type or shape is another.
+    """
+    row = 1
+    strides = []
+    for extent in shape[:0:-1]:
+        strides.insert(0, row * box.itemsize)
+        row *= extent
+    if box.dtype != dtype or box.shape != shape or box.strides[1:] != tuple(strides):
+        raise ValueError(f"needs rows of a {np.dtype(dtype)} array {shape}, not {box.dtype} {box.shape} {box.strides}")
+    return int(box.ctypes.data), box.strides[0]
+
+
+def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
+    """A C structure with these fields, in this order: their ctypes types by name."""
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+
+
+def declare(library: ctypes.CDLL, parameters: dict[str, list[Any]]) -> None:
+    """Have functions that return nothing check the types that they are called with: ctypes types by name."""
+    for name, types in parameters.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, None

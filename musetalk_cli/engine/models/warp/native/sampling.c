@@ -1,0 +1,346 @@
+/* Resampling: node positions of a region's grid → its planes, and the upsampling of the image that they are taken from.
+ *
+ * The region's sampling maps are never stored. Rows of the grid are interpolated to pixels, a run of columns at a time,
+ * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounds them.
+ */
+#include "kernel.h"
+
+enum { SUBPIXELS = 32, SUBPIXEL_BITS = 5 };
+
+/* An image to sample from, as UpsampledImage: luma (2 · height, 2 · width), chroma (height / 2, width / 2, 2). */
+typedef struct {
+    const uint8_t *luma, *chroma;
+    int32_t height, width;     /* pixels */
+    float corner_x, corner_y;  /* position of its first pixel in the image that positions refer to */
+} Source;
+
+/* Where pixels come from. */
+typedef struct {
+    const float *positions; /* (rows, columns, 2), of the grid's nodes */
+    int32_t columns, cell_px;
+    const float *lips; /* (lips_height, lips_width, 2), pixel by pixel, in place of the grid's; or NULL */
+    int32_t lips_top, lips_left, lips_height, lips_width;
+} Map;
+
+/* A position p in pixels is that of the sample gain · p + bias, in 1/32 samples. */
+typedef struct {
+    float gain, bias_x, bias_y;
+} ToSamples;
+
+/* Positions of a run of pixels in 1/32 samples, to be rounded down; and the same split for sampling. */
+typedef struct {
+    float x[RUN_PX], y[RUN_PX];
+    int32_t offset[RUN_PX]; /* of the upper left one of four samples */
+    int16_t across[RUN_PX], along[RUN_PX]; /* 0 … 32 */
+} Run;
+
+static ToSamples to_luma_samples(const Source *source) {
+    float gain = 2.0f * SUBPIXELS;
+    return (ToSamples){gain, 0.5f - gain * source->corner_x, 0.5f - gain * source->corner_y};
+}
+
+/* A sample of chroma stands between its four pixels. */
+static ToSamples to_chroma_samples(const Source *source) {
+    float gain = 0.5f * SUBPIXELS, bias = 0.5f - 0.25f * SUBPIXELS;
+    return (ToSamples){gain, bias - gain * source->corner_x, bias - gain * source->corner_y};
+}
+
+/* Splits the run's positions, clamped to the edges of a plane of at least two by two samples. */
+HOT static void split_positions(Run *restrict run, int32_t count, int32_t height, int32_t width) {
+    const float last_x = (float)(SUBPIXELS * (width - 1)), last_y = (float)(SUBPIXELS * (height - 1));
+    for (int32_t i = 0; i < count; i++) {
+        int32_t x = (int32_t)clamp_f(run->x[i], 0.0f, last_x), y = (int32_t)clamp_f(run->y[i], 0.0f, last_y);
+        int32_t column = min_i(x >> SUBPIXEL_BITS, width - 2), row = min_i(y >> SUBPIXEL_BITS, height - 2);
+        run->offset[i] = row * width + column;
+        run->across[i] = (int16_t)(x - SUBPIXELS * column);
+        run->along[i] = (int16_t)(y - SUBPIXELS * row);
+    }
+}
+
+/* Between two pairs of samples; 16 bits suffice. The second rounding is to 1/64 level. */
+static inline uint8_t blend_four(int16_t a, int16_t b, int16_t c, int16_t d, int16_t across, int16_t along) {
+    int16_t top = (int16_t)(a * SUBPIXELS + (int16_t)((b - a) * across));
+    int16_t bottom = (int16_t)(c * SUBPIXELS + (int16_t)((d - c) * across));
+    int16_t apart = (int16_t)((bottom - top) * 4), share = (int16_t)(along * 512);
+    int16_t down = (int16_t)((apart * share + (1 << 14)) >> 15); /* one instruction of SSSE3 and of Neon */
+    return (uint8_t)((int16_t)(top * 2 + down + SUBPIXELS) >> 6);
+}
+
+/* Bilinear samples of a plane (height, width), for a run that has been split. */
+HOT static void sample_plane(const uint8_t *plane, int32_t width, const Run *restrict run, int32_t count,
+                             uint8_t *restrict samples) {
+    uint16_t upper[RUN_PX], lower[RUN_PX]; /* pairs of neighbours */
+    for (int32_t i = 0; i < count; i++) {
+        const uint8_t *first = plane + run->offset[i];
+        memcpy(&upper[i], first, 2);
+        memcpy(&lower[i], first + width, 2);
+    }
+    for (int32_t i = 0; i < count; i++)
+        samples[i] = blend_four(upper[i] & 255, (int16_t)(upper[i] >> 8), lower[i] & 255, (int16_t)(lower[i] >> 8),
+                                run->across[i], run->along[i]);
+}
+
+/* The same for chroma (height, width, 2). */
+HOT static void sample_chroma(const uint8_t *chroma, int32_t width, const Run *restrict run, int32_t count,
+                              uint8_t *restrict samples) {
+    uint32_t upper[RUN_PX], lower[RUN_PX];
+    for (int32_t i = 0; i < count; i++) {
+        const uint8_t *first = chroma + 2 * run->offset[i];
+        memcpy(&upper[i], first, 4);
+        memcpy(&lower[i], first + 2 * width, 4);
+    }
+    for (int32_t i = 0; i < count; i++)
+        for (int32_t k = 0; k < 2; k++)
+            samples[2 * i + k] = blend_four((upper[i] >> 8 * k) & 255, (upper[i] >> (8 * k + 16)) & 255,
+                                            (lower[i] >> 8 * k) & 255, (lower[i] >> (8 * k + 16)) & 255,
+                                            run->across[i], run->along[i]);
+}
+
+/* A row of the grid at the columns of a run, in 1/32 samples; with room for the rest of the cells at both ends. */
+enum { MAX_CELL_PX = 128, ROW_PX = RUN_PX + 2 * MAX_CELL_PX + 4 };
+typedef struct {
+    float x[ROW_PX], y[ROW_PX];
+} Row;
+
+/* How the columns of a run are interpolated: `cells` from the node `first` on, whose pixels begin with the run's
+ * column -`before`. All cells have the same shares. */
+typedef struct {
+    int32_t first, cells, before, px_per_cell;
+    float4 shares[MAX_CELL_PX / 4];
+} Columns;
+
+static void find_columns(Columns *columns, int32_t first, int32_t count, int32_t px_per_cell) {
+    columns->first = node_before(first, px_per_cell);
+    columns->cells = node_before(first + count - 1, px_per_cell) - columns->first + 1;
+    columns->px_per_cell = px_per_cell;
+    int32_t start = columns->first * px_per_cell - (px_per_cell + 1) / 2;
+    columns->before = first - start;
+    for (int32_t i = 0; i < px_per_cell; i++)
+        columns->shares[i / 4][i % 4] = share_of_next(start + i, px_per_cell, columns->first);
+}
+
+/* Interpolates a row of nodes (columns, 2) to pixels, four at a time: the next cell overwrites what is too much. */
+static void expand_row(Row *restrict row, const float *restrict nodes, const Columns *restrict columns, ToSamples to) {
+    const float *node = nodes + 2 * columns->first;
+    for (int32_t cell = 0; cell < columns->cells; cell++, node += 2) {
+        float x = node[0] * to.gain + to.bias_x, across = (node[2] - node[0]) * to.gain;
+        float y = node[1] * to.gain + to.bias_y, along = (node[3] - node[1]) * to.gain;
+        int32_t start = cell * columns->px_per_cell;
+        for (int32_t i = 0; i < columns->px_per_cell; i += 4) {
+            *(float4 *)(row->x + start + i) = x + across * columns->shares[i / 4];
+            *(float4 *)(row->y + start + i) = y + along * columns->shares[i / 4];
+        }
+    }
+}
+
+/* Interpolates between two of these rows. */
+HOT static void mix_rows(Run *restrict run, const Row *restrict above, const Row *restrict below, float share,
+                         int32_t before, int32_t count) {
+    const float *x = above->x + before, *y = above->y + before;
+    const float *next_x = below->x + before, *next_y = below->y + before;
+    for (int32_t i = 0; i < count; i++) run->x[i] = x[i] + (next_x[i] - x[i]) * share;
+    for (int32_t i = 0; i < count; i++) run->y[i] = y[i] + (next_y[i] - y[i]) * share;
+}
+
+/* Positions of pixels (or of their means over two by two, for chroma) in place of the grid's, where the map has them.
+ * `row`, `first`: of the run; both and the box in samples of the plane, of `step` pixels each. */
+static void take_lips(Run *restrict run, const Map *map, int32_t row, int32_t first, int32_t count, int32_t step,
+                      ToSamples to) {
+    if (map->lips == NULL) return;
+    int32_t within = row - map->lips_top / step, left = map->lips_left / step;
+    if (within < 0 || within >= map->lips_height / step) return;
+    int32_t start = max_i(first, left), stop = min_i(first + count, left + map->lips_width / step);
+    const float *above = map->lips + 2 * (size_t)map->lips_width * (size_t)(within * step);
+    const float *below = above + 2 * (size_t)map->lips_width;
+    for (int32_t i = start; i < stop; i++) {
+        const float *upper = above + 2 * step * (i - left), *lower = below + 2 * step * (i - left);
+        float x = upper[0], y = upper[1];
+        if (step == 2) {
+            x = 0.25f * (upper[0] + upper[2] + lower[0] + lower[2]);
+            y = 0.25f * (upper[1] + upper[3] + lower[1] + lower[3]);
+        }
+        run->x[i - first] = x * to.gain + to.bias_x;
+        run->y[i - first] = y * to.gain + to.bias_y;
+    }
+}
+
+/* Samples `count` columns from `first` on of the rows top … stop of a plane: of luma, or of chroma, whose samples are
+ * `step` 2 pixels wide. */
+static void sample_columns(const Map *map, const Source *source, int32_t step, int32_t first, int32_t count,
+                           int32_t top, int32_t stop, uint8_t *plane, size_t width) {
+    int32_t px_per_cell = map->cell_px / step;
+    ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
+    int32_t source_height = step == 1 ? 2 * source->height : source->height / 2;
+    int32_t source_width = step == 1 ? 2 * source->width : source->width / 2;
+    Columns columns;
+    Row rows[2], *above = &rows[0], *below = &rows[1];
+    Run run;
+    find_columns(&columns, first, count, px_per_cell);
+    int32_t expanded = -1; /* the node row that `above` holds */
+    for (int32_t row = top; row < stop; row++) {
+        int32_t node = node_before(row, px_per_cell);
+        if (node != expanded) {
+            const float *nodes = map->positions + 2 * (size_t)map->columns * (size_t)node;
+            if (expanded >= 0 && node == expanded + 1) {
+                Row *former = above;
+                above = below;
+                below = former;
+            } else {
+                expand_row(above, nodes, &columns, to);
+            }
+            expand_row(below, nodes + 2 * map->columns, &columns, to);
+            expanded = node;
+        }
+        mix_rows(&run, above, below, share_of_next(row, px_per_cell, node), columns.before, count);
+        take_lips(&run, map, row, first, count, step, to);
+        split_positions(&run, count, source_height, source_width);
+        uint8_t *samples = plane + width * (size_t)row + (size_t)(step * first);
+        if (step == 1)
+            sample_plane(source->luma, source_width, &run, count, samples);
+        else
+            sample_chroma(source->chroma, source_width, &run, count, samples);
+    }
+}
+
+/* Samples a box of a region.
+ *
+ * positions float32 (rows, columns, 2): what the grid's nodes show, pixels of the image.
+ * lips float32 (lips_height, lips_width, 2) or NULL: the same for each pixel of a box of the region.
+ * source_luma uint8 (2 · source_height, 2 · source_width), source_chroma (source_height / 2, source_width / 2, 2): the
+ * image, or a part of it whose first pixel is that at corner_x, corner_y; at least 4 by 4 pixels.
+ * luma, chroma: planes of the region, written to in the box.
+ */
+EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_px, const float *lips,
+                          int32_t lips_top, int32_t lips_left, int32_t lips_height, int32_t lips_width,
+                          const uint8_t *source_luma, const uint8_t *source_chroma, int32_t source_height,
+                          int32_t source_width, float corner_x, float corner_y, uint8_t *luma, uint8_t *chroma,
+                          int32_t width, int32_t top, int32_t left, int32_t box_height, int32_t box_width) {
+    Map map = {positions, columns, cell_px, lips, lips_top, lips_left, lips_height, lips_width};
+    Source source = {source_luma, source_chroma, source_height, source_width, corner_x, corner_y};
+    for (int32_t step = 1; step <= 2; step++) {
+        uint8_t *plane = step == 1 ? luma : chroma;
+        int32_t stop = (left + box_width) / step;
+        for (int32_t first = left / step; first < stop; first += RUN_PX)
+            sample_columns(&map, &source, step, first, min_i(RUN_PX, stop - first), top / step,
+                           (top + box_height) / step, plane, (size_t)width);
+    }
+}
+
+/* Composites one layer onto another: samples at positions with alpha over those that are there.
+ *
+ * positions float32 (height, width, 2) and alpha float32 (height, width): of a box of the region at top, left.
+ * The image and the planes: as for sample_region.
+ */
+EXPORT void blend_layer(const float *positions, const float *alpha, int32_t height, int32_t box_width,
+                        const uint8_t *source_luma, const uint8_t *source_chroma, int32_t source_height,
+                        int32_t source_width, uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top,
+                        int32_t left) {
+    /* The grid's positions are not used: all pixels of the box have their own. */
+    Map map = {NULL, 0, 2, positions, top, left, height, box_width};
+    Source source = {source_luma, source_chroma, source_height, source_width, 0.0f, 0.0f};
+    Run run;
+    uint8_t over[2 * RUN_PX];
+    for (int32_t first = 0; first < box_width; first += RUN_PX) {
+        int32_t count = min_i(RUN_PX, box_width - first);
+        for (int32_t row = 0; row < height; row++) {
+            take_lips(&run, &map, top + row, left + first, count, 1, to_luma_samples(&source));
+            split_positions(&run, count, 2 * source_height, 2 * source_width);
+            sample_plane(source_luma, 2 * source_width, &run, count, over);
+            uint8_t *under = luma + (size_t)width * (size_t)(top + row) + left + first;
+            const float *share = alpha + (size_t)box_width * (size_t)row + first;
+            for (int32_t i = 0; i < count; i++)
+                under[i] = (uint8_t)((float)under[i] + ((float)over[i] - (float)under[i]) * share[i] + 0.5f);
+        }
+        for (int32_t row = 0; row < height / 2; row++) {
+            take_lips(&run, &map, top / 2 + row, (left + first) / 2, count / 2, 2, to_chroma_samples(&source));
+            split_positions(&run, count / 2, source_height / 2, source_width / 2);
+            sample_chroma(source_chroma, source_width / 2, &run, count / 2, over);
+            uint8_t *under = chroma + (size_t)width * (size_t)(top / 2 + row) + left + first;
+            const float *share = alpha + 2 * (size_t)box_width * (size_t)row + first, *next = share + box_width;
+            for (int32_t i = 0; i < count; i++) {
+                int32_t k = i / 2 * 2;
+                float mean = 0.25f * (share[k] + share[k + 1] + next[k] + next[k + 1]);
+                under[i] = (uint8_t)((float)under[i] + ((float)over[i] - (float)under[i]) * mean + 0.5f);
+            }
+        }
+    }
+}
+
+/* Half-sample filter of HEVC (Rec. ITU-T H.265, section 8.5.3.3.3.1): 64 times the value between b3 and b4. */
+static inline int32_t half_sample(int32_t b0, int32_t b1, int32_t b2, int32_t b3, int32_t b4, int32_t b5, int32_t b6,
+                                  int32_t b7) {
+    return 40 * (b3 + b4) - 11 * (b2 + b5) + 4 * (b1 + b6) - (b0 + b7);
+}
+
+static inline uint8_t to_byte(int32_t value) { return (uint8_t)clamp_i(value, 0, 255); }
+
+enum { TAPS = 8, REACH = 3 }; /* samples before the one at the left of, or above, a half sample */
+
+/* Filters a row of samples horizontally: 64 times the values between them. `padded`: from REACH samples before it on,
+ * and 4 behind. */
+HOT static void filter_row(int16_t *restrict between, const uint8_t *restrict padded, int32_t count) {
+    for (int32_t i = 0; i < count; i++)
+        between[i] = (int16_t)half_sample(padded[i], padded[i + 1], padded[i + 2], padded[i + 3], padded[i + 4],
+                                          padded[i + 5], padded[i + 6], padded[i + 7]);
+}
+
+/* A row of the image and the half samples between its own: of the upsampled image, an even row. */
+HOT static void write_even_row(uint8_t *restrict doubled, const uint8_t *restrict own, const int16_t *restrict between,
+                               int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        doubled[2 * i] = own[i];
+        doubled[2 * i + 1] = to_byte((between[i] + 32) >> 6);
+    }
+}
+
+/* Between two rows of the image: of the upsampled image, an odd row. `own` and `between`: of TAPS rows. */
+HOT static void write_odd_row(uint8_t *restrict doubled, const uint8_t *const own[TAPS],
+                              const int16_t *const between[TAPS], int32_t count) {
+    const uint8_t *o0 = own[0], *o1 = own[1], *o2 = own[2], *o3 = own[3];
+    const uint8_t *o4 = own[4], *o5 = own[5], *o6 = own[6], *o7 = own[7];
+    const int16_t *b0 = between[0], *b1 = between[1], *b2 = between[2], *b3 = between[3];
+    const int16_t *b4 = between[4], *b5 = between[5], *b6 = between[6], *b7 = between[7];
+    for (int32_t i = 0; i < count; i++) {
+        int32_t below = half_sample(o0[i], o1[i], o2[i], o3[i], o4[i], o5[i], o6[i], o7[i]);
+        int32_t across = half_sample(b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i]);
+        doubled[2 * i] = to_byte((below + 32) >> 6);
+        doubled[2 * i + 1] = to_byte((across + 2048) >> 12);
+    }
+}
+
+/* Copies a run of a row and its surroundings, the row's ends repeated beyond them. */
+static void pad_run(uint8_t *padded, const uint8_t *row, int32_t width, int32_t first, int32_t count) {
+    for (int32_t i = 0; i < count + TAPS - 1; i++) padded[i] = row[clamp_i(first + i - REACH, 0, width - 1)];
+}
+
+/* Upsamples a plane twice.
+ *
+ * luma uint8 (height, width), whose rows are `stride` bytes apart → doubled uint8 (2 · height, 2 · width), whose even
+ * samples are luma's own. Beyond the edges, luma's edge is repeated.
+ */
+EXPORT void upsample_luma(const uint8_t *luma, int32_t height, int32_t width, int32_t stride, uint8_t *doubled) {
+    uint8_t padded[TAPS][RUN_PX + TAPS]; /* of the last rows; row r lies at r modulo TAPS */
+    int16_t filtered[TAPS][RUN_PX];
+    for (int32_t first = 0; first < width; first += RUN_PX) {
+        int32_t count = min_i(RUN_PX, width - first);
+        int32_t ready = -REACH; /* rows up to here, without it, have been filtered */
+        for (int32_t row = 0; row < height; row++) {
+            for (; ready <= row + TAPS - 1 - REACH; ready++) {
+                int32_t slot = (ready + TAPS) % TAPS;
+                pad_run(padded[slot], luma + (size_t)stride * (size_t)clamp_i(ready, 0, height - 1), width, first,
+                        count);
+                filter_row(filtered[slot], padded[slot], count);
+            }
+            const uint8_t *own[TAPS];
+            const int16_t *between[TAPS];
+            for (int32_t k = 0; k < TAPS; k++) {
+                int32_t slot = (row + k - REACH + TAPS) % TAPS;
+                own[k] = padded[slot] + REACH;
+                between[k] = filtered[slot];
+            }
+            uint8_t *even = doubled + 4 * (size_t)width * (size_t)row + 2 * first, *odd = even + 2 * (size_t)width;
+            write_even_row(even, own[REACH], between[REACH], count);
+            write_odd_row(odd, own, between, count);
+        }
+    }
+}

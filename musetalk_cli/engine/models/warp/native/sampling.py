@@ -1,0 +1,174 @@
+"""Resampling and the head's motion in C: numpy arrays in, numpy arrays out. See sampling.c and head.c."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.native.arrays import pointer, pointer_to_rows
+from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.types.colour import ByteArray, Planes
+from musetalk_cli.engine.types.messages import FloatArray
+
+MAX_CELL_PX = 128  # as in sampling.c
+MIN_SIDE_PX = 4  # of an image to sample from
+
+Box = tuple[slice, slice]
+
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
+_SOURCE = [_POINTER, _POINTER, _INT, _INT]
+_SIGNATURES = {
+    "sample_region": [
+        *(_POINTER, _INT, _INT, _POINTER, _INT, _INT, _INT, _INT, *_SOURCE, _FLOAT, _FLOAT),
+        *(_POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT),
+    ],
+    "blend_layer": [_POINTER, _POINTER, _INT, _INT, *_SOURCE, _POINTER, _POINTER, _INT, _INT, _INT],
+    "upsample_luma": [_POINTER, _INT, _INT, _INT, _POINTER],
+    "move_nodes": [_POINTER, _POINTER, _POINTER, _INT, _POINTER],
+}
+
+
+def sampler() -> Sampler | None:
+    """The stages in C; None where numpy has to do their work."""
+    library = load()
+    return None if library is None else _declare(library)
+
+
+@lru_cache(maxsize=4)
+def _declare(library: ctypes.CDLL) -> Sampler:
+    return Sampler(library)
+
+
+class Sampler:
+    """Calls the stages of one library. All arrays are C-contiguous, and checked: ValueError where one does not fit."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+        self._library = library
+
+    def sample_region(
+        self,
+        planes: Planes,
+        box: Box,
+        positions: FloatArray,
+        cell_px: int,
+        source: Planes,
+        *,
+        corner: tuple[float, float] = (0.0, 0.0),
+        lips: FloatArray | None = None,
+        lips_box: Box | None = None,
+    ) -> None:
+        """Sample a box of a region from an image.
+
+        Args:
+            planes: Of the region; written to in the box.
+            box: Rows and columns of luma, even.
+            positions: What each node of the region's grid shows, pixels of the image, float32 (rows, columns, 2).
+            cell_px: Distance of the nodes, even, at most MAX_CELL_PX.
+            source: The image upsampled, at least MIN_SIDE_PX wide and high: luma uint8 (2h, 2w), chroma (h/2, w/2, 2).
+            corner: Position in the image of the first pixel of ``source``.
+            lips: Positions in place of the grid's for each pixel of ``lips_box``, float32 (h, w, 2).
+            lips_box: Rows and columns of the region, even.
+        """
+        width = self._check_region(planes, box, positions, cell_px)
+        top, left, height, box_width = _extent(box)
+        lips_at = None
+        lips_extent = (0, 0, 0, 0)
+        if lips is not None and lips_box is not None:
+            lips_extent = _extent(lips_box)
+            lips_at = pointer(lips, np.float32, (*lips_extent[2:], 2))
+        self._library.sample_region(
+            *(pointer(positions, np.float32, positions.shape), positions.shape[1], cell_px, lips_at, *lips_extent),
+            *(*_source(source), *corner),
+            *(planes.luma.ctypes.data, planes.chroma.ctypes.data, width, top, left, height, box_width),
+        )
+
+    @staticmethod
+    def _check_region(planes: Planes, box: Box, positions: FloatArray, cell_px: int) -> int:
+        """The region's width, if all its pixels lie within the grid, and the box within the region."""
+        height, width = planes.luma.shape
+        pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2))
+        pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2))
+        rows, columns = positions.shape[:2]
+        is_covered = (rows - 2) * cell_px >= height and (columns - 2) * cell_px >= width
+        if not is_covered or cell_px % 2 or not 2 <= cell_px <= MAX_CELL_PX or positions.shape[2:] != (2,):
+            raise ValueError(f"a grid {positions.shape} of {cell_px} pixels does not cover {height} × {width}")
+        _check_box(box, height, width)
+        return width
+
+    def blend_layer(self, planes: Planes, box: Box, positions: FloatArray, alpha: FloatArray, source: Planes) -> None:
+        """Composite samples of an image onto a box of planes, in place.
+
+        Args:
+            planes: Of a region.
+            box: Rows and columns of luma, even.
+            positions: Where each pixel of the box comes from, pixels of the image, float32 (h, w, 2).
+            alpha: Opacity of each, 0..1, float32 (h, w).
+            source: The image, as for :meth:`sample_region`.
+        """
+        height, width = planes.luma.shape
+        top, left, box_height, box_width = _extent(box)
+        _check_box(box, height, width)
+        self._library.blend_layer(
+            pointer(positions, np.float32, (box_height, box_width, 2)),
+            pointer(alpha, np.float32, (box_height, box_width)),
+            *(box_height, box_width, *_source(source)),
+            pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2)),
+            pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2)),
+            *(width, top, left),
+        )
+
+    def upsample_luma(self, luma: ByteArray) -> ByteArray:
+        """Upsample a plane twice: uint8 (h, w), whose rows may be parts of longer ones → uint8 (2h, 2w)."""
+        height, width = luma.shape
+        doubled = np.empty((2 * height, 2 * width), np.uint8)
+        first, stride = pointer_to_rows(luma, np.uint8, (height, width))
+        self._library.upsample_luma(first, height, width, stride, doubled.ctypes.data)
+        return doubled
+
+    def move_nodes(self, nodes: FloatArray, basis: FloatArray, matrix: FloatArray) -> FloatArray:
+        """``nodes`` float32 (rows, columns, 2) plus ``matrix`` (2, 5) times ``basis`` (5, rows, columns)."""
+        positions = np.empty_like(nodes)
+        self._library.move_nodes(
+            pointer(nodes, np.float32, nodes.shape),
+            pointer(basis, np.float32, (5, *nodes.shape[:2])),
+            pointer(matrix, np.float32, (2, 5)),
+            nodes.shape[0] * nodes.shape[1],
+            pointer(positions, np.float32, (*nodes.shape[:2], 2)),
+        )
+        return positions
+
+
+def can_sample(source_luma: NDArray[np.uint8], cell_px: int) -> bool:
+    """Whether the stages in C take an image of this size (its upsampled luma), and a grid of such cells."""
+    return min(source_luma.shape) >= 2 * MIN_SIDE_PX and cell_px <= MAX_CELL_PX
+
+
+def _source(source: Planes) -> tuple[int, int, int, int]:
+    """Addresses and size of an upsampled image."""
+    height, width = source.luma.shape[0] // 2, source.luma.shape[1] // 2
+    if min(height, width) < MIN_SIDE_PX:
+        raise ValueError(f"an image of {height} × {width} is too small")
+    return (
+        pointer(source.luma, np.uint8, (2 * (height // 2 * 2), 2 * (width // 2 * 2))),
+        pointer(source.chroma, np.uint8, (height // 2, width // 2, 2)),
+        height,
+        width,
+    )
+
+
+def _extent(box: Box) -> tuple[int, int, int, int]:
+    """Top, left, height, width."""
+    rows, columns = box
+    return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+
+
+def _check_box(box: Box, height: int, width: int) -> None:
+    for span, extent in zip(box, (height, width), strict=True):
+        if not 0 <= span.start <= span.stop <= extent or span.start % 2 or span.stop % 2:
+            raise ValueError(f"no even box of {height} × {width}: {box}")
