@@ -14,6 +14,7 @@ from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.region_map import RegionMap
 from musetalk_cli.engine.models.warp.face.sampling import (
     Grid,
     UpsampledImage,
@@ -73,14 +74,14 @@ class StillAvatarRenderer:
             targets = self._head.sample_positions(life)
         eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
         if not shape.any() and self._mouth.is_at_rest:
-            maps = self._grid.sampling_maps(targets)
-            planes = self._image.sample(*maps)
+            region_map = RegionMap(self._grid, targets)
+            planes = region_map.sample(self._image)
         else:
             moved = np.eye(2, 3, dtype=np.float32) if self._head is None else self._head.around_mouth(targets)
-            planes, maps = self._mouth.render(shape, self._image, targets, moved)
+            planes, region_map = self._mouth.render(shape, self._image, targets, moved)
         if eyes is not None and self._eyes is not None:
-            shift = (self._grid.nodes - targets)[self._eye_nodes].reshape(-1, 2)
-            eyes.write(planes, maps, self._eyes.box_in(self.region, shift))
+            shift = (self._grid.nodes[self._eye_nodes] - targets[self._eye_nodes]).reshape(-1, 2)
+            eyes.write(planes, region_map, self._eyes.box_in(self.region, shift))
         return Face(self.region, planes)
 
 

@@ -5,7 +5,6 @@ The skin is warped in two layers, the lips are shaded, and the inside of the mou
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,15 +14,8 @@ from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes,
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.face.sampling import (
-    PAD,
-    Box,
-    Grid,
-    UpsampledImage,
-    bounds_of,
-    to_chroma_samples,
-    to_luma_samples,
-)
+from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
+from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage, bounds_of
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
@@ -64,7 +56,7 @@ class MouthWarp:
 
     def render(
         self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, head_map: FloatArray
-    ) -> tuple[Planes, tuple[FloatArray, FloatArray]]:
+    ) -> tuple[Planes, RegionMap]:
         """Render the grid's region.
 
         Args:
@@ -74,7 +66,7 @@ class MouthWarp:
             head_map: The same mapping as a 2×3 affine matrix, valid on the face.
 
         Returns:
-            The region's planes, and the maps by which they were sampled from ``source``.
+            The region's planes, and how they were sampled from ``source``.
         """
         weights = _weights(shape)
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
@@ -82,20 +74,19 @@ class MouthWarp:
         whole = targets.copy()
         alpha = LayerDistances.unstack(distances).upper_alpha(float(self._grid.cell_px))
         whole[self._mouth_box] = mapped[1] + (mapped[0] - mapped[1]) * alpha[..., None]
-        maps = self._grid.sampling_maps(whole)
         near = self._nearby(distances)
         upper, lower = self._upsample_map(mapped, near)
         alpha = near.upper_alpha(0.5)
         if self._lip_closure.own.own_gap:
-            self._write_maps(maps, lower)
-            planes = source.sample(*maps)
+            region_map = RegionMap(self._grid, whole, lower, self._lips_px)
+            planes = region_map.sample(source)
             # Blend pixels, not positions: halfway between the two layers' positions are the image's own teeth.
-            self._blend(planes, source.sample(to_luma_samples(upper), to_chroma_samples(_halved(upper))), alpha)
+            blend_layer(planes, self._lips_px, upper, alpha, source)
         else:
-            self._write_maps(maps, lower + (upper - lower) * alpha[..., None])
-            planes = source.sample(*maps)
+            region_map = RegionMap(self._grid, whole, lower + (upper - lower) * alpha[..., None], self._lips_px)
+            planes = region_map.sample(source)
         self._draw_interior(planes, near, shape, weights, head_map)
-        return planes, maps
+        return planes, region_map
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
         """The distances per pixel of the lips' box."""
@@ -124,20 +115,6 @@ class MouthWarp:
         clipped = np.maximum(inside, np.float32(0))
         return np.asarray(clipped - inside + np.maximum(depth - clipped / np.float32(_STRETCHED), 0), np.float32)
 
-    def _write_maps(self, maps: tuple[FloatArray, FloatArray], positions: FloatArray) -> None:
-        """Write pixel positions of the lips' box into the region's sampling maps."""
-        rows, columns = self._lips_px
-        maps[0][rows, columns] = to_luma_samples(positions)
-        maps[1][_half(rows), _half(columns)] = to_chroma_samples(_halved(positions))
-
-    def _blend(self, planes: Planes, over: Planes, alpha: FloatArray) -> None:
-        """Composite ``over``, the lips' box of the upper layer, onto the region's planes with ``alpha``, in place."""
-        rows, columns = self._lips_px
-        chroma_alpha = np.asarray(cv2.resize(alpha, over.chroma.shape[1::-1], interpolation=cv2.INTER_AREA))
-        parts = (planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
-        for under, top, weight in zip(parts, (over.luma, over.chroma), (alpha, chroma_alpha[..., None]), strict=True):
-            np.copyto(under, (under + (top - under.astype(np.float32)) * weight + 0.5).astype(np.uint8))
-
     def _draw_interior(
         self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, head_map: FloatArray
     ) -> None:
@@ -147,7 +124,7 @@ class MouthWarp:
         corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
         to_units = _chain(self._axes.from_image, head_map, corner)
         upper, lower = near.upper / unit_px, near.lower / unit_px
-        box = Planes(planes.luma[rows, columns], planes.chroma[_half(rows), _half(columns)])
+        box = Planes(planes.luma[self._lips_px], planes.chroma[half_box(self._lips_px)])
         _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)
         coverage = near.coverage
         if self._lip_closure.own.own_gap:
@@ -215,16 +192,6 @@ def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArr
     return np.column_stack([outer[:, :2] @ inner[:, :2], shift]).astype(np.float32)
 
 
-def _halved(positions: FloatArray) -> FloatArray:
-    """Positions (h, w, 2) at half the resolution, (h/2, w/2, 2), each the mean of four pixels."""
-    size = (positions.shape[1] // 2, positions.shape[0] // 2)
-    return np.asarray(cv2.resize(positions, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
 def _within(inner: slice, outer: slice) -> slice:
     """A span relative to the start of the span that contains it."""
     return slice(inner.start - outer.start, inner.stop - outer.start)
-
-
-def _half(span: slice) -> slice:
-    return slice(span.start // 2, span.stop // 2)

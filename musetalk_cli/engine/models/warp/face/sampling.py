@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray
+from musetalk_cli.engine.models.warp.native.sampling import sampler
 from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.types.messages import Region
 
@@ -36,8 +37,9 @@ class UpsampledImage:
 
     @classmethod
     def of(cls, planes: Planes) -> UpsampledImage:
-        """Prepare a whole image."""
-        return cls(_upsample_2x(planes.luma), planes.chroma)
+        """Prepare a whole image. The rows of its luma may be parts of longer ones."""
+        native = sampler()
+        return cls(native.upsample_luma(planes.luma) if native else _upsample_2x(planes.luma), planes.chroma)
 
     def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
         """Sample planes (h, w); maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and ``chroma``."""
@@ -47,13 +49,13 @@ class UpsampledImage:
 
 
 def crop_planes(image: ByteArray, region: Region) -> Planes:
-    """Crop a region from an I420 image, uint8 (height · 3/2, width)."""
+    """Crop a region from an I420 image, uint8 (height · 3/2, width). Its luma is a view of it."""
     height, width = image.shape[0] * 2 // 3, image.shape[1]
     left, top = region.left, region.top
     chroma = image[height:].reshape(2, height // 2, width // 2)
     rows = slice(top // 2, (top + region.height) // 2)
     columns = slice(left // 2, (left + region.width) // 2)
-    luma = np.ascontiguousarray(image[top : top + region.height, left : left + region.width])
+    luma = image[top : top + region.height, left : left + region.width]
     return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.face.region_map import RegionMap
 from musetalk_cli.engine.models.warp.face.sampling import (
     FILTER_RADIUS_PX,
     Box,
@@ -41,12 +42,9 @@ class EyePatch:
     image: UpsampledImage
     corner: FloatArray
 
-    def write(self, planes: Planes, maps: tuple[FloatArray, FloatArray], box: Box) -> None:
-        """Sample ``box`` of ``planes`` again, in place; ``maps``: as UpsampledImage.sample has them, of the whole."""
-        rows, columns = box
-        planes.luma[box] = sample_bilinear(self.image.luma, maps[0][box] - np.float32(2) * self.corner)
-        half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
-        planes.chroma[half] = sample_bilinear(self.image.chroma, maps[1][half] - np.float32(0.5) * self.corner)
+    def write(self, planes: Planes, region_map: RegionMap, box: Box) -> None:
+        """Sample ``box`` of ``planes`` again, in place; ``region_map``: by which they were sampled."""
+        region_map.sample_again(planes, box, self.image, self.corner)
 
 
 class EyeStates:

@@ -16,6 +16,7 @@ from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
 from musetalk_cli.engine.models.warp.face.sampling import Box
 from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.native.sampling import sampler
 
 # In face heights (forehead to chin): up to where hair moves rigidly with the face, and from where nothing moves.
 _RIGID_ABOVE, _FIXED_ABOVE = 0.22, 0.60  # over the forehead
@@ -121,6 +122,7 @@ class HeadField:
         """
         self._nodes, self._box = nodes, mouth
         self._basis = np.dstack([nodes * planes[..., :1], planes])
+        self._planar_basis = np.ascontiguousarray(self._basis.transpose(2, 0, 1))
         self._neck, self._down, self._height_px = pivot
         near = nodes[mouth].reshape(-1, 2).astype(np.float64)
         self._middle = near.mean(axis=0)
@@ -135,6 +137,9 @@ class HeadField:
         aside = np.array([self._down[1], -self._down[0]])
         turn = -aside * np.sin(life.yaw) - self._down * np.sin(life.pitch)
         matrix = np.column_stack([rotation - np.eye(2), move, turn, self._down * life.brows]).astype(np.float32)
+        native = sampler()
+        if native is not None:
+            return native.move_nodes(self._nodes, self._planar_basis, matrix)
         return np.asarray(self._nodes + cv2.transform(self._basis, matrix), dtype=np.float32)
 
     def around_mouth(self, positions: FloatArray) -> FloatArray:

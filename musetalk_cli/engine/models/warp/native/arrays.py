@@ -22,13 +22,13 @@ def pointer_to_rows(box: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> tu
     Raises ValueError where the rows themselves are not contiguous, or the type or shape is another.
     """
     row = 1
-    strides = []
+    strides: list[int] = []
     for extent in shape[:0:-1]:
         strides.insert(0, row * box.itemsize)
         row *= extent
     if box.dtype != dtype or box.shape != shape or box.strides[1:] != tuple(strides):
         raise ValueError(f"needs rows of a {np.dtype(dtype)} array {shape}, not {box.dtype} {box.shape} {box.strides}")
-    return int(box.ctypes.data), box.strides[0]
+    return int(box.ctypes.data), int(box.strides[0])
 
 
 def structure(name: str, **fields: Any) -> type[ctypes.Structure]:

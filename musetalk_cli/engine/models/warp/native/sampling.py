@@ -91,7 +91,7 @@ class Sampler:
     @staticmethod
     def _check_region(planes: Planes, box: Box, positions: FloatArray, cell_px: int) -> int:
         """The region's width, if all its pixels lie within the grid, and the box within the region."""
-        height, width = planes.luma.shape
+        height, width = (int(extent) for extent in planes.luma.shape)
         pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2))
         pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2))
         rows, columns = positions.shape[:2]
