@@ -80,6 +80,7 @@ class Sampler:
         lips_at = None
         lips_extent = (0, 0, 0, 0)
         if lips is not None and lips_box is not None:
+            _check_box(lips_box, *planes.luma.shape)
             lips_extent = _extent(lips_box)
             lips_at = pointer(lips, np.float32, (*lips_extent[2:], 2))
         self._library.sample_region(

@@ -1,0 +1,183 @@
+"""Resampling and the head's motion in C against OpenCV's and numpy's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fixtures.native_kernel import native_kernel, numpy_alone
+from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
+from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage
+from musetalk_cli.engine.models.warp.idle.head_motion import HeadField
+from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.native.sampling import sampler
+from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.messages import Region
+
+# Positions are rounded to 1/32 sample, on both sides: where they differ in their last bit, by one such step.
+MAX_LEVELS, MEAN_LEVELS = 2, 0.08
+
+
+@pytest.fixture(autouse=True)
+def kernel() -> Iterator[None]:
+    with native_kernel():
+        yield
+
+
+def smooth_planes(seed: int, height: int, width: int) -> Planes:
+    """Slopes and waves, steep ones included, but no noise: a step of 1/32 sample is less than two levels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x * a + y * b) for a, b in rng.uniform(-0.35, 0.35, (3, 2))]
+    luma = 128 + 40 * np.sum(waves, axis=0)
+    chroma = np.stack([luma[::2, ::2] / 2, 255 - luma[::2, ::2]], axis=-1)
+    return Planes(luma.clip(0, 255).astype(np.uint8), chroma.clip(0, 255).astype(np.uint8))
+
+
+def random_map(seed: int, region: Region, cell_px: int) -> tuple[Grid, NDArray[np.float32]]:
+    """A grid, and positions that go beyond the image here and there."""
+    grid = Grid(region, cell_px)
+    rng = np.random.default_rng(seed)
+    moved = grid.nodes + rng.normal(0, 3 * cell_px, (*grid.nodes.shape[:2], 2))
+    return grid, moved.astype(np.float32)
+
+
+def differences(one: Planes, other: Planes) -> tuple[int, float]:
+    away = [np.abs(a.astype(int) - b) for a, b in ((one.luma, other.luma), (one.chroma, other.chroma))]
+    return max(int(each.max(initial=0)) for each in away), max(float(each.mean()) for each in away if each.size)
+
+
+def assert_alike(one: Planes, other: Planes) -> None:
+    most, mean = differences(one, other)
+    assert most <= MAX_LEVELS
+    assert mean <= MEAN_LEVELS
+
+
+@pytest.mark.parametrize(
+    "region, cell_px",
+    [
+        (Region(0, 0, 2, 2), 2),
+        (Region(2, 4, 38, 30), 2),
+        (Region(8, 0, 120, 100), 4),
+        (Region(4, 6, 90, 66), 6),
+        (Region(0, 0, 1100, 20), 10),
+        (Region(0, 0, 130, 260), 128),
+    ],
+)
+def test_a_region_is_sampled_as_by_opencv(region: Region, cell_px: int) -> None:
+    image = UpsampledImage.of(smooth_planes(1, region.top + region.height + 12, region.left + region.width + 8))
+    grid, positions = random_map(2, region, cell_px)
+    with numpy_alone():
+        expected = RegionMap(grid, positions).sample(image)
+    assert_alike(RegionMap(grid, positions).sample(image), expected)
+
+
+@pytest.mark.parametrize(
+    "lips_px", [(slice(6, 30), slice(10, 48)), (slice(0, 64), slice(0, 80)), (slice(62, 64), slice(0, 2))]
+)
+def test_the_lips_have_positions_of_their_own(lips_px: Box) -> None:
+    image = UpsampledImage.of(smooth_planes(3, 70, 90))
+    grid, positions = random_map(4, Region(4, 2, 80, 64), 4)
+    size = [span.stop - span.start for span in lips_px]
+    lips = np.random.default_rng(5).uniform(-4, 90, (*size, 2)).astype(np.float32)
+    with numpy_alone():
+        expected = RegionMap(grid, positions, lips, lips_px).sample(image)
+    assert_alike(RegionMap(grid, positions, lips, lips_px).sample(image), expected)
+
+
+@pytest.mark.parametrize(
+    "box", [(slice(6, 40), slice(10, 58)), (slice(0, 64), slice(0, 80)), (slice(8, 10), slice(78, 80))]
+)
+def test_a_box_is_sampled_again_from_a_part_of_the_image(box: Box) -> None:
+    patch, corner = UpsampledImage.of(smooth_planes(6, 40, 50)), np.array([12, 8], np.float32)
+    grid, positions = random_map(7, Region(4, 2, 80, 64), 4)
+    drawn, expected = (smooth_planes(8, 64, 80) for _ in range(2))
+    RegionMap(grid, positions).sample_again(drawn, box, patch, corner)
+    with numpy_alone():
+        RegionMap(grid, positions).sample_again(expected, box, patch, corner)
+    assert_alike(drawn, expected)
+    rest = np.ones(drawn.luma.shape, bool)
+    rest[box] = False
+    assert np.array_equal(drawn.luma[rest], smooth_planes(8, 64, 80).luma[rest])
+
+
+def test_a_layer_is_blended_in() -> None:
+    image = UpsampledImage.of(smooth_planes(9, 70, 620))
+    box = (slice(10, 50), slice(6, 600))
+    rng = np.random.default_rng(10)
+    positions = rng.uniform(-4, 600, (40, 594, 2)).astype(np.float32)
+    alpha = rng.uniform(0, 1, (40, 594)).astype(np.float32)
+    alpha[:8] = 0
+    alpha[8:16] = 1
+    drawn, expected = (smooth_planes(11, 64, 620) for _ in range(2))
+    blend_layer(drawn, box, positions, alpha, image)
+    with numpy_alone():
+        blend_layer(expected, box, positions, alpha, image)
+    assert_alike(drawn, expected)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (9, 7), (16, 1), (1, 16), (30, 1300), (70, 34)])
+def test_an_image_is_upsampled_as_by_opencv(size: tuple[int, int]) -> None:
+    whole = np.random.default_rng(12).integers(0, 256, (size[0], size[1] + 6), dtype=np.uint8)
+    for luma in (whole[:, : size[1]], whole[:, 3 : 3 + size[1]]):
+        planes = Planes(luma, np.zeros((size[0] // 2, size[1] // 2, 2), np.uint8))
+        with numpy_alone():
+            expected = UpsampledImage.of(planes).luma
+        drawn = UpsampledImage.of(planes).luma
+        assert drawn.shape == expected.shape
+        assert np.abs(drawn.astype(int) - expected).max() <= 1
+        assert np.array_equal(drawn[::2, ::2], luma)
+
+
+def test_the_head_is_moved_as_by_numpy() -> None:
+    nodes = Grid(Region(10, 20, 200, 300), 4).nodes
+    planes = np.random.default_rng(13).uniform(0, 1, (*nodes.shape[:2], 3)).astype(np.float32)
+    pivot = (np.array([100.0, 300.0]), np.array([0.1, 0.99]), 220.0)
+    field = HeadField(nodes, planes, pivot, (slice(20, 30), slice(10, 30)))
+    life = LifeState(yaw=0.05, pitch=-0.02, roll=0.03, shift_x=0.01, shift_y=-0.01, brows=0.7)
+    with numpy_alone():
+        expected = field.sample_positions(life)
+    assert np.allclose(field.sample_positions(life), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+def test_no_position_is_followed_out_of_the_image(value: float) -> None:
+    image = UpsampledImage.of(smooth_planes(14, 20, 30))
+    grid, positions = random_map(15, Region(0, 0, 30, 20), 4)
+    positions[1::2, ::3] = value
+    lips = np.full((8, 8, 2), value, np.float32)
+    planes = RegionMap(grid, positions, lips, (slice(2, 10), slice(4, 12))).sample(image)
+    blend_layer(planes, (slice(2, 10), slice(4, 12)), lips, np.ones((8, 8), np.float32), image)
+    assert planes.luma.shape == (20, 30)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    native = sampler()
+    assert native is not None
+    _grid, positions = random_map(16, Region(0, 0, 32, 24), 4)
+    image = UpsampledImage.of(smooth_planes(17, 24, 32))
+    source, planes = Planes(image.luma, image.chroma), smooth_planes(18, 24, 32)
+    box = (slice(0, 24), slice(0, 32))
+
+    def refused(*changed: object, **more: object) -> None:
+        with pytest.raises(ValueError, match=r"\d"):
+            native.sample_region(*changed, **more)  # type: ignore[arg-type]
+
+    native.sample_region(planes, box, positions, 4, source)
+    refused(planes, box, positions[:, :-2], 4, source)
+    refused(planes, box, positions.astype(np.float64), 4, source)
+    refused(planes, box, positions[:, ::-1], 4, source)
+    refused(planes, box, positions, 3, source)
+    refused(planes, box, positions, 0, source)
+    refused(planes, (slice(0, 26), slice(0, 32)), positions, 4, source)
+    refused(planes, (slice(-2, 24), slice(0, 32)), positions, 4, source)
+    refused(planes, (slice(1, 24), slice(0, 32)), positions, 4, source)
+    refused(Planes(planes.luma[:, :-2], planes.chroma), box, positions, 4, source)
+    refused(planes, box, positions, 4, Planes(image.luma, image.chroma[1:]))
+    refused(planes, box, positions, 4, Planes(image.luma[:4, :4], image.chroma[:1, :1]))
+    lips = np.zeros((8, 8, 2), np.float32)
+    refused(planes, box, positions, 4, source, lips=lips, lips_box=(slice(0, 10), slice(0, 8)))
+    refused(planes, box, positions, 4, source, lips=lips, lips_box=(slice(20, 28), slice(0, 8)))
