@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
+from musetalk_cli.app.batch.memory import give_back
 from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S
@@ -141,7 +142,7 @@ class BatchRun:
         """Open an item and, as soon as there is room, begin it on a thread of its own."""
         if not self._take(self._places):
             return
-        gc.collect()  # frames of pipelines that have ended, whose parts refer to each other
+        give_back()
         cleanup = ExitStack()
         started_at = time.perf_counter()
         try:
