@@ -5,6 +5,7 @@ The net is MediaPipe's selfie segmentation, general: 256 × 256 pixels in, how l
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,9 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.errors import AvatarError
 
 INPUT_PX = 256
-# Where a pixel has changed by so many levels since the frame before, its mask is new; where it has not, this share of
-# the mask before stays.
-STILL_LEVELS, KEPT_SHARE = 8.0, 0.75
+# The mask before, moved along with the image, keeps this share where the image moved as was found, and less where its
+# pixels differ from that by so many levels.
+KEPT_SHARE, DIFFERENT_LEVELS = 0.9, 8.0
 # The mean difference of two frames, levels: from here on the second begins another shot.
 CUT_LEVELS = 40.0
 # A person takes up more of the frame than this.
@@ -35,8 +36,8 @@ class PersonCutter:
             raise AvatarError(
                 f"{model.name} cannot be loaded by OpenCV {cv2.__version__}", hint="update opencv-python-headless"
             ) from error
-        self._seen: FloatArray | None = None
-        self._mask: FloatArray | None = None
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._before: _SteadiedMask | None = None
         self.has_person = False  # whether any frame so far shows one
 
     def cut(self, bgr: ByteArray) -> tuple[ByteArray, ByteArray]:
@@ -49,14 +50,35 @@ class PersonCutter:
         small = as_bytes(cv2.resize(bgr, (INPUT_PX, INPUT_PX), interpolation=cv2.INTER_AREA))
         self._net.setInput(cv2.dnn.blobFromImage(small, 1 / 255, (INPUT_PX, INPUT_PX), swapRB=True))
         mask = np.array(self._net.forward(), np.float32).reshape(INPUT_PX, INPUT_PX)
-        seen = np.asarray(cv2.GaussianBlur(small, (0, 0), 1.5), np.float32).mean(axis=2)
-        if self._seen is not None and self._mask is not None:
-            change = np.abs(seen - self._seen)
-            if change.mean() < CUT_LEVELS:
-                # What moves nearby moves edges, too.
-                moved = cv2.dilate(change, np.ones((5, 5), np.uint8))
-                kept = KEPT_SHARE * np.exp(-((moved / STILL_LEVELS) ** 2))
-                mask = np.asarray(kept * self._mask + (1 - kept) * mask, np.float32)
-        self._seen, self._mask = seen, mask
+        seen = np.asarray(cv2.GaussianBlur(small, (0, 0), 1.5), np.float32)
+        grey = as_bytes(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
+        if self._before is not None and np.abs(seen - self._before.seen).mean() < CUT_LEVELS:
+            no_flow = np.zeros((INPUT_PX, INPUT_PX, 2), np.float32)
+            before = self._before.moved(np.asarray(self._flow.calc(grey, self._before.grey, no_flow), np.float32))
+            difference = np.abs(seen - before.seen).mean(axis=2)
+            # What is new nearby changes edges, too.
+            difference = cv2.dilate(difference, np.ones((3, 3), np.uint8))
+            kept = KEPT_SHARE * np.exp(-((difference / DIFFERENT_LEVELS) ** 2))
+            mask = np.asarray(kept * before.mask + (1 - kept) * mask, np.float32)
+        self._before = _SteadiedMask(grey, seen, mask)
         self.has_person = self.has_person or bool(mask.mean() > LEAST_SHARE)
         return mask
+
+
+@dataclass(frozen=True)
+class _SteadiedMask:
+    """A frame, ``grey`` uint8 (256, 256) and blurred float32 (256, 256, 3) as ``seen``, and its mask (256, 256)."""
+
+    grey: ByteArray
+    seen: FloatArray
+    mask: FloatArray
+
+    def moved(self, flow: FloatArray) -> _SteadiedMask:
+        """It as the next frame would be; ``flow`` float32 (256, 256, 2): from there back to here, pixels."""
+        axis = np.arange(INPUT_PX, dtype=np.float32)
+        at = flow + np.dstack(np.meshgrid(axis, axis)).astype(np.float32)
+        seen, mask = (
+            cv2.remap(each, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in (self.seen, self.mask)
+        )
+        return replace(self, seen=np.asarray(seen, np.float32), mask=np.asarray(mask, np.float32))

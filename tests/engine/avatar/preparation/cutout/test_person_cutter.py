@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,6 +52,16 @@ class NoisyNet:
         return self.numbers.random((1, 1, SIDE, SIDE), np.float32)
 
 
+class FixedNet(NoisyNet):
+    """The same mask for whatever it gets."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.mask = mask
+
+    def forward(self) -> np.ndarray:
+        return self.mask
+
+
 def test_masks_are_steady_where_nothing_moves_and_follow_what_does(
     segmenter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,3 +76,20 @@ def test_masks_are_steady_where_nothing_moves_and_follow_what_does(
     before = cutter._follow(moved).copy()
     shot = np.abs(cutter._follow(np.full_like(image, 250)) - before)
     assert shot[:, : SIDE // 2].mean() > 2 * change[:, : SIDE // 2].mean()  # another one
+
+
+def test_a_mask_moves_with_what_it_shows(segmenter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cutter = PersonCutter(segmenter)
+    texture = np.random.default_rng(1).integers(0, 256, (SIDE // 8 + 8, SIDE // 8 + 8, 3), np.uint8)
+    wide = cv2.resize(texture, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+    half = np.zeros((1, 1, SIDE, SIDE), np.float32)
+    half[..., : SIDE // 2] = 1
+    shift_px = 3
+    for step, seen in enumerate((half, np.full_like(half, 0.5))):
+        left = 16 - step * shift_px  # the image moves to the right
+        monkeypatch.setattr(cutter, "_net", FixedNet(seen))
+        mask = cutter._follow(np.ascontiguousarray(wide[16 : 16 + SIDE, left : left + SIDE]))
+    row = mask[40:-40, 20:-60].mean(axis=0)
+    assert row.max() > 0.85
+    assert row.min() < 0.15
+    assert abs(float(np.argmax(row < 0.5)) + 20 - (SIDE // 2 + shift_px)) <= 1
