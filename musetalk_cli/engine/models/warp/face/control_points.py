@@ -95,11 +95,17 @@ def wanted_gap(weights: FloatArray, side: FloatArray) -> FloatArray:
 
     Beside the corners it is a little more, as splines round off what the contours do there.
     """
-    gap, press, dental, purse = (weights[COMPONENTS.index(name)] for name in ("gap", "press", "labiodental", "purse"))
+    gap, purse, closing = gap_shares(weights)
     side = np.clip(side, -1, 1)
     arch, pinch = _arch_and_pinch(side, aperture=1.0)
-    closing = 2 * _PRESS * press + (_DENTAL_LOWER - _DENTAL_UPPER - TUCK) * dental
     return np.asarray(GAP * (gap * arch + purse * pinch) - closing * (1 - side**2), dtype=np.float32)
+
+
+def gap_shares(weights: FloatArray) -> tuple[np.float32, np.float32, np.float32]:
+    """What component ``weights`` (8,) open: shares of GAP, and of what rounding adds to it; closing, mouth units."""
+    gap, press, dental, purse = (weights[COMPONENTS.index(name)] for name in ("gap", "press", "labiodental", "purse"))
+    closing = 2 * _PRESS * press + (_DENTAL_LOWER - _DENTAL_UPPER - TUCK) * dental
+    return gap, purse, closing
 
 
 def _arch_and_pinch(side: FloatArray, aperture: float = _APERTURE) -> tuple[FloatArray, FloatArray]:

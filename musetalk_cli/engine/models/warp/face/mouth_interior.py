@@ -7,6 +7,7 @@ into textures, which are placed, shaded and clipped per frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,7 +15,12 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
+from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes, bgr_to_ycbcr
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.interior import NativeInterior
+    from musetalk_cli.engine.models.warp.native.mouth import LipPixels
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars where the arch
 # turns back (8.5, 6.5, 7.5 and 7 mm on a mouth 50 mm wide, foreshortened).
@@ -50,6 +56,11 @@ class TeethPlacement:
     smile: float
     yaw: float
 
+    @property
+    def upper_edge(self) -> float:
+        """Distance of the upper incisors' edge below the closed seam, mouth units."""
+        return float(np.clip(_SMILE_SHOWS * self.smile, _UPPER_EDGE, _MAX_UPPER_EDGE))
+
 
 @dataclass(frozen=True)
 class LipOpening:
@@ -66,7 +77,12 @@ class LipOpening:
 
 
 class MouthInterior:
-    """Draws the inside of one face's mouth; immutable."""
+    """Draws the inside of one face's mouth; immutable.
+
+    ``native``: the same in C; None where there is no library.
+    """
+
+    native: NativeInterior | None
 
     def __init__(self, unit_px: float, lighting: FaceLighting) -> None:
         """``unit_px``: width of the mouth, pixels."""
@@ -77,6 +93,20 @@ class MouthInterior:
         self._deep, self._cavity = _scaled_colour(_DEEP, 0.5 + 0.5 * light), _scaled_colour(_CAVITY, light)
         self._upper = self._draw_teeth(is_upper=True)
         self._lower = self._draw_teeth(is_upper=False)
+        self.native = self._native_interior()
+
+    def _native_interior(self) -> NativeInterior | None:
+        native = library.load()
+        if native is None:
+            return None
+        # It imports ctypes.
+        from musetalk_cli.engine.models.warp.native.interior import InteriorColours, InteriorTint, NativeInterior
+
+        colours, tint = InteriorColours(self._deep, self._cavity, self._tongue), self._tint
+        tinted = None
+        if tint is not None:
+            tinted = InteriorTint(tint.levels, tint.colours, tint.naturalness, tint.cast, tint.skin_luma)
+        return NativeInterior(native, (self._upper, self._lower), self._scale, colours, tinted)
 
     def draw(self, planes: Planes, opening: LipOpening, placement: TeethPlacement, jaw: float, width: float) -> None:
         """Draw the interior into ``planes``, in place.
@@ -98,8 +128,7 @@ class MouthInterior:
         positions = _PixelPositions(
             _to_dental_arch(x, placement.yaw), y, opening.below_upper[inside], opening.above_lower[inside]
         )
-        edge = float(np.clip(_SMILE_SHOWS * placement.smile, _UPPER_EDGE, _MAX_UPPER_EDGE))
-        colour = self._compose(positions, edge, jaw, width)
+        colour = self._compose(positions, placement.upper_edge, jaw, width)
         coverage = opening.coverage[inside]
         _blend(planes.luma[inside], colour[..., 0], coverage)
         half = (coverage.shape[1] // 2, coverage.shape[0] // 2)
@@ -107,6 +136,31 @@ class MouthInterior:
         coverage_half = cv2.resize(coverage, half, interpolation=cv2.INTER_AREA)
         chroma = planes.chroma[rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
         np.copyto(chroma, np.clip(chroma * (1 - coverage_half[..., None]) + weighted + 0.5, 0, 255).astype(np.uint8))
+
+    def draw_natively(
+        self,
+        box: Planes,
+        near: LipPixels,
+        wanted: tuple[float, float, float, float] | None,
+        placement: TeethPlacement,
+        to_units: FloatArray,
+        jaw_and_width: tuple[float, float],
+    ) -> None:
+        """The same in C; only with :attr:`native`.
+
+        Args:
+            box: The planes of the lips' box, changed in place.
+            near: Its pixels.
+            wanted: As of :meth:`NativeInterior.coverage`.
+            placement: Where the teeth are in the image.
+            to_units: As of :class:`LipOpening`.
+            jaw_and_width: J and W of the mouth shape.
+        """
+        from musetalk_cli.engine.models.warp.native.interior import InteriorPose
+
+        assert self.native is not None  # noqa: S101 - as said above
+        pose = InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *jaw_and_width)
+        self.native.draw(box, near, self.native.coverage(near, wanted), pose)
 
     def _compose(self, positions: _PixelPositions, edge: float, jaw: float, width: float) -> FloatArray:
         """Y, Cb, Cr (h, w, 3) of the interior, before the lips clip it.

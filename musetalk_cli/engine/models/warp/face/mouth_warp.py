@@ -5,10 +5,12 @@ The skin is warped in two layers, the lips are shaded, and the inside of the mou
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, wanted_gap
+from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
@@ -18,6 +20,9 @@ from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_lay
 from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage, bounds_of
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
 from musetalk_cli.engine.types.colour import ByteArray, Planes
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.mouth import LipPixels, NativeSkin
 
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
@@ -46,13 +51,22 @@ class MouthWarp:
             self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
         )
         self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
-        self._lip_heights = lip_heights(pose.face, pose.axes)
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
         margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
         outer = grid.cells_touching(_bounds_px(pose.axes, _LIPS) + margin)
         self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
         self._lips_px = grid.pixels_of(outer)
+        self._rims = self._measure_rims(pose)
         self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
+
+    def _measure_rims(self, pose: MouthPose) -> tuple[float, float] | None:
+        """Depths of the upper and the lower rim of an open mouth's lips, mouth units."""
+        own_gap = self._lip_closure.own.own_gap
+        if not own_gap:
+            return None
+        usual = float(np.interp(own_gap, *_RIM))
+        upper, lower = (min(usual, _MAX_RIM_SHARE * lip) for lip in lip_heights(pose.face, pose.axes))
+        return upper, lower
 
     def render(
         self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, head_map: FloatArray
@@ -72,6 +86,10 @@ class MouthWarp:
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
         distances = self._layers.layer_distances(mapped, float(weights[COMPONENTS.index("labiodental")]))
         whole = targets.copy()
+        if self._layers.native is not None:
+            planes, region_map, pixels = self._resample_natively(self._layers.native, mapped, distances, source, whole)
+            self._draw_natively(self._layers.native, planes, pixels, shape, weights, head_map)
+            return planes, region_map
         alpha = LayerDistances.unstack(distances).upper_alpha(float(self._grid.cell_px))
         whole[self._mouth_box] = mapped[1] + (mapped[0] - mapped[1]) * alpha[..., None]
         near = self._nearby(distances)
@@ -99,13 +117,11 @@ class MouthWarp:
         both = np.concatenate([mapped[0][self._lips_box], mapped[1][self._lips_box]], axis=-1)
         fine = self._grid.upsample(both, self._grid.cell_px)[: near.upper.shape[0], : near.upper.shape[1]]
         upper, lower = fine[..., :2], fine[..., 2:]
-        own_gap = self._lip_closure.own.own_gap
-        if own_gap:
+        if self._rims is not None:
             down = np.array([-self._axes.x_axis[1], self._axes.x_axis[0]], dtype=np.float32)
-            rims = [min(float(np.interp(own_gap, *_RIM)), _MAX_RIM_SHARE * lip) for lip in self._lip_heights]
             height = np.float32(0.5) + np.float32(0.5) * smoothstep(near.inward, 0.0, 0.25)
-            upper = upper - self._stretch(near.upper_depth, rims[0] * height)[..., None] * down
-            lower = lower + self._stretch(near.lower_depth, rims[1] * height)[..., None] * down
+            upper = upper - self._stretch(near.upper_depth, self._rims[0] * height)[..., None] * down
+            lower = lower + self._stretch(near.lower_depth, self._rims[1] * height)[..., None] * down
         return upper, lower
 
     def _stretch(self, inside: FloatArray, rim: FloatArray) -> FloatArray:
@@ -115,16 +131,42 @@ class MouthWarp:
         clipped = np.maximum(inside, np.float32(0))
         return np.asarray(clipped - inside + np.maximum(depth - clipped / np.float32(_STRETCHED), 0), np.float32)
 
+    def _resample_natively(
+        self, skin: NativeSkin, mapped: FloatArray, distances: FloatArray, source: UpsampledImage, whole: FloatArray
+    ) -> tuple[Planes, RegionMap, LipPixels]:
+        """The region's planes and map, and the pixels of the lips' box; ``whole``: the targets, overwritten."""
+        skin.blend_layers(mapped, distances, whole[self._mouth_box])
+        size = [span.stop - span.start for span in self._lips_px]
+        near = skin.lip_pixels(mapped, distances, self._lips_box, (size[0], size[1]), self._rims)
+        region_map = RegionMap(self._grid, whole, near.positions, self._lips_px)
+        planes = region_map.sample(source)
+        if near.upper_positions is not None:
+            blend_layer(planes, self._lips_px, near.upper_positions, near.alpha, source)
+        return planes, region_map, near
+
+    def _draw_natively(
+        self,
+        skin: NativeSkin,
+        planes: Planes,
+        near: LipPixels,
+        shape: FloatArray,
+        weights: FloatArray,
+        head_map: FloatArray,
+    ) -> None:
+        """As :meth:`_draw_interior`."""
+        own, box = self._lip_closure.own, self._lip_planes(planes)
+        skin.shade_lips(box, near, own.own_gap)
+        gap, purse, closing = gap_shares(weights)
+        wanted = (GAP * float(gap), GAP * float(purse), float(closing), own.half_width) if own.own_gap else None
+        to_units, jaw_and_width = self._to_units(head_map), (float(shape[1]), float(shape[2]))
+        self._interior.draw_natively(box, near, wanted, self._teeth_placement, to_units, jaw_and_width)
+
     def _draw_interior(
         self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, head_map: FloatArray
     ) -> None:
         """Shade the lips and draw the inside of the mouth between them, in place."""
-        rows, columns = self._lips_px
-        unit_px, region = self._axes.unit_px, self._grid.region
-        corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
-        to_units = _chain(self._axes.from_image, head_map, corner)
+        unit_px, box = self._axes.unit_px, self._lip_planes(planes)
         upper, lower = near.upper / unit_px, near.lower / unit_px
-        box = Planes(planes.luma[self._lips_px], planes.chroma[half_box(self._lips_px)])
         _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)
         coverage = near.coverage
         if self._lip_closure.own.own_gap:
@@ -132,8 +174,19 @@ class MouthWarp:
             side = 1 - near.inward / np.float32(self._lip_closure.own.half_width)
             wanted = wanted_gap(weights, side) / np.maximum(-upper - lower, np.float32(_FINE_GAP))
             coverage = coverage * smoothstep(wanted, *_LEAST_WANTED)
-        opening = LipOpening(coverage, -upper, -lower, to_units)
+        opening = LipOpening(coverage, -upper, -lower, self._to_units(head_map))
         self._interior.draw(box, opening, self._teeth_placement, float(shape[1]), float(shape[2]))
+
+    def _lip_planes(self, planes: Planes) -> Planes:
+        """The lips' box of the region's planes."""
+        return Planes(planes.luma[self._lips_px], planes.chroma[half_box(self._lips_px)])
+
+    def _to_units(self, head_map: FloatArray) -> FloatArray:
+        """2×3 affine matrix from the pixels of the lips' box to mouth units of a head moved by ``head_map``."""
+        rows, columns = self._lips_px
+        region = self._grid.region
+        corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
+        return _chain(self._axes.from_image, head_map, corner)
 
 
 def clean_shape(mouth: NDArray[np.float32]) -> FloatArray:

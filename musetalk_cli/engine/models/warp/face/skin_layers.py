@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, TUCK
 from musetalk_cli.engine.models.warp.face.displacement_fields import compute_fields
-from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.sampling import sample_bilinear
+from musetalk_cli.engine.models.warp.native import library
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.mouth import NativeSkin
 
 _INVERSE_STEPS = 3
 _MIN_SLOPE = 0.3
@@ -72,17 +76,23 @@ class LayerDistances:
 
 
 class SkinLayers:
-    """Displacement fields of both layers on a rectangular grid of nodes; immutable."""
+    """Displacement fields of both layers on a rectangular grid of nodes; immutable.
+
+    ``native``: the same in C; None where there is no library.
+    """
+
+    native: NativeSkin | None
 
     def __init__(self, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, cell_px: int) -> None:
         """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of."""
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, lip_closure.own, cell_px
-        self._origin = nodes[0, 0]
+        self._origin = nodes[0, 0].copy()
         fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
         self._shape = fields.shape[1:]
+        self.native = _native_skin(axes, self._lips, cell_px)
 
     def backward_map(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
         """Backward map: where the skin seen at ``targets`` comes from, float32 (2, rows, columns, 2): layer, node, x y.
@@ -93,6 +103,9 @@ class SkinLayers:
         ``source + field(source) - target``. Newton's method finds it with the diagonal of the Jacobian alone; it also
         converges where the skin is stretched too much for plain fixed-point iteration.
         """
+        if self.native is not None:
+            fields = self._fields.reshape(-1, *self._shape)
+            return self.native.backward_map(fields, weights, targets, self._origin)
         forward = multiply(weights[None], self._fields).reshape(self._shape)
         start = (targets - self._origin) * np.float32(1 / self._cell_px)
         start_x, start_y = cv2.split(start)
@@ -114,6 +127,8 @@ class SkinLayers:
 
         ``mapped``: as from :meth:`backward_map`. ``tuck`` 0..1: how far the lower lip is tucked behind the upper teeth.
         """
+        if self.native is not None:
+            return self.native.layer_distances(mapped, tuck)
         lips, unit_px = self._lips, self._axes.unit_px
         relative = (lips.x - lips.middle) / lips.half_width
         tucked = lips.lower + tuck * TUCK * (1 - relative**2)
@@ -132,3 +147,14 @@ class SkinLayers:
         softness = np.maximum(-inward, 0) * np.float32(_SEAM_SPREAD * unit_px) + np.float32(0.5)
         stacked = [*planes, softness, inward, *(depths if lips.own_gap else [])]
         return np.asarray(cv2.merge(stacked), dtype=np.float32)
+
+
+def _native_skin(axes: MouthAxes, lips: LipContours, cell_px: int) -> NativeSkin | None:
+    native = library.load()
+    if native is None:
+        return None
+    from musetalk_cli.engine.models.warp.native.mouth import Contours, NativeSkin  # imports ctypes
+
+    step_x = float(lips.x[-1] - lips.x[0]) / (len(lips.x) - 1)
+    contours = Contours(lips.upper, lips.lower, float(lips.x[0]), step_x, lips.middle, lips.half_width, TUCK)
+    return NativeSkin(native, contours, (axes.from_image, axes.unit_px), cell_px, bool(lips.own_gap))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
-def declare(library: ctypes.CDLL, parameters: dict[str, list[Any]]) -> None:
+def declare(library: ctypes.CDLL, parameters: Mapping[str, Sequence[Any]]) -> None:
     """Have functions that return nothing check the types that they are called with: ctypes types by name."""
     for name, types in parameters.items():
         function = getattr(library, name)
