@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil, floor
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     sample_bilinear,
 )
 from musetalk_cli.engine.models.warp.idle.eyelids import LASHES, Eye, eye_bounds
+from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
 from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.types.messages import Region
 
@@ -78,8 +80,8 @@ class EyeStates:
         fine = slice(2 * low[1], 2 * high[1]), slice(2 * low[0], 2 * high[0])
         coarse = slice(low[1] // 2, high[1] // 2), slice(low[0] // 2, high[0] // 2)
         self._corner = low.astype(np.float32)
-        self._open = UpsampledImage(image.luma[fine], image.chroma[coarse])
-        self._shut = UpsampledImage.of(Planes(np.ascontiguousarray(shut.luma[rows, columns]), shut.chroma[coarse]))
+        self._open = UpsampledImage(np.ascontiguousarray(image.luma[fine]), np.ascontiguousarray(image.chroma[coarse]))
+        self._shut = UpsampledImage.of(Planes(shut.luma[rows, columns], np.ascontiguousarray(shut.chroma[coarse])))
         edge = _DRAWN_EDGE if is_drawn else _EDGE
         if is_drawn:
             eyes = tuple(_with_drawn_band(eye) for eye in eyes)
@@ -98,9 +100,11 @@ class EyeStates:
     def box_in(self, region: Region, shift: FloatArray) -> Box:
         """Rows and columns of a region of the image, even, in which the eyes lie when the points around them are
         shifted by ``shift`` (n, 2), pixels."""
-        left, top = self.bounds_px[:2] + shift.min(axis=0) - 1 - np.array([region.left, region.top])
-        right, bottom = self.bounds_px[2:] + shift.max(axis=0) + 1 - np.array([region.left, region.top])
-        return _even(top, bottom, region.height), _even(left, right, region.width)
+        left, top, right, bottom = self.bounds_px.tolist()
+        (left_by, top_by), (right_by, bottom_by) = shift.min(axis=0).tolist(), shift.max(axis=0).tolist()
+        rows = top + top_by - 1 - region.top, bottom + bottom_by + 1 - region.top
+        columns = left + left_by - 1 - region.left, right + right_by + 1 - region.left
+        return _even(*rows, region.height), _even(*columns, region.width)
 
     def at(self, left: float, right: float, gaze_x: float, gaze_y: float) -> EyePatch | None:
         """The eyes with these closures (0..1) and this gaze (-1..1, to the image's right and down); None where they are
@@ -110,10 +114,11 @@ class EyeStates:
 
     def _draw_state(self, state: tuple[int, ...]) -> EyePatch:
         left, right, gaze_x, gaze_y = (value / _STEPS for value in state)
-        planes = [plane.copy() for plane, _ in self._planes_of(self._open)]
+        opened = [plane for plane, _ in self._planes_of(self._open)]
+        planes = [plane.copy() for plane in opened]
         for grids, closure in zip(self._eyes, (left, right), strict=True):
-            for grid, plane, source in zip(grids, planes, (self._shut.luma, self._shut.chroma), strict=True):
-                grid.draw(plane, source, closure, (gaze_x, gaze_y))
+            for grid, *each in zip(grids, planes, opened, (self._shut.luma, self._shut.chroma), strict=True):
+                grid.draw(each, closure, (gaze_x, gaze_y))
         return EyePatch(UpsampledImage(planes[0], planes[1]), self._corner)
 
 
@@ -147,12 +152,23 @@ class _EyeGrid:
         self._unit = np.asarray(eye.axes * np.float32(eye.half_width / step), np.float32)  # one unit, samples
         inside = np.minimum(self._y - self._upper, self._lower - self._y)
         self._eyeball = smoothstep(inside, -0.01, 0.12) * np.maximum(1 - np.abs(self._x) ** 3, 0)
+        lines = (self._y, self._upper, self._lower, self._top, self._meeting, self._within, self._eyeball)
+        self._drawer = EyeDrawer(
+            dict(zip(LINES, lines, strict=True)),
+            (int(start[1]), int(start[0])),
+            half_width=eye.half_width,
+            edge=edge,
+            down=self._unit[:, 1],
+        )
 
-    def draw(self, plane: ByteArray, shut: ByteArray, closure: float, gaze: tuple[float, float]) -> None:
-        """Draw the eye into its plane, in place; ``shut``: the same plane with the eye shut."""
+    def draw(self, planes: list[ByteArray], closure: float, gaze: tuple[float, float]) -> None:
+        """Draw the eye into the first plane, in place; the others: the same with the eyes open, and shut."""
+        plane, opened, shut = planes
+        shift = self._unit @ np.array(gaze, np.float32) * np.float32(_GAZE)
+        if self._drawer.draw(plane, opened, shut, closure, (float(shift[0]), float(shift[1]))):
+            return
         under = plane[self._box]
         if any(gaze):
-            shift = self._unit @ np.array(gaze, np.float32) * np.float32(_GAZE)
             under = sample_bilinear(plane, self._samples - self._eyeball[..., None] * shift)
         if closure > 0:
             under = self._lower_lid(under.astype(np.float32), shut, closure)
@@ -191,5 +207,5 @@ def _ease(value: float, low: float, high: float) -> float:
 
 
 def _even(first: float, last: float, extent: int) -> slice:
-    start = int(np.clip(np.floor(first / 2) * 2, 0, extent))
-    return slice(start, int(np.clip(np.ceil(last / 2) * 2, start, extent)))
+    start = min(max(2 * floor(first / 2), 0), extent)
+    return slice(start, min(max(2 * ceil(last / 2), start), extent))

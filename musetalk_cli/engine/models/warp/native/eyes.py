@@ -1,0 +1,90 @@
+"""Drawing an eye in C: numpy arrays in, and a plane drawn in place. See eyes.c."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+import numpy as np
+
+from musetalk_cli.engine.models.warp.native.arrays import pointer
+from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.messages import FloatArray
+
+LINES = ("y", "upper", "lower", "lid_top", "meeting", "within", "eyeball")
+_BOX = ("top", "left", "rows", "columns")
+
+
+class _EyeGrid(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in _BOX),
+        *((name, ctypes.c_float) for name in ("half_width", "edge", "down_x", "down_y")),
+        *((name, ctypes.c_void_p) for name in LINES),
+    )
+
+
+class _EyePose(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_float) for name in ("closure", "shift_x", "shift_y"))
+
+
+class EyeDrawer:
+    """Draws one eye on one plane; immutable."""
+
+    def __init__(
+        self,
+        lines: dict[str, FloatArray],
+        corner: tuple[int, int],
+        *,
+        half_width: float,
+        edge: float,
+        down: FloatArray,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            lines: What _EyeGrid knows of each sample of the eye's box, by the names of LINES, float32 (rows, columns).
+            corner: Row and column of the box's first sample in the plane.
+            half_width: Of the eye, pixels.
+            edge: How far below its edge a lid is shown, half widths.
+            down: One unit downwards, in samples of the plane, (2,).
+        """
+        self._lines = {name: np.ascontiguousarray(lines[name], np.float32) for name in LINES}
+        self._shape = self._lines["y"].shape
+        addresses = [pointer(self._lines[name], np.float32, self._shape) for name in LINES]
+        self._corner = corner
+        self._grid = _EyeGrid(*corner, *self._shape, half_width, edge, float(down[0]), float(down[1]), *addresses)
+
+    def draw(
+        self, drawn: ByteArray, opened: ByteArray, shut: ByteArray, closure: float, shift: tuple[float, float]
+    ) -> bool:
+        """Draw the eye; False, and nothing done, where the kernel is not there.
+
+        Args:
+            drawn: A plane uint8 (h, w) or (h, w, 2); written to in the eye's box.
+            opened: The same plane with the eyes open.
+            shut: And with them shut.
+            closure: 0..1.
+            shift: Of the eyeball, in samples of the plane.
+        """
+        library = load()
+        if library is None:
+            return False
+        (top, left), (rows, columns) = self._corner, self._shape
+        height, width = drawn.shape[:2]
+        if top < 0 or left < 0 or top + rows > height or left + columns > width:
+            raise ValueError(f"an eye of {rows} × {columns} at {top}, {left} leaves a plane of {height} × {width}")
+        planes = [pointer(plane, np.uint8, drawn.shape) for plane in (opened, shut, drawn)]
+        channels = 1 if drawn.ndim == 2 else drawn.shape[2]
+        pose = _EyePose(closure, *shift)
+        _declared(library).draw_eye(*planes[:2], height, width, channels, self._grid, pose, planes[2])
+        return True
+
+
+@lru_cache(maxsize=4)
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer_to, integer = ctypes.c_void_p, ctypes.c_int32
+    eye, pose = ctypes.POINTER(_EyeGrid), ctypes.POINTER(_EyePose)
+    library.draw_eye.argtypes = [pointer_to, pointer_to, integer, integer, integer, eye, pose, pointer_to]
+    library.draw_eye.restype = None
+    return library
