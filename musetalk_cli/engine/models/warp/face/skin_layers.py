@@ -92,7 +92,7 @@ class SkinLayers:
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
         self._shape = fields.shape[1:]
-        self.native = _native_skin(axes, self._lips, cell_px)
+        self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
 
     def backward_map(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
         """Backward map: where the skin seen at ``targets`` comes from, float32 (2, rows, columns, 2): layer, node, x y.

@@ -117,7 +117,7 @@ static Articulation articulate(const InteriorPose *pose) {
 }
 
 /* Positions of `length` pixels of row y from column `left` on. */
-static void place_row(const InteriorPose *pose, const LipOpening *opening, int32_t y, int32_t left, int32_t length,
+HOT static void place_row(const InteriorPose *pose, const LipOpening *opening, int32_t y, int32_t left, int32_t length,
                       InteriorRow *row) {
     const float *to_units = pose->to_units, per_px = 1.0f / opening->unit_px;
     const size_t first = (size_t)y * (size_t)opening->width + (size_t)left;
@@ -137,7 +137,7 @@ static void place_row(const InteriorPose *pose, const LipOpening *opening, int32
 }
 
 /* The cavity, and on it the tongue: a soft mound with a furrow. */
-static void draw_cavity(const MouthInterior *face, const Articulation *pose, int32_t length, InteriorRow *row) {
+HOT static void draw_cavity(const MouthInterior *face, const Articulation *pose, int32_t length, InteriorRow *row) {
     const float *deep = face->deep, *cavity = face->cavity, *tongue = face->tongue, travel = pose->travel;
     for (int32_t j = 0; j < length; j++) {
         float x = row->x[j], front = smoothstep(row->y[j], 0.0f, 0.22f + travel);
@@ -157,7 +157,10 @@ static void draw_cavity(const MouthInterior *face, const Articulation *pose, int
 
 /* Four bytes as floats. */
 static inline float4 load_bytes4(const uint8_t *bytes) {
-    return (float4){(float)bytes[0], (float)bytes[1], (float)bytes[2], (float)bytes[3]};
+    typedef uint8_t byte4 __attribute__((vector_size(4)));
+    byte4 loaded;
+    memcpy(&loaded, bytes, sizeof loaded);
+    return __builtin_convertvector(loaded, float4);
 }
 
 /* A bilinear sample of a row of teeth at x, y pixels of its own; zero beyond its edges. */
@@ -191,7 +194,7 @@ static void draw_teeth(const MouthInterior *face, const uint8_t *texture, float 
 }
 
 /* Less light falls on what lies deep between the lips. */
-static void shade_interior(const Articulation *pose, int32_t length, InteriorRow *row) {
+HOT static void shade_interior(const Articulation *pose, int32_t length, InteriorRow *row) {
     for (int32_t j = 0; j < length; j++) {
         float upper = row->below_upper[j], lower = row->above_lower[j];
         float shade = (0.34f + 0.66f * smoothstep(upper, -0.01f, 0.055f)) * (1.0f - 0.45f * pose->rounding);
@@ -253,7 +256,7 @@ static void compose_row(const MouthInterior *face, const InteriorPose *pose, con
 
 static uint8_t to_byte(float value) { return (uint8_t)(int32_t)clamp_f(value + 0.5f, 0.0f, 255.0f); }
 
-static void write_luma(const InteriorRow *row, const float *coverage, int32_t length, uint8_t *luma) {
+HOT static void write_luma(const InteriorRow *row, const float *coverage, int32_t length, uint8_t *luma) {
     for (int32_t j = 0; j < length; j++) {
         float under = (float)luma[j];
         luma[j] = to_byte(under + (row->luma[j] - under) * coverage[j]);
@@ -261,7 +264,7 @@ static void write_luma(const InteriorRow *row, const float *coverage, int32_t le
 }
 
 /* Chroma of two rows of pixels: each sample is the mean of four. */
-static void write_chroma(const InteriorRow *rows, const float *first, const float *second, int32_t length,
+HOT static void write_chroma(const InteriorRow *rows, const float *first, const float *second, int32_t length,
                          uint8_t *chroma) {
     for (int32_t j = 0; j < length; j += 2, chroma += 2) {
         float a = first[j], b = first[j + 1], c = second[j], d = second[j + 1];

@@ -23,73 +23,109 @@ typedef struct {
 
 /* ---- Backward map ------------------------------------------------------------------------------------------------ */
 
-/* The weighted sum of one layer's fields. fields: the layer's first (…, nodes, 2), `stride` floats apart;
- * steps (nodes, 4), whose first two planes are written. */
-static void add_fields(const float *fields, const float *weights, int32_t num_components, size_t stride, size_t nodes,
-                       float *steps) {
-    for (size_t i = 0; i < nodes; i++) steps[4 * i] = steps[4 * i + 1] = 0.0f;
+/* The weighted sum of one layer's fields. fields: the layer's first (…, count), `stride` floats apart; sum (count,). */
+HOT static void add_fields(const float *fields, const float *weights, int32_t num_components, size_t stride,
+                           size_t count, float *restrict sum) {
+    memset(sum, 0, count * sizeof(float));
     for (int32_t k = 0; k < num_components; k++) {
         const float weight = weights[k], *field = fields + (size_t)k * stride;
         if (weight == 0.0f) continue;
-        for (size_t i = 0; i < nodes; i++) {
-            steps[4 * i] += weight * field[2 * i];
-            steps[4 * i + 1] += weight * field[2 * i + 1];
-        }
+        for (size_t i = 0; i < count; i++) sum[i] += weight * field[i];
     }
 }
 
 static float rate(float slope) { return 1.0f / max_f(slope + 1.0f, MIN_SLOPE); }
 
-/* Newton's step factors 1 / (1 + dx/dx) and 1 / (1 + dy/dy) of the displacements: the other planes of steps. */
-static void add_rates(float *steps, int32_t rows, int32_t columns) {
+/* What Newton's method needs of a displacement field (rows, columns, 2): steps (rows, columns, 4), the displacement
+ * and the step factors 1 / (1 + dx/dx) and 1 / (1 + dy/dy). */
+static void add_rates(const float *field, int32_t rows, int32_t columns, float *restrict steps) {
     for (int32_t row = 0; row < rows; row++) {
-        const float *above = steps + 4 * (size_t)columns * (size_t)max_i(row - 1, 0);
-        const float *below = steps + 4 * (size_t)columns * (size_t)min_i(row + 1, rows - 1);
-        float *here = steps + 4 * (size_t)columns * (size_t)row;
-        for (int32_t column = 0; column < columns; column++) {
+        const float *above = field + 2 * (size_t)columns * (size_t)max_i(row - 1, 0);
+        const float *below = field + 2 * (size_t)columns * (size_t)min_i(row + 1, rows - 1);
+        const float *here = field + 2 * (size_t)columns * (size_t)row;
+        for (int32_t column = 0; column < columns; column++, steps += 4) {
             const int32_t before = max_i(column - 1, 0), after = min_i(column + 1, columns - 1);
-            here[4 * column + 2] = rate(0.5f * (here[4 * after] - here[4 * before]));
-            here[4 * column + 3] = rate(0.5f * (below[4 * column + 1] - above[4 * column + 1]));
+            steps[0] = here[2 * column];
+            steps[1] = here[2 * column + 1];
+            steps[2] = rate(0.5f * (here[2 * after] - here[2 * before]));
+            steps[3] = rate(0.5f * (below[2 * column + 1] - above[2 * column + 1]));
         }
     }
 }
 
-/* The root of source + field(source) - target by Newton's method, for a node whose target is at x, y (cells). */
-static void find_source(const float *steps, int32_t rows, int32_t columns, const float *own, float *x, float *y) {
-    const float target_x = *x, target_y = *y;
-    *x -= own[0];
-    *y -= own[1];
+/* Positions of a run of nodes, cells: where they are looked for, and where they have been found so far. */
+typedef struct {
+    float target_x[RUN_PX], target_y[RUN_PX], x[RUN_PX], y[RUN_PX];
+    float across[RUN_PX], along[RUN_PX]; /* shares of the next column and row */
+    int32_t offset[RUN_PX];              /* of the node before them in a field, in nodes */
+} NodeRun;
+
+/* Split the positions into nodes of a field (rows, columns), at least 2 by 2, and shares, clamped to its edge. */
+HOT static void split_positions(NodeRun *run, int32_t rows, int32_t columns, int32_t length) {
+    for (int32_t j = 0; j < length; j++) {
+        float x = clamp_f(run->x[j], 0.0f, (float)(columns - 1)), y = clamp_f(run->y[j], 0.0f, (float)(rows - 1));
+        int32_t column = min_i((int32_t)x, columns - 2), row = min_i((int32_t)y, rows - 2);
+        run->across[j] = x - (float)column;
+        run->along[j] = y - (float)row;
+        run->offset[j] = row * columns + column;
+    }
+}
+
+/* One step of Newton's method towards the roots of source + field(source) - target; steps as from add_rates. */
+static void step_sources(const float *steps, int32_t columns, int32_t length, NodeRun *run) {
+    for (int32_t j = 0; j < length; j++) {
+        const float *first = steps + 4 * (size_t)run->offset[j], *below = first + 4 * (size_t)columns;
+        float4 a = *(const float4 *)first, b = *(const float4 *)(first + 4);
+        float4 c = *(const float4 *)below, d = *(const float4 *)(below + 4);
+        float4 top = a + (b - a) * run->across[j], bottom = c + (d - c) * run->across[j];
+        float4 step = top + (bottom - top) * run->along[j];
+        run->x[j] += step[2] * (run->target_x[j] - run->x[j] - step[0]);
+        run->y[j] += step[3] * (run->target_y[j] - run->y[j] - step[1]);
+    }
+}
+
+/* Find the sources of a run of nodes: positions `out` (length, 2), of those in `target` (length, 2); pixels. own: the
+ * run's first node in steps (rows, columns, 4). */
+static void find_sources(const float *steps, const float *own, int32_t rows, int32_t columns, const float *target,
+                         const float *origin, float cell_px, int32_t length, float *out) {
+    const float per_px = 1.0f / cell_px;
+    NodeRun run;
+    for (int32_t j = 0; j < length; j++) {
+        run.target_x[j] = (target[2 * j] - origin[0]) * per_px;
+        run.target_y[j] = (target[2 * j + 1] - origin[1]) * per_px;
+        run.x[j] = run.target_x[j] - own[4 * j];
+        run.y[j] = run.target_y[j] - own[4 * j + 1];
+    }
     for (int32_t k = 0; k < INVERSE_STEPS; k++) {
-        float4 step = sample_bilinear4(steps, rows, columns, *x, *y);
-        *x += step[2] * (target_x - *x - step[0]);
-        *y += step[3] * (target_y - *y - step[1]);
+        split_positions(&run, rows, columns, length);
+        step_sources(steps, columns, length, &run);
+    }
+    for (int32_t j = 0; j < length; j++) {
+        out[2 * j] = run.x[j] * cell_px + origin[0];
+        out[2 * j + 1] = run.y[j] * cell_px + origin[1];
     }
 }
 
 /* SkinLayers.backward_map.
  *
- * fields (num_components, 2, rows, columns, 2): component, layer, node; displacements in cells. weights
- * (num_components,). targets (rows, columns, 2): pixels; target_stride floats from one row to the next. origin (2,):
- * position of the first node, pixels. scratch (rows, columns, 4). mapped (2, rows, columns, 2) is written: layer, node;
- * pixels.
+ * fields (num_components, 2, rows, columns, 2): component, layer, node; displacements in cells; at least 2 by 2 nodes.
+ * weights (num_components,). targets (rows, columns, 2): pixels; target_stride floats from one row to the next. origin
+ * (2,): position of the first node, pixels. scratch (rows, columns, 6). mapped (2, rows, columns, 2) is written: layer,
+ * node; pixels.
  */
 EXPORT void backward_map(const float *fields, const float *weights, int32_t num_components, const float *targets,
                          ptrdiff_t target_stride, const float *origin, int32_t cell_px, int32_t rows,
                          int32_t columns, float *scratch, float *mapped) {
     const size_t nodes = (size_t)rows * (size_t)columns;
-    const float cell = (float)cell_px, per_px = 1.0f / cell;
+    float *steps = scratch, *field = scratch + 4 * nodes;
     for (size_t layer = 0; layer < 2; layer++) {
-        add_fields(fields + layer * 2 * nodes, weights, num_components, 4 * nodes, nodes, scratch);
-        add_rates(scratch, rows, columns);
-        float *out = mapped + layer * 2 * nodes;
+        add_fields(fields + layer * 2 * nodes, weights, num_components, 4 * nodes, 2 * nodes, field);
+        add_rates(field, rows, columns, steps);
         for (int32_t row = 0; row < rows; row++) {
-            const float *target = targets + row * target_stride;
-            const float *own = scratch + 4 * (size_t)row * (size_t)columns;
-            for (int32_t column = 0; column < columns; column++, out += 2) {
-                float x = (target[2 * column] - origin[0]) * per_px, y = (target[2 * column + 1] - origin[1]) * per_px;
-                find_source(scratch, rows, columns, own + 4 * column, &x, &y);
-                out[0] = x * cell + origin[0];
-                out[1] = y * cell + origin[1];
+            for (int32_t start = 0; start < columns; start += RUN_PX) {
+                const size_t at = (size_t)row * (size_t)columns + (size_t)start;
+                find_sources(steps, steps + 4 * at, rows, columns, targets + row * target_stride + 2 * start, origin,
+                             (float)cell_px, min_i(RUN_PX, columns - start), mapped + 2 * (layer * nodes + at));
             }
         }
     }
@@ -317,15 +353,36 @@ EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixe
 
 /* ---- Pixels ------------------------------------------------------------------------------------------------------ */
 
-/* How dark a lip's edge is, 0..1; upper, lower, inward: distances in mouth units. */
-static inline float edge_shade(float upper, float lower, float inward, float seam) {
-    float dark = 0.30f * smoothstep(-lower, 0.01f, 0.10f) * exp_negative(-max_f(upper, 0.0f) * (1.0f / 0.022f));
-    dark += 0.22f * smoothstep(-upper, 0.01f, 0.10f) * exp_negative(-max_f(lower, 0.0f) * (1.0f / 0.018f));
-    if (seam > 0.0f) {
-        float apart = (upper - lower) * (0.5f / 0.016f);
-        dark += seam * exp_negative(-apart * apart) * (1.0f - smoothstep(-upper - lower, 0.0f, 0.04f));
-    }
+/* 0 where a value is negative; without a branch, so that loops of it vectorise. */
+static inline float positive(float value) { return 0.5f * (value + fabsf(value)); }
+
+/* How dark the lips' edges are, 0..1, where they part; upper, lower, inward: distances in mouth units. */
+static inline float edge_shade(float upper, float lower, float inward) {
+    float dark = 0.30f * smoothstep(-lower, 0.01f, 0.10f) * exp_negative(positive(upper) * (-1.0f / 0.022f));
+    dark += 0.22f * smoothstep(-upper, 0.01f, 0.10f) * exp_negative(positive(lower) * (-1.0f / 0.018f));
     return dark * smoothstep(inward, -0.02f, 0.06f);
+}
+
+/* The same for the seam between lips that the image shows open. */
+static inline float seam_shade(float upper, float lower, float inward) {
+    float apart = (upper - lower) * (0.5f / 0.016f);
+    float line = exp_negative(-apart * apart) * (1.0f - smoothstep(-upper - lower, 0.0f, 0.04f));
+    return line * smoothstep(inward, -0.02f, 0.06f);
+}
+
+/* A run of `length` pixels; seam: how dark the seam is, 0..1. */
+HOT static void shade_run(uint8_t *restrict luma, const float *restrict upper, const float *restrict lower,
+                          const float *restrict inward, float per_px, float seam, int32_t length) {
+    float dark[RUN_PX];
+    for (int32_t j = 0; j < length; j++) dark[j] = edge_shade(upper[j] * per_px, lower[j] * per_px, inward[j]);
+    if (seam > 0.0f) {
+        for (int32_t j = 0; j < length; j++)
+            dark[j] += seam * seam_shade(upper[j] * per_px, lower[j] * per_px, inward[j]);
+    }
+    for (int32_t j = 0; j < length; j++) {
+        float value = (float)luma[j];
+        luma[j] = (uint8_t)(int32_t)(value - (value - BLACK) * dark[j] + 0.5f);
+    }
 }
 
 /* _shade_lips: darken the lips' inner edges where they part, and draw the seam of lips that the image shows open.
@@ -334,13 +391,14 @@ static inline float edge_shade(float upper, float lower, float inward, float sea
  * pixels, of which unit_px are one mouth unit; inward (height, width), mouth units. own_gap: lip gap of the image,
  * mouth units.
  */
-EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, const float *lower,
-                       const float *inward, float unit_px, float own_gap, int32_t height, int32_t width) {
-    const float per_px = 1.0f / unit_px, seam = 0.4f * smoothstep(own_gap, 0.0f, 0.06f);
-    for (int32_t y = 0; y < height; y++, luma += stride, upper += width, lower += width, inward += width) {
-        for (int32_t x = 0; x < width; x++) {
-            float value = (float)luma[x], dark = edge_shade(upper[x] * per_px, lower[x] * per_px, inward[x], seam);
-            luma[x] = (uint8_t)(int32_t)(value - (value - BLACK) * dark + 0.5f);
+EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, const float *lower, const float *inward,
+                       float unit_px, float own_gap, int32_t height, int32_t width) {
+    const float seam = 0.4f * smoothstep(own_gap, 0.0f, 0.06f);
+    for (int32_t y = 0; y < height; y++) {
+        for (int32_t start = 0; start < width; start += RUN_PX) {
+            const size_t at = (size_t)y * (size_t)width + (size_t)start;
+            shade_run(luma + y * stride + start, upper + at, lower + at, inward + at, 1.0f / unit_px, seam,
+                      min_i(RUN_PX, width - start));
         }
     }
 }

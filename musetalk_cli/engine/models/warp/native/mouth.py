@@ -13,6 +13,8 @@ from musetalk_cli.engine.models.warp.native.arrays import declare, pointer, poin
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import FloatArray
 
+MIN_NODES = 2  # across and down
+
 _FLOAT = np.dtype(np.float32)
 
 
@@ -121,8 +123,10 @@ class NativeSkin:
         """As of SkinLayers, float32 (2, h, w, 2); ``fields`` (n, 2, h, w, 2) in cells, ``weights`` (n,), ``targets``
         (h, w, 2) and ``origin`` (2,), the first node, in pixels."""
         rows, columns = targets.shape[:2]
+        if min(rows, columns) < MIN_NODES:
+            raise ValueError(f"{rows} by {columns} nodes are too few")
         first, stride = pointer_to_rows(targets, _FLOAT, (rows, columns, 2))
-        mapped, scratch = np.empty((2, rows, columns, 2), np.float32), np.empty((rows, columns, 4), np.float32)
+        mapped, scratch = np.empty((2, rows, columns, 2), np.float32), np.empty((rows, columns, 6), np.float32)
         self._library.backward_map(
             pointer(fields, _FLOAT, (len(weights), 2, rows, columns, 2)),
             pointer(weights, _FLOAT, (len(weights),)),

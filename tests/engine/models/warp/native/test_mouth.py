@@ -220,6 +220,10 @@ def test_other_arrays_than_c_reads_are_refused() -> None:
     for wrong in (targets.astype(np.float64), targets[:-1], targets[:, ::2], targets[..., ::-1]):
         with pytest.raises(ValueError, match="float32 array"):
             warp._layers.backward_map(weights, wrong)
+    skin = warp._layers.native
+    assert skin is not None
+    with pytest.raises(ValueError, match="too few"):
+        skin.backward_map(np.zeros((8, 2, 1, 5, 2), np.float32), weights, targets[:1, :5], targets[0, 0])
     with pytest.raises(ValueError, match="uint8 array"):
         pointer(np.zeros((2, 3), np.uint8)[:, :2], np.uint8, (2, 2))
     assert pointer_to_rows(np.zeros((2, 6), np.uint8)[:, :2], np.uint8, (2, 2))[1] == 6
