@@ -53,12 +53,19 @@ def describe_machine(subject: Subject) -> MachineInfo:
         driver=driver,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        libraries={name: found for name in LIBRARIES if (found := library_version(name))},
+        libraries={name: found for name in LIBRARIES if (found := library_version(name))} | _warp_kernel(subject),
         ffmpeg=_ffmpeg_version(subject.ffmpeg),
         encoder=f"{subject.codec} {config.video.encoding_preset} {config.video.encoding_tune} crf {config.video.crf}"
         if subject.codec == "libx264"
         else subject.codec,
     )
+
+
+def _warp_kernel(subject: Subject) -> dict[str, str]:
+    """What does the warp model's work: it decides on its speed."""
+    from musetalk_cli.engine.models.warp.native.library import load
+
+    return {"warp": "native" if load() else "numpy"} if subject.model.name == "warp" else {}
 
 
 def _memory_gb() -> float:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from musetalk_cli.app.model_choice import count_cores
-from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
+from musetalk_cli.doctor.checks.finding import Finding, Setup, absent, ok, warning
 from musetalk_cli.doctor.checks.limits import cpu_limit, memory_limit_bytes
 from musetalk_cli.doctor.checks.programs import ask_python
 from musetalk_cli.support.hardware import cpu_name
@@ -66,7 +66,7 @@ def check_python(setup: Setup) -> list[Finding]:
     place = "virtual environment" if sys.prefix != sys.base_prefix else "system"
     bits = "" if sys.maxsize > 2**32 else ", 32 bits"
     value = f"{platform.python_version()} ({platform.python_implementation()}{bits}), {place}, {sys.executable}"
-    return [ok("Python", value), _check_libraries()]
+    return [ok("Python", value), _check_libraries(), _check_kernel()]
 
 
 def _check_libraries() -> Finding:
@@ -78,6 +78,16 @@ def _check_libraries() -> Finding:
     if bad:
         return Finding("libraries", "failure", "; ".join(bad), again)
     return ok("libraries", ", ".join(f"{name} {version}".strip() for name, (_, version) in found.items()))
+
+
+def _check_kernel() -> Finding:
+    from musetalk_cli.engine.models.warp.native.library import SWITCH, find
+
+    found = find()
+    if found.library is not None:
+        return ok("warp kernel", found.describe())
+    again = "" if os.environ.get(SWITCH) == "0" else "install a C compiler, then musetalk again: it is faster by far"
+    return absent("warp kernel", found.describe(), again)
 
 
 def check_system(setup: Setup) -> list[Finding]:

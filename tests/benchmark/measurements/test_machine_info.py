@@ -12,6 +12,7 @@ from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.benchmark.workload.subject import open_subject
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 
 
@@ -39,6 +40,7 @@ def test_the_machine_is_described() -> None:
     assert found.cpu
     assert found.memory_gb > 0.5
     assert found.libraries["numpy"]
+    assert found.libraries["warp"] == ("native" if load() else "numpy")
     assert found.ffmpeg[0].isalnum()
     assert found.peak_flops is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.doctor.checks import accelerators, ffmpeg, folders, microphone, models, network, self_test
+from musetalk_cli.doctor.checks import accelerators, ffmpeg, folders, machine, microphone, models, network, self_test
 from musetalk_cli.doctor.checks.finding import Finding, Setup
 from musetalk_cli.doctor.checks.programs import ask_python, run_program
+from musetalk_cli.engine.models.warp.native import library
 
 SETUP = Setup(Config())
 
@@ -194,3 +196,14 @@ def test_a_video_of_something_else_fails_the_self_test(tmp_path: Path, monkeypat
     (found,) = self_test.check_render(SETUP)
     assert found.state == "failure"
     assert "do not show the avatar" in found.value
+
+
+@pytest.mark.parametrize("reason, state", [("", "ok"), ("MUSETALK_NATIVE=0", "absent"), ("it was not built", "absent")])
+def test_what_draws_the_face_is_said(reason: str, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = library.Found(None if reason else ctypes.pythonapi, reason)
+    monkeypatch.setattr(library, "_found", found)
+    monkeypatch.setattr(machine, "ask_python", lambda code, limit_s: ({}, ""))
+    monkeypatch.setenv(library.SWITCH, reason.removeprefix("MUSETALK_NATIVE=") or "1")
+    kernel = named(machine.check_python(SETUP), "warp kernel")
+    assert (kernel.state, kernel.value) == (state, found.describe())
+    assert ("C compiler" in kernel.next_step) == (reason == "it was not built")

@@ -1,5 +1,9 @@
 #include "kernel.h"
 
+#if defined(__SSE4_2__)
+#include <cpuid.h>
+#endif
+
 /* Counts the changes of what Python calls: library.py has the same number, and takes no library with another. */
 #define WARP_ABI 3
 
@@ -8,7 +12,8 @@ EXPORT int warp_abi(void);
 
 int warp_abi(void) {
 #if defined(__SSE4_2__)
-    if (!__builtin_cpu_supports("sse4.2")) return 0;
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_2)) return 0;
 #endif
     return WARP_ABI;
 }

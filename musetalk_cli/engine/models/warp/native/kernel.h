@@ -35,7 +35,7 @@
 #define HAS_SANITIZER 0
 #endif
 #if !defined(HOT)
-#if defined(__x86_64__) && defined(__GLIBC__) && !HAS_SANITIZER
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !HAS_SANITIZER
 #define HOT __attribute__((target_clones("avx2", "default")))
 #else
 #define HOT

@@ -6,6 +6,7 @@ interpreter's lock meanwhile.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -23,6 +24,8 @@ SWITCH = "MUSETALK_NATIVE"
 SUFFIXES = {"darwin": ".dylib", "win32": ".dll"}
 PATH = Path(__file__).with_name("_warp" + SUFFIXES.get(sys.platform, ".so"))
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -31,6 +34,10 @@ class Found:
     library: ctypes.CDLL | None
     reason: str
     """Why numpy does the work; empty where the library does."""
+
+    def describe(self) -> str:
+        """What does the work, and why."""
+        return f"numpy, without the native kernel: {self.reason}" if self.reason else "native kernel"
 
 
 _lock = threading.Lock()
@@ -48,6 +55,7 @@ def find() -> Found:
     with _lock:
         if _found is None:
             _found = open_library(PATH)
+            log.info("warp model: %s", _found.describe())
         return _found
 
 
