@@ -1,0 +1,156 @@
+"""Random sizes, shapes and values for the native kernel: it may answer with anything, but touches only its arrays.
+
+    python -m tools.campaign.native_fuzz [--seed 0] [--seconds 60]
+
+``python -m tools.campaign.sanitizers`` runs it with a library that notices. Without that, a fault ends the process, and
+stages are compared with numpy's where their values are ordinary. The exit code is 1 where there is no library or they
+differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fixtures.drawn_face import draw_face, shut_lids
+from fixtures.native_kernel import numpy_alone
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
+from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage
+from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.native.library import find
+from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.messages import Region
+
+WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 0.0], np.float32)
+MAX_LEVELS = 2
+WIDEST_PX = 1300  # some rows are longer than what is worked on at a time, twice
+
+Random = np.random.Generator
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=60)
+    args = parser.parse_args()
+    found = find()
+    if found.library is None:
+        print(found.describe())
+        return 1
+    return fuzz(args.seed, args.seconds)
+
+
+def fuzz(seed: int, duration_s: float) -> int:
+    """Take turns until the time is over; returns the exit code."""
+    stages: list[Callable[[Random], None]] = [fuzz_region, fuzz_region, fuzz_region, fuzz_layer, fuzz_face]
+    began_s, count = time.monotonic(), 0
+    while time.monotonic() - began_s < duration_s:
+        rng = np.random.default_rng((seed, count))
+        try:
+            stages[count % len(stages)](rng)
+        except AssertionError as error:
+            print(f"case {count} of seed {seed}: {error}")
+            return 1
+        count += 1
+    print(f"{count} cases held")
+    return 0
+
+
+def fuzz_region(rng: Random) -> None:
+    """A region of any size, on a grid of any cells, from an image of any size."""
+    image, region = random_image(rng), random_region(rng)
+    grid = Grid(region, int(2 * rng.integers(1, 17)))
+    positions, is_wild = random_positions(rng, grid.nodes)
+    lips_px = random_box(rng, region.height, region.width) if rng.random() < 0.7 else None
+    lips = None
+    if lips_px is not None:
+        size = tuple(span.stop - span.start for span in lips_px)
+        lips, are_wild = random_positions(rng, rng.uniform(-9, 99, (*size, 2)))
+        is_wild |= are_wild
+    mapped = RegionMap(grid, positions, lips, lips_px)
+    drawn = mapped.sample(image)
+    if not is_wild:
+        with numpy_alone():
+            assert_alike(drawn, RegionMap(grid, positions, lips, lips_px).sample(image))
+
+
+def fuzz_layer(rng: Random) -> None:
+    """A layer over a box of any size."""
+    image, region = random_image(rng), random_region(rng)
+    planes = random_planes(rng, region.height, region.width)
+    box = random_box(rng, region.height, region.width)
+    size = tuple(span.stop - span.start for span in box)
+    positions, _ = random_positions(rng, rng.uniform(-9, 99, (*size, 2)))
+    blend_layer(planes, box, positions, rng.random(size, np.float32), image)
+
+
+def fuzz_face(rng: Random) -> None:
+    """A whole face of any size, mouth open or shut, in any shape, with any life."""
+    image, landmarks = draw_face(float(rng.uniform(-12, 12)), float(rng.choice([0.0, 0.1, 0.3])))
+    avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
+    face = StillAvatarRenderer(avatar, height_px=int(2 * rng.integers(16, 400)), has_idle_motion=rng.random() < 0.7)
+    for _ in range(3):
+        shape = rng.uniform([0, 0, -1, 0, 0], 1, 5).astype(np.float32)
+        if rng.random() < 0.3:
+            shape *= rng.uniform(1, 4)
+        turned = rng.normal(0, 0.1, 3)
+        life = LifeState(yaw=turned[0], pitch=turned[1], roll=turned[2], brows=float(rng.uniform(-1, 2)))
+        face.render(shape, life)
+
+
+def random_planes(rng: Random, height: int, width: int) -> Planes:
+    """Slopes without noise: positions that differ by 1/32 pixel show the same."""
+    rows, columns = np.mgrid[:height, :width]
+    luma = 128 + 60 * np.sin(rows * rng.uniform(-0.1, 0.1) + columns * rng.uniform(-0.1, 0.1))
+    chroma = np.stack([luma[::2, ::2] / 2, 255 - luma[::2, ::2]], axis=-1)
+    return Planes(luma.astype(np.uint8), chroma.astype(np.uint8))
+
+
+def random_image(rng: Random) -> UpsampledImage:
+    return UpsampledImage.of(random_planes(rng, *(2 * rng.integers(2, 120, 2)).tolist()))
+
+
+def random_region(rng: Random) -> Region:
+    """Even sides; one in ten is wide."""
+    height, width = (2 * rng.integers(1, 80, 2)).tolist()
+    if rng.random() < 0.1:
+        height, width = 2 * int(rng.integers(1, 10)), 2 * int(rng.integers(250, WIDEST_PX // 2))
+    left, top = (2 * rng.integers(0, 50, 2)).tolist()
+    return Region(left, top, width, height)
+
+
+def random_box(rng: Random, height: int, width: int) -> Box:
+    """Rows and columns, even, at least two of each."""
+    spans = []
+    for extent in (height, width):
+        start = 2 * int(rng.integers(0, extent // 2))
+        spans.append(slice(start, start + 2 * int(rng.integers(1, (extent - start) // 2 + 1))))
+    return spans[0], spans[1]
+
+
+def random_positions(rng: Random, values: NDArray[np.floating]) -> tuple[NDArray[np.float32], bool]:
+    """Values a little off, and whether some of them are beyond all bounds."""
+    moved = (values + rng.normal(0, 3, values.shape)).astype(np.float32)
+    is_wild = bool(rng.random() < 0.4)
+    if is_wild:
+        chosen = rng.random(values.shape) < rng.choice([0.01, 0.3, 1.0])
+        moved[chosen] = rng.choice(WILD, int(chosen.sum()))
+    return moved, is_wild
+
+
+def assert_alike(one: Planes, other: Planes) -> None:
+    for name, a, b in (("luma", one.luma, other.luma), ("chroma", one.chroma, other.chroma)):
+        away = int(np.abs(a.astype(int) - b).max(initial=0))
+        assert away <= MAX_LEVELS, f"{name} is {away} levels away from numpy's"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The native kernel under AddressSanitizer and UBSan: its tests, then random sizes, shapes and values.
+
+    python -m tools.campaign.sanitizers [--seconds 20] [--seed 0]
+
+The library is compiled for it with gcc into a temporary folder. Whatever reads or writes outside of its arrays, shifts
+too far or converts what no integer holds ends the process; the exit code is then not 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import native_build
+
+ROOT = Path(__file__).parents[2]
+COMPILER = "gcc"
+SANITIZE = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined,float-cast-overflow")
+FLAGS = (
+    *(flag for flag in native_build.FLAGS if flag not in ("-O3", "-s")),
+    *SANITIZE,
+    "-fno-sanitize-recover=all",
+)
+TESTS = "tests/engine/models/warp/native"
+LOAD = (
+    "from pathlib import Path; from musetalk_cli.engine.models.warp.native import library; library.PATH = Path(PATH); "
+)
+PYTEST = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+FUZZ = "from tools.campaign import native_fuzz; sys.exit(native_fuzz.main())"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20, help="of random sizes")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / native_build.this_computer().library
+        os.environ["CC"] = COMPILER
+        native_build.build(library, flags=FLAGS)
+        skipped = f"--ignore={TESTS}/test_library.py"  # starts compilers and other processes
+        options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=600", TESTS, skipped)
+        codes = [
+            run("its tests", library, PYTEST, *options),
+            run("random sizes", library, FUZZ, "--seed", str(args.seed), "--seconds", str(args.seconds)),
+        ]
+    return max(map(abs, codes))
+
+
+def run(name: str, library: Path, code: str, *arguments: str) -> int:
+    """Run Python with the sanitizers' libraries; its exit code."""
+    began_s = time.monotonic()
+    command = [sys.executable, "-X", "faulthandler", "-c", f"import sys; PATH = {str(library)!r}; {LOAD}{code}"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "CC")}
+    environment |= {
+        "LD_PRELOAD": " ".join(runtime(name) for name in ("libasan.so", "libubsan.so")),
+        "ASAN_OPTIONS": "detect_leaks=0,abort_on_error=0",  # Python itself frees little at its end
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "MUSETALK_NATIVE": "1",
+    }
+    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, check=False)
+    print(f"{name}: exit code {done.returncode}, {time.monotonic() - began_s:.0f} s", flush=True)
+    return done.returncode
+
+
+def runtime(name: str) -> str:
+    """The path of a library of the compiler."""
+    done = subprocess.run([COMPILER, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
