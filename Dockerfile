@@ -3,6 +3,8 @@
 #     docker build -t musetalk .
 
 FROM python:3.12-slim-bookworm AS build
+# Compiles the native kernel.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 WORKDIR /src
 COPY pyproject.toml hatch_build.py native_build.py README.md LICENSE ./
 COPY musetalk_cli musetalk_cli

@@ -86,45 +86,69 @@ def sources(root: Path = ROOT) -> list[Path]:
     return sorted((root / FOLDER).glob("*.c"))
 
 
-def build(output: Path, *, root: Path = ROOT, target: Target | None = None, may_download: bool = False) -> str:
+def build(
+    output: Path,
+    *,
+    root: Path = ROOT,
+    target: Target | None = None,
+    flags: tuple[str, ...] = FLAGS,
+    may_download: bool = False,
+) -> str:
     """Compile the library with the first compiler that can, and return its command.
 
     Args:
         output: The file to write; it appears whole or not at all.
         root: The folder of the repository.
         target: What to compile for; None for this computer. For another, zig is needed.
+        flags: How to compile, whatever the target.
         may_download: Whether zig may be downloaded where there is no compiler.
 
     Raises:
         NoCompilerError: Nothing could compile it.
     """
     chosen = target or this_computer()
+    if not chosen.zig and sys.maxsize < 2**32:
+        raise NoCompilerError("Python has 32 bits")
     tried: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / output.name
         for compiler in find_compilers(chosen, Path(folder), may_download=may_download):
-            for flags in flag_sets(chosen):
-                problem = compile_with([*compiler, *flags], part, root)
-                if not problem:
-                    output.parent.mkdir(parents=True, exist_ok=True)
-                    beside = output.with_name(f"{output.name}.{os.getpid()}")
-                    shutil.copyfile(part, beside)
-                    beside.replace(output)
-                    return shlex.join([*compiler, *flags])
+            command = [*compiler, *flags_for(chosen, flags)]
+            problem = compile_with(command, part, root)
+            if not problem:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                beside = output.with_name(f"{output.name}.{os.getpid()}")
+                shutil.copyfile(part, beside)
+                beside.replace(output)
+                return shlex.join(command)
             tried.append(f"{shlex.join(compiler)}: {problem}")
     raise NoCompilerError("; ".join(tried) or "there is no C compiler")
 
 
 def find_compilers(target: Target, scratch: Path, *, may_download: bool) -> Iterator[list[str]]:
-    """The compilers to try, best first; zig alone knows other computers than this."""
+    """The compilers to try, best first; zig alone knows other computers than this.
+
+    They compile for the processors of the last fifteen years; an old compiler that does not know this, for all.
+    """
     if not target.zig:
-        if os.environ.get("CC"):
-            yield shlex.split(os.environ["CC"])
-        for name in ("cc", "gcc", "clang"):
-            if path := shutil.which(name):
-                yield [path]
-    if zig := find_zig(scratch, may_download=may_download):
-        yield [str(zig), "cc", *(["-target", target.zig] if target.zig else [])]
+        named = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else []
+        found = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
+        for command in [*named, *found]:
+            if target.machine == "x86_64":
+                yield [*command, "-march=x86-64-v2"]
+            yield command
+    zig, name = find_zig(scratch, may_download=may_download), zig_target(target)
+    if zig and name:
+        yield [str(zig), "cc", "-target", name, *(["-mcpu=x86_64_v2"] if target.machine == "x86_64" else [])]
+
+
+def zig_target(target: Target) -> str:
+    """What zig calls a target; empty where it is none of ours."""
+    if target.zig:
+        return target.zig
+    names = [each.zig for each in TARGETS.values() if (each.system, each.machine) == (target.system, target.machine)]
+    is_musl = target.system == "linux" and platform.libc_ver()[0] != "glibc"
+    return next((name for name in names if name.endswith("-musl") == is_musl), "")
 
 
 def find_zig(scratch: Path, *, may_download: bool) -> Path | None:
@@ -155,15 +179,10 @@ def download(requirement: str, folder: Path) -> None:
         return
 
 
-def flag_sets(target: Target) -> Iterator[list[str]]:
-    """The flags to try: for the processors of the last fifteen years, else what the compiler takes for its own."""
-    system = {"darwin": [f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_warp.dylib"], "linux": ["-lm"]}
-    flags = [*FLAGS, *system.get(target.system, [])]
-    if target.system == "win32":
-        flags.remove("-fPIC")
-    if target.machine == "x86_64":
-        yield [*flags, "-mcpu=x86_64_v2" if target.zig else "-march=x86-64-v2"]
-    yield flags
+def flags_for(target: Target, flags: tuple[str, ...]) -> list[str]:
+    if target.system == "darwin":
+        return [*flags, f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_warp.dylib"]
+    return [*flags, "-lm"] if target.system == "linux" else [flag for flag in flags if flag != "-fPIC"]
 
 
 def compile_with(command: list[str], output: Path, root: Path) -> str:
@@ -216,9 +235,9 @@ def wheel_platform(library: Path, target: Target) -> str:
     if target.zig.endswith("-musl"):
         return f"musllinux_1_2_{target.machine}"
     needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", library.read_bytes())]
-    if not needed:
+    if not needed and not target.zig:
         return f"{target.system}_{target.machine}"
-    major, minor = max((2, 17), *needed)
+    major, minor = max([(2, 17), *needed])
     return f"manylinux_{major}_{minor}_{target.machine}"
 
 

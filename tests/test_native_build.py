@@ -58,7 +58,7 @@ def test_in_place_it_is_built_when_a_source_changed(root: Path) -> None:
     assert build_in_place(root).startswith("built")
 
 
-def test_what_does_not_compile_leaves_no_library(root: Path) -> None:
+def test_what_does_not_compile_leaves_no_library(no_zig: None, root: Path) -> None:
     library = root / native_build.FOLDER / native_build.this_computer().library
     library.write_bytes(b"of older sources")
     (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return }\n")
@@ -98,6 +98,7 @@ def test_zig_that_cannot_be_downloaded_is_no_compiler(
     [
         (b"GLIBC_2.2.5", TARGETS["x86_64-linux-gnu.2.17"], "manylinux_2_17_x86_64"),
         (b"GLIBC_2.2.5\0GLIBC_2.29\0", Target("linux", "x86_64"), "manylinux_2_29_x86_64"),
+        (b"", TARGETS["aarch64-linux-gnu.2.17"], "manylinux_2_17_aarch64"),
         (b"", Target("linux", "riscv64"), "linux_riscv64"),
         (b"", TARGETS["aarch64-linux-musl"], "musllinux_1_2_aarch64"),
         (b"", TARGETS["aarch64-macos.11.0"], "macosx_11_0_arm64"),

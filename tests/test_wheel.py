@@ -18,6 +18,7 @@ import pytest
 
 from fixtures.media import describe
 from musetalk_cli import __version__
+from musetalk_cli.engine.models.warp.native import library
 
 pytest.importorskip("hatchling", reason="needs hatchling, which builds the wheel")
 
@@ -28,10 +29,13 @@ ADDRESS = "https://forge.test/someone/musetalk"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    return build_wheel(tmp_path_factory.mktemp("wheel"), {})
+
+
+def build_wheel(folder: Path, settings: dict[str, str]) -> Path:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "MUSETALK_"))}
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, env=environment | settings, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
@@ -63,6 +67,32 @@ def test_it_ships_nothing_else(names: list[str], wheel: Path) -> None:
     assert of_no_module in ([], [f"musetalk-{__version__}.data/data/share/man/man1/musetalk.1"])
     assert [name for name in names if "__pycache__" in name] == []
     assert wheel.stat().st_size < MAX_WHEEL_BYTES
+
+
+def libraries(names: list[str]) -> list[str]:
+    return [name for name in names if Path(name).stem == "_warp"]
+
+
+def test_its_kernel_is_compiled_for_this_computer(wheel: Path, names: list[str]) -> None:
+    assert [name for name in names if name.endswith((".c", ".h"))] == []
+    if not library.PATH.is_file():
+        pytest.skip("needs a C compiler")
+    assert libraries(names) == [library.PATH.relative_to(ROOT).as_posix()]
+    assert wheel.name.startswith(f"musetalk-{__version__}-py3-none-")
+    assert not wheel.name.endswith("-any.whl")
+
+
+@pytest.mark.parametrize("settings", [{"MUSETALK_NATIVE": "0"}, {"CC": "", "PATH": "", "PIP_NO_INDEX": "1", "UV": ""}])
+def test_without_a_compiler_the_wheel_is_for_every_computer(tmp_path: Path, settings: dict[str, str]) -> None:
+    (tmp_path / "ziglang.py").touch()  # found before the real one, and without a compiler
+    wheel = build_wheel(tmp_path, settings | {"PYTHONPATH": str(tmp_path)})
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert libraries(archive.namelist()) == []
+
+
+def test_the_same_sources_make_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert build_wheel(tmp_path, {}).read_bytes() == wheel.read_bytes()
 
 
 def test_without_an_address_the_page_has_no_dead_links(metadata: str) -> None:

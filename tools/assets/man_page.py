@@ -29,6 +29,7 @@ VARIABLES = {
     "MUSETALK_CONFIG": "The user configuration file.",
     "MUSETALK_FACE_MODELS": "Folder with the two face models.",
     "MUSETALK_LOG": "File for a log to attach to a bug report; 1 chooses a name.",
+    "MUSETALK_NATIVE": "0 has numpy do the work of the warp model.",
     "MUSETALK_TRACEBACK": "1 shows the traceback of an internal error.",
     "HF_ENDPOINT": "Mirror of the Hugging Face hub for models download.",
 }
