@@ -36,6 +36,8 @@ _STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stret
 # than the first, and everything above the second. Gaps below _FINE_GAP (mouth units) count as that.
 _LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
+_LOWEST_SHAPE = np.array([0, 0, -1, 0, 0], np.float32)
+
 
 class MouthWarp:
     """Warps the mouth of one image; immutable and thread-safe.
@@ -191,8 +193,9 @@ class MouthWarp:
 
 def clean_shape(mouth: NDArray[np.float32]) -> FloatArray:
     """A mouth shape clipped to its ranges, with values that are not finite replaced by zero."""
-    shape = np.nan_to_num(np.asarray(mouth, dtype=np.float32), nan=0, posinf=0, neginf=0)
-    return np.clip(shape, [0, 0, -1, 0, 0], 1).astype(np.float32)
+    shape = np.asarray(mouth, dtype=np.float32)
+    finite = np.where(np.isfinite(shape), shape, np.float32(0))
+    return np.asarray(np.minimum(np.maximum(finite, _LOWEST_SHAPE), np.float32(1)), np.float32)
 
 
 def cell_px(unit_px: float) -> int:

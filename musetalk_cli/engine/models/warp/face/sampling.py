@@ -56,7 +56,9 @@ def crop_planes(image: ByteArray, region: Region) -> Planes:
     rows = slice(top // 2, (top + region.height) // 2)
     columns = slice(left // 2, (left + region.width) // 2)
     luma = image[top : top + region.height, left : left + region.width]
-    return Planes(luma, as_bytes(cv2.merge([chroma[0, rows, columns], chroma[1, rows, columns]])))
+    blue, red = chroma[0, rows, columns], chroma[1, rows, columns]
+    native = sampler()
+    return Planes(luma, native.interleave_chroma(blue, red) if native else as_bytes(cv2.merge([blue, red])))
 
 
 def without_bars(planes: Planes, area: Area) -> Planes:

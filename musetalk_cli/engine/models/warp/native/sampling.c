@@ -5,7 +5,7 @@
  */
 #include "kernel.h"
 
-enum { SUBPIXELS = 32, SUBPIXEL_BITS = 5 };
+enum { SUBPIXELS = 32, SUBPIXEL_BITS = 5, CACHE_LINE = 64 };
 
 /* An image to sample from, as UpsampledImage: luma (2 · height, 2 · width), chroma (height / 2, width / 2, 2). */
 typedef struct {
@@ -70,6 +70,10 @@ static inline uint8_t blend_four(int16_t a, int16_t b, int16_t c, int16_t d, int
 HOT static void sample_plane(const uint8_t *plane, int32_t width, const Run *restrict run, int32_t count,
                              uint8_t *restrict samples) {
     uint16_t upper[RUN_PX], lower[RUN_PX]; /* pairs of neighbours */
+    for (int32_t i = 0; i < count; i += CACHE_LINE / 2) {
+        __builtin_prefetch(plane + run->offset[i] + 2 * width); /* what the row of pixels below will need */
+        __builtin_prefetch(plane + run->offset[i] + 3 * width);
+    }
     for (int32_t i = 0; i < count; i++) {
         const uint8_t *first = plane + run->offset[i];
         memcpy(&upper[i], first, 2);
@@ -266,11 +270,10 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
     }
 }
 
-/* Half-sample filter of HEVC (Rec. ITU-T H.265, section 8.5.3.3.3.1): 64 times the value between b3 and b4. */
-static inline int32_t half_sample(int32_t b0, int32_t b1, int32_t b2, int32_t b3, int32_t b4, int32_t b5, int32_t b6,
-                                  int32_t b7) {
-    return 40 * (b3 + b4) - 11 * (b2 + b5) + 4 * (b1 + b6) - (b0 + b7);
-}
+/* Half-sample filter of HEVC (Rec. ITU-T H.265, section 8.5.3.3.3.1): 64 times the value between d and e. Of bytes, the
+ * result has 16 bits. */
+#define HALF_SAMPLE(type, a, b, c, d, e, f, g, h) \
+    (type)(40 * (type)((d) + (e)) - 11 * (type)((c) + (f)) + 4 * (type)((b) + (g)) - (type)((a) + (h)))
 
 static inline uint8_t to_byte(int32_t value) { return (uint8_t)clamp_i(value, 0, 255); }
 
@@ -280,8 +283,8 @@ enum { TAPS = 8, REACH = 3 }; /* samples before the one at the left of, or above
  * and 4 behind. */
 HOT static void filter_row(int16_t *restrict between, const uint8_t *restrict padded, int32_t count) {
     for (int32_t i = 0; i < count; i++)
-        between[i] = (int16_t)half_sample(padded[i], padded[i + 1], padded[i + 2], padded[i + 3], padded[i + 4],
-                                          padded[i + 5], padded[i + 6], padded[i + 7]);
+        between[i] = HALF_SAMPLE(int16_t, padded[i], padded[i + 1], padded[i + 2], padded[i + 3], padded[i + 4],
+                                 padded[i + 5], padded[i + 6], padded[i + 7]);
 }
 
 /* A row of the image and the half samples between its own: of the upsampled image, an even row. */
@@ -289,7 +292,7 @@ HOT static void write_even_row(uint8_t *restrict doubled, const uint8_t *restric
                                int32_t count) {
     for (int32_t i = 0; i < count; i++) {
         doubled[2 * i] = own[i];
-        doubled[2 * i + 1] = to_byte((between[i] + 32) >> 6);
+        doubled[2 * i + 1] = to_byte((int16_t)(between[i] + 32) >> 6);
     }
 }
 
@@ -301,16 +304,20 @@ HOT static void write_odd_row(uint8_t *restrict doubled, const uint8_t *const ow
     const int16_t *b0 = between[0], *b1 = between[1], *b2 = between[2], *b3 = between[3];
     const int16_t *b4 = between[4], *b5 = between[5], *b6 = between[6], *b7 = between[7];
     for (int32_t i = 0; i < count; i++) {
-        int32_t below = half_sample(o0[i], o1[i], o2[i], o3[i], o4[i], o5[i], o6[i], o7[i]);
-        int32_t across = half_sample(b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i]);
-        doubled[2 * i] = to_byte((below + 32) >> 6);
+        int16_t below = HALF_SAMPLE(int16_t, o0[i], o1[i], o2[i], o3[i], o4[i], o5[i], o6[i], o7[i]);
+        int32_t across = HALF_SAMPLE(int32_t, b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i]);
+        doubled[2 * i] = to_byte((int16_t)(below + 32) >> 6);
         doubled[2 * i + 1] = to_byte((across + 2048) >> 12);
     }
 }
 
 /* Copies a run of a row and its surroundings, the row's ends repeated beyond them. */
 static void pad_run(uint8_t *padded, const uint8_t *row, int32_t width, int32_t first, int32_t count) {
-    for (int32_t i = 0; i < count + TAPS - 1; i++) padded[i] = row[clamp_i(first + i - REACH, 0, width - 1)];
+    int32_t start = max_i(first - REACH, 0), stop = min_i(first + count + TAPS - 1 - REACH, width);
+    int32_t before = start - (first - REACH), copied = stop - start;
+    memset(padded, row[0], (size_t)before);
+    memcpy(padded + before, row + start, (size_t)copied);
+    memset(padded + before + copied, row[width - 1], (size_t)(count + TAPS - 1 - before - copied));
 }
 
 /* Upsamples a plane twice.
@@ -341,6 +348,17 @@ EXPORT void upsample_luma(const uint8_t *luma, int32_t height, int32_t width, in
             uint8_t *even = doubled + 4 * (size_t)width * (size_t)row + 2 * first, *odd = even + 2 * (size_t)width;
             write_even_row(even, own[REACH], between[REACH], count);
             write_odd_row(odd, own, between, count);
+        }
+    }
+}
+
+/* Two planes of chroma uint8 (height, width), whose rows are `stride` bytes apart → chroma uint8 (height, width, 2). */
+EXPORT void interleave_chroma(const uint8_t *blue, const uint8_t *red, int32_t height, int32_t width, int32_t stride,
+                              uint8_t *chroma) {
+    for (int32_t row = 0; row < height; row++, blue += stride, red += stride, chroma += 2 * (size_t)width) {
+        for (int32_t i = 0; i < width; i++) {
+            chroma[2 * i] = blue[i];
+            chroma[2 * i + 1] = red[i];
         }
     }
 }

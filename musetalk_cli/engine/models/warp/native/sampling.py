@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.native.arrays import pointer, pointer_to_rows
+from musetalk_cli.engine.models.warp.native.arrays import address, pointer, pointer_to_rows
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray
@@ -27,6 +27,7 @@ _SIGNATURES = {
     ],
     "blend_layer": [_POINTER, _POINTER, _INT, _INT, *_SOURCE, _POINTER, _POINTER, _INT, _INT, _INT],
     "upsample_luma": [_POINTER, _INT, _INT, _INT, _POINTER],
+    "interleave_chroma": [_POINTER, _POINTER, _INT, _INT, _INT, _POINTER],
     "move_nodes": [_POINTER, _POINTER, _POINTER, _INT, _POINTER],
 }
 
@@ -86,7 +87,7 @@ class Sampler:
         self._library.sample_region(
             *(pointer(positions, np.float32, positions.shape), positions.shape[1], cell_px, lips_at, *lips_extent),
             *(*_source(source), *corner),
-            *(planes.luma.ctypes.data, planes.chroma.ctypes.data, width, top, left, height, box_width),
+            *(address(planes.luma), address(planes.chroma), width, top, left, height, box_width),
         )
 
     @staticmethod
@@ -129,8 +130,19 @@ class Sampler:
         height, width = luma.shape
         doubled = np.empty((2 * height, 2 * width), np.uint8)
         first, stride = pointer_to_rows(luma, np.uint8, (height, width))
-        self._library.upsample_luma(first, height, width, stride, doubled.ctypes.data)
+        self._library.upsample_luma(first, height, width, stride, address(doubled))
         return doubled
+
+    def interleave_chroma(self, blue: ByteArray, red: ByteArray) -> ByteArray:
+        """Two planes uint8 (h, w), alike parts of ones with longer rows → uint8 (h, w, 2)."""
+        height, width = blue.shape
+        chroma = np.empty((height, width, 2), np.uint8)
+        first, stride = pointer_to_rows(blue, np.uint8, (height, width))
+        second, other_stride = pointer_to_rows(red, np.uint8, (height, width))
+        if stride != other_stride:
+            raise ValueError(f"rows are {stride} and {other_stride} bytes apart")
+        self._library.interleave_chroma(first, second, height, width, stride, address(chroma))
+        return chroma
 
     def move_nodes(self, nodes: FloatArray, basis: FloatArray, matrix: FloatArray) -> FloatArray:
         """``nodes`` float32 (rows, columns, 2) plus ``matrix`` (2, 5) times ``basis`` (5, rows, columns)."""

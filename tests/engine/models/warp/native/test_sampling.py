@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fixtures.native_kernel import native_kernel, numpy_alone
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
-from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage
+from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadField
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.native.sampling import sampler
@@ -130,6 +130,16 @@ def test_an_image_is_upsampled_as_by_opencv(size: tuple[int, int]) -> None:
         assert drawn.shape == expected.shape
         assert np.abs(drawn.astype(int) - expected).max() <= 1
         assert np.array_equal(drawn[::2, ::2], luma)
+
+
+def test_a_region_is_cropped_as_by_opencv() -> None:
+    image = np.random.default_rng(19).integers(0, 256, (30 * 3 // 2, 40), dtype=np.uint8)
+    for region in (Region(0, 0, 40, 30), Region(6, 4, 2, 22), Region(38, 28, 2, 2)):
+        with numpy_alone():
+            expected = crop_planes(image, region)
+        drawn = crop_planes(image, region)
+        assert np.array_equal(drawn.luma, expected.luma)
+        assert np.array_equal(drawn.chroma, expected.chroma)
 
 
 def test_the_head_is_moved_as_by_numpy() -> None:
