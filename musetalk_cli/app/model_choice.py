@@ -212,6 +212,7 @@ def _settings(config: Config, name: str) -> MuseTalkSettings:
         is_compiled=config.performance.compile,
         decoder=config.performance.decoder,
         has_half_rate=config.performance.half_rate,
+        has_detail=face.detail,
         silence=SilenceSettings(**silence) if has_gate else None,
         mask=MaskSettings(mode, face.left_cheek_width, face.right_cheek_width),
         extra_margin_px=face.extra_margin,

@@ -224,6 +224,7 @@ class MuseTalkConfig:
     left_cheek_width: Annotated[int, Range(0, 256)] = 90
     right_cheek_width: Annotated[int, Range(0, 256)] = 90
     extra_margin: Annotated[int, Range(0, 200)] | None = None
+    detail: bool = True
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ def bgr_to_planes(bgr: ByteArray) -> Planes:
     return Planes(np.ascontiguousarray(ycbcr[:, :, 0]), as_bytes(chroma))
 
 
+def bgr_to_luma(bgr: ByteArray) -> ByteArray:
+    """The luma alone, uint8 (h, w), of uint8 BGR (h, w, 3)."""
+    return as_bytes(cv2.transform(bgr, _BGR_TO_YCBCR[:1]))
+
+
 def planes_to_i420(planes: Planes) -> ByteArray:
     """Lay an image out as planar I420: uint8 (h · 3/2, w), first Y, then all Cb, then all Cr."""
     blue, red = np.moveaxis(planes.chroma, 2, 0)

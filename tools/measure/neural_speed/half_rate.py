@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
-from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.face.blend import FACE_PX, Box, crop_face
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.models.musetalk.inference.face_batches import average
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FACE_PX, crop_face
 
 NUM_FRAMES = 400
 HEAD = "| in place of every second face | levels of 255, mean | 95 of 100 frames below |\n|---|---|---|"

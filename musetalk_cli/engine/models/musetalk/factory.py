@@ -57,8 +57,8 @@ class MuseTalkSettings:
     the part of the face that is generated; ``extra_margin_px``: how far boxes reach below the chin, None for what the
     version was trained with. ``follows_upstream`` does everything as the official script does, including silent frames;
     for files only. ``batch_size``: the largest batch to warm up for; ``is_compiled`` as ``ForwardPass`` takes it,
-    ``has_half_rate`` as ``FaceBatchGenerator`` does; ``decoder`` taesd needs TAESD's weights. ``custom_name``: of the
-    user's own model whose weights these are.
+    ``has_half_rate`` as ``FaceBatchGenerator`` does, ``has_detail`` as ``MuseTalkModel``; ``decoder`` taesd needs
+    TAESD's weights. ``custom_name``: of the user's own model whose weights these are.
     """
 
     version: Version
@@ -74,6 +74,7 @@ class MuseTalkSettings:
     is_compiled: bool = False
     decoder: Literal["full", "taesd"] = "full"
     has_half_rate: bool = False
+    has_detail: bool = True
     custom_name: str = ""
 
 
@@ -175,6 +176,7 @@ def _build(
         replicas=nets[1:],
         is_compiled=settings.is_compiled,
         has_half_rate=settings.has_half_rate,
+        has_detail=settings.has_detail,
         batch_size=settings.batch_size,
     )
 

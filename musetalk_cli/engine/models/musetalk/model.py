@@ -53,6 +53,7 @@ class MuseTalkModel:
         replicas: Sequence[Nets] = (),
         is_compiled: bool = False,
         has_half_rate: bool = False,
+        has_detail: bool = True,
         batch_size: int = 8,
     ) -> None:
         """Bind the nets to an avatar, a frame rate and a frame height.
@@ -72,6 +73,8 @@ class MuseTalkModel:
             replicas: the same nets on further devices, which take batches in turn.
             is_compiled: as ``ForwardPass`` takes it.
             has_half_rate: as ``FaceBatchGenerator`` takes it.
+            has_detail: whether faces that are shown larger than generated get the frames' own detail; with ``upstream``
+                they never do.
             batch_size: the largest batch to warm up for, frames.
 
         Raises:
@@ -85,7 +88,7 @@ class MuseTalkModel:
         # A frame's steps, and how much of the face shows.
         self.num_features = STEPS_PER_FRAME * nets.whisper.config.num_levels * nets.whisper.config.dim + 1
         self._batch_size, self._latents, self._opacity = batch_size, latents, avatar.opacity
-        self._masks, self._upstream = masks, upstream
+        self._masks, self._upstream, self._has_detail = masks, upstream, has_detail
         sizes = expected_sizes(batch_size, has_half_rate=has_half_rate)
         self._generator, *others = (
             FaceGenerator(each, is_compiled=is_compiled, expected_sizes=sizes, max_shared=batch_size)
@@ -181,9 +184,11 @@ class MuseTalkModel:
 
     def _placing(self, avatar: Avatar, parts: FaceParts, height_px: int) -> Callable[[int], Placing]:
         boxes = _boxes_in_frames(parts, avatar, height_px)
+        frames = avatar.resized(height_px).frames
         if self._upstream:
-            return UpstreamPlacements(avatar.resized(height_px).frames, boxes, self._upstream)
-        return Placements(boxes, parts.masks if self._masks is None else self._masks)
+            return UpstreamPlacements(frames, boxes, self._upstream)
+        masks = parts.masks if self._masks is None else self._masks
+        return Placements(boxes, masks, frames if self._has_detail else None)
 
 
 def _extractor(

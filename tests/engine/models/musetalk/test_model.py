@@ -26,7 +26,7 @@ from musetalk_cli.engine.avatar.visibility import Area, Visibility  # noqa: E402
 from musetalk_cli.engine.models.musetalk import factory  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision, random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, AvatarCache, has_cached  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.blend import Box  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
@@ -34,7 +34,7 @@ from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking  #
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference import forward_pass  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
 from musetalk_cli.engine.models.musetalk.model import MuseTalkModel, scale_boxes  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.taesd import TinyDecoder  # noqa: E402

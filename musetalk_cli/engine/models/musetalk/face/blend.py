@@ -16,6 +16,7 @@ from musetalk_cli.engine.models.musetalk.face.masks import EXPANSION, PARSED_PX,
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import ByteArray
 
+FACE_PX = 256  # width and height of the faces that the nets take and generate
 BLUR_PREPARED = 0.1  # the mask's blur kernel ÷ the crop's width, where upstream prepares avatars …
 BLUR_OFFLINE = 0.05  # … and where it renders a file
 
@@ -88,6 +89,12 @@ def soften(mask: ByteArray, face: Box, crop: Box, blur: float = BLUR_PREPARED) -
     lower[: int(mask.shape[0] * 0.5)] = 0
     kernel = int(blur * crop.width // 2 * 2) + 1
     return as_bytes(cv2.GaussianBlur(lower, (kernel, kernel), 0))
+
+
+def crop_face(image: ByteArray, box: Box) -> ByteArray:
+    """The nets' input, the box of a BGR image: uint8 (256, 256, 3), stretched to a square, Lanczos-4."""
+    part = image[box.top : box.bottom, box.left : box.right]
+    return as_bytes(cv2.resize(part, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LANCZOS4))
 
 
 def resize_face(image: ByteArray, width: int, height: int) -> ByteArray:

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.musetalk.face.blend import Box, resize_face
-from musetalk_cli.engine.types.colour import as_bytes, bgr_to_planes
+from musetalk_cli.engine.avatar.frames import AvatarFrames
+from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face, resize_face
+from musetalk_cli.engine.models.musetalk.face.detail import FaceDetail, is_enlarged
+from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
 from musetalk_cli.engine.types.messages import NO_REGION, ByteArray, Face, Region, unchanged_face
 
-# Placements that are cached, about 0.2 MB each at 1080p.
-NUM_CACHED = 512
+# Placements that are cached, up to 0.2 MB each at 1080p, and 0.5 MB with detail.
+NUM_CACHED = 256
 
 
 class Placing(Protocol):
@@ -34,26 +36,34 @@ class Masks(Protocol):
 class Placements:
     """Avatar frames, each ready to take faces; several threads may ask.
 
-    ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown.
+    ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown. ``frames``: these, whose
+    detail faces get that are shown larger than they are generated; None adds none.
     """
 
-    def __init__(self, boxes: NDArray[np.int32], masks: Masks) -> None:
-        self._boxes, self._masks = boxes, masks
+    def __init__(self, boxes: NDArray[np.int32], masks: Masks, frames: AvatarFrames | None = None) -> None:
+        self._boxes, self._masks, self._frames = boxes, masks, frames
         self._place = lru_cache(NUM_CACHED)(self._make)
 
     def __call__(self, index: int) -> Placement:
         return self._place(index)
 
     def _make(self, index: int) -> Placement:
-        return Placement(Box(*map(int, self._boxes[index])), self._masks[index])
+        box = Box(*map(int, self._boxes[index]))
+        placement = Placement(box, self._masks[index])
+        if self._frames is not None and is_enlarged(box) and placement.region is not NO_REGION:
+            image = self._frames.image(index)
+            placement.detail = FaceDetail(image, box, placement.region, crop_face(image, box))
+        return placement
 
 
 class Placement:
     """One avatar frame, ready to take faces.
 
     ``region`` is the smallest rectangle of whole chroma samples that holds all of the box where the mask is not zero.
-    ``mask`` uint8 of any size is stretched over the box, which lies inside the frame.
+    ``mask`` uint8 of any size is stretched over the box, which lies inside the frame. ``detail`` is added to the faces.
     """
+
+    detail: FaceDetail | None = None
 
     def __init__(self, box: Box, mask: ByteArray) -> None:
         self._box = box
@@ -73,7 +83,10 @@ class Placement:
         # Edge pixels are repeated: beyond the box the mask is zero, but chroma samples are shared across its edge.
         part = self._cut(resize_face(face, self._box.width, self._box.height), cv2.BORDER_REPLICATE)
         mask = self._mask if weight == 1.0 else as_bytes(np.rint(self._mask * np.float32(weight)))
-        return Face(self.region, bgr_to_planes(part), mask)
+        planes = bgr_to_planes(part)
+        if self.detail is not None:
+            planes = Planes(self.detail.add(planes.luma, face), planes.chroma)
+        return Face(self.region, planes, mask)
 
     def _cut(self, image: ByteArray, border: int) -> ByteArray:
         """The region's part of an image of the box's size, which the region may leave by one pixel."""

@@ -8,34 +8,25 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from musetalk_cli.engine.models.musetalk.audio.windows import STEPS_PER_FRAME
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets
-from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.face.blend import FACE_PX
 from musetalk_cli.engine.models.musetalk.inference.audio_kv import AudioKVProjector
 from musetalk_cli.engine.models.musetalk.inference.forward_pass import ForwardPass
 from musetalk_cli.engine.models.musetalk.inference.prefix_cache import JoinedPrefixes, Prefixes, UNetPrefixCache
 from musetalk_cli.engine.models.musetalk.inference.transfers import Collect, make_transfers
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeEncoder, encode_avatar
 from musetalk_cli.engine.runtime.batch_scheduler import BatchScheduler
-from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import ByteArray, Deadline, FloatArray
 from musetalk_cli.errors import ModelError
 
-FACE_PX = 256
 MAX_SHARED = 8
 
 log = logging.getLogger(__name__)
-
-
-def crop_face(image: ByteArray, box: Box) -> ByteArray:
-    """The nets' input, the box of a BGR image: uint8 (256, 256, 3), stretched to a square, Lanczos-4."""
-    part = image[box.top : box.bottom, box.left : box.right]
-    return as_bytes(cv2.resize(part, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LANCZOS4))
 
 
 class FaceEncoder:

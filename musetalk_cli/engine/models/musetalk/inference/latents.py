@@ -11,9 +11,9 @@ from torch import Tensor
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.musetalk.face.avatar_cache import LATENTS, ArrayLayout, AvatarCache, make_key
-from musetalk_cli.engine.models.musetalk.face.blend import Box
+from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face
 from musetalk_cli.engine.models.musetalk.face.face_parts import FaceParts
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, crop_face
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder
 
 LATENT_SHAPE = (8, 32, 32)
 # Raised when the same frame and weights come out differently.

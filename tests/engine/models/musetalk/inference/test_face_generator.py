@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[ne
 
 from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_encoder, random_nets  # noqa: E402
-from musetalk_cli.engine.models.musetalk.face.blend import Box  # noqa: E402
+from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precision  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FaceGenerator, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FaceGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.unet import positional_encoding  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.vae import encode_avatar, to_bgr  # noqa: E402
 from musetalk_cli.errors import ModelError  # noqa: E402
