@@ -84,4 +84,4 @@ class VideoAvatarRenderer:
         region = region_around([reach_px(pose.axes)], self._size, self._limits)
         grid = Grid(Region(0, 0, region.width, region.height), self._cell_px)
         corner = np.array([region.left, region.top], dtype=np.float32)
-        return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior)
+        return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior, is_of_video=True)

@@ -7,6 +7,8 @@ the upper lip and of the lower lip are separate layers, because it tears along t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,16 @@ from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, 
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
+if TYPE_CHECKING:
+    from ctypes import CDLL
+
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 # The fields fade in between these distances from the edge, mouth units. The first is more than a cell of the grid, so
 # that no edge shows.
 _FADE = (0.075, 0.28)
 # Value of the blurred outline from which on lips move the skin, by the tangent of the head's yaw.
 _OUTLINE = ((0.1, 0.35), (0.5, 0.75))
+_IS_OF_LIPS = np.array([name not in ("jaw", "close") for name in COMPONENTS])
 
 
 def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) -> FloatArray:
@@ -35,13 +41,52 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
     layers = [lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True)]
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
-    is_of_lips = np.array([name not in ("jaw", "close") for name in COMPONENTS])
     inside = _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes, pose.yaw)
-    window[is_of_lips] *= inside
+    window[_IS_OF_LIPS] *= inside
     windowed = np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
     # Closing lips move the chin, but push no corner of the mouth over the far cheek of a turned head.
     windowed[COMPONENTS.index("close"), ..., 0] *= inside
     return windowed
+
+
+class MovingFields:
+    """The same fields, in C, for one mouth shape at a time: all that a frame of a video needs."""
+
+    def __init__(
+        self, library: CDLL, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, to_cells: FloatArray
+    ) -> None:
+        """Prepare them.
+
+        Args:
+            library: The native kernel.
+            pose: The mouth's.
+            lip_closure: How its lips close.
+            nodes: Mouth units, (h, w, 2).
+            to_cells: 2×2 matrix from mouth units to what is returned.
+        """
+        from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes  # imports ctypes
+
+        shared = shared_points(pose, lip_closure)
+        upper, lower = (lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True))
+        self._motion = [_in_parts(ControlPoints.joined([shared, layer]).motion) for layer in (upper, lower)]
+        inside = _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes, pose.yaw)
+        at = SplineNodes(nodes, _window(nodes), inside, to_cells)
+        self._splines = NativeSplines(library, shared.position, (upper.position, lower.position), at)
+
+    def displace(self, weights: FloatArray) -> FloatArray:
+        """Displacement for component ``weights`` (8,), float32 (2, h, w, 2): layer (upper, lower), node, x and y."""
+        upper, lower = (multiply(weights[None], motion).reshape(-1, 4) for motion in self._motion)
+        return self._splines.displace((upper, lower))
+
+
+def _in_parts(motion: FloatArray) -> FloatArray:
+    """Motion (8, n, 2) as (8, n · 4): x and y of what fades out at the face's outline, and x and y of the rest."""
+    parts = np.zeros((*motion.shape[:2], 4), np.float32)
+    parts[_IS_OF_LIPS, :, :2] = motion[_IS_OF_LIPS]
+    parts[~_IS_OF_LIPS, :, 2:] = motion[~_IS_OF_LIPS]
+    close = parts[COMPONENTS.index("close")]
+    close[:, 0], close[:, 2] = close[:, 2].copy(), 0
+    return parts.reshape(len(motion), -1)
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:

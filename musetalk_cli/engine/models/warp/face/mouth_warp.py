@@ -45,8 +45,8 @@ class MouthWarp:
     ``is_at_rest``: whether the image itself shows the mouth at rest, so that the rest shape needs no warp.
     """
 
-    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior) -> None:
-        """``pose`` in pixels of the image that ``grid`` covers."""
+    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior, *, is_of_video: bool = False) -> None:
+        """``pose`` in pixels of the image that ``grid`` covers; a frame of a video is rendered once or twice."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
         self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
         self._teeth_placement = TeethPlacement(
@@ -59,7 +59,9 @@ class MouthWarp:
         self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
         self._lips_px = grid.pixels_of(outer)
         self._rims = self._measure_rims(pose)
-        self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
+        self._layers = SkinLayers(
+            pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px, is_of_video=is_of_video
+        )
 
     def _measure_rims(self, pose: MouthPose) -> tuple[float, float] | None:
         """Depths of the upper and the lower rim of an open mouth's lips, mouth units."""

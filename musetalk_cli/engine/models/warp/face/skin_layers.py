@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, TUCK
-from musetalk_cli.engine.models.warp.face.displacement_fields import compute_fields
+from musetalk_cli.engine.models.warp.face.displacement_fields import MovingFields, compute_fields
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
@@ -83,16 +83,32 @@ class SkinLayers:
 
     native: NativeSkin | None
 
-    def __init__(self, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, cell_px: int) -> None:
-        """``nodes`` (rows, columns, 2): positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of."""
+    def __init__(
+        self, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, cell_px: int, *, is_of_video: bool = False
+    ) -> None:
+        """Prepare them.
+
+        Args:
+            pose: The mouth's.
+            lip_closure: How its lips close.
+            nodes: Positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of, (rows, columns, 2).
+            cell_px: Their distance.
+            is_of_video: Whether few mouth shapes will be asked for, as of a frame of a video.
+        """
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, lip_closure.own, cell_px
         self._origin = nodes[0, 0].copy()
-        fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
-        to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
-        self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
-        self._shape = fields.shape[1:]
         self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
+        self._shape = (2, *nodes.shape)
+        units = transform_points(axes.from_image, nodes)
+        to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
+        self._moving: MovingFields | None = None
+        if is_of_video and self.native is not None:
+            linear = np.ascontiguousarray(to_cells[:, :2])
+            self._moving = MovingFields(self.native.library, pose, lip_closure, units, linear)
+            return
+        fields = compute_fields(pose, lip_closure, units)
+        self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
 
     def backward_map(self, weights: FloatArray, targets: FloatArray) -> FloatArray:
         """Backward map: where the skin seen at ``targets`` comes from, float32 (2, rows, columns, 2): layer, node, x y.
@@ -103,6 +119,9 @@ class SkinLayers:
         ``source + field(source) - target``. Newton's method finds it with the diagonal of the Jacobian alone; it also
         converges where the skin is stretched too much for plain fixed-point iteration.
         """
+        if self.native is not None and self._moving is not None:
+            field = self._moving.displace(weights)
+            return self.native.backward_map(field[None], np.ones(1, np.float32), targets, self._origin)
         if self.native is not None:
             fields = self._fields.reshape(-1, *self._shape)
             return self.native.backward_map(fields, weights, targets, self._origin)

@@ -85,7 +85,12 @@ class LipPixels:
 
 
 class NativeSkin:
-    """What SkinLayers does with its fields; immutable and thread-safe."""
+    """What SkinLayers does with its fields; immutable and thread-safe.
+
+    ``library``: the native kernel.
+    """
+
+    library: ctypes.CDLL
 
     def __init__(
         self,
@@ -105,7 +110,7 @@ class NativeSkin:
             has_open_mouth: Whether the image shows an open mouth, which needs the layers' depths.
         """
         declare(library, _PARAMETERS)
-        self._library = library
+        self.library = library
         self._cell_px, self._num_distances = cell_px, 6 if has_open_mouth else 4
         self._to_units, self._unit_px = np.ascontiguousarray(to_units[0], np.float32), to_units[1]
         self._kept = contours
@@ -127,7 +132,7 @@ class NativeSkin:
             raise ValueError(f"{rows} by {columns} nodes are too few")
         first, stride = pointer_to_rows(targets, _FLOAT, (rows, columns, 2))
         mapped, scratch = np.empty((2, rows, columns, 2), np.float32), np.empty((rows, columns, 6), np.float32)
-        self._library.backward_map(
+        self.library.backward_map(
             pointer(fields, _FLOAT, (len(weights), 2, rows, columns, 2)),
             pointer(weights, _FLOAT, (len(weights),)),
             *(len(weights), first, stride // 4, pointer(origin, _FLOAT, (2,))),
@@ -140,7 +145,7 @@ class NativeSkin:
         rows, columns = mapped.shape[1:3]
         distances = np.empty((rows, columns, self._num_distances), np.float32)
         scratch = np.empty(3 * rows * columns + len(self._kept.upper), np.float32)
-        self._library.layer_distances(
+        self.library.layer_distances(
             pointer(mapped, _FLOAT, (2, rows, columns, 2)),
             *(byref(self._contours), self._to_units.ctypes.data, self._unit_px, self._cell_px, tuck),
             *(rows, columns, self._num_distances, scratch.ctypes.data, distances.ctypes.data),
@@ -151,7 +156,7 @@ class NativeSkin:
         """Write the nodes' positions in the layer that each shows into ``positions`` (h, w, 2)."""
         rows, columns = mapped.shape[1:3]
         first, stride = pointer_to_rows(positions, _FLOAT, (rows, columns, 2))
-        self._library.blend_layers(
+        self.library.blend_layers(
             pointer(mapped, _FLOAT, (2, rows, columns, 2)),
             pointer(distances, _FLOAT, (rows, columns, self._num_distances)),
             *(self._cell_px, rows, columns, self._num_distances, stride // 4, first),
@@ -192,7 +197,7 @@ class NativeSkin:
         )
         down = self._to_units[1, :2] * self._unit_px
         depths = (depth * self._unit_px for depth in rims or (0.0, 0.0))
-        self._library.lip_pixels(byref(nodes), byref(_LipRims(*depths, *down)), byref(pixels))
+        self.library.lip_pixels(byref(nodes), byref(_LipRims(*depths, *down)), byref(pixels))
         upper, lower, inward, alpha = planes
         return LipPixels(upper, lower, inward, alpha, positions, over, self._unit_px)
 
@@ -200,7 +205,7 @@ class NativeSkin:
         """Darken the lips' edges in the planes of the lips' box, in place; ``own_gap`` of the image, mouth units."""
         height, width = near.upper.shape
         luma, stride = pointer_to_rows(box.luma, np.uint8, (height, width))
-        self._library.shade_lips(
+        self.library.shade_lips(
             *(luma, stride, near.upper.ctypes.data, near.lower.ctypes.data, near.inward.ctypes.data),
             *(self._unit_px, own_gap, height, width),
         )
