@@ -1,4 +1,4 @@
-"""Y'CbCr planes and landmarks of some frames → brightness of the face's skin, colour of its teeth, and tint."""
+"""Y'CbCr planes and landmarks of some frames → brightness of the face's skin, colour of its teeth, tint and blur."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.models.warp.face.blur import measure_blur
 from musetalk_cli.engine.models.warp.face.tint import Tint, measure_tint
 from musetalk_cli.engine.types.colour import Planes, bgr_to_ycbcr
 
@@ -30,28 +31,30 @@ class FaceLighting:
     """The lighting of a face.
 
     ``skin_luma``: median luma of the cheeks, 16..235. ``tooth`` float32 (3,): Y, Cb, Cr of a front tooth in natural
-    colours. ``tint``: how the image's colours differ from these, None where they do not.
+    colours. ``tint``: how the image's colours differ from these, None where they do not. ``blur_px``: deviation of the
+    Gaussian that has blurred it, 0 for a sharp image.
     """
 
     skin_luma: float
     tooth: NDArray[np.float32]
     tint: Tint | None = None
+    blur_px: float = 0.0
 
     @classmethod
     def of(cls, images: Sequence[tuple[Planes, Landmarks]]) -> FaceLighting:
         """Measure images of a face. The tooth colour is that of its own teeth, or an estimate if none shows."""
         skin = float(_median([_skin_luma(planes, face) for planes, face in images]))
         teeth = [tone for planes, face in images if (tone := _own_teeth(planes, face, skin)) is not None]
-        expected, tint = _expected_tooth(skin), measure_tint(images)
+        expected, tint, blur_px = _expected_tooth(skin), measure_tint(images), measure_blur(images)
         if not teeth:
-            return cls(skin, expected, tint)
+            return cls(skin, expected, tint, blur_px)
         tooth = _median(teeth)
         # The measured teeth stood in the lips' shadow.
         lit = _BLACK + (tooth[0] - _BLACK) / _SEEN_LIGHT
         tooth[0] = np.clip(lit, _BLACK + _MIN_TOOTH * (expected[0] - _BLACK), _MAX_LUMA)
         if tint is not None:
             tooth[1:] -= tint.cast
-        return cls(skin, tooth, tint)
+        return cls(skin, tooth, tint, blur_px)
 
 
 def _expected_tooth(skin_luma: float) -> NDArray[np.float32]:

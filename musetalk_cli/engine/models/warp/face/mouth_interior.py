@@ -91,8 +91,10 @@ class MouthInterior:
         self._tooth, self._tint = lighting.tooth, lighting.tint
         self._gum, self._tongue = _scaled_colour(_GUM, light), _scaled_colour(_TONGUE, light * 0.9)
         self._deep, self._cavity = _scaled_colour(_DEEP, 0.5 + 0.5 * light), _scaled_colour(_CAVITY, light)
-        self._upper = self._draw_teeth(is_upper=True)
-        self._lower = self._draw_teeth(is_upper=False)
+        # The deviation of a uniform ramp is its width ÷ √12; a pixel's own width is the narrowest.
+        self.edge_px = float(np.sqrt(1 + 12 * lighting.blur_px**2))
+        blur = lighting.blur_px / unit_px * self._scale
+        self._upper, self._lower = (_blurred(self._draw_teeth(is_upper=is_upper), blur) for is_upper in (True, False))
         self.native = self._native_interior()
 
     def _native_interior(self) -> NativeInterior | None:
@@ -160,7 +162,7 @@ class MouthInterior:
 
         assert self.native is not None  # noqa: S101 - as said above
         pose = InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *jaw_and_width)
-        self.native.draw(box, near, self.native.coverage(near, wanted), pose)
+        self.native.draw(box, near, self.native.coverage(near, wanted, self.edge_px), pose)
 
     def _compose(self, positions: _PixelPositions, edge: float, jaw: float, width: float) -> FloatArray:
         """Y, Cb, Cr (h, w, 3) of the interior, before the lips clip it.
@@ -300,6 +302,13 @@ def _bounding_box(coverage: FloatArray) -> tuple[slice, slice]:
         slice(int(rows[0]) // 2 * 2, min((int(rows[-1]) + 2) // 2 * 2, coverage.shape[0])),
         slice(int(columns[0]) // 2 * 2, min((int(columns[-1]) + 2) // 2 * 2, coverage.shape[1])),
     )
+
+
+def _blurred(texture: ByteArray, deviation: float) -> ByteArray:
+    """A texture blurred by a Gaussian of this deviation, texels."""
+    if deviation < 0.1:
+        return texture
+    return np.asarray(cv2.GaussianBlur(texture, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _blend(target: ByteArray, colour: FloatArray, coverage: FloatArray) -> None:

@@ -172,7 +172,7 @@ class MouthWarp:
         unit_px, box = self._axes.unit_px, self._lip_planes(planes)
         upper, lower = near.upper / unit_px, near.lower / unit_px
         _shade_lips(box.luma, upper, lower, near.inward, self._lip_closure.own.own_gap)
-        coverage = near.coverage
+        coverage = near.coverage(self._interior.edge_px)
         if self._lip_closure.own.own_gap:
             # Next to the corners of an open mouth the warped lips miss each other, as they run steeply there.
             side = 1 - near.inward / np.float32(self._lip_closure.own.half_width)

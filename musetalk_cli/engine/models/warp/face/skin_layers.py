@@ -67,10 +67,10 @@ class LayerDistances:
         soft = np.maximum(self.softness, min_softness_px)
         return np.asarray(np.clip(0.5 + (self.upper - self.lower) / (4 * soft), 0, 1), dtype=np.float32)
 
-    @property
-    def coverage(self) -> FloatArray:
-        """How much of each pixel lies between the lips, 0..1."""
-        outside = np.clip(0.5 - self.upper, 0, 1) + np.clip(0.5 - self.lower, 0, 1) - 1
+    def coverage(self, edge_px: float) -> FloatArray:
+        """How much of each pixel lies between the lips, 0..1, whose edges are ``edge_px`` wide."""
+        soft = np.float32(1 / edge_px)
+        outside = np.clip(0.5 - self.upper * soft, 0, 1) + np.clip(0.5 - self.lower * soft, 0, 1) - 1
         # A dark sliver in the corners would show as an artefact.
         return np.asarray(np.maximum(outside, 0) * smoothstep(self.inward, 0.0, 0.035), dtype=np.float32)
 

@@ -76,14 +76,15 @@ static float wanted_gap(const WantedGap *wanted, float side) {
 
 /* LayerDistances.coverage, less where an open mouth's warped lips miss each other.
  *
- * upper, lower (height, width): distances inside the layers, pixels. inward (height, width): mouth units. coverage
- * (height, width) is written.
+ * upper, lower (height, width): distances inside the layers, pixels. inward (height, width): mouth units. edge_px: width
+ * of the lips' edges. coverage (height, width) is written.
  */
 EXPORT void lip_coverage(const float *upper, const float *lower, const float *inward, float unit_px,
-                         const WantedGap *wanted, int32_t height, int32_t width, float *coverage) {
+                         float edge_px, const WantedGap *wanted, int32_t height, int32_t width, float *coverage) {
     const size_t pixels = (size_t)height * (size_t)width;
+    const float soft = 1.0f / edge_px;
     for (size_t i = 0; i < pixels; i++) {
-        float outside = clamp_f(0.5f - upper[i], 0.0f, 1.0f) + clamp_f(0.5f - lower[i], 0.0f, 1.0f) - 1.0f;
+        float outside = clamp_f(0.5f - upper[i] * soft, 0.0f, 1.0f) + clamp_f(0.5f - lower[i] * soft, 0.0f, 1.0f) - 1.0f;
         coverage[i] = max_f(outside, 0.0f) * smoothstep(inward[i], 0.0f, 0.035f);
     }
     if (wanted->half_width == 0.0f) return;

@@ -53,7 +53,7 @@ _BoxPlanes = structure(
 _WantedGap = structure("WantedGap", **dict.fromkeys(("gap", "purse", "closing", "half_width"), c_float))
 
 _PARAMETERS: dict[str, list[Any]] = {
-    "lip_coverage": [*[c_void_p] * 3, c_float, POINTER(_WantedGap), c_int32, c_int32, c_void_p],
+    "lip_coverage": [*[c_void_p] * 3, c_float, c_float, POINTER(_WantedGap), c_int32, c_int32, c_void_p],
     "draw_interior": [POINTER(_MouthInterior), POINTER(_InteriorPose), POINTER(_LipOpening), POINTER(_BoxPlanes)],
 }
 
@@ -127,8 +127,8 @@ class NativeInterior:
             _Tint() if tint is None else _tint_of(tint),
         )
 
-    def coverage(self, near: LipPixels, wanted: tuple[float, float, float, float] | None) -> FloatArray:
-        """How much of each pixel lies between the lips, float32 (h, w), 0..1.
+    def coverage(self, near: LipPixels, wanted: tuple[float, float, float, float] | None, edge_px: float) -> FloatArray:
+        """How much of each pixel lies between the lips, whose edges are ``edge_px`` wide, float32 (h, w), 0..1.
 
         ``wanted``: where the image shows an open mouth, what opens the lips as in ``wanted_gap``: gap, purse, closing;
         and half the width of the inner mouth; all in mouth units.
@@ -138,7 +138,7 @@ class NativeInterior:
         gap = _WantedGap(*(wanted or (0, 0, 0, 0)))
         self._library.lip_coverage(
             *_distance_pointers(near),
-            *(near.unit_px, byref(gap), height, width, coverage.ctypes.data),
+            *(near.unit_px, edge_px, byref(gap), height, width, coverage.ctypes.data),
         )
         return coverage
 

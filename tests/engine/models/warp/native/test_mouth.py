@@ -169,7 +169,8 @@ def test_shaded_lips(size: tuple[int, int], own_gap: float) -> None:
 
 
 def interior_of(tint: Tint | None) -> MouthInterior:
-    return MouthInterior(UNIT_PX, FaceLighting(140, np.array([180, 120, 134], np.float32), tint))
+    blur_px = 0.0 if tint is None else 1.7
+    return MouthInterior(UNIT_PX, FaceLighting(140, np.array([180, 120, 134], np.float32), tint, blur_px))
 
 
 @pytest.mark.parametrize("shape", [SHAPES["a"], SHAPES["o"], SHAPES["ee"]], ids=["a", "o", "ee"])
@@ -186,7 +187,7 @@ def test_the_inside_of_a_mouth(
     numpy_interior, interior = make_both(lambda: interior_of(tint))
     near, box, weights = random_pixels(*size, 8), random_box(*size, 9), weights_of(shape)
     zeros = np.zeros_like(near.upper)
-    coverage = LayerDistances(near.upper, near.lower, zeros, near.inward, zeros, zeros).coverage
+    coverage = LayerDistances(near.upper, near.lower, zeros, near.inward, zeros, zeros).coverage(interior.edge_px)
     wanted = None
     if is_open:
         gap, purse, closing = (float(value) for value in gap_shares(weights))
@@ -199,7 +200,7 @@ def test_the_inside_of_a_mouth(
     opening = LipOpening(coverage, -near.upper / UNIT_PX, -near.lower / UNIT_PX, to_units)
     numpy_interior.draw(expected, opening, placement, shape[1], shape[2])
     assert interior.native is not None
-    assert np.abs(interior.native.coverage(near, wanted) - coverage).max() < DISTANCE_PX
+    assert np.abs(interior.native.coverage(near, wanted, interior.edge_px) - coverage).max() < DISTANCE_PX
     interior.draw_natively(box, near, wanted, placement, to_units, (shape[1], shape[2]))
     near_equal(box, expected)
 
