@@ -32,6 +32,7 @@ _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
 # there on the linear solver starts threads of its own.
 _CHIN_LINE = slice(4, 13, 2)
 _CHIN = slice(16, 21)  # of the oval: the chin's edge
+_SHADOW = 0.08  # how far a corner's shadow reaches beyond it, mouth units
 _MIN_RISE, _MAX_RISE = 0.03, 0.06  # rise of the chin that closes the lips; more than this is not speech
 
 
@@ -205,12 +206,23 @@ def _chin_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: floa
 
 
 def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: float) -> list[ControlPoints]:
-    """Points beside each corner of the mouth, and in the fold between it and the nose."""
+    """Points beside each corner of the mouth, near and far, and in the fold between it and the nose."""
     points = []
     corners, edges = own["outer_upper_lip"][[0, -1]], own["oval"][[26, 10]]
     corner_displacements = lip_closure.inner_displacement(np.array([-1, 1], dtype=np.float32), is_lower=True)
     for corner, edge, wing, displacement in zip(corners, edges, own["nose"][[3, 4]], corner_displacements, strict=True):
         outward = float(np.sign(corner[0] - lip_closure.own.middle))
+        # The shadow of a corner goes with it; stretched, it would look like a whisker.
+        points.append(
+            ControlPoints.moved(
+                (corner + np.array([_SHADOW * outward, 0]))[None],
+                jaw=(0, 0.11),
+                round=(-0.17 * outward, 0),
+                spread=(0.10 * outward, -0.018),
+                press=(-0.03 * outward, 0),
+                close=(0.9 * displacement[0], 0.9 * displacement[1]),
+            )
+        )
         for share, level in ((0.3, 0.05), (0.65, 0.05), (0.35, 0.4)):
             near = (1 - share) ** 1.5
             points.append(
