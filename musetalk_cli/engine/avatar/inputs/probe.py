@@ -27,6 +27,8 @@ _SIZE = re.compile(r", (\d+)x(\d+)")
 # "yuv420p10le(tv, bt2020nc/bt2020/smpte2084, top first)", of which each part may be missing.
 _PIXELS = re.compile(r", (\w+)(?:\(([^()]*(?:\([^()]*\))?[^()]*)\))?(?:, \d+x\d+)")
 _MATRIX = re.compile(r"bt709|bt470|smpte|bt2020|fcc|ycgco|gbr|rgb")
+_BT601 = ("bt470bg", "smpte170m")
+_PLAIN = ("yuv420p", "yuv422p", "yuv444p")
 _HAS_ALPHA = re.compile(r"yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|pal8")
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ENCRYPTED = re.compile(r"encrypt|activation_bytes|decryption key|\b(?:drm[is]|enc[av])\b", re.IGNORECASE)
@@ -40,6 +42,7 @@ class VideoTrack:
     ``index``: ffmpeg's number of it. ``duration_s``: of the file, None where it does not say. ``decoder``: the one that
     must be named, since ffmpeg's own loses the transparency; else empty. ``may_interlace``: whether frames may hold two
     fields. ``is_untagged_hd``: nothing says which matrix its colours have, and it is too large for BT.601.
+    ``is_plain_bt601``: 8 bits, of limited range, and of BT.601's matrix, by its tags or its size.
     """
 
     index: int
@@ -48,6 +51,7 @@ class VideoTrack:
     has_alpha: bool = False
     may_interlace: bool = False
     is_untagged_hd: bool = False
+    is_plain_bt601: bool = False
     colours: Colours = ORDINARY
 
 
@@ -124,6 +128,7 @@ def read_track(log: list[str]) -> VideoTrack:
         has_alpha=is_matted or bool(_HAS_ALPHA.match(pixel_format)),
         may_interlace=pixel_format.startswith("yuv") and "progressive" not in details,
         is_untagged_hd=_is_untagged_hd(about),
+        is_plain_bt601=pixel_format in _PLAIN and not _is_untagged_hd(about) and _is_bt601(details),
         colours=_read_colours(details),
     )
 
@@ -135,6 +140,12 @@ def _read_colours(details: str) -> Colours:
         if len(names) == 3:
             return colours_of(names[1], names[2])
     return ORDINARY
+
+
+def _is_bt601(details: str) -> bool:
+    """From ``tv, smpte170m/bt470bg/bt709``, of which the matrix is the first; without one, it is ffmpeg's default."""
+    named = [name for part in details.split(", ") for name in part.split("/")[:1] if _MATRIX.match(name)]
+    return "pc" not in details.split(", ") and all(name in _BT601 for name in named)
 
 
 def _is_untagged_hd(about: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -43,11 +44,13 @@ from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 4
+METHOD = 5
 LEAST_FOUND_SHARE = 0.5
 # A video whose frames differ by less is one image: the luma of blocks of so many pixels, of 255.
 STILL_BLOCK_PX = 16
 STILL_DIFFERENCE = 3
+# Frames that are stored and converted while the face is followed in the one before.
+FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -275,20 +278,34 @@ class _FrameTee:
         self._first_means: ByteArray | None = None
 
     def images(self, writer: FrameStoreWriter) -> Iterator[ByteArray]:
-        """Yield each frame as BGR, after it was given to the writer."""
-        for image in self._frames:
-            if self.last is None:
-                _check_size(image.shape[1], image.shape[0] * 2 // 3)
-            writer.write(image)
-            self.begin = image if self.begin is None else self.begin
-            self.last = image
-            self.is_moving = self.is_moving or self._shows_else(image)
-            # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
-            seen = as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
-            self.first = seen if self.first is None else self.first
-            yield seen
-            self.num_frames += 1
-            self._report(Progress("frames", self.num_frames, self._frames.num_frames))
+        """Yield each frame as BGR, after it was given to the writer; the next ones are prepared meanwhile."""
+        waiting: deque[Future[ByteArray]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="musetalk-convert") as ahead:
+            for image in self._frames:
+                waiting.append(ahead.submit(self._take, image, writer))
+                if len(waiting) > FRAMES_AHEAD:
+                    yield from self._pass_on(waiting)
+            while waiting:
+                yield from self._pass_on(waiting)
+
+    def _pass_on(self, waiting: deque[Future[ByteArray]]) -> Iterator[ByteArray]:
+        """Yield the first of the frames that wait, and report it once it has been searched."""
+        yield waiting.popleft().result()
+        self.num_frames += 1
+        self._report(Progress("frames", self.num_frames, self._frames.num_frames))
+
+    def _take(self, image: ByteArray, writer: FrameStoreWriter) -> ByteArray:
+        """Store a frame; returns it as BGR."""
+        if self.last is None:
+            _check_size(image.shape[1], image.shape[0] * 2 // 3)
+        writer.write(image)
+        self.begin = image if self.begin is None else self.begin
+        self.last = image
+        self.is_moving = self.is_moving or self._shows_else(image)
+        # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
+        seen = as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
+        self.first = seen if self.first is None else self.first
+        return seen
 
     def _shows_else(self, image: ByteArray) -> bool:
         """Whether a frame differs from the first; compared are means of blocks, which noise hardly changes."""

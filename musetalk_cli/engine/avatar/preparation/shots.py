@@ -13,6 +13,8 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.types.colour import ByteArray
 
 THUMBNAIL_PX = 24
+# So many rows and columns of a large image are read for each of a thumbnail's, evenly spread.
+READ_PX = 16
 # Levels of 255 that a thumbnail's pixels change by on average, and how much more that is than in the frames before.
 LEAST_CHANGE = 18.0
 TIMES_USUAL = 4.0
@@ -44,7 +46,9 @@ class CutDetector:
         self._changes: deque[float] = deque(maxlen=NUM_USUAL)
 
     def judge(self, image: ByteArray) -> Cut:
-        small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+        height, width = (min(extent, THUMBNAIL_PX * READ_PX) for extent in image.shape[:2])
+        read = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        small = cv2.resize(read, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
         thumbnail = small.astype(np.float32)
         # A flash or a fade changes all pixels alike.
         thumbnail -= thumbnail.mean()

@@ -229,3 +229,51 @@ def test_of_several_tracks_the_default_one_is_the_video() -> None:
     assert track.may_interlace
     assert not track.is_untagged_hd
     assert read_track(log[:2]).index == 1
+
+
+@pytest.mark.parametrize("tag", [(), ("-colorspace", "smpte170m"), ("-colorspace", "bt470bg", "-color_range", "tv")])
+def test_bt601_becomes_bt709_to_a_rounding(tmp_path: Path, ffmpeg: str, tag: tuple[str, ...]) -> None:
+    ycc = np.random.default_rng(5).integers((60, 100, 100), (200, 156, 156), (6, 8, 3))
+    planes = np.repeat(np.repeat(ycc, 16, axis=0), 16, axis=1).astype(np.uint8)
+    chroma = planes[::2, ::2, 1:].transpose(2, 0, 1)
+    given = tmp_path / "given.yuv"
+    given.write_bytes(planes[..., 0].tobytes() + chroma.tobytes())
+    path = tmp_path / "clip.mkv"
+    raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{WIDTH}x{HEIGHT}", "-r", "25", "-i", str(given)]
+    subprocess.run([ffmpeg, "-v", "error", *raw, "-c:v", "ffv1", *tag, str(path)], check=True)
+    frame = frames_of(path, ffmpeg)[0]
+    found = np.stack([frame[8:HEIGHT:16, 8::16], *frame[HEIGHT:].reshape(2, HEIGHT // 2, -1)[:, 4::8, 4::8]], axis=-1)
+    away = found - bt601_to_bt709(ycc)
+    assert np.abs(away).max() < 1
+    assert np.abs(away.mean(axis=(0, 1))).max() < 0.2
+
+
+def bt601_to_bt709(ycc: np.ndarray) -> np.ndarray:
+    """Y, Cb, Cr of limited range, (…, 3), between the two matrices of ITU-R BT.601 and BT.709."""
+
+    def matrix(red: float, blue: float) -> np.ndarray:
+        luma = np.array([red, 1 - red - blue, blue])
+        rows = [luma, (np.eye(3)[2] - luma) / (2 * (1 - blue)), (np.eye(3)[0] - luma) / (2 * (1 - red))]
+        return np.diag([219, 224, 224]) @ np.array(rows)
+
+    zero = np.array([16, 128, 128])
+    return (ycc - zero) @ (matrix(0.2126, 0.0722) @ np.linalg.inv(matrix(0.299, 0.114))).T + zero
+
+
+@pytest.mark.parametrize(
+    "about, is_plain",
+    [
+        ("yuv420p, 640x480", True),
+        ("yuv420p(progressive), 640x480", True),
+        ("yuv422p(tv, smpte170m/bt470bg/smpte170m, top first), 720x576", True),
+        ("yuv420p(tv, bt470bg, progressive), 1920x1080", True),
+        ("yuv420p(tv, bt709, progressive), 640x480", False),
+        ("yuv420p(pc, smpte170m), 640x480", False),
+        ("yuvj420p(pc), 640x480", False),
+        ("yuv420p10le(tv, smpte170m), 640x480", False),
+        ("yuv420p, 1280x720", False),
+        ("yuv420p(tv, fcc), 640x480", False),
+    ],
+)
+def test_what_is_plain_bt601(about: str, is_plain: bool) -> None:
+    assert read_track([f"  Stream #0:0: Video: h264 (High), {about}, 25 fps"]).is_plain_bt601 == is_plain
