@@ -19,6 +19,7 @@ import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -109,22 +110,29 @@ def start(voices: Path, folder: Path, report: Path, *options: str) -> subprocess
 
 
 def watch_memory(voices: Path, folder: Path, num_first: int) -> dict[str, Any]:
-    """Resident memory of one process that renders all: behind its first files, and behind the last but one."""
+    """Resident memory of one process that renders all, megabytes: around its first files, in its last, and the most."""
     report = folder.with_suffix(".jsonl")
     process = start(voices, folder, report)
-    rss_mb: dict[int, float] = {}
+    rss_mb: list[tuple[int, float]] = []
     while process.poll() is None:
-        count = count_lines(report)
         with_rss = psutil.Process(process.pid)
         try:
-            rss_mb[count] = max(rss_mb.get(count, 0.0), with_rss.memory_info().rss / 1e6)
+            rss_mb.append((count_lines(report), with_rss.memory_info().rss / 1e6))
         except psutil.Error:
             break
         time.sleep(POLL_S)
     process.wait()
-    first = max(value for count, value in rss_mb.items() if count <= num_first)
-    last = max(value for count, value in rss_mb.items() if count > max(rss_mb) - num_first)
-    return {"rss_first_mb": round(first, 1), "rss_last_mb": round(last, 1), "rss_growth_mb": round(last - first, 1)}
+    num_all = max(count for count, _ in rss_mb)
+    # How many files are in work varies, and with it the memory: so the median over as many as there are at first.
+    first = median(value for count, value in rss_mb if num_first // 2 <= count <= 3 * num_first // 2)
+    last = median(value for count, value in rss_mb if num_all - num_first <= count)
+    peak = max(value for _, value in rss_mb)
+    return {
+        "rss_first_mb": round(first, 1),
+        "rss_last_mb": round(last, 1),
+        "rss_growth_mb": round(last - first, 1),
+        "rss_peak_mb": round(peak, 1),
+    }
 
 
 def kill_and_resume(voices: Path, folder: Path, report: Path, frames: dict[str, str]) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
 from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
 from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
+from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import Face, Region, unchanged_face
 
 # Prepared frames in the cache. The cycle comes back to frames where it turns, and a video slower than the output
-# repeats each. A prepared frame takes about 0.4 MB.
-CACHE_SIZE = 32
+# repeats each. With numpy, a prepared frame takes about 0.4 MB; in C, a tenth of that, so that short videos stay there
+# as a whole.
+CACHE_SIZE, NATIVE_CACHE_SIZE = 32, 256
 # The lighting is measured on this many frames spread over the video, and on as many of those with the widest open
 # mouths, of which every fourth is taken.
 _NUM_LIGHTING_FRAMES, _LIGHTING_STEP = 2, 4
@@ -47,7 +49,9 @@ class VideoAvatarRenderer:
         # One cell size for the whole video. A change of size from one frame to the next would show as flicker.
         self._cell_px = cell_px(self._track.unit_px)
         self._interior = MouthInterior(self._track.unit_px, self._measure_lighting(avatar))
-        self._prepare = lru_cache(maxsize=CACHE_SIZE)(self._prepare_frame)
+        size = CACHE_SIZE if library.load() is None else NATIVE_CACHE_SIZE
+        self._prepare = lru_cache(maxsize=size)(self._prepare_frame)
+        self._grid = lru_cache(maxsize=CACHE_SIZE)(self._grid_of_size)
 
     def _measure_lighting(self, avatar: Avatar) -> FaceLighting:
         """Measure the lighting on frames spread over the video, and on some whose mouths are open widest."""
@@ -82,6 +86,9 @@ class VideoAvatarRenderer:
     def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
         pose = self._track.pose(index)
         region = region_around([reach_px(pose.axes)], self._size, self._limits)
-        grid = Grid(Region(0, 0, region.width, region.height), self._cell_px)
+        grid = self._grid(region.width, region.height)
         corner = np.array([region.left, region.top], dtype=np.float32)
         return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior, is_of_video=True)
+
+    def _grid_of_size(self, width: int, height: int) -> Grid:
+        return Grid(Region(0, 0, width, height), self._cell_px)

@@ -61,32 +61,38 @@ class MovingFields:
             library: The native kernel.
             pose: The mouth's.
             lip_closure: How its lips close.
-            nodes: Mouth units, (h, w, 2).
+            nodes: Pixels, (h, w, 2).
             to_cells: 2×2 matrix from mouth units to what is returned.
         """
         from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes  # imports ctypes
 
         shared = shared_points(pose, lip_closure)
         upper, lower = (lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True))
-        self._motion = [_in_parts(ControlPoints.joined([shared, layer]).motion) for layer in (upper, lower)]
-        inside = _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes, pose.yaw)
-        at = SplineNodes(nodes, _window(nodes), inside, to_cells)
+        to_units = pose.axes.from_image
+        units = transform_points(to_units, nodes)
+        inside = _inside_face(transform_points(to_units, pose.face.oval), units, pose.yaw)
+        at = SplineNodes(nodes, to_units, to_cells, REACH, _FADE, inside)
         self._splines = NativeSplines(library, shared.position, (upper.position, lower.position), at)
+        self._coefficients = [
+            self._solve(k, ControlPoints.joined([shared, own])) for k, own in enumerate((upper, lower))
+        ]
+
+    def _solve(self, layer: int, points: ControlPoints) -> FloatArray:
+        """Coefficients of every component's splines, (8, (n + 3) · 4), in the parts that NativeSplines takes."""
+        num_components, count = points.motion.shape[:2]
+        motion = np.ascontiguousarray(points.motion.transpose(1, 0, 2)).reshape(count, -1)
+        solved = self._splines.solve(layer, motion).reshape(-1, num_components, 2).transpose(1, 0, 2)
+        parts = np.zeros((*solved.shape[:2], 4), np.float32)
+        parts[_IS_OF_LIPS, :, :2] = solved[_IS_OF_LIPS]
+        parts[~_IS_OF_LIPS, :, 2:] = solved[~_IS_OF_LIPS]
+        close = parts[COMPONENTS.index("close")]  # see compute_fields
+        close[:, 0], close[:, 2] = solved[COMPONENTS.index("close"), :, 0], 0
+        return parts.reshape(num_components, -1)
 
     def displace(self, weights: FloatArray) -> FloatArray:
         """Displacement for component ``weights`` (8,), float32 (2, h, w, 2): layer (upper, lower), node, x and y."""
-        upper, lower = (multiply(weights[None], motion).reshape(-1, 4) for motion in self._motion)
-        return self._splines.displace((upper, lower))
-
-
-def _in_parts(motion: FloatArray) -> FloatArray:
-    """Motion (8, n, 2) as (8, n · 4): x and y of what fades out at the face's outline, and x and y of the rest."""
-    parts = np.zeros((*motion.shape[:2], 4), np.float32)
-    parts[_IS_OF_LIPS, :, :2] = motion[_IS_OF_LIPS]
-    parts[~_IS_OF_LIPS, :, 2:] = motion[~_IS_OF_LIPS]
-    close = parts[COMPONENTS.index("close")]
-    close[:, 0], close[:, 2] = close[:, 2].copy(), 0
-    return parts.reshape(len(motion), -1)
+        upper, lower = (multiply(weights[None], parts).reshape(-1, 4) for parts in self._coefficients)
+        return self._splines.displace(upper, lower)
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ Also the curve and smoothing functions that the other modules share.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -46,13 +47,13 @@ class MouthAxes:
             max(float(unit), 1.0),
         )
 
-    @property
+    @cached_property
     def to_image(self) -> FloatArray:
         """2×3 affine matrix: mouth units to pixels."""
         (cx, cy), (ux, uy) = self.origin_px, self.x_axis * self.unit_px
         return np.array([[ux, -uy, cx], [uy, ux, cy]], dtype=np.float32)
 
-    @property
+    @cached_property
     def from_image(self) -> FloatArray:
         """2×3 affine matrix: pixels to mouth units."""
         (cx, cy), (ux, uy) = self.origin_px, self.x_axis / self.unit_px
@@ -74,12 +75,18 @@ def multiply(left: FloatArray, right: FloatArray) -> FloatArray:
 def smooth_curve(points: FloatArray, num_points: int = 96) -> FloatArray:
     """Catmull-Rom curve through points (n, 2), sampled at (num_points, 2), ends included."""
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    position = np.linspace(0, len(points) - 1, num_points)
-    index = np.minimum(position.astype(int), len(points) - 2)
-    t = (position - index)[:, None]
+    index, t = _curve_positions(len(points), num_points)
     p0, p1, p2, p3 = (padded[index + k] for k in range(4))
     curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
     return np.asarray(curve, dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _curve_positions(num_given: int, num_points: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Which of the given points each of a curve's points follows, and how far behind it, (n, 1)."""
+    position = np.linspace(0, num_given - 1, num_points)
+    index = np.minimum(position.astype(int), num_given - 2)
+    return index, (position - index)[:, None]
 
 
 def smoothstep(values: NDArray[Any] | np.float32, low: float, high: float) -> FloatArray:

@@ -100,14 +100,13 @@ class SkinLayers:
         self._origin = nodes[0, 0].copy()
         self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
         self._shape = (2, *nodes.shape)
-        units = transform_points(axes.from_image, nodes)
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._moving: MovingFields | None = None
         if is_of_video and self.native is not None:
             linear = np.ascontiguousarray(to_cells[:, :2])
-            self._moving = MovingFields(self.native.library, pose, lip_closure, units, linear)
+            self._moving = MovingFields(self.native.library, pose, lip_closure, nodes, linear)
             return
-        fields = compute_fields(pose, lip_closure, units)
+        fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
 
     def backward_map(self, weights: FloatArray, targets: FloatArray) -> FloatArray:

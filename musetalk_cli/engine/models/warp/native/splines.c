@@ -1,8 +1,8 @@
-/* The motion of control points for one mouth shape → thin-plate splines through it → the displacement of the skin at
- * grid nodes (displacement_fields.py). The fields of a still are computed once; every frame of a video needs its own.
+/* The motion of control points → thin-plate splines through it → the displacement of the skin at grid nodes, for one
+ * mouth shape (displacement_fields.py). The fields of a still are computed once; every frame of a video needs its own.
  *
- * Points have positions (…, 2) in mouth units. Their motion has four PARTS: x and y of what fades out at the face's
- * outline, as all that moves the lips does, and x and y of the rest.
+ * Points have positions (…, 2) in mouth units. A mouth shape's displacement has four PARTS: x and y of what fades out at
+ * the face's outline, as all that moves the lips does, and x and y of the rest.
  */
 #include "kernel.h"
 
@@ -47,9 +47,8 @@ HOT static void subtract_row(double *restrict row, const double *restrict pivot,
     for (int32_t k = 0; k < length; k++) row[k] -= factor * pivot[k];
 }
 
-/* Solve a system (size, size + PARTS) in place, its right sides behind its matrix. 0 where it is singular. */
-static int32_t solve_system(double *system, int32_t size) {
-    const int32_t width = size + PARTS;
+/* Solve a system (size, width) in place, its right sides behind its matrix. 0 where it is singular. */
+static int32_t solve_system(double *system, int32_t size, int32_t width) {
     for (int32_t column = 0; column < size; column++) {
         if (!find_pivot(system, size, width, column)) return 0;
         const double *pivot = system + (size_t)column * width + column;
@@ -61,54 +60,84 @@ static int32_t solve_system(double *system, int32_t size) {
     for (int32_t row = size - 1; row >= 0; row--) {
         double *own = system + (size_t)row * width, *sides = own + size;
         for (int32_t later = row + 1; later < size; later++) {
-            subtract_row(sides, system + (size_t)later * width + size, own[later], PARTS);
+            subtract_row(sides, system + (size_t)later * width + size, own[later], width - size);
         }
-        for (int32_t part = 0; part < PARTS; part++) sides[part] /= own[row];
+        for (int32_t side = 0; side < width - size; side++) sides[side] /= own[row];
     }
     return 1;
 }
 
 /* The coefficients of splines through the points' motion.
  *
- * points (count, 2); motion (count, PARTS); scratch (count + 3, count + 3 + PARTS) doubles. coefficients (count + 3,
- * PARTS) is written: of the kernel at each point, of 1, x and y; zeros where the points determine none.
+ * points (count, 2); motion (count, num_sides); scratch (count + 3, count + 3 + num_sides) doubles. coefficients
+ * (count + 3, num_sides) is written: of the kernel at each point, of 1, x and y; zeros where the points determine none.
  */
-EXPORT void solve_splines(const float *points, const float *motion, int32_t count, double *scratch,
+EXPORT void solve_splines(const float *points, const float *motion, int32_t count, int32_t num_sides, double *scratch,
                           float *coefficients) {
-    const int32_t size = count + 3, width = size + PARTS;
-    memset(scratch, 0, (size_t)size * width * sizeof(double));
+    const int32_t size = count + 3, width = size + num_sides;
+    memset(scratch, 0, (size_t)size * (size_t)width * sizeof(double));
     for (int32_t i = 0; i < count; i++) {
-        double *row = scratch + (size_t)i * width;
+        double *row = scratch + (size_t)i * (size_t)width;
         const double x = points[2 * i], y = points[2 * i + 1], affine[3] = {1.0, x, y};
         for (int32_t j = 0; j <= i; j++) {
             double dx = x - points[2 * j], dy = y - points[2 * j + 1], squared = dx * dx + dy * dy + TINY;
-            row[j] = scratch[(size_t)j * width + i] = squared * log(squared);
+            row[j] = scratch[(size_t)j * (size_t)width + (size_t)i] = squared * log(squared);
         }
         row[i] += SOFTENING;
-        for (int32_t k = 0; k < 3; k++) row[count + k] = scratch[(size_t)(count + k) * width + i] = affine[k];
-        for (int32_t part = 0; part < PARTS; part++) row[size + part] = motion[PARTS * i + part];
+        for (int32_t k = 0; k < 3; k++) row[count + k] = scratch[(count + k) * (size_t)width + (size_t)i] = affine[k];
+        for (int32_t side = 0; side < num_sides; side++) row[size + side] = motion[num_sides * i + side];
     }
-    const int32_t is_solved = solve_system(scratch, size);
+    const int32_t is_solved = solve_system(scratch, size, width);
     for (int32_t i = 0; i < size; i++) {
-        for (int32_t part = 0; part < PARTS; part++) {
-            coefficients[PARTS * i + part] = is_solved ? (float)scratch[(size_t)i * width + size + part] : 0.0f;
-        }
+        const double *sides = scratch + (size_t)i * (size_t)width + size;
+        for (int32_t k = 0; k < num_sides; k++) *coefficients++ = is_solved ? (float)sides[k] : 0.0f;
     }
 }
 
 /* ---- Displacements ----------------------------------------------------------------------------------------------- */
 
-/* Splines of both layers: `shared` (num_shared, 2) points, and those of each layer, `own` (2, num_own, 2). coefficients
- * (2, num_shared + num_own + 3, PARTS), as from solve_splines. */
+/* Splines of both layers: `shared` (num_shared, 2) points, and those of each layer, `own` (2, num_own, 2). upper and
+ * lower (num_shared + num_own + 3, PARTS): their coefficients for a mouth shape. */
 typedef struct {
-    const float *shared, *own, *coefficients;
+    const float *shared, *own, *upper, *lower;
     int32_t num_shared, num_own;
 } Splines;
 
-/* Nodes at mouth units x, y, and the sums of the splines there: (layer, part). */
+/* Nodes where they are evaluated. positions (rows, columns, 2): pixels; `stride` floats from one row to the next. inside
+ * (rows, columns): share, 0..1, of what fades out at the outline. to_units (2, 3): pixels to mouth units. reach: left,
+ * right, top and bottom of all motion, mouth units, and the distances from there between which it fades in. to_cells
+ * (2, 2): mouth units to cells. */
 typedef struct {
-    float x[BLOCK], y[BLOCK], sums[2][PARTS][BLOCK];
+    const float *positions;
+    ptrdiff_t stride;
+    const float *inside;
+    int32_t rows, columns;
+    float to_units[6], reach[4], fade[2], to_cells[4];
+} SplineNodes;
+
+/* Nodes at mouth units x, y, the share of all motion there, and the sums of the splines: (layer, part). */
+typedef struct {
+    float x[BLOCK], y[BLOCK], window[BLOCK], sums[2][PARTS][BLOCK];
 } NodeBlock;
+
+/* Nodes from number `start` on, the last one repeated at the end. 0 where nothing moves. */
+static int32_t place_nodes(const SplineNodes *nodes, int32_t start, NodeBlock *block) {
+    const float *to_units = nodes->to_units, *reach = nodes->reach;
+    const int32_t last = nodes->rows * nodes->columns - 1;
+    int32_t is_moved = 0;
+    for (int32_t j = 0; j < BLOCK; j++) {
+        const int32_t node = min_i(start + j, last), row = node / nodes->columns;
+        const float *position = nodes->positions + row * nodes->stride + 2 * (node - row * nodes->columns);
+        const float x = to_units[0] * position[0] + to_units[1] * position[1] + to_units[2];
+        const float y = to_units[3] * position[0] + to_units[4] * position[1] + to_units[5];
+        float within = min_f(min_f(x - reach[0], reach[1] - x), min_f(y - reach[2], reach[3] - y));
+        block->x[j] = x;
+        block->y[j] = y;
+        block->window[j] = smoothstep(within, nodes->fade[0], nodes->fade[1]);
+        is_moved |= block->window[j] > 0.0f;
+    }
+    return is_moved;
+}
 
 static inline void evaluate_kernel(const NodeBlock *block, const float *point, float *values) {
     for (int32_t j = 0; j < BLOCK; j++) values[j] = kernel_at(block->x[j] - point[0], block->y[j] - point[1]);
@@ -121,8 +150,7 @@ static inline void add_values(const float *values, const float *coefficients, fl
 }
 
 HOT static void evaluate_splines(const Splines *splines, NodeBlock *block) {
-    const int32_t count = splines->num_shared + splines->num_own;
-    const float *upper = splines->coefficients, *lower = upper + PARTS * (size_t)(count + 3);
+    const float *upper = splines->upper, *lower = splines->lower;
     float values[BLOCK];
     memset(block->sums, 0, sizeof block->sums);
     for (int32_t i = 0; i < splines->num_shared; i++) {
@@ -148,31 +176,32 @@ HOT static void evaluate_splines(const Splines *splines, NodeBlock *block) {
     }
 }
 
-/* The displacement of the skin at nodes, in both layers.
- *
- * nodes (count, 2): mouth units. window, inside (count,): shares, 0..1, of everything and of what fades out at the
- * outline. to_cells (2, 2): mouth units to cells. field (2, count, 2) is written: layer, node; cells.
- */
-EXPORT void displace_nodes(const Splines *splines, const float *nodes, const float *window, const float *inside,
-                           const float *to_cells, int32_t count, float *field) {
+/* The block's displacement in one layer: field (length, 2). */
+static void write_field(const SplineNodes *nodes, const NodeBlock *block, float sums[PARTS][BLOCK],
+                        const float *inside, int32_t length, float *field) {
+    const float *to_cells = nodes->to_cells;
+    for (int32_t j = 0; j < length; j++) {
+        const float whole = block->window[j];
+        float x = whole * (sums[0][j] * inside[j] + sums[2][j]), y = whole * (sums[1][j] * inside[j] + sums[3][j]);
+        field[2 * j] = to_cells[0] * x + to_cells[1] * y;
+        field[2 * j + 1] = to_cells[2] * x + to_cells[3] * y;
+    }
+}
+
+/* The displacement of the skin in both layers: field (2, rows, columns, 2) is written: layer, node; cells. */
+EXPORT void displace_nodes(const Splines *splines, const SplineNodes *nodes, float *field) {
+    const int32_t count = nodes->rows * nodes->columns;
     NodeBlock block;
     for (int32_t start = 0; start < count; start += BLOCK) {
         const int32_t length = min_i(BLOCK, count - start);
-        for (int32_t j = 0; j < BLOCK; j++) {
-            const float *node = nodes + 2 * (size_t)min_i(start + j, count - 1);
-            block.x[j] = node[0];
-            block.y[j] = node[1];
+        float *upper = field + 2 * (size_t)start, *lower = upper + 2 * (size_t)count;
+        if (!place_nodes(nodes, start, &block)) {
+            memset(upper, 0, 2 * (size_t)length * sizeof(float));
+            memset(lower, 0, 2 * (size_t)length * sizeof(float));
+            continue;
         }
         evaluate_splines(splines, &block);
-        for (int32_t layer = 0; layer < 2; layer++) {
-            float *out = field + 2 * ((size_t)layer * (size_t)count + (size_t)start);
-            for (int32_t j = 0; j < length; j++) {
-                const float whole = window[start + j], lips = inside[start + j];
-                float x = whole * (block.sums[layer][0][j] * lips + block.sums[layer][2][j]);
-                float y = whole * (block.sums[layer][1][j] * lips + block.sums[layer][3][j]);
-                out[2 * j] = to_cells[0] * x + to_cells[1] * y;
-                out[2 * j + 1] = to_cells[2] * x + to_cells[3] * y;
-            }
-        }
+        write_field(nodes, &block, block.sums[0], nodes->inside + start, length, upper);
+        write_field(nodes, &block, block.sums[1], nodes->inside + start, length, lower);
     }
 }

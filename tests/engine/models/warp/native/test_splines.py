@@ -12,12 +12,13 @@ from fixtures.drawn_video import moving_avatar
 from fixtures.native_kernel import native_kernel
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS
 from musetalk_cli.engine.models.warp.face.displacement_fields import MovingFields, compute_fields
+from musetalk_cli.engine.models.warp.face.geometry import transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 
-UNITS = 5e-5  # a hundredth of a pixel for a mouth of 200
+UNITS = 1e-4  # a fiftieth of a pixel for a mouth of 200
 ONES = np.eye(2, dtype=np.float32)
 
 
@@ -37,9 +38,10 @@ def grid_of_nodes(rows: int, columns: int) -> NDArray[np.float32]:
 def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int) -> None:
     pose = MouthPose.of_still(moving_avatar([gap] * 3).landmarks[1])
     closure, nodes = LipClosure.of(pose.face, pose.rest, pose.axes), grid_of_nodes(rows, columns)
+    nodes_px = transform_points(pose.axes.to_image, nodes)
     native = library.load()
     assert native is not None
-    moving, fields = MovingFields(native, pose, closure, nodes, ONES), compute_fields(pose, closure, nodes)
+    moving, fields = MovingFields(native, pose, closure, nodes_px, ONES), compute_fields(pose, closure, nodes)
     random = np.random.default_rng(1)
     for weights in [*np.eye(len(COMPONENTS)), random.uniform(0, 1, len(COMPONENTS))]:
         expected = np.tensordot(weights, fields, 1)
@@ -52,10 +54,13 @@ def test_points_that_determine_nothing_move_nothing() -> None:
     native = library.load()
     assert native is not None
     nodes = grid_of_nodes(4, 5)
-    at = SplineNodes(nodes, np.ones((4, 5), np.float32), np.ones((4, 5), np.float32), ONES)
+    at = SplineNodes(nodes, np.eye(2, 3), ONES, (-9, 9, -9, 9), (0, 1), np.ones((4, 5), np.float32))
     same = np.zeros((3, 2), np.float32)
     splines = NativeSplines(native, same[:1], (same, same), at)
-    motion = np.ones((4, 4), np.float32)
-    assert not splines.displace((motion, motion)).any()
+    solved = splines.solve(0, np.ones((4, 4), np.float32))
+    assert solved.shape == (7, 4) and not solved.any()
+    assert not splines.displace(solved, solved).any()
     with pytest.raises(ValueError, match="float32 array"):
-        splines.displace((motion[:3], motion))
+        splines.displace(solved[:3], solved)
+    with pytest.raises(ValueError, match="float32 array"):
+        splines.solve(1, np.ones((5, 4), np.float32))
