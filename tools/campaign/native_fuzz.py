@@ -28,6 +28,7 @@ from musetalk_cli.engine.models.warp.native.library import find
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region
+from tools.campaign.native_fuzz_mouth import STAGES
 
 WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 0.0], np.float32)
 MAX_LEVELS = 2
@@ -50,7 +51,7 @@ def main() -> int:
 
 def fuzz(seed: int, duration_s: float) -> int:
     """Take turns until the time is over; returns the exit code."""
-    stages: list[Callable[[Random], None]] = [fuzz_region, fuzz_region, fuzz_region, fuzz_layer, fuzz_face]
+    stages: list[Callable[[Random], None]] = [fuzz_region, fuzz_region, fuzz_region, fuzz_layer, fuzz_face, *STAGES]
     began_s, count = time.monotonic(), 0
     while time.monotonic() - began_s < duration_s:
         rng = np.random.default_rng((seed, count))

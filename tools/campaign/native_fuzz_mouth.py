@@ -1,0 +1,107 @@
+"""The mouth's stages for ``native_fuzz``: grids, boxes and points of any size, with values of any kind."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.models.warp.native.interior import InteriorColours, InteriorPose, InteriorTint, NativeInterior
+from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
+from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
+from musetalk_cli.engine.types.colour import Planes
+
+WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 1e-38, 0.0], np.float32)
+WIDEST_PX = 1300
+
+Random = np.random.Generator
+
+
+def kernel() -> ctypes.CDLL:
+    found = library.load()
+    assert found is not None, "there is no native kernel"
+    return found
+
+
+def values(rng: Random, *shape: int, scale: float = 10.0) -> NDArray[np.float32]:
+    """Ordinary values, or with some that no arithmetic survives."""
+    drawn = rng.normal(0, scale, shape).astype(np.float32)
+    if rng.random() < 0.5:
+        chosen = rng.random(shape) < rng.choice([0.01, 0.3, 1.0])
+        drawn[chosen] = rng.choice(WILD, int(chosen.sum()))
+    return drawn
+
+
+def side(rng: Random, least: int, most: int) -> int:
+    return int(rng.integers(least, most if rng.random() < 0.9 else WIDEST_PX))
+
+
+def fuzz_skin(rng: Random) -> None:
+    """Grids of 2 by 2 nodes and more, lips' boxes within and beyond them."""
+    rows, columns, cell_px = side(rng, 2, 40), side(rng, 2, 40), int(2 * rng.integers(1, 20))
+    is_open, num_points = bool(rng.random() < 0.5), int(rng.integers(1, 97))
+    lips = Contours(values(rng, num_points), values(rng, num_points), *values(rng, 5).tolist())
+    skin = NativeSkin(kernel(), lips, (values(rng, 2, 3), float(values(rng, 1)[0])), cell_px, is_open)
+    whole = values(rng, rows + 3, columns + 4, 2)
+    targets, num_components = whole[1 : 1 + rows, 2 : 2 + columns], int(rng.integers(1, 9))
+    fields = values(rng, num_components, 2, rows, columns, 2)
+    mapped = skin.backward_map(fields, values(rng, num_components), targets, values(rng, 2))
+    skin.layer_distances(mapped, float(values(rng, 1)[0]))
+    mapped, distances = values(rng, 2, rows, columns, 2), values(rng, rows, columns, 6 if is_open else 4)
+    skin.blend_layers(mapped, distances, targets)
+    top, left = (int(rng.integers(0, extent)) for extent in (rows, columns))
+    size = (2 * side(rng, 1, 30), 2 * side(rng, 1, 30))
+    rims = (float(values(rng, 1)[0]), float(values(rng, 1)[0])) if is_open else None
+    with np.errstate(all="ignore"):
+        near = skin.lip_pixels(mapped, distances, (slice(top, rows), slice(left, columns)), size, rims)
+    skin.shade_lips(box_of(rng, *size), near, float(values(rng, 1)[0]))
+
+
+def fuzz_interior(rng: Random) -> None:
+    """Boxes of any size between lips of any shape, with textures of any size and any tint."""
+    teeth = [rng.integers(0, 256, (side(rng, 1, 60), side(rng, 1, 90), 4), dtype=np.uint8)] * 2
+    colours, num_levels = InteriorColours(*values(rng, 3, 3)), int(rng.integers(1, 26))
+    tint = InteriorTint(values(rng, num_levels), values(rng, num_levels, 2), 0.5, values(rng, 2), 100.0)
+    interior = NativeInterior(kernel(), (teeth[0], teeth[1]), 60.0, colours, tint if rng.random() < 0.5 else None)
+    height, width = 2 * side(rng, 1, 40), 2 * side(rng, 1, 60)
+    planes = [values(rng, height, width, scale=2.0) for _ in range(3)]
+    unit_px = float(np.abs(values(rng, 1)[0]))
+    near = LipPixels(*planes, planes[0], np.zeros((height, width, 2), np.float32), None, unit_px)
+    wanted = values(rng, 4).tolist()
+    gap = (wanted[0], wanted[1], wanted[2], wanted[3]) if rng.random() < 0.5 else None
+    coverage = interior.coverage(near, gap, float(rng.uniform(1, 20)))
+    pose = values(rng, 5).tolist()
+    interior.draw(
+        box_of(rng, height, width),
+        near,
+        coverage if rng.random() < 0.5 else rng.random((height, width), np.float32),
+        InteriorPose(values(rng, 2, 3, scale=0.1), (pose[0], pose[1]), *pose[2:], float(rng.uniform(-1, 1))),
+    )
+
+
+def fuzz_splines(rng: Random) -> None:
+    """Any number of points, some of them in one place, and any number of nodes."""
+    num_shared, num_own, rows, columns = (int(rng.integers(1, most)) for most in (70, 40, 40, 60))
+    whole = values(rng, rows, columns + 5, 2)
+    at = SplineNodes(
+        whole[:, 1 : 1 + columns],
+        *(values(rng, 2, 3), values(rng, 2, 2)),
+        *((-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
+    )
+    own = values(rng, num_own, 2, scale=1.0)
+    splines = NativeSplines(kernel(), values(rng, num_shared, 2, scale=1.0), (own, own), at)
+    solved = splines.solve(0, values(rng, num_shared + num_own, int(rng.integers(1, 17))))
+    coefficients = values(rng, len(solved), 4)
+    splines.displace(coefficients, coefficients)
+
+
+def box_of(rng: Random, height: int, width: int) -> Planes:
+    """A box of larger planes."""
+    luma = rng.integers(0, 256, (height + 4, width + 6), dtype=np.uint8)
+    chroma = rng.integers(0, 256, (height // 2 + 2, width // 2 + 3, 2), dtype=np.uint8)
+    return Planes(luma[2 : 2 + height, 4 : 4 + width], chroma[1 : 1 + height // 2, 2 : 2 + width // 2])
+
+
+STAGES = (fuzz_skin, fuzz_interior, fuzz_splines)
