@@ -247,7 +247,9 @@ def _weights(shape: FloatArray) -> FloatArray:
 def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArray:
     """The 2×3 affine outer(inner(corner + x))."""
     shift = outer[:, :2] @ (inner[:, :2] @ corner + inner[:, 2]) + outer[:, 2]
-    return np.column_stack([outer[:, :2] @ inner[:, :2], shift]).astype(np.float32)
+    affine = np.empty((2, 3), np.float32)
+    affine[:, :2], affine[:, 2] = outer[:, :2] @ inner[:, :2], shift
+    return affine
 
 
 def _within(inner: slice, outer: slice) -> slice:

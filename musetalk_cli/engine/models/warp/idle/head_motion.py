@@ -46,6 +46,7 @@ _AROUND = [(u, v) for v in (-0.55, -0.35, 0.0, 0.35, 0.7) for u in (-0.75, 0.75)
 _AROUND += [(u, -0.42) for u in (-0.4, 0.0, 0.4)] + [(u, 1.55) for u in (-0.6, -0.3, 0.0, 0.3, 0.6)]
 _NECK = [(-0.2, 1.22), (0.0, 1.22), (0.2, 1.22)]
 _NECK_DEPTH = 0.15
+_IDENTITY = np.eye(2)
 
 
 class HeadMotion:
@@ -136,7 +137,9 @@ class HeadField:
         move = self._neck - rotation @ (self._neck + shift_px)
         aside = np.array([self._down[1], -self._down[0]])
         turn = -aside * np.sin(life.yaw) - self._down * np.sin(life.pitch)
-        matrix = np.column_stack([rotation - np.eye(2), move, turn, self._down * life.brows]).astype(np.float32)
+        matrix = np.empty((2, 5), np.float32)
+        matrix[:, :2], matrix[:, 2], matrix[:, 3] = rotation - _IDENTITY, move, turn
+        matrix[:, 4] = self._down * life.brows
         native = sampler()
         if native is not None:
             return native.move_nodes(self._nodes, self._planar_basis, matrix)

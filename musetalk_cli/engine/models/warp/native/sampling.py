@@ -182,6 +182,7 @@ def _extent(box: Box) -> tuple[int, int, int, int]:
 
 
 def _check_box(box: Box, height: int, width: int) -> None:
-    for span, extent in zip(box, (height, width), strict=True):
-        if not 0 <= span.start <= span.stop <= extent or span.start % 2 or span.stop % 2:
-            raise ValueError(f"no even box of {height} × {width}: {box}")
+    rows, columns = box
+    is_within = 0 <= rows.start <= rows.stop <= height and 0 <= columns.start <= columns.stop <= width
+    if not is_within or (rows.start | rows.stop | columns.start | columns.stop) & 1:
+        raise ValueError(f"no even box of {height} × {width}: {box}")

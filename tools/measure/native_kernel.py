@@ -1,0 +1,250 @@
+"""What the warp model's C saves against numpy: faces on one and two threads, and whole renders.
+
+    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders] [--sizes 512 768 1024] [--write]
+
+Both are measured in turns on one thread of the same process, by that thread's CPU time, of which the least third is
+averaged: other programs disturb the rest. A render is the real command, with its ffmpeg children; what ffmpeg needs by
+itself is measured by encoding 20 s of the same frames and audio from files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fixtures.drawn_face import draw_face, shut_lids
+from fixtures.drawn_video import moving_avatar
+from musetalk_cli.app.assembly import encoder_settings
+from musetalk_cli.app.avatar_library import ChosenAvatar
+from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
+from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
+from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.video.encoder import build_ffmpeg_args
+from tools.measure.command import ENVIRONMENT, read_stats, read_video, start
+from tools.measure.report import PERFORMANCE, describe_machine, update_section
+
+HEIGHTS = (512, 768, 1080)
+NUM_FACES, NUM_ROUNDS = 60, 6
+ENCODED_S = 20
+Draw = Callable[[int], Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--only", choices=("faces", "renders"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=(512, 768, 1024))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    sections = {}
+    if args.only != "renders":
+        sections["native faces"] = face_table()
+    if args.only != "faces":
+        sections["native renders"] = render_table(args.speech, args.sizes, args.runs)
+    for name, table in sections.items():
+        text = f"{describe_machine()}\n\n{table}"
+        print(text)
+        if args.write:
+            update_section(name, text, PERFORMANCE)
+
+
+@contextmanager
+def kernel(is_native: bool) -> Any:
+    """The native kernel, or numpy, for this process."""
+    former = library.find()
+    library._found = library.open_library(library.PATH) if is_native else library.Found(None, "numpy is measured")
+    try:
+        yield
+    finally:
+        library._found = former
+
+
+def face_table() -> str:
+    rows = [
+        "| face | numpy, ms | native, ms | numpy ÷ native | two threads ÷ one: numpy | native |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, make in FACES.items():
+        for height in HEIGHTS:
+            draws: dict[bool, Draw] = {}
+            for is_native in (False, True):
+                with kernel(is_native):
+                    draws[is_native] = make(height)
+            times = time_in_turns(draws)
+            scales = {is_native: scale_of(draw, is_native) for is_native, draw in draws.items()}
+            ratio = times[False] / times[True]
+            rows.append(
+                f"| {name}, {height} | {times[False]:.2f} | {times[True]:.2f} | {ratio:.1f} | {scales[False]:.2f} × | "
+                f"{scales[True]:.2f} × |"
+            )
+            print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
+def shape_of(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a speaking mouth might do in a frame."""
+    phases = index * np.array([0.9, 0.9, 0.35])
+    gap, jaw, width = 0.5 + 0.5 * np.sin(phases)
+    return np.array([gap, 0.7 * jaw, 1.2 * width - 0.6, 0, 0], np.float32)
+
+
+def draw_still(avatar: Avatar, height: int) -> Draw:
+    face = StillAvatarRenderer(avatar, height_px=height, has_idle_motion=True)
+    return lambda index: face.render(shape_of(index), life_at(7, 3 + 0.04 * index))
+
+
+def draw_video(height: int, num_frames: int) -> Draw:
+    """A clip that is longer than what is drawn, or one whose frames have all been drawn before."""
+    avatar = moving_avatar([max(0.0, 0.16 * np.sin(index / 1.5)) for index in range(num_frames)]).resized(height)
+    face = VideoAvatarRenderer(avatar)
+    images = avatar.frames.read(range(num_frames))
+    state = iter(range(1_000_000))
+
+    def draw(index: int) -> Any:
+        place = next(state) % num_frames
+        return face.render(shape_of(index), place, images[place])
+
+    return draw
+
+
+def open_mouthed() -> Avatar:
+    image, landmarks = draw_face(8.0, 0.3)
+    return Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
+
+
+FACES: dict[str, Callable[[int], Draw]] = {
+    "still": lambda height: draw_still(open_portrait(describe_portrait("nora")), height),
+    "still, open mouth": lambda height: draw_still(open_mouthed(), height),
+    "video, frames seen before": lambda height: draw_video(height, 30),
+    "video, new frames": lambda height: draw_video(height, 150),
+}
+
+
+def time_in_turns(draws: dict[bool, Draw]) -> dict[bool, float]:
+    """CPU of a face, ms."""
+    times_s: dict[bool, list[float]] = {is_native: [] for is_native in draws}
+    for _ in range(NUM_ROUNDS):
+        for is_native, draw in draws.items():
+            with kernel(is_native):
+                for index in range(NUM_FACES):
+                    started_s = time.thread_time()
+                    draw(index)
+                    times_s[is_native].append(time.thread_time() - started_s)
+    return {is_native: 1000 * float(np.mean(sorted(each)[: len(each) // 3])) for is_native, each in times_s.items()}
+
+
+def scale_of(draw: Draw, is_native: bool) -> float:
+    """Faces per second of two threads together against those of one."""
+    with kernel(is_native):
+        ratios = []
+        for _ in range(3):
+            alone_s = wall_s([draw])
+            ratios.append(2 * alone_s / wall_s([draw, draw]))
+    return median(ratios)
+
+
+def wall_s(draws: list[Draw]) -> float:
+    def work(draw: Draw) -> None:
+        for index in range(NUM_FACES):
+            draw(index)
+
+    threads = [threading.Thread(target=work, args=(draw,)) for draw in draws]
+    started_s = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - started_s
+
+
+def render_table(speech: Path, sizes: list[int], num_runs: int) -> str:
+    header = "| render | numpy: speed | CPU, ms/frame | native: speed | CPU, ms/frame | ffmpeg alone, ms/frame | "
+    rows = [header + "numpy ÷ ffmpeg | native ÷ ffmpeg |", "|---|---|---|---|---|---|---|---|"]
+    for size in sizes:
+        for workers in (2, 1):
+            if workers == 1 and size != sizes[0]:
+                continue
+            options = ["--size", str(size), "--workers", str(workers)]
+            runs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+            for _ in range(num_runs):
+                for is_native, done in runs.items():
+                    done.append(render_once(speech, options, is_native))
+            alone = [encode_alone_ms(speech, size) for _ in range(num_runs)]
+            cells = [size_name(size, workers)]
+            for done in runs.values():
+                cells += [f"{median(run['speed'] for run in done):.1f} ×", f"{cpu_of(done):.1f}"]
+            least = median(alone)
+            cells += [f"{least:.1f}", *(f"{cpu_of(done) / least:.1f}" for done in runs.values())]
+            rows.append(f"| {' | '.join(cells)} |")
+            print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
+def size_name(size: int, workers: int) -> str:
+    return f"{size}²" + (", 1 worker" if workers == 1 else "")
+
+
+def cpu_of(runs: list[dict[str, float]]) -> float:
+    return median(run["cpu_ms"] for run in runs)
+
+
+def render_once(speech: Path, options: list[str], is_native: bool) -> dict[str, float]:
+    environment = {**ENVIRONMENT, library.SWITCH: "1" if is_native else "0"}
+    with tempfile.TemporaryDirectory() as folder:
+        stats = Path(folder) / "stats.jsonl"
+        before_s, started_s = children_s(), time.perf_counter()
+        arguments = ["render", speech, "-q", "-o", "-", "--stats", stats, *options]
+        with start(*arguments, environment=environment, stdout=subprocess.PIPE) as child:
+            read_video(child)
+        elapsed_s, cpu_s = time.perf_counter() - started_s, children_s() - before_s
+        end = read_stats(stats)[-1]
+    return {"speed": end["media_s"] / elapsed_s, "cpu_ms": 1000 * cpu_s / end["num_frames"]}
+
+
+def encode_alone_ms(speech: Path, size: int) -> float:
+    """CPU of ffmpeg for a frame and its audio, from files and into one, as ``render`` calls it."""
+    ffmpeg = find_ffmpeg()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video, raw, pcm = folder / "talk.mp4", folder / "frames", folder / "audio"
+        with start("render", speech, "-q", "-o", video, "--size", size) as child:
+            assert child.wait() == 0
+        read = [ffmpeg, "-v", "error", "-i", str(video), "-t", str(ENCODED_S)]
+        subprocess.run([*read, "-map", "0:v", "-f", "rawvideo", str(raw)], check=True)
+        subprocess.run([*read, "-map", "0:a", "-f", "s16le", "-ac", "1", str(pcm)], check=True)
+        chosen = ChosenAvatar(size, size, size, load=lambda: open_portrait(describe_portrait("nora")))
+        command = build_ffmpeg_args(ffmpeg, encoder_settings(Config(), chosen, 1), str(pcm))
+        before_s = children_s()
+        with raw.open("rb") as frames, (folder / "out.mp4").open("wb") as output:
+            subprocess.run(command, stdin=frames, stdout=output, check=True)
+        num_frames = raw.stat().st_size // (size * size * 3 // 2)
+        return 1000 * (children_s() - before_s) / num_frames
+
+
+def children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+if __name__ == "__main__":
+    main()
