@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musetalk_cli.engine.dub.clip import AudioTrack, Clip
+from musetalk_cli.engine.types.audio import AAC_CODER
 from musetalk_cli.engine.types.formats import WHITELIST
 
 AUDIO_RATE_HZ = 48_000
@@ -117,7 +118,7 @@ def _video(clip: Clip, encoding: DubEncoding, suffix: str) -> list[str]:
 
 def _audio(clip: Clip, audio: DubAudio, encoding: DubEncoding, suffix: str) -> list[str]:
     own = len(audio.voices) + 1  # ffmpeg's number of the clip
-    encoded = ["-c:a", "aac", "-b:a", f"{encoding.audio_kbps}k"]
+    encoded = ["-c:a", "aac", "-aac_coder", AAC_CODER, "-b:a", f"{encoding.audio_kbps}k"]
     if suffix == ".mkv":
         encoded = ["-c:a", "flac", "-sample_fmt", "s16"]
     keeps = audio.kept_db is not None and bool(clip.audio.codec)

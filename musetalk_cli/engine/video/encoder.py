@@ -20,6 +20,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
 from musetalk_cli.engine.runtime.timing import StageTimer
+from musetalk_cli.engine.types.audio import AAC_CODER
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray, FrameBatch
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
@@ -120,7 +121,8 @@ def _quality_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _audio_options(settings: EncoderSettings) -> dict[str, Any]:
-    return {"acodec": "aac", "ar": AUDIO_RATE_HZ, "audio_bitrate": f"{settings.audio_kbps}k"}
+    bitrate = f"{settings.audio_kbps}k"
+    return {"acodec": "aac", "aac_coder": AAC_CODER, "ar": AUDIO_RATE_HZ, "audio_bitrate": bitrate}
 
 
 def _container_options(settings: EncoderSettings) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from musetalk_cli.engine.outputs.mp4.fmp4 import (
     init_segment,
 )
 from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, to_length_prefixed
+from musetalk_cli.engine.types.audio import AAC_CODER
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
@@ -229,6 +230,7 @@ def _open_audio(av: Any, settings: EncoderSettings) -> AudioCodecContext:
     context: AudioCodecContext = av.CodecContext.create("aac", "w")
     context.sample_rate, context.layout, context.format = AUDIO_RATE_HZ, LAYOUTS[settings.num_channels], "fltp"
     context.bit_rate, context.time_base = settings.audio_kbps * 1000, AUDIO_TIME_BASE
+    context.options = {"aac_coder": AAC_CODER}
     context.flags |= int(av.codec.context.Flags.global_header)
     context.open()
     return context

@@ -44,6 +44,7 @@ def test_one_fragmented_mp4_for_players_everywhere() -> None:
     assert (options["-vcodec"], options["-preset"], options["-tune"]) == ("libx264", "ultrafast", "zerolatency")
     assert (options["-pix_fmt"], options["-colorspace"], options["-color_range"]) == ("yuv420p", "bt709", "tv")
     assert (options["-acodec"], options["-ar"], options["-b:a"]) == ("aac", "48000", "128k")
+    assert options["-aac_coder"] == "fast"
     assert (options["-crf"], options["-g"]) == ("23", "30")
 
 
