@@ -321,3 +321,22 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
     )
     assert "cv2" in loaded
     assert not loaded & {"torch", "mediapipe", "onnxruntime", "scipy", "sounddevice"}
+
+
+def test_the_decoder_starts_before_anything_heavy_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
+    loaded = loaded_by(
+        "import os, subprocess, sys\n"
+        "begin = subprocess.Popen.__init__\n"
+        "def look(self, args, *more, **options):\n"
+        "    if any(str(each).endswith('hello.wav') for each in args):\n"
+        "        os.write(1, chr(10).join(sys.modules).encode())\n"
+        "        os._exit(0)\n"
+        "    begin(self, args, *more, **options)\n"
+        "subprocess.Popen.__init__ = look\n"
+        f"sys.argv = ['musetalk', 'render', {str(ROOT / 'examples' / 'hello.wav')!r}, '-o', '-', '-q']\n"
+        "from musetalk_cli.__main__ import main\n"
+        "main()"
+    )
+    assert "musetalk_cli.engine.audio.decoder" in loaded
+    assert not loaded & {"numpy", "cv2", "musetalk_cli.engine.pipeline"}

@@ -146,14 +146,19 @@ def tell_opaque(config: Config, chosen: ChosenAvatar, tell: Tell) -> None:
 
 
 def is_transparent(config: Config) -> bool:
-    """Whether the avatar that the settings name has alpha, or will have it once it is prepared."""
-    from musetalk_cli.engine.avatar.avatar_files import has_alpha, is_avatar_folder, read_record
+    """Whether the avatar that the settings name has alpha, or will have it once it is prepared.
 
+    For a portrait nothing heavy is loaded: the decoder has not been started yet.
+    """
     library, location = avatars_folder(config.avatar_dir), Path(config.avatar)
     places = [library / location] if location.name == config.avatar else []
-    folder = next((place for place in (*places, location) if is_avatar_folder(place)), None)
-    if folder is not None:
-        return has_alpha(read_record(folder))
+    folders = [place for place in (*places, location) if place.is_dir()]
+    if folders:
+        from musetalk_cli.engine.avatar.avatar_files import has_alpha, is_avatar_folder, read_record
+
+        folder = next(filter(is_avatar_folder, folders), None)
+        if folder is not None:
+            return has_alpha(read_record(folder))
     return config.background == "transparent" and location.exists()
 
 

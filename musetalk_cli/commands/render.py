@@ -96,7 +96,7 @@ def render(
         examples = ("musetalk render speech.wav", "musetalk render --demo speaks the example voice")
         message, hint = explain_missing_input("render", examples)
         raise UsageError(message, hint=hint)
-    from musetalk_cli.app.batch.inputs import video_name
+    from musetalk_cli.app.batch.names import video_name
 
     outputs = output or [video_name(input_)]
     named = [("output", name) for name in outputs] + [("settings", str(path)) for path in config or ()]

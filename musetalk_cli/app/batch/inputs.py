@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from musetalk_cli.app.batch.item import BatchItem
+from musetalk_cli.app.batch.names import STDIN, video_name
 from musetalk_cli.app.batch.storage import is_stored, join, list_files
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
@@ -14,7 +15,6 @@ from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import SinkError, SourceError
 
-STDIN = "-"
 # Files of a folder that are voices by their names; what is named itself may be called anything.
 _SUFFIXES = (
     "aac ac3 aif aifc aiff amr ape au avi caf eac3 flac flv m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mxf oga ogg "
@@ -59,14 +59,6 @@ def list_items(
     for name in inputs:
         for voice, below in _voices(name, tell, takes_stored=takes_stored):
             yield BatchItem(voice, join(folder, str(below / video_name(voice))), config)
-
-
-def video_name(voice: str) -> str:
-    """``speech.mp4`` for ``talks/speech.wav``."""
-    if voice == STDIN:
-        return "stdin.mp4"
-    name = voice.split("?")[0] if is_address(voice) else voice
-    return f"{Path(name).stem or 'render'}.mp4"
 
 
 def _voices(name: str, tell: Tell, *, takes_stored: bool) -> Iterator[tuple[str, Path]]:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from musetalk_cli.app.batch.inputs import STDIN, video_name
 from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.manifest_lines import KEYS, OUTPUT, VOICE, Row, bounded_lines, nearest_key, read_rows
+from musetalk_cli.app.batch.names import STDIN, video_name
 from musetalk_cli.app.batch.storage import join
 from musetalk_cli.configuration.loading import override
 from musetalk_cli.configuration.schema import Config

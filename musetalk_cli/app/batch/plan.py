@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from musetalk_cli.app.avatar_library import check_avatar
-from musetalk_cli.app.batch.inputs import STDIN
 from musetalk_cli.app.batch.item import BatchItem, list_lines
+from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from musetalk_cli.app.batch.inputs import STDIN, find_folder, list_items
+from musetalk_cli.app.batch.inputs import find_folder, list_items
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.manifest import read_manifest, read_queue
+from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.open_avatars import OpenAvatars
 from musetalk_cli.app.batch.plan import Rules, plan_all, plan_queue, remove_unfinished
 from musetalk_cli.app.batch.report_file import ReportFile, read_report

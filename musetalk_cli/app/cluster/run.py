@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from musetalk_cli import __version__
-from musetalk_cli.app.batch.inputs import STDIN
 from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
+from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.plan import remove_unfinished
 from musetalk_cli.app.cluster.jobs import MAX_LOST, Hand, Job, Jobs
 from musetalk_cli.app.cluster.ray_cluster import Cluster, WorkerLostError

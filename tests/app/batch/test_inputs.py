@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from musetalk_cli.app.batch.inputs import find_folder, list_items, video_name
+from musetalk_cli.app.batch.inputs import find_folder, list_items
+from musetalk_cli.app.batch.names import video_name
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SinkError, SourceError
 

@@ -172,8 +172,12 @@ def _interpolate(
 ) -> NDArray[np.float32]:
     """Values (n, k) at ``points`` (n, 2), spread smoothly over ``nodes`` (h, w, 2): (h, w, k)."""
     flat = nodes.reshape(-1, 2)
-    squared = np.subtract.outer(flat[:, 0], points[:, 0]) ** 2 + np.subtract.outer(flat[:, 1], points[:, 1]) ** 2
-    weights = 1 / (squared + np.float32(soft_px**2)) ** 2
+    weights, down = (np.subtract.outer(flat[:, axis], points[:, axis]) for axis in (0, 1))
+    # In place: the arrays are large, and this is most of what opening a portrait takes.
+    np.square(weights, out=weights)
+    weights += np.square(down, out=down)
+    weights += np.float32(soft_px**2)
+    np.divide(1, np.square(weights, out=weights), out=weights)
     spread = (weights @ values) / weights.sum(axis=1, keepdims=True)
     fields = np.ascontiguousarray(spread.reshape(*nodes.shape[:2], -1), np.float32)
     cell_px = max(float(np.hypot(*(nodes[0, 1] - nodes[0, 0]))), 1e-3)
