@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.drawn_video import gap_at, moving_avatar, talking_avatar
+from fixtures.native_kernel import native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.mesh import landmarks_of
@@ -128,6 +130,24 @@ def test_every_frame_depends_on_itself_alone() -> None:
     there = [shown(avatar, forward, index, OPEN) for index in range(12)]
     back = [shown(avatar, backward, index, OPEN) for index in reversed(range(12))][::-1]
     assert np.array_equal(there, back)
+
+
+def test_the_cache_of_prepared_frames_takes_no_more_memory_in_c() -> None:
+    avatar = talking_avatar(4)
+    kept = []
+    for kernel in (numpy_alone, native_kernel):
+        with kernel():
+            face = VideoAvatarRenderer(avatar)
+            shown(avatar, face, 0, OPEN)
+            tracemalloc.start()
+            try:
+                for index in range(1, 4):
+                    face._prepare(index)
+                bytes_each = tracemalloc.get_traced_memory()[0] / 3
+            finally:
+                tracemalloc.stop()
+            kept.append(bytes_each * face._prepare.cache_parameters()["maxsize"])
+    assert 0 < kept[1] < 1.3 * kept[0], kept
 
 
 @pytest.mark.parametrize("height_px", [160, 240, 480])

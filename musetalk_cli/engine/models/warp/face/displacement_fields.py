@@ -78,21 +78,30 @@ class MovingFields:
         ]
 
     def _solve(self, layer: int, points: ControlPoints) -> FloatArray:
-        """Coefficients of every component's splines, (8, (n + 3) · 4), in the parts that NativeSplines takes."""
-        num_components, count = points.motion.shape[:2]
-        motion = np.ascontiguousarray(points.motion.transpose(1, 0, 2)).reshape(count, -1)
-        solved = self._splines.solve(layer, motion).reshape(-1, num_components, 2).transpose(1, 0, 2)
-        parts = np.zeros((*solved.shape[:2], 4), np.float32)
-        parts[_IS_OF_LIPS, :, :2] = solved[_IS_OF_LIPS]
-        parts[~_IS_OF_LIPS, :, 2:] = solved[~_IS_OF_LIPS]
-        close = parts[COMPONENTS.index("close")]  # see compute_fields
-        close[:, 0], close[:, 2] = solved[COMPONENTS.index("close"), :, 0], 0
-        return parts.reshape(num_components, -1)
+        """Coefficients of the splines of every component's x and y, (n + 3, 16)."""
+        motion = points.motion.transpose(1, 0, 2).reshape(len(points.position), -1)
+        return self._splines.solve(layer, np.ascontiguousarray(motion))
 
     def displace(self, weights: FloatArray) -> FloatArray:
         """Displacement for component ``weights`` (8,), float32 (2, h, w, 2): layer (upper, lower), node, x and y."""
-        upper, lower = (multiply(weights[None], parts).reshape(-1, 4) for parts in self._coefficients)
+        shares = np.repeat(weights, 2)[:, None] * _PARTS
+        upper, lower = (multiply(solved, shares) for solved in self._coefficients)
         return self._splines.displace(upper, lower)
+
+
+def _parts() -> FloatArray:
+    """Which components' x and y, (16, 4), belong to each part of a displacement, as in :func:`compute_fields`.
+
+    The parts are x and y of what fades out at the face's outline, and x and y of the rest.
+    """
+    parts = np.zeros((len(COMPONENTS), 2, 4), np.float32)
+    for axis in (0, 1):
+        parts[_IS_OF_LIPS, axis, axis] = parts[~_IS_OF_LIPS, axis, 2 + axis] = 1
+    parts[COMPONENTS.index("close"), 0] = 1, 0, 0, 0
+    return parts.reshape(-1, 4)
+
+
+_PARTS = _parts()
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:
