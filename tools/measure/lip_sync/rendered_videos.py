@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor, express
-from musetalk_cli.engine.models.warp.model import WarpModel
+from musetalk_cli.engine.models.warp.model import NUM_SHAPES, WarpModel
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import FeatureBatch
 from musetalk_cli.engine.video.compositing import composite
@@ -127,7 +127,8 @@ def purity_rows() -> list[Row]:
     for avatar in portrait_names():
         person = open_portrait(describe_portrait(avatar))
         model, shown = WarpModel(person, Fraction(FPS), 768, liveliness=1.0, seed=0), person.resized(768)
-        mouths = np.random.default_rng(1).uniform(0, 1, (24, 5)).astype(np.float32)
+        mouths = np.zeros((24, model.num_features), np.float32)
+        mouths[:, :NUM_SHAPES] = np.random.default_rng(1).uniform(0, 1, (24, NUM_SHAPES))
         images = [_frames(model, shown, mouths) for _ in range(2)]
         same = hashlib.sha256(images[0].tobytes()).digest() == hashlib.sha256(images[1].tobytes()).digest()
         left, top, width, height = model.make_faces(_batch(shown, mouths[:1])).faces[0].region
