@@ -100,6 +100,15 @@ def test_loss_counts_missed_closures_and_shut_vowels() -> None:
     assert penalty(shut) > 0.05
 
 
+def test_flicker_is_what_turns_from_frame_to_frame() -> None:
+    torch = pytest.importorskip("torch")
+    from tools.assets.audio_net.training import _second_difference
+
+    ramp, turning = torch.arange(12.0)[None], torch.tensor([0.0, 0.0, 1.0, 1.0] * 3)[None]
+    assert _second_difference(ramp).abs().max() == 0.0
+    assert _second_difference(turning).abs().min() == 2.0
+
+
 @pytest.mark.needs("espeak-ng")
 def test_versions_of_a_take_differ_in_audio_alone() -> None:
     """In a process of its own because espeak-ng keeps global state."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.assets.audio_net import augment
 from tools.assets.audio_net.espeak import Phone
 from tools.assets.audio_net.natural import align, shards, takes
 from tools.assets.audio_net.natural.sentences import LANGUAGES, make_sentence
@@ -98,7 +99,7 @@ def test_takes_have_the_targets_of_their_phones(tmp_path: Path) -> None:
     spoken = replace(spoken, phones=tuple(replace_name(phone, "i", "p") for phone in spoken.phones))
     (tmp_path / "flite").mkdir()
     shards.write_shard(tmp_path / "flite" / "one.npz", [spoken, spoken])
-    (shard,) = takes.natural_shards(tmp_path, ("flite", "kokoro"), 2, seed=1)
+    (shard,) = takes.natural_shards(tmp_path, {"flite": 2, "kokoro": 3}, seed=1)
     assert shard.features.shape[1:] == (80,)
     assert (shard.events == 1).sum() == 4  # a /p/ each in two utterances and two versions
     assert shard.mouths[shard.events == 1, 3].min() > 0.9
@@ -123,6 +124,26 @@ def test_lips_stay_parted_in_a_pause_and_shut_when_it_is_long() -> None:
     assert gap[95:138].max() < 0.01
     assert gap[146] > 0.08
     assert gap[:12].max() < 0.01
+
+
+def test_the_gap_follows_its_phones_slowly_but_closures_do_not() -> None:
+    phones = (Phone("a", 0.0, 0.4), Phone("p", 0.4, 0.52), Phone("a", 0.52, 1.0))
+    mouth = mouth_targets(phones, 50, has_bursts=False).mouth
+    steps = np.diff(mouth[18:24, 0])
+    assert np.abs(steps).max() < 0.16
+    assert mouth[21:24, 3].min() == 1.0
+
+
+@pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize("codec", list(augment.CODECS))
+def test_a_codec_changes_speech_and_moves_nothing(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "CODECS", {codec: augment.CODECS[codec]})
+    rng = np.random.default_rng(4)
+    sweep = np.sin(2 * np.pi * np.cumsum(np.linspace(100.0, 1500.0, SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ)
+    samples = (0.3 * sweep * (0.2 + np.abs(np.sin(np.arange(SAMPLE_RATE_HZ) * 0.001)))).astype(np.float32)
+    heard = augment.transmit(samples, rng)
+    assert heard.shape == samples.shape
+    assert 0.8 < np.corrcoef(heard, samples)[0, 1] < 0.99999
 
 
 def test_sentences_are_many() -> None:
@@ -162,11 +183,16 @@ def test_fine_tuning_starts_from_a_net_and_keeps_a_part_of_it(tmp_path: Path) ->
     )
     mixture = Mixture([shard], [shard], [shard])
 
+    def tuned(kept: float, surer: float = 0.0) -> TorchMouthNet:
+        plan = FineTuning(3, batch=4, num_natural=2, crop_steps=40, learning_rate=0.01, kept=kept, surer=surer)
+        return fine_tune(start, mixture, plan, print)
+
     def head(kept: float) -> np.ndarray:
-        plan = FineTuning(num_updates=3, batch=4, num_natural=2, crop_steps=40, learning_rate=0.01, kept=kept)
-        return fine_tune(start, mixture, plan, print).head.linear.weight.detach().numpy()
+        return tuned(kept).head.linear.weight.detach().numpy()
 
     old, new, mixed = from_numpy(start).head.linear.weight.detach().numpy(), head(0.0), head(0.25)
     assert np.abs(new - old).max() > 1e-3
     np.testing.assert_allclose(mixed, 0.75 * new + 0.25 * old, atol=1e-6)
     np.testing.assert_array_equal(head(0.0), new)
+    biases = [tuned(0.0, surer).head.linear.bias.detach().numpy() for surer in (0.0, 0.5)]
+    np.testing.assert_allclose(biases[1] - biases[0], [0.0, 0.0, 0.0, 0.5, 0.0], atol=1e-6)

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tune = commands.add_parser("tune")
     tune.add_argument("--natural", type=Path, required=True, help="folder of the corpus of natural speech")
     tune.add_argument("--start", type=Path, default=WEIGHTS, help="weights to start from")
-    tune.add_argument("--updates", type=int, default=850)
+    tune.add_argument("--updates", type=int, default=1200)
     tune.add_argument("--workers", type=int, default=2)
     tune.add_argument("--out", type=Path, default=WEIGHTS)
     evaluate = commands.add_parser("evaluate")
@@ -102,11 +102,11 @@ def _tune(args: argparse.Namespace) -> None:
     from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
     from tools.assets.audio_net.corpus import Recipe, Shard, make_shards, training_recipes
     from tools.assets.audio_net.fine_tuning import FineTuning, Mixture, fine_tune
-    from tools.assets.audio_net.natural.takes import TRAINING_ENGINES, natural_shards
+    from tools.assets.audio_net.natural.takes import VERSIONS, natural_shards
     from tools.assets.audio_net.training import export
 
     recipes = training_recipes(num_takes=2, num_versions=2, seed=5100)
-    natural = [shard for seed in (1, 2) for shard in natural_shards(args.natural, TRAINING_ENGINES, 2, seed)]
+    natural = list(natural_shards(args.natural, VERSIONS, seed=1))
 
     def shards(chosen: list[Recipe]) -> list[Shard]:
         return list(make_shards(chosen, args.workers))

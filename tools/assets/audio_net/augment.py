@@ -5,6 +5,8 @@ Reverberation, additive noise at a given SNR, equalisation, compression, breathi
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,14 @@ from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
+
+# ffmpeg's arguments of each codec, and its sampling rate. 8 kHz are a telephone's.
+CODECS: dict[str, tuple[tuple[str, ...], int]] = {
+    "opus": (("-c:a", "libopus", "-f", "ogg"), SAMPLE_RATE_HZ),
+    "aac": (("-c:a", "aac", "-f", "adts"), SAMPLE_RATE_HZ),
+    "g711": (("-c:a", "pcm_mulaw", "-f", "mulaw"), 8000),
+    "gsm": (("-c:a", "libgsm", "-f", "gsm"), 8000),
+}
 
 
 def resample(samples: FloatArray, ratio: float) -> tuple[FloatArray, float]:
@@ -52,6 +62,29 @@ def augment(samples: FloatArray, rng: Rng) -> FloatArray:
         out = add_background(out, float(rng.triangular(3.0, 9.0, 32.0)), rng)
     out = out * (10.0 ** (rng.uniform(-40.0, -12.0) / 20.0) / rms(out))
     return np.asarray(np.clip(out, -1.0, 1.0), dtype=np.float32)
+
+
+def transmit(samples: FloatArray, rng: Rng) -> FloatArray:
+    """The samples through a codec that calls and videos use, through ffmpeg: Opus, AAC, G.711 or GSM; same length."""
+    encode, rate_hz = CODECS[str(rng.choice(tuple(CODECS)))]
+    ffmpeg = ("ffmpeg", "-v", "error")
+    pcm = ("-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ))
+    kilobits = ("-b:a", f"{int(rng.integers(12, 33))}k") if rate_hz == SAMPLE_RATE_HZ else ()
+    sent = subprocess.run(
+        [*ffmpeg, *pcm, "-i", "-", "-ar", str(rate_hz), *kilobits, *encode, "-"],
+        input=samples.astype("<f4").tobytes(), check=True, capture_output=True,
+    ).stdout  # fmt: skip
+    raw = ("-f", "mulaw", "-ar", "8000") if "mulaw" in encode else ()
+    heard = subprocess.run([*ffmpeg, *raw, "-i", "-", *pcm, "-"], input=sent, check=True, capture_output=True).stdout
+    return _aligned(np.frombuffer(heard, "<f4"), samples)
+
+
+def _aligned(late: FloatArray, samples: FloatArray) -> FloatArray:
+    """``late`` without a codec's delay of up to 0.2 s, as long as ``samples``."""
+    size = _round_up(len(samples) + len(late), 8000)
+    likeness = np.fft.irfft(np.fft.rfft(late, size) * np.conj(np.fft.rfft(samples, size)), size)
+    delay = int(np.argmax(likeness[: SAMPLE_RATE_HZ // 5]))
+    return np.asarray(np.pad(late[delay:], (0, len(samples)))[: len(samples)], dtype=np.float32)
 
 
 def add_breathiness(samples: FloatArray, amount: float, rng: Rng) -> FloatArray:

@@ -73,6 +73,9 @@ _BILABIAL, _LABIODENTAL, _OPEN_VOWELS = frozenset("pbm"), frozenset("fv"), froze
 _VOWEL_WEIGHT, _SCHWA_WEIGHT = 1.6, 1.0
 # Rounding and spreading reach further into the neighbours than opening does.
 _GAP_REACH_S, _WIDTH_REACH_S = 0.04, 0.06
+# Jaws and lips are slow: the gap that is aimed at is averaged with weights exp(−distance / this). With about this much
+# smoothing, a net's gap follows people's own best.
+_INERTIA_S = 0.03
 _VOICELESS_CLOSURE_S = 0.055
 _BURST_S = 0.03
 # In a pause the lips stay parted, as people's do, and only shut when it becomes long. They part before speech.
@@ -110,7 +113,7 @@ def mouth_targets(phones: Sequence[Phone], num_steps: int, *, has_bursts: bool =
     all_letters = [letter for phone in phones for letter in _split(phone)]
     centres_s = (np.arange(num_steps, dtype=np.float64) + 0.5) * STEP_S
     gap, width = _blend(all_letters, centres_s)
-    gap = np.maximum(gap, _parted(all_letters, centres_s))
+    gap = np.maximum(_slow(gap), _parted(all_letters, centres_s))
     bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
     marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
     for letter in all_letters:
@@ -164,6 +167,13 @@ def _blend(
             totals[2 * row, low:high] += share * goal
             totals[2 * row + 1, low:high] += share
     return totals[0] / totals[1], totals[2] / totals[3]
+
+
+def _slow(gap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(steps,) as a mouth of some inertia follows it."""
+    reach = round(5.0 * _INERTIA_S / STEP_S)
+    weights = np.exp(-np.abs(np.arange(-reach, reach + 1)) * STEP_S / _INERTIA_S)
+    return np.asarray(np.convolve(np.pad(gap, reach, mode="edge"), weights / weights.sum(), "valid"))
 
 
 def _parted(all_letters: Sequence[_Letter], centres_s: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from musetalk_cli.engine.models.warp.audio.log_mel import HOPS_PER_STEP, NUM_BANDS, NUM_FEATURES
 from musetalk_cli.engine.models.warp.audio.mouth_net import FORMAT, OUTPUTS
-from musetalk_cli.engine.models.warp.audio.mouth_shapes import NEIGHBOUR_WEIGHTS
+from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAST_OPEN, NEIGHBOUR_WEIGHTS, GapMap
 from tools.assets.audio_net.corpus import CLOSURE, VOWEL, Shard
 
 Log = Callable[[str], None]
@@ -27,8 +27,10 @@ BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 4), (-8, 0, 4), (-16, -8, 0), (-32
 # Positive weights of P and F in the cross-entropy: a closure is short and rare, and a missed one is the most visible.
 CLOSURE_WEIGHTS = (4.0, 2.5)
 # Gaps below which a closure and above which a vowel costs nothing, and the weights of the remainders in the loss.
-_SHUT_GAP, _SHUT_WEIGHT = 0.06, 0.3
-_OPEN_GAP, _OPEN_WEIGHT = 0.18, 0.6
+_SHUT_GAP, _SHUT_WEIGHT = 0.06, 0.8
+_OPEN_GAP, _OPEN_WEIGHT = 0.18, 1.0
+# Weight of errors of the shown gap's second difference from frame to frame: flicker that the speaker does not have.
+_FLICKER_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,22 @@ def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
     smooth = mouth[:, 1:-1] + weights * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
     shown, wanted = _shown_gap(smooth), _shown_gap(target[:, 1:-1])
     error = gap_error + 0.7 * jaw_error + 0.7 * width_error + 1.5 * (shown - wanted).square().mean()
-    return error + 0.2 * entropy + _missed(shown, wanted, events)
+    flicker = _second_difference(shown - wanted).square().mean()
+    return error + 0.2 * entropy + _FLICKER_WEIGHT * flicker + _missed(shown, wanted, events)
 
 
 def _shown_gap(mouth: Tensor) -> Tensor:
-    """(batch, n, 5) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1."""
+    """(batch, n, 5) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1, mapped as people's."""
+    is_free = (1.0 - mouth[..., 3]) * (1.0 - mouth[..., 4])
+    gap = torch.maximum(mouth[..., 0] + GapMap().spread_opens * mouth[..., 2] * is_free, LEAST_OPEN * mouth[..., 0])
     first, second = mouth[:, :-1], mouth[:, 1:]
     shut, bite = torch.maximum(first[..., 3], second[..., 3]), torch.maximum(first[..., 4], second[..., 4])
-    return (first[..., 0] + second[..., 0]) / 2.0 * (1.0 - shut) * (1.0 - 0.75 * bite)
+    return (gap[:, :-1] + gap[:, 1:]) / 2.0 * (1.0 - shut) * (1.0 - 0.75 * bite)
+
+
+def _second_difference(gap: Tensor) -> Tensor:
+    """(batch, n) per 20 ms step → (batch, n − 4): the second difference over frames of 40 ms."""
+    return gap[:, :-4] + gap[:, 4:] - 2.0 * gap[:, 2:-2]
 
 
 def _missed(shown: Tensor, wanted: Tensor, events: Tensor) -> Tensor:

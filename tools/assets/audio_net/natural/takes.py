@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.audio.log_mel import SAMPLE_RATE_HZ
 from tools.assets.audio_net import augment
@@ -15,22 +16,34 @@ from tools.assets.audio_net.espeak import Phone
 from tools.assets.audio_net.natural.align import refine
 from tools.assets.audio_net.natural.shards import Rng, Utterance, read_folder
 
+FloatArray = NDArray[np.float32]
+
 # Engines whose phone times come from a model's durations, and are refined. The others' are exact.
 _COARSE = frozenset({"kokoro", "held-out"})
-TRAINING_ENGINES = ("kokoro", "flite", "festival")
+# Augmented versions of each engine's takes: Kokoro's are most like people's, of the most speakers.
+VERSIONS = {"kokoro": 6, "flite": 2, "festival": 2}
+_WHISPERED, _TRANSMITTED = 0.05, 0.25
 
 
-def natural_shards(folder: Path, engines: Iterable[str], num_versions: int, seed: int) -> Iterator[Shard]:
-    """A training shard of each engine's utterances, every take in ``num_versions`` augmented versions."""
-    for engine in engines:
+def natural_shards(folder: Path, versions: Mapping[str, int], seed: int) -> Iterator[Shard]:
+    """A training shard of each engine's utterances, every take in as many augmented versions as ``versions`` says."""
+    for engine, num_versions in versions.items():
         rng = np.random.default_rng([seed, *engine.encode()])
         takes = [
-            Take(augment.augment(take.samples, rng), take.target)
+            Take(_augmented(take.samples, rng), take.target)
             for take in speech_takes(folder / engine, is_coarse=engine in _COARSE, is_clean=False, rng=rng)
             for _ in range(num_versions)
         ]
         if takes:
             yield as_shard(takes)
+
+
+def _augmented(samples: FloatArray, rng: Rng) -> FloatArray:
+    """Some whispered, all from some room and microphone, some through a codec."""
+    if rng.random() < _WHISPERED:
+        samples = augment.add_breathiness(samples, 1.0, rng)
+    samples = augment.augment(samples, rng)
+    return augment.transmit(samples, rng) if rng.random() < _TRANSMITTED else samples
 
 
 def held_out_takes(folder: Path, seed: int) -> list[Take]:

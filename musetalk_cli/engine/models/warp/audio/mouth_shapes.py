@@ -40,12 +40,11 @@ NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.33, 0.33], dtype=np.float32)
 _PROBE_S = 0.005
 # For how many steps after speech the lips stay parted in a pause, and after how many they have shut.
 PARTED_STEPS, SHUT_STEPS = 25, 38
-_LEAST_OPEN = (
-    0.5  # share of a gap that is left, however rounded the lips, so that a rounded vowel does not shut the mouth
-)
+# Share of a gap that is left, however rounded the lips, so that a rounded vowel does not shut the mouth.
+LEAST_OPEN = 0.5
 # What is drawn is this much larger than what the net aims at: a net that is right on average moves less than people do.
 # Beyond the knee it bends towards 1, the widest mouth that can be drawn.
-AMPLITUDE = 1.6
+AMPLITUDE = 2.2
 _KNEE = 0.5
 LEAST_EXPRESSION, MOST_EXPRESSION = 0.5, 1.5
 
@@ -65,7 +64,7 @@ class GapMap:
         """The gap of steps (n, 5) that the net gave, (n,), without what parts the lips in a pause."""
         gap, _, width, bilabial, labiodental = steps.T
         is_free = (1.0 - bilabial) * (1.0 - labiodental)
-        return np.asarray(np.maximum(gap + np.float32(self.spread_opens) * width * is_free, _LEAST_OPEN * gap))
+        return np.asarray(np.maximum(gap + np.float32(self.spread_opens) * width * is_free, LEAST_OPEN * gap))
 
 
 class MouthShapePredictor:
