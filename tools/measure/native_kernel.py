@@ -1,6 +1,6 @@
-"""What the warp model's C saves against numpy: faces on one and two threads, and whole renders.
+"""What the warp model's C saves against numpy: faces on one and two threads, and whole renders; and how it differs.
 
-    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders] [--sizes 512 768 1024] [--write]
+    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders|differences] [--sizes 512 768 1024] [--write]
 
 Both are measured in turns on one thread of the same process, by that thread's CPU time, of which the least third is
 averaged: other programs disturb the rest. A render is the real command, with its ffmpeg children; what ffmpeg needs by
@@ -44,23 +44,25 @@ from tools.measure.report import PERFORMANCE, describe_machine, update_section
 HEIGHTS = (512, 768, 1080)
 NUM_FACES, NUM_ROUNDS = 60, 6
 ENCODED_S = 20
+NUM_COMPARED = 1500
 Draw = Callable[[int], Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path)
-    parser.add_argument("--only", choices=("faces", "renders"))
+    parser.add_argument("--only", choices=("faces", "renders", "differences"))
     parser.add_argument("--sizes", type=int, nargs="+", default=(512, 768, 1024))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    sections = {}
-    if args.only != "renders":
-        sections["native faces"] = face_table()
-    if args.only != "faces":
-        sections["native renders"] = render_table(args.speech, args.sizes, args.runs)
+    tables = {
+        "faces": face_table,
+        "renders": lambda: render_table(args.speech, args.sizes, args.runs),
+        "differences": difference_table,
+    }
+    sections = {f"native {name}": make() for name, make in tables.items() if args.only in (None, name)}
     for name, table in sections.items():
         text = f"{describe_machine()}\n\n{table}"
         print(text)
@@ -98,6 +100,35 @@ def face_table() -> str:
                 f"{scales[True]:.2f} × |"
             )
             print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
+def difference_table() -> str:
+    """A minute of each: the same frames by both."""
+    rows = ["| face | largest difference, levels | mean, luma | mean, chroma |", "|---|---|---|---|"]
+    cases = {
+        "nora, 512": lambda: draw_still(open_portrait(describe_portrait("nora")), 512),
+        "theo, 512": lambda: draw_still(open_portrait(describe_portrait("theo")), 512),
+        "open mouth, 512": lambda: draw_still(open_mouthed(), 512),
+        "video, 256": lambda: draw_video(256, 30),
+    }
+    for name, make in cases.items():
+        with kernel(is_native=False):
+            by_numpy = make()
+        with kernel(is_native=True):
+            by_kernel = make()
+        most, means = 0, []
+        for index in range(NUM_COMPARED):
+            with kernel(is_native=False):
+                expected = by_numpy(index).planes
+            with kernel(is_native=True):
+                drawn = by_kernel(index).planes
+            away = [cv2.absdiff(drawn.luma, expected.luma), cv2.absdiff(drawn.chroma, expected.chroma)]
+            most = max(most, *(int(each.max()) for each in away))
+            means.append([float(each.mean()) for each in away])
+        luma, chroma = np.mean(means, axis=0)
+        rows.append(f"| {name} | {most} | {luma:.3f} | {chroma:.3f} |")
+        print(rows[-1], flush=True)
     return "\n".join(rows)
 
 
