@@ -145,15 +145,15 @@ def draw_still(avatar: Avatar, height: int) -> Draw:
 
 
 def draw_video(height: int, num_frames: int) -> Draw:
-    """A clip that is longer than what is drawn, or one whose frames have all been drawn before."""
+    """Frames of a clip, one after the other: of a short one again and again, of a long one all are new."""
     avatar = moving_avatar([max(0.0, 0.16 * np.sin(index / 1.5)) for index in range(num_frames)]).resized(height)
     face = VideoAvatarRenderer(avatar)
-    images = avatar.frames.read(range(num_frames))
+    images = avatar.frames.read(range(min(num_frames, 30)))  # whatever they show takes the same time
     state = iter(range(1_000_000))
 
     def draw(index: int) -> Any:
         place = next(state) % num_frames
-        return face.render(shape_of(index), place, images[place])
+        return face.render(shape_of(index), place, images[place % len(images)])
 
     return draw
 
@@ -167,7 +167,7 @@ FACES: dict[str, Callable[[int], Draw]] = {
     "still": lambda height: draw_still(open_portrait(describe_portrait("nora")), height),
     "still, open mouth": lambda height: draw_still(open_mouthed(), height),
     "video, frames seen before": lambda height: draw_video(height, 30),
-    "video, new frames": lambda height: draw_video(height, 150),
+    "video, new frames": lambda height: draw_video(height, 400),
 }
 
 

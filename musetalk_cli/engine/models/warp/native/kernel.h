@@ -19,6 +19,11 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Neighbouring bytes are loaded at once and taken apart. Numpy does the work of what is not compiled. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "for little-endian processors"
+#endif
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
