@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ from fixtures.native_kernel import numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
-from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage
+from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
 from musetalk_cli.engine.models.warp.native.library import find
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes
@@ -51,7 +53,15 @@ def main() -> int:
 
 def fuzz(seed: int, duration_s: float) -> int:
     """Take turns until the time is over; returns the exit code."""
-    stages: list[Callable[[Random], None]] = [fuzz_region, fuzz_region, fuzz_region, fuzz_layer, fuzz_face, *STAGES]
+    stages: list[Callable[[Random], None]] = [
+        fuzz_region,
+        fuzz_region,
+        fuzz_layer,
+        fuzz_crop,
+        fuzz_eye,
+        fuzz_face,
+        *STAGES,
+    ]
     began_s, count = time.monotonic(), 0
     while time.monotonic() - began_s < duration_s:
         rng = np.random.default_rng((seed, count))
@@ -93,6 +103,37 @@ def fuzz_layer(rng: Random) -> None:
     blend_layer(planes, box, positions, rng.random(size, np.float32), image)
 
 
+def fuzz_crop(rng: Random) -> None:
+    """A part of an I420 image, upsampled."""
+    height, width = (2 * rng.integers(1, 60, 2)).tolist()
+    image = rng.integers(0, 256, (height * 3 // 2, width), dtype=np.uint8)
+    rows, columns = random_box(rng, height, width)
+    region = Region(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    cropped = crop_planes(image, region)
+    with numpy_alone():
+        expected = crop_planes(image, region)
+        doubled = UpsampledImage.of(expected).luma
+    assert np.array_equal(cropped.chroma, expected.chroma), "chroma is not numpy's"
+    away = int(np.abs(UpsampledImage.of(cropped).luma.astype(int) - doubled).max())
+    assert away <= 1, f"upsampled luma is {away} levels away from numpy's"
+
+
+def fuzz_eye(rng: Random) -> None:
+    """An eye of any shape, somewhere on a plane of luma or chroma."""
+    height, width = rng.integers(1, 60, 2).tolist()
+    shape = (height, width) if rng.random() < 0.5 else (height, width, 2)
+    opened, shut = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
+    top, left = int(rng.integers(0, height)), int(rng.integers(0, width))
+    rows, columns = int(rng.integers(1, height - top + 1)), int(rng.integers(1, width - left + 1))
+    lines = {name: random_positions(rng, rng.uniform(-2, 2, (rows, columns)))[0] for name in LINES}
+    down = random_positions(rng, rng.uniform(-9, 9, 2))[0]
+    drawer = EyeDrawer(lines, (top, left), half_width=9.0, edge=0.1, down=down)
+    drawn = opened.copy()
+    drawer.draw(drawn, opened, shut, float(rng.uniform(-1, 2)), (float(rng.uniform(-9, 9)), float(rng.choice(WILD))))
+    drawn[top : top + rows, left : left + columns] = opened[top : top + rows, left : left + columns]
+    assert np.array_equal(drawn, opened), "an eye was drawn outside of its box"
+
+
 def fuzz_face(rng: Random) -> None:
     """A whole face of any size, mouth open or shut, in any shape, with any life."""
     image, landmarks = draw_face(float(rng.uniform(-12, 12)), float(rng.choice([0.0, 0.1, 0.3])))
@@ -104,6 +145,8 @@ def fuzz_face(rng: Random) -> None:
             shape *= rng.uniform(1, 4)
         turned = rng.normal(0, 0.1, 3)
         life = LifeState(yaw=turned[0], pitch=turned[1], roll=turned[2], brows=float(rng.uniform(-1, 2)))
+        lids, gaze = rng.uniform(-0.2, 1.2, 2).tolist(), rng.uniform(-1.5, 1.5, 2).tolist()
+        life = replace(life, left_lid=lids[0], right_lid=lids[1], gaze_x=gaze[0], gaze_y=gaze[1])
         face.render(shape, life)
 
 
