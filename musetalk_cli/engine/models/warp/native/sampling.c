@@ -1,7 +1,8 @@
 /* Resampling: node positions of a region's grid → its planes, and the upsampling of the image that they are taken from.
  *
  * The region's sampling maps are never stored. Rows of the grid are interpolated to pixels, a run of columns at a time,
- * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounds them.
+ * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounded them before
+ * OpenCV 5.
  */
 #include "kernel.h"
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.drawn_video import moving_avatar
-from fixtures.native_kernel import native_kernel, numpy_alone
+from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.geometry import smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
@@ -87,7 +87,8 @@ def test_positions_and_distances_of_nodes_and_pixels(gap: float, height_px: int,
     targets = warp._grid.nodes + np.random.default_rng(1).normal(0, 0.7, warp._grid.nodes.shape).astype(np.float32)
     expected = numpy_warp._layers.backward_map(weights, targets[box])
     mapped = warp._layers.backward_map(weights, targets[box])
-    assert np.abs(mapped - expected).max() < POSITION_PX
+    rounding_px = 0.0 if IS_REMAP_EXACT else warp._grid.cell_px / 16
+    assert np.abs(mapped - expected).max() < POSITION_PX + rounding_px
     distances = warp._layers.layer_distances(expected, tuck)
     wanted = numpy_warp._layers.layer_distances(expected, tuck)
     assert distances.shape == wanted.shape

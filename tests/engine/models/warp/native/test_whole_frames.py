@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
 from fixtures.drawn_video import talking_avatar
-from fixtures.native_kernel import native_kernel, numpy_alone
+from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 from musetalk_cli.engine.types.messages import Face
 
-MAX_LEVELS, MEAN_LEVELS = 2, 0.05
+MAX_LEVELS, MEAN_LEVELS = 2 if IS_REMAP_EXACT else 6, 0.05
 NUM_FRAMES = 16
 
 
