@@ -61,7 +61,8 @@ class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
         target = native.TARGETS[named] if named else native.this_computer()
         library = Path(self._scratch.name) / target.library
         self.app.display_info(native.build(library, root=root, target=target, may_download=True))
-        build_data["force_include"][str(library)] = (native.FOLDER / target.library).as_posix()
+        for path in sorted(library.parent.glob("_warp.*")):
+            build_data["force_include"][str(path)] = (native.FOLDER / path.name).as_posix()
         build_data["pure_python"] = False
         platform = native.wheel_platform(library, target)
         build_data["tag"] = f"py3-none-{platform if named else supported(platform)}"

@@ -33,6 +33,7 @@ FLAGS = (
     *("-std=c11", "-O3", "-fPIC", "-shared", "-s", "-fvisibility=hidden", "-Wall", "-Wextra"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
 )
+ZIG_BASELINE = "-mcpu=x86_64_v2"
 MACOS = "11.0"
 """The oldest macOS that a library runs on."""
 
@@ -52,6 +53,12 @@ class Target:
     def library(self) -> str:
         """The name of the file, as ``library.py`` looks for it."""
         return "_warp" + {"darwin": ".dylib", "win32": ".dll"}.get(self.system, ".so")
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """All files that zig makes: on x86-64 also one for processors with AVX2, where gcc clones functions."""
+        name, suffix = self.library.split(".")
+        return (self.library, f"{name}.avx2.{suffix}") if self.machine == "x86_64" else (self.library,)
 
 
 TARGETS = {
@@ -97,7 +104,7 @@ def build(
     """Compile the library with the first compiler that can, and return its command.
 
     Args:
-        output: The file to write; it appears whole or not at all.
+        output: The file to write; it appears whole or not at all. zig writes all of ``Target.libraries`` beside it.
         root: The folder of the repository.
         target: What to compile for; None for this computer. For another, zig is needed.
         flags: How to compile, whatever the target.
@@ -116,13 +123,22 @@ def build(
             command = [*compiler, *flags_for(chosen, flags)]
             problem = compile_with(command, part, root)
             if not problem:
-                output.parent.mkdir(parents=True, exist_ok=True)
-                beside = output.with_name(f"{output.name}.{os.getpid()}")
-                shutil.copyfile(part, beside)
-                beside.replace(output)
+                move(part, output)
+                if ZIG_BASELINE in command:
+                    wider = [f"{flag}+avx2" if flag == ZIG_BASELINE else flag for flag in command]
+                    if not compile_with(wider, part, root):
+                        move(part, output.with_name(chosen.libraries[1]))
                 return shlex.join(command)
             tried.append(f"{shlex.join(compiler)}: {problem}")
     raise NoCompilerError("; ".join(tried) or "there is no C compiler")
+
+
+def move(part: Path, output: Path) -> None:
+    """Give a file its place, in one step, wherever it was made."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_name(f"{output.name}.{os.getpid()}")
+    shutil.copyfile(part, beside)
+    beside.replace(output)
 
 
 def find_compilers(target: Target, scratch: Path, *, may_download: bool) -> Iterator[list[str]]:
@@ -139,7 +155,7 @@ def find_compilers(target: Target, scratch: Path, *, may_download: bool) -> Iter
             yield command
     zig, name = find_zig(scratch, may_download=may_download), zig_target(target)
     if zig and name:
-        yield [str(zig), "cc", "-target", name, *(["-mcpu=x86_64_v2"] if target.machine == "x86_64" else [])]
+        yield [str(zig), "cc", "-target", name, *([ZIG_BASELINE] if target.machine == "x86_64" else [])]
 
 
 def zig_target(target: Target) -> str:
@@ -210,7 +226,8 @@ def build_in_place(root: Path = ROOT, *, may_download: bool = False) -> str:
     wanted = fingerprint(root)
     if library.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return "the native kernel is up to date"
-    library.unlink(missing_ok=True)
+    for name in target.libraries:
+        library.with_name(name).unlink(missing_ok=True)
     command = build(library, root=root, may_download=may_download)
     stamp.write_text(wanted, encoding="utf-8")
     return f"built {library.relative_to(root)} with {command}"

@@ -72,16 +72,35 @@ def test_without_a_compiler_it_says_so(no_compiler: None, root: Path, tmp_path: 
         build(tmp_path / "_warp.so", root=root)
 
 
-def test_the_compiler_of_the_environment_comes_first(
-    no_compiler: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = tmp_path / "fake"
-    fake.write_text(
-        f"#!{sys.executable}\nimport sys\nopen(sys.argv[sys.argv.index('-o') + 1], 'w').write('compiled')\n"
+@pytest.fixture
+def fake_compiler(tmp_path: Path) -> Path:
+    """Writes its own command into the library."""
+    path = tmp_path / "fake"
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nopen(sys.argv[sys.argv.index('-o') + 1], 'w').write(' '.join(sys.argv))\n"
     )
-    fake.chmod(0o755)
-    monkeypatch.setenv("CC", f"{fake} --an-option")
-    assert built(root, tmp_path / "_warp.so") == b"compiled"
+    path.chmod(0o755)
+    return path
+
+
+def test_the_compiler_of_the_environment_comes_first(
+    no_compiler: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_compiler: Path
+) -> None:
+    monkeypatch.setenv("CC", f"{fake_compiler} --an-option")
+    assert built(root, tmp_path / "_warp.so").startswith(f"{fake_compiler} --an-option ".encode())
+
+
+def test_zig_makes_another_library_for_avx2(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_compiler: Path
+) -> None:
+    monkeypatch.setattr(native_build, "find_zig", lambda scratch, may_download: fake_compiler)
+    target = TARGETS["x86_64-linux-musl"]
+    build(tmp_path / "out" / target.library, root=root, target=target)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(target.libraries)
+    flags = {name: (tmp_path / "out" / name).read_text().split() for name in target.libraries}
+    assert "-mcpu=x86_64_v2" in flags["_warp.so"]
+    assert "-mcpu=x86_64_v2+avx2" in flags["_warp.avx2.so"]
+    assert TARGETS["aarch64-linux-musl"].libraries == ("_warp.so",)
 
 
 def test_zig_that_cannot_be_downloaded_is_no_compiler(

@@ -32,7 +32,7 @@ def test_a_library_that_has_them_is_good(tmp_path: Path) -> None:
 
 def test_a_library_of_another_processor_is_refused(tmp_path: Path) -> None:
     wheel = wheel_of(tmp_path / "x86.whl", head=b"\x7fELF" + b"\0" * 14 + b"\x3e\x00")
-    with pytest.raises(AssertionError, match="another processor"):
+    with pytest.raises(AssertionError, match="for another processor"):
         check(wheel, TARGET)
 
 

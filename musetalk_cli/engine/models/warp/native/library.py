@@ -23,6 +23,8 @@ SWITCH = "MUSETALK_NATIVE"
 """Environment variable: ``0`` has numpy do the work."""
 SUFFIXES = {"darwin": ".dylib", "win32": ".dll"}
 PATH = Path(__file__).with_name("_warp" + SUFFIXES.get(sys.platform, ".so"))
+AVX2_PATH = PATH.with_name(f"_warp.avx2{PATH.suffix}")
+"""The same for processors with AVX2, a fifth faster. gcc puts both into one library, zig does not."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ def find() -> Found:
     global _found
     with _lock:
         if _found is None:
-            _found = open_library(PATH)
+            faster = open_library(AVX2_PATH)
+            _found = faster if faster.library else open_library(PATH)
             log.info("warp model: %s", _found.describe())
         return _found
 

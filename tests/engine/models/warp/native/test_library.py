@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 import sys
@@ -59,8 +60,17 @@ def test_it_is_loaded_once_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(library, "open_library", open_slowly)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: library.find(), range(64)))
-    assert len(calls) == 1
+    assert calls == [library.AVX2_PATH, library.PATH]
     assert {id(each) for each in found} == {id(found[0])}
+
+
+@pytest.mark.parametrize("has_avx2", [True, False])
+def test_the_library_for_avx2_comes_first_where_it_works(has_avx2: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    works, lacks = library.Found(ctypes.pythonapi, ""), library.Found(None, "no AVX2")
+    faster = library.Found(ctypes.pythonapi, "") if has_avx2 else lacks
+    monkeypatch.setattr(library, "_found", None)
+    monkeypatch.setattr(library, "open_library", {library.AVX2_PATH: faster, library.PATH: works}.__getitem__)
+    assert library.find() is (faster if has_avx2 else works)
 
 
 def test_it_is_switched_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
