@@ -58,6 +58,8 @@ class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
             self.app.display_info(native.build_in_place(root, may_download=True))
             return
         named = os.environ.get("MUSETALK_NATIVE_TARGET")
+        if named and named not in native.TARGETS:
+            raise ValueError(f"MUSETALK_NATIVE_TARGET={named}: must be one of {', '.join(native.TARGETS)}")
         target = native.TARGETS[named] if named else native.this_computer()
         library = Path(self._scratch.name) / target.library
         self.app.display_info(native.build(library, root=root, target=target, may_download=True))
@@ -65,7 +67,7 @@ class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
             build_data["force_include"][str(path)] = (native.FOLDER / path.name).as_posix()
         build_data["pure_python"] = False
         platform = native.wheel_platform(library, target)
-        build_data["tag"] = f"py3-none-{platform if named else supported(platform)}"
+        build_data["tag"] = f"py3-none-{platform if named else supported_platform(platform)}"
 
 
 class IndexPage(MetadataHookInterface):
@@ -95,7 +97,7 @@ def load_beside(root: str, name: str) -> ModuleType:
     return module
 
 
-def supported(platform: str) -> str:
+def supported_platform(platform: str) -> str:
     """The platform of a wheel that is installed here: if pip does not know the wanted one, what it knows best."""
     from packaging.tags import platform_tags
 

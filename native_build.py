@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 FOLDER = Path("musetalk_cli/engine/models/warp/native")
-ZIG = "ziglang>=0.15,<0.18"
+LOCK = Path("requirements/lock.txt")
 MAX_DOWNLOAD_S = 180
 MAX_COMPILE_S = 300
 # No contraction to fused multiply-adds: every processor computes the same frames.
@@ -111,9 +111,15 @@ def build(
         may_download: Whether zig may be downloaded where there is no compiler.
 
     Raises:
-        NoCompilerError: Nothing could compile it.
+        NoCompilerError: Nothing could compile it, or it cannot be written.
     """
-    chosen = target or this_computer()
+    try:
+        return _build(output, root, target or this_computer(), flags, may_download)
+    except OSError as error:
+        raise NoCompilerError(f"{output} cannot be written: {error}") from error
+
+
+def _build(output: Path, root: Path, chosen: Target, flags: tuple[str, ...], may_download: bool) -> str:
     if not chosen.zig and sys.maxsize < 2**32:
         raise NoCompilerError("Python has 32 bits")
     tried: list[str] = []
@@ -123,17 +129,17 @@ def build(
             command = [*compiler, *flags_for(chosen, flags)]
             problem = compile_with(command, part, root)
             if not problem:
-                move(part, output)
+                move_into_place(part, output)
                 if ZIG_BASELINE in command:
                     wider = [f"{flag}+avx2" if flag == ZIG_BASELINE else flag for flag in command]
                     if not compile_with(wider, part, root):
-                        move(part, output.with_name(chosen.libraries[1]))
+                        move_into_place(part, output.with_name(chosen.libraries[1]))
                 return shlex.join(command)
             tried.append(f"{shlex.join(compiler)}: {problem}")
     raise NoCompilerError("; ".join(tried) or "there is no C compiler")
 
 
-def move(part: Path, output: Path) -> None:
+def move_into_place(part: Path, output: Path) -> None:
     """Give a file its place, in one step, wherever it was made."""
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_name(f"{output.name}.{os.getpid()}")
@@ -171,17 +177,31 @@ def find_zig(scratch: Path, *, may_download: bool) -> Path | None:
     """The compiler of the package ``ziglang``: an installed one, else downloaded into a scratch folder."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None and may_download:
-        download(ZIG, scratch)
+        download_zig(scratch)
     folder = Path(spec.origin).parent if spec and spec.origin else scratch / "ziglang"
     zig = folder / ("zig.exe" if sys.platform == "win32" else "zig")
     return zig if zig.is_file() else None
 
 
-def download(requirement: str, folder: Path) -> None:
-    """Install a package into a folder, by whatever installs this one; where that is impossible, nothing happens.
+def locked(name: str) -> str:
+    """A package's lines of ``requirements/lock.txt``, version and hashes; empty where it has none."""
+    try:
+        text = (ROOT / LOCK).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(rf"^{name}==.*\n(?: +--hash=.*\n)+", text, re.MULTILINE)
+    return found[0] if found else ""
+
+
+def download_zig(folder: Path) -> None:
+    """Install the locked ziglang into a folder, by whatever installs this package. Where that fails, it stays empty.
 
     A build requirement would end the whole installation where it is not available.
     """
+    requirements = folder / "requirements.txt"
+    if not (lines := locked("ziglang")):
+        return
+    requirements.write_text(lines, encoding="utf-8")
     quick = ["--only-binary", ":all:", "--no-deps", "--target", str(folder)]
     uv = os.environ.get("UV")
     pip = [sys.executable, "-I", "-m", "pip", "install", "--no-input", "--retries", "1", "--timeout", "10"]
@@ -189,7 +209,11 @@ def download(requirement: str, folder: Path) -> None:
     environment = {**os.environ, "PIP_USER": "0"}
     try:
         subprocess.run(
-            [*command, *quick, requirement], env=environment, capture_output=True, timeout=MAX_DOWNLOAD_S, check=False
+            [*command, *quick, "--require-hashes", "-r", str(requirements)],
+            env=environment,
+            capture_output=True,
+            timeout=MAX_DOWNLOAD_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return
@@ -198,7 +222,7 @@ def download(requirement: str, folder: Path) -> None:
 def flags_for(target: Target, flags: tuple[str, ...]) -> list[str]:
     if target.system == "darwin":
         return [*flags, f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_warp.dylib"]
-    return [*flags, "-lm"] if target.system == "linux" else [flag for flag in flags if flag != "-fPIC"]
+    return [flag for flag in flags if flag != "-fPIC"] if target.system == "win32" else [*flags, "-lm"]
 
 
 def compile_with(command: list[str], output: Path, root: Path) -> str:
@@ -219,24 +243,35 @@ def compile_with(command: list[str], output: Path, root: Path) -> str:
 
 
 def build_in_place(root: Path = ROOT, *, may_download: bool = False) -> str:
-    """Compile the library beside its sources, if they changed since; returns what was done, as a line."""
+    """Compile the library beside its sources, if they changed since; returns what was done, as a line.
+
+    The one of before stays until the new one takes its place. Raises NoCompilerError as ``build`` does.
+    """
     target = this_computer()
     library = root / FOLDER / target.library
     stamp = library.with_suffix(".stamp")
     wanted = fingerprint(root)
-    if library.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return "the native kernel is up to date"
-    for name in target.libraries:
-        library.with_name(name).unlink(missing_ok=True)
-    command = build(library, root=root, may_download=may_download)
-    stamp.write_text(wanted, encoding="utf-8")
+    try:
+        if library.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+            return "the native kernel is up to date"
+        for name in target.libraries[1:]:
+            library.with_name(name).unlink(missing_ok=True)
+        try:
+            command = build(library, root=root, may_download=may_download)
+        except NoCompilerError:
+            library.unlink(missing_ok=True)  # it is of other sources
+            raise
+        stamp.write_text(wanted, encoding="utf-8")
+    except OSError as error:
+        raise NoCompilerError(f"{library.parent} cannot be written to: {error}") from error
     return f"built {library.relative_to(root)} with {command}"
 
 
 def fingerprint(root: Path = ROOT) -> str:
     """Of the sources, and of how they are compiled."""
     files = [*sorted((root / FOLDER).glob("*.h")), *sources(root), Path(__file__)]
-    digest = hashlib.sha256(repr((platform.machine(), os.environ.get("CC"))).encode())
+    where = (sys.platform, platform.machine(), platform.libc_ver()[0], os.environ.get("CC"))
+    digest = hashlib.sha256(repr(where).encode())
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -72,6 +72,52 @@ def test_without_a_compiler_it_says_so(no_compiler: None, root: Path, tmp_path: 
         build(tmp_path / "_warp.so", root=root)
 
 
+def test_a_folder_that_cannot_be_written_to_is_no_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(part: Path, output: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    built(root, root / "trial")
+    monkeypatch.setattr(native_build, "move_into_place", refuse)
+    with pytest.raises(NoCompilerError, match=r"cannot be written: .*Permission denied"):
+        build_in_place(root)
+
+
+def test_the_former_library_stays_until_the_new_one_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(root, root / "trial")
+    build_in_place(root)
+    library = root / native_build.FOLDER / native_build.this_computer().library
+    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return 2; }\n")
+    compile_with = native_build.compile_with
+
+    def compile_beside_it(*arguments: object) -> str:
+        assert library.is_file()
+        return compile_with(*arguments)
+
+    monkeypatch.setattr(native_build, "compile_with", compile_beside_it)
+    assert build_in_place(root).startswith("built")
+    (root / native_build.FOLDER / "kernel.c").write_text("this is no C\n")
+    with pytest.raises(NoCompilerError):
+        build_in_place(root)
+    assert not library.exists()
+
+
+def test_the_locked_zig_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], str]] = []
+
+    def run(command: list[str], **options: object) -> None:
+        asked.append((command, Path(command[-1]).read_text()))
+
+    monkeypatch.setattr(native_build.subprocess, "run", run)
+    native_build.download_zig(tmp_path)
+    command, lines = asked[0]
+    assert "--require-hashes" in command
+    assert lines.startswith("ziglang==")
+    assert lines.count("--hash=sha256:") >= 6
+    monkeypatch.setattr(native_build, "ROOT", tmp_path)
+    native_build.download_zig(tmp_path)
+    assert len(asked) == 1
+
+
 @pytest.fixture
 def fake_compiler(tmp_path: Path) -> Path:
     """Writes its own command into the library."""

@@ -28,7 +28,8 @@ FLAGS = (
 )
 TESTS = "tests/engine/models/warp/native"
 LOAD = (
-    "from pathlib import Path; from musetalk_cli.engine.models.warp.native import library; library.PATH = Path(PATH); "
+    "from pathlib import Path; from musetalk_cli.engine.models.warp.native import library; "
+    "library.PATH = library.AVX2_PATH = Path(PATH); "
 )
 PYTEST = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 FUZZ = "from tools.campaign import native_fuzz; sys.exit(native_fuzz.main())"

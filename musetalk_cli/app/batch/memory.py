@@ -23,6 +23,8 @@ def give_back() -> None:
 def _malloc_trim() -> Any:
     """The function of glibc; None on other systems."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        trim = ctypes.CDLL(None).malloc_trim
+        trim.argtypes = [ctypes.c_size_t]
+        return trim
     except (AttributeError, OSError, TypeError):  # no such function; no such library; Windows wants a name
         return None

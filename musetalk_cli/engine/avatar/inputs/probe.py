@@ -127,8 +127,8 @@ def read_track(log: list[str]) -> VideoTrack:
         decoder=_ALPHA_DECODERS.get(codec, "") if is_matted else "",
         has_alpha=is_matted or bool(_HAS_ALPHA.match(pixel_format)),
         may_interlace=pixel_format.startswith("yuv") and "progressive" not in details,
-        is_untagged_hd=_is_untagged_hd(about),
-        is_plain_bt601=pixel_format in _PLAIN and not _is_untagged_hd(about) and _is_bt601(details),
+        is_untagged_hd=_is_untagged_hd(about, details),
+        is_plain_bt601=pixel_format in _PLAIN and not _is_untagged_hd(about, details) and _is_bt601(details),
         colours=_read_colours(details),
     )
 
@@ -142,15 +142,20 @@ def _read_colours(details: str) -> Colours:
     return ORDINARY
 
 
+def _matrix_of(details: str) -> str:
+    """From ``tv, smpte170m/bt470bg/bt709``, of which the matrix is the first; empty where none is named."""
+    names = (part.split("/")[0] for part in details.split(", "))
+    return next((name for name in names if _MATRIX.match(name)), "")
+
+
 def _is_bt601(details: str) -> bool:
-    """From ``tv, smpte170m/bt470bg/bt709``, of which the matrix is the first; without one, it is ffmpeg's default."""
-    named = [name for part in details.split(", ") for name in part.split("/")[:1] if _MATRIX.match(name)]
-    return "pc" not in details.split(", ") and all(name in _BT601 for name in named)
+    """Without a name, it is ffmpeg's default."""
+    return "pc" not in details.split(", ") and _matrix_of(details) in ("", *_BT601)
 
 
-def _is_untagged_hd(about: str) -> bool:
+def _is_untagged_hd(about: str, details: str) -> bool:
     size = _SIZE.search(about)
-    return size is not None and not _MATRIX.search(about) and min(int(size[1]), int(size[2])) >= HD_HEIGHT_PX
+    return size is not None and not _matrix_of(details) and min(int(size[1]), int(size[2])) >= HD_HEIGHT_PX
 
 
 def _find_duration(log: list[str]) -> float | None:

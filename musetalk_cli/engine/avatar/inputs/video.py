@@ -21,7 +21,7 @@ from musetalk_cli.engine.types.formats import WHITELIST
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.system.pipes import widen
 
-# Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer) and are all that is in memory.
+# Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer).
 MAX_FRAMES_AHEAD = 3
 # BT.601 to BT.709: exact to a rounding; ffmpeg's scaler takes six times as long and darkens by a level.
 TO_BT709 = "colorspace=ispace=smpte170m:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:format=yuv420p"

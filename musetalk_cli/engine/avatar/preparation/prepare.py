@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -231,8 +231,11 @@ def _take_video(
             opened.enter_context(alphas)
         frames = opened.enter_context(closing(_open(source, ffmpeg, clip_settings, settings, open_cutter, alphas)))
         tee = _FrameTee(frames, report)
-        with FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer:
-            track = track_face(tee.images(writer), get_finder(), face=settings.face)
+        with (
+            FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer,
+            closing(tee.images(writer)) as images,
+        ):
+            track = track_face(images, get_finder(), face=settings.face)
         decode_error = frames.decode_error
     if tee.last is None or tee.begin is None or tee.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=decode_error)
@@ -277,7 +280,7 @@ class _FrameTee:
         self.is_moving = False
         self._first_means: ByteArray | None = None
 
-    def images(self, writer: FrameStoreWriter) -> Iterator[ByteArray]:
+    def images(self, writer: FrameStoreWriter) -> Generator[ByteArray]:
         """Yield each frame as BGR, after it was given to the writer; the next ones are prepared meanwhile."""
         waiting: deque[Future[ByteArray]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="musetalk-convert") as ahead:

@@ -272,6 +272,7 @@ def bt601_to_bt709(ycc: np.ndarray) -> np.ndarray:
         ("yuvj420p(pc), 640x480", False),
         ("yuv420p10le(tv, smpte170m), 640x480", False),
         ("yuv420p, 1280x720", False),
+        ("yuv420p(tv, unknown/bt709/bt709), 1920x1080", False),
         ("yuv420p(tv, fcc), 640x480", False),
     ],
 )

@@ -74,7 +74,10 @@ class _SteadiedMask:
     mask: FloatArray
 
     def moved(self, flow: FloatArray) -> _SteadiedMask:
-        """It as the next frame would be; ``flow`` float32 (256, 256, 2): from there back to here, pixels."""
+        """The blurred frame and the mask as the next frame would show them; ``grey`` stays.
+
+        ``flow`` float32 (256, 256, 2): from there back to here, pixels.
+        """
         axis = np.arange(INPUT_PX, dtype=np.float32)
         at = flow + np.dstack(np.meshgrid(axis, axis)).astype(np.float32)
         seen, mask = (

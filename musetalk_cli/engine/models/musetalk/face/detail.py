@@ -72,8 +72,8 @@ class FaceDetail:
         coarse[..., 0] = self._x + flow[..., 0] * self._scale[0]
         coarse[..., 1] = self._y[:, None] + flow[..., 1] * self._scale[1]
         coarse[..., 2] = _likeness(made, self._low, flow)
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        fine = cv2.warpAffine(coarse, self._to_part, self._size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(coarse, self._to_part, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         x, y, shown = cv2.split(fine)
         high = cv2.remap(self._high, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=128)
         return as_bytes(np.clip(luma + (high - np.float32(128)) * shown + np.float32(0.5), 0, 255))

@@ -35,7 +35,7 @@ from musetalk_cli.engine.models.musetalk.face.masks import (
     nose_outline,
     soften_mask,
 )
-from musetalk_cli.engine.models.musetalk.face.placement import NUM_CACHED
+from musetalk_cli.engine.models.musetalk.face.placement import MOST_CACHED
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import ByteArray
 
@@ -115,13 +115,13 @@ def parse_avatar(
 class ParsedMasks:
     """Masks like those of ``parts``, but of parsed skin and lips; where parsing found no face, those of ``parts``.
 
-    Each is made when it is asked for, in some milliseconds, and cached as long as its placement. Several threads may
-    ask.
+    Each is made when it is asked for, in some milliseconds, and cached at least as long as its placement. Several
+    threads may ask.
     """
 
     def __init__(self, maps: ClassMaps, parts: FaceParts, settings: MaskSettings) -> None:
         self._maps, self._parts, self._settings = maps, parts, settings
-        self._masks = lru_cache(NUM_CACHED)(self._make)
+        self._masks = lru_cache(MOST_CACHED)(self._make)
 
     def __getitem__(self, index: int) -> ByteArray:
         return self._masks(index)

@@ -15,8 +15,9 @@ from musetalk_cli.engine.models.musetalk.face.detail import FaceDetail, is_enlar
 from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
 from musetalk_cli.engine.types.messages import NO_REGION, ByteArray, Face, Region, unchanged_face
 
-# Placements that are cached, up to 0.2 MB each at 1080p, and 0.5 MB with detail.
-NUM_CACHED = 256
+# Placements that are cached, at least and at most, and the memory of all: one has a byte for each pixel of its box, and
+# about two with detail.
+LEAST_CACHED, MOST_CACHED, CACHED_BYTES = 32, 512, 128_000_000
 
 
 class Placing(Protocol):
@@ -42,7 +43,7 @@ class Placements:
 
     def __init__(self, boxes: NDArray[np.int32], masks: Masks, frames: AvatarFrames | None = None) -> None:
         self._boxes, self._masks, self._frames = boxes, masks, frames
-        self._place = lru_cache(NUM_CACHED)(self._make)
+        self._place = lru_cache(num_cached(boxes, has_detail=frames is not None))(self._make)
 
     def __call__(self, index: int) -> Placement:
         return self._place(index)
@@ -54,6 +55,13 @@ class Placements:
             image = self._frames.image(index)
             placement.detail = FaceDetail(image, box, placement.region, crop_face(image, box))
         return placement
+
+
+def num_cached(boxes: NDArray[np.int32], *, has_detail: bool) -> int:
+    """How many placements of boxes int32 (n, 4) are cached."""
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    largest = int(sizes.prod(axis=1).max(initial=1)) * (2 if has_detail else 1)
+    return int(np.clip(CACHED_BYTES // largest, LEAST_CACHED, MOST_CACHED))
 
 
 class Placement:

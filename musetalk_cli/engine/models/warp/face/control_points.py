@@ -212,7 +212,7 @@ def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: flo
     corner_displacements = lip_closure.inner_displacement(np.array([-1, 1], dtype=np.float32), is_lower=True)
     for corner, edge, wing, displacement in zip(corners, edges, own["nose"][[3, 4]], corner_displacements, strict=True):
         outward = float(np.sign(corner[0] - lip_closure.own.middle))
-        # The shadow of a corner goes with it; stretched, it would look like a whisker.
+        # The shadow of a corner goes with it; stretched, it would show as a line.
         points.append(
             ControlPoints.moved(
                 (corner + np.array([_SHADOW * outward, 0]))[None],

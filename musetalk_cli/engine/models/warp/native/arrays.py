@@ -21,7 +21,7 @@ def address(array: NDArray[Any]) -> int:
     """Address of a contiguous array's first value."""
     buffer: Any = array  # mypy does not know that arrays are buffers before Python 3.12
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))  # a quarter of the time of numpy's own way
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))  # a quarter of the time of array.ctypes
     except (TypeError, ValueError):  # empty, or not to be written to
         return int(array.ctypes.data)
 
@@ -50,4 +50,5 @@ def declare(library: ctypes.CDLL, parameters: Mapping[str, Sequence[Any]]) -> No
     """Have functions that return nothing check the types that they are called with: ctypes types by name."""
     for name, types in parameters.items():
         function = getattr(library, name)
-        function.argtypes, function.restype = types, None
+        if function.argtypes is None:  # the first time
+            function.restype, function.argtypes = None, types

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import pointer
+from musetalk_cli.engine.models.warp.native.arrays import declare, pointer
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import FloatArray
@@ -26,6 +25,12 @@ class _EyeGrid(ctypes.Structure):
 
 class _EyePose(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_float) for name in ("closure", "shift_x", "shift_y"))
+
+
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int32
+_PARAMETERS = {
+    "draw_eye": [_POINTER, _POINTER, _INT, _INT, _INT, ctypes.POINTER(_EyeGrid), ctypes.POINTER(_EyePose), _POINTER],
+}
 
 
 class EyeDrawer:
@@ -77,14 +82,6 @@ class EyeDrawer:
         planes = [pointer(plane, np.uint8, drawn.shape) for plane in (opened, shut, drawn)]
         channels = 1 if drawn.ndim == 2 else drawn.shape[2]
         pose = _EyePose(closure, *shift)
-        _declared(library).draw_eye(*planes[:2], height, width, channels, self._grid, pose, planes[2])
+        declare(library, _PARAMETERS)
+        library.draw_eye(*planes[:2], height, width, channels, self._grid, pose, planes[2])
         return True
-
-
-@lru_cache(maxsize=4)
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    pointer_to, integer = ctypes.c_void_p, ctypes.c_int32
-    eye, pose = ctypes.POINTER(_EyeGrid), ctypes.POINTER(_EyePose)
-    library.draw_eye.argtypes = [pointer_to, pointer_to, integer, integer, integer, eye, pose, pointer_to]
-    library.draw_eye.restype = None
-    return library

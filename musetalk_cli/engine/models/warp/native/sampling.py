@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.native.arrays import address, pointer, pointer_to_rows
+from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray
@@ -47,9 +47,7 @@ class Sampler:
     """Calls the stages of one library. All arrays are C-contiguous, and checked: ValueError where one does not fit."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        for name, arguments in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.argtypes, function.restype = arguments, None
+        declare(library, _SIGNATURES)
         self._library = library
 
     def sample_region(

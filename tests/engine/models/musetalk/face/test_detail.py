@@ -7,7 +7,7 @@ import numpy as np
 
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face, resize_face
 from musetalk_cli.engine.models.musetalk.face.detail import FaceDetail, is_enlarged
-from musetalk_cli.engine.models.musetalk.face.placement import Placements
+from musetalk_cli.engine.models.musetalk.face.placement import Placements, num_cached
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_luma
 from musetalk_cli.engine.types.messages import Region
 
@@ -91,6 +91,14 @@ class Frames:
 
     def close(self) -> None:
         pass
+
+
+def test_what_is_cached_has_a_bound() -> None:
+    assert num_cached(np.array([[0, 0, 100, 100]]), has_detail=True) == 512
+    assert num_cached(np.array([[0, 0, 100, 100], [0, 0, 500, 800]]), has_detail=False) == 320
+    assert num_cached(np.array([[0, 0, 500, 800]]), has_detail=True) == 160
+    assert num_cached(np.array([[0, 0, 2000, 2000]]), has_detail=True) == 32
+    assert num_cached(np.zeros((0, 4), np.int32), has_detail=True) == 512
 
 
 def test_only_enlarged_faces_get_detail() -> None:
