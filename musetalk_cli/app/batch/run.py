@@ -16,7 +16,7 @@ from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.open_avatars import OpenAvatars
 from musetalk_cli.app.batch.plan import Rules, plan_all, plan_queue, remove_unfinished
 from musetalk_cli.app.batch.report_file import ReportFile, read_report
-from musetalk_cli.app.batch.runner import BatchRun
+from musetalk_cli.app.batch.runner import BatchRun, default_jobs
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.app.running.interruption import RENDER, Interruptible, Interruption
 from musetalk_cli.engine.types.addresses import show_address
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.types.messages import Tell
 
 TICK_S = 0.1
-# While ffmpeg encodes one file, others are computed. More share the interpreter and gain nothing (measured).
-MAX_DEFAULT_JOBS = 3
 
 
 class Run(Interruptible, Protocol):
@@ -116,7 +114,7 @@ def _plan(config: Config, request: BatchRequest, folder: str) -> _Work:
 
 def _render_here(request: BatchRequest) -> OpenRun:
     def open_run(items: Iterable[BatchItem], folder: str, tell: Tell, on_done: Callable[[ItemResult], None]) -> Run:
-        num_jobs = request.num_jobs or min(MAX_DEFAULT_JOBS, count_cores() + 1)
+        num_jobs = request.num_jobs or default_jobs(count_cores())
         overwrite = request.overwrite or request.resumes
         return BatchRun(items, num_jobs, OpenAvatars(tell), tell, on_done, overwrite=overwrite)
 

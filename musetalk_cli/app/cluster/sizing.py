@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musetalk_cli.app.batch.runner import MAX_DEFAULT_JOBS, default_jobs
 from musetalk_cli.app.cluster.ray_cluster import Node
 from musetalk_cli.errors import ClusterError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
 
 DEFAULT_CPUS = 2
-MAX_DEFAULT_JOBS = 3  # more share the interpreter and gain nothing
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def size_workers(config: Config, nodes: Iterable[Node], num_cpus: int | None, nu
     may_use_gpus = config.model != "warp" and config.device != "cpu"
     num_gpus = int(may_use_gpus and any(node.num_gpus >= 1 for node in nodes))
     cores = num_cpus or max(1, min(DEFAULT_CPUS, most))
-    size = WorkerSize(cores, num_gpus, num_jobs or min(MAX_DEFAULT_JOBS, cores + 1))
+    size = WorkerSize(cores, num_gpus, num_jobs or (MAX_DEFAULT_JOBS if num_gpus else default_jobs(cores)))
     if not size.count(nodes):
         hint = f"the largest has {most}; give fewer with --cpus-per-worker" if num_cpus else "start Ray on more"
         raise ClusterError(f"no machine of the cluster has {cores} cores for a worker", hint=hint)

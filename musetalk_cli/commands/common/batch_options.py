@@ -37,7 +37,10 @@ ManifestOption = Annotated[
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        "--jobs", min=1, max=64, help="Files rendered at once, by each worker of --ray. [default: 3, or 2 on one core]"
+        "--jobs",
+        min=1,
+        max=64,
+        help="Files rendered at once, by each worker of --ray. [default: half as many as cores, at most 3]",
     ),
 ]
 ReportOption = Annotated[

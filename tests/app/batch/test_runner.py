@@ -13,7 +13,7 @@ import pytest
 
 from musetalk_cli.app.batch import runner
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
-from musetalk_cli.app.batch.runner import BatchRun
+from musetalk_cli.app.batch.runner import BatchRun, default_jobs
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SourceError
 
@@ -94,3 +94,8 @@ def test_what_has_ended_is_released_while_others_run(opened: list[weakref.ref[Pr
     assert batch.wait(30)
     gc.enable()
     assert max(alive) <= 4
+
+
+@pytest.mark.parametrize(("num_cores", "num_jobs"), [(1, 1), (2, 1), (4, 2), (8, 3), (64, 3)])
+def test_a_file_has_two_cores(num_cores: int, num_jobs: int) -> None:
+    assert default_jobs(num_cores) == num_jobs
