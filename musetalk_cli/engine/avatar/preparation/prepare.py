@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -12,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from musetalk_cli.engine.avatar.avatar_files import (
@@ -28,7 +26,7 @@ from musetalk_cli.engine.avatar.avatar_files import (
 )
 from musetalk_cli.engine.avatar.frame_store import JPEG_QUALITY, AlphaStoreWriter, FrameStoreWriter, encode_alpha
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
-from musetalk_cli.engine.avatar.inputs.images import MIN_SIDE_PX, encode_png
+from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.inputs.sources import FrameSource, is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.checks.coverings import DOUBTFUL_UNSTEADINESS
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
@@ -36,21 +34,17 @@ from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.cutout.background import KEPT, Background
 from musetalk_cli.engine.avatar.preparation.cutout.cut_frames import CutFrames, OpenCutter, cut_still
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from musetalk_cli.engine.avatar.preparation.frame_tee import FrameTee, check_size
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.visibility import Area, Visibility, mouth_opacity
 from musetalk_cli.engine.avatar.whole_folder import create_folder
-from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
+from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
 METHOD = 5
 LEAST_FOUND_SHARE = 0.5
-# A video whose frames differ by less is one image: the luma of blocks of so many pixels, of 255.
-STILL_BLOCK_PX = 16
-STILL_DIFFERENCE = 3
-# Frames that are stored and converted while the face is followed in the one before.
-FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -202,7 +196,7 @@ def _write_still(
     image: ByteArray, alpha: ByteArray | None, folder: Path, settings: PreparationSettings, finder: FaceFinder
 ) -> _Clip:
     height, width = image.shape[:2]
-    _check_size(width, height)
+    check_size(width, height)
     track = track_face([image], finder, face=settings.face)
     folder.joinpath(IMAGE_FILE).write_bytes(encode_png(image))
     if alpha is not None:
@@ -230,7 +224,7 @@ def _take_video(
         if alphas is not None:
             opened.enter_context(alphas)
         frames = opened.enter_context(closing(_open(source, ffmpeg, clip_settings, settings, open_cutter, alphas)))
-        tee = _FrameTee(frames, report)
+        tee = FrameTee(frames, lambda done: report(Progress("frames", done, frames.num_frames)))
         with (
             FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer,
             closing(tee.images(writer)) as images,
@@ -262,68 +256,6 @@ def _open(
     if settings.background.is_kept:
         return open_frames(source, ffmpeg, clip)
     return CutFrames(source, ffmpeg, clip, settings.background, open_cutter, alphas)
-
-
-class _FrameTee:
-    """Passes frames both to the writer and to the tracker.
-
-    ``first``: the first, BGR; ``begin`` and ``last``: the first and last, planar I420. ``is_moving``: whether any frame
-    shows something else than the first, beyond what encoding makes of one image.
-    """
-
-    def __init__(self, frames: FrameSource, report: Report) -> None:
-        self._frames, self._report = frames, report
-        self.num_frames = 0
-        self.first: ByteArray | None = None
-        self.begin: ByteArray | None = None
-        self.last: ByteArray | None = None
-        self.is_moving = False
-        self._first_means: ByteArray | None = None
-
-    def images(self, writer: FrameStoreWriter) -> Generator[ByteArray]:
-        """Yield each frame as BGR, after it was given to the writer; the next ones are prepared meanwhile."""
-        waiting: deque[Future[ByteArray]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="musetalk-convert") as ahead:
-            for image in self._frames:
-                waiting.append(ahead.submit(self._take, image, writer))
-                if len(waiting) > FRAMES_AHEAD:
-                    yield from self._pass_on(waiting)
-            while waiting:
-                yield from self._pass_on(waiting)
-
-    def _pass_on(self, waiting: deque[Future[ByteArray]]) -> Iterator[ByteArray]:
-        """Yield the first of the frames that wait, and report it once it has been searched."""
-        yield waiting.popleft().result()
-        self.num_frames += 1
-        self._report(Progress("frames", self.num_frames, self._frames.num_frames))
-
-    def _take(self, image: ByteArray, writer: FrameStoreWriter) -> ByteArray:
-        """Store a frame; returns it as BGR."""
-        if self.last is None:
-            _check_size(image.shape[1], image.shape[0] * 2 // 3)
-        writer.write(image)
-        self.begin = image if self.begin is None else self.begin
-        self.last = image
-        self.is_moving = self.is_moving or self._shows_else(image)
-        # OpenCV's own matrix is BT.601, which tints skin a little: nothing to a face detector, and 5 × faster.
-        seen = as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
-        self.first = seen if self.first is None else self.first
-        return seen
-
-    def _shows_else(self, image: ByteArray) -> bool:
-        """Whether a frame differs from the first; compared are means of blocks, which noise hardly changes."""
-        height, width = image.shape[0] * 2 // 3, image.shape[1]
-        size = (max(1, width // STILL_BLOCK_PX), max(1, height // STILL_BLOCK_PX))
-        means = as_bytes(cv2.resize(image[:height], size, interpolation=cv2.INTER_AREA))
-        if self._first_means is None:
-            self._first_means = means
-        return int(cv2.absdiff(means, self._first_means).max()) > STILL_DIFFERENCE
-
-
-def _check_size(width: int, height: int) -> None:
-    if min(width, height) < MIN_SIDE_PX:
-        hint = f"both sides must have {MIN_SIDE_PX} at least"
-        raise AvatarError(f"its frames have only {width} × {height} pixels", hint=hint)
 
 
 def visibility_of(track: FaceTrack, size: tuple[int, int], frame_rate: Fraction | None) -> Visibility:
