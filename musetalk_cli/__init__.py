@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from musetalk_cli.app.api import open_session as open_session
     from musetalk_cli.app.api import prepare_avatar as prepare_avatar
     from musetalk_cli.app.api import render as render
-    from musetalk_cli.app.avatar_library import AvatarInfo as AvatarInfo
+    from musetalk_cli.app.avatars.listing import AvatarInfo as AvatarInfo
     from musetalk_cli.app.session_assembly import OpenAvatar as OpenAvatar
     from musetalk_cli.engine.async_session import AsyncSession as AsyncSession
     from musetalk_cli.engine.outputs.fragments import Fragment as Fragment
@@ -51,7 +51,7 @@ _ROOMS = {
         "prepare_avatar",
         "render",
     ),
-    "app.avatar_library": ("AvatarInfo",),
+    "app.avatars.listing": ("AvatarInfo",),
     "app.session_assembly": ("OpenAvatar",),
     "engine.async_session": ("AsyncSession",),
     "engine.outputs.fragments": ("Fragment", "InitSegment"),

@@ -93,17 +93,27 @@ ROOMS: dict[str, set[str]] = {
     "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
     "support": set(),
-    "doctor.checks": {"app", "configuration", "engine", "engine.*", "support"},
-    "doctor": {"app", "configuration", "doctor.checks", "support"},
+    "doctor.checks": {"app", "app.avatars", "app.settings", "configuration", "engine", "engine.*", "support"},
+    "doctor": {"app.settings", "configuration", "doctor.checks", "support"},
     "ui": {"configuration", "engine", "engine.*"},
+    "app.settings": {"configuration", "engine.weights"},
+    "app.avatars": {"app.settings", "configuration", "ending", "engine.*", "ui"},
     "app.running": {"ending", "engine", "engine.*", "ui"},
-    "app": {"app.running", "configuration", "ending", "engine", "engine.*", "ui"},
-    "app.dubbing": {"app", "configuration", "ending", "engine", "engine.*", "ui"},
-    "app.batch": {"app", "app.running", "configuration", "engine", "engine.*", "ui"},
-    "app.cluster": {"app", "app.batch", "configuration", "ending", "engine", "engine.*"},
+    "app": {"app.avatars", "app.running", "app.settings", "configuration", "ending", "engine", "engine.*", "ui"},
+    "app.dubbing": {"app", "app.settings", "configuration", "ending", "engine", "engine.*", "ui"},
+    "app.batch": {"app", "app.avatars", "app.running", "app.settings", "configuration", "engine", "engine.*", "ui"},
+    "app.cluster": {"app", "app.batch", "app.settings", "configuration", "ending", "engine", "engine.*"},
     "integrations": set(),  # the public interface, `musetalk_cli`, and nothing below it
-    "benchmark.workload": {"app", "configuration", "engine", "engine.*"},
-    "benchmark.comparison": {"app", "benchmark.workload", "configuration", "engine", "engine.*"},
+    "benchmark.workload": {"app", "app.avatars", "app.settings", "configuration", "engine", "engine.*"},
+    "benchmark.comparison": {
+        "app",
+        "app.avatars",
+        "app.settings",
+        "benchmark.workload",
+        "configuration",
+        "engine",
+        "engine.*",
+    },
     "benchmark.measurements": {
         "app",
         "benchmark.comparison",
@@ -114,10 +124,10 @@ ROOMS: dict[str, set[str]] = {
         "support",
     },
     "benchmark.report": {"benchmark.comparison", "benchmark.measurements", "benchmark.workload", "engine", "engine.*"},
-    "serve": {"app", "configuration", "engine", "engine.*", "ui"},
+    "serve": {"app", "app.avatars", "configuration", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "support", "ui"},
-    "serve.front": {"app", "configuration", "engine", "engine.*", "serve", "ui"},
-    "commands.common": {"app", "configuration", "engine", "engine.*", "ui"},
+    "serve.front": {"configuration", "engine", "engine.*", "serve", "ui"},
+    "commands.common": {"app", "app.settings", "configuration", "engine", "engine.*", "ui"},
     "commands.values": {"installation"},
     "commands": {
         "commands.values",
@@ -311,7 +321,7 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     loaded = loaded_by(
         "from musetalk_cli.app.assembly import build_model\n"
-        "from musetalk_cli.app.avatar_library import choose_avatar\n"
+        "from musetalk_cli.app.avatars.choice import choose_avatar\n"
         "from musetalk_cli.configuration.schema import Config\n"
         "from musetalk_cli.app.model_choice import choose_model\n"
         "import musetalk_cli.engine.pipeline, musetalk_cli.engine.audio.sources, musetalk_cli.app.runner\n"

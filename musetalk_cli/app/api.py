@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musetalk_cli.app.arguments import PreparationArguments, check_arguments, check_path
-from musetalk_cli.app.avatar_library import AvatarInfo
+from musetalk_cli.app.avatars.listing import AvatarInfo
+from musetalk_cli.app.settings.arguments import PreparationArguments, check_arguments, check_path
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
 from musetalk_cli.ui.console import say_nothing
@@ -125,7 +125,8 @@ def prepare_avatar(
         ConfigError: an argument is out of range; nothing was done.
         AvatarError: no usable face was found, or the name is taken.
     """
-    from musetalk_cli.app.avatar_library import describe_avatar, prepare_named
+    from musetalk_cli.app.avatars.listing import describe_avatar
+    from musetalk_cli.app.avatars.preparation import prepare_named
     from musetalk_cli.engine.avatar.library import ListedAvatar
 
     arguments = check_arguments(
@@ -144,9 +145,9 @@ def prepare_avatar(
 
 def list_avatars(*, settings: Settings | None = None) -> list[AvatarInfo]:
     """The avatars that are built in, and those that were prepared."""
-    from musetalk_cli.app import avatar_library
+    from musetalk_cli.app.avatars import listing
 
-    return avatar_library.list_avatars(_configure(settings))
+    return listing.list_avatars(_configure(settings))
 
 
 def open_avatar(

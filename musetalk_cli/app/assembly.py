@@ -7,13 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.addresses import is_address
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
@@ -53,7 +53,7 @@ def build_file_pipeline(
         decoder = DecoderProcess(voice, ffmpeg) if isinstance(voice, str) else None
         failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
 
-        from musetalk_cli.app.avatar_library import choose_avatar, tell_opaque
+        from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
         from musetalk_cli.engine.audio.sources import FileSource
         from musetalk_cli.engine.outputs.whole_file import WrittenBy
         from musetalk_cli.engine.pipeline import Pipeline, read_whole

@@ -8,13 +8,13 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SinkError
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.engine.audio.block_feed import BlockFeed
     from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.live.clock import PacingBudget
@@ -114,7 +114,7 @@ def build_live_pipeline(
     Raises:
         MuseTalkError: whatever is wrong with the input, the avatar or ffmpeg.
     """
-    from musetalk_cli.app.avatar_library import choose_avatar, tell_opaque
+    from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
     from musetalk_cli.engine.pipeline import Pipeline
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess

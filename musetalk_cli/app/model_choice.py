@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.app.folders import weight_store
+from musetalk_cli.app.settings.folders import weight_store
 from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.hints import one_of, quote, suggest
@@ -16,7 +16,7 @@ from musetalk_cli.installation import install_command
 from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.models.musetalk.checkpoints.loading import Version

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption, Patience
 from musetalk_cli.app.running.stats_file import StatsFile
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.errors import MuseTalkError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def render_file(
         MuseTalkError: the input, the avatar, the model or the output is wrong. Its hint says what plays nevertheless.
     """
     from musetalk_cli.app.assembly import build_file_pipeline
-    from musetalk_cli.app.avatar_library import is_transparent
+    from musetalk_cli.app.avatars.choice import is_transparent
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.sink_group import list_places

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from musetalk_cli.app.arguments import check_arguments
 from musetalk_cli.app.assembly import build_model, encoder_settings
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.live_assembly import live_encoder_settings, refuse_official_script
 from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.app.settings.arguments import check_arguments
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import BlockSeconds, LeadSeconds
 from musetalk_cli.engine.types.session import PixelFormat
 from musetalk_cli.errors import SessionError
 from musetalk_cli.ui.console import say_nothing
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.live.clock import StreamClock
@@ -170,7 +170,7 @@ class OpenAvatar:
 
 def open_avatar(config: Config, tell: Tell) -> OpenAvatar:
     """Open the avatar and the model that the settings name. Raises MuseTalkError."""
-    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.app.avatars.choice import choose_avatar
 
     refuse_official_script(config)
     name = choose_model(config, tell)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.app.flags import NoUserConfigOption, library_settings, load_settings
-from musetalk_cli.app.folders import avatars_folder, cache_folder
+from musetalk_cli.app.settings.flags import NoUserConfigOption, library_settings, load_settings
+from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import AvatarInfo
+    from musetalk_cli.app.avatars.listing import AvatarInfo
     from musetalk_cli.configuration.schema import Config
 
 
@@ -49,7 +49,7 @@ def list_(
 
 
 def _list(settings: Config, *, as_json: bool) -> None:
-    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.app.avatars.listing import list_avatars
     from musetalk_cli.engine.avatar import library
 
     rows = [describe(info) for info in list_avatars(settings)]
@@ -75,7 +75,7 @@ def show(
     no_user_config: NoUserConfigOption = False,
 ) -> None:
     """Show what is known of an avatar."""
-    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.app.avatars.listing import list_avatars
     from musetalk_cli.engine.avatar.library import explain_unknown
 
     settings = library_settings(context)

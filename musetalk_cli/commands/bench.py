@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.flags import settings_of, with_settings
+from musetalk_cli.app.settings.flags import settings_of, with_settings
 from musetalk_cli.commands.common.completion import SWEEPS, complete_sweeps
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,

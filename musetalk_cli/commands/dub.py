@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.app.settings.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.options import (
     ConfigOption,
     ExpressionOption,

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import ending
-from musetalk_cli.app.flags import NoUserConfigOption, library_settings
-from musetalk_cli.app.folders import avatars_folder
+from musetalk_cli.app.settings.flags import NoUserConfigOption, library_settings
+from musetalk_cli.app.settings.folders import avatars_folder
 from musetalk_cli.commands.common.completion import complete_prepared
 from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
 from musetalk_cli.errors import AvatarError
@@ -89,7 +89,7 @@ def preview(
     """Draw an avatar into a PNG file. It shows landmarks, crop box, and the mouth closed, half open and open."""
     settings = library_settings(context)
 
-    from musetalk_cli.app.preview import check_preview, preview_avatar
+    from musetalk_cli.app.avatars.preview import check_preview, preview_avatar
     from musetalk_cli.ui.progress import ProgressDisplay
 
     path = Path(f"{name}.png") if output is None else output

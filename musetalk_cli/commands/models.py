@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from musetalk_cli.app.folders import weight_store
+from musetalk_cli.app.settings.folders import weight_store
 from musetalk_cli.commands.common.weight_options import (
     BaseOption,
     BatchSizesOption,

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.arguments import BBOX_SHIFT_PX, FACE, HEIGHT_PX, MAX_SECONDS, START_S, PreparationArguments
-from musetalk_cli.app.flags import NoUserConfigOption, load_settings
+from musetalk_cli.app.settings.arguments import (
+    BBOX_SHIFT_PX,
+    FACE,
+    HEIGHT_PX,
+    MAX_SECONDS,
+    START_S,
+    PreparationArguments,
+)
+from musetalk_cli.app.settings.flags import NoUserConfigOption, load_settings
 from musetalk_cli.commands.options import (
     AvatarDirOption,
     BackgroundOption,
@@ -84,8 +91,8 @@ def prepare_avatar(
         lossless=lossless,
     ).config
 
-    from musetalk_cli.app.avatar_library import prepare_named
-    from musetalk_cli.app.preview import check_preview, write_preview
+    from musetalk_cli.app.avatars.preparation import prepare_named
+    from musetalk_cli.app.avatars.preview import check_preview, write_preview
     from musetalk_cli.ui.progress import ProgressDisplay
 
     if preview is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.app.settings.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.common.batch_options import (
     CpusPerWorkerOption,
     InputsArgument,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import ending
-from musetalk_cli.app.flags import print_settings, settings_of, with_settings
+from musetalk_cli.app.settings.flags import print_settings, settings_of, with_settings
 from musetalk_cli.commands.common.completion import complete_avatars, complete_setting
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,

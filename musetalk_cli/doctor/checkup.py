@@ -82,7 +82,7 @@ def load_setup(files: Sequence[Path]) -> Setup:
     from musetalk_cli.configuration.schema import Config
 
     try:
-        from musetalk_cli.app.flags import load_settings
+        from musetalk_cli.app.settings.flags import load_settings
 
         loaded = load_settings(list(files))
         return Setup(loaded.config, loaded.files, tuple(files))

@@ -36,7 +36,7 @@ def choose_offered(config: Config, tell: Tell, *, is_private: bool) -> tuple[tup
 
 def _find_prepared(config: Config) -> list[str]:
     """Prepared avatars, the newest first; for a neural model, those whose latents are there, since others take long."""
-    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.app.avatars.listing import list_avatars
     from musetalk_cli.app.model_choice import BEST, has_weights
     from musetalk_cli.errors import AvatarError
 

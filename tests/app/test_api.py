@@ -15,7 +15,9 @@ import musetalk_cli as musetalk
 from fixtures.clips import portrait_image
 from fixtures.fakes import tone
 from fixtures.media import read_audio, read_frames, write_wav
-from musetalk_cli.app import arguments, avatar_library, session_assembly
+from musetalk_cli.app import session_assembly
+from musetalk_cli.app.avatars import preparation
+from musetalk_cli.app.settings import arguments
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.errors import AvatarError, ConfigError, SessionError, SinkError, SourceError
 
@@ -139,7 +141,7 @@ def test_a_preparation_is_refused_before_it_begins(
     def begin(*given: object, **named: object) -> None:
         raise AssertionError("nothing may be done")
 
-    monkeypatch.setattr(avatar_library, "prepare_named", begin)
+    monkeypatch.setattr(preparation, "prepare_named", begin)
     with pytest.raises(ConfigError, match=message):
         musetalk.prepare_avatar(**{"source": tmp_path / "me.png", **given})
 

@@ -162,7 +162,7 @@ def test_mask_and_crop_box_follow_the_settings_or_else_the_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, section: MuseTalkConfig, mode: str, margin_px: int
 ) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
-    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.app.avatars.choice import choose_avatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.musetalk import factory
     from musetalk_cli.engine.models.musetalk.face.face_parts import derive_face_parts

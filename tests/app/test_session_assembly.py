@@ -15,7 +15,7 @@ import pytest
 from fixtures.fakes import FakeModel, HeldClock, fake_avatar
 from fixtures.media import read_audio, read_frames
 from musetalk_cli.app import session_assembly
-from musetalk_cli.app.avatar_library import choose_avatar
+from musetalk_cli.app.avatars.choice import choose_avatar
 from musetalk_cli.app.session_assembly import OpenAvatar, SessionArguments, SharedAvatars, open_avatar
 from musetalk_cli.configuration.schema import AudioConfig, Config, StreamConfig, VideoConfig
 from musetalk_cli.engine.audio.voice_input import ArraySource

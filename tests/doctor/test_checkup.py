@@ -64,7 +64,7 @@ def test_settings_that_cannot_be_read_are_a_finding(monkeypatch: pytest.MonkeyPa
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("there is no home")
 
-    monkeypatch.setattr("musetalk_cli.app.flags.load_settings", fail)
+    monkeypatch.setattr("musetalk_cli.app.settings.flags.load_settings", fail)
     setup = load_setup([])
     assert setup.config == Config()
     assert setup.problem is not None

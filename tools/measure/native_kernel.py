@@ -27,7 +27,7 @@ import numpy as np
 from fixtures.drawn_face import draw_face, shut_lids
 from fixtures.drawn_video import moving_avatar
 from musetalk_cli.app.assembly import encoder_settings
-from musetalk_cli.app.avatar_library import ChosenAvatar
+from musetalk_cli.app.avatars.choice import ChosenAvatar
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames

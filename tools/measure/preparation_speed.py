@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.app.settings.folders import cache_folder
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.frame_store import encode_frame
 from musetalk_cli.engine.avatar.frames import StillFrames

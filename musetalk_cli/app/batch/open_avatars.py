@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import alphas_of, build_model, encoder_settings, official_voice, pipeline_settings
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.model_choice import choose_model
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
 from musetalk_cli.errors import MuseTalkError
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
     from musetalk_cli.engine.outputs.sinks import Sink
@@ -98,7 +98,7 @@ class OpenAvatars:
             raise
 
     def _open(self, config: Config, keeps_alpha: bool) -> _Opened:
-        from musetalk_cli.app.avatar_library import choose_avatar
+        from musetalk_cli.app.avatars.choice import choose_avatar
 
         name = choose_model(config, self._tell)
         chosen = choose_avatar(config, self._tell)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musetalk_cli.app.avatar_library import check_avatar
+from musetalk_cli.app.avatars.choice import check_avatar
 from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.report_file import Records

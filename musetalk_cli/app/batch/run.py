@@ -123,7 +123,7 @@ def _render_here(request: BatchRequest) -> OpenRun:
 
 def _prepare_avatars(items: Iterable[BatchItem], request: BatchRequest) -> None:
     """Prepare each avatar that is not prepared yet; one that cannot be is told with its items."""
-    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.app.avatars.choice import choose_avatar
 
     seen = set[tuple[str, float]]()
     for item in items:

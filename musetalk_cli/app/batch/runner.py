@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
 from musetalk_cli.app.batch.memory import give_back
 from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
-from musetalk_cli.app.folders import ffmpeg_records
 from musetalk_cli.app.running.interruption import CLOSE_S
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.errors import MuseTalkError, SinkError
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class BatchRun:
 
 def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     """The file of an item, in a folder that is made where it is missing. Raises SinkError."""
-    from musetalk_cli.app.avatar_library import is_transparent
+    from musetalk_cli.app.avatars.choice import is_transparent
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg

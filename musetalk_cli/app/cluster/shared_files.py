@@ -9,7 +9,7 @@ from pathlib import Path
 
 from musetalk_cli.app.batch.item import BatchItem
 from musetalk_cli.app.batch.storage import is_stored
-from musetalk_cli.app.folders import avatars_folder
+from musetalk_cli.app.settings.folders import avatars_folder
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.errors import ClusterError

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli import ending
-from musetalk_cli.app.folders import cache_folder, ffmpeg_records
 from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.app.settings.folders import cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
 from musetalk_cli.hints import as_file, quote

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, pipeline_settings
-from musetalk_cli.app.avatar_library import choose_avatar
-from musetalk_cli.app.folders import ffmpeg_records
+from musetalk_cli.app.avatars.choice import choose_avatar
 from musetalk_cli.app.live_assembly import live_encoder_settings
 from musetalk_cli.app.model_choice import count_cores
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
 from musetalk_cli.benchmark.workload.speech import speech
@@ -21,7 +21,7 @@ from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from musetalk_cli.app.avatar_library import ChosenAvatar
+    from musetalk_cli.app.avatars.choice import ChosenAvatar
     from musetalk_cli.benchmark.comparison.runner import ComparisonRunner
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel

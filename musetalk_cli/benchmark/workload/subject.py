@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from musetalk_cli.app.assembly import build_model
-from musetalk_cli.app.avatar_library import ChosenAvatar
-from musetalk_cli.app.folders import ffmpeg_records
+from musetalk_cli.app.avatars.choice import ChosenAvatar
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.configuration.schema import Config

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 import typer
 
-from musetalk_cli.app.folders import avatars_folder
+from musetalk_cli.app.settings.folders import avatars_folder
 from musetalk_cli.errors import MuseTalkError
 
 PORTRAITS = Path(__file__).parents[2] / "assets" / "portraits"
@@ -49,7 +49,7 @@ def complete_prepared(context: typer.Context) -> Completions:
 
 def complete_models() -> list[str]:
     """Models that ``--model`` takes, those of the user's own included."""
-    from musetalk_cli.app.folders import weight_store
+    from musetalk_cli.app.settings.folders import weight_store
     from musetalk_cli.configuration.schema import MODELS
     from musetalk_cli.engine.weights.custom import list_custom
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from musetalk_cli.app.folders import ffmpeg_records
+from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.doctor.checks.finding import Finding, Setup, failure, ok, warning
 from musetalk_cli.doctor.checks.programs import Ended, run_program
 from musetalk_cli.engine.runtime.ffmpeg import find_error

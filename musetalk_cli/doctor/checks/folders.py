@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from musetalk_cli.app.folders import avatars_folder, cache_folder, home_folder
+from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, home_folder
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
 
 LEAST_FREE_BYTES = 1_000_000_000

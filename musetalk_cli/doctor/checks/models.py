@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from musetalk_cli.app.folders import cache_folder, weight_store
+from musetalk_cli.app.settings.folders import cache_folder, weight_store
 from musetalk_cli.doctor.checks.finding import Finding, Setup, absent, ok, warning
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.installation import install_command
@@ -77,7 +77,7 @@ def _check_face_nets(setup: Setup) -> Finding:
 
 
 def _check_prepared(setup: Setup) -> Finding:
-    from musetalk_cli.app.avatar_library import list_avatars
+    from musetalk_cli.app.avatars.listing import list_avatars
 
     try:
         found = [each for each in list_avatars(setup.config) if each.kind != "built in"]

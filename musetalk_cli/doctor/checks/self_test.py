@@ -78,7 +78,7 @@ def _verify_frames(setup: Setup, video: Path) -> tuple[int, int, int]:
     """Number, height and width of the frames. Raises Broken when they are too few, or show something else."""
     import numpy as np
 
-    from musetalk_cli.app.avatar_library import choose_avatar
+    from musetalk_cli.app.avatars.choice import choose_avatar
     from musetalk_cli.engine.types.colour import even_size
 
     chosen = choose_avatar(setup.config, lambda text: None)
@@ -123,7 +123,7 @@ def _verify_audio(setup: Setup, video: Path) -> None:
 
 
 def _decode(setup: Setup, video: Path, *options: str) -> bytes:
-    from musetalk_cli.app.folders import ffmpeg_records
+    from musetalk_cli.app.settings.folders import ffmpeg_records
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     program = choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), lambda line: None)

@@ -23,7 +23,7 @@ def test_what_cannot_be_opened_is_tried_again_after_a_while(monkeypatch: pytest.
         tried.append(config)
         raise AvatarError("there is no such avatar")
 
-    monkeypatch.setattr("musetalk_cli.app.avatar_library.choose_avatar", choose)
+    monkeypatch.setattr("musetalk_cli.app.avatars.choice.choose_avatar", choose)
     monkeypatch.setattr(open_avatars.time, "monotonic", lambda: now)
     avatars = OpenAvatars(print)
     depths = []

@@ -18,7 +18,7 @@ pytest.importorskip("safetensors", reason="needs safetensors: pip install -e '.[
 
 from fixtures.official_files import write_models  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402
-from musetalk_cli.app.folders import home_folder  # noqa: E402
+from musetalk_cli.app.settings.folders import home_folder  # noqa: E402
 from musetalk_cli.engine.weights import registry  # noqa: E402
 from musetalk_cli.engine.weights.convert import convert  # noqa: E402
 from musetalk_cli.engine.weights.download import check_download, check_space, size_text  # noqa: E402

@@ -21,7 +21,7 @@ from fixtures.fakes import tone
 from fixtures.media import write_wav
 from fixtures.prepared_avatars import write_avatar
 from fixtures.servers import RtmpServer, rtmp_server
-from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.app.settings.folders import cache_folder
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.errors import MuseTalkError
 from tools.campaign.faults.fork_server import LIST_MODULES, ForkServer

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from musetalk_cli.app.folders import cache_folder
+from musetalk_cli.app.settings.folders import cache_folder
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from tools.measure.face_tracking.measurements import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from musetalk_cli.app.preview import NUM_ROWS, choose_frames
+from musetalk_cli.app.avatars.preview import NUM_ROWS, choose_frames
 
 
 def test_frames_without_a_face_are_not_shown() -> None:
