@@ -127,6 +127,7 @@ ROOMS: dict[str, set[str]] = {
     "serve": {"app", "app.avatars", "configuration", "engine", "engine.*", "ui"},
     "serve.worker": {"app", "configuration", "engine", "engine.*", "serve", "support", "ui"},
     "serve.front": {"configuration", "engine", "engine.*", "serve", "ui"},
+    "serve.cluster": {"app", "app.cluster", "configuration", "serve", "serve.front"},
     "commands.common": {"app", "app.settings", "configuration", "engine", "engine.*", "ui"},
     "commands.values": {"installation"},
     "commands": {
@@ -141,6 +142,7 @@ ROOMS: dict[str, set[str]] = {
         "engine",
         "engine.*",
         "serve",
+        "serve.cluster",
         "serve.front",
         "support",
         "ui",

@@ -57,6 +57,16 @@ LogFormatOption = Annotated[
     ),
 ]
 
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Have the machines of a Ray cluster serve the sessions: its address, auto, or local.",
+        show_default=False,
+    ),
+]
+
 
 @with_settings(
     host=HostOption,
@@ -78,6 +88,7 @@ def serve(
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Let everybody in who reaches the address, without a token.")
     ] = False,
+    ray: RayOption = None,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
@@ -86,12 +97,18 @@ def serve(
     if print_config:
         return print_settings(loaded)
     try:
-        from musetalk_cli.serve.front.server import run_server
+        from musetalk_cli.serve.front.server import check_system, run_server
     except ImportError as error:
         from musetalk_cli.errors import ServeError
         from musetalk_cli.installation import install_command
 
         raise ServeError(f"musetalk serve needs {error.name}", hint=install_command("serve")) from None
     ending.allow(None)  # it lets sessions end, for as long as the settings say
-    run_server(loaded.config, needs_no_token=no_token)
+    check_system()
+    if ray is None:
+        run_server(loaded.config, needs_no_token=no_token)
+    else:
+        from musetalk_cli.serve.cluster.server import run_cluster_server
+
+        run_cluster_server(loaded.config, ray, needs_no_token=no_token)
     return None

@@ -1,4 +1,4 @@
-"""The few calls of Ray that a batch needs. Nothing else here knows Ray."""
+"""The few calls of Ray that batches and sessions need. Nothing else here knows Ray."""
 
 from __future__ import annotations
 
@@ -41,10 +41,12 @@ class WorkerLostError(Exception):
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster: logical cores and GPUs that Ray hands out there."""
+    """A machine of the cluster: logical cores and GPUs that Ray hands out there, its ID and its address."""
 
     num_cpus: float
     num_gpus: float
+    node_id: str = ""
+    address: str = ""
 
 
 class Cluster(Protocol):
@@ -103,8 +105,11 @@ class RayCluster:
             raise ClusterError(f"no Ray cluster at {address}: {_first_line(error)}", hint=_START) from None
 
     def nodes(self) -> list[Node]:
-        found = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return [Node(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in found]
+        found = [(node["Resources"], node) for node in self._ray.nodes() if node["Alive"]]
+        return [
+            Node(has.get("CPU", 0.0), has.get("GPU", 0.0), node["NodeID"], node["NodeManagerAddress"])
+            for has, node in found
+        ]
 
     def start_worker(self, num_jobs: int, num_cpus: int, num_gpus: int, environment: Mapping[str, str]) -> Any:
         from musetalk_cli.app.cluster.worker import NUM_OTHER_CALLS, Worker
@@ -115,6 +120,17 @@ class RayCluster:
             **options, max_concurrency=2 * num_jobs + NUM_OTHER_CALLS, scheduling_strategy="SPREAD"
         )
         return kind.remote(num_jobs, dict(environment))
+
+    def start_on(self, node: Node, kind: type, num_calls: int, *args: object) -> Any:
+        """Ask for an actor that takes the whole of a machine, and ``num_calls`` calls at once."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options = {"num_cpus": int(node.num_cpus), "num_gpus": int(node.num_gpus)}
+        where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+        actor = self._ray.remote(kind).options(
+            **options, max_restarts=0, max_task_retries=0, max_concurrency=num_calls, scheduling_strategy=where
+        )
+        return actor.remote(*args)
 
     def call(self, worker: Any, method: str, *args: object) -> Any:
         return getattr(worker, method).remote(*args)

@@ -48,21 +48,25 @@ class FolderMarker:
 
 def with_absolute_paths(item: BatchItem) -> BatchItem:
     """The item with paths that mean the same on every machine, whatever the current folder of its workers is."""
-    config = item.config
-    config = replace(
+    return replace(
+        item, voice=_place(item.voice), output=_place(item.output), config=config_with_absolute_paths(item.config)
+    )
+
+
+def config_with_absolute_paths(config: Config) -> Config:
+    """The settings with the avatar's and the folders' paths absolute."""
+    return replace(
         config,
-        avatar=_place_avatar(config),
+        avatar=place_avatar(config.avatar, config),
         avatar_dir=config.avatar_dir and _place(config.avatar_dir),
         face_models=config.face_models and _place(config.face_models),
     )
-    return replace(item, voice=_place(item.voice), output=_place(item.output), config=config)
 
 
-def _place_avatar(config: Config) -> str:
+def place_avatar(name: str, config: Config) -> str:
     """A file or folder by its absolute path; the name of an avatar as it is."""
     from musetalk_cli.engine.avatar.portrait import portrait_names
 
-    name = config.avatar
     is_name = name in portrait_names() or (avatars_folder(config.avatar_dir) / name).is_dir()
     return _place(name) if not is_name and not is_address(name) and Path(name).exists() else name
 

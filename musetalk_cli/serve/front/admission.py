@@ -16,9 +16,14 @@ class Admission:
     """Counts sessions from before their WebSocket is accepted until their worker is let go."""
 
     def __init__(self, max_sessions: int, max_per_client: int) -> None:
-        self.max_sessions, self.max_per_client = max_sessions, max_per_client
+        self._max_sessions, self.max_per_client = max_sessions, max_per_client
         self.is_draining = False
         self._of_client: Counter[str] = Counter()
+
+    @property
+    def max_sessions(self) -> int:
+        """Sessions that there may be."""
+        return self._max_sessions
 
     @property
     def num_sessions(self) -> int:

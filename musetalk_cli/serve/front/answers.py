@@ -24,9 +24,10 @@ MEDIA_TYPES = {
     "ico": "image/x-icon",
 }
 # The page's own files, its video from a MediaSource (blob:), and its WebSocket.
+CONNECTS = "connect-src 'self'"
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
-    "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"{CONNECTS}; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -43,7 +44,8 @@ async def avatars(request: Request) -> Response:
         }
         for each in offered.avatars
     ]
-    return JSONResponse({"default": offered.avatars[0].name, "model": offered.model, "avatars": avatars})
+    content = {"default": offered.avatars[0].name, "model": offered.model, "avatars": avatars}
+    return JSONResponse({**content, "place": front_of(request).place or None})
 
 
 async def thumbnail(request: Request) -> Response:
@@ -86,6 +88,7 @@ async def metrics(request: Request) -> Response:
     """GET /metrics, for Prometheus."""
     front = front_of(request)
     usage = await front.pool.usage()
+    front.metrics.sessions.set(front.admission.num_sessions)
     front.metrics.workers.set(usage.num_processes)
     front.metrics.restarts.set(front.pool.num_restarts)
     front.metrics.rss.set(usage.rss_bytes)
@@ -101,7 +104,9 @@ async def page(request: Request) -> Response:
         raise HTTPException(404)
     headers = {"Cache-Control": "no-cache"}
     if name.endswith(".html"):
-        headers |= {"Content-Security-Policy": PAGE_POLICY, "Permissions-Policy": "microphone=(self)"}
+        # Machines come and go while a page is open, so that it cannot be told their addresses.
+        policy = PAGE_POLICY.replace(CONNECTS, f"{CONNECTS} ws: wss:") if front_of(request).place else PAGE_POLICY
+        headers |= {"Content-Security-Policy": policy, "Permissions-Policy": "microphone=(self)"}
     return Response(content, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
 
 

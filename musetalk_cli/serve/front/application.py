@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from musetalk_cli.errors import MuseTalkError
@@ -35,27 +35,33 @@ HEADERS = {
 }
 ANSWER_S = 30.0  # to take an answer, a video apart
 QUIET_PATHS = ("/healthz", "/metrics")  # asked for every few seconds
+GET = ["GET"]
 
 
-def build_application(front: Front) -> App:
-    """The application: its paths, and around them what holds for all."""
-    get = ["GET"]
+def build_application(front: Front, sessions: Sequence[BaseRoute] = ()) -> App:
+    """The application: its paths, and around them what holds for all. ``sessions``: those at which sessions begin."""
     routes = [
-        WebSocketRoute("/v1/session", _session),
-        Route("/v1/sessions/{session_id}/live.mp4", live, methods=get),
-        Route("/v1/avatars", answers.avatars, methods=get),
-        Route("/v1/avatars/{name}/thumbnail.jpg", answers.thumbnail, methods=get),
-        Route("/v1/status", answers.status, methods=get),
-        Route("/v1/protocol.json", answers.protocol, methods=get),
-        Route("/healthz", answers.health, methods=get),
-        Route("/metrics", answers.metrics, methods=get),
-        Route("/", answers.page, methods=get),
-        Route("/{file}", answers.page, methods=get),
+        *(sessions or _own_sessions()),
+        Route("/v1/avatars", answers.avatars, methods=GET),
+        Route("/v1/avatars/{name}/thumbnail.jpg", answers.thumbnail, methods=GET),
+        Route("/v1/status", answers.status, methods=GET),
+        Route("/v1/protocol.json", answers.protocol, methods=GET),
+        Route("/healthz", answers.health, methods=GET),
+        Route("/metrics", answers.metrics, methods=GET),
+        Route("/", answers.page, methods=GET),
+        Route("/{file}", answers.page, methods=GET),
     ]
     inner = Starlette(routes=routes, exception_handlers={HTTPException: _explain})
     inner.router.redirect_slashes = False
     inner.state.front = front
     return _Outside(inner, front)
+
+
+def _own_sessions() -> list[BaseRoute]:
+    return [
+        WebSocketRoute("/v1/session", _session),
+        Route("/v1/sessions/{session_id}/live.mp4", live, methods=GET),
+    ]
 
 
 class _Outside:
@@ -109,12 +115,13 @@ def _patience(scope: Scope) -> Iterator[None]:
 async def _explain(request: Request, error: Exception) -> Response:
     """An HTTP error as JSON, in the form of all others."""
     assert isinstance(error, HTTPException)  # noqa: S101 - all that is registered for it
+    headers = dict(error.headers or {})
+    methods = " and ".join(sorted(headers.get("Allow", "GET, HEAD").split(", ")))
     said: Mapping[int, tuple[str, str]] = {
         404: ("not_found", "there is nothing here"),
-        405: ("method_not_allowed", "this path takes GET and HEAD only"),
+        405: ("method_not_allowed", f"this path takes {methods} only"),
     }
     code, message = said.get(error.status_code, ("failed", error.detail))
-    headers = dict(error.headers or {})
     return JSONResponse({"error": {"code": code, "message": message, "hint": ""}}, error.status_code, headers)
 
 
@@ -145,7 +152,6 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
         start = await conversation.read_start()
         _check_start(front, start)
         reader, writer = await front.pool.connect()
-        front.metrics.sessions.inc()
         await conversation.run(start, reader, writer)
         raise AssertionError("a conversation ends by raising")
     except Ended as ended:
@@ -160,7 +166,6 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
     finally:
         del front.conversations[conversation.session_id]
         if writer:
-            front.metrics.sessions.dec()
             writer.transport.abort()
     await conversation.say_goodbye(reason)
     return reason

@@ -9,8 +9,8 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import uvicorn
 
@@ -18,7 +18,7 @@ from musetalk_cli.configuration.schema import Config, ServeConfig
 from musetalk_cli.errors import ConfigError, ServeError
 from musetalk_cli.serve.front.admission import Admission
 from musetalk_cli.serve.front.application import build_application
-from musetalk_cli.serve.front.connections import HttpConnection, WebSocketConnection
+from musetalk_cli.serve.front.connections import App, HttpConnection, WebSocketConnection
 from musetalk_cli.serve.front.conversation import Limits
 from musetalk_cli.serve.front.logs import Log, log_libraries
 from musetalk_cli.serve.front.reasons import Ended
@@ -39,11 +39,14 @@ DEFAULT_MAX_SESSIONS = 4  # where nothing was measured
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 
+def check_system() -> None:
+    """Raise ServeError where this system cannot have a server."""
+    if sys.platform == "win32":
+        raise ServeError("musetalk serve does not run on Windows", hint="run it in WSL 2 or in a container")
+
+
 def run_server(config: Config, *, needs_no_token: bool = False) -> None:
     """Serve until a signal comes. Raises MuseTalkError where it cannot start."""
-    if sys.platform == "win32":
-        hint = "run it in WSL 2 or in a container"
-        raise ServeError("musetalk serve does not run on Windows", hint=hint)
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
     log_libraries(log)
@@ -54,14 +57,15 @@ def run_server(config: Config, *, needs_no_token: bool = False) -> None:
         settings = WorkerSettings(
             config, avatars, found, num_spare=config.serve.workers, measures=config.serve.max_sessions is None
         )
-        asyncio.run(_run(Server(config.serve, guard, log), settings, listener))
+        asyncio.run(run_until_signal(Server(config.serve, guard, log), WorkerPool(settings, log.tell), listener))
 
 
-async def _run(server: Server, settings: WorkerSettings, listener: socket.socket) -> None:
+async def run_until_signal(server: Server, pool: StartablePool, listener: socket.socket) -> None:
+    """Run a server that this process's signals end. Raises as ``Server.run``."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    await server.run(WorkerPool(settings, server.log.tell), listener, signals)
+    await server.run(pool, listener, signals)
 
 
 def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
@@ -106,11 +110,18 @@ class _Uvicorn(uvicorn.Server):
 
 @dataclass
 class Server:
-    """One run. The first signal drains, a second one ends it at once."""
+    """One run. The first signal drains, a second one ends it at once.
+
+    ``share``: how much of this machine its sessions may use, where their number was measured. ``on_ready`` is called
+    when sessions are taken, with the server's address.
+    """
 
     config: ServeConfig
     guard: Guard
     log: Log
+    share: float = 1.0
+    on_ready: Callable[[Front, str], None] = lambda front, address: None
+    front: Front | None = field(default=None, init=False)
 
     async def run(self, pool: StartablePool, listener: socket.socket, signals: asyncio.Queue[signal.Signals]) -> None:
         """Serve until a signal comes; the workers are ended then. Raises WorkerError where they cannot start."""
@@ -127,11 +138,15 @@ class Server:
             await pool.close(0)
 
     def _make_front(self, pool: StartablePool, offered: WorkersReady) -> Front:
-        most = self.config.max_sessions or offered.max_sessions or DEFAULT_MAX_SESSIONS
-        admission = Admission(most, self.config.max_sessions_per_client)
         for note in offered.notes:
             self.log(note)
-        return Front(pool, offered, self.guard, admission, Limits(self.config.idle_s), self.log)
+        admission = self._make_admission(offered)
+        self.front = Front(pool, offered, self.guard, admission, Limits(self.config.idle_s), self.log)
+        return self.front
+
+    def _make_admission(self, offered: WorkersReady) -> Admission:
+        measured = max(1, int(self.share * (offered.max_sessions or DEFAULT_MAX_SESSIONS)))
+        return Admission(self.config.max_sessions or measured, self.config.max_sessions_per_client)
 
     async def _serve(
         self,
@@ -140,7 +155,7 @@ class Server:
         waiting: asyncio.Future[signal.Signals],
         signals: asyncio.Queue[signal.Signals],
     ) -> None:
-        server = _Uvicorn(_uvicorn_settings(front))
+        server = _Uvicorn(_uvicorn_settings(self._make_application(front)))
         serving = asyncio.ensure_future(server.serve([listener]))
         self._say_ready(front, listener)
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -163,22 +178,32 @@ class Server:
             max_sessions=front.admission.max_sessions,
             token=token,
         )
+        self.on_ready(front, address)
+
+    def _make_application(self, front: Front) -> App:
+        return build_application(front)
 
     async def _drain(self, front: Front, number: signal.Signals, signals: asyncio.Queue[signal.Signals]) -> None:
         """Let sessions go on for ``drain_s``, or until a second signal comes; then end them."""
-        seconds, num_sessions = self.config.drain_s, len(front.conversations)
+        seconds, num_sessions = self.config.drain_s, front.admission.num_sessions
         self.log("draining", signal=number.name, sessions=num_sessions, seconds=seconds, again="ends them at once")
         front.admission.is_draining = True
-        for conversation in list(front.conversations.values()):
-            conversation.drain(seconds)
+        self._warn(front, seconds)
         second = asyncio.ensure_future(signals.get())
         empty = asyncio.ensure_future(_wait_until_empty(front))
         await asyncio.wait((second, empty), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for conversation in list(front.conversations.values()):
-            conversation.end(Ended(CloseCode.GOING_AWAY, "the server shuts down", "connect again in a moment"))
+        self._end_sessions(front)
         await asyncio.wait((empty,), timeout=GOODBYE_S)
         second.cancel()
         empty.cancel()
+
+    def _warn(self, front: Front, seconds: float) -> None:
+        for conversation in list(front.conversations.values()):
+            conversation.drain(seconds)
+
+    def _end_sessions(self, front: Front) -> None:
+        for conversation in list(front.conversations.values()):
+            conversation.end(Ended(CloseCode.GOING_AWAY, "the server shuts down", "connect again in a moment"))
 
 
 async def _wait_until_empty(front: Front) -> None:
@@ -186,9 +211,9 @@ async def _wait_until_empty(front: Front) -> None:
         await asyncio.sleep(0.05)
 
 
-def _uvicorn_settings(front: Front) -> uvicorn.Config:
+def _uvicorn_settings(application: App) -> uvicorn.Config:
     return uvicorn.Config(
-        build_application(front),
+        application,
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MAX_MESSAGE_BYTES,

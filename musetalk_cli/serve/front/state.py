@@ -50,7 +50,7 @@ class StartablePool(Pool, Protocol):
 
 @dataclass
 class Front:
-    """What all requests share."""
+    """What all requests share. ``place``: the path that says where a session is opened; empty where it is here."""
 
     pool: Pool
     offered: WorkersReady
@@ -61,6 +61,7 @@ class Front:
     metrics: Metrics = field(default_factory=Metrics)
     conversations: dict[str, Conversation] = field(default_factory=dict)  # by the session's ID
     num_conversations: int = 0  # since the start; the numbers in the log
+    place: str = ""
 
     @property
     def state(self) -> str:

@@ -1,7 +1,7 @@
 // One WebSocket session after another: protocol v1, pings, and reconnecting with a back-off.
 
-import { addressOf, base64url } from "./requests.js";
-import { explainClose, explainRefusal } from "./reasons.js";
+import { addressOf, authorized, base64url } from "./requests.js";
+import { explainClose, explainHttp, explainRefusal } from "./reasons.js";
 
 const SUBPROTOCOL = "musetalk.v1";
 const PING_EVERY_MS = 2000;
@@ -14,8 +14,10 @@ const STEADY_AFTER_MS = 5000; // a session that lived so long starts the back-of
 export class Connection {
   #on;
   #token;
+  #place;
   #start;
   #socket = null;
+  #isPlacing = false;
   #timers = new Set();
   #numTries = 0;
   #isWanted = false;
@@ -25,12 +27,14 @@ export class Connection {
   roundTripMs = null;
 
   /**
-   * token: a string or "". start: the first message, called for each session.
+   * token: a string or "". place: the path that says where each session is opened; "" or null where it is here.
+   * start: the first message, called for each session.
    * on: connecting(), message(object), media(ArrayBuffer), lost({text, hint, waitMs}) before each wait,
    * ended({text, hint, code}) when it is of no use to try again.
    */
-  constructor({ token, start, on }) {
+  constructor({ token, place, start, on }) {
     this.#token = token;
+    this.#place = place;
     this.#start = start;
     this.#on = on;
     addEventListener("online", this.#retryNow);
@@ -43,7 +47,7 @@ export class Connection {
 
   /** Try at once, if it waits for the next try. */
   retry() {
-    if (this.#isWanted && !this.#socket) this.#connect();
+    if (this.#isWanted && !this.#socket && !this.#isPlacing) this.#connect();
   }
 
   close() {
@@ -80,12 +84,35 @@ export class Connection {
     this.#numTries += 1;
     this.#lastError = null;
     this.#on.connecting();
-    const address = addressOf("v1/session");
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    address.search = address.hash = "";
+    if (this.#place) this.#askForPlace();
+    else this.#openSocket(ownSession());
+  }
+
+  /** The server names the machine that opens the session. */
+  async #askForPlace() {
+    this.#isPlacing = true;
+    let session = null;
+    let reason = null;
+    try {
+      const signal = AbortSignal.timeout?.(OPEN_WITHIN_MS);
+      const address = addressOf(this.#place.replace(/^\//, ""));
+      const response = await fetch(address, { method: "POST", headers: authorized(this.#token), signal });
+      if (response.ok) ({ session } = await response.json());
+      else if (response.status !== 503) reason = explainHttp(response);
+    } catch {
+      // The status tells what is wrong, or does not answer either.
+    }
+    reason = session ? null : reason ?? (await explainRefusal(addressOf("v1/status"), this.#token));
+    this.#isPlacing = false;
+    if (!this.#isWanted) return;
+    if (session) this.#openSocket(session);
+    else this.#wait(reason);
+  }
+
+  #openSocket(address) {
     const protocols = [SUBPROTOCOL];
     if (this.#token) protocols.push(`musetalk.token.${base64url(this.#token)}`);
-    const socket = new WebSocket(address.href, protocols);
+    const socket = new WebSocket(address, protocols);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     let openedAt = null;
@@ -153,6 +180,11 @@ export class Connection {
     const error = this.#lastError;
     const reason = wasOpen ? explainClose(code, error) : await explainRefusal(addressOf("v1/status"), this.#token);
     if (!this.#isWanted || this.#socket) return;
+    this.#wait(reason);
+  }
+
+  /** Try again after a while, or never. */
+  #wait(reason) {
     if (!reason.isRetried) {
       this.close();
       this.#on.ended(reason);
@@ -176,4 +208,11 @@ export class Connection {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }
+}
+
+function ownSession() {
+  const address = addressOf("v1/session");
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  address.search = address.hash = "";
+  return address.href;
 }

@@ -18,6 +18,7 @@ const AFTER_INTERRUPTION_MS = 2500; // audio is let through again, should no ans
 let token = takeToken();
 let avatars = [];
 let avatar = null;
+let place = null; // the path that says where a session is opened, where it is not here
 let context = null; // an AudioContext: its rate is the session's
 let connection = null;
 let player = null;
@@ -40,7 +41,7 @@ function start() {
   stop();
   context = new AudioContext({ latencyHint: "interactive" });
   context.suspend().catch(() => {}); // until a microphone needs it
-  connection = new Connection({ token, start: startMessage, on: connectionEvents });
+  connection = new Connection({ token, place, start: startMessage, on: connectionEvents });
   speech = new Speech(connection, context.sampleRate, speechEvents);
   speech.hasGate = elements.gate.checked;
   microphone = new Microphone(context, microphoneEvents);
@@ -299,6 +300,7 @@ async function showAvatars(offered) {
   const thumbnails = await Promise.all(offered.avatars.map(({ thumbnail }) => loadThumbnail(thumbnail)));
   avatars = offered.avatars.map(({ name, width, height }, index) => ({ name, width, height, thumbnail: thumbnails[index] }));
   avatar = avatar ?? offered.default;
+  place = offered.place;
   view.listAvatars(avatars, avatar, chooseAvatar);
   showChosen();
   view.showPhase("start");

@@ -1,0 +1,137 @@
+"""The machines of a cluster: servers are started on each, watched, replaced when they are lost, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fixtures.fake_machines import FakeMachines, make_machine, settings_of
+from musetalk_cli.errors import ClusterError
+from musetalk_cli.serve.cluster import machines
+from musetalk_cli.serve.cluster.machines import MachinePool
+
+PAGE = "http://talk.example"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "COUNT_S", 0.01)
+    monkeypatch.setattr(machines, "ASK_S", 0.01)
+
+
+@asynccontextmanager
+async def running(cluster: FakeMachines, lines: list[str]) -> AsyncIterator[MachinePool]:
+    pool = MachinePool(cluster, settings_of, lines.append)
+    try:
+        await pool.start()
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async def poll() -> None:
+        while not condition():
+            await asyncio.sleep(0.002)
+
+    await asyncio.wait_for(poll(), 20)
+
+
+def test_sessions_are_spread_and_pages_let_in() -> None:
+    async def run() -> None:
+        first, second = make_machine("one", 2), make_machine("two", 4)
+        cluster, lines = FakeMachines(a=first, b=second), list[str]()
+        async with running(cluster, lines) as pool:
+            await until(lambda: pool.max_sessions == 6)
+            placed = [await pool.place(PAGE) for _ in range(7)]
+            assert (placed.count("http://one:8900/"), placed.count("http://two:8900/")) == (2, 4)
+            assert placed[-1] is None
+            assert (pool.num_sessions, pool.has_room()) == (6, False)
+            assert first.origins == second.origins == [PAGE]  # once each
+            assert (await pool.usage()).num_processes == 4
+            assert "one (one:8900) takes 2 sessions" in lines
+        assert cluster.is_closed
+        assert first.num_drains == second.num_drains == 2  # the second time ends them at once
+
+    asyncio.run(run())
+
+
+def test_a_lost_machine_gets_no_sessions_and_one_that_joins_does() -> None:
+    async def run() -> None:
+        first, second = make_machine("one", 3), make_machine("two", 3)
+        cluster, lines = FakeMachines(a=first), list[str]()
+        async with running(cluster, lines) as pool:
+            first.num_sessions = 1
+            await until(lambda: pool.num_sessions == 1)
+            cluster.machines = {"b": second}
+            first.is_lost = True
+            await until(lambda: pool.num_restarts == 1 and pool.is_ready)
+            assert any(line.startswith("one (one:8900) is lost, with 1 sessions") for line in lines)
+            assert await pool.place(PAGE) == "http://two:8900/"
+            assert cluster.started == ["a", "b"]
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_does_not_start_is_told_of_and_left_out() -> None:
+    async def run() -> None:
+        bad = make_machine("bad", error="no avatar is called 'anna'", hint="prepare it")
+        cluster, lines = FakeMachines(a=make_machine("good")), list[str]()
+        async with running(cluster, lines) as pool:
+            cluster.machines["b"] = bad
+            await until(lambda: lines[1:])
+            assert lines[1] == "bad: no avatar is called 'anna'"
+            assert bad.is_lost  # its process was ended
+            assert pool.max_sessions == 2
+            await asyncio.sleep(0.05)
+            assert cluster.started == ["a", "b"]  # not again and again
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"),
+    [
+        ({"error": "no avatar is called 'anna'", "hint": "prepare it"}, "one: no avatar is called 'anna'"),
+        ({"version": "0.0.1"}, "one: it has musetalk 0.0.1"),
+    ],
+)
+def test_an_only_machine_that_does_not_start_is_an_error(ready: dict[str, str], said: str) -> None:
+    async def run() -> None:
+        cluster = FakeMachines(a=make_machine("one", **ready))
+        with pytest.raises(ClusterError, match=said) as caught:
+            async with running(cluster, []):
+                pass
+        assert caught.value.hint == ready.get("hint", "")
+        assert cluster.is_closed
+
+    asyncio.run(run())
+
+
+def test_a_machine_whose_process_ends_before_it_is_ready() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        machine.is_lost = True
+        with pytest.raises(ClusterError, match="did not start: its process ended") as caught:
+            async with running(FakeMachines(a=machine), []):
+                pass
+        assert "extras serve and ray" in caught.value.hint
+
+    asyncio.run(run())
+
+
+def test_nothing_is_placed_while_it_drains() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        async with running(FakeMachines(a=machine), []) as pool:
+            machine.num_sessions = 1
+            await until(lambda: pool.num_sessions == 1)
+            pool.drain()
+            assert await pool.place(PAGE) is None
+            await until(lambda: pool.num_sessions == 0)
+            assert machine.num_drains == 1
+
+    asyncio.run(run())

@@ -1,0 +1,140 @@
+"""The server that clients ask first: it names a machine's address, or sends them there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from fixtures.fake_machines import FakeMachine, FakeMachines, make_machine, settings_of
+from fixtures.front_server import RunningFront, front_server, read_json
+from musetalk_cli.configuration.schema import Config
+from musetalk_cli.errors import ConfigError, MuseTalkError
+from musetalk_cli.serve.cluster import machines
+from musetalk_cli.serve.cluster.machines import MachinePool
+from musetalk_cli.serve.cluster.server import ClusterServer, run_cluster_server
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "ASK_S", 0.01)
+
+
+@asynccontextmanager
+async def placing(*running: FakeMachine, **settings: object) -> AsyncIterator[RunningFront]:
+    """A server for machines that are there, answering."""
+    cluster = FakeMachines(**{f"n{index}": each for index, each in enumerate(running)})
+    async with front_server(MachinePool(cluster, settings_of, print), kind=ClusterServer, **settings) as front:
+        for _ in range(5000):
+            status, _, body = await front.get("/v1/status")
+            if status == 200 and json.loads(body)["max_sessions"] == sum(each.ready.max_sessions for each in running):
+                break
+        yield front
+
+
+def test_a_client_is_sent_to_a_machine_and_has_its_session_there() -> None:
+    async def run() -> None:
+        async with front_server() as machine:
+            address = f"http://127.0.0.1:{machine.port}/"
+            async with placing(make_machine("one", address=address)) as front:
+                async with front.session() as socket:  # it follows the redirection
+                    assert front.ready["avatar"] == "nora"
+                    await socket.send(json.dumps({"type": "ping", "id": 7}))
+                    assert (await read_json(socket, "pong"))["id"] == 7
+                    assert len(machine.pool.sessions) == 1
+                status, headers, body = await front.get("/v1/place", method="POST")
+                assert (status, headers["cache-control"]) == (200, "no-store")
+                assert json.loads(body) == {"session": f"ws://127.0.0.1:{machine.port}/v1/session"}
+                assert (await front.get("/v1/place"))[0] == 405
+
+    asyncio.run(run())
+
+
+def test_the_page_is_told_and_may_connect_elsewhere() -> None:
+    async def run() -> None:
+        async with placing(make_machine("one")) as front:
+            assert json.loads((await front.get("/v1/avatars"))[2])["place"] == "/v1/place"
+            assert "connect-src 'self' ws: wss:;" in (await front.get("/"))[1]["content-security-policy"]
+        async with front_server() as plain:
+            assert json.loads((await plain.get("/v1/avatars"))[2])["place"] is None
+            assert "connect-src 'self';" in (await plain.get("/"))[1]["content-security-policy"]
+            assert (await plain.get("/v1/place", method="POST"))[0] == 404
+
+    asyncio.run(run())
+
+
+def test_pages_are_let_in_under_the_name_that_they_used() -> None:
+    async def run() -> None:
+        machine = make_machine("one", 8)
+        async with placing(machine) as front:
+            await front.get("/v1/place", method="POST", Host="192.168.7.7:8900")
+            origin = f"http://127.0.0.1:{front.port}"
+            await front.get("/v1/place", method="POST", Origin=origin)
+            await front.get("/v1/place", method="POST", Origin=origin)
+            assert machine.origins == ["http://192.168.7.7:8900", origin]
+            status, _, _ = await front.get("/v1/place", method="POST", Origin="https://evil.example")
+            assert status == 403
+            assert "https://evil.example" not in machine.origins
+
+    asyncio.run(run())
+
+
+def test_a_full_cluster_refuses() -> None:
+    async def run() -> None:
+        async with placing(make_machine("one", 1), make_machine("two", 1)) as front:
+            for _ in range(2):
+                assert (await front.get("/v1/place", method="POST"))[0] == 200
+            status, headers, body = await front.get("/v1/place", method="POST")
+            assert (status, headers["retry-after"]) == (503, "5")
+            assert json.loads(body)["error"]["message"] == "all 2 sessions of the cluster are taken"
+            said = json.loads((await front.get("/v1/status"))[2])
+            assert (said["sessions"], said["refusal"]["code"]) == (2, "full")
+            metrics = (await front.get("/metrics"))[2].decode()
+            assert 'musetalk_refusals_total{reason="full"} 1.0' in metrics
+            assert "musetalk_sessions 2.0" in metrics
+            assert "musetalk_worker_processes 4.0" in metrics
+
+    asyncio.run(run())
+
+
+def test_a_token_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+
+    async def run() -> None:
+        async with placing_with_token(tmp_path / "token") as front:
+            assert (await front.get("/v1/place", method="POST"))[0] == 401
+            status, _, _ = await front.get("/v1/place", method="POST", Authorization=f"Bearer {TOKEN}")
+            assert status == 200
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def placing_with_token(path: Path) -> AsyncIterator[RunningFront]:
+    pool = MachinePool(FakeMachines(a=make_machine("one")), settings_of, print)
+    async with front_server(pool, kind=ClusterServer, token_file=str(path)) as front:
+        while not pool.is_ready:
+            await asyncio.sleep(0.002)
+        yield front
+
+
+@pytest.mark.parametrize(
+    ("serve", "said"),
+    [
+        ({}, "the machines of a cluster are reached from others"),
+        ({"host": "0.0.0.0"}, "reached from other machines"),  # noqa: S104
+        ({"token_file": "no-such-file"}, "cannot read the token file"),
+    ],
+)
+def test_a_cluster_needs_a_token(serve: dict[str, str], said: str) -> None:
+    from dataclasses import replace
+
+    config = replace(Config(), serve=replace(Config().serve, port=0, **serve))  # type: ignore[arg-type]
+    with pytest.raises((MuseTalkError, ConfigError), match=said):
+        run_cluster_server(config, "10.255.255.1:6379")
