@@ -18,7 +18,7 @@ from musetalk_cli.serve.cluster import machines
 from musetalk_cli.serve.cluster.machines import MachinePool
 from musetalk_cli.serve.cluster.server import ClusterServer, run_cluster_server
 
-TOKEN = "correct-horse-battery"
+TOKEN = "correct-horse-battery"  # noqa: S105
 
 
 @pytest.fixture(autouse=True)
