@@ -2,8 +2,9 @@
 
     python -m tools.campaign.sanitizers [--seconds 20] [--seed 0]
 
-The library is compiled for it with gcc into a temporary folder. Whatever reads or writes outside of its arrays, shifts
-too far or converts what no integer holds ends the process; the exit code is then not 0.
+The library is compiled for it with gcc into a temporary folder, and again for AVX2 where this processor has that.
+Whatever reads or writes outside of its arrays, shifts too far or converts what no integer holds ends the process; the
+exit code is then not 0.
 """
 
 from __future__ import annotations
@@ -40,15 +41,29 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="of random sizes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    codes = [check(args.seed, args.seconds, FLAGS)]
+    if has_avx2():
+        codes.append(check(args.seed + 1, args.seconds, (*FLAGS, "-mavx2")))
+    return max(map(abs, codes))
+
+
+def has_avx2() -> bool:
+    """Whether this processor has AVX2, as far as the system says."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and " avx2 " in cpuinfo.read_text(encoding="utf-8")
+
+
+def check(seed: int, duration_s: float, flags: tuple[str, ...]) -> int:
+    """Compile the library with these flags, and run both; the first exit code that is not 0."""
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / native_build.this_computer().library
         os.environ["CC"] = COMPILER
-        native_build.build(library, flags=FLAGS)
+        native_build.build(library, flags=flags)
         skipped = f"--ignore={TESTS}/test_library.py"  # starts compilers and other processes
         options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=600", TESTS, skipped)
         codes = [
             run("its tests", library, PYTEST, *options),
-            run("random sizes", library, FUZZ, "--seed", str(args.seed), "--seconds", str(args.seconds)),
+            run("random sizes", library, FUZZ, "--seed", str(seed), "--seconds", str(duration_s)),
         ]
     return max(map(abs, codes))
 

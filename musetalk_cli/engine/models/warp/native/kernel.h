@@ -39,12 +39,12 @@
 #else
 #define HAS_SANITIZER 0
 #endif
-#if !defined(HOT)
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !HAS_SANITIZER
+#define HAS_CLONES 1
 #define HOT __attribute__((target_clones("avx2", "default")))
 #else
+#define HAS_CLONES 0
 #define HOT
-#endif
 #endif
 
 /* Pixels that are worked on at a time. Rows are longer: a stage goes through them in runs of this length at most. */

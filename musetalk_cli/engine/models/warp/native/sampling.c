@@ -4,9 +4,7 @@
  * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounded them before
  * OpenCV 5.
  */
-#include "kernel.h"
-
-enum { SUBPIXELS = 32, SUBPIXEL_BITS = 5, CACHE_LINE = 64 };
+#include "bilinear.h"
 
 /* An image to sample from, as UpsampledImage: luma (2 · height, 2 · width), chroma (height / 2, width / 2, 2). */
 typedef struct {
@@ -28,13 +26,6 @@ typedef struct {
     float gain, bias_x, bias_y;
 } ToSamples;
 
-/* Positions of a run of pixels in 1/32 samples, to be rounded down; and the same split for sampling. */
-typedef struct {
-    float x[RUN_PX], y[RUN_PX];
-    int32_t offset[RUN_PX]; /* of the upper left one of four samples */
-    int16_t across[RUN_PX], along[RUN_PX]; /* 0 … 32 */
-} Run;
-
 static ToSamples to_luma_samples(const Source *source) {
     float gain = 2.0f * SUBPIXELS;
     return (ToSamples){gain, 0.5f - gain * source->corner_x, 0.5f - gain * source->corner_y};
@@ -46,59 +37,23 @@ static ToSamples to_chroma_samples(const Source *source) {
     return (ToSamples){gain, bias - gain * source->corner_x, bias - gain * source->corner_y};
 }
 
-/* Splits the run's positions, clamped to the edges of a plane of at least two by two samples. */
-HOT static void split_positions(Run *restrict run, int32_t count, int32_t height, int32_t width) {
+/* Splits one pixel's position, clamped to the edges of a plane of at least two by two samples. */
+static inline int32_t split_position(Run *restrict run, int32_t i, float x, float y, int32_t height, int32_t width) {
     const float last_x = (float)(SUBPIXELS * (width - 1)), last_y = (float)(SUBPIXELS * (height - 1));
-    for (int32_t i = 0; i < count; i++) {
-        int32_t x = (int32_t)clamp_f(run->x[i], 0.0f, last_x), y = (int32_t)clamp_f(run->y[i], 0.0f, last_y);
-        int32_t column = min_i(x >> SUBPIXEL_BITS, width - 2), row = min_i(y >> SUBPIXEL_BITS, height - 2);
-        run->offset[i] = row * width + column;
-        run->across[i] = (int16_t)(x - SUBPIXELS * column);
-        run->along[i] = (int16_t)(y - SUBPIXELS * row);
-    }
+    int32_t across = (int32_t)clamp_f(x, 0.0f, last_x), along = (int32_t)clamp_f(y, 0.0f, last_y);
+    int32_t column = min_i(across >> SUBPIXEL_BITS, width - 2), row = min_i(along >> SUBPIXEL_BITS, height - 2);
+    run->offset[i] = row * width + column;
+    run->across[i] = (int16_t)(across - SUBPIXELS * column);
+    run->along[i] = (int16_t)(along - SUBPIXELS * row);
+    return run->offset[i];
 }
 
-/* Between two pairs of samples; 16 bits suffice. The second rounding is to 1/64 level. */
-static inline uint8_t blend_four(int16_t a, int16_t b, int16_t c, int16_t d, int16_t across, int16_t along) {
-    int16_t top = (int16_t)(a * SUBPIXELS + (int16_t)((b - a) * across));
-    int16_t bottom = (int16_t)(c * SUBPIXELS + (int16_t)((d - c) * across));
-    int16_t apart = (int16_t)((bottom - top) * 4), share = (int16_t)(along * 512);
-    int16_t down = (int16_t)((apart * share + (1 << 14)) >> 15); /* one instruction of SSSE3 and of Neon */
-    return (uint8_t)((int16_t)(top * 2 + down + SUBPIXELS) >> 6);
-}
-
-/* Bilinear samples of a plane (height, width), for a run that has been split. */
-HOT static void sample_plane(const uint8_t *plane, int32_t width, const Run *restrict run, int32_t count,
-                             uint8_t *restrict samples) {
-    uint16_t upper[RUN_PX], lower[RUN_PX]; /* pairs of neighbours */
-    for (int32_t i = 0; i < count; i += CACHE_LINE / 2) {
-        __builtin_prefetch(plane + run->offset[i] + 2 * width); /* what the row of pixels below will need */
-        __builtin_prefetch(plane + run->offset[i] + 3 * width);
-    }
-    for (int32_t i = 0; i < count; i++) {
-        const uint8_t *first = plane + run->offset[i];
-        memcpy(&upper[i], first, 2);
-        memcpy(&lower[i], first + width, 2);
-    }
+/* Splits the run's positions. */
+HOT static void split_positions(Run *restrict run, int32_t count, int32_t height, int32_t width) {
+    int32_t largest = 0;
     for (int32_t i = 0; i < count; i++)
-        samples[i] = blend_four(upper[i] & 255, (int16_t)(upper[i] >> 8), lower[i] & 255, (int16_t)(lower[i] >> 8),
-                                run->across[i], run->along[i]);
-}
-
-/* The same for chroma (height, width, 2). */
-HOT static void sample_chroma(const uint8_t *chroma, int32_t width, const Run *restrict run, int32_t count,
-                              uint8_t *restrict samples) {
-    uint32_t upper[RUN_PX], lower[RUN_PX];
-    for (int32_t i = 0; i < count; i++) {
-        const uint8_t *first = chroma + 2 * run->offset[i];
-        memcpy(&upper[i], first, 4);
-        memcpy(&lower[i], first + 2 * width, 4);
-    }
-    for (int32_t i = 0; i < count; i++)
-        for (int32_t k = 0; k < 2; k++)
-            samples[2 * i + k] = blend_four((upper[i] >> 8 * k) & 255, (upper[i] >> (8 * k + 16)) & 255,
-                                            (lower[i] >> 8 * k) & 255, (lower[i] >> (8 * k + 16)) & 255,
-                                            run->across[i], run->along[i]);
+        largest = max_i(largest, split_position(run, i, run->x[i], run->y[i], height, width));
+    run->largest = largest;
 }
 
 /* A row of the grid at the columns of a run, in 1/32 samples; with room for the rest of the cells at both ends. */
@@ -147,13 +102,31 @@ HOT static void mix_rows(Run *restrict run, const Row *restrict above, const Row
     for (int32_t i = 0; i < count; i++) run->y[i] = y[i] + (next_y[i] - y[i]) * share;
 }
 
+/* The same, and splits what is between them, without storing it. */
+HOT static void mix_and_split(Run *restrict run, const Row *restrict above, const Row *restrict below, float share,
+                              int32_t before, int32_t count, int32_t height, int32_t width) {
+    const float *x = above->x + before, *y = above->y + before;
+    const float *next_x = below->x + before, *next_y = below->y + before;
+    int32_t largest = 0;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t offset = split_position(run, i, x[i] + (next_x[i] - x[i]) * share, y[i] + (next_y[i] - y[i]) * share,
+                                        height, width);
+        largest = max_i(largest, offset);
+    }
+    run->largest = largest;
+}
+
+/* Whether a row of a plane has positions of the map's own; `step`: its pixels per sample. */
+static int has_lips(const Map *map, int32_t row, int32_t step) {
+    int32_t within = row - map->lips_top / step;
+    return map->lips != NULL && within >= 0 && within < map->lips_height / step;
+}
+
 /* Positions of pixels (or of their means over two by two, for chroma) in place of the grid's, where the map has them.
  * `row`, `first`: of the run; both and the box in samples of the plane, of `step` pixels each. */
 static void take_lips(Run *restrict run, const Map *map, int32_t row, int32_t first, int32_t count, int32_t step,
                       ToSamples to) {
-    if (map->lips == NULL) return;
     int32_t within = row - map->lips_top / step, left = map->lips_left / step;
-    if (within < 0 || within >= map->lips_height / step) return;
     int32_t start = max_i(first, left), stop = min_i(first + count, left + map->lips_width / step);
     const float *above = map->lips + 2 * (size_t)map->lips_width * (size_t)(within * step);
     const float *below = above + 2 * (size_t)map->lips_width;
@@ -196,14 +169,19 @@ static void sample_columns(const Map *map, const Source *source, int32_t step, i
             expand_row(below, nodes + 2 * map->columns, &columns, to);
             expanded = node;
         }
-        mix_rows(&run, above, below, share_of_next(row, px_per_cell, node), columns.before, count);
-        take_lips(&run, map, row, first, count, step, to);
-        split_positions(&run, count, source_height, source_width);
+        float share = share_of_next(row, px_per_cell, node);
+        if (has_lips(map, row, step)) {
+            mix_rows(&run, above, below, share, columns.before, count);
+            take_lips(&run, map, row, first, count, step, to);
+            split_positions(&run, count, source_height, source_width);
+        } else {
+            mix_and_split(&run, above, below, share, columns.before, count, source_height, source_width);
+        }
         uint8_t *samples = plane + width * (size_t)row + (size_t)(step * first);
         if (step == 1)
-            sample_plane(source->luma, source_width, &run, count, samples);
+            sample_plane(source->luma, source_height, source_width, &run, count, samples);
         else
-            sample_chroma(source->chroma, source_width, &run, count, samples);
+            sample_chroma(source->chroma, source_height, source_width, &run, count, samples);
     }
 }
 
@@ -250,7 +228,7 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
         for (int32_t row = 0; row < height; row++) {
             take_lips(&run, &map, top + row, left + first, count, 1, to_luma_samples(&source));
             split_positions(&run, count, 2 * source_height, 2 * source_width);
-            sample_plane(source_luma, 2 * source_width, &run, count, over);
+            sample_plane(source_luma, 2 * source_height, 2 * source_width, &run, count, over);
             uint8_t *under = luma + (size_t)width * (size_t)(top + row) + left + first;
             const float *share = alpha + (size_t)box_width * (size_t)row + first;
             for (int32_t i = 0; i < count; i++)
@@ -259,7 +237,7 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
         for (int32_t row = 0; row < height / 2; row++) {
             take_lips(&run, &map, top / 2 + row, (left + first) / 2, count / 2, 2, to_chroma_samples(&source));
             split_positions(&run, count / 2, source_height / 2, source_width / 2);
-            sample_chroma(source_chroma, source_width / 2, &run, count / 2, over);
+            sample_chroma(source_chroma, source_height / 2, source_width / 2, &run, count / 2, over);
             uint8_t *under = chroma + (size_t)width * (size_t)(top / 2 + row) + left + first;
             const float *share = alpha + 2 * (size_t)box_width * (size_t)row + first, *next = share + box_width;
             for (int32_t i = 0; i < count; i++) {

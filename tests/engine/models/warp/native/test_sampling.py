@@ -75,6 +75,18 @@ def test_a_region_is_sampled_as_by_opencv(region: Region, cell_px: int) -> None:
     assert_alike(RegionMap(grid, positions).sample(image), expected)
 
 
+@pytest.mark.parametrize("across, turned", [(1, 0), (0.97, 0.02), (1.04, -0.03), (2.6, 0), (-1, 0.3), (0, 0), (1, 7)])
+def test_neighbours_are_sampled_alike_however_they_lie(across: float, turned: float) -> None:
+    """Those of almost neighbouring samples are loaded together; the others one by one. Both meet the image's edges."""
+    image = UpsampledImage.of(smooth_planes(21, 72, 90))
+    grid = Grid(Region(0, 0, 90, 72), 6)
+    x, y = np.moveaxis(grid.nodes - (45, 36), -1, 0)
+    positions = np.stack([across * x + turned * y + 45, y - turned * x + 36], axis=-1).astype(np.float32)
+    with numpy_alone():
+        expected = RegionMap(grid, positions).sample(image)
+    assert_alike(RegionMap(grid, positions).sample(image), expected)
+
+
 @pytest.mark.parametrize(
     "lips_px", [(slice(6, 30), slice(10, 48)), (slice(0, 64), slice(0, 80)), (slice(62, 64), slice(0, 2))]
 )
