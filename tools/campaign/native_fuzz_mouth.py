@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.interior import InteriorColours, InteriorPose, InteriorTint, NativeInterior
+from musetalk_cli.engine.models.warp.native.interior import (
+    InteriorColours,
+    InteriorPose,
+    InteriorTint,
+    NativeInterior,
+    pose_of,
+)
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 from musetalk_cli.engine.types.colour import Planes
@@ -77,7 +83,7 @@ def fuzz_interior(rng: Random) -> None:
         box_of(rng, height, width),
         near,
         coverage if rng.random() < 0.5 else rng.random((height, width), np.float32),
-        InteriorPose(values(rng, 2, 3, scale=0.1), (pose[0], pose[1]), *pose[2:], float(rng.uniform(-1, 1))),
+        pose_of(InteriorPose(values(rng, 2, 3, scale=0.1), (pose[0], pose[1]), *pose[2:], float(rng.uniform(-1, 1)))),
     )
 
 

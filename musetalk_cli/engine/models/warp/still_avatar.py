@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +29,16 @@ from musetalk_cli.engine.models.warp.idle.eye_states import EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
+from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.models.warp.native.sampling import can_sample
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.types.messages import Face, Region
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.face import NativeFace, NativeImage
+
+
+_UNMOVED = np.eye(2, 3, dtype=np.float32)
 
 
 class StillAvatarRenderer:
@@ -62,6 +72,20 @@ class StillAvatarRenderer:
         self._eyes = _open_eyes(avatar, shown.frames.image(), self._image, face) if head else None
         self._eye_nodes = self._grid.cells_touching(self._eyes.bounds_px) if self._eyes else (slice(0), slice(0))
         self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))
+        self._native = self._native_face()
+
+    def _native_face(self) -> tuple[NativeFace, NativeImage] | None:
+        """What draws it in C, and the image as C takes it; None where numpy has to."""
+        native = library.load()
+        if native is None or self._mouth.native is None or not can_sample(self._image.luma, self._grid.cell_px):
+            return None
+        from musetalk_cli.engine.models.warp.native.face import EyesOnGrid, NativeFace, NativeImage  # imports ctypes
+
+        left, top, right, bottom = self._eyes.bounds_px.tolist() if self._eyes else (0.0, 0.0, 0.0, 0.0)
+        eyes = EyesOnGrid((left, top, right, bottom), self._eye_nodes) if self._eyes else None
+        basis = None if self._head is None else self._head.basis
+        face = NativeFace(native, self._grid.nodes, self._grid.cell_px, self.region, basis=basis, eyes=eyes)
+        return face, NativeImage(self._image.luma, self._image.chroma)
 
     def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
         """The face for a mouth shape (O, J, W, P, F; float32 (5,)) and what else it does.
@@ -69,15 +93,26 @@ class StillAvatarRenderer:
         Values of the shape outside their ranges are clipped. Values that are not finite count as zero.
         """
         shape = clean_shape(mouth)
-        targets = self._grid.nodes
-        if self._head is not None and life.moves_head:
-            targets = self._head.sample_positions(life)
+        head = self._head if self._head is not None and life.moves_head else None
         eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
-        if not shape.any() and self._mouth.is_at_rest:
+        is_at_rest = not shape.any() and self._mouth.is_at_rest
+        moved = _UNMOVED if head is None or is_at_rest else head.around_mouth(life)
+        if self._native is not None:
+            face, image = self._native
+            return Face(
+                self.region,
+                face.draw(
+                    image,
+                    None if is_at_rest else self._mouth.motion(shape, moved),
+                    None if head is None else head.matrix_of(life),
+                    None if eyes is None else eyes.native,
+                ),
+            )
+        targets = self._grid.nodes if head is None else head.sample_positions(life)
+        if is_at_rest:
             region_map = RegionMap(self._grid, targets)
             planes = region_map.sample(self._image)
         else:
-            moved = np.eye(2, 3, dtype=np.float32) if self._head is None else self._head.around_mouth(targets)
             planes, region_map = self._mouth.render(shape, self._image, targets, moved)
         if eyes is not None and self._eyes is not None:
             shift = (self._grid.nodes[self._eye_nodes] - targets[self._eye_nodes]).reshape(-1, 2)

@@ -6,6 +6,7 @@ Every frame keeps its own head and eyes; only the mouth is replaced.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,12 @@ from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, 
 from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.types.colour import ByteArray
-from musetalk_cli.engine.types.messages import Face, Region, unchanged_face
+from musetalk_cli.engine.models.warp.native.sampling import can_sample_size
+from musetalk_cli.engine.types.colour import ByteArray, Planes
+from musetalk_cli.engine.types.messages import Face, FloatArray, Region, unchanged_face
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.face import NativeFace
 
 # Prepared frames in the cache. The cycle comes back to frames where it turns, and a video slower than the output
 # repeats each. With numpy, a prepared frame takes about 0.4 MB; in C, a tenth of that, so that short videos stay there
@@ -78,17 +83,35 @@ class VideoAvatarRenderer:
         if not opacity:
             return unchanged_face()
         region, grid, warp = self._prepare(index)
-        source = UpsampledImage.of(crop_planes(image, region))
-        planes, _ = warp.render(clean_shape(mouth), source, grid.nodes, _UNMOVED)
+        source, shape = UpsampledImage.of(crop_planes(image, region)), clean_shape(mouth)
+        _, native = self._grid(region.width, region.height)
+        if native is None or warp.native is None:
+            planes, _ = warp.render(shape, source, grid.nodes, _UNMOVED)
+        else:
+            planes = self._draw_natively(native, warp, source, shape)
         mask = np.full((region.height, region.width), round(255 * opacity), np.uint8) if opacity < 1 else None
         return Face(region, planes, mask)
 
     def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
         pose = self._track.pose(index)
         region = region_around([reach_px(pose.axes)], self._size, self._limits)
-        grid = self._grid(region.width, region.height)
+        grid, _ = self._grid(region.width, region.height)
         corner = np.array([region.left, region.top], dtype=np.float32)
         return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior, is_of_video=True)
 
-    def _grid_of_size(self, width: int, height: int) -> Grid:
-        return Grid(Region(0, 0, width, height), self._cell_px)
+    def _grid_of_size(self, width: int, height: int) -> tuple[Grid, NativeFace | None]:
+        """A grid, and what draws faces on it in C, where that can be."""
+        region = Region(0, 0, width, height)
+        grid, native = Grid(region, self._cell_px), library.load()
+        if native is None or not can_sample_size(width, height, self._cell_px):
+            return grid, None
+        from musetalk_cli.engine.models.warp.native.face import NativeFace  # imports ctypes
+
+        return grid, NativeFace(native, grid.nodes, self._cell_px, region)
+
+    @staticmethod
+    def _draw_natively(face: NativeFace, warp: MouthWarp, source: UpsampledImage, shape: FloatArray) -> Planes:
+        from musetalk_cli.engine.models.warp.native.face import NativeImage  # imports ctypes
+
+        image = NativeImage(source.luma, source.chroma)
+        return face.draw(image, warp.motion(shape, _UNMOVED))

@@ -19,6 +19,8 @@ from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes, bgr_to_ycbcr
 
 if TYPE_CHECKING:
+    from ctypes import Structure
+
     from musetalk_cli.engine.models.warp.native.interior import NativeInterior
     from musetalk_cli.engine.models.warp.native.mouth import LipPixels
 
@@ -158,11 +160,17 @@ class MouthInterior:
             to_units: As of :class:`LipOpening`.
             jaw_and_width: J and W of the mouth shape.
         """
-        from musetalk_cli.engine.models.warp.native.interior import InteriorPose
-
         assert self.native is not None  # noqa: S101 - as said above
-        pose = InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *jaw_and_width)
+        pose = self.native_pose(placement, to_units, jaw_and_width)
         self.native.draw(box, near, self.native.coverage(near, wanted, self.edge_px), pose)
+
+    def native_pose(
+        self, placement: TeethPlacement, to_units: FloatArray, jaw_and_width: tuple[float, float]
+    ) -> Structure:
+        """What moves it in one frame, as C takes it; arguments as of :meth:`draw_natively`."""
+        from musetalk_cli.engine.models.warp.native.interior import InteriorPose, pose_of
+
+        return pose_of(InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *jaw_and_width))
 
     def _compose(self, positions: _PixelPositions, edge: float, jaw: float, width: float) -> FloatArray:
         """Y, Cb, Cr (h, w, 3) of the interior, before the lips clip it.

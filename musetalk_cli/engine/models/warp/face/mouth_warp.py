@@ -22,7 +22,7 @@ from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, Ski
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.native.mouth import LipPixels, NativeSkin
+    from musetalk_cli.engine.models.warp.native.face import MouthMotion, NativeMouth
 
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
@@ -42,8 +42,11 @@ _LOWEST_SHAPE = np.array([0, 0, -1, 0, 0], np.float32)
 class MouthWarp:
     """Warps the mouth of one image; immutable and thread-safe.
 
-    ``is_at_rest``: whether the image itself shows the mouth at rest, so that the rest shape needs no warp.
+    ``is_at_rest``: whether the image itself shows the mouth at rest, so that the rest shape needs no warp. ``native``:
+    what :class:`NativeFace` draws in its place; None where there is no library.
     """
+
+    native: NativeMouth | None
 
     def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior, *, is_of_video: bool = False) -> None:
         """``pose`` in pixels of the image that ``grid`` covers; a frame of a video is rendered once or twice."""
@@ -62,6 +65,16 @@ class MouthWarp:
         self._layers = SkinLayers(
             pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px, is_of_video=is_of_video
         )
+        self.native = self._native_mouth()
+
+    def _native_mouth(self) -> NativeMouth | None:
+        skin, interior = self._layers.native, self._interior.native
+        if skin is None or interior is None:
+            return None
+        from musetalk_cli.engine.models.warp.native.face import NativeMouth  # imports ctypes
+
+        boxes, own_gap = (self._mouth_box, self._lips_box, self._lips_px), self._lip_closure.own.own_gap
+        return NativeMouth(skin, interior, boxes, self._layers.origin, self._rims, own_gap, self._interior.edge_px)
 
     def _measure_rims(self, pose: MouthPose) -> tuple[float, float] | None:
         """Depths of the upper and the lower rim of an open mouth's lips, mouth units."""
@@ -90,10 +103,6 @@ class MouthWarp:
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
         distances = self._layers.layer_distances(mapped, float(weights[COMPONENTS.index("labiodental")]))
         whole = targets.copy()
-        if self._layers.native is not None:
-            planes, region_map, pixels = self._resample_natively(self._layers.native, mapped, distances, source, whole)
-            self._draw_natively(self._layers.native, planes, pixels, shape, weights, head_map)
-            return planes, region_map
         alpha = LayerDistances.unstack(distances).upper_alpha(float(self._grid.cell_px))
         whole[self._mouth_box] = mapped[1] + (mapped[0] - mapped[1]) * alpha[..., None]
         near = self._nearby(distances)
@@ -109,6 +118,23 @@ class MouthWarp:
             planes = region_map.sample(source)
         self._draw_interior(planes, near, shape, weights, head_map)
         return planes, region_map
+
+    def motion(self, shape: FloatArray, head_map: FloatArray) -> MouthMotion:
+        """The same for :class:`NativeFace`; only with :attr:`native`."""
+        from musetalk_cli.engine.models.warp.native.face import MouthMotion
+
+        assert self.native is not None  # noqa: S101 - as said above
+        weights, own = _weights(shape), self._lip_closure.own
+        fields, shares = self._layers.fields_for(weights)
+        wanted = None
+        if own.own_gap:
+            gap, purse, closing = gap_shares(weights)
+            wanted = (GAP * float(gap), GAP * float(purse), float(closing), own.half_width)
+        to_units, jaw_and_width = self._to_units(head_map), (float(shape[1]), float(shape[2]))
+        interior = self._interior.native_pose(self._teeth_placement, to_units, jaw_and_width)
+        return MouthMotion(
+            self.native, fields, shares, float(weights[COMPONENTS.index("labiodental")]), wanted, interior
+        )
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
         """The distances per pixel of the lips' box."""
@@ -134,36 +160,6 @@ class MouthWarp:
         depth = rim * np.float32(self._axes.unit_px)
         clipped = np.maximum(inside, np.float32(0))
         return np.asarray(clipped - inside + np.maximum(depth - clipped / np.float32(_STRETCHED), 0), np.float32)
-
-    def _resample_natively(
-        self, skin: NativeSkin, mapped: FloatArray, distances: FloatArray, source: UpsampledImage, whole: FloatArray
-    ) -> tuple[Planes, RegionMap, LipPixels]:
-        """The region's planes and map, and the pixels of the lips' box; ``whole``: the targets, overwritten."""
-        skin.blend_layers(mapped, distances, whole[self._mouth_box])
-        size = [span.stop - span.start for span in self._lips_px]
-        near = skin.lip_pixels(mapped, distances, self._lips_box, (size[0], size[1]), self._rims)
-        region_map = RegionMap(self._grid, whole, near.positions, self._lips_px)
-        planes = region_map.sample(source)
-        if near.upper_positions is not None:
-            blend_layer(planes, self._lips_px, near.upper_positions, near.alpha, source)
-        return planes, region_map, near
-
-    def _draw_natively(
-        self,
-        skin: NativeSkin,
-        planes: Planes,
-        near: LipPixels,
-        shape: FloatArray,
-        weights: FloatArray,
-        head_map: FloatArray,
-    ) -> None:
-        """As :meth:`_draw_interior`."""
-        own, box = self._lip_closure.own, self._lip_planes(planes)
-        skin.shade_lips(box, near, own.own_gap)
-        gap, purse, closing = gap_shares(weights)
-        wanted = (GAP * float(gap), GAP * float(purse), float(closing), own.half_width) if own.own_gap else None
-        to_units, jaw_and_width = self._to_units(head_map), (float(shape[1]), float(shape[2]))
-        self._interior.draw_natively(box, near, wanted, self._teeth_placement, to_units, jaw_and_width)
 
     def _draw_interior(
         self, planes: Planes, near: LayerDistances, shape: FloatArray, weights: FloatArray, head_map: FloatArray

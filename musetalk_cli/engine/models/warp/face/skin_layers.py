@@ -78,7 +78,7 @@ class LayerDistances:
 class SkinLayers:
     """Displacement fields of both layers on a rectangular grid of nodes; immutable.
 
-    ``native``: the same in C; None where there is no library.
+    ``native``: the same in C; None where there is no library. ``origin`` (2,): position of the first node, pixels.
     """
 
     native: NativeSkin | None
@@ -97,7 +97,7 @@ class SkinLayers:
         """
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, lip_closure.own, cell_px
-        self._origin = nodes[0, 0].copy()
+        self.origin = nodes[0, 0].copy()
         self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
         self._shape = (2, *nodes.shape)
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
@@ -118,14 +118,11 @@ class SkinLayers:
         ``source + field(source) - target``. Newton's method finds it with the diagonal of the Jacobian alone; it also
         converges where the skin is stretched too much for plain fixed-point iteration.
         """
-        if self.native is not None and self._moving is not None:
-            field = self._moving.displace(weights)
-            return self.native.backward_map(field[None], np.ones(1, np.float32), targets, self._origin)
         if self.native is not None:
-            fields = self._fields.reshape(-1, *self._shape)
-            return self.native.backward_map(fields, weights, targets, self._origin)
+            fields, shares = self.fields_for(weights)
+            return self.native.backward_map(fields, np.array(shares, np.float32), targets, self.origin)
         forward = multiply(weights[None], self._fields).reshape(self._shape)
-        start = (targets - self._origin) * np.float32(1 / self._cell_px)
+        start = (targets - self.origin) * np.float32(1 / self._cell_px)
         start_x, start_y = cv2.split(start)
         mapped = np.empty_like(forward)
         for layer, field in enumerate(forward):
@@ -136,7 +133,13 @@ class SkinLayers:
                 move_x, move_y, rate_x, rate_y = cv2.split(sample_bilinear(steps, cv2.merge([x, y])))
                 x, y = x + rate_x * (start_x - x - move_x), y + rate_y * (start_y - y - move_y)
             mapped[layer, ..., 0], mapped[layer, ..., 1] = x, y
-        return np.asarray(mapped * np.float32(self._cell_px) + self._origin, dtype=np.float32)
+        return np.asarray(mapped * np.float32(self._cell_px) + self.origin, dtype=np.float32)
+
+    def fields_for(self, weights: FloatArray) -> tuple[FloatArray, list[float]]:
+        """Fields for C, float32 (n, 2, rows, columns, 2), cells, and their n weights, for component ``weights``."""
+        if self._moving is not None:
+            return self._moving.displace(weights)[None], [1.0]
+        return self._fields.reshape(-1, *self._shape), weights.tolist()
 
     def layer_distances(self, mapped: FloatArray, tuck: float) -> FloatArray:
         """The arrays of :class:`LayerDistances` for each node, float32 (rows, columns, 4 or 6).

@@ -7,8 +7,9 @@ above it is folded in. The part is small, and made anew only when a lid or the g
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, floor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from musetalk_cli.engine.models.warp.idle.eyelids import LASHES, Eye, eye_bounds
 from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
 from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.types.messages import Region
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.face import NativeImage
 
 _STEPS = 24  # of closure and of gaze that are told apart
 _GAZE = 0.075  # travel of the eyeball at full gaze, half widths of the eye
@@ -43,6 +47,14 @@ class EyePatch:
 
     image: UpsampledImage
     corner: FloatArray
+
+    @cached_property
+    def native(self) -> NativeImage:
+        """The same for C."""
+        from musetalk_cli.engine.models.warp.native.face import NativeImage  # imports ctypes
+
+        x, y = self.corner.tolist()
+        return NativeImage(self.image.luma, self.image.chroma, (x, y))
 
     def write(self, planes: Planes, region_map: RegionMap, box: Box) -> None:
         """Sample ``box`` of ``planes`` again, in place; ``region_map``: by which they were sampled."""

@@ -7,6 +7,8 @@ behind it stays. Tilting and shifting are rigid on face and hair and fade out to
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +48,6 @@ _AROUND = [(u, v) for v in (-0.55, -0.35, 0.0, 0.35, 0.7) for u in (-0.75, 0.75)
 _AROUND += [(u, -0.42) for u in (-0.4, 0.0, 0.4)] + [(u, 1.55) for u in (-0.6, -0.3, 0.0, 0.3, 0.6)]
 _NECK = [(-0.2, 1.22), (0.0, 1.22), (0.2, 1.22)]
 _NECK_DEPTH = 0.15
-_IDENTITY = np.eye(2)
 
 
 class HeadMotion:
@@ -124,31 +125,47 @@ class HeadField:
         self._nodes, self._box = nodes, mouth
         self._basis = np.dstack([nodes * planes[..., :1], planes])
         self._planar_basis = np.ascontiguousarray(self._basis.transpose(2, 0, 1))
-        self._neck, self._down, self._height_px = pivot
+        self._neck, self._down = ((float(each[0]), float(each[1])) for each in pivot[:2])
+        self._height_px = pivot[2]
         near = nodes[mouth].reshape(-1, 2).astype(np.float64)
         self._middle = near.mean(axis=0)
-        self._inverse = np.linalg.pinv(np.column_stack([near - self._middle, np.ones(len(near))]))
+        inverse = np.linalg.pinv(np.column_stack([near - self._middle, np.ones(len(near))]))
+        # What is nearest to the nodes around the lips is linear in how they move: it is fitted to each part once.
+        self._fit_at_rest = inverse @ near
+        self._fit = inverse @ self._basis[mouth].reshape(-1, 5)
+
+    @property
+    def basis(self) -> FloatArray:
+        """What moves the nodes, float32 (5, h, w): :meth:`matrix_of` times this is added to their positions."""
+        return self._planar_basis
+
+    def matrix_of(self, life: LifeState) -> list[float]:
+        """How the head moves: (2, 5), row after row."""
+        cos, sin = math.cos(life.roll), math.sin(life.roll)
+        (neck_x, neck_y), (down_x, down_y) = self._neck, self._down
+        from_x, from_y = neck_x + life.shift_x * self._height_px, neck_y + life.shift_y * self._height_px
+        sin_yaw, sin_pitch = math.sin(life.yaw), math.sin(life.pitch)
+        return [
+            *(cos - 1, sin, neck_x - (cos * from_x + sin * from_y)),
+            *(-down_y * sin_yaw - down_x * sin_pitch, down_x * life.brows),
+            *(-sin, cos - 1, neck_y - (cos * from_y - sin * from_x)),
+            *(down_x * sin_yaw - down_y * sin_pitch, down_y * life.brows),
+        ]
 
     def sample_positions(self, life: LifeState) -> FloatArray:
         """Where in the image each node's content comes from, (h, w, 2), pixels."""
-        cos, sin = np.cos(life.roll), np.sin(life.roll)
-        rotation = np.array([[cos, sin], [-sin, cos]])
-        shift_px = np.array([life.shift_x, life.shift_y]) * self._height_px
-        move = self._neck - rotation @ (self._neck + shift_px)
-        aside = np.array([self._down[1], -self._down[0]])
-        turn = -aside * np.sin(life.yaw) - self._down * np.sin(life.pitch)
-        matrix = np.empty((2, 5), np.float32)
-        matrix[:, :2], matrix[:, 2], matrix[:, 3] = rotation - _IDENTITY, move, turn
-        matrix[:, 4] = self._down * life.brows
+        matrix = np.array(self.matrix_of(life), np.float32).reshape(2, 5)
         native = sampler()
         if native is not None:
             return native.move_nodes(self._nodes, self._planar_basis, matrix)
         return np.asarray(self._nodes + cv2.transform(self._basis, matrix), dtype=np.float32)
 
-    def around_mouth(self, positions: FloatArray) -> FloatArray:
-        """The 2×3 affine map that is nearest to ``positions`` around the lips."""
-        fitted = (self._inverse @ positions[self._box].reshape(-1, 2)).T
-        return np.column_stack([fitted[:, :2], fitted[:, 2] - fitted[:, :2] @ self._middle]).astype(np.float32)
+    def around_mouth(self, life: LifeState) -> FloatArray:
+        """The 2×3 affine map that is nearest to :meth:`sample_positions` around the lips."""
+        fitted = (self._fit_at_rest + self._fit @ np.array(self.matrix_of(life)).reshape(2, 5).T).T
+        affine = np.empty((2, 3), np.float32)
+        affine[:, :2], affine[:, 2] = fitted[:, :2], fitted[:, 2] - fitted[:, :2] @ self._middle
+        return affine
 
 
 def _mirrored(half: tuple[float, ...]) -> tuple[float, ...]:

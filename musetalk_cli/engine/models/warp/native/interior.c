@@ -1,6 +1,6 @@
 /* Gap between the lips (height, width), jaw and width → cavity, tongue and teeth, drawn into a frame's planes
  * (mouth_interior.py, tint.py). */
-#include "kernel.h"
+#include "stages.h"
 
 static const float BLACK = 16.0f, NEUTRAL = 128.0f;
 static const float TEXTURE_LEFT = -0.56f, TEXTURE_TOP = -0.22f; /* of a row of teeth, mouth units */
@@ -20,7 +20,7 @@ typedef struct {
 
 /* A MouthInterior. Rows of teeth uint8 (texture_height, texture_width, 4): Y, Cb, Cr and alpha, in a margin of one
  * pixel of zeros; `scale` pixels are one mouth unit. Colours are Y, Cb, Cr. */
-typedef struct {
+typedef struct MouthInterior {
     const uint8_t *upper_teeth, *lower_teeth;
     int32_t texture_height, texture_width;
     float scale, deep[3], cavity[3], tongue[3];
@@ -29,31 +29,11 @@ typedef struct {
 
 /* What is drawn in a frame. to_units (2, 3): the box's pixels to the skull's mouth units. middle, yaw: as in
  * TeethPlacement. upper_edge: of the middle incisors, below the closed seam, mouth units. jaw 0..1, width -1..1. */
-typedef struct {
+typedef struct InteriorPose {
     float to_units[6], middle[2], yaw, upper_edge, jaw, width;
 } InteriorPose;
 
-/* The gap between the lips in a box of pixels, (height, width) each. coverage: share of a pixel that lies between the
- * lips. upper, lower: distances inside the layers in pixels, of which unit_px are one mouth unit. */
-typedef struct {
-    const float *coverage, *upper, *lower;
-    int32_t height, width;
-    float unit_px;
-} LipOpening;
-
-/* The planes of a box: its first pixels, and the bytes from one row to the next. */
-typedef struct {
-    uint8_t *luma, *chroma;
-    ptrdiff_t luma_stride, chroma_stride;
-} BoxPlanes;
-
 /* ---- How much of each pixel lies between the lips ---------------------------------------------------------------- */
-
-/* What opens the lips of an image that shows an open mouth: shares of the gap, mouth units (wanted_gap); half_width of
- * the inner mouth, and 0 for an image of closed lips. */
-typedef struct {
-    float gap, purse, closing, half_width;
-} WantedGap;
 
 /* base 0..1 to the power of a positive exponent; relative error below 1e-3. */
 static float power(float base, float exponent) {

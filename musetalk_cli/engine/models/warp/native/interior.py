@@ -120,7 +120,7 @@ class NativeInterior:
         rows, columns = teeth[0].shape[:2]
         padded = [np.pad(row, ((1, 1), (1, 1), (0, 0))) for row in teeth]
         self._kept = (padded, tint)
-        self._face = _MouthInterior(
+        self.structure = _MouthInterior(
             *(pointer(row, np.uint8, (rows + 2, columns + 2, 4)) for row in padded),
             *(rows, columns, scale),
             *((c_float * 3)(*colour) for colour in (colours.deep, colours.cavity, colours.tongue)),
@@ -142,20 +142,25 @@ class NativeInterior:
         )
         return coverage
 
-    def draw(self, box: Planes, near: LipPixels, coverage: FloatArray, pose: InteriorPose) -> None:
-        """Draw the interior into the planes of the lips' box, in place; ``coverage`` float32 (h, w)."""
+    def draw(self, box: Planes, near: LipPixels, coverage: FloatArray, pose: ctypes.Structure) -> None:
+        """Draw the interior into the planes of the lips' box, in place; ``coverage`` float32 (h, w), ``pose`` as from
+        :func:`pose_of`."""
         height, width = near.upper.shape
         luma, luma_stride = pointer_to_rows(box.luma, np.uint8, (height, width))
         chroma, chroma_stride = pointer_to_rows(box.chroma, np.uint8, (height // 2, width // 2, 2))
         upper, lower, _ = _distance_pointers(near)
         opening = _LipOpening(pointer(coverage, _FLOAT, (height, width)), upper, lower, height, width, near.unit_px)
-        seen = _InteriorPose(
-            (c_float * 6)(*pose.to_units.ravel()),
-            (c_float * 2)(*pose.middle),
-            *(pose.yaw, pose.upper_edge, pose.jaw, pose.width),
-        )
         planes = _BoxPlanes(luma, chroma, luma_stride, chroma_stride)
-        self._library.draw_interior(byref(self._face), byref(seen), byref(opening), byref(planes))
+        self._library.draw_interior(byref(self.structure), byref(pose), byref(opening), byref(planes))
+
+
+def pose_of(pose: InteriorPose) -> ctypes.Structure:
+    """As C takes it."""
+    return _InteriorPose(
+        (c_float * 6)(*pose.to_units.ravel().tolist()),
+        (c_float * 2)(*pose.middle),
+        *(pose.yaw, pose.upper_edge, pose.jaw, pose.width),
+    )
 
 
 def _distance_pointers(near: LipPixels) -> list[int]:

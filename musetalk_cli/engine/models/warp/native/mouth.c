@@ -4,7 +4,7 @@
  * Distances are interleaved at the nodes, in the order of LayerDistances: upper, lower, softness, inward, and where the
  * image shows an open mouth, the two depths: `num_distances` is 4 or 6.
  */
-#include "kernel.h"
+#include "stages.h"
 
 enum { UPPER, LOWER, SOFTNESS, INWARD, UPPER_DEPTH, LOWER_DEPTH, MAX_DISTANCES };
 enum { INVERSE_STEPS = 3 };
@@ -12,14 +12,6 @@ static const float MIN_SLOPE = 0.3f;
 static const float SEAM_SPREAD = 0.6f; /* softness of the seam, in pixels per pixel beyond the corners */
 static const float STRETCHED = 3.0f;   /* times the rim's depth, over which the rest of a lip is stretched */
 static const float BLACK = 16.0f;
-
-/* The image's inner lip contours as functions of x, mouth units; `upper` and `lower` (num_points,), at equal steps. */
-typedef struct {
-    const float *upper, *lower;
-    int32_t num_points;
-    float first_x, step_x, middle, half_width;
-    float most_tucked; /* of the lower lip behind the upper teeth */
-} LipContours;
 
 /* ---- Backward map ------------------------------------------------------------------------------------------------ */
 
@@ -236,27 +228,6 @@ EXPORT void blend_layers(const float *mapped, const float *distances, int32_t ce
 /* What a row of nodes holds, and a row of pixels that it is interpolated to: distances, and positions in two layers. */
 enum { UPPER_X = MAX_DISTANCES, UPPER_Y, LOWER_X, LOWER_Y, NUM_PLANES };
 typedef float PixelRow[NUM_PLANES][RUN_PX];
-
-/* Nodes: distances (rows, columns, num_distances), mapped (2, rows, columns, 2). The lips' box begins `top` rows down
- * and `left` columns across, one cell before its first pixel. */
-typedef struct {
-    const float *distances, *mapped;
-    int32_t rows, columns, num_distances, cell_px, top, left;
-} LipNodes;
-
-/* The arrays of the lips' box (height, width). upper, lower, inward, alpha: as in LayerDistances. upper_positions and
- * lower_positions (height, width, 2): where pixels come from in each layer. For lips that the image shows closed,
- * `upper_positions` is NULL, and the lower ones are those of the layer that each pixel shows. */
-typedef struct {
-    int32_t height, width;
-    float *upper, *lower, *inward, *alpha, *upper_positions, *lower_positions;
-} LipPixels;
-
-/* An open mouth's lips are stretched over the rims, where they are mixed with teeth: depth of the upper and lower rim
- * in pixels, and the direction downwards (2,). */
-typedef struct {
-    float upper_px, lower_px, down_x, down_y;
-} LipRims;
 
 /* Interpolate row `row` of the nodes from left to right: `length` pixels from `start` on. */
 static void expand_row(const LipNodes *nodes, int32_t row, int32_t start, int32_t length, PixelRow out) {

@@ -111,11 +111,11 @@ class NativeSkin:
         """
         declare(library, _PARAMETERS)
         self.library = library
-        self._cell_px, self._num_distances = cell_px, 6 if has_open_mouth else 4
-        self._to_units, self._unit_px = np.ascontiguousarray(to_units[0], np.float32), to_units[1]
+        self._cell_px, self.num_distances = cell_px, 6 if has_open_mouth else 4
+        self.to_units, self.unit_px = np.ascontiguousarray(to_units[0], np.float32), to_units[1]
         self._kept = contours
         num_points = (len(contours.upper),)
-        self._contours = _LipContours(
+        self.contours = _LipContours(
             pointer(contours.upper, _FLOAT, num_points),
             pointer(contours.lower, _FLOAT, num_points),
             *(len(contours.upper), contours.first_x, contours.step_x, contours.middle, contours.half_width),
@@ -143,12 +143,12 @@ class NativeSkin:
     def layer_distances(self, mapped: FloatArray, tuck: float) -> FloatArray:
         """As of SkinLayers: float32 (h, w, 4 or 6)."""
         rows, columns = mapped.shape[1:3]
-        distances = np.empty((rows, columns, self._num_distances), np.float32)
+        distances = np.empty((rows, columns, self.num_distances), np.float32)
         scratch = np.empty(3 * rows * columns + len(self._kept.upper), np.float32)
         self.library.layer_distances(
             pointer(mapped, _FLOAT, (2, rows, columns, 2)),
-            *(byref(self._contours), self._to_units.ctypes.data, self._unit_px, self._cell_px, tuck),
-            *(rows, columns, self._num_distances, scratch.ctypes.data, distances.ctypes.data),
+            *(byref(self.contours), self.to_units.ctypes.data, self.unit_px, self._cell_px, tuck),
+            *(rows, columns, self.num_distances, scratch.ctypes.data, distances.ctypes.data),
         )
         return distances
 
@@ -158,8 +158,8 @@ class NativeSkin:
         first, stride = pointer_to_rows(positions, _FLOAT, (rows, columns, 2))
         self.library.blend_layers(
             pointer(mapped, _FLOAT, (2, rows, columns, 2)),
-            pointer(distances, _FLOAT, (rows, columns, self._num_distances)),
-            *(self._cell_px, rows, columns, self._num_distances, stride // 4, first),
+            pointer(distances, _FLOAT, (rows, columns, self.num_distances)),
+            *(self._cell_px, rows, columns, self.num_distances, stride // 4, first),
         )
 
     def lip_pixels(
@@ -181,13 +181,13 @@ class NativeSkin:
         """
         rows, columns = mapped.shape[1:3]
         nodes = _LipNodes(
-            pointer(distances, _FLOAT, (rows, columns, self._num_distances)),
+            pointer(distances, _FLOAT, (rows, columns, self.num_distances)),
             pointer(mapped, _FLOAT, (2, rows, columns, 2)),
-            *(rows, columns, self._num_distances, self._cell_px, box[0].start, box[1].start),
+            *(rows, columns, self.num_distances, self._cell_px, box[0].start, box[1].start),
         )
         planes = [np.empty(size, np.float32) for _ in range(4)]
         positions = np.empty((*size, 2), np.float32)
-        is_open = rims is not None and self._num_distances == 6
+        is_open = rims is not None and self.num_distances == 6
         over = np.empty((*size, 2), np.float32) if is_open else None
         pixels = _LipPixels(
             *size,
@@ -195,11 +195,9 @@ class NativeSkin:
             None if over is None else over.ctypes.data,
             positions.ctypes.data,
         )
-        down = self._to_units[1, :2] * self._unit_px
-        depths = (depth * self._unit_px for depth in rims or (0.0, 0.0))
-        self.library.lip_pixels(byref(nodes), byref(_LipRims(*depths, *down)), byref(pixels))
+        self.library.lip_pixels(byref(nodes), byref(_LipRims(*lip_rims(self, rims))), byref(pixels))
         upper, lower, inward, alpha = planes
-        return LipPixels(upper, lower, inward, alpha, positions, over, self._unit_px)
+        return LipPixels(upper, lower, inward, alpha, positions, over, self.unit_px)
 
     def shade_lips(self, box: Planes, near: LipPixels, own_gap: float) -> None:
         """Darken the lips' edges in the planes of the lips' box, in place; ``own_gap`` of the image, mouth units."""
@@ -207,5 +205,12 @@ class NativeSkin:
         luma, stride = pointer_to_rows(box.luma, np.uint8, (height, width))
         self.library.shade_lips(
             *(luma, stride, near.upper.ctypes.data, near.lower.ctypes.data, near.inward.ctypes.data),
-            *(self._unit_px, own_gap, height, width),
+            *(self.unit_px, own_gap, height, width),
         )
+
+
+def lip_rims(skin: NativeSkin, rims: tuple[float, float] | None) -> tuple[float, float, float, float]:
+    """As LipRims: the depths of both rims, given in mouth units, in pixels; and the direction downwards."""
+    upper, lower = rims or (0.0, 0.0)
+    across, down = (skin.to_units[1, :2] * skin.unit_px).tolist()
+    return upper * skin.unit_px, lower * skin.unit_px, across, down

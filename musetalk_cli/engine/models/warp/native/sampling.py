@@ -75,16 +75,16 @@ class Sampler:
             lips_box: Rows and columns of the region, even.
         """
         width = self._check_region(planes, box, positions, cell_px)
-        top, left, height, box_width = _extent(box)
+        top, left, height, box_width = extent_of(box)
         lips_at = None
         lips_extent = (0, 0, 0, 0)
         if lips is not None and lips_box is not None:
-            _check_box(lips_box, *planes.luma.shape)
-            lips_extent = _extent(lips_box)
+            check_box(lips_box, *planes.luma.shape)
+            lips_extent = extent_of(lips_box)
             lips_at = pointer(lips, np.float32, (*lips_extent[2:], 2))
         self._library.sample_region(
             *(pointer(positions, np.float32, positions.shape), positions.shape[1], cell_px, lips_at, *lips_extent),
-            *(*_source(source), *corner),
+            *(*source_of(source), *corner),
             *(address(planes.luma), address(planes.chroma), width, top, left, height, box_width),
         )
 
@@ -98,7 +98,7 @@ class Sampler:
         is_covered = (rows - 2) * cell_px >= height and (columns - 2) * cell_px >= width
         if not is_covered or cell_px % 2 or not 2 <= cell_px <= MAX_CELL_PX or positions.shape[2:] != (2,):
             raise ValueError(f"a grid {positions.shape} of {cell_px} pixels does not cover {height} × {width}")
-        _check_box(box, height, width)
+        check_box(box, height, width)
         return width
 
     def blend_layer(self, planes: Planes, box: Box, positions: FloatArray, alpha: FloatArray, source: Planes) -> None:
@@ -112,12 +112,12 @@ class Sampler:
             source: The image, as for :meth:`sample_region`.
         """
         height, width = planes.luma.shape
-        top, left, box_height, box_width = _extent(box)
-        _check_box(box, height, width)
+        top, left, box_height, box_width = extent_of(box)
+        check_box(box, height, width)
         self._library.blend_layer(
             pointer(positions, np.float32, (box_height, box_width, 2)),
             pointer(alpha, np.float32, (box_height, box_width)),
-            *(box_height, box_width, *_source(source)),
+            *(box_height, box_width, *source_of(source)),
             pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2)),
             pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2)),
             *(width, top, left),
@@ -157,10 +157,15 @@ class Sampler:
 
 def can_sample(source_luma: NDArray[np.uint8], cell_px: int) -> bool:
     """Whether the stages in C take an image of this size (its upsampled luma), and a grid of such cells."""
-    return min(source_luma.shape) >= 2 * MIN_SIDE_PX and cell_px <= MAX_CELL_PX
+    return can_sample_size(source_luma.shape[1] // 2, source_luma.shape[0] // 2, cell_px)
 
 
-def _source(source: Planes) -> tuple[int, int, int, int]:
+def can_sample_size(width: int, height: int, cell_px: int) -> bool:
+    """The same for an image of so many pixels."""
+    return min(width, height) >= MIN_SIDE_PX and cell_px <= MAX_CELL_PX
+
+
+def source_of(source: Planes) -> tuple[int, int, int, int]:
     """Addresses and size of an upsampled image."""
     height, width = source.luma.shape[0] // 2, source.luma.shape[1] // 2
     if min(height, width) < MIN_SIDE_PX:
@@ -173,13 +178,13 @@ def _source(source: Planes) -> tuple[int, int, int, int]:
     )
 
 
-def _extent(box: Box) -> tuple[int, int, int, int]:
+def extent_of(box: Box) -> tuple[int, int, int, int]:
     """Top, left, height, width."""
     rows, columns = box
     return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
 
 
-def _check_box(box: Box, height: int, width: int) -> None:
+def check_box(box: Box, height: int, width: int) -> None:
     rows, columns = box
     is_within = 0 <= rows.start <= rows.stop <= height and 0 <= columns.start <= columns.stop <= width
     if not is_within or (rows.start | rows.stop | columns.start | columns.stop) & 1:

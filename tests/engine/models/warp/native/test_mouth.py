@@ -163,7 +163,7 @@ def test_shaded_lips(size: tuple[int, int], own_gap: float) -> None:
     skin, near, box = warp._layers.native, random_pixels(*size, 3), random_box(*size, 4)
     assert skin is not None
     expected = copy_box(box)
-    units = [plane / np.float32(skin._unit_px) for plane in (near.upper, near.lower)]
+    units = [plane / np.float32(skin.unit_px) for plane in (near.upper, near.lower)]
     _shade_lips(expected.luma, *units, near.inward, own_gap)
     skin.shade_lips(box, near, own_gap)
     near_equal(box, expected)

@@ -1,0 +1,174 @@
+/* A whole face: the stages one after the other, so that Python calls C once (face.py). */
+#include "stages.h"
+
+/* The grid over a face's region, `height` by `width` pixels, whose first one is at `left` and `top` in the image. nodes
+ * float32 (rows, columns, 2); basis float32 (5, rows, columns), as move_nodes takes it, or NULL where no head moves.
+ * The eyes lie within eye_bounds: left, top, right, bottom, pixels of the image; and they move as eye_rows by
+ * eye_columns of the nodes do, from eye_top and eye_left on. */
+typedef struct {
+    const float *nodes, *basis;
+    int32_t rows, columns, cell_px, height, width, left, top;
+    int32_t eye_top, eye_left, eye_rows, eye_columns;
+    double eye_bounds[4];
+} FaceGrid;
+
+/* An upsampled image, or a part of one, as sample_region takes it. */
+typedef struct {
+    const uint8_t *luma, *chroma;
+    int32_t height, width;
+    float corner_x, corner_y;
+} FaceImage;
+
+/* A mouth in one image: the `rows` by `columns` nodes that it moves, from `top` and `left` on, the first at `origin`;
+ * the lips' box, which begins lips_top and lips_left nodes within, and is lips_box (top, left, height, width) pixels of
+ * the region. */
+typedef struct {
+    const LipContours *contours;
+    const MouthInterior *interior;
+    int32_t top, left, rows, columns, lips_top, lips_left, lips_box[4], num_distances, has_open_lips;
+    float origin[2], to_units[6], unit_px, own_gap, edge_px;
+    LipRims rims;
+} FaceMouth;
+
+/* What it does in one frame: fields and their weights, as backward_map takes them; `tuck` 0..1 of the lower lip. */
+enum { MAX_COMPONENTS = 16 };
+typedef struct {
+    const float *fields;
+    const InteriorPose *interior;
+    int32_t num_components;
+    float weights[MAX_COMPONENTS], tuck;
+    WantedGap wanted;
+} FaceMotion;
+
+/* Where the parts of the scratch memory are: floats. */
+typedef struct {
+    float *positions, *mapped, *distances, *stage, *coverage;
+    LipPixels lips;
+} FaceScratch;
+
+/* The next `count` floats of the memory, of which `used` are taken; NULL where these are only counted. */
+static float *take(float *memory, size_t *used, size_t count) {
+    float *taken = memory == NULL ? NULL : memory + *used;
+    *used += count;
+    return taken;
+}
+
+/* Divides the memory; returns how many floats of it are used. */
+static size_t divide_scratch(const FaceGrid *grid, const FaceMouth *mouth, float *memory, FaceScratch *scratch) {
+    size_t used = 0;
+    scratch->positions = take(memory, &used, 2 * (size_t)grid->rows * (size_t)grid->columns);
+    if (mouth == NULL) return used;
+    const size_t nodes = (size_t)mouth->rows * (size_t)mouth->columns;
+    const size_t pixels = (size_t)mouth->lips_box[2] * (size_t)mouth->lips_box[3];
+    scratch->mapped = take(memory, &used, 4 * nodes);
+    scratch->distances = take(memory, &used, (size_t)mouth->num_distances * nodes);
+    scratch->stage = take(memory, &used, 6 * nodes + (size_t)mouth->contours->num_points);
+    scratch->coverage = take(memory, &used, pixels);
+    LipPixels *lips = &scratch->lips;
+    lips->height = mouth->lips_box[2];
+    lips->width = mouth->lips_box[3];
+    lips->upper = take(memory, &used, pixels);
+    lips->lower = take(memory, &used, pixels);
+    lips->inward = take(memory, &used, pixels);
+    lips->alpha = take(memory, &used, pixels);
+    lips->lower_positions = take(memory, &used, 2 * pixels);
+    lips->upper_positions = mouth->has_open_lips ? take(memory, &used, 2 * pixels) : NULL;
+    return used;
+}
+
+/* How many floats of memory draw_face needs. */
+EXPORT size_t face_scratch(const FaceGrid *grid, const FaceMouth *mouth) {
+    FaceScratch scratch;
+    return divide_scratch(grid, mouth, NULL, &scratch);
+}
+
+/* EyeStates.box_in, from the nodes' positions: top, left, height, width. */
+static void find_eyes(const FaceGrid *grid, const float *positions, int32_t box[4]) {
+    float least[2] = {INFINITY, INFINITY}, most[2] = {-INFINITY, -INFINITY};
+    for (int32_t row = 0; row < grid->eye_rows; row++) {
+        size_t first = 2 * ((size_t)(grid->eye_top + row) * (size_t)grid->columns + (size_t)grid->eye_left);
+        for (int32_t i = 0; i < 2 * grid->eye_columns; i++) {
+            float shift = grid->nodes[first + (size_t)i] - positions[first + (size_t)i];
+            least[i % 2] = min_f(shift, least[i % 2]);
+            most[i % 2] = max_f(shift, most[i % 2]);
+        }
+    }
+    const int32_t extents[2] = {grid->width, grid->height}, corner[2] = {grid->left, grid->top};
+    for (int32_t k = 0; k < 2; k++) {
+        double first = grid->eye_bounds[k] + least[k] - 1 - corner[k];
+        double last = grid->eye_bounds[2 + k] + most[k] + 1 - corner[k];
+        double extent = extents[k];
+        double start = fmin(fmax(2 * floor(first / 2), 0), extent);
+        double stop = fmin(fmax(2 * ceil(last / 2), start), extent);
+        box[1 - k] = (int32_t)start;
+        box[3 - k] = (int32_t)(stop - start);
+    }
+}
+
+static void sample_box(const FaceGrid *grid, const FaceMouth *mouth, const FaceScratch *scratch,
+                       const FaceImage *image, const int32_t box[4], uint8_t *luma, uint8_t *chroma) {
+    const int32_t none[4] = {0}, *lips = mouth == NULL ? none : mouth->lips_box;
+    sample_region(scratch->positions, grid->columns, grid->cell_px,
+                  mouth == NULL ? NULL : scratch->lips.lower_positions, lips[0], lips[1], lips[2], lips[3],
+                  image->luma, image->chroma, image->height, image->width, image->corner_x, image->corner_y, luma,
+                  chroma, grid->width, box[0], box[1], box[2], box[3]);
+}
+
+/* Where the skin around the mouth comes from. */
+static void map_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMotion *motion, FaceScratch *scratch) {
+    const ptrdiff_t stride = 2 * (ptrdiff_t)grid->columns;
+    const int32_t rows = mouth->rows, columns = mouth->columns, num_distances = mouth->num_distances;
+    float *positions = scratch->positions + mouth->top * stride + 2 * mouth->left;
+    backward_map(motion->fields, motion->weights, motion->num_components, positions, stride, mouth->origin,
+                 grid->cell_px, rows, columns, scratch->stage, scratch->mapped);
+    layer_distances(scratch->mapped, mouth->contours, mouth->to_units, mouth->unit_px, grid->cell_px, motion->tuck,
+                    rows, columns, num_distances, scratch->stage, scratch->distances);
+    blend_layers(scratch->mapped, scratch->distances, grid->cell_px, rows, columns, num_distances, stride, positions);
+    const LipNodes nodes = {scratch->distances, scratch->mapped, rows,           columns,
+                            num_distances,      grid->cell_px,   mouth->lips_top, mouth->lips_left};
+    lip_pixels(&nodes, &mouth->rims, &scratch->lips);
+}
+
+/* The lips' shading, and what is between them. */
+static void draw_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMotion *motion,
+                       const FaceScratch *scratch, uint8_t *luma, uint8_t *chroma) {
+    const LipPixels *lips = &scratch->lips;
+    const size_t width = (size_t)grid->width, top = (size_t)mouth->lips_box[0], left = (size_t)mouth->lips_box[1];
+    const BoxPlanes planes = {luma + width * top + left, chroma + width * (top / 2) + left, grid->width, grid->width};
+    shade_lips(planes.luma, planes.luma_stride, lips->upper, lips->lower, lips->inward, mouth->unit_px,
+               mouth->own_gap, lips->height, lips->width);
+    lip_coverage(lips->upper, lips->lower, lips->inward, mouth->unit_px, mouth->edge_px, &motion->wanted,
+                 lips->height, lips->width, scratch->coverage);
+    const LipOpening opening = {scratch->coverage, lips->upper, lips->lower,
+                                lips->height,    lips->width, mouth->unit_px};
+    draw_interior(mouth->interior, motion->interior, &opening, &planes);
+}
+
+/* Draws a face.
+ *
+ * matrix float32 (2, 5), as move_nodes takes it, or NULL where the head is at rest. mouth, motion: NULL where the mouth
+ * is as the image shows it. eyes: a part of the image with its eyes drawn anew, or NULL where they are as in the image.
+ * memory: face_scratch floats. luma, chroma: planes of the region, written to.
+ */
+EXPORT void draw_face(const FaceGrid *grid, const float *matrix, const FaceMouth *mouth, const FaceMotion *motion,
+                      const FaceImage *image, const FaceImage *eyes, float *memory, uint8_t *luma, uint8_t *chroma) {
+    FaceScratch scratch;
+    divide_scratch(grid, mouth, memory, &scratch);
+    const int32_t nodes = grid->rows * grid->columns, whole[4] = {0, 0, grid->height, grid->width};
+    int32_t eye_box[4] = {0};
+    if (matrix != NULL && grid->basis != NULL)
+        move_nodes(grid->nodes, grid->basis, matrix, nodes, scratch.positions);
+    else
+        memcpy(scratch.positions, grid->nodes, 2 * (size_t)nodes * sizeof(float));
+    if (eyes != NULL) find_eyes(grid, scratch.positions, eye_box);
+    if (mouth != NULL) map_mouth(grid, mouth, motion, &scratch);
+    sample_box(grid, mouth, &scratch, image, whole, luma, chroma);
+    if (mouth != NULL) {
+        if (scratch.lips.upper_positions != NULL)
+            blend_layer(scratch.lips.upper_positions, scratch.lips.alpha, scratch.lips.height,
+                        scratch.lips.width, image->luma, image->chroma, image->height, image->width, luma, chroma,
+                        grid->width, mouth->lips_box[0], mouth->lips_box[1]);
+        draw_mouth(grid, mouth, motion, &scratch, luma, chroma);
+    }
+    if (eyes != NULL) sample_box(grid, mouth, &scratch, eyes, eye_box, luma, chroma);
+}

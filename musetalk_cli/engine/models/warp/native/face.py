@@ -1,0 +1,228 @@
+"""Calls face.c: a whole face, from the positions of its grid's nodes to its planes, in one call."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+from ctypes import POINTER, addressof, byref, c_double, c_float, c_int32, c_size_t, c_void_p
+from dataclasses import dataclass
+
+import numpy as np
+
+from musetalk_cli.engine.models.warp.native.arrays import address, pointer, structure
+from musetalk_cli.engine.models.warp.native.interior import NativeInterior
+from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES, NativeSkin, lip_rims
+from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX, Box, check_box, extent_of, source_of
+from musetalk_cli.engine.types.colour import ByteArray, Planes
+from musetalk_cli.engine.types.messages import FloatArray, Region
+
+MAX_COMPONENTS = 16  # as in face.c
+_FLOAT = np.dtype(np.float32)
+
+_FaceGrid = structure(
+    "FaceGrid",
+    **dict.fromkeys(("nodes", "basis"), c_void_p),
+    **dict.fromkeys(("rows", "columns", "cell_px", "height", "width", "left", "top"), c_int32),
+    **dict.fromkeys(("eye_top", "eye_left", "eye_rows", "eye_columns"), c_int32),
+    eye_bounds=c_double * 4,
+)
+_FaceImage = structure(
+    "FaceImage",
+    **dict.fromkeys(("luma", "chroma"), c_void_p),
+    **dict.fromkeys(("height", "width"), c_int32),
+    **dict.fromkeys(("corner_x", "corner_y"), c_float),
+)
+_FaceMouth = structure(
+    "FaceMouth",
+    **dict.fromkeys(("contours", "interior"), c_void_p),
+    **dict.fromkeys(("top", "left", "rows", "columns", "lips_top", "lips_left"), c_int32),
+    lips_box=c_int32 * 4,
+    **dict.fromkeys(("num_distances", "has_open_lips"), c_int32),
+    origin=c_float * 2,
+    to_units=c_float * 6,
+    **dict.fromkeys(("unit_px", "own_gap", "edge_px", *("upper_px", "lower_px", "down_x", "down_y")), c_float),
+)
+# FaceMotion, and the matrix of the head: packed in a fifth of the time that setting a structure's fields takes.
+_MOTION = struct.Struct(f"@PPi{MAX_COMPONENTS}f5f")
+_MATRIX = struct.Struct("@10f")
+
+_scratch = threading.local()
+
+
+@dataclass(frozen=True)
+class EyesOnGrid:
+    """``bounds_px``: left, top, right, bottom of a face's eyes; ``nodes``: rows and columns of those around them."""
+
+    bounds_px: tuple[float, float, float, float]
+    nodes: Box
+
+
+class NativeImage:
+    """An upsampled image, or a part of one, to sample from; immutable."""
+
+    def __init__(self, luma: ByteArray, chroma: ByteArray, corner: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Prepare it.
+
+        Args:
+            luma: uint8 (2h, 2w).
+            chroma: uint8 (h/2, w/2, 2).
+            corner: Position of its first pixel in the whole image.
+        """
+        self._kept = (luma, chroma)
+        self.structure = _FaceImage(*source_of(Planes(luma, chroma)), *corner)
+
+
+class NativeMouth:
+    """A mouth on a grid; immutable."""
+
+    def __init__(
+        self,
+        skin: NativeSkin,
+        interior: NativeInterior,
+        boxes: tuple[Box, Box, Box],
+        origin: FloatArray,
+        rims: tuple[float, float] | None,
+        own_gap: float,
+        edge_px: float,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            skin: Its skin.
+            interior: What is between its lips.
+            boxes: Rows and columns of the grid's nodes that it moves; of those around the lips' box, within the former;
+                and of the region's pixels in it.
+            origin: Position of the first node, (2,), pixels.
+            rims: For an image of an open mouth: depth of the upper and the lower lip's rim, mouth units.
+            own_gap: Lip gap of the image, mouth units.
+            edge_px: Width of the lips' edges, pixels.
+        """
+        nodes, lips, lips_px = boxes
+        self._kept = (skin, interior)
+        self.nodes, self.lips_px = nodes, lips_px
+        top, left, rows, columns = extent_of(nodes)
+        if min(rows, columns) < MIN_NODES or min(lips[0].start, lips[1].start) < 0:
+            raise ValueError(f"{rows} by {columns} nodes are too few")
+        self.structure = _FaceMouth(
+            *(addressof(skin.contours), addressof(interior.structure)),
+            *(top, left, rows, columns, lips[0].start, lips[1].start),
+            (c_int32 * 4)(*extent_of(lips_px)),
+            *(skin.num_distances, skin.num_distances == 6),
+            (c_float * 2)(*origin.tolist()),
+            (c_float * 6)(*skin.to_units.ravel().tolist()),
+            *(skin.unit_px, own_gap, edge_px, *lip_rims(skin, rims)),
+        )
+
+
+@dataclass(frozen=True)
+class MouthMotion:
+    """What a mouth does in one frame.
+
+    ``fields`` float32 (n, 2, h, w, 2), cells, and their n ``weights``; ``tuck`` 0..1 of the lower lip;
+    ``wanted``: as of :meth:`NativeInterior.coverage`; ``interior``: as from :func:`pose_of`.
+    """
+
+    mouth: NativeMouth
+    fields: FloatArray
+    weights: list[float]
+    tuck: float
+    wanted: tuple[float, float, float, float] | None
+    interior: ctypes.Structure
+
+
+class NativeFace:
+    """Draws the faces of one grid; immutable and thread-safe."""
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        nodes: FloatArray,
+        cell_px: int,
+        region: Region,
+        *,
+        basis: FloatArray | None = None,
+        eyes: EyesOnGrid | None = None,
+    ) -> None:
+        """Prepare them.
+
+        Args:
+            library: The native kernel.
+            nodes: Of the region's grid, float32 (rows, columns, 2), pixels of the image.
+            cell_px: Their distance, even, at most MAX_CELL_PX.
+            region: Of the image.
+            basis: What moves them with a head, float32 (5, rows, columns).
+            eyes: Where the eyes are, if they are ever drawn anew.
+        """
+        rows, columns = nodes.shape[:2]
+        is_covered = (rows - 2) * cell_px >= region.height and (columns - 2) * cell_px >= region.width
+        if not is_covered or cell_px % 2 or not 2 <= cell_px <= MAX_CELL_PX:
+            raise ValueError(f"a grid {nodes.shape} of {cell_px} pixels does not cover {region}")
+        box = eyes.nodes if eyes else (slice(0, 0), slice(0, 0))
+        top, left, height, width = extent_of(box)
+        if min(top, left, height, width) < 0 or box[0].stop > rows or box[1].stop > columns:
+            raise ValueError(f"no box of {nodes.shape}: {box}")
+        self._kept, self._region, self._nodes = (nodes, basis), region, (rows, columns)
+        self._has_eyes = eyes is not None and height > 0 and width > 0
+        self._grid = _FaceGrid(
+            pointer(nodes, _FLOAT, (rows, columns, 2)),
+            None if basis is None else pointer(basis, _FLOAT, (5, rows, columns)),
+            *(rows, columns, cell_px, region.height, region.width, region.left, region.top),
+            *(top, left, height, width),
+            (c_double * 4)(*(eyes.bounds_px if eyes else (0, 0, 0, 0))),
+        )
+        self._draw, self._measure = library.draw_face, library.face_scratch
+        if self._draw.argtypes is None:
+            self._measure.restype, self._measure.argtypes = c_size_t, [POINTER(_FaceGrid), c_void_p]
+            self._draw.restype = None
+            self._draw.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 8]
+
+    def draw(
+        self,
+        image: NativeImage,
+        motion: MouthMotion | None,
+        matrix: list[float] | None = None,
+        eyes: NativeImage | None = None,
+    ) -> Planes:
+        """The region's planes.
+
+        Args:
+            image: What they show.
+            motion: What the mouth does; None where it rests as the image shows it.
+            matrix: What moves the head, (2, 5), row after row; None where it rests.
+            eyes: The part of the image around its eyes, if these are drawn anew.
+        """
+        height, width = self._region.height, self._region.width
+        planes = Planes(np.empty((height, width), np.uint8), np.empty((height // 2, width // 2, 2), np.uint8))
+        mouth = packed = None
+        if motion is not None:
+            check_box(motion.mouth.lips_px, height, width)
+            mouth, packed = addressof(motion.mouth.structure), _pack_motion(motion)
+        self._draw(
+            byref(self._grid),
+            None if matrix is None else _MATRIX.pack(*matrix),
+            *(mouth, packed, addressof(image.structure), None if eyes is None else addressof(eyes.structure)),
+            *(self._memory(mouth), address(planes.luma), address(planes.chroma)),
+        )
+        return planes
+
+    def _memory(self, mouth: int | None) -> int:
+        """Address of this thread's memory, which holds what a face needs."""
+        size = self._measure(byref(self._grid), mouth)
+        if getattr(_scratch, "size", -1) < size:
+            _scratch.memory = np.empty(size, _FLOAT)
+            _scratch.size, _scratch.address = size, address(_scratch.memory)
+        return int(_scratch.address)
+
+
+def _pack_motion(motion: MouthMotion) -> bytes:
+    """As FaceMotion of face.c. Raises ValueError where the fields are not those of the mouth's nodes."""
+    _, _, rows, columns = extent_of(motion.mouth.nodes)
+    count = len(motion.weights)
+    return _MOTION.pack(
+        pointer(motion.fields, _FLOAT, (count, 2, rows, columns, 2)),
+        addressof(motion.interior),
+        count,
+        *(motion.weights + [0.0] * (MAX_COMPONENTS - count)),
+        *(motion.tuck, *(motion.wanted or (0.0, 0.0, 0.0, 0.0))),
+    )

@@ -1,0 +1,90 @@
+/* The stages of a face, which face.c calls one after the other, and what they are given. Each says more where it is. */
+#ifndef WARP_STAGES_H
+#define WARP_STAGES_H
+
+#include "kernel.h"
+
+/* ---- mouth.c ----------------------------------------------------------------------------------------------------- */
+
+/* The image's inner lip contours as functions of x, mouth units; `upper` and `lower` (num_points,), at equal steps. */
+typedef struct {
+    const float *upper, *lower;
+    int32_t num_points;
+    float first_x, step_x, middle, half_width;
+    float most_tucked; /* of the lower lip behind the upper teeth */
+} LipContours;
+
+/* Nodes: distances (rows, columns, num_distances), mapped (2, rows, columns, 2). The lips' box begins `top` rows down
+ * and `left` columns across, one cell before its first pixel. */
+typedef struct {
+    const float *distances, *mapped;
+    int32_t rows, columns, num_distances, cell_px, top, left;
+} LipNodes;
+
+/* The arrays of the lips' box (height, width). upper, lower, inward, alpha: as in LayerDistances. upper_positions and
+ * lower_positions (height, width, 2): where pixels come from in each layer. For lips that the image shows closed,
+ * `upper_positions` is NULL, and the lower ones are those of the layer that each pixel shows. */
+typedef struct {
+    int32_t height, width;
+    float *upper, *lower, *inward, *alpha, *upper_positions, *lower_positions;
+} LipPixels;
+
+/* An open mouth's lips are stretched over the rims, where they are mixed with teeth: depth of the upper and lower rim
+ * in pixels, and the direction downwards (2,). */
+typedef struct {
+    float upper_px, lower_px, down_x, down_y;
+} LipRims;
+
+/* ---- interior.c -------------------------------------------------------------------------------------------------- */
+
+typedef struct MouthInterior MouthInterior;
+typedef struct InteriorPose InteriorPose;
+
+/* The gap between the lips in a box of pixels, (height, width) each. coverage: share of a pixel that lies between the
+ * lips. upper, lower: distances inside the layers in pixels, of which unit_px are one mouth unit. */
+typedef struct {
+    const float *coverage, *upper, *lower;
+    int32_t height, width;
+    float unit_px;
+} LipOpening;
+
+/* The planes of a box: its first pixels, and the bytes from one row to the next. */
+typedef struct {
+    uint8_t *luma, *chroma;
+    ptrdiff_t luma_stride, chroma_stride;
+} BoxPlanes;
+
+/* What opens the lips of an image that shows an open mouth: shares of the gap, mouth units (wanted_gap); half_width of
+ * the inner mouth, and 0 for an image of closed lips. */
+typedef struct {
+    float gap, purse, closing, half_width;
+} WantedGap;
+
+/* ---- The stages, in their order ---------------------------------------------------------------------------------- */
+
+EXPORT void move_nodes(const float *nodes, const float *basis, const float *matrix, int32_t n, float *positions);
+EXPORT void backward_map(const float *fields, const float *weights, int32_t num_components, const float *targets,
+                         ptrdiff_t target_stride, const float *origin, int32_t cell_px, int32_t rows, int32_t columns,
+                         float *scratch, float *mapped);
+EXPORT void layer_distances(const float *mapped, const LipContours *lips, const float *to_units, float unit_px,
+                            int32_t cell_px, float tuck, int32_t rows, int32_t columns, int32_t num_distances, float
+                            *scratch, float *distances);
+EXPORT void blend_layers(const float *mapped, const float *distances, int32_t cell_px, int32_t rows, int32_t columns,
+                         int32_t num_distances, ptrdiff_t stride, float *positions);
+EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixels *pixels);
+EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_px, const float *lips, int32_t
+                          lips_top, int32_t lips_left, int32_t lips_height, int32_t lips_width, const uint8_t
+                          *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
+                          float corner_x, float corner_y, uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top,
+                          int32_t left, int32_t box_height, int32_t box_width);
+EXPORT void blend_layer(const float *positions, const float *alpha, int32_t height, int32_t box_width, const uint8_t
+                        *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
+                        uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top, int32_t left);
+EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, const float *lower, const float *inward,
+                       float unit_px, float own_gap, int32_t height, int32_t width);
+EXPORT void lip_coverage(const float *upper, const float *lower, const float *inward, float unit_px, float edge_px,
+                         const WantedGap *wanted, int32_t height, int32_t width, float *coverage);
+EXPORT void draw_interior(const MouthInterior *face, const InteriorPose *pose, const LipOpening *opening, const
+                          BoxPlanes *planes);
+
+#endif

@@ -1,0 +1,90 @@
+"""A whole face in one call of C: arguments, and threads. That it is numpy's face, test_whole_frames.py shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fixtures.drawn_face import draw_face
+from fixtures.native_kernel import native_kernel
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.models.warp.face.mouth_warp import clean_shape
+from musetalk_cli.engine.models.warp.face.sampling import Grid
+from musetalk_cli.engine.models.warp.idle.life import LifeState
+from musetalk_cli.engine.models.warp.native.face import EyesOnGrid, NativeFace, NativeImage
+from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.types.messages import Region
+
+REGION = Region(4, 2, 60, 40)
+OPEN = np.array([0.8, 0.6, -0.2, 0, 0.1], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def kernel() -> Iterator[None]:
+    with native_kernel():
+        yield
+
+
+def face_on(grid: Grid, **more: object) -> NativeFace:
+    library = load()
+    assert library is not None
+    changed = {"nodes": grid.nodes, "cell_px": grid.cell_px, "region": grid.region, **more}
+    return NativeFace(library, **changed)  # type: ignore[arg-type]
+
+
+def still(height_px: int, gap: float) -> StillAvatarRenderer:
+    image, landmarks = draw_face(3.0, gap)
+    return StillAvatarRenderer(
+        Avatar("drawn", StillFrames(image), None, (landmarks,)), height_px=height_px, has_idle_motion=True
+    )
+
+
+def pixels_of(face: StillAvatarRenderer, step: int) -> NDArray[np.uint8]:
+    life = LifeState(yaw=0.01 * step, roll=0.002 * step, left_lid=0.1 * step, brows=0.2)
+    planes = face.render(OPEN * np.float32(0.1 * step), life).planes
+    return np.concatenate([planes.luma.ravel(), planes.chroma.ravel()])
+
+
+def test_threads_draw_faces_of_several_sizes_at_once() -> None:
+    faces = [still(height, gap) for height, gap in ((200, 0.0), (340, 0.2), (260, 0.0))]
+    work = [(face, step) for step in range(10) for face in faces]
+    alone = [pixels_of(*each) for each in work]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: pixels_of(*each), work))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cell_px": 5},
+        {"cell_px": 256},
+        {"region": Region(0, 0, 400, 40)},
+        {"nodes": np.zeros((12, 14, 3), np.float32)},
+        {"nodes": np.zeros((12, 14, 2))},
+        {"basis": np.zeros((5, 3, 3), np.float32)},
+        {"eyes": EyesOnGrid((0, 0, 4, 4), (slice(0, 400), slice(0, 2)))},
+    ],
+    ids=str,
+)
+def test_a_grid_that_c_would_leave_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"needs|does not cover|no box"):
+        face_on(Grid(REGION, 6), **wrong)
+
+
+def test_a_small_image_and_fields_of_other_nodes_are_refused() -> None:
+    with pytest.raises(ValueError, match="too small"):
+        NativeImage(np.zeros((6, 80), np.uint8), np.zeros((1, 20, 2), np.uint8))
+    large, small = still(340, 0.0), still(200, 0.0)
+    motion = small._mouth.motion(clean_shape(OPEN), np.eye(2, 3, dtype=np.float32))
+    object.__setattr__(motion, "mouth", large._mouth.native)
+    assert large._native is not None
+    face, image = large._native
+    with pytest.raises(ValueError, match="needs a contiguous"):
+        face.draw(image, motion)
