@@ -80,15 +80,16 @@ def spoken_frames(outcome: list[object]) -> list[musetalk.Frame]:
 def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
     """Whose faces were computed together: of each batch, which avatar each face is of.
 
-    A first batch, ``occupy`` asks for it, goes on until both sessions have asked for faces.
+    A first batch, ``occupy`` asks for it, goes on until both sessions have asked for faces. Nothing has a deadline: on a
+    busy machine that batch takes long, no larger one would seem to be in time, and no two would share one.
     """
     seen: list[list[int]] = []
     callers: set[object] = set()
     all_have_asked = threading.Event()
     submit, generate_faces = BatchScheduler.submit, FaceGenerator._generate_faces
 
-    def note_caller(self: object, caller: object, *args: object) -> object:
-        futures = submit(self, caller, *args)  # type: ignore[arg-type]
+    def note_caller(self: object, caller: object, items: Sequence[SharedFace], deadline: object = None) -> object:
+        futures = submit(self, caller, items)  # type: ignore[arg-type]
         callers.add(caller)
         if len(callers) == 3:
             all_have_asked.set()
