@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from musetalk_cli import ending
-from musetalk_cli.system import streams
+from musetalk_cli.system import heap, streams
 
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -24,6 +24,7 @@ def main() -> None:
     # What is loaded at the start stays. Searching it for garbage again and again takes 50 of the 850 ms to the first
     # byte; a run switches the collector on again.
     gc.disable()
+    heap.share()
     try:
         streams.open_missing()
         streams.accept_every_character()

@@ -80,8 +80,8 @@ def spoken_frames(outcome: list[object]) -> list[musetalk.Frame]:
 def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
     """Whose faces were computed together: of each batch, which avatar each face is of.
 
-    A first batch, ``occupy`` asks for it, goes on until both sessions have asked for faces. Nothing has a deadline: on a
-    busy machine that batch takes long, no larger one would seem to be in time, and no two would share one.
+    A first batch, ``occupy`` asks for it, goes on until both sessions have asked for faces. Nothing has a deadline: on
+    a busy machine that batch takes long, no larger one would seem to be in time, and no two would share one.
     """
     seen: list[list[int]] = []
     callers: set[object] = set()

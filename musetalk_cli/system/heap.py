@@ -1,0 +1,50 @@
+"""Where threads take memory from: one place for all, and how much of it is free."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+_M_ARENA_MAX = -8
+
+
+def share() -> None:
+    """Let all threads take memory from one place, where the C library can.
+
+    glibc would give each thread an arena of its own, up to eight for each core, and what was freed in one is of no use
+    in another: memory grows with every new thread. To be called before there is a second one.
+    """
+    if mallopt := _from_libc("mallopt", ctypes.c_int, ctypes.c_int):
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def free_bytes() -> int | None:
+    """How many bytes were freed and wait to be used again; None where nobody knows: before glibc 2.33, or elsewhere."""
+    info = _from_libc("mallinfo2", result=_HeapInfo)
+    return int(info().fordblks) if info else None
+
+
+def trim() -> None:
+    """Return what is free to the system, where the C library can."""
+    if malloc_trim := _from_libc("malloc_trim", ctypes.c_size_t):
+        malloc_trim(0)
+
+
+class _HeapInfo(ctypes.Structure):
+    """glibc's ``struct mallinfo2``; ``fordblks`` is what is free."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+
+@lru_cache
+def _from_libc(name: str, *arguments: type, result: type = ctypes.c_int) -> Callable[..., Any] | None:
+    """A function of glibc; None on other systems."""
+    try:
+        function: Any = getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):  # no such function; no such library; Windows wants a name
+        return None
+    function.argtypes, function.restype = arguments, result
+    return function

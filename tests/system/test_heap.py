@@ -1,0 +1,72 @@
+"""The program's threads take memory from one place."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.system import heap
+
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc has the functions")
+
+# Eight threads hold memory at the same time; glibc tells how many heaps there are.
+PROGRAM = """
+import ctypes, sys, threading
+from musetalk_cli import __main__ as start, cli
+
+def hold(barrier, held):
+    held.append(bytes(5000))
+    barrier.wait()
+
+def run():
+    barrier, held = threading.Barrier(9), []
+    threads = [threading.Thread(target=hold, args=(barrier, held)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype, libc.fclose.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    file = libc.fopen(sys.argv[1].encode(), b"w")
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    for thread in threads:
+        thread.join()
+
+cli.run = run
+start.main()
+"""
+
+
+@needs_glibc
+def test_all_threads_of_the_program_share_one_heap(tmp_path: Path) -> None:
+    path = tmp_path / "heaps.xml"
+    subprocess.run([sys.executable, "-c", PROGRAM, path], check=True, timeout=60)
+    assert path.read_text().count("<heap nr=") == 1
+
+
+@needs_glibc
+def test_what_is_free_is_known() -> None:
+    if heap.free_bytes() is None:
+        pytest.skip("glibc before 2.33")
+    blocks = [bytes(4000) for _ in range(10_000)]
+    del blocks[:-1]
+    assert (heap.free_bytes() or 0) > 20_000_000
+
+
+def test_without_glibc_nothing_is_known_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: object) -> None:
+        raise OSError("no such library")
+
+    heap._from_libc.cache_clear()
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    try:
+        heap.share()
+        heap.trim()
+        assert heap.free_bytes() is None
+    finally:
+        heap._from_libc.cache_clear()
