@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -40,7 +39,7 @@ class _HeapInfo(ctypes.Structure):
 
 
 @lru_cache
-def _from_libc(name: str, *arguments: type, result: type = ctypes.c_int) -> Callable[..., Any] | None:
+def _from_libc(name: str, *arguments: type, result: type = ctypes.c_int) -> Any:
     """A function of glibc; None on other systems."""
     try:
         function: Any = getattr(ctypes.CDLL(None), name)
