@@ -140,7 +140,7 @@ def fuzz_face(rng: Random) -> None:
     avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
     face = StillAvatarRenderer(avatar, height_px=int(2 * rng.integers(16, 400)), has_idle_motion=rng.random() < 0.7)
     for _ in range(3):
-        shape = rng.uniform([0, 0, -1, 0, 0], 1, 5).astype(np.float32)
+        shape = rng.uniform([0, 0, -1, 0, 0, 0], 1, 6).astype(np.float32)
         if rng.random() < 0.3:
             shape *= rng.uniform(1, 4)
         turned = rng.normal(0, 0.1, 3)

@@ -83,7 +83,11 @@ def fuzz_interior(rng: Random) -> None:
         box_of(rng, height, width),
         near,
         coverage if rng.random() < 0.5 else rng.random((height, width), np.float32),
-        pose_of(InteriorPose(values(rng, 2, 3, scale=0.1), (pose[0], pose[1]), *pose[2:], float(rng.uniform(-1, 1)))),
+        pose_of(
+            InteriorPose(
+                values(rng, 2, 3, scale=0.1), (pose[0], pose[1]), *pose[2:], float(rng.uniform(-1, 1)), *values(rng, 2)
+            )
+        ),
     )
 
 

@@ -36,16 +36,18 @@ from musetalk_cli.engine.video.compositing import write_face
 from musetalk_cli.system.folders import cache_folder
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 6.0, 4.0, 2.0
-# Gap, jaw, width, pressed lips, lower lip at the teeth.
+# Gap, jaw, width, pressed lips, lower lip at the teeth, tip of the tongue.
 MOUTHS = {
-    "rest": (0.0, 0.0, 0.0, 0.0, 0.0),
-    "a": (1.0, 1.0, 0.1, 0.0, 0.0),
-    "o": (0.6, 0.6, -0.6, 0.0, 0.0),
-    "ee": (0.3, 0.2, 0.9, 0.0, 0.0),
-    "oo": (0.25, 0.25, -1.0, 0.0, 0.0),
-    "f": (0.3, 0.2, 0.1, 0.0, 1.0),
-    "m": (0.4, 0.3, 0.0, 1.0, 0.0),
-    "l": (0.35, 0.3, 0.1, 0.0, 0.0),
+    "rest": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "a": (1.0, 1.0, 0.1, 0.0, 0.0, 0.0),
+    "o": (0.6, 0.6, -0.6, 0.0, 0.0, 0.0),
+    "ee": (0.3, 0.2, 0.9, 0.0, 0.0, 0.0),
+    "oo": (0.25, 0.25, -1.0, 0.0, 0.0, 0.0),
+    "f": (0.3, 0.2, 0.1, 0.0, 1.0, 0.0),
+    "m": (0.4, 0.3, 0.0, 1.0, 0.0, 0.0),
+    "l": (0.5, 0.45, 0.1, 0.0, 0.0, 0.66),
+    "n": (0.4, 0.35, 0.15, 0.0, 0.0, 0.6),
+    "th": (0.4, 0.35, 0.1, 0.0, 0.0, 1.0),
 }
 HEADS = {
     f"{name} {sign:+d}": replace(REST, **{name: sign * most * np.pi / 180})

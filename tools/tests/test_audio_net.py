@@ -25,7 +25,7 @@ PHRASE = (
 
 def test_targets_follow_the_phones() -> None:
     target = mouth_targets(PHRASE, 100)
-    gap, jaw, width, shut, bite = target.mouth.T
+    gap, jaw, width, shut, bite, _ = target.mouth.T
     assert shut[15:19].min() > 0.9
     assert shut[33:36].max() > 0.9
     assert shut[24:30].max() == 0.0
@@ -38,6 +38,23 @@ def test_targets_follow_the_phones() -> None:
     assert gap[85:].max() < 0.13  # parted
     assert target.vowel[27] == 2
     assert target.closure.sum() == 2
+
+
+def test_the_tongue_rises_on_l_and_comes_out_on_th() -> None:
+    phones = (
+        Phone("", 0.0, 0.3),
+        Phone("l", 0.3, 0.4),
+        Phone("ɑː", 0.4, 0.8),
+        Phone("θ", 0.8, 0.9),
+        Phone("t", 1.2, 1.24),
+    )
+    tongue = mouth_targets(phones, 70).mouth[:, 5]
+    assert 0.6 < tongue[17] < 0.7
+    assert tongue[42] == 1.0
+    assert tongue[29] == 0.0
+    assert tongue[58] > 0.5  # a /t/ is marked at its burst, and its closure is before it
+    assert mouth_targets(phones, 70, has_bursts=False).mouth[55, 5] == 0.0
+    assert 0.0 < np.abs(np.diff(tongue)).max() < 0.4  # it takes its time
 
 
 def test_texts_are_made_for_every_language() -> None:
@@ -82,7 +99,7 @@ def test_loss_counts_missed_closures_and_shut_vowels() -> None:
     from tools.assets.audio_net.corpus import CLOSURE, VOWEL
     from tools.assets.audio_net.training import mouth_loss
 
-    target = torch.zeros(1, 40, 5)
+    target = torch.zeros(1, 40, 6)
     target[..., 0], target[0, 18:22, 3] = 0.6, 1.0
     events = torch.zeros(1, 40, dtype=torch.int8)
     events[0, 20], events[0, 30] = CLOSURE, VOWEL

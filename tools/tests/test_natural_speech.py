@@ -178,7 +178,7 @@ def test_fine_tuning_starts_from_a_net_and_keeps_a_part_of_it(tmp_path: Path) ->
     rng = np.random.default_rng(0)
     shard = Shard(
         rng.random((300, 80)).astype(np.float16),
-        np.full((300, 5), 0.5, np.float16),
+        np.full((300, 6), 0.5, np.float16),
         rng.integers(0, 3, 300).astype(np.int8),
     )
     mixture = Mixture([shard], [shard], [shard])
@@ -195,4 +195,26 @@ def test_fine_tuning_starts_from_a_net_and_keeps_a_part_of_it(tmp_path: Path) ->
     np.testing.assert_allclose(mixed, 0.75 * new + 0.25 * old, atol=1e-6)
     np.testing.assert_array_equal(head(0.0), new)
     biases = [tuned(0.0, surer).head.linear.bias.detach().numpy() for surer in (0.0, 0.5)]
-    np.testing.assert_allclose(biases[1] - biases[0], [0.0, 0.0, 0.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(biases[1] - biases[0], [0.0, 0.0, 0.0, 0.5, 0.0, 0.0], atol=1e-6)
+
+
+def test_a_tongue_is_added_and_the_other_outputs_stay(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
+    from tools.assets.audio_net.corpus import Shard
+    from tools.assets.audio_net.fine_tuning import NUM_TONGUE_CHANNELS, FineTuning, Mixture, fit_tongue
+    from tools.assets.audio_net.training import TorchMouthNet, export
+
+    torch.manual_seed(0)
+    export(TorchMouthNet(8, torch.full((80,), 0.4), torch.full((80,), 3.0)), tmp_path / "net.npz")
+    start = load_net(tmp_path / "net.npz")
+    rng = np.random.default_rng(0)
+    shard = Shard(rng.random((300, 80)).astype(np.float16), np.full((300, 6), 0.9, np.float16), np.zeros(300, np.int8))
+    plan = FineTuning(4, batch=4, num_natural=2, crop_steps=40, learning_rate=0.05)
+    export(fit_tongue(start, Mixture([shard], [shard], [shard]), plan, print), tmp_path / "tongue.npz")
+    tongued = load_net(tmp_path / "tongue.npz")
+    assert tongued.head.weight.shape == (8 + NUM_TONGUE_CHANNELS, 6)
+    before, after = (net.forward(shard.features.astype(np.float32)) for net in (start, tongued))
+    np.testing.assert_allclose(after[:, :5], before[:, :5], atol=1e-5)
+    assert (after[:, 5] - before[:, 5]).mean() > 0.02
+    assert np.abs(tongued.head.weight[8:, 5]).max() > 0.0

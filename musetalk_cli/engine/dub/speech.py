@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.audio.blocks import BlockCutter
 from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.models.musetalk.audio.silence import SilenceGate, SilenceSettings
+from musetalk_cli.engine.models.warp.audio.mouth_net import OUTPUTS
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioBlock, FloatArray
 
@@ -20,7 +21,7 @@ CUT_RATE = Fraction(25)  # of the blocks; frames have times of their own
 
 @dataclass(frozen=True)
 class Speech:
-    """``shapes`` float32 (n, 5) and ``weights`` float32 (n,) 0..1, one for each of n frames; ``duration_s`` of the
+    """``shapes`` float32 (n, 6) and ``weights`` float32 (n,) 0..1, one for each of n frames; ``duration_s`` of the
     voice."""
 
     shapes: FloatArray
@@ -50,7 +51,7 @@ def read_speech(
     predictor, gate = MouthShapePredictor.load(), SilenceGate(silence)
     before_s, after_s = max(predictor.before_s, gate.before_s), max(predictor.after_s, gate.after_s)
     cutter = BlockCutter(BLOCK_S, before_s, after_s, CUT_RATE, leads=False)
-    shapes, weights = np.zeros((len(times_s), 5), np.float32), np.zeros(len(times_s), np.float32)
+    shapes, weights = np.zeros((len(times_s), len(OUTPUTS)), np.float32), np.zeros(len(times_s), np.float32)
 
     def add(block: AudioBlock) -> None:
         start_s = block.start_s + before_s

@@ -21,6 +21,7 @@ import numpy as np
 WEIGHTS = Path("musetalk_cli/assets/mouth_net.npz")
 HELLO = Path("examples/hello.wav")
 DOCUMENT = Path("docs/mouth-net-training.md")
+TONGUE_RATE = 3e-3  # learning rate where the tongue alone is trained
 HELLO_TEXT = "Hello! I am a portrait, and your voice moves my mouth. Maybe you want me to read a poem?"
 
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tune.add_argument("--natural", type=Path, required=True, help="folder of the corpus of natural speech")
     tune.add_argument("--start", type=Path, default=WEIGHTS, help="weights to start from")
     tune.add_argument("--updates", type=int, default=1200)
+    tune.add_argument("--tongue", action="store_true", help="fit the output T alone, and leave the others as they are")
     tune.add_argument("--workers", type=int, default=2)
     tune.add_argument("--out", type=Path, default=WEIGHTS)
     evaluate = commands.add_parser("evaluate")
@@ -101,7 +103,7 @@ def _tune(args: argparse.Namespace) -> None:
 
     from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
     from tools.assets.audio_net.corpus import Recipe, Shard, make_shards, training_recipes
-    from tools.assets.audio_net.fine_tuning import FineTuning, Mixture, fine_tune
+    from tools.assets.audio_net.fine_tuning import FineTuning, Mixture, fine_tune, fit_tongue
     from tools.assets.audio_net.natural.takes import VERSIONS, natural_shards
     from tools.assets.audio_net.training import export
 
@@ -115,7 +117,11 @@ def _tune(args: argparse.Namespace) -> None:
         natural, shards([r for r in recipes if r.language]), shards([r for r in recipes if not r.language])
     )
     torch.set_num_threads(args.workers)
-    net = fine_tune(load_net(args.start), mixture, FineTuning(num_updates=args.updates), print)
+    if args.tongue:
+        plan = FineTuning(num_updates=args.updates, learning_rate=TONGUE_RATE)
+        net = fit_tongue(load_net(args.start), mixture, plan, print)
+    else:
+        net = fine_tune(load_net(args.start), mixture, FineTuning(num_updates=args.updates), print)
     minutes = sum(len(shard.features) for shard in natural) * 0.02 / 60.0
     print(f"{minutes:.0f} minutes of natural speech; {export(net, args.out) / 1e6:.2f} MB")
 

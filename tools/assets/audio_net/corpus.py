@@ -66,7 +66,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Shard:
-    """Net inputs float16 (n, 80), targets float16 (n, 5) and events int8 (n,) of consecutive takes.
+    """Net inputs float16 (n, 80), targets float16 (n, 6) and events int8 (n,) of consecutive takes.
 
     ``events`` is CLOSURE at the middle step of a bilabial, VOWEL at that of a full vowel, 0 elsewhere.
     """
@@ -214,7 +214,7 @@ def _non_speech_take(recipe: Recipe, rng: Rng) -> Take:
         samples = augment.reverberate(samples, float(rng.uniform(0.12, 0.8)), float(rng.uniform(-3.0, 14.0)), rng)
     num_steps = int(len(samples) / SAMPLE_RATE_HZ / STEP_S)
     none = np.zeros(num_steps, np.int8)
-    return Take(np.clip(samples, -1.0, 1.0), Target(np.zeros((num_steps, 5), np.float32), none, none, none))
+    return Take(np.clip(samples, -1.0, 1.0), Target(np.zeros((num_steps, 6), np.float32), none, none, none))
 
 
 def _non_speech(kind: str, length: int, rng: Rng) -> FloatArray:

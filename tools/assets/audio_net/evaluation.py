@@ -43,7 +43,7 @@ def frame_times_s(duration_s: float) -> NDArray[np.float64]:
 
 
 def predict_all(predictor: MouthShapePredictor, samples: FloatArray) -> FloatArray:
-    """Mouth shapes of a recording at 25 fps, float32 (frames, 5), aligned to the audio, without the lead."""
+    """Mouth shapes of a recording at 25 fps, float32 (frames, 6), aligned to the audio, without the lead."""
     times_s = frame_times_s(len(samples) / SAMPLE_RATE_HZ)
     return predictor.predict(samples, 0.0, times_s - LEAD_S, FRAME_S)
 
@@ -90,8 +90,17 @@ def speech_rows(predictor: MouthShapePredictor, takes: Sequence[Take], label: st
         f"peak gap on {len(open_a)} open a, median": (f"{np.median(open_a):.2f}", "≥ 0.60"),
         "r of gap to target (energy method)": (f"{r:.3f} ({np.corrcoef(energy, target)[0, 1]:.3f})", "≥ 0.85"),
         "lag, frames of 40 ms": (f"{lag:+d}", "−1 … +1"),
+        "r of the tongue's tip to target": (f"{_tongue_r(mouths, takes):.3f}", ""),
     }
     return [Row(f"{label}: {name}", value, goal) for name, (value, goal) in measured.items()]
+
+
+def _tongue_r(mouths: Sequence[FloatArray], takes: Sequence[Take]) -> float:
+    """r of T to its target, frame by frame; NaN for a net without a tongue."""
+    tips = np.concatenate([mouth[:, 5] for mouth in mouths])
+    steps = (take.target.mouth[: _STEPS_PER_FRAME * len(mouth), 5] for mouth, take in zip(mouths, takes, strict=True))
+    target = np.concatenate([each.reshape(-1, _STEPS_PER_FRAME).mean(axis=1) for each in steps])
+    return float(np.corrcoef(tips, target)[0, 1]) if tips.std() > 1e-6 else float("nan")
 
 
 def target_gap(take: Take, num_frames: int) -> FloatArray:

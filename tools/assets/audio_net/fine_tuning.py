@@ -7,14 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES
 from musetalk_cli.engine.models.warp.audio.mouth_net import OUTPUTS, MouthNet
 from tools.assets.audio_net.corpus import Shard
-from tools.assets.audio_net.training import Log, Schedule, TapConvolution, TorchMouthNet, jitter, run_updates
+from tools.assets.audio_net.training import (
+    BLOCK_TAPS,
+    ENTRY_TAPS,
+    Log,
+    Schedule,
+    TapConvolution,
+    TorchMouthNet,
+    jitter,
+    run_updates,
+)
 
 _WARM_UPDATES = 30
 _LEAST_RATE = 0.03
+_UPDATES_PER_LINE = 50
+_TONGUE, _TONGUE_AT_FIRST = OUTPUTS.index("T"), -2.0  # its column, and the least of its raw output at first
+NUM_TONGUE_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,84 @@ def fine_tune(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> 
     """Train ``start`` on; deterministic for given shards, plan and number of threads."""
     torch.manual_seed(plan.seed)
     net = from_numpy(start)
-    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, updates_per_line=50)
+    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, _UPDATES_PER_LINE)
     run_updates(net, _batches(mixture, net, plan), schedule, log)
     _mix(net, from_numpy(start), plan.kept)
     with torch.no_grad():
         net.head.linear.bias[OUTPUTS.index("P")] += plan.surer
     return net
+
+
+def fit_tongue(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> TorchMouthNet:
+    """Fit the output T alone, with channels of its own that read all others; the other outputs stay as they are."""
+    torch.manual_seed(plan.seed)
+    net = from_numpy(start)
+    tongue = TongueChannels(net)
+    optimiser = torch.optim.Adam(tongue.parameters(), lr=plan.learning_rate)
+    schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE)
+    falling, running = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate), 0.0
+    for update, (x, y, _) in enumerate(_batches(mixture, net, plan), start=1):
+        loss = (torch.sigmoid(tongue(net, x)) - y[..., _TONGUE]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        falling.step()
+        running += loss.item()
+        if update % _UPDATES_PER_LINE == 0:
+            log(f"| {update} | {running / _UPDATES_PER_LINE:.4f} |")
+            running = 0.0
+    return tongue.added_to(net)
+
+
+class TongueChannels(nn.Module):
+    """Channels that a net gets for T: they read all channels, but none of the net's own reads them."""
+
+    def __init__(self, net: TorchMouthNet) -> None:
+        super().__init__()
+        self.num_own = net.head.linear.in_features
+        num_all = self.num_own + NUM_TONGUE_CHANNELS
+        self.entry = TapConvolution(ENTRY_TAPS, NUM_FEATURES, NUM_TONGUE_CHANNELS)
+        self.convs = nn.ModuleList(TapConvolution(taps, num_all, NUM_TONGUE_CHANNELS) for taps in BLOCK_TAPS)
+        self.mixes = nn.ModuleList(TapConvolution((0,), num_all, NUM_TONGUE_CHANNELS) for _ in BLOCK_TAPS)
+        self.head = TapConvolution((0,), num_all, 1)
+        with torch.no_grad():
+            self.head.linear.weight[0, : self.num_own] = net.head.linear.weight[_TONGUE]
+            self.head.linear.bias[0] = net.head.linear.bias[_TONGUE].clamp(min=_TONGUE_AT_FIRST)
+
+    def forward(self, net: TorchMouthNet, features: Tensor) -> Tensor:
+        """The raw output T: (batch, n, 80) → (batch, n − past − future). Nothing is learnt by ``net``."""
+        scaled = (features - net.mean) * net.scale
+        with torch.no_grad():
+            x = torch.relu(net.entry(scaled))
+        z = torch.relu(self.entry(scaled))
+        for index, (conv, mix) in enumerate(zip(net.convs, net.mixes, strict=True)):
+            assert isinstance(conv, TapConvolution)
+            with torch.no_grad():
+                hidden = torch.relu(conv(x))
+                y = mix(hidden)
+            own = torch.relu(self.convs[index](torch.cat([x, z], dim=2)))
+            added = self.mixes[index](torch.cat([hidden, own], dim=2))
+            skip = -min(conv.taps)
+            x, z = x[:, skip : skip + y.shape[1]] + y, z[:, skip : skip + y.shape[1]] + added
+        raw: Tensor = self.head(torch.cat([x, z], dim=2))
+        return raw[..., 0]
+
+    def added_to(self, net: TorchMouthNet) -> TorchMouthNet:
+        """A net with the channels of both."""
+        wide = TorchMouthNet(self.num_own + NUM_TONGUE_CHANNELS, net.mean, net.scale)
+        mine = dict(self.named_parameters())
+        with torch.no_grad():
+            for (name, to), old in zip(wide.named_parameters(), net.parameters(), strict=True):
+                own, is_head = mine[name], name.startswith("head.")
+                to.zero_()
+                if old.ndim == 1:
+                    to[: len(old)] = old
+                else:
+                    taps = 1 if name.startswith("entry.") else old.shape[1] // self.num_own
+                    grouped = to.view(len(to), taps, -1)
+                    grouped[: len(old), :, : old.shape[1] // taps] = old.view(len(old), taps, -1)
+                to[_TONGUE if is_head else len(old) :] = own
+        return wide
 
 
 def from_numpy(net: MouthNet) -> TorchMouthNet:

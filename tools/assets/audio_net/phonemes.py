@@ -1,4 +1,4 @@
-"""Timed phones → training targets: co-articulated mouth shapes float32 (steps, 5), 50 steps a second."""
+"""Timed phones → training targets: co-articulated mouth shapes float32 (steps, 6), 50 steps a second."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Viseme:
 
 @dataclass(frozen=True)
 class Target:
-    """Mouth shape per 20 ms step: ``mouth`` float32 (n, 5) as O J W P F, O before closures.
+    """Mouth shape per 20 ms step: ``mouth`` float32 (n, 6) as O J W P F T, O before closures.
 
     For evaluation, int8 (n,) each: ``vowel`` is 1 at the middle step of a full vowel of at least 50 ms, 2 at that of an
     open "a", 0 elsewhere. ``closure`` is 1 at the middle step of a bilabial. ``speech`` is 1 during any phone.
@@ -69,6 +69,12 @@ _MODIFIERS = {"ʲ": "", "ʷ": "", "ʰ": "", "ʱ": "", "ˈ": "", "ˌ": "", "ˠ": 
 
 PAUSE = Viseme(0.0, 0.0, 1.2, 0.5)
 _UNKNOWN = Viseme(0.3, 0.0, 0.3, 0.1)
+# The tongue's tip: 0 down, two thirds behind the upper teeth, 1 between the teeth. Of the others it shows little.
+_TONGUE = {
+    "l": 0.66, "n": 0.62, "t": 0.58, "d": 0.6, "θ": 1.0, "ð": 1.0, "r": 0.4, "s": 0.25, "z": 0.25, "ɲ": 0.3, "ʎ": 0.35,
+}  # fmt: skip
+# The tip takes this long to rise and to fall.
+_TONGUE_RISE_S = 0.06
 _BILABIAL, _LABIODENTAL, _OPEN_VOWELS = frozenset("pbm"), frozenset("fv"), frozenset("aɑæ")
 _VOWEL_WEIGHT, _SCHWA_WEIGHT = 1.6, 1.0
 # Rounding and spreading reach further into the neighbours than opening does.
@@ -105,6 +111,12 @@ def viseme_of(symbol: str) -> Viseme:
     return Viseme(*_CONSONANTS[symbol]) if symbol in _CONSONANTS else _UNKNOWN
 
 
+def is_vowel(name: str) -> bool:
+    """Whether a phone begins with a vowel."""
+    letters = [c for c in unicodedata.normalize("NFD", name) if _is_letter(c)]
+    return bool(letters) and _ALIASES.get(letters[0], letters[0]) in _VOWELS
+
+
 def mouth_targets(phones: Sequence[Phone], num_steps: int, *, has_bursts: bool = True) -> Target:
     """Co-articulated mouth shapes of a phone sequence: each phone weighs weight · exp(−distance / reach).
 
@@ -114,7 +126,7 @@ def mouth_targets(phones: Sequence[Phone], num_steps: int, *, has_bursts: bool =
     centres_s = (np.arange(num_steps, dtype=np.float64) + 0.5) * STEP_S
     gap, width = _blend(all_letters, centres_s)
     gap = np.maximum(_slow(gap), _parted(all_letters, centres_s))
-    bilabial, labiodental = np.zeros(num_steps), np.zeros(num_steps)
+    bilabial, labiodental, tongue = np.zeros(num_steps), np.zeros(num_steps), np.zeros(num_steps)
     marks = {name: np.zeros(num_steps, np.int8) for name in ("vowel", "closure", "speech")}
     for letter in all_letters:
         symbol = _ALIASES.get(letter.symbol, letter.symbol)
@@ -126,10 +138,14 @@ def mouth_targets(phones: Sequence[Phone], num_steps: int, *, has_bursts: bool =
             np.maximum(labiodental, _plateau(centres_s, letter.start_s, letter.end_s), out=labiodental)
         elif symbol in _VOWELS and symbol != "ə" and letter.end_s - letter.start_s > _SHORTEST_VOWEL_S:
             _mark(marks["vowel"], (letter.start_s + letter.end_s) / 2.0, 2 if symbol in _OPEN_VOWELS else 1)
+        if symbol in _TONGUE:
+            start_s = letter.start_s - (_VOICELESS_CLOSURE_S if symbol == "t" and has_bursts else 0.0)
+            height = _TONGUE[symbol] * _plateau(centres_s, start_s, letter.end_s, _TONGUE_RISE_S)
+            np.maximum(tongue, height, out=tongue)
         if letter.symbol:
             marks["speech"][int(letter.start_s / STEP_S) : int(letter.end_s / STEP_S) + 1] = 1
     jaw = gap * (1.0 - 0.25 * np.maximum(width, 0.0)) + 0.1 * np.maximum(-width, 0.0)
-    mouth = np.stack([gap, jaw, width, bilabial, labiodental], axis=1).astype(np.float32)
+    mouth = np.stack([gap, jaw, width, bilabial, labiodental, tongue], axis=1).astype(np.float32)
     return Target(mouth, **marks)
 
 
@@ -197,10 +213,12 @@ def _closure(symbol: str, letter: _Letter, has_bursts: bool) -> tuple[float, flo
     return letter.start_s, max(letter.end_s - _BURST_S, letter.start_s + 0.02)
 
 
-def _plateau(centres_s: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.float64]:
-    """1 from ``start_s`` to ``end_s``, falling to 0 over one step on either side."""
+def _plateau(
+    centres_s: NDArray[np.float64], start_s: float, end_s: float, ramp_s: float = STEP_S
+) -> NDArray[np.float64]:
+    """1 from ``start_s`` to ``end_s``, falling to 0 over ``ramp_s`` on either side."""
     distance_s = np.maximum(0.0, np.maximum(start_s - centres_s, centres_s - end_s))
-    return np.asarray(np.maximum(0.0, 1.0 - distance_s / STEP_S))
+    return np.asarray(np.maximum(0.0, 1.0 - distance_s / ramp_s))
 
 
 def _mark(marks: NDArray[np.int8], time_s: float, value: int) -> None:

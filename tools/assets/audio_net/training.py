@@ -29,6 +29,7 @@ CLOSURE_WEIGHTS = (4.0, 2.5)
 # Gaps below which a closure and above which a vowel costs nothing, and the weights of the remainders in the loss.
 _SHUT_GAP, _SHUT_WEIGHT = 0.06, 0.8
 _OPEN_GAP, _OPEN_WEIGHT = 0.18, 1.0
+_TONGUE_WEIGHT = 1.0
 # Weight of errors of the shown gap's second difference from frame to frame: flicker that the speaker does not have.
 _FLICKER_WEIGHT = 0.5
 
@@ -81,7 +82,7 @@ class TorchMouthNet(nn.Module):
         return sum(max(taps) for taps in (ENTRY_TAPS, *BLOCK_TAPS))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, n, 80) → (batch, n − past − future, 5)."""
+        """(batch, n, 80) → (batch, n − past − future, 6)."""
         x = torch.relu(self.entry((features - self.mean) * self.scale))
         for conv, mix in zip(self.convs, self.mixes, strict=True):
             assert isinstance(conv, TapConvolution)
@@ -109,25 +110,27 @@ def train(shards: Sequence[Shard], plan: Plan, log: Log) -> TorchMouthNet:
 
 
 def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
-    """Loss: squared errors of gap, jaw, width and shown gap, cross-entropy of closures, penalties for missed events.
+    """Loss: squared errors of gap, jaw, width, tongue and shown gap, cross-entropy of closures, penalties.
 
-    ``raw`` and ``target`` (batch, n, 5), ``events`` int8 (batch, n).
+    ``raw`` and ``target`` (batch, n, 6), ``events`` int8 (batch, n).
     """
     mouth = torch.cat([torch.sigmoid(raw[..., :2]), torch.tanh(raw[..., 2:3]), torch.sigmoid(raw[..., 3:])], dim=2)
     gap_error, jaw_error, width_error = (mouth[..., :3] - target[..., :3]).square().mean(dim=(0, 1))
     entropy = nn.functional.binary_cross_entropy_with_logits(
-        raw[..., 3:], target[..., 3:], pos_weight=raw.new_tensor(CLOSURE_WEIGHTS)
+        raw[..., 3:5], target[..., 3:5], pos_weight=raw.new_tensor(CLOSURE_WEIGHTS)
     )
     weights = raw.new_tensor(NEIGHBOUR_WEIGHTS)
     smooth = mouth[:, 1:-1] + weights * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
     shown, wanted = _shown_gap(smooth), _shown_gap(target[:, 1:-1])
-    error = gap_error + 0.7 * jaw_error + 0.7 * width_error + 1.5 * (shown - wanted).square().mean()
+    tongue_error = (mouth[..., 5] - target[..., 5]).square().mean()
+    error = gap_error + 0.7 * (jaw_error + width_error) + 1.5 * (shown - wanted).square().mean()
+    error = error + _TONGUE_WEIGHT * tongue_error
     flicker = _second_difference(shown - wanted).square().mean()
     return error + 0.2 * entropy + _FLICKER_WEIGHT * flicker + _missed(shown, wanted, events)
 
 
 def _shown_gap(mouth: Tensor) -> Tensor:
-    """(batch, n, 5) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1, mapped as people's."""
+    """(batch, n, 6) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1, mapped as people's."""
     is_free = (1.0 - mouth[..., 3]) * (1.0 - mouth[..., 4])
     gap = torch.maximum(mouth[..., 0] + GapMap().spread_opens * mouth[..., 2] * is_free, LEAST_OPEN * mouth[..., 0])
     first, second = mouth[:, :-1], mouth[:, 1:]

@@ -73,7 +73,7 @@ class Bench:
         return path
 
     def requested(self, audio: Path) -> FloatArray:
-        """The mouth shapes that the model requests, (frames, 5), frame by frame as in the video."""
+        """The mouth shapes that the model requests, (frames, 6), frame by frame as in the video."""
         samples = load_audio(audio)
         times_s = np.arange(round(len(samples) / 16_000 * FPS)) * FRAME_S
         return express(self.predictor.predict(samples, 0.0, times_s, FRAME_S), 1.0)

@@ -1,4 +1,4 @@
-"""The warp model: audio → mouth shapes and cues float32 (frames, 8) → the avatar's own face, warped to them.
+"""The warp model: audio → mouth shapes and cues float32 (frames, 9) → the avatar's own face, warped to them.
 
 A small convolutional net predicts the mouth shapes; image warping makes the face. Both run on the CPU.
 """
@@ -23,14 +23,14 @@ from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, Feat
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
-NUM_SHAPES = 5
+NUM_SHAPES = 6
 
 
 class WarpModel:
-    """The LipSyncModel that warps; its features are mouth shapes and what the voice makes a head do, float32 (n, 8).
+    """The LipSyncModel that warps; its features are mouth shapes and what the voice makes a head do, float32 (n, 9).
 
-    Columns O, J, W, P, F: lip gap, jaw, width, lips pressed together (p, b, m), lower lip under the teeth (f, v); then
-    a nod, raised brows and the closure of the lids.
+    Columns O, J, W, P, F, T: lip gap, jaw, width, lips pressed together (p, b, m), lower lip under the teeth (f, v),
+    tongue's tip (l, n, t, d, th); then a nod, raised brows and the closure of the lids.
     """
 
     name = "warp"

@@ -9,6 +9,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.models.warp.audio.mouth_net import OUTPUTS
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
@@ -39,7 +40,7 @@ class StillAlpha:
         drawn = replace(avatar, frames=StillFrames(as_bytes(cv2.merge([alpha] * 3))), alphas=None, eyelids=None)
         # The same renderer, so that it moves alike: it is given alpha for an image, and a mouth at rest.
         self._renderer = StillAvatarRenderer(drawn, height_px=height_px, has_idle_motion=True)
-        self._mouth = np.zeros(5, np.float32)
+        self._mouth = np.zeros(len(OUTPUTS), np.float32)
         assert shown.alphas is not None  # noqa: S101 - as the avatar's
         self._still = shown.alphas.read([0])[0]
         outline = shown.landmarks[0].oval

@@ -1,4 +1,4 @@
-"""A still avatar: mouth shape (5,) and a LifeState → the face's Y'CbCr planes, with mouth, blinks and head motion."""
+"""A still avatar: mouth shape (6,) and a LifeState → the face's Y'CbCr planes, with mouth, blinks and head motion."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ class StillAvatarRenderer:
         return face, NativeImage(self._image.luma, self._image.chroma)
 
     def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
-        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) and what else it does.
+        """The face for a mouth shape (O, J, W, P, F, T; float32 (6,)) and what else it does.
 
         Values of the shape outside their ranges are clipped. Values that are not finite count as zero.
         """
         shape = clean_shape(mouth)
         head = self._head if self._head is not None and life.moves_head else None
         eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
-        is_at_rest = not shape.any() and self._mouth.is_at_rest
+        is_at_rest = not shape[:-1].any() and self._mouth.is_at_rest  # shut lips hide the tongue
         moved = _UNMOVED if head is None or is_at_rest else head.around_mouth(life)
         if self._native is not None:
             face, image = self._native

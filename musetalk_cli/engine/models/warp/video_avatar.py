@@ -1,4 +1,4 @@
-"""A video avatar: mouth shape (5,), avatar frame and its I420 image → the face's Y'CbCr planes with a new mouth.
+"""A video avatar: mouth shape (6,), avatar frame and its I420 image → the face's Y'CbCr planes with a new mouth.
 
 Every frame keeps its own head and eyes; only the mouth is replaced.
 """
@@ -74,7 +74,7 @@ class VideoAvatarRenderer:
         return FaceLighting.of(measured)
 
     def render(self, mouth: NDArray[np.float32], index: int, image: ByteArray) -> Face:
-        """The face for a mouth shape (O, J, W, P, F; float32 (5,)) in avatar frame ``index``.
+        """The face for a mouth shape (O, J, W, P, F, T; float32 (6,)) in avatar frame ``index``.
 
         ``image``: that frame, I420, uint8 (height · 3/2, width); it is not written into. Values of the shape outside
         their ranges are clipped. Values that are not finite count as zero.

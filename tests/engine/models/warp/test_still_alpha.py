@@ -49,7 +49,7 @@ def test_it_moves_with_the_image() -> None:
     moved = [alpha.at(life_at(3, time_s)) for time_s in TIMES_S]
     assert any(np.abs(each.astype(int) - moved[0]).max() > 10 for each in moved[1:])
     for time_s, each in zip(TIMES_S, moved, strict=True):
-        face = image.render(np.zeros(5, np.float32), life_at(3, time_s))
+        face = image.render(np.zeros(6, np.float32), life_at(3, time_s))
         left, top, width, height = face.region
         shown = (face.planes.luma.astype(float) - 16) * 255 / 219
         part = slice(top, top + height), slice(left, left + width)

@@ -23,8 +23,8 @@ from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes, bgr_to_planes, even_size, planes_to_i420
 from musetalk_cli.engine.video.compositing import write_face
 
-REST = (0.0, 0.0, 0.0, 0.0, 0.0)
-OPEN = (1.0, 0.95, 0.1, 0.0, 0.0)
+REST = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+OPEN = (1.0, 0.95, 0.1, 0.0, 0.0, 0.0)
 SEED = 7
 
 
@@ -132,7 +132,7 @@ def test_without_idle_motion_only_the_mouth_changes() -> None:
 def test_gap_grows_with_o(own_gap: float) -> None:
     landmarks = draw_face(own_gap=own_gap)[1]
     face = _face(own_gap=own_gap)
-    rows = [_dark_rows(face, (o, o, -1.0, 0.0, 0.0), landmarks) for o in np.linspace(0, 1, 6)]
+    rows = [_dark_rows(face, (o, o, -1.0, 0.0, 0.0, 0.0), landmarks) for o in np.linspace(0, 1, 6)]
     assert rows[0] <= 2  # the line between lips
     assert all(after >= before for before, after in pairwise(rows))
     # A gap of 0.30 mouth widths; teeth and shading take some of it.
@@ -144,7 +144,7 @@ def test_gap_grows_with_o(own_gap: float) -> None:
 def test_closure_wins_over_any_gap(gap: float, own_gap: float) -> None:
     landmarks = draw_face(own_gap=own_gap)[1]
     face = _face(own_gap=own_gap)
-    assert _dark_rows(face, (gap, 0.3, 0.0, 1.0, 0.0), landmarks) <= 1
+    assert _dark_rows(face, (gap, 0.3, 0.0, 1.0, 0.0, 1.0), landmarks) <= 1
 
 
 def test_open_mouthed_image_is_closed_at_rest() -> None:
@@ -159,7 +159,7 @@ def test_same_bytes_from_any_thread() -> None:
     face = _face(has_idle_motion=True).face
     random = np.random.default_rng(0)
     shapes = [
-        (_shape(*random.random(2), random.random() * 2 - 1, *random.random(2)), life_at(SEED, 2.5 + k / 25))
+        (_shape(*random.random(2), random.random() * 2 - 1, *random.random(3)), life_at(SEED, 2.5 + k / 25))
         for k in range(24)
     ]
     expected = [face.render(*shape) for shape in shapes]
@@ -174,7 +174,7 @@ def test_same_bytes_from_any_thread() -> None:
 @pytest.mark.parametrize("tilt_deg", [-20.0, 0.0, 20.0])
 def test_extreme_shapes_leave_no_hole(width: float, closure: float, tilt_deg: float) -> None:
     face = _face(tilt_deg=tilt_deg)
-    frame = _frame(face, (1.0, 1.0, width, closure, 1.0))
+    frame = _frame(face, (1.0, 1.0, width, closure, 1.0, 1.0))
     # Video black is 16; the darkest cavity stays above it and nothing was left unwritten.
     assert frame.luma.min() >= 16
     assert frame.luma.max() <= 240
@@ -183,9 +183,9 @@ def test_extreme_shapes_leave_no_hole(width: float, closure: float, tilt_deg: fl
 
 def test_shapes_out_of_range_are_clipped() -> None:
     face = _face()
-    clipped = _frame(face, (1, 1, -1, 0, 0))
-    assert np.array_equal(_frame(face, (3, 9, -4, -1, -1)).luma, clipped.luma)
-    assert np.array_equal(_frame(face, (np.nan, np.inf, -np.inf, np.nan, 0)).luma, face.base.luma)
+    clipped = _frame(face, (1, 1, -1, 0, 0, 0))
+    assert np.array_equal(_frame(face, (3, 9, -4, -1, -1, -2)).luma, clipped.luma)
+    assert np.array_equal(_frame(face, (np.nan, np.inf, -np.inf, np.nan, 0, np.nan)).luma, face.base.luma)
 
 
 def test_a_tiny_face_speaks_too() -> None:

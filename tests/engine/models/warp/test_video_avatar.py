@@ -23,8 +23,8 @@ from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 from musetalk_cli.engine.video.compositing import write_face
 
-REST = np.zeros(5, dtype=np.float32)
-OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0], dtype=np.float32)
+REST = np.zeros(6, dtype=np.float32)
+OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0, 0.0], dtype=np.float32)
 TEETH = 200  # luma above which a pixel is of the drawn face's own bright mouth
 
 

@@ -1,4 +1,4 @@
-"""The mouth net in numpy: log-mel features float32 (n, 80) → mouth shapes float32 (m, 5), one per 20 ms step.
+"""The mouth net in numpy: log-mel features float32 (n, 80) → mouth shapes float32 (m, 6), one per 20 ms step.
 
 A small stack of dilated convolutions over time, each computed as one matrix product. Weights come from an npz file.
 """
@@ -19,7 +19,10 @@ from musetalk_cli.errors import ModelError
 FloatArray = NDArray[np.float32]
 
 FORMAT = 2
-OUTPUTS = ("O", "J", "W", "P", "F")
+OUTPUTS = ("O", "J", "W", "P", "F", "T")
+NUM_WITHOUT_TONGUE = 5
+"""Outputs of the nets before T was added; they are read, too, and their tongue stays down."""
+_DOWN = -30.0  # raw output of a tongue that stays down
 _SIGNED = OUTPUTS.index("W")
 
 
@@ -42,7 +45,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class MouthNet:
-    """Step features float32 (n, features) → mouth shapes float32 (m, 5): O, J, P, F in 0..1, W in −1..1.
+    """Step features float32 (n, features) → mouth shapes float32 (m, 6): O, J, P, F, T in 0..1, W in −1..1.
 
     One entry convolution, then residual blocks ``x + mix(relu(conv(x)))``, then a linear head. ``past_steps`` and
     ``future_steps`` are its receptive field: the steps before and after its own that an output depends on.
@@ -101,6 +104,7 @@ def net_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> MouthNet:
         raise ValueError(f"format {arrays['format'].tolist()}, expected {FORMAT}")
     _check_kinds(arrays)
     entry, *middle, head = _unpack(arrays["shapes"], arrays["taps"], arrays["weights"].astype(np.float32))
+    head = _with_tongue(head)
     blocks = tuple(zip(middle[::2], middle[1::2], strict=True))
     return MouthNet(arrays["mean"].astype(np.float32), arrays["scale"].astype(np.float32), entry, blocks, head)
 
@@ -129,8 +133,15 @@ def _check_kinds(arrays: Mapping[str, NDArray[Any]]) -> None:
         if min(layer) < 1 or layer[1] != num_in:
             raise ValueError(f"a layer of {layer} (taps, inputs, outputs) behind {num_in} outputs")
         num_in = layer[2]
-    if num_in != len(OUTPUTS):
+    if num_in not in (NUM_WITHOUT_TONGUE, len(OUTPUTS)):
         raise ValueError(f"{num_in} outputs, expected {len(OUTPUTS)}")
+
+
+def _with_tongue(head: Convolution) -> Convolution:
+    """The head with all outputs: to one without T, a tongue that stays down is added."""
+    missing = len(OUTPUTS) - len(head.bias)
+    bias = np.pad(head.bias, (0, missing), constant_values=_DOWN)
+    return Convolution(head.taps, np.pad(head.weight, ((0, 0), (0, missing))), bias)
 
 
 def _unpack(shapes: NDArray[Any], taps: NDArray[Any], weights: FloatArray) -> Iterator[Convolution]:

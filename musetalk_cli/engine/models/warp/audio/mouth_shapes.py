@@ -1,4 +1,4 @@
-"""Samples float32 (n,) at 16 kHz and frame times (frames,) → mouth shapes float32 (frames, 5).
+"""Samples float32 (n,) at 16 kHz and frame times (frames,) → mouth shapes float32 (frames, 6).
 
 The net predicts a shape for every 20 ms step. Steps are gated by a speech detector, smoothed, and resampled to frames.
 """
@@ -21,7 +21,7 @@ from musetalk_cli.engine.models.warp.audio.log_mel import (
     STEP_S,
     extract_features,
 )
-from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet, load_net
+from musetalk_cli.engine.models.warp.audio.mouth_net import OUTPUTS, MouthNet, load_net
 
 FloatArray = NDArray[np.float32]
 
@@ -34,9 +34,9 @@ GATE_POWER_DBFS = (-76.0, -68.0)
 # A frame shows the mean mouth of its first 40 ms at most. Over a longer window all mouths average to half open, and a
 # frame that runs past the end of its block would need more audio than a live stream has.
 MAX_WINDOW_S = 0.04
-# Smoothing kernel over steps: the weight of each neighbour for O, J, W, P and F. It removes flicker between steps. The
-# net's closures are that much surer. (The net was trained with 0.25 and 0.1, later with 0.22 for P and F.)
-NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.33, 0.33], dtype=np.float32)
+# Smoothing kernel over steps: the weight of each neighbour for O, J, W, P, F and T. It removes flicker between steps.
+# The net's closures are that much surer. (The net was trained with 0.25 and 0.1, later with 0.22 for P and F.)
+NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.33, 0.33, 0.33], dtype=np.float32)
 _PROBE_S = 0.005
 # For how many steps after speech the lips stay parted in a pause, and after how many they have shut.
 PARTED_STEPS, SHUT_STEPS = 25, 38
@@ -46,6 +46,8 @@ LEAST_OPEN = 0.5
 # Beyond the knee it bends towards 1, the widest mouth that can be drawn.
 AMPLITUDE = 2.2
 _KNEE = 0.5
+# T of the net, and what is drawn: the net is seldom sure of a tongue, and what it is not sure of stays down.
+_TONGUE_SEEN, _TONGUE_DRAWN = (0.15, 0.42, 0.55, 0.7), (0.0, 0.66, 0.7, 1.0)
 LEAST_EXPRESSION, MOST_EXPRESSION = 0.5, 1.5
 
 
@@ -61,8 +63,8 @@ class GapMap:
     parted: float = 0.12
 
     def gap(self, steps: FloatArray) -> FloatArray:
-        """The gap of steps (n, 5) that the net gave, (n,), without what parts the lips in a pause."""
-        gap, _, width, bilabial, labiodental = steps.T
+        """The gap of steps (n, 6) that the net gave, (n,), without what parts the lips in a pause."""
+        gap, _, width, bilabial, labiodental = steps.T[:5]
         is_free = (1.0 - bilabial) * (1.0 - labiodental)
         return np.asarray(np.maximum(gap + np.float32(self.spread_opens) * width * is_free, LEAST_OPEN * gap))
 
@@ -113,8 +115,9 @@ class MouthShapePredictor:
             frame_s: Seconds that each frame is shown, 1 / fps.
 
         Returns:
-            float32 (frames, 5), columns O, J, W, P, F: lip gap, jaw, width, lips pressed together, labiodental. All in
-            0..1, except W in −1 (rounded) .. 1 (spread).
+            float32 (frames, 6), columns O, J, W, P, F, T: lip gap, jaw, width, lips pressed together, labiodental,
+            tongue's tip (two thirds: behind the upper teeth; 1: between the teeth). All in 0..1, except W in −1
+            (rounded) .. 1 (spread).
 
         Raises:
             ValueError: ``start_s`` is not a multiple of 0.02, or ``frame_s`` is not positive.
@@ -126,7 +129,7 @@ class MouthShapePredictor:
         if frame_s <= 0.0:
             raise ValueError(f"frame_s must be positive, not {frame_s}")
         if len(times_s) == 0:
-            return np.zeros((0, 5), np.float32)
+            return np.zeros((0, len(OUTPUTS)), np.float32)
         first_step = math.floor((times_s[0] + LEAD_S) / STEP_S) - 1
         window_s = min(frame_s, MAX_WINDOW_S)
         last_step = math.ceil((times_s[-1] + window_s + LEAD_S) / STEP_S)
@@ -135,7 +138,7 @@ class MouthShapePredictor:
         return sample_frames(steps, first_step, times_s + LEAD_S, window_s)
 
     def predict_steps(self, samples: FloatArray, first_sample: int, first_step: int, num_steps: int) -> FloatArray:
-        """The net's output float32 (num_steps, 5) for 20 ms steps of the stream, smoothed, and zero in long silence.
+        """The net's output float32 (num_steps, 6) for 20 ms steps of the stream, smoothed, and zero in long silence.
 
         O is the gap that the speaker aims at, closures not yet applied, and a little in short pauses.
 
@@ -157,29 +160,33 @@ class MouthShapePredictor:
 
 
 def express(shapes: FloatArray, expression: float) -> FloatArray:
-    """Mouth shapes (n, 5) as they are drawn: as large as people's, times ``expression``; P and F stay as they are."""
+    """Mouth shapes (n, 6) as they are drawn: as large as people's, times ``expression``; P and F stay as they are.
+
+    The tongue's tip is drawn up where the net is sure enough of it.
+    """
     out = shapes.copy()
     wide = np.maximum(out[:, :2] * np.float32(AMPLITUDE * expression) - np.float32(_KNEE), 0.0)
     low = np.minimum(out[:, :2] * np.float32(AMPLITUDE * expression), np.float32(_KNEE))
     out[:, :2] = low + (1.0 - _KNEE) * (1.0 - np.exp(-wide / (1.0 - _KNEE)))
     out[:, 2] = np.clip(out[:, 2] * np.float32(expression), -1.0, 1.0)
+    out[:, 5] = np.interp(out[:, 5], _TONGUE_SEEN, _TONGUE_DRAWN)
     return np.asarray(out, dtype=np.float32)
 
 
 def _smooth(steps: FloatArray) -> FloatArray:
-    """Steps (n + 2, 5) → (n, 5): each with the weighted neighbours added."""
+    """Steps (n + 2, 6) → (n, 6): each with the weighted neighbours added."""
     return steps[1:-1] + NEIGHBOUR_WEIGHTS * (steps[:-2] + steps[2:] - 2.0 * steps[1:-1])
 
 
 def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], window_s: float) -> FloatArray:
-    """Steps (n, 5) → frames (m, 5): means of O, J and W over each frame's window, maxima of P and F; P and F close O.
+    """Steps (n, 6) → frames (m, 6): means over each frame's window, but maxima of P and F; P and F close O.
 
     P and F take the maximum because a mean would erase a closure shorter than the window. Steps are interpolated
     linearly between their centres. P is squared: half a closure already narrows the gap, and only a sure one presses
     the lips together.
 
     Args:
-        steps: float32 (n, 5), output of ``predict_steps``.
+        steps: float32 (n, 6), output of ``predict_steps``.
         first_step: Index in the stream of ``steps[0]``.
         times_s: Start times of the windows, (m,).
         window_s: Length of each window.
@@ -188,10 +195,10 @@ def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float6
     count = max(2, math.ceil(window_s / _PROBE_S)) + 1
     probes = times_s[:, None] + np.linspace(0.0, window_s, count)[None, :]
     values = [np.interp(probes, centres_s, steps[:, k]) for k in range(steps.shape[1])]
-    gap, jaw, width = (value.mean(axis=1) for value in values[:3])
-    bilabial, labiodental = (value.max(axis=1) for value in values[3:])
+    gap, jaw, width, tongue = (values[k].mean(axis=1) for k in (0, 1, 2, 5))
+    bilabial, labiodental = (value.max(axis=1) for value in values[3:5])
     gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
-    return np.stack([gap, jaw, width, bilabial**2, labiodental], axis=1).astype(np.float32)
+    return np.stack([gap, jaw, width, bilabial**2, labiodental, tongue], axis=1).astype(np.float32)
 
 
 def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""Gap between the lips (h, w), jaw and width → cavity, tongue and teeth, drawn into a frame's Y'CbCr planes.
+"""Gap between the lips (h, w), jaw, width and tongue → cavity, tongue and teeth, drawn into a frame's Y'CbCr planes.
 
-Upper teeth belong to the skull and stay; lower teeth and tongue move with the jaw. The teeth are drawn once per face
-into textures, which are placed, shaded and clipped per frame.
+Upper teeth belong to the skull and stay; lower teeth and tongue move with the jaw, and the tongue's tip on its own. The
+teeth are drawn once per face into textures, which are placed, shaded and clipped per frame.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ _MAX_UPPER_EDGE = 0.085
 _LOWER_EDGE = 0.028
 _TEETH_TRAVEL = 0.165  # travel of lower teeth and tongue at J = 1
 
+# T from and to which the tip rises behind the upper teeth, and from and to which it comes out between the teeth.
+_TIP_RISES, _TIP_COMES_OUT = (0.15, 0.6), (0.7, 0.95)
+_TIP_BEHIND = 0.016  # how far above their edge it ends, mouth units
+
 _ARCH_DEPTH = 1.1  # depth of the dental arch, mouth units per squared distance from its middle
 _MIN_YAW = 0.02  # tangent of the yaw below which a head counts as frontal
 
@@ -62,6 +66,30 @@ class TeethPlacement:
     def upper_edge(self) -> float:
         """Distance of the upper incisors' edge below the closed seam, mouth units."""
         return float(np.clip(_SMILE_SHOWS * self.smile, _UPPER_EDGE, _MAX_UPPER_EDGE))
+
+
+@dataclass(frozen=True)
+class Articulation:
+    """What moves inside a mouth: J (0..1), W (-1..1) and T (0..1) of the mouth shape."""
+
+    jaw: float
+    width: float
+    tongue: float = 0.0
+
+    @classmethod
+    def of(cls, shape: FloatArray) -> Articulation:
+        """That of a mouth shape O, J, W, P, F, T, float32 (6,)."""
+        return cls(float(shape[1]), float(shape[2]), float(shape[5]))
+
+    @property
+    def tip_rise(self) -> float:
+        """How far the tongue's tip is on its way to the upper teeth, 0..1."""
+        return float(smoothstep(np.float32(self.tongue), *_TIP_RISES))
+
+    @property
+    def tip_out(self) -> float:
+        """How far it has come out between the teeth, 0..1."""
+        return float(smoothstep(np.float32(self.tongue), *_TIP_COMES_OUT))
 
 
 @dataclass(frozen=True)
@@ -112,15 +140,14 @@ class MouthInterior:
             tinted = InteriorTint(tint.levels, tint.colours, tint.naturalness, tint.cast, tint.skin_luma)
         return NativeInterior(native, (self._upper, self._lower), self._scale, colours, tinted)
 
-    def draw(self, planes: Planes, opening: LipOpening, placement: TeethPlacement, jaw: float, width: float) -> None:
+    def draw(self, planes: Planes, opening: LipOpening, placement: TeethPlacement, pose: Articulation) -> None:
         """Draw the interior into ``planes``, in place.
 
         Args:
             planes: The box of pixels that ``opening`` describes.
             opening: The gap between the lips.
             placement: Where the teeth are in the image.
-            jaw: J of the mouth shape, 0..1.
-            width: W of the mouth shape, -1..1.
+            pose: What moves inside the mouth.
         """
         rows, columns = _bounding_box(opening.coverage)
         if rows.stop <= rows.start or columns.stop <= columns.start:
@@ -132,7 +159,7 @@ class MouthInterior:
         positions = _PixelPositions(
             _to_dental_arch(x, placement.yaw), y, opening.below_upper[inside], opening.above_lower[inside]
         )
-        colour = self._compose(positions, placement.upper_edge, jaw, width)
+        colour = self._compose(positions, placement.upper_edge, pose)
         coverage = opening.coverage[inside]
         _blend(planes.luma[inside], colour[..., 0], coverage)
         half = (coverage.shape[1] // 2, coverage.shape[0] // 2)
@@ -148,7 +175,7 @@ class MouthInterior:
         wanted: tuple[float, float, float, float] | None,
         placement: TeethPlacement,
         to_units: FloatArray,
-        jaw_and_width: tuple[float, float],
+        pose: Articulation,
     ) -> None:
         """The same in C; only with :attr:`native`.
 
@@ -158,37 +185,38 @@ class MouthInterior:
             wanted: As of :meth:`NativeInterior.coverage`.
             placement: Where the teeth are in the image.
             to_units: As of :class:`LipOpening`.
-            jaw_and_width: J and W of the mouth shape.
+            pose: What moves inside the mouth.
         """
         assert self.native is not None  # noqa: S101 - as said above
-        pose = self.native_pose(placement, to_units, jaw_and_width)
-        self.native.draw(box, near, self.native.coverage(near, wanted, self.edge_px), pose)
+        moves = self.native_pose(placement, to_units, pose)
+        self.native.draw(box, near, self.native.coverage(near, wanted, self.edge_px), moves)
 
-    def native_pose(
-        self, placement: TeethPlacement, to_units: FloatArray, jaw_and_width: tuple[float, float]
-    ) -> Structure:
+    def native_pose(self, placement: TeethPlacement, to_units: FloatArray, pose: Articulation) -> Structure:
         """What moves it in one frame, as C takes it; arguments as of :meth:`draw_natively`."""
         from musetalk_cli.engine.models.warp.native.interior import InteriorPose, pose_of
 
-        return pose_of(InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *jaw_and_width))
+        moves = (pose.jaw, pose.width, pose.tip_rise, pose.tip_out)
+        return pose_of(InteriorPose(to_units, placement.middle, placement.yaw, placement.upper_edge, *moves))
 
-    def _compose(self, positions: _PixelPositions, edge: float, jaw: float, width: float) -> FloatArray:
+    def _compose(self, positions: _PixelPositions, edge: float, pose: Articulation) -> FloatArray:
         """Y, Cb, Cr (h, w, 3) of the interior, before the lips clip it.
 
         ``edge``: distance of the upper incisors' edge below the closed seam, mouth units.
         """
         x, y = positions.x, positions.y
         across = (x - np.float32(_TEXTURE_SPAN[0])) * np.float32(self._scale) - np.float32(0.5)
-        rounding, spread = max(-width, 0.0), max(width, 0.0)
+        rounding, spread = max(-pose.width, 0.0), max(pose.width, 0.0)
         # The first tenth of the jaw's travel parts only the lips: /s/ keeps the teeth together.
-        travel = _TEETH_TRAVEL * max(jaw - 0.1, 0.0) / 0.9 * (1 - 0.35 * spread)
+        travel = _TEETH_TRAVEL * max(pose.jaw - 0.1, 0.0) / 0.9 * (1 - 0.35 * spread)
         colour = self._deep + (self._cavity - self._deep) * smoothstep(y, 0.0, 0.22 + travel)[..., None]
         self._add_tongue(colour, x, y - 0.05 - 0.26 * travel)
-        colour = self._composite_teeth(
-            colour, self._lower, across, y - (_LOWER_EDGE + travel), 0.9 * (1 - 0.9 * rounding)
-        )
+        below_lower, below_upper = y - (_LOWER_EDGE + travel), y - (edge + 0.010 * spread - 0.035 * rounding)
+        shown: float | FloatArray = 0.9 * (1 - 0.9 * rounding)
+        if pose.tip_rise > 0:
+            shown = shown * (1 - self._add_tip(colour, x, below_upper, below_lower, pose))
+        colour = self._composite_teeth(colour, self._lower, across, below_lower, shown)
         # Protruded lips cover the upper teeth and keep the light out.
-        colour = self._composite_teeth(colour, self._upper, across, y - (edge + 0.010 * spread - 0.035 * rounding), 1.0)
+        colour = self._composite_teeth(colour, self._upper, across, below_upper, 1.0)
         shade = (0.34 + 0.66 * smoothstep(positions.below_upper, -0.01, 0.055)) * (1 - 0.45 * rounding)
         # Little light enters between lips that are hardly apart.
         shade *= 0.7 + 0.3 * smoothstep(positions.below_upper + positions.above_lower, 0.0, 0.15)
@@ -212,8 +240,49 @@ class MouthInterior:
         colour[..., 0] += (luma - colour[..., 0]) * coverage
         colour[..., 1:] += (self._tongue[1:] - colour[..., 1:]) * coverage[..., None]
 
+    def _add_tip(
+        self, colour: FloatArray, x: FloatArray, below_upper: FloatArray, below_lower: FloatArray, pose: Articulation
+    ) -> FloatArray:
+        """Draw the tongue's raised tip over ``colour``, in place.
+
+        Args:
+            colour: Y, Cb, Cr, float32 (h, w, 3).
+            x: Position along the dental arch, (h, w), mouth units.
+            below_upper: Distance below the edge of the middle upper teeth, (h, w), mouth units.
+            below_lower: The same of the lower teeth.
+            pose: What moves inside the mouth, its tip raised.
+
+        Returns:
+            How much of the lower teeth it covers, 0..1, float32 (h, w).
+        """
+        rise, out = np.float32(pose.tip_rise), np.float32(pose.tip_out)
+        aside = np.abs(x)
+        # It rises from behind the lower teeth to behind the upper ones, and out to just below their edge.
+        low, high = below_lower - np.float32(0.02), below_upper + np.float32(_TIP_BEHIND) * (1 - np.float32(0.5) * out)
+        inward = low + (high - low) * rise - (np.float32(1.7) - np.float32(0.7) * out) * x**2
+        sides = smoothstep(np.float32(0.26) + np.float32(0.05) * out - aside, 0.0, 0.10)
+        coverage = smoothstep(inward, 0.0, 0.03) * sides * smoothstep(rise, 0.0, 0.3)
+        # Its underside turns away from the light; what has come out is lit.
+        deep = np.float32(0.42) * (1 - out) * smoothstep(inward, 0.02, 0.16)
+        rim = np.float32(0.34) - np.float32(0.2) * out
+        light = (1 - rim * (1 - smoothstep(inward, 0.0, 0.05))) * (1 - deep)
+        light *= 1 - (np.float32(0.3) - np.float32(0.1) * out) * smoothstep(aside, 0.06, 0.28)
+        light *= 1 - np.float32(0.12) * np.exp(-((x / np.float32(0.03)) ** 2)) * smoothstep(inward, 0.03, 0.10)
+        front = coverage * out * smoothstep(np.float32(0.06) - below_lower - np.float32(0.6) * x**2, 0.0, 0.03)
+        # Where it lies on the lower teeth, it rounds off towards its lower edge.
+        light *= 1 - np.float32(0.3) * out * smoothstep(below_lower, 0.0, 0.06)
+        luma = 16 + (self._tongue[0] - 16) * light
+        colour[..., 0] += (luma - colour[..., 0]) * coverage
+        colour[..., 1:] += (self._tongue[1:] - colour[..., 1:]) * coverage[..., None]
+        return np.asarray(front, dtype=np.float32)
+
     def _composite_teeth(
-        self, colour: FloatArray, texture: ByteArray, across: FloatArray, below_edge: FloatArray, strength: float
+        self,
+        colour: FloatArray,
+        texture: ByteArray,
+        across: FloatArray,
+        below_edge: FloatArray,
+        strength: float | FloatArray,
     ) -> FloatArray:
         """Composite a row of teeth over the colours.
 
@@ -222,11 +291,11 @@ class MouthInterior:
             texture: A row of teeth, uint8 (rows, columns, 4): Y, Cb, Cr and alpha.
             across: The texture's column of every pixel, (h, w).
             below_edge: Distance below the middle tooth's edge, mouth units, (h, w).
-            strength: Factor of the alpha, 0..1.
+            strength: Factor of the alpha, 0..1; one, or one for each pixel, (h, w).
         """
         down = (below_edge - np.float32(_TEXTURE_SPAN[2])) * np.float32(self._scale) - np.float32(0.5)
         placed = np.asarray(cv2.remap(texture, across, down, cv2.INTER_LINEAR), dtype=np.float32)
-        coverage = placed[..., 3:] * (strength / 255)
+        coverage = (placed[..., 3] * (np.asarray(strength, np.float32) / 255))[..., None]
         return np.asarray(colour + (placed[..., :3] - colour) * coverage, dtype=np.float32)
 
     def _draw_teeth(self, is_upper: bool) -> ByteArray:

@@ -1,4 +1,4 @@
-"""Mouth shape (5,) and an image → the pixels around its mouth, as Y'CbCr planes.
+"""Mouth shape (6,) and an image → the pixels around its mouth, as Y'CbCr planes.
 
 The skin is warped in two layers, the lips are shaded, and the inside of the mouth is drawn between them.
 """
@@ -14,7 +14,7 @@ from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP,
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
-from musetalk_cli.engine.models.warp.face.mouth_interior import LipOpening, MouthInterior, TeethPlacement
+from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
 from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage, bounds_of
@@ -36,7 +36,7 @@ _STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stret
 # than the first, and everything above the second. Gaps below _FINE_GAP (mouth units) count as that.
 _LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
-_LOWEST_SHAPE = np.array([0, 0, -1, 0, 0], np.float32)
+_LOWEST_SHAPE = np.array([0, 0, -1, 0, 0, 0], np.float32)
 
 
 class MouthWarp:
@@ -91,7 +91,7 @@ class MouthWarp:
         """Render the grid's region.
 
         Args:
-            shape: Mouth shape O, J, W, P, F, float32 (5,), within its ranges.
+            shape: Mouth shape O, J, W, P, F, T, float32 (6,), within its ranges.
             source: The image.
             targets: Positions in ``source`` that the grid's nodes show while the mouth rests, (rows, columns, 2).
             head_map: The same mapping as a 2×3 affine matrix, valid on the face.
@@ -130,8 +130,8 @@ class MouthWarp:
         if own.own_gap:
             gap, purse, closing = gap_shares(weights)
             wanted = (GAP * float(gap), GAP * float(purse), float(closing), own.half_width)
-        to_units, jaw_and_width = self._to_units(head_map), (float(shape[1]), float(shape[2]))
-        interior = self._interior.native_pose(self._teeth_placement, to_units, jaw_and_width)
+        pose = Articulation.of(shape)
+        interior = self._interior.native_pose(self._teeth_placement, self._to_units(head_map), pose)
         return MouthMotion(
             self.native, fields, shares, float(weights[COMPONENTS.index("labiodental")]), wanted, interior
         )
@@ -175,7 +175,7 @@ class MouthWarp:
             wanted = wanted_gap(weights, side) / np.maximum(-upper - lower, np.float32(_FINE_GAP))
             coverage = coverage * smoothstep(wanted, *_LEAST_WANTED)
         opening = LipOpening(coverage, -upper, -lower, self._to_units(head_map))
-        self._interior.draw(box, opening, self._teeth_placement, float(shape[1]), float(shape[2]))
+        self._interior.draw(box, opening, self._teeth_placement, Articulation.of(shape))
 
     def _lip_planes(self, planes: Planes) -> Planes:
         """The lips' box of the region's planes."""
@@ -234,7 +234,7 @@ def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: F
 
 def _weights(shape: FloatArray) -> FloatArray:
     """Weights of the displacement fields, in the order of COMPONENTS, for a mouth shape; closure overrides the gap."""
-    gap, jaw, width, press, dental = (float(value) for value in shape)
+    gap, jaw, width, press, dental = (float(value) for value in shape[:5])
     is_open = 1 - float(smoothstep(np.float32(press), 0.4, 0.8))
     rounding, gap = max(-width, 0.0), gap * is_open
     return np.array([gap, jaw, rounding, max(width, 0.0), press, dental * is_open, gap * rounding, 1], dtype=np.float32)

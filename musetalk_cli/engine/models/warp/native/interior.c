@@ -1,4 +1,4 @@
-/* Gap between the lips (height, width), jaw and width → cavity, tongue and teeth, drawn into a frame's planes
+/* Gap between the lips (height, width), jaw, width and tongue → cavity, tongue and teeth, drawn into a frame's planes
  * (mouth_interior.py, tint.py). */
 #include "stages.h"
 
@@ -8,6 +8,7 @@ static const float LOWER_EDGE = 0.028f;
 static const float TEETH_TRAVEL = 0.165f; /* travel of lower teeth and tongue at J = 1 */
 static const float ARCH_DEPTH = 1.1f;     /* of the dental arch, mouth units per squared distance from its middle */
 static const float MIN_YAW = 0.02f;       /* tangent of the yaw below which a head counts as frontal */
+static const float TIP_BEHIND = 0.016f;   /* how far above the upper teeth's edge the tip of the tongue ends */
 static const float LEAST_COVERAGE = 0.002f;
 static const float FINE_GAP = 0.02f; /* between the lips of an open mouth, mouth units: the least gap */
 
@@ -28,9 +29,10 @@ typedef struct MouthInterior {
 } MouthInterior;
 
 /* What is drawn in a frame. to_units (2, 3): the box's pixels to the skull's mouth units. middle, yaw: as in
- * TeethPlacement. upper_edge: of the middle incisors, below the closed seam, mouth units. jaw 0..1, width -1..1. */
+ * TeethPlacement. upper_edge: of the middle incisors, below the closed seam, mouth units. jaw 0..1, width -1..1.
+ * tip_rise 0..1: how far the tip of the tongue is on its way to the upper teeth; tip_out 0..1: between the teeth. */
 typedef struct InteriorPose {
-    float to_units[6], middle[2], yaw, upper_edge, jaw, width;
+    float to_units[6], middle[2], yaw, upper_edge, jaw, width, tip_rise, tip_out;
 } InteriorPose;
 
 /* ---- How much of each pixel lies between the lips ---------------------------------------------------------------- */
@@ -83,6 +85,7 @@ EXPORT void lip_coverage(const float *upper, const float *lower, const float *in
 typedef struct {
     float x[RUN_PX], y[RUN_PX], below_upper[RUN_PX], above_lower[RUN_PX];
     float luma[RUN_PX], blue[RUN_PX], red[RUN_PX];
+    float hidden[RUN_PX]; /* share of the lower teeth that the tongue covers; written where its tip is raised */
 } InteriorRow;
 
 /* What follows from the pose alone. */
@@ -136,6 +139,33 @@ HOT static void draw_cavity(const MouthInterior *face, const Articulation *pose,
     }
 }
 
+/* MouthInterior._add_tip: the tongue's raised tip. upper_edge, lower_edge: of the middle teeth, below the closed seam. */
+HOT static void draw_tip(const MouthInterior *face, const InteriorPose *pose, float upper_edge, float lower_edge,
+                         int32_t length, InteriorRow *row) {
+    const float *tongue = face->tongue, rise = pose->tip_rise, out = pose->tip_out;
+    const float behind = TIP_BEHIND * (1.0f - 0.5f * out), bend = 1.7f - 0.7f * out, reach = 0.26f + 0.05f * out;
+    const float rim = 0.34f - 0.2f * out, risen = smoothstep(rise, 0.0f, 0.3f);
+    for (int32_t j = 0; j < length; j++) {
+        float x = row->x[j], squared = x * x, aside = fabsf(x);
+        float below_lower = row->y[j] - lower_edge;
+        /* It rises from behind the lower teeth to behind the upper ones, and out to just below their edge. */
+        float low = below_lower - 0.02f, high = row->y[j] - upper_edge + behind;
+        float inward = low + (high - low) * rise - bend * squared;
+        float coverage = smoothstep(inward, 0.0f, 0.03f) * smoothstep(reach - aside, 0.0f, 0.10f) * risen;
+        /* Its underside turns away from the light; what has come out is lit. */
+        float light = 1.0f - rim * (1.0f - smoothstep(inward, 0.0f, 0.05f));
+        light *= 1.0f - 0.42f * (1.0f - out) * smoothstep(inward, 0.02f, 0.16f);
+        light *= 1.0f - (0.3f - 0.1f * out) * smoothstep(aside, 0.06f, 0.28f);
+        light *= 1.0f - 0.12f * exp_negative(-squared * (1.0f / (0.03f * 0.03f))) * smoothstep(inward, 0.03f, 0.10f);
+        /* Where it lies on the lower teeth, it rounds off towards its lower edge. */
+        light *= 1.0f - 0.3f * out * smoothstep(below_lower, 0.0f, 0.06f);
+        row->hidden[j] = coverage * out * smoothstep(0.06f - below_lower - 0.6f * squared, 0.0f, 0.03f);
+        row->luma[j] += (BLACK + (tongue[0] - BLACK) * light - row->luma[j]) * coverage;
+        row->blue[j] += (tongue[1] - row->blue[j]) * coverage;
+        row->red[j] += (tongue[2] - row->red[j]) * coverage;
+    }
+}
+
 /* Four bytes as floats. */
 static inline float4 load_bytes4(const uint8_t *bytes) {
     typedef uint8_t byte4 __attribute__((vector_size(4)));
@@ -159,15 +189,16 @@ static float4 sample_teeth(const uint8_t *texture, int32_t height, int32_t width
 }
 
 /* Composite a row of teeth over the colours. edge: of the middle tooth, below the closed seam; strength 0..1. Pixels
- * without coverage (length,) are skipped. */
+ * without coverage (length,) are skipped. hidden (length,): the share of each pixel that something covers, or NULL. */
 static void draw_teeth(const MouthInterior *face, const uint8_t *texture, float edge, float strength,
-                       const float *coverage, int32_t length, InteriorRow *row) {
+                       const float *coverage, const float *hidden, int32_t length, InteriorRow *row) {
     const float left = TEXTURE_LEFT, top = edge + TEXTURE_TOP, scale = face->scale;
     for (int32_t j = 0; j < length; j++) {
         if (coverage[j] == 0.0f) continue;
         float across = (row->x[j] - left) * scale - 0.5f, down = (row->y[j] - top) * scale - 0.5f;
         float4 tooth = sample_teeth(texture, face->texture_height, face->texture_width, across, down);
         float alpha = tooth[3] * (strength / 255.0f);
+        if (hidden != NULL) alpha *= 1.0f - hidden[j];
         row->luma[j] += (tooth[0] - row->luma[j]) * alpha;
         row->blue[j] += (tooth[1] - row->blue[j]) * alpha;
         row->red[j] += (tooth[2] - row->red[j]) * alpha;
@@ -225,10 +256,13 @@ static void compose_row(const MouthInterior *face, const InteriorPose *pose, con
     const float upper_edge = pose->upper_edge + 0.010f * mouth.spread - 0.035f * mouth.rounding;
     place_row(pose, opening, y, left, length, row);
     draw_cavity(face, &mouth, length, row);
-    draw_teeth(face, face->lower_teeth, LOWER_EDGE + mouth.travel, 0.9f * (1.0f - 0.9f * mouth.rounding), coverage,
-               length, row);
+    const float lower_edge = LOWER_EDGE + mouth.travel;
+    const int has_tip = pose->tip_rise > 0.0f;
+    if (has_tip) draw_tip(face, pose, upper_edge, lower_edge, length, row);
+    draw_teeth(face, face->lower_teeth, lower_edge, 0.9f * (1.0f - 0.9f * mouth.rounding), coverage,
+               has_tip ? row->hidden : NULL, length, row);
     /* Protruded lips cover the upper teeth and keep the light out. */
-    draw_teeth(face, face->upper_teeth, upper_edge, 1.0f, coverage, length, row);
+    draw_teeth(face, face->upper_teeth, upper_edge, 1.0f, coverage, NULL, length, row);
     shade_interior(&mouth, length, row);
     if (face->tint.num_levels > 0) apply_tint(&face->tint, coverage, length, row);
 }

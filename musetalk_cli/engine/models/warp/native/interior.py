@@ -37,7 +37,7 @@ _InteriorPose = structure(
     "InteriorPose",
     to_units=c_float * 6,
     middle=c_float * 2,
-    **dict.fromkeys(("yaw", "upper_edge", "jaw", "width"), c_float),
+    **dict.fromkeys(("yaw", "upper_edge", "jaw", "width", "tip_rise", "tip_out"), c_float),
 )
 _LipOpening = structure(
     "LipOpening",
@@ -84,7 +84,7 @@ class InteriorPose:
 
     ``to_units``: 2×3 affine matrix from the box's pixels to the skull's mouth units. ``middle``, ``yaw``: as in
     :class:`TeethPlacement`. ``upper_edge``: of the upper incisors, below the closed seam, mouth units. ``jaw``,
-    ``width``: of the mouth shape.
+    ``width``: of the mouth shape. ``tip_rise``, ``tip_out``: as in :class:`Articulation`.
     """
 
     to_units: FloatArray
@@ -93,6 +93,8 @@ class InteriorPose:
     upper_edge: float
     jaw: float
     width: float
+    tip_rise: float = 0.0
+    tip_out: float = 0.0
 
 
 class NativeInterior:
@@ -159,7 +161,7 @@ def pose_of(pose: InteriorPose) -> ctypes.Structure:
     return _InteriorPose(
         (c_float * 6)(*pose.to_units.ravel().tolist()),
         (c_float * 2)(*pose.middle),
-        *(pose.yaw, pose.upper_edge, pose.jaw, pose.width),
+        *(pose.yaw, pose.upper_edge, pose.jaw, pose.width, pose.tip_rise, pose.tip_out),
     )
 
 

@@ -38,7 +38,8 @@ def talking(name: str) -> tuple[ByteArray, ...]:
     for index in range(COUNT):
         image, level = still.copy(), (index * 7 % 10) / 9
         write_face(
-            image, face.render(np.array([level, level, 0.8 * np.sin(index), 0, 0], np.float32), life_at(2, index / 25))
+            image,
+            face.render(np.array([level, level, 0.8 * np.sin(index), 0, 0, 0], np.float32), life_at(2, index / 25)),
         )
         frames.append(i420_to_bgr(image))
     return tuple(frames)

@@ -155,7 +155,7 @@ def test_loudness_changes_nothing(predictor: MouthShapePredictor, gain_db: float
 def test_any_frame_rate_gives_the_same_motion(predictor: MouthShapePredictor, fps: float) -> None:
     samples, times_s = babble(5.0), frame_times(5.0, fps)
     mouth = predictor.predict(samples, 0.0, times_s, 1.0 / fps)
-    assert mouth.shape == (len(times_s), 5)
+    assert mouth.shape == (len(times_s), 6)
     assert mouth.dtype == np.float32
     fine = predictor.predict(samples, 0.0, frame_times(5.0, 100.0), 0.01)
     window_s = min(1.0 / fps, MAX_WINDOW_S)
@@ -184,7 +184,7 @@ def test_shifting_the_stream_shifts_the_mouth(predictor: MouthShapePredictor) ->
 
 def test_no_frames_and_no_audio(predictor: MouthShapePredictor) -> None:
     nothing = np.zeros(0, np.float32)
-    assert predictor.predict(nothing, 0.0, np.zeros(0), FRAME_S).shape == (0, 5)
+    assert predictor.predict(nothing, 0.0, np.zeros(0), FRAME_S).shape == (0, 6)
     assert not predictor.predict(nothing, 0.0, frame_times(1.0, 25.0), FRAME_S).any()
 
 
@@ -203,6 +203,17 @@ def test_damaged_weights_raise_model_error() -> None:
     archive.seek(0)
     with pytest.raises(ModelError, match="format 99"):
         load_net(archive)
+
+
+def test_a_net_without_a_tongue_keeps_it_down() -> None:
+    archive = io.BytesIO()
+    arrays = {"format": 2, "mean": [0.0], "scale": [1.0], "shapes": [(1, 1, 2), (1, 2, 5)], "taps": [0, 0]}
+    np.savez(archive, **arrays, weights=np.ones(19, np.float16))
+    archive.seek(0)
+    mouth = load_net(archive).forward(np.ones((3, 1), np.float32))
+    assert mouth.shape == (3, 6)
+    assert mouth[:, 0].min() > 0.9
+    assert mouth[:, 5].max() < 1e-6
 
 
 def test_weights_that_do_not_fit_their_shapes_raise_model_error() -> None:
@@ -246,7 +257,7 @@ CLOSED_STEP = 10
 
 def steps_with_a_closure(closure: str) -> FloatArray:
     """Steps of a mouth that is wide open throughout, with one 20 ms step in which the lips meet."""
-    steps = np.tile(np.array([0.8, 0.6, 0.0, 0.0, 0.0], np.float32), (20, 1))
+    steps = np.tile(np.array([0.8, 0.6, 0.0, 0.0, 0.0, 0.5], np.float32), (20, 1))
     steps[CLOSED_STEP, {"P": 3, "F": 4}[closure]] = 1.0
     return steps
 
@@ -259,19 +270,20 @@ def windows(num_frames: int = 9) -> NDArray[np.float64]:
 def test_a_closure_of_one_step_closes_its_whole_frame() -> None:
     """A mean over the frame's 40 ms would leave half of it: lips that do not meet in /p/, /b/ and /m/."""
     shapes = sample_frames(steps_with_a_closure("P"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.0, 0.6, 0.0, 1.0, 0.0], abs=1e-6)
+    assert shapes[5] == pytest.approx([0.0, 0.6, 0.0, 1.0, 0.0, 0.5], abs=1e-6)
     for frame in (0, 1, 2, 3, 7, 8):
-        assert shapes[frame] == pytest.approx([0.8, 0.6, 0.0, 0.0, 0.0], abs=1e-6)
+        assert shapes[frame] == pytest.approx([0.8, 0.6, 0.0, 0.0, 0.0, 0.5], abs=1e-6)
 
 
 def test_lip_and_teeth_leave_a_quarter_of_the_gap() -> None:
     shapes = sample_frames(steps_with_a_closure("F"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.2, 0.6, 0.0, 0.0, 1.0], abs=1e-6)
+    assert shapes[5] == pytest.approx([0.2, 0.6, 0.0, 0.0, 1.0, 0.5], abs=1e-6)
 
 
 def test_half_a_closure_narrows_the_gap_and_hardly_presses() -> None:
-    steps = steps_with_a_closure("P") * np.array([1, 1, 1, 0.5, 1], np.float32)
-    assert sample_frames(steps, 0, windows(), MAX_WINDOW_S)[5] == pytest.approx([0.4, 0.6, 0.0, 0.25, 0.0], abs=1e-6)
+    steps = steps_with_a_closure("P") * np.array([1, 1, 1, 0.5, 1, 1], np.float32)
+    shapes = sample_frames(steps, 0, windows(), MAX_WINDOW_S)
+    assert shapes[5] == pytest.approx([0.4, 0.6, 0.0, 0.25, 0.0, 0.5], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -287,27 +299,36 @@ def test_spread_lips_open_wider_and_rounded_ones_less(width: float, closed: dict
 
 
 def test_expression_makes_the_mouth_move_more_or_less() -> None:
-    shapes = np.array([[0.2, 0.2, 0.3, 0.0, 0.0], [0.7, 0.6, -0.5, 0.4, 0.2], [1.0, 1.0, -1.0, 1.0, 1.0]], np.float32)
+    rows = [[0.2, 0.2, 0.3, 0.0, 0.0, 0.1], [0.7, 0.6, -0.5, 0.4, 0.2, 0.0], [1.0, 1.0, -1.0, 1.0, 1.0, 1.0]]
+    shapes = np.array(rows, np.float32)
     usual, calm, lively = (express(shapes, expression) for expression in (1.0, 0.5, 1.5))
     assert usual[0, :2] == pytest.approx(AMPLITUDE * shapes[0, :2], abs=1e-6)
-    assert calm[0] == pytest.approx(shapes[0] * [AMPLITUDE / 2, AMPLITUDE / 2, 0.5, 1, 1], abs=1e-6)
+    assert calm[0] == pytest.approx(shapes[0] * [AMPLITUDE / 2, AMPLITUDE / 2, 0.5, 1, 1, 0], abs=1e-6)
     assert np.all(np.diff([calm[:, 0], usual[:, 0], lively[:, 0]], axis=0) > 0)
     assert lively[:, :2].max() < 1.0
     for drawn in (usual, calm, lively):
-        np.testing.assert_array_equal(drawn[:, 3:], shapes[:, 3:])
+        np.testing.assert_array_equal(drawn[:, 3:5], shapes[:, 3:5])
         assert np.abs(drawn[:, 2]).max() <= 1.0
-    assert not express(np.zeros((2, 5), np.float32), 1.5).any()
+    assert not express(np.zeros((2, 6), np.float32), 1.5).any()
+
+
+def test_an_unsure_tongue_stays_down() -> None:
+    shapes = np.zeros((5, 6), np.float32)
+    shapes[:, 5] = (0.0, 0.125, 0.42, 0.7, 1.0)
+    assert express(shapes, 1.0)[:, 5] == pytest.approx([0.0, 0.0, 0.66, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("first_step", [-3, 0, 7])
-def test_gap_jaw_and_width_are_means_over_the_window(first_step: int) -> None:
+def test_gap_jaw_width_and_tongue_are_means_over_the_window(first_step: int) -> None:
     """On a ramp, the mean is the value in the window's middle; steps count from the stream's beginning."""
     centres_s = (first_step + np.arange(40) + 0.5) * STEP_S
-    steps = np.stack([centres_s, 2 * centres_s, -centres_s, 0 * centres_s, 0 * centres_s], axis=1).astype(np.float32)
+    steps = np.stack(
+        [centres_s, 2 * centres_s, -centres_s, 0 * centres_s, 0 * centres_s, 3 * centres_s], axis=1
+    ).astype(np.float32)
     times_s = np.array([0.2, 0.333, 0.5])
     for window_s in (0.01, 0.02, 0.04):
         middle_s = times_s + window_s / 2
-        expected = np.stack([middle_s, 2 * middle_s, -middle_s, 0 * middle_s, 0 * middle_s], axis=1)
+        expected = np.stack([middle_s, 2 * middle_s, -middle_s, 0 * middle_s, 0 * middle_s, 3 * middle_s], axis=1)
         assert sample_frames(steps, first_step, times_s, window_s) == pytest.approx(expected, abs=1e-5)
 
 

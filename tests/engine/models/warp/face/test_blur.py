@@ -15,7 +15,7 @@ from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import bgr_to_planes
 
 SIDE = 512
-OPEN = np.array([1, 1, 0, 0, 0], np.float32)
+OPEN = np.array([1, 1, 0, 0, 0, 0], np.float32)
 
 
 def blurred_portrait(deviation_px: float) -> Avatar:

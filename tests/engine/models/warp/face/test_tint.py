@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.warp.face.tint import measure_tint
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes
 
-OPEN = np.array([1, 1, 0, 0, 0], np.float32)
+OPEN = np.array([1, 1, 0, 0, 0, 0], np.float32)
 SIDE = 512
 
 
@@ -81,6 +81,15 @@ def test_a_natural_face_has_no_tint_and_a_red_mouth(name: str) -> None:
 @pytest.mark.parametrize("name", ["nora", "theo"])
 def test_a_grey_face_gets_a_grey_mouth(name: str) -> None:
     assert np.abs(interior(scaled(name, grey))).max() <= 1
+
+
+@pytest.mark.parametrize("tongue", [0.66, 1.0])
+def test_the_tongue_of_a_grey_face_is_grey(tongue: float) -> None:
+    avatar = scaled("nora", grey)
+    face = StillAvatarRenderer(avatar, height_px=SIDE, has_idle_motion=False)
+    made = face.render(np.array([1, 1, 0, 0, 0, tongue], np.float32))
+    x, y = ((avatar.landmarks[0].inner_lower_lip[5] - (made.region.left, made.region.top)) / 2).astype(int)
+    assert np.abs(made.planes.chroma[y : y + 15, x - 10 : x + 10].astype(int) - 128).max() <= 2
 
 
 @pytest.mark.parametrize("name", ["nora", "theo"])

@@ -22,7 +22,7 @@ from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.messages import Region
 
 REGION = Region(4, 2, 60, 40)
-OPEN = np.array([0.8, 0.6, -0.2, 0, 0.1], np.float32)
+OPEN = np.array([0.8, 0.6, -0.2, 0, 0.1, 0.7], np.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.geometry import smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
-from musetalk_cli.engine.models.warp.face.mouth_interior import LipOpening, MouthInterior, TeethPlacement
+from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, _weights, cell_px, reach_px
 from musetalk_cli.engine.models.warp.face.sampling import Grid, region_around
@@ -29,12 +29,14 @@ Made = TypeVar("Made")
 POSITION_PX, DISTANCE_PX = 1e-3, 5e-3
 MAX_LEVELS, MEAN_LEVELS = 2, 0.05
 SHAPES = {
-    "rest": (0, 0, 0, 0, 0),
-    "a": (1, 0.9, 0.1, 0, 0),
-    "o": (0.6, 0.5, -0.9, 0, 0),
-    "ee": (0.35, 0.3, 0.8, 0, 0),
-    "f": (0.2, 0.1, 0, 0, 1),
-    "m": (0.1, 0.1, 0, 1, 0),
+    "rest": (0, 0, 0, 0, 0, 0),
+    "a": (1, 0.9, 0.1, 0, 0, 0),
+    "o": (0.6, 0.5, -0.9, 0, 0, 0),
+    "ee": (0.35, 0.3, 0.8, 0, 0, 0),
+    "f": (0.2, 0.1, 0, 0, 1, 0),
+    "m": (0.1, 0.1, 0, 1, 0, 0),
+    "l": (0.5, 0.45, 0.1, 0, 0, 0.66),
+    "th": (0.5, 0.3, -0.2, 0, 0, 0.9),
 }
 UNIT_PX = 60.0
 TINT = Tint(
@@ -174,7 +176,10 @@ def interior_of(tint: Tint | None) -> MouthInterior:
     return MouthInterior(UNIT_PX, FaceLighting(140, np.array([180, 120, 134], np.float32), tint, blur_px))
 
 
-@pytest.mark.parametrize("shape", [SHAPES["a"], SHAPES["o"], SHAPES["ee"]], ids=["a", "o", "ee"])
+INSIDES = ("a", "o", "ee", "l", "th")
+
+
+@pytest.mark.parametrize("shape", [SHAPES[name] for name in INSIDES], ids=INSIDES)
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("yaw, tint", [(0.0, None), (0.4, None), (-0.7, TINT)])
 @pytest.mark.parametrize("size", SIZES)
@@ -199,10 +204,11 @@ def test_the_inside_of_a_mouth(
     to_units = np.array([[1, 0.05, -size[1] / 2], [-0.05, 1, -size[0] / 3]], np.float32) / np.float32(UNIT_PX)
     expected = copy_box(box)
     opening = LipOpening(coverage, -near.upper / UNIT_PX, -near.lower / UNIT_PX, to_units)
-    numpy_interior.draw(expected, opening, placement, shape[1], shape[2])
+    pose = Articulation.of(np.array(shape, np.float32))
+    numpy_interior.draw(expected, opening, placement, pose)
     assert interior.native is not None
     assert np.abs(interior.native.coverage(near, wanted, interior.edge_px) - coverage).max() < DISTANCE_PX
-    interior.draw_natively(box, near, wanted, placement, to_units, (shape[1], shape[2]))
+    interior.draw_natively(box, near, wanted, placement, to_units, pose)
     near_equal(box, expected)
 
 
@@ -211,7 +217,7 @@ def test_closed_lips_show_nothing_of_the_inside() -> None:
     near, box = random_pixels(8, 12, 10), random_box(8, 12, 11)
     closed = replace(near, upper=np.full((8, 12), 3, np.float32))
     before, to_units = copy_box(box), np.eye(2, 3, dtype=np.float32)
-    interior.draw_natively(box, closed, None, TeethPlacement((0, 0), 0, 0), to_units, (1.0, 0.0))
+    interior.draw_natively(box, closed, None, TeethPlacement((0, 0), 0, 0), to_units, Articulation(1.0, 0.0, 1.0))
     assert np.array_equal(box.luma, before.luma) and np.array_equal(box.chroma, before.chroma)
 
 

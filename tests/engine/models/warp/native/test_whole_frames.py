@@ -26,8 +26,8 @@ NUM_FRAMES = 16
 def shapes() -> list[NDArray[np.float32]]:
     """Random mouth shapes; every fourth is the mouth at rest, and lips are pressed in a few."""
     rng = np.random.default_rng(3)
-    drawn = rng.uniform([0, 0, -1, 0, 0], 1, (NUM_FRAMES, 5)).astype(np.float32)
-    drawn[:, 3:] *= rng.random((NUM_FRAMES, 2)) < 0.3
+    drawn = rng.uniform([0, 0, -1, 0, 0, 0], 1, (NUM_FRAMES, 6)).astype(np.float32)
+    drawn[:, 3:5] *= rng.random((NUM_FRAMES, 2)) < 0.3
     drawn[::4] = 0
     return list(drawn)
 
