@@ -148,8 +148,11 @@ from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredict
 from tools.assets.audio_net.corpus import Recipe, speak_takes
 from tools.assets.audio_net.evaluation import predict_all, target_gap
 take = next(speak_takes(Recipe("en-us", ("f4",), 1, 77, is_clean=True)))
-gap = predict_all(MouthShapePredictor.load(), take.samples)[:, 0]
-r = np.corrcoef(gap, target_gap(take, len(gap)))[0, 1]
+mouth = predict_all(MouthShapePredictor.load(), take.samples)
+r = np.corrcoef(mouth[:, 0], target_gap(take, len(mouth)))[0, 1]
 assert r > 0.8, r
+tip = take.target.mouth[:2 * len(mouth), 5].reshape(-1, 2).mean(axis=1)
+r = np.corrcoef(mouth[:, 5], tip)[0, 1]
+assert r > 0.6, r
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
