@@ -67,7 +67,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="Precision of MuseTalk: auto (fp16 on a GPU, fp32 on a CPU), fp16, bf16 or fp32.",
+        help="Precision of MuseTalk: auto (fp16 on a GPU, bf16 on a CPU that has it, else fp32), fp16, bf16 or fp32.",
         autocompletion=complete_setting("precision"),
     ),
 ]

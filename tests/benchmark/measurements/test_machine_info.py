@@ -48,7 +48,7 @@ def test_the_machine_is_described() -> None:
 def test_peak_flops_are_turned_into_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[neural]'")
     monkeypatch.setattr("musetalk_cli.benchmark.measurements.peak_flops.MEASURED_S", 0.05)
-    peak_flops = measure_peak_flops("cpu", "auto")
+    peak_flops = measure_peak_flops("cpu", "fp32")
     assert (peak_flops.device, peak_flops.precision) == ("cpu", "float32")
     assert 0 < peak_flops.tflops < 100
     assert peak_flops.fps == pytest.approx(1000 * peak_flops.tflops / FRAME_GFLOP)

@@ -1,7 +1,8 @@
 """Measure the neural model: ``python -m tools.measure.neural_speed [--small] [--write] [--only PART …]``.
 
 ``operations``: counted per frame, after each optimisation. ``fp32``, ``fp32-compiled``, ``bf16-compiled``: our UNet and
-decoder against diffusers' eager ones with the same random weights, alternating, in CPU time of one thread. ``profile``:
+decoder against diffusers' eager ones with the same random weights, alternating, in CPU time of one thread.
+``precisions``: ours in fp32 and in bf16. ``profile``:
 the slowest operations. ``half-rate``: the difference between the mean of two faces and the one between them, in a
 prepared --avatar of a person who speaks. ``shared-batches``: four sessions with batches of their own, and with batches
 that they share. Full-size nets need 12 GB of memory and minutes.
@@ -26,7 +27,7 @@ RUNS = {
     "fp32-compiled": (torch.float32, True, None),
     "bf16-compiled": (torch.bfloat16, True, 0.70),
 }
-PARTS = ("operations", *RUNS, "profile", "half-rate", "shared-batches")
+PARTS = ("operations", *RUNS, "precisions", "profile", "half-rate", "shared-batches")
 
 
 def main() -> None:
@@ -65,6 +66,8 @@ def measure(name: str, configs: NetConfigs, repeats: int, avatar: Path) -> str:
         shares = operations.share_by_kind(configs)
         kinds = ", ".join(f"{kind} {share:.1%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
         return f"{operations.describe_all(list(operations.count_all(configs)))}\n\nAs published, by kind: {kinds}."
+    if name == "precisions":
+        return ratios.compare_precisions(configs, repeats)
     if name == "profile":
         return profiles.profile_frame(configs, torch.float32)
     if name == "half-rate":

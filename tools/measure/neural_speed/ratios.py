@@ -21,6 +21,7 @@ from musetalk_cli.engine.models.musetalk.checkpoints.loading import (
     Precision,
     assemble,
     build_on_meta,
+    random_nets,
 )
 from musetalk_cli.engine.models.musetalk.checkpoints.random_weights import random_state_dict
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceGenerator
@@ -84,6 +85,28 @@ def compare(configs: NetConfigs, dtype: torch.dtype, repeats: int, *, is_compile
         turns.theirs.append(cpu_seconds(reference))
     what = f"{str(dtype).removeprefix('torch.')}, {'compiled' if is_compiled else 'eager'}"
     return Result(what, turns, goal, float(levels.mean()), int(levels.max()), ready_s)
+
+
+def compare_precisions(configs: NetConfigs, repeats: int) -> str:
+    """A table of our nets in fp32 and in bf16, both eager, taking turns of one frame each."""
+    latents, features = inputs(configs)
+    calls = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        generator = FaceGenerator(random_nets("1.5", Precision(torch.device("cpu"), dtype), SEED, configs))
+        prefix_cache = generator.build_prefix_cache(latents)
+        generator.warm_up(prefix_cache, generator.sizes_up_to(1))
+        calls[dtype] = _make_call(generator, prefix_cache, features)
+    exact, short = (call().astype(int) for call in calls.values())
+    turns = Turns()
+    for _ in range(repeats):
+        turns.theirs.append(cpu_seconds(calls[torch.float32]))
+        turns.ours.append(cpu_seconds(calls[torch.bfloat16]))
+    levels = np.abs(short - exact)
+    fp32_s, bf16_s = statistics.median(turns.theirs), statistics.median(turns.ours)
+    return (
+        "| float32, s/frame | bfloat16, s/frame | ratio | levels apart, mean · most |\n|---|---|---|---|\n"
+        f"| {fp32_s:.2f} | {bf16_s:.2f} | {turns.ratio:.2f} | {levels.mean():.2f} · {levels.max()} |"
+    )
 
 
 def describe(result: Result) -> str:

@@ -32,7 +32,7 @@ from musetalk_cli.engine.models.musetalk.face.masks import MaskSettings  # noqa:
 from musetalk_cli.engine.models.musetalk.face.parsed_masks import DrawnClasses  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.upstream import UpstreamMasking  # noqa: E402
 from musetalk_cli.engine.models.musetalk.factory import AvatarFace, MuseTalkSettings, open_model  # noqa: E402
-from musetalk_cli.engine.models.musetalk.inference import forward_pass  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import devices, forward_pass  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_batches import FaceBatchGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.latents import avatar_latents  # noqa: E402
@@ -154,12 +154,16 @@ def _small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factory, "random_encoder", lambda *args: random_encoder(*args, configs=CONFIGS))
 
 
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(False, "float32"), (True, "bfloat16")])
 @pytest.mark.usefixtures("_small_sizes")
-def test_random_weights_are_named_and_cache_nothing(face: AvatarFace, folder: Path) -> None:
+def test_random_weights_are_named_and_cache_nothing(
+    face: AvatarFace, folder: Path, monkeypatch: pytest.MonkeyPatch, has_bf16: bool, dtype: str
+) -> None:
+    monkeypatch.setattr(devices, "computes_in_bf16", lambda: has_bf16)
     told: list[str] = []
     model = open_for(face, SETTINGS, told.append)
     assert model.name == "musetalk-1.5 with random weights"
-    assert "musetalk-1.5 with random weights on cpu, float32, masks from landmarks" in told
+    assert f"musetalk-1.5 with random weights on cpu, {dtype}, masks from landmarks" in told
     assert [line for line in told if "the first face took" in line and "warning" in line]
     assert not has_cached(folder, LATENTS)
 

@@ -12,25 +12,43 @@ from musetalk_cli.errors import ModelError
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def choose_precision(device: str = "auto", precision: str = "auto") -> Precision:
-    """``device``: auto, cpu, mps, cuda or cuda:N; ``precision``: auto, fp16, bf16 or fp32.
+def choose_precision(device: str = "auto", precision: str = "auto", *, is_exact: bool = False) -> Precision:
+    """Where the nets run, and in what.
 
-    auto prefers a CUDA device to Apple's GPU, and that to the CPU; half precision on the first two, full precision on
-    the CPU, which is slower in half precision. Raises ModelError for a device that does not exist.
+    Args:
+        device: auto, cpu, mps, cuda or cuda:N. auto prefers a CUDA device to Apple's GPU, and that to the CPU.
+        precision: auto, fp16, bf16 or fp32. auto is fp16 on a GPU, bf16 on a CPU that computes in it, and otherwise
+            fp32: CPUs that emulate 16 bits are slower in them.
+        is_exact: auto is fp32 on every CPU.
+
+    Raises:
+        ModelError: the device does not exist, or does not compute in this precision.
     """
     chosen = torch.device(_find_device() if device == "auto" else device)
     _check(chosen)
-    dtype = DTYPES["fp32" if chosen.type == "cpu" else "fp16"] if precision == "auto" else DTYPES[precision]
+    dtype = _default_dtype(chosen, is_exact=is_exact) if precision == "auto" else DTYPES[precision]
     if chosen.type == "cuda" and dtype == torch.bfloat16 and not _has_bf16(chosen):
         raise ModelError(f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint="use --precision fp16")
     return Precision(chosen, dtype)
 
 
-def choose_precisions(device: str = "auto", precision: str = "auto") -> Sequence[Precision]:
+def choose_precisions(device: str = "auto", precision: str = "auto", *, is_exact: bool = False) -> Sequence[Precision]:
     """The same for several devices, ``cuda:0,1``: one for each, in that order. Raises ModelError."""
     kind, _, numbers = device.partition(":")
     names = [f"{kind}:{number}" for number in numbers.split(",")] if numbers else [device]
-    return [choose_precision(name, precision) for name in names]
+    return [choose_precision(name, precision, is_exact=is_exact) for name in names]
+
+
+def _default_dtype(device: torch.device, *, is_exact: bool) -> torch.dtype:
+    if device.type != "cpu":
+        return torch.float16
+    return torch.bfloat16 if computes_in_bf16() and not is_exact else torch.float32
+
+
+def computes_in_bf16() -> bool:
+    """Whether this CPU has instructions for bf16, AVX512-BF16 or AMX, rather than converting to and from fp32."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in asked if ask)
 
 
 def _find_device() -> str:

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[ne
 from fixtures.small_nets import CONFIGS, CPU, noise  # noqa: E402
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Nets, random_encoder, random_nets  # noqa: E402
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face  # noqa: E402
+from musetalk_cli.engine.models.musetalk.inference import devices  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.devices import choose_precision  # noqa: E402
 from musetalk_cli.engine.models.musetalk.inference.face_generator import FaceEncoder, FaceGenerator  # noqa: E402
 from musetalk_cli.engine.models.musetalk.nets.unet import positional_encoding  # noqa: E402
@@ -129,8 +130,15 @@ def test_bf16_is_asked_of_the_device_that_was_chosen(monkeypatch: pytest.MonkeyP
         choose_precision("cuda:1", "bf16")
 
 
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_cpu_computes_in_what_it_has(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, dtype: torch.dtype) -> None:
+    monkeypatch.setattr(devices, "computes_in_bf16", lambda: has_bf16)
+    assert choose_precision("cpu").dtype == dtype
+    assert choose_precision("cpu", is_exact=True).dtype == torch.float32  # as upstream does
+    assert choose_precision("cpu", "fp32").dtype == torch.float32
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
-    assert choose_precision("cpu").dtype == torch.float32
     assert choose_precision("cpu", "bf16").dtype == torch.bfloat16
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="no CUDA device") as caught:
