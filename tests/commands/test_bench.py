@@ -126,7 +126,7 @@ def test_a_neural_model_is_measured_like_any_other(tiny: Options, tmp_path: Path
     home = tmp_path / "home"
     WeightStore(home).refer_to(write_models(tmp_path / "upstream" / "models", CONFIGS))
     environment = {**os.environ, "MUSETALK_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
-    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--sessions", "1", "--json", "-q")
+    options = (*tiny, "--fps", "5", "--model", "musetalk-1.5", "--precision", "fp32", "--sessions", "1", "--json", "-q")
     command = [sys.executable, "-m", "musetalk_cli", "bench", *options]
     record = last_json(subprocess.run(command, capture_output=True, timeout=200, check=False, env=environment))
     assert record["machine_info"]["model"] == "musetalk-1.5"
