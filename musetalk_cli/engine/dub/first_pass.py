@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +19,12 @@ from musetalk_cli.engine.avatar.preparation.tracking import FaceChoice, FaceTrac
 from musetalk_cli.engine.avatar.visibility import Visibility, mouth_opacity
 from musetalk_cli.engine.dub.clip import TRACKED_HEIGHT_PX, Clip, ClipFrames
 from musetalk_cli.engine.types.arrays import read_arrays
-from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.errors import AvatarError
 
 # Raised when a clip would come out differently: what is cached is then made again.
-METHOD = 1
+METHOD = 2
 # Frames whose faces are smoothed together, in seconds: 200 kB each.
 PART_S = 60.0
 INDEX_FILE, TIMES_FILE = "index.json", "times.npy"
@@ -135,19 +135,19 @@ def track_clip(clip: Clip, ffmpeg: str, finder: FaceFinder, face: FaceChoice, fo
 
 
 class _Counted:
-    """Frames as the tracker takes them, BGR, counted as they pass."""
+    """Frames as the tracker takes them, counted as they pass."""
 
     def __init__(self, images: Iterator[ByteArray], first: int, report: Report) -> None:
         self._images, self._first, self._report = images, first, report
         self.num_frames = 0
         self.size = (0, 0)
 
-    def __iter__(self) -> Iterator[ByteArray]:
+    def __iter__(self) -> Iterator[PlanarFrame]:
         for image in self._images:
             self.size = (image.shape[1], image.shape[0] * 2 // 3)
             self.num_frames += 1
             self._report(self._first + self.num_frames)
-            yield as_bytes(cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420))
+            yield PlanarFrame(image)
 
 
 def _track(images: _Counted, finder: FaceFinder, face: FaceChoice, clip: Clip) -> tuple[FloatArray, Visibility] | None:

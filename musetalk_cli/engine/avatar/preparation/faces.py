@@ -26,6 +26,7 @@ from musetalk_cli.engine.avatar.preparation.detection import (
 )
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
 from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import Plane, SearchedImage, sample_bgr, whole_bgr
 from musetalk_cli.errors import AvatarError
 
 _ANOTHER = "delete it, and it is downloaded again; a folder of your own is named with --face-models"
@@ -88,13 +89,14 @@ class FaceFinder:
         self._detector = _load(models.detector, ("classificators", "regressors"))
         self._mesh = _load(models.mesh, ("conv2d_31", "conv2d_21"))
 
-    def detect(self, image: ByteArray, *, thoroughly: bool = True) -> list[FaceBox]:
-        """Likely faces of a BGR image uint8 (h, w, 3), largest first; ``find`` keeps those that are some.
+    def detect(self, image: SearchedImage, *, thoroughly: bool = True) -> list[FaceBox]:
+        """Likely faces of an image, largest first; ``find`` keeps those that are some.
 
         ``thoroughly`` also searches tiles, down to faces of 5 % of the image's width.
         """
-        scale = needed_scale(image.shape[1])
-        small = image if scale == 1 else _shrink(image, scale)
+        scale = needed_scale(image.shape[1]) if thoroughly else 1.0
+        whole = whole_bgr(image)
+        small = whole if scale == 1 else _shrink(whole, scale)
         height, width = small.shape[:2]
         found: list[FaceBox] = []
         for squares in islice(tiles(width, height), None if thoroughly else 1):
@@ -103,8 +105,8 @@ class FaceFinder:
                 found += [box for box in boxes if not is_cut_by_tile(box, tile, width, height)]
         return [box.scaled(image.shape[1] / width) for box in merge(found)]
 
-    def mesh(self, image: ByteArray, region: FaceRegion) -> Mesh:
-        """The 468 points of the face in one region of a BGR image."""
+    def mesh(self, image: SearchedImage, region: FaceRegion) -> Mesh:
+        """The 468 points of the face in one region of an image."""
         to_image = _crop_to_image(region, MESH_INPUT_PX)
         blob = cv2.dnn.blobFromImage(_cut_out(image, to_image, MESH_INPUT_PX), 1 / 255, swapRB=True)
         self._mesh.setInput(blob)
@@ -115,7 +117,7 @@ class FaceFinder:
         score = 1 / (1 + float(np.exp(-presence.ravel()[0])))
         return Mesh(np.concatenate([plane, depth], axis=1).astype(np.float32), score)
 
-    def find(self, image: ByteArray, *, thoroughly: bool = True) -> list[Mesh]:
+    def find(self, image: SearchedImage, *, thoroughly: bool = True) -> list[Mesh]:
         """Every face of an image, largest first: those that both nets agree on, each refined until stable."""
         boxes = (self._upright(image, box) for box in self.detect(image, thoroughly=thoroughly))
         meshes = (self._refine(image, region_of_box(box)) for box in boxes if box is not None)
@@ -126,13 +128,13 @@ class FaceFinder:
                 found.append(mesh)
         return found
 
-    def measure_unsteadiness(self, image: ByteArray, mesh: Mesh) -> float:
+    def measure_unsteadiness(self, image: SearchedImage, mesh: Mesh) -> float:
         """How far the lips of a mesh that has been followed move with the framing, see ``coverings``."""
         region = region_of_points(mesh.points)
         others = [self.mesh(image, region.reframed(*framing)).points for framing in CHECK_FRAMINGS]
         return unsteadiness([mesh.points, *others])
 
-    def _refine(self, image: ByteArray, region: FaceRegion) -> Mesh:
+    def _refine(self, image: SearchedImage, region: FaceRegion) -> Mesh:
         """Run the net again where the last pass found the face, then on slightly different framings, for their mean."""
         mesh = self.mesh(image, region)
         for _ in range(NUM_PASSES - 1):
@@ -145,7 +147,7 @@ class FaceFinder:
         presence = float(np.median([mesh.presence for mesh in meshes]))
         return Mesh(mean.astype(np.float32), presence, unsteadiness([mesh.points for mesh in meshes]))
 
-    def _upright(self, image: ByteArray, face: FaceBox) -> FaceBox | None:
+    def _upright(self, image: SearchedImage, face: FaceBox) -> FaceBox | None:
         """The face as found with its eyes level, whichever way up it is; None when its crop does not confirm it.
 
         The detector finds upside-down faces but mistakes chins for foreheads, and the mesh net believes it.
@@ -242,37 +244,58 @@ def _crop_to_image(region: FaceRegion, crop_px: int) -> NDArray[np.float64]:
     return np.column_stack([turn, first])
 
 
-def _cut_out(image: ByteArray, to_image: NDArray[np.float64], crop_px: int) -> ByteArray:
-    """A region's crop, averaged where it shrinks: aliasing would make the points jitter."""
+def _cut_out(image: SearchedImage, to_image: NDArray[np.float64], crop_px: int) -> ByteArray:
+    """A region's crop, BGR, averaged where it shrinks: aliasing would make the points jitter."""
+    return sample_bgr(image, lambda plane: _cut_out_plane(plane, plane.map(to_image), crop_px))
+
+
+def _cut_out_plane(plane: Plane, to_image: NDArray[np.float64], crop_px: int) -> ByteArray:
+    image = plane.pixels
     times = int(np.hypot(*to_image[:, 0]) / LEAST_SHRINKING)
     if times > 1:
-        image, to_image = _surroundings(image, to_image, crop_px, times)
-    factor = max(1, round(float(np.hypot(*to_image[:, 0]))))
-    turn = to_image[:, :2] / factor
-    first = to_image[:, 2] - turn @ np.full(2, (factor - 1) / 2)
+        image, to_image = _shrink_part(image, to_image, crop_px, times)
+    width = max(1, round(float(np.hypot(*to_image[:, 0]))))
+    if width > 1:
+        image, to_image = _blur_part(image, to_image, crop_px, width)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(image, np.column_stack([turn, first]), (crop_px * factor,) * 2, flags=flags)
-    if factor > 1:
-        crop = cv2.resize(crop, (crop_px, crop_px), interpolation=cv2.INTER_AREA)
+    crop = cv2.warpAffine(image, to_image, (crop_px, crop_px), flags=flags, borderValue=(plane.black,) * 3)
     return np.asarray(crop, np.uint8)
 
 
-def _surroundings(
+def _blur_part(
+    image: ByteArray, to_image: NDArray[np.float64], crop_px: int, width: int
+) -> tuple[ByteArray, NDArray[np.float64]]:
+    """What lies around a crop, each pixel the mean of ``width`` × ``width``, and the crop's map to it."""
+    part, low = _surroundings(image, to_image, crop_px, width)
+    blurred = cv2.blur(part, (width, width), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
+    to_part = np.column_stack([to_image[:, :2], to_image[:, 2] - low - (width - 1) / 2])
+    return np.asarray(blurred, np.uint8), to_part
+
+
+def _shrink_part(
     image: ByteArray, to_image: NDArray[np.float64], crop_px: int, times: int
 ) -> tuple[ByteArray, NDArray[np.float64]]:
     """What lies around a crop, a whole number of times smaller, and the crop's map to it."""
-    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_image[:, :2].T + to_image[:, 2]
-    size = np.array(image.shape[1::-1])
-    low = np.clip(np.floor(corners.min(axis=0)) - times, 0, size - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + times, low + 1, size).astype(int)
-    part = image[low[1] : high[1], low[0] : high[0]]
-    whole = np.maximum((high - low) // times, 1) * times
+    part, low = _surroundings(image, to_image, crop_px, times)
+    size = np.array(part.shape[1::-1])
+    whole = np.maximum(size // times, 1) * times
     # Rows and columns that are left over are repeated, for the smaller image to have whole pixels.
-    left_over = np.maximum(whole - (high - low), 0)
-    if left_over.any():
-        part = np.pad(part, ((0, left_over[1]), (0, left_over[0]), (0, 0)), mode="edge")
+    right, bottom = (int(side) for side in np.maximum(whole - size, 0))
+    if right or bottom:
+        part = np.asarray(cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
     part = part[: whole[1], : whole[0]]
     small = cv2.resize(part, tuple(int(side) for side in whole // times), interpolation=cv2.INTER_AREA)
     to_small = np.column_stack([to_image[:, :2], to_image[:, 2] - low + 0.5]) / times
     to_small[:, 2] -= 0.5
     return np.asarray(small, np.uint8), to_small
+
+
+def _surroundings(
+    image: ByteArray, to_image: NDArray[np.float64], crop_px: int, margin_px: int
+) -> tuple[ByteArray, NDArray[np.int_]]:
+    """The part of an image that a crop is taken from, with a margin, and its left and top."""
+    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)]) @ to_image[:, :2].T + to_image[:, 2]
+    size = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=0)) - margin_px, 0, size - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + margin_px, low + 1, size).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]], low

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
 from musetalk_cli.errors import AvatarError
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 5
+METHOD = 6
 LEAST_FOUND_SHARE = 0.5
 
 
@@ -148,7 +148,7 @@ def prepare_avatar(
         arrays = {"points": points, "is_found": clip.track.is_found, **visibility.as_arrays(), **clip.index}
         np.savez(folder / FACES_FILE, **arrays)
         if clip.track.num_faces > 1:
-            listing = draw_faces(clip.first, [mesh.points for mesh in get_finder().find(clip.first)])
+            listing = draw_faces(clip.first(), [mesh.points for mesh in clip.track.first_faces])
             folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
         record = AvatarRecord(
             width=clip.size[0],
@@ -169,13 +169,14 @@ def prepare_avatar(
 
 @dataclass(frozen=True)
 class _Clip:
-    """Frames that have been written: their size (width, height), the face in them, and the arrays that find them."""
+    """Frames that have been written: their size (width, height), the face in them, the arrays that find them, and
+    what gives the ``first``."""
 
     size: tuple[int, int]
     frame_rate: Fraction | None
     track: FaceTrack
     index: dict[str, Any]
-    first: ByteArray
+    first: Callable[[], ByteArray]
     decode_error: str = ""
 
 
@@ -201,7 +202,7 @@ def _write_still(
     folder.joinpath(IMAGE_FILE).write_bytes(encode_png(image))
     if alpha is not None:
         folder.joinpath(ALPHA_FILE).write_bytes(encode_alpha(alpha))
-    return _Clip((width, height), None, track, {}, image)
+    return _Clip((width, height), None, track, {}, lambda: image)
 
 
 def _take_video(
@@ -225,24 +226,21 @@ def _take_video(
             opened.enter_context(alphas)
         frames = opened.enter_context(closing(_open(source, ffmpeg, clip_settings, settings, open_cutter, alphas)))
         tee = FrameTee(frames, lambda done: report(Progress("frames", done, frames.num_frames)))
-        with (
-            FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer,
-            closing(tee.images(writer)) as images,
-        ):
-            track = track_face(images, get_finder(), face=settings.face)
+        with FrameStoreWriter(path, is_lossless=settings.is_lossless) as writer:
+            track = track_face(tee.images(writer), get_finder(), face=settings.face)
         decode_error = frames.decode_error
-    if tee.last is None or tee.begin is None or tee.first is None:
+    if tee.last is None or tee.first is None:
         raise AvatarError(f"{source} holds no frame that can be decoded", hint=decode_error)
     if not tee.is_moving:
         path.unlink()
         folder.joinpath(ALPHAS_FILE).unlink(missing_ok=True)
         alpha = frames.first_alpha if isinstance(frames, CutFrames) else None
-        return _write_still(i420_to_bgr(tee.begin), alpha, folder, settings, get_finder())
+        return _write_still(i420_to_bgr(tee.first), alpha, folder, settings, get_finder())
     size = (tee.last.shape[1], tee.last.shape[0] * 2 // 3)
     index = {"offsets": writer.offsets, "checksums": writer.checksums}
     if alphas is not None:
         index |= {"alpha_offsets": alphas.offsets, "alpha_checksums": alphas.checksums}
-    return _Clip(size, clip_settings.frame_rate, track, index, tee.first, decode_error)
+    return _Clip(size, clip_settings.frame_rate, track, index, partial(i420_to_bgr, tee.first), decode_error)
 
 
 def _open(

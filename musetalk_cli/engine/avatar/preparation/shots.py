@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.planar_frame import Plane, SearchedImage, sample_bgr
 
 THUMBNAIL_PX = 24
 # So many rows and columns of a large image are read for each of a thumbnail's, evenly spread.
@@ -45,11 +46,8 @@ class CutDetector:
         self._last: FloatArray | None = None
         self._changes: deque[float] = deque(maxlen=NUM_USUAL)
 
-    def judge(self, image: ByteArray) -> Cut:
-        height, width = (min(extent, THUMBNAIL_PX * READ_PX) for extent in image.shape[:2])
-        read = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
-        small = cv2.resize(read, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-        thumbnail = small.astype(np.float32)
+    def judge(self, image: SearchedImage) -> Cut:
+        thumbnail = sample_bgr(image, _small).astype(np.float32)
         # A flash or a fade changes all pixels alike.
         thumbnail -= thumbnail.mean()
         last, self._last = self._last, thumbnail
@@ -65,6 +63,12 @@ class CutDetector:
         else:
             self._changes.append(change)
         return Cut.CERTAIN if is_large else Cut.LIKELY if is_sudden else Cut.NONE
+
+
+def _small(plane: Plane) -> ByteArray:
+    height, width = (min(extent, round(THUMBNAIL_PX * READ_PX * plane.scale)) for extent in plane.pixels.shape[:2])
+    read = cv2.resize(plane.pixels, (width, height), interpolation=cv2.INTER_NEAREST)
+    return as_bytes(cv2.resize(read, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA))
 
 
 def jumps(centres: FloatArray, eyes_px: FloatArray) -> NDArray[np.bool_]:

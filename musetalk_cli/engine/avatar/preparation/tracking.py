@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ from musetalk_cli.engine.avatar.preparation.checks.thumbnails import faded_frame
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, FaceRegion, Mesh, region_of_points
 from musetalk_cli.engine.avatar.preparation.shots import Cut, CutDetector, jumps
 from musetalk_cli.engine.avatar.visibility import Area, runs_of
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import SearchedImage
 from musetalk_cli.errors import AvatarError
 
 # A mesh that has become this much larger or smaller, or moved by this share of its region, is no longer the same face.
@@ -67,7 +67,7 @@ class FaceTrack:
     was seen.
     ``num_faces``: the most faces seen at once. ``is_alike`` bool (n,): there is a usable face, or the image looks as
     it did where the last one was. ``unsteadiness``: the median of its measurements. ``area``: what lies within the
-    frames' bars, None where that is not known.
+    frames' bars, None where that is not known. ``first_faces``: all faces of the first frame, largest first.
     """
 
     points: FloatArray
@@ -80,6 +80,7 @@ class FaceTrack:
     is_alike: NDArray[np.bool_]
     unsteadiness: float = 0.0
     area: Area | None = None
+    first_faces: tuple[Mesh, ...] = ()
 
     @property
     def found_share(self) -> float:
@@ -99,8 +100,8 @@ class FaceTrack:
         return gaps
 
 
-def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: FaceChoice = None) -> FaceTrack:
-    """Follow a face through BGR ``frames`` (all of one size), read one at a time and then dropped.
+def track_face(frames: Iterable[SearchedImage], finder: FaceFinder, *, face: FaceChoice = None) -> FaceTrack:
+    """Follow a face through ``frames``, BGR or planar and all of one size, read one at a time and then dropped.
 
     ``face`` counts from 1, the largest; None is the largest that can be used of the first frame that has any, a number
     is that face of the first frame that has as many. ``left`` and ``right`` are the outermost of several, and a single
@@ -112,7 +113,7 @@ def track_face(frames: Iterable[ByteArray], finder: FaceFinder, *, face: FaceCho
     if isinstance(face, int) and face > follower.num_faces:
         count = f"{follower.num_faces} face{'' if follower.num_faces == 1 else 's'}"
         raise AvatarError(f"face {face} was asked for; at most {count} can be seen at once")
-    return _gather(detections, follower.num_faces, follower.area)
+    return replace(_gather(detections, follower.num_faces, follower.area), first_faces=follower.first_faces or ())
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class _Follower:
 
     def __init__(self, finder: FaceFinder, face: FaceChoice) -> None:
         self.num_faces = 0
+        self.first_faces: tuple[Mesh, ...] | None = None
         self._finder = finder
         self._face = face
         self._cuts = CutDetector()
@@ -151,7 +153,7 @@ class _Follower:
         """What lies within the bars of all frames so far."""
         return common_area(self._areas, *self._size)
 
-    def detect(self, image: ByteArray) -> _Detection:
+    def detect(self, image: SearchedImage) -> _Detection:
         self._size = (image.shape[1], image.shape[0])
         cut = self._cuts.judge(image)
         mesh = None if self._is_lost or self._last is None or cut is Cut.CERTAIN else self._follow(image, self._last)
@@ -181,7 +183,7 @@ class _Follower:
         self._seen = (region, _thumbnail(image, region))
         return _Detection(mesh, reason, is_cut, True, self._seen[1], checked, measure_halves(image, mesh.points))
 
-    def _check(self, image: ByteArray, mesh: Mesh) -> float | None:
+    def _check(self, image: SearchedImage, mesh: Mesh) -> float | None:
         """The unsteadiness of a usable face, if it was measured or is to be measured in this frame."""
         measured = mesh.unsteadiness or None
         if measured is None and self._num_unchecked >= self._check_every:
@@ -192,7 +194,7 @@ class _Follower:
             self._num_unchecked, self._check_every = 1, CHECK_DOUBTFUL_EVERY if is_doubtful else CHECK_EVERY
         return measured
 
-    def _measure_area(self, image: ByteArray, *, is_anew: bool) -> Area:
+    def _measure_area(self, image: SearchedImage, *, is_anew: bool) -> Area:
         """What lies within a frame's bars, which are measured now and then and in every shot."""
         if is_anew or self._area_age >= AREA_EVERY:
             self._area, self._area_age = image_area(image), 0
@@ -200,20 +202,20 @@ class _Follower:
         self._area_age += 1
         return self._area
 
-    def _is_same(self, image: ByteArray, mesh: Mesh | None) -> bool:
+    def _is_same(self, image: SearchedImage, mesh: Mesh | None) -> bool:
         """Whether a followed mesh shows the face that was seen last, wherever it is now."""
         if self._seen is None or mesh is None:
             return False
         return likeness(self._seen[1], _thumbnail(image, region_of_points(mesh.points))) >= LEAST_SAMENESS
 
-    def _looks_as_before(self, image: ByteArray) -> bool:
+    def _looks_as_before(self, image: SearchedImage) -> bool:
         """Whether the image still looks as it did where the last usable face was."""
         if self._seen is None:
             return False
         region, before = self._seen
         return likeness(before, _thumbnail(image, region)) >= LEAST_LIKENESS
 
-    def _follow(self, image: ByteArray, last: Mesh) -> Mesh | None:
+    def _follow(self, image: SearchedImage, last: Mesh) -> Mesh | None:
         """Run the mesh net where the face was in the frame before; None when it is not there, or something else is."""
         before = region_of_points(last.points)
         mesh = self._finder.mesh(image, before)
@@ -223,9 +225,11 @@ class _Follower:
         is_same = mesh.presence >= LEAST_PRESENCE and step < LARGEST_STEP and growth < LARGEST_GROWTH
         return mesh if is_same else None
 
-    def _search(self, image: ByteArray) -> Mesh | None:
+    def _search(self, image: SearchedImage) -> Mesh | None:
         found = self._finder.find(image, thoroughly=self._num_lost % TILES_EVERY == 0)
         self.num_faces = max(self.num_faces, len(found))
+        if self.first_faces is None:
+            self.first_faces = tuple(found)
         if self._last is None:
             return self._choose(found, image)
         last, reach = region_of_points(self._last.points), REACH + REACH_PER_FRAME * self._num_lost
@@ -237,7 +241,7 @@ class _Follower:
         nearest = int(np.argmin(away)) if away else -1
         return found[nearest] if away and away[nearest] <= reach else None
 
-    def _choose(self, found: list[Mesh], image: ByteArray) -> Mesh | None:
+    def _choose(self, found: list[Mesh], image: SearchedImage) -> Mesh | None:
         """The face to follow from now on, out of those of a frame, largest first."""
         if self._face in ("left", "right"):
             return _outermost(found, image.shape[1] / 2, is_left=self._face == "left")
@@ -261,7 +265,7 @@ def _tilt_penalty(region: FaceRegion, last: FaceRegion) -> float:
     return 0.0 if abs(turn) <= LARGEST_TILT_RAD else float("inf")
 
 
-def _reason_in(image: ByteArray, mesh: Mesh, area: Area) -> RejectReason:
+def _reason_in(image: SearchedImage, mesh: Mesh, area: Area) -> RejectReason:
     """Judge one of several faces of an image, whose unsteadiness has been measured."""
     reason = reject_reason_of(mesh.points, mesh.presence, area)
     if reason is RejectReason.NONE and mesh.unsteadiness > LARGEST_UNSTEADINESS:
@@ -269,7 +273,7 @@ def _reason_in(image: ByteArray, mesh: Mesh, area: Area) -> RejectReason:
     return RejectReason.COVERED if reason is RejectReason.NONE and is_mouth_covered(image, mesh.points) else reason
 
 
-def _thumbnail(image: ByteArray, region: FaceRegion) -> FloatArray:
+def _thumbnail(image: SearchedImage, region: FaceRegion) -> FloatArray:
     """The inner part of a face, as ``thumbnail`` gives it."""
     return thumbnail(image, (region.x, region.y), region.side / 2)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.visibility import Area
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import PlanarFrame, SearchedImage
 
 # Levels of 255 by which a bar's pixels differ from each other, compression included.
 MAX_SPREAD = 14
@@ -20,12 +19,13 @@ LEAST_EDGE = 0.5
 NUM_READ = 96
 
 
-def image_area(image: ByteArray) -> Area:
-    """The part of a BGR frame within its bars; the whole frame where it has none, or is nothing but one colour."""
+def image_area(image: SearchedImage) -> Area:
+    """The part of an image within its bars; the whole image where it has none, or is nothing but one colour."""
     height, width = image.shape[:2]
-    green = image[:, :, 1]
-    top, bottom = _bars(green[:, :: max(1, width // NUM_READ)])
-    left, right = _bars(green[:: max(1, height // NUM_READ)].T)
+    levels = image.luma if isinstance(image, PlanarFrame) else image[:, :, 1]
+    # Copied once: the columns that are read lie far apart.
+    top, bottom = _bars(np.ascontiguousarray(levels[:, :: max(1, width // NUM_READ)]))
+    left, right = _bars(np.ascontiguousarray(levels[:: max(1, height // NUM_READ)]).T)
     if top + bottom >= height or left + right >= width:
         return Area.whole(width, height)
     return Area(left, top, width - right, height - bottom)
@@ -42,8 +42,7 @@ def common_area(areas: Iterable[Area], width: int, height: int) -> Area:
 
 def _bars(lines: NDArray[np.uint8]) -> tuple[int, int]:
     """How many of the first and of the last rows are one flat bar."""
-    lines = np.ascontiguousarray(lines)
-    least, most = (cv2.reduce(lines, 1, kind).ravel().astype(int) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+    least, most = (each.astype(int) for each in (lines.min(axis=1), lines.max(axis=1)))
     return _bar(lines, least, most), _bar(lines[::-1], least[::-1], most[::-1])
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIPS, OUTER_EYE_CORNERS, OUTER_LOWER_LIP
 from musetalk_cli.engine.avatar.visibility import shots_of
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import SearchedImage, part_bgr
 
 # How far the lips move when a face is framed a little differently, as a share of the distance between the outer eye
 # corners. Measured on 60 photographs: people 0.5 % to 1.7 %, masks and hands 1.4 % to 3.8 %, animals 1.5 % to 11 %.
@@ -39,8 +39,8 @@ def unsteadiness(meshes: Sequence[FloatArray]) -> float:
     return float(spread.mean()) / eyes
 
 
-def is_mouth_covered(image: ByteArray, points: FloatArray) -> bool:
-    """Whether a mask or the like is where a mesh ``points`` (468, 2 or 3) has its mouth, in a BGR image."""
+def is_mouth_covered(image: SearchedImage, points: FloatArray) -> bool:
+    """Whether a mask or the like is where a mesh ``points`` (468, 2 or 3) has its mouth, in an image."""
     plane = points[:, :2]
     left, right = (plane[index] for index in OUTER_EYE_CORNERS)
     eyes = float(np.linalg.norm(right - left))
@@ -72,7 +72,7 @@ def doubtful_frames(measured: Sequence[float | None], is_cut: NDArray[np.bool_])
     return doubtful
 
 
-def _lab(image: ByteArray, outline: FloatArray, eyes_px: float) -> NDArray[np.float64] | None:
+def _lab(image: SearchedImage, outline: FloatArray, eyes_px: float) -> NDArray[np.float64] | None:
     """The median colour within the hull of some points, as L 0..100, a, b; None where it lies outside the image."""
     hull = cv2.convexHull(outline.astype(np.float32)).reshape(-1, 2)
     margin = max(2, round(0.05 * eyes_px))
@@ -81,7 +81,7 @@ def _lab(image: ByteArray, outline: FloatArray, eyes_px: float) -> NDArray[np.fl
     high = np.clip(np.ceil(hull.max(axis=0)).astype(int) + margin + 1, 0, size)
     if (high <= low).any():
         return None
-    part = cv2.GaussianBlur(image[low[1] : high[1], low[0] : high[0]], (0, 0), max(BLUR * eyes_px, 0.3))
+    part = cv2.GaussianBlur(part_bgr(image, low, high), (0, 0), max(BLUR * eyes_px, 0.3))
     mask = np.zeros(part.shape[:2], np.uint8)
     cv2.fillConvexPoly(mask, (hull - low).round().astype(np.int32), 1)
     if not mask.any():

@@ -18,7 +18,8 @@ from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import GROUPS, OUTER_EYE_CORNERS
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import yaw_deg
 from musetalk_cli.engine.avatar.visibility import Flags, shots_of
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.planar_frame import Plane, SearchedImage, sample_bgr
 
 CELLS, CELL_PX = 8, 4
 # Left, top, right, bottom from the base of the nose, distances between the outer eye corners: the lower face, what its
@@ -57,8 +58,8 @@ class FaceHalves:
     yaw_deg: float
 
 
-def measure_halves(image: ByteArray, points: FloatArray) -> FaceHalves:
-    """The halves of the face of a mesh ``points`` (468, 3) in a BGR image."""
+def measure_halves(image: SearchedImage, points: FloatArray) -> FaceHalves:
+    """The halves of the face of a mesh ``points`` (468, 3) in an image."""
     left, right = (points[index, :2].astype(np.float64) for index in OUTER_EYE_CORNERS)
     base = points[GROUPS["nose"][2], :2].astype(np.float64)
     lower, middle, around_eyes = (_cells(image, base, right - left, area) for area in (LOWER, MIDDLE, EYES))
@@ -133,7 +134,7 @@ def _unlike(halves: list[FaceHalves]) -> Flags:
 
 
 def _cells(
-    image: ByteArray, base: NDArray[np.float64], eyes: NDArray[np.float64], area: tuple[float, float, float, float]
+    image: SearchedImage, base: NDArray[np.float64], eyes: NDArray[np.float64], area: tuple[float, float, float, float]
 ) -> FloatArray:
     """The mean BGR levels of a grid of cells over an area of a face, float32 (CELLS, CELLS, 3)."""
     left, top, right, bottom = area
@@ -143,8 +144,13 @@ def _cells(
     first = base + eyes * left + down * top + (across_px + down_px) / 2
     to_image = np.column_stack([across_px, down_px, first])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    part = cv2.warpAffine(image, to_image, (count, count), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+    def read(plane: Plane) -> ByteArray:
+        to_plane = plane.map(to_image)
+        part = cv2.warpAffine(plane.pixels, to_plane, (count, count), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return as_bytes(cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
+
+    return sample_bgr(image, read).astype(np.float32)
 
 
 def _smooth(values: NDArray[np.floating]) -> NDArray[np.floating]:

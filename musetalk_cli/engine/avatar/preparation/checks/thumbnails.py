@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.visibility import runs_of, shots_of
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray, as_bytes
+from musetalk_cli.engine.types.planar_frame import Plane, SearchedImage, sample_bgr
 
 THUMBNAIL_PX = 16
 MAX_READ_PX = 48  # a larger square is thinned out to about this before it is averaged
@@ -20,15 +21,19 @@ FADED_SHARE, LEAST_SHARE = 0.7, 0.85
 MAX_FADE_FRAMES = 30
 
 
-def thumbnail(image: ByteArray, centre: tuple[float, float], side_px: float) -> FloatArray:
-    """A square of a BGR image in grey, float32 (16, 16), of mean 0."""
+def thumbnail(image: SearchedImage, centre: tuple[float, float], side_px: float) -> FloatArray:
+    """A square of an image in grey, float32 (16, 16), of mean 0."""
     middle, size = np.array(centre), np.array(image.shape[1::-1])
     low = np.clip(np.floor(middle - side_px / 2), 0, size - 1).astype(int)
     high = np.clip(np.ceil(middle + side_px / 2), low + 1, size).astype(int)
-    step = max(1, int((high - low).min()) // MAX_READ_PX)
-    part = image[low[1] : high[1] : step, low[0] : high[0] : step]
-    small = cv2.resize(part, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    grey = small.mean(axis=2)
+
+    def read(plane: Plane) -> ByteArray:
+        first, last = (low * plane.scale).astype(int), np.ceil(high * plane.scale).astype(int)
+        step = max(1, int((last - first).min()) // MAX_READ_PX)
+        part = plane.pixels[first[1] : last[1] : step, first[0] : last[0] : step]
+        return as_bytes(cv2.resize(part, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA))
+
+    grey = sample_bgr(image, read).astype(np.float32).mean(axis=2)
     return np.asarray(grey - grey.mean(), np.float32)
 
 
