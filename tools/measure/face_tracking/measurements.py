@@ -21,7 +21,9 @@ from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectRea
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, region_of_points
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.dub.clip import ClipFrames, open_clip
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from tools.measure.face_tracking import scenes
 
 ALL = tuple(range(NUM_MESH_POINTS))
@@ -47,13 +49,11 @@ class TrackedClip:
     smoothed: FaceTrack
 
 
-def frames_of(clip: Path) -> Iterator[ByteArray]:
-    video = cv2.VideoCapture(str(clip))
-    while True:
-        is_there, frame = video.read()
-        if not is_there:
-            return
-        yield np.asarray(frame, np.uint8)
+def frames_of(clip: Path) -> Iterator[PlanarFrame]:
+    """Every frame, as a preparation searches it."""
+    ffmpeg = find_ffmpeg()
+    with ClipFrames(open_clip(clip, ffmpeg), ffmpeg) as frames:
+        yield from map(PlanarFrame, frames)
 
 
 def track_clip(clip: Path, finder: FaceFinder) -> TrackedClip:

@@ -27,7 +27,8 @@ from musetalk_cli.engine.avatar.preparation.faces import (
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.avatar.visibility import Area
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.errors import AvatarError
 
 FACE_BOX = 390  # how wide the detector draws the portraits' faces, in their 1024 pixels
@@ -212,3 +213,18 @@ def test_a_region_is_turned_so_that_the_eyes_are_level() -> None:
     region = region_of_box(FaceBox(0.9, (80, 90, 60, 60), eyes))
     assert (region.x, region.y, region.side) == (110, 120, 90)
     assert region.angle == pytest.approx(np.pi / 4)
+
+
+@pytest.mark.parametrize("side", [150.0, 330.0, 500.0, 900.0])
+def test_a_planar_frame_gives_the_same_crop(side: float) -> None:
+    planar = PlanarFrame(planes_to_i420(bgr_to_planes(portrait())))
+    to_image = _crop_to_image(FaceRegion(500, 520, side, 0.2), 192)
+    away = np.abs(_cut_out(planar, to_image, 192).astype(int) - _cut_out(planar.bgr, to_image, 192))
+    assert "bgr" in vars(planar) and away.mean() < 0.6 and away.max() <= 24
+
+
+def test_a_planar_frame_shows_the_same_face(finder: FaceFinder) -> None:
+    planar = PlanarFrame(planes_to_i420(bgr_to_planes(portrait())))
+    (mesh,), (same,) = finder.find(planar), finder.find(planar.bgr)
+    away = np.linalg.norm(mesh.points[:, :2] - same.points[:, :2], axis=1) / eyes_px(same.points)
+    assert away.max() < 0.01

@@ -15,6 +15,8 @@ from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectRea
 from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh, region_of_points
 from musetalk_cli.engine.avatar.preparation.shots import Cut, CutDetector, jumps
 from musetalk_cli.engine.avatar.preparation.tracking import TILES_EVERY, FaceTrack, track_face
+from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.errors import AvatarError
 
 SIZE = (480, 640, 3)
@@ -231,3 +233,20 @@ def numbered_copy(image: np.ndarray, index: int) -> np.ndarray:
     image = image.copy()
     image[0, 0, 0] = index
     return image
+
+
+def test_cuts_show_in_planar_frames_as_in_their_images() -> None:
+    rng = np.random.default_rng(3)
+    scenes = [cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (640, 480)) for _ in range(2)]
+    images = [np.roll(scenes[n // 10], 3 * n, axis=1) for n in range(20)]
+    of_images, of_planar = CutDetector(), CutDetector()
+    planar = [PlanarFrame(planes_to_i420(bgr_to_planes(image))) for image in images]
+    found = [of_planar.judge(image) for image in planar]
+    assert found == [of_images.judge(image) for image in images]
+    assert [n for n, cut in enumerate(found) if cut is not Cut.NONE] == [0, 10]
+    assert not any("bgr" in vars(image) for image in planar)
+
+
+def test_the_faces_of_the_first_frame_are_kept() -> None:
+    track, _ = follow(lambda n: [(150, 150, 90), (400, 300, 120)] if n == 0 else [(400, 300, 120)], 3)
+    assert [round(float(mesh.points[:, 0].mean())) for mesh in track.first_faces] == [401, 150]

@@ -9,7 +9,8 @@ import pytest
 from fixtures.clips import portrait_image
 from musetalk_cli.engine.avatar.preparation.checks.bars import common_area, image_area
 from musetalk_cli.engine.avatar.visibility import Area
-from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 
 SIDE = 256
 
@@ -43,3 +44,8 @@ def test_what_any_frame_shows_counts() -> None:
     areas = [image_area(barred(30, 40)), image_area(barred(10, 50))]
     assert common_area(areas, SIDE, SIDE) == Area(0, 10, SIDE, SIDE - 40)
     assert common_area([], 8, 6) == Area.whole(8, 6)
+
+
+def test_the_bars_of_a_planar_frame_are_the_same() -> None:
+    image = barred(30, 40, 20, 6)
+    assert image_area(PlanarFrame(planes_to_i420(bgr_to_planes(image)))) == image_area(image)

@@ -19,7 +19,8 @@ from musetalk_cli.engine.avatar.preparation.prepare import visibility_of
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
-from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
+from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.engine.video.compositing import write_face
 
 SIDE, COUNT = 256, 60
@@ -134,3 +135,11 @@ def test_another_person_in_the_same_place_is_not_covered() -> None:
     people = [measure_halves(image, mesh_of("nora")) for image in clip("nora", None)[:40]]
     people += [measure_halves(image, mesh_of("theo")) for image in clip("theo", None)[:15]]
     assert not covered_frames(people, np.isin(np.arange(55), (0, 40))).any()
+
+
+def test_a_planar_frame_has_the_halves_of_its_image() -> None:
+    image, mesh = talking("nora")[0], mesh_of("nora")
+    planar = PlanarFrame(planes_to_i420(bgr_to_planes(image)))
+    ours, other = measure_halves(planar, mesh), measure_halves(planar.bgr, mesh)
+    assert np.abs(ours.lower - other.lower).mean() < 0.02
+    assert np.abs(ours.eyes - other.eyes).mean() < 2

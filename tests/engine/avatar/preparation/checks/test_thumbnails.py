@@ -8,6 +8,8 @@ import pytest
 from fixtures.clips import moved_portrait, portrait_image
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.checks.thumbnails import faded_frames, likeness, thumbnail
+from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 
 SIDE = 128
 
@@ -49,3 +51,10 @@ def test_a_face_that_stays_dim_is_no_fade() -> None:
 @pytest.mark.parametrize("place", [(-50.0, -50.0), (500.0, 64.0), (0.0, 127.0)])
 def test_a_square_outside_the_image_does_no_harm(place: tuple[float, float]) -> None:
     assert np.isfinite(thumbnail(portrait_image(SIDE), place, 40)).all()
+
+
+def test_a_planar_frame_has_the_thumbnail_of_its_image() -> None:
+    planar = PlanarFrame(planes_to_i420(bgr_to_planes(portrait_image(SIDE))))
+    for centre, side_px in (((64.0, 60.0), 50.0), ((3.0, 125.0), 30.0)):
+        ours, other = thumbnail(planar, centre, side_px), thumbnail(portrait_image(SIDE), centre, side_px)
+        assert likeness(ours, other) > 0.97
