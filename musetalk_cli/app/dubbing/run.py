@@ -24,7 +24,7 @@ from musetalk_cli.ui.console import say
 from musetalk_cli.ui.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.avatar.preparation.tracking import FaceChoice
+    from musetalk_cli.engine.avatar.preparation.following import FaceChoice
     from musetalk_cli.engine.dub.clip import Clip
     from musetalk_cli.engine.dub.first_pass import TrackedClip
     from musetalk_cli.engine.dub.muxing import DubAudio, DubEncoding

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+from musetalk_cli.engine.avatar.preparation.following import FaceChoice
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
-from musetalk_cli.engine.avatar.preparation.tracking import FaceChoice, FaceTrack, track_face
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.avatar.visibility import Visibility, mouth_opacity
 from musetalk_cli.engine.dub.clip import TRACKED_HEIGHT_PX, Clip, ClipFrames
 from musetalk_cli.engine.types.arrays import read_arrays

@@ -13,8 +13,9 @@ from fixtures.clips import moved_portrait
 from fixtures.meshes import placed, turned
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
 from musetalk_cli.engine.avatar.preparation.faces import FaceRegion, Mesh, region_of_points
+from musetalk_cli.engine.avatar.preparation.following import TILES_EVERY
 from musetalk_cli.engine.avatar.preparation.shots import Cut, CutDetector, jumps
-from musetalk_cli.engine.avatar.preparation.tracking import TILES_EVERY, FaceTrack, track_face
+from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420
 from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.errors import AvatarError
@@ -148,6 +149,15 @@ def test_a_cut_begins_anew_with_the_largest_face() -> None:
     assert list(np.flatnonzero(track.is_cut)) == [0, 10]
     assert track.is_found.all()
     assert middles(track)[10:, 0] == pytest.approx(480, abs=0.5)
+
+
+def test_after_a_cut_tiles_are_searched_only_where_the_whole_frame_shows_no_usable_face() -> None:
+    whole = follow(lambda n: [(200, 240, 120)] if n < 10 else [(480, 200, 150)], cuts=(10,))[1]
+    assert whole.searches == [(0, True), (10, False)]
+    tiny = follow(lambda n: [(200, 240, 120)] if n < 10 else [(480, 200, 90)], cuts=(10,), small=100)[1]
+    assert tiny.searches == [(0, True), (10, False), (10, True)]
+    turned_away = follow(lambda n: [(300, 240, 120)], cuts=(10,), yaw=lambda n: 50.0 if n == 10 else 10.0)[1]
+    assert turned_away.searches[:3] == [(0, True), (10, False), (10, True)]
 
 
 def test_a_profile_is_followed_but_not_used() -> None:
