@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from musetalk_cli.app.session_assembly import OpenAvatar, Output
     from musetalk_cli.engine.async_session import AsyncSession
     from musetalk_cli.engine.audio.sources import AudioSource
-    from musetalk_cli.engine.avatar.preparation.prepare import Progress
+    from musetalk_cli.engine.avatar.preparation.settings import Progress
     from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.engine.session import Session
     from musetalk_cli.engine.types.messages import Tell

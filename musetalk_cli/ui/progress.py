@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from musetalk_cli.engine.avatar.preparation.prepare import Progress
+    from musetalk_cli.engine.avatar.preparation.settings import Progress
 
 PLAIN_INTERVAL_S = 5.0
 LABELS = {

@@ -30,7 +30,7 @@ from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
 )
 from musetalk_cli.engine.avatar.frame_store import write_frames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait  # noqa: E402
-from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings  # noqa: E402
+from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420  # noqa: E402
 from musetalk_cli.engine.weights.store import WeightStore  # noqa: E402
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar_files import AvatarRecord
     from musetalk_cli.engine.avatar.preparation.cutout.background import Background
     from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult, PreparationSettings, Report
+    from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult
+    from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings, PreparationTools, Report
     from musetalk_cli.engine.types.messages import Tell
 
 
@@ -33,7 +34,7 @@ def prepare_cached(config: Config, source: Path, tell: Tell | None) -> Path:
     from musetalk_cli.engine.avatar.avatar_files import read_record
     from musetalk_cli.engine.avatar.inputs.sources import check_source
     from musetalk_cli.engine.avatar.library import cached_name
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+    from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings
     from musetalk_cli.ui.console import say_nothing
     from musetalk_cli.ui.progress import ProgressDisplay
 
@@ -105,7 +106,7 @@ def prepare_named(
 
 
 def _as_settings(config: Config, given: PreparationArguments) -> PreparationSettings:
-    from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+    from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings
 
     return PreparationSettings(
         config.video.frame_rate,
@@ -157,7 +158,7 @@ def _check_is_avatar(folder: Path) -> None:
 
 def _hash(source: Path, report: Report) -> str:
     from musetalk_cli.engine.avatar.inputs.sources import hash_source
-    from musetalk_cli.engine.avatar.preparation.prepare import Progress
+    from musetalk_cli.engine.avatar.preparation.settings import Progress
 
     return hash_source(source, lambda done, total: report(Progress("hash", done >> 20, total >> 20)))
 
@@ -174,13 +175,28 @@ def _prepare(
 ) -> PreparationResult:
     import cv2
 
-    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models, find_segmenter
-    from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     gc.enable()  # see __main__.py
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
+    return prepare_avatar(
+        source,
+        folder,
+        settings,
+        _choose_tools(config, tell),
+        source_sha256=sha256,
+        is_replacing=True,
+        report=report,
+        completing=completing,
+    )
+
+
+def _choose_tools(config: Config, tell: Tell) -> PreparationTools:
+    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models, find_segmenter
+    from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
+    from musetalk_cli.engine.avatar.preparation.settings import PreparationTools
+    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
+
     given = expand(config.face_models) if config.face_models else None
 
     def open_finder() -> FaceFinder:
@@ -191,15 +207,4 @@ def _prepare(
 
         return PersonCutter(find_segmenter(given, cache_folder() / "face-models", tell))
 
-    return prepare_avatar(
-        source,
-        folder,
-        settings,
-        open_finder,
-        open_cutter,
-        choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell),
-        source_sha256=sha256,
-        is_replacing=True,
-        report=report,
-        completing=completing,
-    )
+    return PreparationTools(open_finder, open_cutter, choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell))

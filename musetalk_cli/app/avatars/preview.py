@@ -55,7 +55,7 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
     """
     from musetalk_cli.engine.avatar.inputs.images import encode_png
     from musetalk_cli.engine.avatar.preparation.contact_sheet import SheetRow, draw_sheet
-    from musetalk_cli.engine.avatar.preparation.prepare import Progress
+    from musetalk_cli.engine.avatar.preparation.settings import Progress
     from musetalk_cli.engine.models.musetalk.face.avatar_cache import AvatarCache
     from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, face_parts
     from musetalk_cli.engine.models.warp.model import WarpModel

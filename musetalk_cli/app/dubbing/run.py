@@ -126,7 +126,7 @@ class _Dub:
 
     def run(self) -> str:
         """Make the file. Returns a summary."""
-        from musetalk_cli.engine.avatar.preparation.prepare import Progress
+        from musetalk_cli.engine.avatar.preparation.settings import Progress
         from musetalk_cli.engine.dub.muxing import build_mux_args
         from musetalk_cli.engine.dub.second_pass import dub_frames
 
@@ -178,7 +178,7 @@ class _Dub:
         from musetalk_cli.engine.avatar.inputs.sources import hash_source
         from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
         from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-        from musetalk_cli.engine.avatar.preparation.prepare import Progress
+        from musetalk_cli.engine.avatar.preparation.settings import Progress
         from musetalk_cli.engine.avatar.whole_folder import create_folder
         from musetalk_cli.engine.dub.first_pass import METHOD, load_tracked, track_clip
 

@@ -39,7 +39,7 @@ from musetalk_cli.engine.avatar.frame_store import AlphaStoreWriter, encode_alph
 from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
 from musetalk_cli.engine.avatar.preparation.cutout.background import Background
-from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.types.colour import ByteArray
@@ -108,7 +108,7 @@ def test_an_avatar_is_made_again_when_anything_that_decides_it_has_changed(monke
     assert json.loads(json.dumps(before)) == before
     for name in ("METHOD", "JPEG_QUALITY"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"musetalk_cli.engine.avatar.preparation.prepare.{name}", 77)
+            patch.setattr(f"musetalk_cli.engine.avatar.preparation.settings.{name}", 77)
             assert usual.as_parameters() != before, name
 
 

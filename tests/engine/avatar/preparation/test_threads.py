@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
-from musetalk_cli.engine.avatar.preparation import prepare
+from musetalk_cli.engine.avatar.preparation import stored_clip
+from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings, PreparationTools
 from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 
 
 class Frames:
@@ -49,25 +49,18 @@ class Writer:
         Writer.late += not Writer.is_open
 
 
-def test_what_is_converted_ahead_ends_before_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def follow(images: Iterator[ByteArray], *others: object, **options: object) -> None:
+def test_nothing_is_written_behind_the_writers_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(images: Iterator[PlanarFrame], *others: object, **options: object) -> None:
         next(images)
         raise RuntimeError("the face is lost")
 
-    monkeypatch.setattr(prepare, "_open", lambda *others: Frames())
-    monkeypatch.setattr(prepare, "FrameStoreWriter", Writer)
-    monkeypatch.setattr(prepare, "track_face", follow)
+    monkeypatch.setattr(stored_clip, "open_frames", lambda *others: Frames())
+    monkeypatch.setattr(stored_clip, "is_still", lambda source: False)
+    monkeypatch.setattr(stored_clip, "FrameStoreWriter", Writer)
+    monkeypatch.setattr(stored_clip, "track_face", follow)
     nothing: Any = lambda *others: None  # noqa: E731
+    tools = PreparationTools(nothing, nothing, "ffmpeg")
     with pytest.raises(RuntimeError, match="the face is lost"):
-        prepare._take_video(
-            tmp_path / "a.mp4",
-            tmp_path,
-            ClipSettings(Fraction(25)),
-            prepare.PreparationSettings(),
-            nothing,
-            nothing,
-            "ffmpeg",
-            nothing,
-        )
-    assert Writer.late == 0
-    assert not [each for each in threading.enumerate() if each.name.startswith("musetalk-convert")]
+        stored_clip.store_clip(tmp_path / "a.mp4", tmp_path, PreparationSettings(), tools, nothing)
+    assert Writer.late == 0 and not Writer.is_open
+    assert not [each for each in threading.enumerate() if each.name.startswith("musetalk-")]

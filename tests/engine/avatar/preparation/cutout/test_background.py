@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from musetalk_cli.engine.avatar.preparation.cutout.background import KEPT, Background
-from musetalk_cli.engine.avatar.preparation.prepare import PreparationSettings
+from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings
 from musetalk_cli.errors import AvatarError
 
 
