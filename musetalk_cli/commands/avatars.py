@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.app.settings.flags import NoUserConfigOption, library_settings, load_settings
+from musetalk_cli.app.settings.flags import library_settings, with_library_settings
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
-from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
+from musetalk_cli.commands.options import LIBRARY_OPTIONS, AvatarArgument
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
@@ -22,28 +22,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 @app.callback()
-def avatars(
-    context: typer.Context,
-    as_json: JsonOption = False,
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
-) -> None:
+@with_library_settings(**LIBRARY_OPTIONS)
+def avatars(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the avatars, built in and prepared; show, rename, remove or preview one."""
     if context.invoked_subcommand is not None:
         return
-    settings = load_settings(config, reads_user_file=not no_user_config, avatar_dir=avatar_dir).config
-    _list(settings, as_json=as_json)
+    _list(library_settings(context), as_json=as_json)
 
 
 @app.command("list")
-def list_(
-    context: typer.Context,
-    as_json: JsonOption = False,
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
-) -> None:
+@with_library_settings(**LIBRARY_OPTIONS)
+def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the avatars, as without a command."""
     _list(library_settings(context), as_json=as_json)
 
@@ -66,14 +55,8 @@ def _list(settings: Config, *, as_json: bool) -> None:
 
 
 @app.command()
-def show(
-    context: typer.Context,
-    name: AvatarArgument,
-    as_json: JsonOption = False,
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
-) -> None:
+@with_library_settings(**LIBRARY_OPTIONS)
+def show(context: typer.Context, name: AvatarArgument, as_json: JsonOption = False) -> None:
     """Show what is known of an avatar."""
     from musetalk_cli.app.avatars.listing import list_avatars
     from musetalk_cli.engine.avatar.library import explain_unknown

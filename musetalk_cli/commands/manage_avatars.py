@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from musetalk_cli import ending
-from musetalk_cli.app.settings.flags import NoUserConfigOption, library_settings
+from musetalk_cli.app.settings.flags import library_settings, with_library_settings
 from musetalk_cli.app.settings.folders import avatars_folder
 from musetalk_cli.commands.common.completion import complete_prepared
-from musetalk_cli.commands.options import AvatarArgument, AvatarDirOption, ConfigOption
+from musetalk_cli.commands.options import LIBRARY_OPTIONS, AvatarArgument
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.ui.console import say
 
@@ -22,13 +22,11 @@ PreparedArgument = Annotated[
 ]
 
 
+@with_library_settings(**LIBRARY_OPTIONS)
 def rename(
     context: typer.Context,
     name: PreparedArgument,
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
 ) -> None:
     """Give a prepared avatar another name. What uses it at this moment goes on."""
     settings = library_settings(context)
@@ -40,6 +38,7 @@ def rename(
     say(f"'{name}' is '{new_name}' now: {folder}")
 
 
+@with_library_settings(**LIBRARY_OPTIONS)
 def remove(
     context: typer.Context,
     names: Annotated[
@@ -49,9 +48,6 @@ def remove(
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without a question.")] = False,
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
 ) -> None:
     """Delete prepared avatars from the disk. What uses one at this moment goes on."""
     settings = library_settings(context)
@@ -73,6 +69,7 @@ def remove(
     say(f"removed {listed}")
 
 
+@with_library_settings(**LIBRARY_OPTIONS)
 def preview(
     context: typer.Context,
     name: AvatarArgument,
@@ -82,9 +79,6 @@ def preview(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    avatar_dir: AvatarDirOption = None,
-    config: ConfigOption = None,
-    no_user_config: NoUserConfigOption = False,
 ) -> None:
     """Draw an avatar into a PNG file. It shows landmarks, crop box, and the mouth closed, half open and open."""
     settings = library_settings(context)

@@ -120,6 +120,8 @@ MODEL_OPTIONS = {
     "precision": PrecisionOption,
     "random_weights": RandomWeightsOption,
 }
+# For ``with_library_settings``: what every command about the avatars has.
+LIBRARY_OPTIONS = {"avatar_dir": AvatarDirOption, "config": ConfigOption}
 DemoOption = Annotated[
     bool, typer.Option("--demo", help="Speak the example voice that ships, instead of an input of yours.")
 ]

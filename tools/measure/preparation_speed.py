@@ -33,6 +33,7 @@ from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
+from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from tools.measure.command import COMMAND
 from tools.measure.report import PERFORMANCE, update_section
 
@@ -142,7 +143,7 @@ def measure_stages(video: Path) -> str:
     with closing(VideoFile(video, find_ffmpeg(), cut)) as source:
         frames.extend(source)
     times.append(cpu_s())
-    track = track_face((np.asarray(cv2.cvtColor(f, cv2.COLOR_YUV2BGR_I420), np.uint8) for f in frames), finder)
+    track = track_face(map(PlanarFrame, frames), finder)
     times.append(cpu_s())
     for frame in frames:
         encode_frame(frame)

@@ -82,18 +82,36 @@ def with_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..
         shared = [_parameter(name, option) for name, option in {**options, "preset": PresetOption}.items()]
         at = [parameter.name for parameter in own].index("config")
         no_user_config = _parameter("no_user_config", NoUserConfigOption, default=False)
-        parameters = [*own[:at], *shared, own[at], no_user_config, *own[at + 1 :]]
-        taken = [parameter.name for parameter in own]
-
-        @functools.wraps(command)
-        def run(**values: Any) -> None:
-            command(**{name: value for name, value in values.items() if name in taken})
-
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return run
+        return _taking(command, [*own[:at], *shared, own[at], no_user_config, *own[at + 1 :]])
 
     return decorate
+
+
+def with_library_settings(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add these options and ``no_user_config`` behind the others of ``avatars``, or of a command below it.
+
+    The command's function does not get their values; ``library_settings`` returns the configuration.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        shared = [_parameter(name, option) for name, option in options.items()]
+        return _taking(command, [*own, *shared, _parameter("no_user_config", NoUserConfigOption, default=False)])
+
+    return decorate
+
+
+def _taking(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """A command with these parameters, of which its function gets its own."""
+    taken = list(inspect.signature(command).parameters)
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        command(**{name: value for name, value in values.items() if name in taken})
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def _parameter(name: str, option: Any, default: Any = None) -> inspect.Parameter:
@@ -112,9 +130,9 @@ def load_settings(files: list[Path] | None, *, reads_user_file: bool = True, **f
 
 
 def library_settings(context: typer.Context) -> Config:
-    """The settings for a command below ``avatars``; its options may stand in front of its name, too."""
+    """The settings for ``avatars`` or a command below it, whose options may stand in front of its name, too."""
     above = context.parent.params if context.parent is not None else {}
-    given = {name: context.params[name] or above[name] for name in ("avatar_dir", "config", "no_user_config")}
+    given = {name: context.params[name] or above.get(name) for name in ("avatar_dir", "config", "no_user_config")}
     files = [Path(name) for name in given["config"] or ()]
     return load_settings(files, reads_user_file=not given["no_user_config"], avatar_dir=given["avatar_dir"]).config
 
