@@ -42,7 +42,8 @@ class VideoTrack:
     ``index``: ffmpeg's number of it. ``duration_s``: of the file, None where it does not say. ``decoder``: the one that
     must be named, since ffmpeg's own loses the transparency; else empty. ``may_interlace``: whether frames may hold two
     fields. ``is_untagged_hd``: nothing says which matrix its colours have, and it is too large for BT.601.
-    ``is_plain_bt601``: 8 bits, of limited range, and of BT.601's matrix, by its tags or its size.
+    ``is_plain_bt601``: 8 bits, of limited range, and of BT.601's matrix, by its tags or its size. ``is_bt709``: planes
+    as the avatar's, 4:2:0, 8 bits, of limited range and BT.709's matrix.
     """
 
     index: int
@@ -52,6 +53,7 @@ class VideoTrack:
     may_interlace: bool = False
     is_untagged_hd: bool = False
     is_plain_bt601: bool = False
+    is_bt709: bool = False
     colours: Colours = ORDINARY
 
 
@@ -129,6 +131,7 @@ def read_track(log: list[str]) -> VideoTrack:
         may_interlace=pixel_format.startswith("yuv") and "progressive" not in details,
         is_untagged_hd=_is_untagged_hd(about, details),
         is_plain_bt601=pixel_format in _PLAIN and not _is_untagged_hd(about, details) and _is_bt601(details),
+        is_bt709=pixel_format == "yuv420p" and _is_limited(details) and _is_bt709(about, details),
         colours=_read_colours(details),
     )
 
@@ -150,7 +153,15 @@ def _matrix_of(details: str) -> str:
 
 def _is_bt601(details: str) -> bool:
     """Without a name, it is ffmpeg's default."""
-    return "pc" not in details.split(", ") and _matrix_of(details) in ("", *_BT601)
+    return _is_limited(details) and _matrix_of(details) in ("", *_BT601)
+
+
+def _is_bt709(about: str, details: str) -> bool:
+    return _matrix_of(details) == "bt709" or _is_untagged_hd(about, details)
+
+
+def _is_limited(details: str) -> bool:
+    return "pc" not in details.split(", ")
 
 
 def _is_untagged_hd(about: str, details: str) -> bool:

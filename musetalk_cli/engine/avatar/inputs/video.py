@@ -138,12 +138,11 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
     factor = f"min(1,min({height_px}/ih,{MAX_WIDTH_PX}/(iw*sar)))"
     size = f"w='2*max(1,round(iw*sar*{factor}/2))':h='2*max(1,round(ih*{factor}/2))'"
     matrix = ":in_color_matrix=bt709" if track.is_untagged_hd else ""
-    scale = f"scale={size}:flags=bicubic+accurate_rnd{matrix}"
-    bt709 = "out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p"
+    resize = f"scale={size}:flags=bicubic+accurate_rnd"
+    scale = resize + matrix
+    bt709 = "out_color_matrix=bt709:out_range=tv"
     parts = ["bwdif=mode=send_frame:deint=interlaced"] if track.may_interlace else []
     parts += [f"fps={clip.frame_rate}", "crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0"]
-    if track.is_plain_bt601 and not track.has_alpha and not cube:
-        parts.append(TO_BT709)
     if track.has_alpha:
         red, green, blue = clip.background
         behind = f"lutrgb=r={red}:g={green}:b={blue}:a=255"
@@ -153,8 +152,14 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
         table = f"lut3d=file={quote_in_filter(cube)}:interp=tetrahedral"
         parts += [] if track.has_alpha else [scale]
         parts += ["format=gbrp16le", table, untagged]
-    is_scaled = track.has_alpha or cube
-    return ",".join([*parts, f"scale=flags=bicubic+accurate_rnd:{bt709}" if is_scaled else f"{scale}:{bt709}"])
+    if track.has_alpha or cube:
+        parts.append(f"scale=flags=bicubic+accurate_rnd:{bt709}")
+    elif track.is_plain_bt601 or track.is_bt709:
+        # Without a matrix, the scaler lets frames pass that have their size already; with one, it copies them.
+        parts += [*([TO_BT709] if track.is_plain_bt601 else []), resize]
+    else:
+        parts.append(f"{scale}:{bt709}")
+    return ",".join([*parts, "setsar=1", "format=yuv420p"])
 
 
 def quote_in_filter(path: Path) -> str:
