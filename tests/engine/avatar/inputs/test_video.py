@@ -15,7 +15,7 @@ from fixtures.clips import write_clip
 from fixtures.media import describe
 from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
-from musetalk_cli.engine.avatar.inputs.probe import VideoTrack
+from musetalk_cli.engine.avatar.inputs.probe import VideoTrack, read_track
 from musetalk_cli.engine.avatar.inputs.sources import ImageFolder, check_source, hash_source, is_still
 from musetalk_cli.engine.avatar.inputs.video import VideoFile, build_frames_args
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420
@@ -163,6 +163,36 @@ def test_a_name_is_not_an_option_nor_a_pattern(tmp_path: Path, ffmpeg: str, monk
     path = write_clip(ffmpeg, tmp_path / "clip.mkv", numbered(2), "25", "-c:v", "ffv1").rename("-y %03d.mkv")
     assert len(read_all(Path("-y %03d.mkv"), ffmpeg)) == 2
     assert f"file:{path}" in build_frames_args(ffmpeg, path, CUT, VideoTrack(0))
+
+
+def test_frames_that_are_as_they_should_be_pass_the_scaler() -> None:
+    """ffmpeg's scaler copies what it is given a matrix for; without one it hands frames of the wanted size on."""
+
+    def scaling(track: VideoTrack) -> str:
+        (filters,) = (arg for arg in build_frames_args("ffmpeg", Path("a.mp4"), CUT, track) if "scale=" in arg)
+        return filters
+
+    assert "color_matrix" not in scaling(VideoTrack(0, is_bt709=True))
+    assert "color_matrix" not in scaling(VideoTrack(0, is_plain_bt601=True))
+    assert "out_color_matrix=bt709" in scaling(VideoTrack(0))
+    assert "out_color_matrix=bt709" in scaling(VideoTrack(0, is_bt709=True, has_alpha=True))
+
+
+@pytest.mark.parametrize(
+    "pixels, is_bt709",
+    [
+        ("yuv420p(tv, bt709, progressive), 1280x720", True),
+        ("yuv420p(progressive), 1280x720", True),
+        ("yuv420p(progressive), 640x360", False),
+        ("yuv420p(pc, bt709), 1280x720", False),
+        ("yuv444p(tv, bt709), 1280x720", False),
+        ("yuv420p10le(tv, bt709), 1280x720", False),
+        ("yuv420p(tv, smpte170m), 1280x720", False),
+    ],
+)
+def test_planes_of_bt709_are_told_from_others(pixels: str, is_bt709: bool) -> None:
+    track = read_track([f"  Stream #0:0(und): Video: h264 (High) (avc1 / 0x31637661), {pixels}, 900 kb/s, 25 fps"])
+    assert track.is_bt709 == is_bt709
 
 
 def test_closing_in_the_middle_leaves_nothing(tmp_path: Path, ffmpeg: str) -> None:
