@@ -157,7 +157,7 @@ def test_a_session_that_breaks_leaves_the_other_unharmed(
 
 
 def break_placing(session: Session) -> None:
-    """Let the model of one session raise, behind the nets, for its first face: later ones are left out when it is late."""
+    """Let one session's model raise, behind the nets, for its first face: later ones are left out when it is late."""
 
     def fail(frame: int) -> object:
         raise ValueError("this avatar breaks")
