@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
 
 from musetalk_cli import __version__, ending
-from musetalk_cli.commands import (
-    avatars,
-    bench,
-    devices,
-    doctor,
-    dub,
-    manage_avatars,
-    models,
-    prepare_avatar,
-    render,
-    serve,
-    stream,
-)
 from musetalk_cli.commands.common.examples import EXAMPLES
 from musetalk_cli.commands.verbosity import VerboseOption, add_verbose, note_error, start_log_named
 from musetalk_cli.errors import MuseTalkError, StageError, as_machine_error
@@ -34,28 +22,57 @@ from musetalk_cli.ui.usage_errors import CommandError, as_usage_error
 PROGRAM = "musetalk"  # in messages, however it was started
 MAX_WIDTH = 10_000  # of the help: as wide as the terminal is
 
-app = typer.Typer(
-    name=PROGRAM,
-    cls=HelpGroup,
-    help="Lip sync from the command line: audio and a face in, one continuous talking video out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # see ui/help.py
-    epilog=EXAMPLES[PROGRAM],
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
-)
-app.command("render")(render.render)
-app.command("dub")(dub.dub)
-app.command("stream")(stream.stream)
-app.command("serve")(serve.serve)
-app.command("prepare-avatar")(prepare_avatar.prepare_avatar)
-app.add_typer(avatars.app, name="avatars")
-for _command in (manage_avatars.rename, manage_avatars.remove, manage_avatars.preview):
-    avatars.app.command()(_command)
-app.command("devices")(devices.devices)
-app.command("bench")(bench.bench)
-app.command("doctor")(doctor.doctor)
-app.add_typer(models.app, name="models")
+# Each a function in a module of its own name, in the order of the help; behind them come the groups.
+_COMMANDS = ("render", "dub", "stream", "serve", "prepare-avatar", "devices", "bench", "doctor")
+
+if TYPE_CHECKING:
+    app: typer.Typer
+
+
+def __getattr__(name: str) -> Any:
+    """``app``: the program with all commands, made when it is asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _build_all()
+
+
+def _build_all() -> typer.Typer:
+    if "app" not in globals():
+        globals()["app"] = _build()
+    program: typer.Typer = globals()["app"]
+    return program
+
+
+def _build(only: str | None = None) -> typer.Typer:
+    """The program with all commands, or with one: to load the others and describe them takes longer than to run it."""
+    program = typer.Typer(
+        name=PROGRAM,
+        cls=HelpGroup,
+        help="Lip sync from the command line: audio and a face in, one continuous talking video out.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # see ui/help.py
+        epilog=EXAMPLES[PROGRAM],
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
+    )
+    program.callback()(_common)
+    for name in [only] if only else _COMMANDS:
+        module = name.replace("-", "_")
+        program.command(name)(getattr(import_module(f"musetalk_cli.commands.{module}"), module))
+    if not only:
+        _add_groups(program)
+    add_verbose(program)
+    _complete_help(program, PROGRAM)
+    return program
+
+
+def _add_groups(program: typer.Typer) -> None:
+    from musetalk_cli.commands import avatars, manage_avatars, models
+
+    program.add_typer(avatars.app, name="avatars")
+    for command in (manage_avatars.rename, manage_avatars.remove, manage_avatars.preview):
+        avatars.app.command()(command)
+    program.add_typer(models.app, name="models")
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -64,7 +81,6 @@ def _show_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -83,10 +99,6 @@ def _complete_help(group: typer.Typer, name: str) -> None:
         below.cls, below.epilog = HelpGroup, EXAMPLES.get(f"{name} {below.name}")
         if below.typer_instance is not None:
             _complete_help(below.typer_instance, f"{name} {below.name}")
-
-
-add_verbose(app)
-_complete_help(app, PROGRAM)
 
 
 def run() -> None:
@@ -127,10 +139,18 @@ def run() -> None:
         _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
 
 
+def _chosen() -> typer.Typer:
+    """The program with what the command line needs: one command that it names first, else all."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in _COMMANDS and "app" not in globals():
+        return _build(name)
+    return _build_all()
+
+
 def _call() -> int:
     """Run the command that was asked for and return its exit code. Raises MuseTalkError for wrong usage, too."""
     try:
-        result: Any = app(prog_name=PROGRAM, standalone_mode=False)
+        result: Any = _chosen()(prog_name=PROGRAM, standalone_mode=False)
     except typer.Abort:
         say("musetalk: aborted")
         return 1
@@ -138,7 +158,7 @@ def _call() -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error, err=True)
             return 2
-        raise as_usage_error(error, root=get_command(app)) from None
+        raise as_usage_error(error, root=get_command(_build_all())) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) or (problem := explain_system_error(error)) is None:
             raise

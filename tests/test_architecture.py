@@ -335,6 +335,15 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
     assert not loaded & {"torch", "mediapipe", "onnxruntime", "scipy", "sounddevice"}
 
 
+def test_a_command_that_is_named_first_loads_no_other() -> None:
+    code = "import sys; sys.argv[1:] = {}; from musetalk_cli import cli; {}"
+    named = loaded_by(code.format(["render", "a.wav"], "cli._chosen()"))
+    assert "musetalk_cli.commands.render" in named
+    assert not named & {f"musetalk_cli.commands.{name}" for name in ("bench", "dub", "avatars", "models", "stream")}
+    for unnamed in (["--verbose", "render"], ["rendr"], ["avatars"], []):
+        assert "musetalk_cli.commands.bench" in loaded_by(code.format(unnamed, "cli._chosen()")), unnamed
+
+
 def test_the_decoder_starts_before_anything_heavy_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
     loaded = loaded_by(

@@ -6,17 +6,22 @@ import ctypes
 from functools import lru_cache
 from typing import Any
 
-_M_ARENA_MAX = -8
+# glibc's, and the highest that it would come to by itself.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_MAPPED_BYTES = 32 << 20
 
 
 def share() -> None:
-    """Let all threads take memory from one place, where the C library can.
+    """Let all threads take memory from one place, and keep what they free, where the C library can.
 
     glibc would give each thread an arena of its own, up to eight for each core, and what was freed in one is of no use
-    in another: memory grows with every new thread. To be called before there is a second one.
+    in another: memory grows with every new thread. And it would return what the last frames took to the system, and
+    take it again for the next. To be called before there is a second thread.
     """
     if mallopt := _from_libc("mallopt", ctypes.c_int, ctypes.c_int):
         mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_BYTES)
 
 
 def free_bytes() -> int | None:

@@ -48,6 +48,7 @@ _AROUND = [(u, v) for v in (-0.55, -0.35, 0.0, 0.35, 0.7) for u in (-0.75, 0.75)
 _AROUND += [(u, -0.42) for u in (-0.4, 0.0, 0.4)] + [(u, 1.55) for u in (-0.6, -0.3, 0.0, 0.3, 0.6)]
 _NECK = [(-0.2, 1.22), (0.0, 1.22), (0.2, 1.22)]
 _NECK_DEPTH = 0.15
+_ROWS = 8  # of nodes that are interpolated at once
 
 
 class HeadMotion:
@@ -188,14 +189,20 @@ def _interpolate(
     points: FloatArray, values: NDArray[np.floating], nodes: FloatArray, soft_px: float
 ) -> NDArray[np.float32]:
     """Values (n, k) at ``points`` (n, 2), spread smoothly over ``nodes`` (h, w, 2): (h, w, k)."""
-    flat = nodes.reshape(-1, 2)
-    weights, down = (np.subtract.outer(flat[:, axis], points[:, axis]) for axis in (0, 1))
-    # In place: the arrays are large, and this is most of what opening a portrait takes.
+    fields = np.empty((*nodes.shape[:2], values.shape[1]), np.float32)
+    # Some rows at a time, whose weights stay in the processor's cache: this is much of what opening a portrait takes.
+    for top in range(0, len(nodes), _ROWS):
+        rows = nodes[top : top + _ROWS]
+        fields[top : top + _ROWS] = _weigh(points, values, rows.reshape(-1, 2), soft_px).reshape(*rows.shape[:2], -1)
+    cell_px = max(float(np.hypot(*(nodes[0, 1] - nodes[0, 0]))), 1e-3)
+    return np.asarray(cv2.GaussianBlur(fields, (0, 0), max(0.6 * soft_px / cell_px, 0.3)), np.float32)
+
+
+def _weigh(points: FloatArray, values: NDArray[np.floating], at: FloatArray, soft_px: float) -> NDArray[np.floating]:
+    """The mean of ``values`` (n, k) for each position in ``at`` (m, 2), nearer points weighing more: (m, k)."""
+    weights, down = (np.subtract.outer(at[:, axis], points[:, axis]) for axis in (0, 1))
     np.square(weights, out=weights)
     weights += np.square(down, out=down)
     weights += np.float32(soft_px**2)
     np.divide(1, np.square(weights, out=weights), out=weights)
-    spread = (weights @ values) / weights.sum(axis=1, keepdims=True)
-    fields = np.ascontiguousarray(spread.reshape(*nodes.shape[:2], -1), np.float32)
-    cell_px = max(float(np.hypot(*(nodes[0, 1] - nodes[0, 0]))), 1e-3)
-    return np.asarray(cv2.GaussianBlur(fields, (0, 0), max(0.6 * soft_px / cell_px, 0.3)), np.float32)
+    return (weights @ values) / weights.sum(axis=1, keepdims=True)
