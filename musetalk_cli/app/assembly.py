@@ -54,17 +54,24 @@ def build_file_pipeline(
         failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
 
         from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
+        from musetalk_cli.app.avatars.loading import LoadingAvatar
         from musetalk_cli.engine.audio.sources import FileSource
         from musetalk_cli.engine.outputs.whole_file import WrittenBy
+
+        source: AudioSource = FileSource(decoder, tell) if decoder else cast("AudioSource", voice)
+        name = choose_model(config, tell)
+        chosen = choose_avatar(config, tell)
+        # Its image is decoded and resized beside what follows, which is Python.
+        keeps_alpha = isinstance(sink, WrittenBy)
+        loading = LoadingAvatar((keeps_alpha and chosen.load_layers) or chosen.load, chosen.height_px)
+        failing.callback(loading.close)
+
         from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
         from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
 
-        source: AudioSource = FileSource(decoder, tell) if decoder else cast("AudioSource", voice)
-        name = choose_model(config, tell)
         if name == "warp":
             import_module("musetalk_cli.engine.models.warp.model")
-        chosen = choose_avatar(config, tell)
         source.open()
         encoding = encoder_settings(config, chosen, source.num_channels)
         process = None
@@ -72,8 +79,7 @@ def build_file_pipeline(
             process = EncoderProcess(ffmpeg, encoding)
             failing.callback(process.close)
             tell_opaque(config, chosen, tell)
-        avatar = chosen.load() if process else (chosen.load_layers or chosen.load)()
-        failing.callback(avatar.close)
+        avatar = loading.wait()
         model = build_model(config, name, chosen, avatar, tell)
         encoder: FrameOutput = process or WholeFileOutput(
             ffmpeg, encoding, alphas_of(config, model, avatar, chosen.height_px)

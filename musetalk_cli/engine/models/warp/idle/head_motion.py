@@ -205,4 +205,5 @@ def _weigh(points: FloatArray, values: NDArray[np.floating], at: FloatArray, sof
     weights += np.square(down, out=down)
     weights += np.float32(soft_px**2)
     np.divide(1, np.square(weights, out=weights), out=weights)
-    return (weights @ values) / weights.sum(axis=1, keepdims=True)
+    mean: NDArray[np.floating] = (weights @ values) / weights.sum(axis=1, keepdims=True)
+    return mean
