@@ -136,7 +136,7 @@ def run_to_end(
     """
     try:
         pipeline.start()
-        gc.enable()  # see __main__.py
+        _begin_collecting()
         while not (pipeline.wait(TICK_S) or is_over()):
             on_tick()
     finally:
@@ -147,6 +147,14 @@ def run_to_end(
     if pipeline.error:
         raise pipeline.error
     return snapshot
+
+
+def _begin_collecting() -> None:
+    """End the start-up, during which nothing is collected (__main__.py). What it made stays until the process ends: the
+    collector need not look through it again and again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _show(snapshot: Snapshot, dashboard: Dashboard, stats: StatsFile | None) -> None:

@@ -20,14 +20,25 @@ def write_face(image: ByteArray, face: Face) -> None:
     """Replace the face's region of an I420 frame in place, or blend it in where the face has a mask."""
     luma, blue, red = _region_views(image, face.region)
     planes: Planes = face.planes
-    sources = (planes.luma, planes.chroma[:, :, 0], planes.chroma[:, :, 1])
     if face.mask is None:
-        for target, source in zip((luma, blue, red), sources, strict=True):
-            target[:] = source
+        luma[:] = planes.luma
+        _split_chroma(planes.chroma, blue, red)
         return
+    sources = (planes.luma, planes.chroma[:, :, 0], planes.chroma[:, :, 1])
     half = cv2.resize(face.mask, (blue.shape[1], blue.shape[0]), interpolation=cv2.INTER_AREA)
     for target, source, mask in zip((luma, blue, red), sources, (face.mask, half, half), strict=True):
         target[:] = _blend(target, source, np.asarray(mask, dtype=np.uint16))
+
+
+def _split_chroma(chroma: ByteArray, blue: ByteArray, red: ByteArray) -> None:
+    """Write chroma (h, w, 2) into two planes (h, w).
+
+    As the halves of 16-bit numbers: numpy shifts and converts those many at a time, and copies every second byte
+    one by one.
+    """
+    both = np.ascontiguousarray(chroma).view(np.dtype("<u2"))[:, :, 0]
+    np.copyto(blue, both, casting="unsafe")
+    np.right_shift(both, 8, out=red, casting="unsafe")
 
 
 def _region_views(image: ByteArray, region: Region) -> tuple[ByteArray, ByteArray, ByteArray]:
