@@ -1,6 +1,7 @@
 """What the warp model's C saves against numpy: faces on one and two threads, and whole renders; and how it differs.
 
-    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders|differences] [--sizes 512 768 1024] [--write]
+    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders|differences] [--sizes 512 768 1024]
+        [--photos IMAGE…] [--write]
 
 Both are measured in turns on one thread of the same process, by that thread's CPU time, of which the least third is
 averaged: other programs disturb the rest. A render is the real command, with its ffmpeg children; what ffmpeg needs by
@@ -15,8 +16,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,13 +34,17 @@ from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
+from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.video.encoder import build_ffmpeg_args
+from musetalk_cli.system.folders import cache_folder
 from tools.measure.command import ENVIRONMENT, read_stats, read_video, start
+from tools.measure.gallery import open_face
 from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
 HEIGHTS = (512, 768, 1080)
@@ -54,13 +60,14 @@ def main() -> None:
     parser.add_argument("--only", choices=("faces", "renders", "differences"))
     parser.add_argument("--sizes", type=int, nargs="+", default=(512, 768, 1024))
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--photos", type=Path, nargs="+", default=())
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     tables = {
         "faces": face_table,
         "renders": lambda: render_table(args.speech, args.sizes, args.runs),
-        "differences": difference_table,
+        "differences": lambda: difference_table(args.photos),
     }
     sections = {f"native {name}": make() for name, make in tables.items() if args.only in (None, name)}
     for name, table in sections.items():
@@ -103,7 +110,7 @@ def face_table() -> str:
     return "\n".join(rows)
 
 
-def difference_table() -> str:
+def difference_table(photos: Sequence[Path]) -> str:
     """A minute of each: the same frames by both."""
     rows = ["| face | largest difference, levels | mean, luma | mean, chroma |", "|---|---|---|---|"]
     cases = {
@@ -111,6 +118,7 @@ def difference_table() -> str:
         "theo, 512": lambda: draw_still(open_portrait(describe_portrait("theo")), 512),
         "open mouth, 512": lambda: draw_still(open_mouthed(), 512),
         "video, 256": lambda: draw_video(256, 30),
+        **{f"{photo.stem}, a photo, 512": partial(draw_still, open_photo(photo), 512) for photo in photos},
     }
     for name, make in cases.items():
         with kernel(is_native=False):
@@ -161,6 +169,14 @@ def draw_video(height: int, num_frames: int) -> Draw:
 def open_mouthed() -> Avatar:
     image, landmarks = draw_face(8.0, 0.3)
     return Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
+
+
+def open_photo(path: Path) -> Avatar:
+    finder = FaceFinder(find_face_models(None, cache_folder() / "face-models", print))
+    avatar = open_face(str(path), finder)
+    if avatar is None:
+        raise SystemExit(f"{path} shows no face")
+    return avatar
 
 
 FACES: dict[str, Callable[[int], Draw]] = {
