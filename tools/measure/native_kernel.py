@@ -144,7 +144,8 @@ def shape_of(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What a speaking mouth might do in a frame."""
     phases = index * np.array([0.9, 0.9, 0.35])
     gap, jaw, width = 0.5 + 0.5 * np.sin(phases)
-    return np.array([gap, 0.7 * jaw, 1.2 * width - 0.6, 0, 0], np.float32)
+    tongue = max(0.0, np.sin(index * 0.17))
+    return np.array([gap, 0.7 * jaw, 1.2 * width - 0.6, 0, 0, tongue], np.float32)
 
 
 def draw_still(avatar: Avatar, height: int) -> Draw:

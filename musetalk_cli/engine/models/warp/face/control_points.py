@@ -33,6 +33,7 @@ _JAW_LINE = slice(10, 27)  # of the oval: ear to ear through the chin
 _CHIN_LINE = slice(4, 13, 2)
 _CHIN = slice(16, 21)  # of the oval: the chin's edge
 _SHADOW = 0.08  # how far a corner's shadow reaches beyond it, mouth units
+_FAR_ABOVE, _FAR_BELOW = np.linspace(-1.5, 1.5, 5).tolist(), np.linspace(-1.5, 1.5, 7).tolist()  # x of fixed points
 _MIN_RISE, _MAX_RISE = 0.03, 0.06  # rise of the chin that closes the lips; more than this is not speech
 
 
@@ -78,7 +79,7 @@ def lip_points(pose: MouthPose, lip_closure: LipClosure, *, is_lower: bool) -> C
 
 def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
     """The control points of both layers: chin, cheeks, and points that never move."""
-    own = {name: transform_points(pose.axes.from_image, points) for name, points in vars(pose.face).items()}
+    own = _in_units(pose)
     chin = transform_points(pose.axes.from_image, pose.rest.oval[_CHIN])
     rise = _chin_rise(float(np.mean(chin[:, 1] - own["oval"][_CHIN, 1])), lip_closure, smile_of(pose.rest))
     return ControlPoints.joined(
@@ -89,6 +90,14 @@ def shared_points(pose: MouthPose, lip_closure: LipClosure) -> ControlPoints:
             ControlPoints.moved(_fixed_points(own)),
         ]
     )
+
+
+def _in_units(pose: MouthPose) -> dict[str, FloatArray]:
+    """The landmarks that the frame shows, mouth units, all transformed at once."""
+    groups = vars(pose.face)
+    units = transform_points(pose.axes.from_image, np.concatenate(list(groups.values())))
+    ends = np.cumsum([len(points) for points in groups.values()])
+    return {name: units[end - len(points) : end] for (name, points), end in zip(groups.items(), ends, strict=True)}
 
 
 def wanted_gap(weights: FloatArray, side: FloatArray) -> FloatArray:
@@ -250,8 +259,8 @@ def _cheek_points(own: dict[str, FloatArray], lip_closure: LipClosure, rise: flo
 def _fixed_points(own: dict[str, FloatArray]) -> FloatArray:
     """Control points that never move: outside the cheeks, below the chin, and across the eyes' level."""
     left, right, chin = own["oval"][26, 0], own["oval"][10, 0], own["oval"][18]
-    points = [[x, -1.1] for x in np.linspace(-1.5, 1.5, 5)]
+    points = [[x, -1.1] for x in _FAR_ABOVE]
     points += [[x, y] for y in (-0.5, 0.1) for x in (left - 0.15, right + 0.15)]
     points += [[x, y] for y in (0.7, 1.3) for x in (left - 0.3, right + 0.3)]
-    points += [[x, chin[1] + 0.65] for x in np.linspace(-1.5, 1.5, 7)]
+    points += [[x, chin[1] + 0.65] for x in _FAR_BELOW]
     return np.array(points, dtype=np.float32)

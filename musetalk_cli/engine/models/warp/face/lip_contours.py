@@ -11,6 +11,7 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     EYES_PER_MOUTH,
     FloatArray,
     MouthAxes,
+    even_steps,
     smooth_curve,
     smoothstep,
     transform_points,
@@ -53,19 +54,19 @@ class LipContours:
             for points in (face.inner_upper_lip, face.inner_lower_lip)
         ]
         left, right = (float((curves[0][k, 0] + curves[1][k, 0]) / 2) for k in (0, -1))
-        x = np.linspace(left, right, 96, dtype=np.float32)
+        x = even_steps(left, right, 96)
         upper = _as_function(curves[0], x)
         lower = np.maximum(_as_function(curves[1], x), upper)
         widest = (lower - upper).max()
         wider = float(np.interp(widest, *_CORNER_INSET) * smoothstep(widest, 0.08, 0.3))
         left, right = left - wider, right + wider
-        x = np.linspace(left, right, 96, dtype=np.float32)
+        x = even_steps(left, right, 96)
         # The gap sets in smoothly, so that nothing jumps where a video's lips part.
         apart = (lower - upper) / 2 * smoothstep((lower - upper).max(), *_CLOSED_GAP)
         inset = np.float32(_LIP_INSET) * smoothstep(2 * apart, 0.0, 0.04)
         upper, lower = (upper + lower) / 2 - apart - inset, (upper + lower) / 2 + apart + inset
         gap = lower - upper
-        straight = np.linspace(upper[0] + lower[0], upper[-1] + lower[-1], len(x), dtype=np.float32) / 2
+        straight = even_steps(upper[0] + lower[0], upper[-1] + lower[-1], len(x)) / 2
         # An open mouth's upper lip is an arch. Lips that met along it would look sad.
         settled = upper + np.float32(np.interp(gap.max(), *_CLOSE_TO_CORNERS)) * (straight - upper)
         least = np.float32(np.interp(gap.max(), *_LEAST_DROP))

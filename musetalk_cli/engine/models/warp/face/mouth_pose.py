@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class MouthPose:
         """The pose in a still image: the mouth that it shows counts as the mouth at rest."""
         return cls(face, face, MouthAxes.of(face))
 
-    @property
+    @cached_property
     def yaw(self) -> float:
         """Tangent of the angle by which the head is turned to the image's right."""
         eyes = np.stack([self.face.left_upper_lid[0], self.face.right_upper_lid[-1]]).astype(np.float64)
