@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteAr
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
 from musetalk_cli.system.extra_input import open_extra_input
-from musetalk_cli.system.pipes import widen, write_all
+from musetalk_cli.system.lending import LendingWriter
+from musetalk_cli.system.pipes import widen
 
 # Batches of frames that wait for the encoder: with the default of 8 frames, two thirds of a second of video.
 DEPTH_BATCHES = 2
@@ -197,6 +198,7 @@ class Encoder:
         self._splitter = FragmentSplitter()
         self._is_finished = False
         self._process = process
+        self._pixels: LendingWriter | None = None  # kept until ffmpeg has read what it was lent
         state.on_abort(process.kill)
         state.on_abort(sink.cancel)
         self._frames: Channel[FrameBatch] = Channel("frames", DEPTH_BATCHES, state)
@@ -212,7 +214,7 @@ class Encoder:
             stage.start()
 
     def write(self, batch: FrameBatch) -> None:
-        """Queue frames and their audio. Raises Aborted."""
+        """Queue frames and their audio; the frames must not change any more. Raises Aborted."""
         self._frames.put(batch)
 
     def drop(self) -> tuple[int, int]:
@@ -242,6 +244,7 @@ class Encoder:
 
     def _write_frames(self) -> None:
         with self._process.stdin as pipe:
+            self._pixels = LendingWriter(pipe.fileno())
             for batch in self._frames:
                 if not self._takes_turn(batch):
                     continue
@@ -249,7 +252,7 @@ class Encoder:
                     self._audio.put(batch.audio)
                 for image in self._inputs(batch):
                     with self._timer.measure():
-                        if not _write_all(pipe, image):
+                        if not _write_all(self._pixels, image):
                             return
                     self.num_frames += 1
         self._audio.finish()
@@ -315,10 +318,10 @@ class Encoder:
         return EncoderError(f"ffmpeg {describe_status(status)} after {self.num_frames} frames{reason}", hint=hint)
 
 
-def _write_all(pipe: IO[bytes], array: ByteArray) -> bool:
+def _write_all(pixels: LendingWriter, array: ByteArray) -> bool:
     """Write a contiguous array; False when ffmpeg has gone. Why it went, whoever reads its output finds out."""
     try:
-        write_all(pipe.fileno(), array.data.cast("B"))
+        pixels.write(array.data.cast("B"))
     except BrokenPipeError:
         return False
     return True
