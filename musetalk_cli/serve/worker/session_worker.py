@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,15 +39,18 @@ FLOOD_FACTOR = 10  # so many queues' worth dropped in a row ends the connection
 DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 
 
-def serve_connection(connection: socket.socket, offer: Offer) -> None:
-    """Run one session to its end, however it comes; the connection is closed then. Raises nothing."""
+def serve_connection(connection: socket.socket, offer: Offer, on_rest: Callable[[], None] = lambda: None) -> None:
+    """Run one session to its end, however it comes; the connection is closed then. Raises nothing.
+
+    ``on_rest`` is called whenever a voice has come to its end.
+    """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
     with connection:
         try:
             start = _read_start(connection)
             if start is not None:
-                SessionWorker(connection, start, offer.open_session(start)).run()
+                SessionWorker(connection, start, offer.open_session(start), on_rest).run()
         except OSError:
             pass  # the server is gone, and the client with it
         except Exception as error:
@@ -63,8 +67,11 @@ class SessionWorker:
     the next fragment: the one that may be under way when the voice is interrupted goes before ``cleared``.
     """
 
-    def __init__(self, connection: socket.socket, start: protocol.Start, opened: OpenedSession) -> None:
+    def __init__(
+        self, connection: socket.socket, start: protocol.Start, opened: OpenedSession, on_rest: Callable[[], None]
+    ) -> None:
         self._connection = connection
+        self._on_rest = on_rest
         self._start = start
         self._opened = opened
         self._session = opened.session
@@ -175,6 +182,8 @@ class SessionWorker:
                     utterance=item.utterance, position_s=item.position_s, interrupted=item.is_interrupted
                 )
             )
+            if not item.is_interrupted:  # or else there is more to say, soon
+                self._on_rest()
         elif isinstance(item, Late):
             self._stats.num_held += item.num_held
             self._tell(protocol.Late(num_held=item.num_held, silence_s=item.silence_s))

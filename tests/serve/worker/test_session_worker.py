@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from socket import socketpair
@@ -38,9 +38,9 @@ def offer() -> Iterator[Offer]:
 
 
 @contextmanager
-def connected(offer: Offer) -> Iterator[WorkerClient]:
+def connected(offer: Offer, on_rest: Callable[[], None] = lambda: None) -> Iterator[WorkerClient]:
     ours, theirs = socketpair()
-    thread = threading.Thread(target=serve_connection, args=(theirs, offer))
+    thread = threading.Thread(target=serve_connection, args=(theirs, offer, on_rest))
     thread.start()
     try:
         with WorkerClient(ours) as client:
@@ -89,6 +89,21 @@ def test_the_first_answer_says_what_the_session_is(offer: Offer) -> None:
         assert ready.mime.startswith('video/mp4; codecs="avc1.42')
         kinds = [(client.read() or (None,))[0] for _ in range(2)]
     assert kinds == [Kind.INIT_SEGMENT, Kind.KEY_FRAGMENT]
+
+
+def test_it_rests_when_a_voice_has_come_to_its_end_and_not_where_it_was_interrupted(offer: Offer) -> None:
+    rests = list[None]()
+    with connected(offer, lambda: rests.append(None)) as client:
+        assert client.start(rate_hz=RATE_HZ)["type"] == "ready"
+        client.push(voice(2.0))
+        client.wait_for_message("utterance_started")
+        client.send(Kind.CLEAR)
+        assert client.wait_for_message("utterance_finished")["interrupted"]
+        client.push(voice(0.2))
+        client.send(Kind.END_UTTERANCE)
+        client.send(Kind.FINISH)
+        client.read_all()
+    assert rests == [None]
 
 
 def test_an_interruption_is_answered_with_its_position_behind_the_last_fragment_of_the_voice(offer: Offer) -> None:
