@@ -205,7 +205,7 @@ def test_no_mouth_is_drawn_where_no_face_is(run_cli: Run, home: Path, tmp_path: 
     assert is_shown[[30, 36, -7, -1]].all()
     assert not is_shown[42:56].any()
     model = WarpModel(avatar, Fraction(25), SIDE, liveliness=0.0, seed=0)
-    shapes = np.tile(np.array([1, 1, 0, 0, 0], np.float32), (len(images), 1))
+    shapes = np.tile(np.array([1, 1, 0, 0, 0, 0], np.float32), (len(images), 1))
     stored, drawn = (tuple(avatar.frames.read(range(len(images)))) for _ in range(2))
     batch = FeatureBatch(shapes, range(len(images)), np.zeros((0, 1), np.int16), tuple(range(len(images))), drawn)
     made = composite(model.make_faces(batch)).images

@@ -92,11 +92,13 @@ def _show_mouths(avatar: Avatar, model: WarpModel, index: int) -> list[ByteArray
     """One frame of the avatar, BGR, with the mouth closed, half open and open."""
     import numpy as np
 
+    from musetalk_cli.engine.models.warp.model import NUM_SHAPES
     from musetalk_cli.engine.types.colour import i420_to_bgr
     from musetalk_cli.engine.types.messages import FeatureBatch
     from musetalk_cli.engine.video.compositing import composite
 
-    mouths = np.array([(gap, gap, 0, 0, 0) for gap in OPENINGS], dtype=np.float32)
+    mouths = np.zeros((len(OPENINGS), NUM_SHAPES), np.float32)
+    mouths[:, 0] = mouths[:, 1] = OPENINGS
     silence, times = np.zeros((0, 1), dtype=np.int16), len(OPENINGS)
     images = tuple(avatar.frames.read([index] * times))
     batch = FeatureBatch(mouths, range(times), silence, (index,) * times, images)
