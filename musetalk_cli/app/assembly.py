@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.video.whole_file_encoder import ReadAlphas
 
 
+# Up to which x264 at its quickest keeps up on one core.
+FEW_CORES, FEW_PIXELS = 2, 1024 * 1024
+
+
 def build_file_pipeline(
     config: Config, voice: str | AudioSource, sink: Sink, started_at: float, tell: Tell
 ) -> Pipeline:
@@ -247,4 +251,12 @@ def encoder_settings(
         keyframe_interval_s=config.video.keyframe_interval_s,
         codec=codec,
         fragment_s=fragment_s,
+        num_threads=1 if fragment_s is None and _needs_one_thread(config, width * height) else None,
     )
+
+
+def _needs_one_thread(config: Config, num_pixels: int) -> bool:
+    """Whether a file's encoder keeps up with what makes the frames, on the core that this leaves: a second thread for
+    slices of a frame would take a sixth more CPU."""
+    is_quick = (config.video.encoding_preset, config.video.encoding_tune) == ("ultrafast", "zerolatency")
+    return is_quick and count_cores() <= FEW_CORES and num_pixels <= FEW_PIXELS

@@ -48,7 +48,8 @@ class EncoderSettings:
     ``codec`` is ffmpeg's name of the video encoder. ``fragment_s``: a fragment of the MP4 leaves at least this often,
     and not only with each keyframe; for live streams, in which nothing may wait. ``has_index``: an index of all
     fragments ends the MP4, so that players find their way about a file; ffmpeg remembers them for it, 10 MB an hour
-    with a frame in each.
+    with a frame in each. ``num_threads`` of the child's video encoder: None for as many as it likes, each of which may
+    encode a slice of the frame.
     """
 
     width: int
@@ -64,6 +65,7 @@ class EncoderSettings:
     codec: str = "libx264"
     fragment_s: float | None = None
     has_index: bool = True
+    num_threads: int | None = None
 
 
 def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_url: str) -> list[str]:
@@ -78,6 +80,8 @@ def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_url: str) ->
     video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=FRAME_PACKETS)
     audio = builder.input(audio_url, f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
     options = {**video_options(settings), **_audio_options(settings), **_container_options(settings)}
+    if settings.num_threads:
+        options["threads:v"] = settings.num_threads
     output = builder.output(video.video, audio.audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
     return list(builder.compile(quiet, cmd=ffmpeg))

@@ -38,6 +38,11 @@ def test_inputs_are_told_what_they_are_and_not_probed() -> None:
     assert args.count("-probesize 32") == 2
 
 
+def test_threads_are_the_encoders_own_choice_or_ours() -> None:
+    assert "-threads:v" not in options_of(SETTINGS)
+    assert options_of(replace(SETTINGS, num_threads=1))["-threads:v"] == "1"
+
+
 def test_one_fragmented_mp4_for_players_everywhere() -> None:
     options = options_of(SETTINGS)
     assert options["-movflags"] == "frag_keyframe+empty_moov+default_base_moof"
