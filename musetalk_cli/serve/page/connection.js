@@ -1,7 +1,7 @@
 // One WebSocket session after another: protocol v1, pings, and reconnecting with a back-off.
 
 import { addressOf, authorized, base64url } from "./requests.js";
-import { explainClose, explainHttp, explainRefusal } from "./reasons.js";
+import { BLOCKED, UNREACHED, explainClose, explainHttp, explainRefusal } from "./reasons.js";
 
 const SUBPROTOCOL = "musetalk.v1";
 const PING_EVERY_MS = 2000;
@@ -112,7 +112,13 @@ export class Connection {
   #openSocket(address) {
     const protocols = [SUBPROTOCOL];
     if (this.#token) protocols.push(`musetalk.token.${base64url(this.#token)}`);
-    const socket = new WebSocket(address, protocols);
+    let socket;
+    try {
+      socket = new WebSocket(address, protocols);
+    } catch {
+      this.#wait(BLOCKED);
+      return;
+    }
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     let openedAt = null;
@@ -178,9 +184,14 @@ export class Connection {
     const wasOpen = openedAt !== null;
     if (wasOpen && performance.now() - openedAt > STEADY_AFTER_MS) this.#numTries = 0;
     const error = this.#lastError;
-    const reason = wasOpen ? explainClose(code, error) : await explainRefusal(addressOf("v1/status"), this.#token);
+    const reason = wasOpen ? explainClose(code, error) : await this.#explainUnopened();
     if (!this.#isWanted || this.#socket) return;
     this.#wait(reason);
+  }
+
+  async #explainUnopened() {
+    const reason = await explainRefusal(addressOf("v1/status"), this.#token);
+    return this.#place && reason.code === "refused" ? UNREACHED : reason;
   }
 
   /** Try again after a while, or never. */

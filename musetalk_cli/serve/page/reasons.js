@@ -28,6 +28,22 @@ const CLOSED = {
   4429: { text: "This connection is too slow for the video.", hint: TRY_AGAIN, isRetried: true, isOurs: true },
 };
 
+/** The browser opens no connection without TLS for a page that came over https. */
+export const BLOCKED = {
+  text: "The browser does not let this page open the session.",
+  hint: "The session is on a machine without TLS: open the page over http.",
+  code: "blocked",
+  isRetried: false,
+};
+
+/** The server is ready, but the machine that it named was not reached, or refused. */
+export const UNREACHED = {
+  text: "The machine that opens the session did not take it.",
+  hint: TRY_AGAIN,
+  code: "unreached",
+  isRetried: true,
+};
+
 /**
  * From the server's status, where it refused before the connection was open: browsers do not say why.
  * Returns {text, hint, code, isRetried, retryAfterS}.
