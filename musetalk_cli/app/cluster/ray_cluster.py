@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -30,6 +31,7 @@ _LOCAL_ENVIRONMENT = {
 # Ray asks 20 times, for ten minutes, whether an address that is out of date has a cluster.
 _ENVIRONMENT = {"RAY_NUM_REDIS_GET_RETRIES": "2"}
 _CONNECT_S = 5.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START = "ray start --head starts a cluster; --ray local needs none"
 # Results are small: the least that Ray takes, rather than a third of the memory.
 _OBJECT_STORE_BYTES = 80 << 20
@@ -193,5 +195,8 @@ def _short_folder() -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """What Ray says, without a traceback: where an actor did not start, the line below it has the reason."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if "creation task" in lines[0] else lines[0]
