@@ -8,6 +8,7 @@ A token is read from the environment variable MUSETALK_TOKEN. Needs: pip install
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -26,8 +27,10 @@ async def say(voice: Path, output: Path, url: str) -> None:
         start = {"type": "start", "rate_hz": wav.getframerate(), "channels": wav.getnchannels()}
         pcm = wav.readframes(wav.getnframes())
     token = os.environ.get("MUSETALK_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with connect(url, subprotocols=["musetalk.v1"], additional_headers=headers, compression=None) as socket:
+    protocols = ["musetalk.v1"]
+    if token:  # not as a header, which does not go along where a cluster's server names another machine
+        protocols.append("musetalk.token." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("="))
+    async with connect(url, subprotocols=protocols, compression=None) as socket:
         await socket.send(json.dumps(start))
         for begin in range(0, len(pcm), STEP_BYTES):
             await socket.send(pcm[begin : begin + STEP_BYTES])

@@ -110,5 +110,6 @@ def serve(
     else:
         from musetalk_cli.serve.cluster.server import run_cluster_server
 
-        run_cluster_server(loaded.config, ray, needs_no_token=no_token)
+        if not run_cluster_server(loaded.config, ray, needs_no_token=no_token):
+            ending.leave(0)
     return None

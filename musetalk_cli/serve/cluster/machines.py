@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from musetalk_cli import __version__
 from musetalk_cli.app.cluster.ray_cluster import Node, WorkerLostError
 from musetalk_cli.app.cluster.sizing import worker_environment
 from musetalk_cli.errors import ClusterError
+from musetalk_cli.serve.cluster.calls import ActorCalls, SessionCluster
+from musetalk_cli.serve.cluster.origins import ToldOrigins
 from musetalk_cli.serve.cluster.placement import Load, choose
 from musetalk_cli.serve.cluster.session_machine import MachineReady, MachineSettings, MachineState, SessionMachine
 from musetalk_cli.serve.wire import WorkersReady
 from musetalk_cli.serve.workers import PoolUsage
 
-WAKE_S = 0.02  # how soon an answer is taken
 COUNT_S = 2.0  # how often machines are counted: a new one gets a server
 ASK_S = 0.5  # how often they are asked for their sessions
 SILENT_S = 10.0  # a machine that has not answered for so long gets no sessions
 AGAIN_S = 30.0  # until a machine whose server did not start is tried again
 PATIENCE_S = 15.0  # until somebody waits for machines and is told so
+ANSWER_S = 5.0  # until somebody who waits for a machine is answered without it
 END_S = 3.0  # for servers that were told to end
+LEAVE_S = 5.0  # for Ray to end them and let go
 NUM_CALLS = 8  # that a machine answers at once
 NOT_INSTALLED = "musetalk with the extras serve and ray must be installed on every machine, with the same Python"
-
-
-class SessionCluster(Protocol):
-    """What is needed of ``RayCluster``. All methods but ``close`` are called on one thread."""
-
-    def nodes(self) -> list[Node]: ...
-    def start_on(self, node: Node, kind: type, num_calls: int, *args: object) -> Any: ...
-    def call(self, worker: Any, method: str, *args: object) -> Any: ...
-    def wait(self, calls: Sequence[Any], timeout_s: float) -> list[Any]: ...
-    def result(self, call: Any) -> Any: ...
-    def kill(self, worker: Any) -> None: ...
-    def close(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -54,7 +44,7 @@ class Machine:
     is_ready: bool = False
     is_asked: bool = False
     heard_at: float = 0.0
-    origins: set[str] = field(default_factory=set)
+    origins: ToldOrigins = field(default_factory=ToldOrigins)
 
 
 class MachinePool:
@@ -65,18 +55,19 @@ class MachinePool:
     ) -> None:
         """``settings``: of a machine's server; ``tell`` takes lines for the log."""
         self.num_restarts = 0
+        self.has_left = True  # False where Ray did not let go when it was closed: a thread still waits
         self._cluster, self._settings, self._tell = cluster, settings, tell
-        self._ray_thread = ThreadPoolExecutor(1, "musetalk-ray")
+        self._calls = ActorCalls(cluster)
         self._machines: dict[str, Machine] = {}
         self._failed_at: dict[str, float] = {}
-        self._calls: dict[Any, tuple[Machine, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._offered: asyncio.Future[WorkersReady] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._counted_at = self._asked_at = float("-inf")
 
     async def start(self) -> WorkersReady:
-        """Start servers, and wait for the first. Raises ClusterError, also where the first one cannot start."""
+        """Start servers, and wait for the first. Raises ClusterError, also where none of them can start."""
         self._offered = asyncio.get_running_loop().create_future()
         self._watching = asyncio.create_task(self._watch(), name="musetalk-machines")
         done, _ = await asyncio.wait((self._offered,), timeout=PATIENCE_S)
@@ -106,9 +97,10 @@ class MachinePool:
 
     async def usage(self) -> PoolUsage:
         """What the processes of all sessions use."""
-        asked = [self._call(each, "usage") for each in self._machines.values() if each.is_ready]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        known = [each for each in found if isinstance(each, PoolUsage)]
+        asked = [self._call(each, "usage") for each in self._machines.values() if self._answers(each)]
+        if asked:
+            await asyncio.wait(asked, timeout=ANSWER_S)
+        known = [each.result() for each in asked if each.done() and not each.exception()]
         return PoolUsage(
             sum(each.num_processes for each in known),
             sum(each.rss_bytes for each in known),
@@ -124,22 +116,35 @@ class MachinePool:
 
         ``origin``: of the page that will open it there.
         """
-        chosen = choose(self._loads(), time.monotonic())
-        machine = next((each for each in self._machines.values() if each.load is chosen), None)
-        if machine is None:
-            return None
-        machine.load.expect(time.monotonic())
-        if origin not in machine.origins:
-            machine.origins.add(origin)
-            with contextlib.suppress(WorkerLostError):  # the client finds it gone, and asks again
-                await self._call(machine, "allow_origin", origin)
-        return machine.address
+        while chosen := choose(self._loads(), time.monotonic()):
+            machine = next(each for each in self._machines.values() if each.load is chosen)
+            machine.load.expect(time.monotonic())
+            if await self._let_in(machine, origin):
+                return machine.address
+        return None
+
+    async def _let_in(self, machine: Machine, origin: str) -> bool:
+        """Have a machine take sessions of this origin's pages; False where it does not answer: another one is asked."""
+        if machine.origins.is_fixed(origin):
+            return True
+        answer = machine.origins.answer(origin)
+        if answer is None:
+            answer = self._call(machine, "allow_origin", origin)
+            machine.origins.add(origin, answer)
+        await asyncio.wait((answer,), timeout=ANSWER_S)
+        if answer.done() and not answer.exception():
+            return True
+        machine.origins.discard(origin)
+        machine.heard_at = float("-inf")  # until it answers
+        return False
 
     def drain(self) -> None:
         """Have all servers end: sessions go on for as long as the settings say, the second time not."""
-        self._is_ending = True
+        is_first, self._is_ending = not self._is_ending, True
+        self._asked_at = float("-inf")
         for machine in self._machines.values():
-            machine.load.pending.clear()  # who has not come is refused there
+            if is_first and self._answers(machine):
+                machine.load.expect(time.monotonic())  # one may have come since it was asked
             self._call(machine, "drain")
 
     async def close(self, grace_s: float = 0.0) -> None:
@@ -152,8 +157,7 @@ class MachinePool:
             await asyncio.wait([watching])
         for task in list(self._tasks):
             task.cancel()
-        await self._on_ray(self._leave)
-        self._ray_thread.shutdown()
+        self.has_left = await self._calls.close(self._leave, LEAVE_S)
 
     async def _end_servers(self, seconds: float) -> None:
         opened = [each for each in self._machines.values() if each.address]
@@ -173,38 +177,50 @@ class MachinePool:
         return [each.load for each in self._machines.values() if self._takes_sessions(each)]
 
     def _takes_sessions(self, machine: Machine) -> bool:
-        return machine.is_ready and not self._is_ending and time.monotonic() < machine.heard_at + SILENT_S
+        return machine.is_ready and not self._is_ending and self._answers(machine)
+
+    def _answers(self, machine: Machine) -> bool:
+        return bool(machine.address) and time.monotonic() < machine.heard_at + SILENT_S
 
     # Watching
 
     async def _watch(self) -> None:
-        counted_at = asked_at = float("-inf")
-        try:
-            while True:
-                now = time.monotonic()
-                if now > counted_at + COUNT_S and not self._is_ending:
-                    counted_at = now
-                    await self._count()
-                if now > asked_at + ASK_S:
-                    asked_at = now
-                    self._ask()
-                await self._take()
-        except Exception as error:  # the cluster itself has gone
-            reason = ClusterError(f"the cluster is lost: {error}")
-            self._tell(str(reason))
-            self._fail_start(reason)
-            self._is_ending = True
+        """Go on until it is cancelled. Where the cluster does not answer, machines are silent, and get no sessions."""
+        is_told = False
+        while True:
+            try:
+                await self._watch_once()
+                is_told = False
+            except Exception as error:
+                reason = ClusterError(f"the cluster does not answer: {error}")
+                if not self._fail_start(reason) and not is_told:
+                    self._tell(str(reason))
+                is_told = True
+                await asyncio.sleep(COUNT_S)
+
+    async def _watch_once(self) -> None:
+        now = time.monotonic()
+        if now > self._counted_at + COUNT_S and not self._is_ending:
+            self._counted_at = now
+            await self._count()
+        if now > self._asked_at + ASK_S:
+            self._asked_at = now
+            self._ask()
+        for machine, reason in (await self._calls.take()).items():
+            assert isinstance(machine, Machine)  # noqa: S101 - all owners are
+            await self._lose(machine, reason)
 
     async def _count(self) -> None:
         """Start a server on machines that have none."""
         now = time.monotonic()
-        for node in await self._on_ray(self._cluster.nodes):
+        for node in await self._calls.on_thread(self._cluster.nodes):
             was_tried = now < self._failed_at.get(node.node_id, float("-inf")) + AGAIN_S
             if node.node_id in self._machines or was_tried or node.num_cpus < 1:
                 continue
             settings = self._settings(node)
-            worker = await self._on_ray(self._cluster.start_on, node, SessionMachine, NUM_CALLS, worker_environment())
-            machine = Machine(node, worker, node.address, origins=set(settings.origins))
+            start = functools.partial(self._cluster.start_on, node, SessionMachine, NUM_CALLS, worker_environment())
+            worker = await self._calls.on_thread(start)
+            machine = Machine(node, worker, node.address, origins=ToldOrigins(settings.origins))
             self._machines[node.node_id] = machine
             self._in_background(self._welcome(machine, settings))
 
@@ -218,6 +234,11 @@ class MachinePool:
             ready: MachineReady = await self._call(machine, "open", settings)
         except WorkerLostError:
             return  # told already
+        except Exception as error:  # it cannot read what it is sent, or we what it answers
+            reason = (str(error).splitlines() or [type(error).__name__])[-1]
+            ready = MachineReady(machine=machine.name, error=reason, hint=NOT_INSTALLED)
+        if not ready.error and not ready.address:
+            return  # it was told to end first
         reason = ready.error
         if not reason and ready.version != __version__:
             reason = f"it has musetalk {ready.version}, and this is {__version__}"
@@ -229,19 +250,23 @@ class MachinePool:
         machine.load = Load(ready.max_sessions)
         machine.is_ready, machine.heard_at = True, time.monotonic()
         self._tell(f"{machine.name} takes {ready.max_sessions} sessions")
+        offered = WorkersReady.from_json(ready.offered)
+        for note in offered.notes:
+            self._tell(f"{machine.name}: {note}")
         if self._offered and not self._offered.done():
-            self._offered.set_result(WorkersReady.from_json(ready.offered))
+            self._offered.set_result(offered)
 
     async def _dismiss(self, machine: Machine, error: ClusterError) -> None:
-        """A server did not start: that is an error of the command where no other has."""
+        """A server did not start: that is an error of the command where no other has, or still may."""
         self._failed_at[machine.node.node_id] = time.monotonic()
-        del self._machines[machine.node.node_id]
-        await self._on_ray(self._cluster.kill, machine.worker)
-        if not self._fail_start(error):
+        if self._machines.get(machine.node.node_id) is machine:
+            del self._machines[machine.node.node_id]
+        await self._calls.on_thread(self._cluster.kill, machine.worker)
+        if self._machines or not self._fail_start(error):
             self._tell(str(error))
 
     def _fail_start(self, error: ClusterError) -> bool:
-        if self._offered and not self._offered.done():
+        if self._offered and not self._offered.done() and not self._is_ending:
             self._offered.set_exception(error)
             return True
         return False
@@ -253,72 +278,36 @@ class MachinePool:
                 self._in_background(self._note(machine))
 
     async def _note(self, machine: Machine) -> None:
+        is_last = self._is_ending
         try:
             state: MachineState = await self._call(machine, "state")
         except WorkerLostError:
             return  # told already
         finally:
             machine.is_asked = False
+        if is_last:
+            machine.load.pending.clear()  # who has not come is refused there
         machine.load.note(state.num_sessions, state.num_opened)
         machine.is_ready, machine.heard_at = state.is_ready, time.monotonic()
         for line in state.notices:
             self._tell(f"{machine.name}: {line}")
-
-    # Calls
-
-    def _call(self, machine: Machine, method: str, *args: object) -> asyncio.Future[Any]:
-        """Call a method of a machine's server. The future raises WorkerLostError where the machine is lost."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody may ask
-        self._in_background(self._send(machine, method, args, future))
-        return future
-
-    async def _send(self, machine: Machine, method: str, args: tuple[object, ...], future: asyncio.Future[Any]) -> None:
-        call = await self._on_ray(self._cluster.call, machine.worker, method, *args)
-        self._calls[call] = (machine, future)
-
-    async def _take(self) -> None:
-        """Wait for answers, and hand them to who asked."""
-        lost: dict[Machine, str] = {}
-        for call in await self._on_ray(self._cluster.wait, list(self._calls), WAKE_S):
-            machine, future = self._calls.pop(call)
-            try:
-                answer = await self._on_ray(self._cluster.result, call)
-            except WorkerLostError as error:
-                lost[machine] = str(error)
-                _fail(future, error)
-                continue
-            except Exception as error:  # of the method
-                _fail(future, error)
-                continue
-            if not future.done():
-                future.set_result(answer)
-        for machine, reason in lost.items():
-            await self._lose(machine, reason)
 
     async def _lose(self, machine: Machine, reason: str) -> None:
         """A machine has ended, and its sessions with it; one that comes back is a new one."""
         if self._machines.get(machine.node.node_id) is not machine:
             return
         del self._machines[machine.node.node_id]
-        for call in [call for call, (whose, _) in self._calls.items() if whose is machine]:
-            _fail(self._calls.pop(call)[1], WorkerLostError(reason))
-        await self._on_ray(self._cluster.kill, machine.worker)
+        self._calls.forget(machine, reason)
+        await self._calls.on_thread(self._cluster.kill, machine.worker)
         if self._is_ending:
             return
         self.num_restarts += 1
         if machine.address:
             self._tell(f"{machine.name} is lost, with {machine.load.num_sessions} sessions: {reason}")
         else:
-            self._failed_at[machine.node.node_id] = time.monotonic()
-            error = ClusterError(f"the server on {machine.name} did not start: {reason}", hint=NOT_INSTALLED)
-            if not self._fail_start(error):
-                self._tell(str(error))
+            await self._dismiss(
+                machine, ClusterError(f"the server on {machine.name} did not start: {reason}", hint=NOT_INSTALLED)
+            )
 
-    async def _on_ray(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._ray_thread, function, *args)
-
-
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+    def _call(self, machine: Machine, method: str, *args: object) -> asyncio.Future[Any]:
+        return self._calls.call(machine, machine.worker, method, *args)

@@ -24,7 +24,7 @@ from musetalk_cli.serve.front.application import build_application
 from musetalk_cli.serve.front.connections import App
 from musetalk_cli.serve.front.logs import Log, log_libraries
 from musetalk_cli.serve.front.reasons import Refusal
-from musetalk_cli.serve.front.security import Guard
+from musetalk_cli.serve.front.security import Guard, is_loopback
 from musetalk_cli.serve.front.server import Server, bind, make_guard, run_until_signal
 from musetalk_cli.serve.front.state import Front, front_of, refuse
 from musetalk_cli.serve.offering import choose_offered
@@ -33,19 +33,25 @@ from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 PLACE = "/v1/place"
 
 
-def run_cluster_server(config: Config, address: str, *, needs_no_token: bool = False) -> None:
+def run_cluster_server(config: Config, address: str, *, needs_no_token: bool = False) -> bool:
     """Serve until a signal comes. Raises MuseTalkError where it cannot start.
 
     Args:
         config: all settings; those of ``serve`` hold for each machine.
         address: of the Ray cluster; ``local`` is one on this machine, which ends with the server.
         needs_no_token: let everybody in who reaches the addresses.
+
+    Returns:
+        Whether Ray has ended. Where it does not answer, a thread waits for it, and so would the end of this process.
     """
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
     log_libraries(log)
     guard = make_guard(config.serve, needs_no_token=needs_no_token)
     is_local = address == LOCAL
+    if is_local and not is_loopback(config.serve.host):
+        hint = "leave --host out, or give the address of a cluster"
+        raise ServeError("the sessions of --ray local are reached from this machine only", hint=hint)
     if not is_local and guard.token is None and not needs_no_token:
         hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
         raise ServeError("the machines of a cluster are reached from others, so clients need a token", hint=hint)
@@ -55,6 +61,9 @@ def run_cluster_server(config: Config, address: str, *, needs_no_token: bool = F
         settings = _settings_of_machines(config, guard, port, log, is_local=is_local, is_private=is_private)
         pool = MachinePool(RayCluster(address), settings, log.tell)
         asyncio.run(run_until_signal(ClusterServer(config.serve, guard, log), pool, listener))
+    if not pool.has_left:
+        log("the cluster does not answer; its machines end by themselves", "warning")
+    return pool.has_left
 
 
 def _settings_of_machines(

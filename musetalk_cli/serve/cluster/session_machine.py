@@ -11,11 +11,12 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from musetalk_cli import __version__
 from musetalk_cli.app.model_choice import count_cores
 from musetalk_cli.errors import MuseTalkError, ServeError
+from musetalk_cli.serve.cluster.origins import MAX_ORIGINS
 from musetalk_cli.serve.front.logs import Log
 from musetalk_cli.serve.front.security import Guard
 from musetalk_cli.serve.front.server import Server, bind
@@ -23,7 +24,6 @@ from musetalk_cli.serve.front.state import Front
 from musetalk_cli.serve.wire import WorkerSettings
 from musetalk_cli.serve.workers import PoolUsage, WorkerPool
 
-MAX_ORIGINS = 64  # of pages, the newest; each name of the server that placed them is one
 USAGE_S = 5.0
 
 
@@ -38,7 +38,7 @@ class MachineSettings:
     workers: str
     host: str
     port: int
-    token: str | None
+    token: str | None = field(repr=False)
     origins: tuple[str, ...]
     num_cpus: int
 
@@ -110,10 +110,11 @@ class SessionMachine:
 
     def allow_origin(self, origin: str) -> None:
         """Let pages of this origin open sessions from now on."""
-        self._origins.append(origin)
         front = self._server.front if self._server else None
-        if front:
-            front.guard = replace(front.guard, origins=self._fixed_origins.union(self._origins))
+        with self._lock:
+            self._origins.append(origin)
+            if front:
+                front.guard = replace(front.guard, origins=self._fixed_origins.union(self._origins))
 
     def drain(self) -> None:
         """As a signal does: the first has sessions end within the time of the settings, another one ends them."""

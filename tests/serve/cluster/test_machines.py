@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from fixtures.fake_machines import FakeMachines, make_machine, settings_of
+from fixtures.fake_machines import OFFERED, FakeMachines, make_machine, settings_of
 from musetalk_cli.errors import ClusterError
 from musetalk_cli.serve.cluster import machines
 from musetalk_cli.serve.cluster.machines import MachinePool
+from musetalk_cli.serve.cluster.session_machine import MachineReady
 
 PAGE = "http://talk.example"
 
@@ -119,6 +121,140 @@ def test_a_machine_whose_process_ends_before_it_is_ready() -> None:
             async with running(FakeMachines(a=machine), []):
                 pass
         assert "extras serve and ray" in caught.value.hint
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_does_not_start_leaves_it_to_the_others() -> None:
+    async def run() -> None:
+        bad, slow = make_machine("bad", error="no avatar is called 'anna'"), make_machine("slow")
+        slow.silent = {"open"}
+        cluster, lines = FakeMachines(a=bad, b=slow), list[str]()
+        pool = MachinePool(cluster, settings_of, lines.append)
+        starting = asyncio.create_task(pool.start())
+        await until(lambda: lines)
+        assert lines == ["bad: no avatar is called 'anna'"]
+        assert not starting.done()
+        slow.silent.clear()
+        assert (await starting).avatars[0].name == "nora"
+        await pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_cannot_read_what_it_is_sent_does_not_start() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        machine.failing = {"open"}
+        with pytest.raises(ClusterError, match="open takes other arguments") as caught:
+            async with running(FakeMachines(a=machine), []):
+                pass
+        assert "extras serve and ray" in caught.value.hint
+        assert machine.is_lost
+
+    asyncio.run(run())
+
+
+def test_a_place_is_given_when_the_page_is_let_in_there() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        machine.silent = {"allow_origin"}
+        async with running(FakeMachines(a=machine), []) as pool:
+            asked = [asyncio.create_task(pool.place(PAGE)) for _ in range(2)]
+            await asyncio.wait(asked, timeout=0.05)
+            assert not any(each.done() for each in asked)
+            machine.silent.clear()
+            assert await asyncio.gather(*asked) == 2 * ["http://one:8900/"]
+            assert machine.origins == [PAGE]
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "ANSWER_S", 0.05)
+
+    async def run() -> None:
+        hung, other = make_machine("hung", 8), make_machine("other", 2)
+        async with running(FakeMachines(a=hung, b=other), []) as pool:
+            await until(lambda: pool.max_sessions == 10)
+            hung.silent = {"allow_origin", "state", "usage"}
+            await asyncio.sleep(0.05)
+            assert (await pool.usage()).num_processes == 2
+            assert await pool.place(PAGE) == "http://other:8900/"
+            hung.is_lost = True
+            await until(lambda: pool.max_sessions == 2)
+
+    asyncio.run(run())
+
+
+def test_a_cluster_that_answers_again_is_used_again() -> None:
+    async def run() -> None:
+        cluster, lines = FakeMachines(a=make_machine("one"), b=make_machine("two")), list[str]()
+        del cluster.machines["b"]
+        async with running(cluster, lines) as pool:
+            cluster.is_gone = True
+            await until(lambda: lines[1:])
+            assert lines[1] == "the cluster does not answer: no answer from its head"
+            assert (await pool.usage()).num_processes == 0
+            cluster.is_gone = False
+            cluster.machines["b"] = make_machine("two")
+            await until(lambda: pool.max_sessions == 4)
+            assert [await pool.place(PAGE) for _ in range(2)] == ["http://one:8900/", "http://two:8900/"]
+            assert sum("does not answer" in line for line in lines) == 1
+
+    asyncio.run(run())
+
+
+def test_a_cluster_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "LEAVE_S", 0.05)
+
+    async def run() -> None:
+        cluster = FakeMachines(a=make_machine("one"))
+        cluster.may_close.clear()
+        async with running(cluster, []) as pool:
+            assert pool.has_left
+        assert not pool.has_left
+        cluster.may_close.set()
+
+    asyncio.run(run())
+
+
+def test_sessions_that_were_not_counted_yet_are_drained(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        async with running(FakeMachines(a=machine), []) as pool:
+            monkeypatch.setattr(machines, "ASK_S", 1000.0)
+            await asyncio.sleep(0.05)
+            machine.num_sessions = 1
+            assert pool.num_sessions == 0
+            pool.drain()
+            assert pool.num_sessions == 1
+            await until(lambda: pool.num_sessions == 0)
+            assert machine.num_drains == 1
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_is_told_to_end_before_it_is_ready_is_not_offered() -> None:
+    async def run() -> None:
+        ended, lines = make_machine("ended"), list[str]()
+        ended.ready = MachineReady(machine="ended")
+        cluster = FakeMachines(a=make_machine("one"))
+        async with running(cluster, lines) as pool:
+            cluster.machines["b"] = ended
+            await until(lambda: ended.settings)
+            await asyncio.sleep(0.05)
+            assert pool.max_sessions == 2
+            assert lines == ["one (one:8900) takes 2 sessions"]
+
+    asyncio.run(run())
+
+
+def test_what_a_machine_notes_is_told() -> None:
+    async def run() -> None:
+        offered, lines = replace(OFFERED, notes=("avatar 'anna' is not offered",)), list[str]()
+        async with running(FakeMachines(a=make_machine("one", offered=offered.to_json())), lines):
+            assert lines[1] == "one (one:8900): avatar 'anna' is not offered"
 
     asyncio.run(run())
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.fake_machines import FakeMachine, FakeMachines, make_machine, settings_of
 from fixtures.front_server import RunningFront, front_server, read_json
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.errors import ConfigError, MuseTalkError
+from musetalk_cli.errors import ConfigError, MuseTalkError, ServeError
 from musetalk_cli.serve.cluster import machines
 from musetalk_cli.serve.cluster.machines import MachinePool
 from musetalk_cli.serve.cluster.server import ClusterServer, run_cluster_server
+from musetalk_cli.serve.cluster.session_machine import MachineSettings
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 
@@ -115,13 +119,34 @@ def test_a_token_is_asked_for(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_redirected_client_shows_its_token_as_a_subprotocol(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    encoded = base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
+
+    async def run() -> None:
+        settings = {"token_file": str(tmp_path / "token")}
+        async with front_server(**settings) as machine:
+            one = make_machine("one", address=f"http://127.0.0.1:{machine.port}/")
+            async with front_server(machine_pool(one), kind=ClusterServer, **settings) as front:
+                protocols = ("musetalk.v1", f"musetalk.token.{encoded}")
+                async with front.session(subprotocols=protocols) as socket:
+                    assert socket.subprotocol == "musetalk.v1"
+                    assert len(machine.pool.sessions) == 1
+
+    asyncio.run(run())
+
+
 @asynccontextmanager
 async def placing_with_token(path: Path) -> AsyncIterator[RunningFront]:
-    pool = MachinePool(FakeMachines(a=make_machine("one")), settings_of, print)
+    pool = machine_pool(make_machine("one"))
     async with front_server(pool, kind=ClusterServer, token_file=str(path)) as front:
         while not pool.is_ready:
             await asyncio.sleep(0.002)
         yield front
+
+
+def machine_pool(machine: FakeMachine) -> MachinePool:
+    return MachinePool(FakeMachines(a=machine), settings_of, print)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +158,19 @@ async def placing_with_token(path: Path) -> AsyncIterator[RunningFront]:
     ],
 )
 def test_a_cluster_needs_a_token(serve: dict[str, str], said: str) -> None:
-    from dataclasses import replace
-
-    config = replace(Config(), serve=replace(Config().serve, port=0, **serve))  # type: ignore[arg-type]
     with pytest.raises((MuseTalkError, ConfigError), match=said):
-        run_cluster_server(config, "10.255.255.1:6379")
+        run_cluster_server(config_with(**serve), "10.255.255.1:6379")
+
+
+def test_sessions_of_this_machine_are_not_promised_to_others() -> None:
+    with pytest.raises(ServeError, match="reached from this machine only") as caught:
+        run_cluster_server(config_with(host="0.0.0.0"), "local", needs_no_token=True)  # noqa: S104
+    assert "--host" in caught.value.hint
+
+
+def config_with(**serve: Any) -> Config:
+    return replace(Config(), serve=replace(Config().serve, port=0, **serve))
+
+
+def test_settings_do_not_show_the_token() -> None:
+    assert TOKEN not in repr(MachineSettings("", "10.0.0.3", 8900, TOKEN, (), 2))
