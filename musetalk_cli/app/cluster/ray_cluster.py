@@ -7,10 +7,12 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,7 +103,8 @@ class RayCluster:
             options |= {"num_cpus": count_cores(), "include_dashboard": False, "_temp_dir": str(self._folder)}
             options |= {"object_store_memory": _OBJECT_STORE_BYTES}
         try:
-            ray.init(address, **options)
+            with _own_handler():
+                ray.init(address, **options)
         except Exception as error:
             self.close()
             raise ClusterError(f"no Ray cluster at {address}: {_first_line(error)}", hint=_START) from None
@@ -179,6 +182,19 @@ def _check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(f"no Ray cluster at {address}: {str(error).lower()}", hint=_START) from None
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Ray leaves a handler of SIGTERM behind, which ends with the signal's bare number."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _keep_stdout_clean() -> None:

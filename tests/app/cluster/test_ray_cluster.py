@@ -1,13 +1,17 @@
-"""What Ray says of a worker that is lost, in one line."""
+"""What Ray says of a worker that is lost, in one line; and that signals stay ours while it starts."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from unittest.mock import Mock
 
 import pytest
 
 from musetalk_cli.app.cluster.ray_cluster import RayCluster, WorkerLostError
 
+ray = pytest.importorskip("ray", reason="needs the extra ray")
 exceptions = pytest.importorskip("ray.exceptions", reason="needs the extra ray")
 
 
@@ -31,3 +35,17 @@ def test_the_reason_of_a_loss(said: str, reason: str) -> None:
     with pytest.raises(WorkerLostError) as caught:
         cluster.result(object())
     assert str(caught.value) == reason
+
+
+def test_a_signal_while_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(address: str, **options: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        RayCluster("auto")
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
