@@ -15,7 +15,7 @@ from musetalk_cli.app.cluster.sizing import worker_environment
 from musetalk_cli.errors import ClusterError
 from musetalk_cli.serve.cluster.calls import ActorCalls, SessionCluster
 from musetalk_cli.serve.cluster.origins import ToldOrigins
-from musetalk_cli.serve.cluster.placement import Load, choose
+from musetalk_cli.serve.cluster.placement import Awaited, Load, choose
 from musetalk_cli.serve.cluster.session_machine import MachineReady, MachineSettings, MachineState, SessionMachine
 from musetalk_cli.serve.wire import WorkersReady
 from musetalk_cli.serve.workers import PoolUsage
@@ -51,13 +51,19 @@ class MachinePool:
     """A server on each machine. As ``WorkerPool``, and all of it belongs to one event loop, too."""
 
     def __init__(
-        self, cluster: SessionCluster, settings: Callable[[Node], MachineSettings], tell: Callable[[str], None]
+        self,
+        cluster: SessionCluster,
+        settings: Callable[[Node], MachineSettings],
+        tell: Callable[[str], None],
+        max_per_client: int = 4,
     ) -> None:
-        """``settings``: of a machine's server; ``tell`` takes lines for the log."""
+        """``settings``: of a machine's server; ``tell`` takes lines for the log; ``max_per_client`` sessions of one
+        client are awaited at a time."""
         self.num_restarts = 0
         self.has_left = True  # False where Ray did not let go when it was closed: a thread still waits
         self._cluster, self._settings, self._tell = cluster, settings, tell
         self._calls = ActorCalls(cluster)
+        self._awaited = Awaited(max_per_client)
         self._machines: dict[str, Machine] = {}
         self._failed_at: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,14 +117,14 @@ class MachinePool:
         """Whether a session can be placed now."""
         return choose(self._loads(), time.monotonic()) is not None
 
-    async def place(self, origin: str) -> str | None:
+    async def place(self, origin: str, client: str | None = None) -> str | None:
         """The address, ``http://host:port/``, of the machine that has room for one more session, None where none has.
 
-        ``origin``: of the page that will open it there.
+        ``origin``: of the page that will open it there; ``client``: who asks, None where nobody bounds it.
         """
         while chosen := choose(self._loads(), time.monotonic()):
             machine = next(each for each in self._machines.values() if each.load is chosen)
-            machine.load.expect(time.monotonic())
+            self._awaited.send(client, machine.load, time.monotonic())
             if await self._let_in(machine, origin):
                 return machine.address
         return None

@@ -33,6 +33,11 @@ class Load:
         """A client has been sent there."""
         self.pending.append(now_s)
 
+    def forget(self, sent_at_s: float) -> None:
+        """A client that was sent there at this time is not awaited."""
+        if sent_at_s in self.pending:
+            self.pending.remove(sent_at_s)
+
     def num_taken(self, now_s: float) -> int:
         """Sessions that live or are about to."""
         while self.pending and self.pending[0] < now_s - PENDING_S:
@@ -42,6 +47,26 @@ class Load:
     def free_share(self, now_s: float) -> float:
         """Of its sessions, 0 where all are taken."""
         return max(0.0, 1 - self.num_taken(now_s) / self.max_sessions)
+
+
+class Awaited:
+    """Which clients are awaited where: each ``max_per_client`` times, the last ones, so that none holds all places."""
+
+    def __init__(self, max_per_client: int) -> None:
+        self._max_per_client = max_per_client
+        self._sent: dict[str, deque[tuple[Load, float]]] = {}
+
+    def send(self, client: str | None, load: Load, now_s: float) -> None:
+        """A client was sent to a machine; None is not bounded."""
+        load.expect(now_s)
+        self._sent = {each: sent for each, sent in self._sent.items() if sent[-1][1] >= now_s - PENDING_S}
+        if client is None:
+            return
+        sent = self._sent.setdefault(client, deque())
+        sent.append((load, now_s))
+        if len(sent) > self._max_per_client:
+            before, sent_at_s = sent.popleft()
+            before.forget(sent_at_s)
 
 
 def choose(loads: Iterable[Load], now_s: float) -> Load | None:

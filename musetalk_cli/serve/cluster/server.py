@@ -19,7 +19,7 @@ from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ServeError
 from musetalk_cli.serve.cluster.machines import MachinePool
 from musetalk_cli.serve.cluster.session_machine import MachineSettings
-from musetalk_cli.serve.front.admission import RETRY_AFTER_S, Admission
+from musetalk_cli.serve.front.admission import RETRY_AFTER_S, Admission, client_of
 from musetalk_cli.serve.front.application import build_application
 from musetalk_cli.serve.front.connections import App
 from musetalk_cli.serve.front.logs import Log, log_libraries
@@ -59,7 +59,7 @@ def run_cluster_server(config: Config, address: str, *, needs_no_token: bool = F
     with contextlib.closing(bind(config.serve.host, config.serve.port)) as listener:
         port = listener.getsockname()[1]
         settings = _settings_of_machines(config, guard, port, log, is_local=is_local, is_private=is_private)
-        pool = MachinePool(RayCluster(address), settings, log.tell)
+        pool = MachinePool(RayCluster(address), settings, log.tell, config.serve.max_sessions_per_client)
         asyncio.run(run_until_signal(ClusterServer(config.serve, guard, log), pool, listener))
     if not pool.has_left:
         log("the cluster does not answer; its machines end by themselves", "warning")
@@ -170,7 +170,8 @@ class Placing:
         refusal = front.admission.refuse("")
         if refusal:
             return refusal
-        address = await self._pool.place(origin_of(connection))
+        client = client_of(connection.client.host) if connection.client else None
+        address = await self._pool.place(origin_of(connection), client)
         if address is None:
             assert isinstance(front.admission, ClusterAdmission)  # noqa: S101 - made above
             return front.admission.refuse_for_now()

@@ -44,6 +44,7 @@ def test_a_signal_while_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "2")  # which it sets
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as caught:
         RayCluster("auto")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from musetalk_cli.serve.cluster.placement import PENDING_S, Load, choose
+from musetalk_cli.serve.cluster.placement import PENDING_S, Awaited, Load, choose
 
 
 def test_the_largest_free_share_wins() -> None:
@@ -46,3 +46,15 @@ def test_more_than_its_sessions_leave_no_share(num_sessions: int) -> None:
     load = Load(3, num_sessions)  # clients that came by themselves
     assert load.free_share(0.0) == 0.0
     assert choose([load], 0.0) is None
+
+
+def test_one_client_is_awaited_a_few_times_only() -> None:
+    awaited, first, second = Awaited(2), Load(4), Load(4)
+    awaited.send("10.0.0.9", first, 0.0)
+    for now_s in (0.1, 0.2, 0.3):
+        awaited.send("10.0.0.9", second, now_s)
+    awaited.send("10.0.0.8", first, 0.4)
+    assert (first.num_taken(0.5), second.num_taken(0.5)) == (1, 2)
+    for _ in range(3):
+        awaited.send(None, first, 0.6)
+    assert first.num_taken(0.7) == 4

@@ -107,6 +107,17 @@ def test_a_full_cluster_refuses() -> None:
     asyncio.run(run())
 
 
+def test_a_client_that_only_asks_leaves_room_for_others() -> None:
+    async def run() -> None:
+        async with placing(make_machine("one", 6)) as front:
+            for _ in range(9):
+                asked = await front.get("/v1/place", method="POST", X_Forwarded_For="192.0.2.9")  # a proxy's, here
+                assert asked[0] == 200
+            assert json.loads((await front.get("/v1/status"))[2])["sessions"] == 4
+
+    asyncio.run(run())
+
+
 def test_a_token_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
 
