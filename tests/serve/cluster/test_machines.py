@@ -174,15 +174,20 @@ def test_a_machine_that_does_not_answer_is_passed_over(monkeypatch: pytest.Monke
     monkeypatch.setattr(machines, "ANSWER_S", 0.05)
 
     async def run() -> None:
-        hung, other = make_machine("hung", 8), make_machine("other", 2)
+        hung, other = make_machine("hung", 32), make_machine("other", 16)
         async with running(FakeMachines(a=hung, b=other), []) as pool:
-            await until(lambda: pool.max_sessions == 10)
+            await until(lambda: pool.max_sessions == 48)
             hung.silent = {"allow_origin", "state", "usage"}
-            await asyncio.sleep(0.05)
-            assert (await pool.usage()).num_processes == 2
-            assert await pool.place(PAGE) == "http://other:8900/"
+            await asyncio.wait_for(ask_again(pool), 20)
             hung.is_lost = True
-            await until(lambda: pool.max_sessions == 2)
+            await until(lambda: pool.max_sessions == 16)
+
+    async def ask_again(pool: MachinePool) -> None:
+        """The other one, too, may be late on a busy machine."""
+        while (await pool.usage()).num_processes != 2:
+            await asyncio.sleep(0.01)
+        while await pool.place(PAGE) != "http://other:8900/":
+            await asyncio.sleep(0.01)
 
     asyncio.run(run())
 
