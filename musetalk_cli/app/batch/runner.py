@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.runtime.stats import Snapshot
     from musetalk_cli.engine.types.messages import Tell
 
-# A file keeps two cores busy, its encoder's and that of the process; with more than three, the interpreter is what they
-# wait for.
-CORES_PER_JOB, MAX_DEFAULT_JOBS = 2, 3
+# One file alone leaves cores idle while it is opened and ended; with more than three, the interpreter is what they wait
+# for.
+MAX_DEFAULT_JOBS = 3
 # How soon a thread that waits for a pipeline finds out that the run is over.
 WAKE_S = 0.05
 
 
 def default_jobs(num_cores: int) -> int:
     """How many files are rendered at the same time where nobody says it."""
-    return max(1, min(MAX_DEFAULT_JOBS, num_cores // CORES_PER_JOB))
+    return max(1, min(MAX_DEFAULT_JOBS, num_cores))
 
 
 class BatchRun:

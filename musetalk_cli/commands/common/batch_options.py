@@ -40,7 +40,7 @@ JobsOption = Annotated[
         "--jobs",
         min=1,
         max=64,
-        help="Files rendered at once, by each worker of --ray. [default: half as many as cores, at most 3]",
+        help="Files rendered at once, by each worker of --ray. [default: as many as cores, at most 3]",
     ),
 ]
 ReportOption = Annotated[

@@ -96,6 +96,6 @@ def test_what_has_ended_is_released_while_others_run(opened: list[weakref.ref[Pr
     assert max(alive) <= 4
 
 
-@pytest.mark.parametrize(("num_cores", "num_jobs"), [(1, 1), (2, 1), (4, 2), (8, 3), (64, 3)])
-def test_a_file_has_two_cores(num_cores: int, num_jobs: int) -> None:
+@pytest.mark.parametrize(("num_cores", "num_jobs"), [(1, 1), (2, 2), (4, 3), (64, 3)])
+def test_as_many_files_as_cores_up_to_three(num_cores: int, num_jobs: int) -> None:
     assert default_jobs(num_cores) == num_jobs

@@ -17,12 +17,12 @@ HEAD, SMALL, LARGE, GPUS = Node(0, 0), Node(1, 0), Node(8, 0), Node(16, 2)
 @pytest.mark.parametrize(
     ("nodes", "num_cpus", "model", "size", "num_workers"),
     [
-        ([LARGE, LARGE, HEAD], None, "auto", WorkerSize(2, 0, 1), 8),
+        ([LARGE, LARGE, HEAD], None, "auto", WorkerSize(2, 0, 2), 8),
         ([SMALL, SMALL], None, "auto", WorkerSize(1, 0, 1), 2),
-        ([LARGE], 3, "auto", WorkerSize(3, 0, 1), 2),
+        ([LARGE], 3, "auto", WorkerSize(3, 0, 3), 2),
         ([GPUS, LARGE], None, "auto", WorkerSize(2, 1, 3), 2),
         ([GPUS, LARGE], 12, "musetalk-1.5", WorkerSize(12, 1, 3), 1),
-        ([GPUS, LARGE], None, "warp", WorkerSize(2, 0, 1), 12),
+        ([GPUS, LARGE], None, "warp", WorkerSize(2, 0, 2), 12),
     ],
 )
 def test_workers_fill_the_machines(
