@@ -99,7 +99,7 @@ class MachinePool:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """No session is here."""
-        raise ClusterError("sessions are on other machines", hint="POST /v1/place")
+        raise ClusterError("sessions are on other machines", hint="ask with POST /v1/place")
 
     async def usage(self) -> PoolUsage:
         """What the processes of all sessions use."""
