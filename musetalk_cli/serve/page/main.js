@@ -75,6 +75,7 @@ function stop() {
 function end(reason) {
   view.holdFrame();
   stop();
+  view.notify(""); // what was wrong with the session that has ended
   view.showPhase("ended");
   view.showState("ended");
   const asksToken = reason.code === "token";

@@ -129,3 +129,5 @@ def test_a_file_without_audio_is_refused_in_words(
     (tmp_path / "notes.mp3").write_bytes(b"no audio at all")
     tab.choose_files("#file-input", tmp_path / "notes.mp3")
     assert "notes.mp3 holds no audio" in tab.wait("document.querySelector('#notice.is-error')?.textContent")
+    tab.click("#end")
+    tab.wait("document.querySelector('#notice').textContent === ''")
