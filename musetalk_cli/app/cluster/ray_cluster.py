@@ -53,14 +53,11 @@ class Node:
     address: str = ""
 
 
-class Cluster(Protocol):
-    """Machines on which workers run. All methods but ``close`` are called on one thread."""
+class Actors(Protocol):
+    """Machines, and workers that run on them. All methods but ``close`` are called on one thread."""
 
     def nodes(self) -> list[Node]:
         """The machines that are there now."""
-
-    def start_worker(self, num_jobs: int, num_cpus: int, num_gpus: int, environment: Mapping[str, str]) -> Any:
-        """Ask for a worker; it takes calls as soon as there is room for it."""
 
     def call(self, worker: Any, method: str, *args: object) -> Any:
         """Call a method of a worker; a key for ``wait`` and ``result``."""
@@ -76,6 +73,13 @@ class Cluster(Protocol):
 
     def close(self) -> None:
         """Leave the cluster; one of our own ends."""
+
+
+class Cluster(Actors, Protocol):
+    """A cluster that renders files."""
+
+    def start_worker(self, num_jobs: int, num_cpus: int, num_gpus: int, environment: Mapping[str, str]) -> Any:
+        """Ask for a worker; it takes calls as soon as there is room for it."""
 
 
 class RayCluster:

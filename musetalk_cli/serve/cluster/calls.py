@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from musetalk_cli.app.cluster.ray_cluster import Node, WorkerLostError
+from musetalk_cli.app.cluster.ray_cluster import Actors, Node, WorkerLostError
 
 WAKE_S = 0.02  # how soon an answer is taken
 
 
-class SessionCluster(Protocol):
-    """What is needed of ``RayCluster``. All methods are called on one thread."""
+class SessionCluster(Actors, Protocol):
+    """A cluster that serves sessions. ``close``, too, is called on the one thread."""
 
-    def nodes(self) -> list[Node]: ...
-    def start_on(self, node: Node, kind: type, num_calls: int, *args: object) -> Any: ...
-    def call(self, worker: Any, method: str, *args: object) -> Any: ...
-    def wait(self, calls: Sequence[Any], timeout_s: float) -> list[Any]: ...
-    def result(self, call: Any) -> Any: ...
-    def kill(self, worker: Any) -> None: ...
-    def close(self) -> None: ...
+    def start_on(self, node: Node, kind: type, num_calls: int, *args: object) -> Any:
+        """Ask for an actor that takes the whole of a machine, and ``num_calls`` calls at once."""
 
 
 class ActorCalls:

@@ -56,9 +56,7 @@ class Guard:
         return Refusal(403, "origin_refused", "pages of another site may not use this server", hint)
 
     def _refuse_token(self, connection: HTTPConnection) -> Refusal | None:
-        if self.token is None or (
-            connection.scope["type"] == "http" and OPEN_PATHS.fullmatch(connection.scope["path"])
-        ):
+        if self.token is None or _is_open(connection):
             return None
         given = _token_of(connection)
         if given is not None and hmac.compare_digest(given.encode(), self.token.encode()):
