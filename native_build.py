@@ -28,6 +28,7 @@ FOLDER = Path("musetalk_cli/engine/models/warp/native")
 LOCK = Path("requirements/lock.txt")
 MAX_DOWNLOAD_S = 180
 MAX_COMPILE_S = 300
+MAX_LOAD_S = 60
 # No contraction to fused multiply-adds: every processor computes the same frames.
 FLAGS = (
     *("-std=c11", "-O3", "-fPIC", "-shared", "-s", "-fvisibility=hidden", "-Wall", "-Wextra"),
@@ -75,6 +76,10 @@ TARGETS = {
 }
 
 
+# The exit code is 1, after Python's own error, where it does not load, and 2 where this processor lacks what it needs.
+LOAD = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(sys.argv[1]).warp_abi() else 2)"
+
+
 class NoCompilerError(Exception):
     """Nothing here compiles C; says what was tried."""
 
@@ -103,11 +108,14 @@ def build(
 ) -> str:
     """Compile the library with the first compiler that can, and return its command.
 
+    A compiler for another computer than this one succeeds, too. So what is made for this one must load here.
+
     Args:
         output: The file to write; it appears whole or not at all. zig writes all of ``Target.libraries`` beside it.
         root: The folder of the repository.
         target: What to compile for; None for this computer. For another, zig is needed.
-        flags: How to compile, whatever the target.
+        flags: How to compile, whatever the target. Only what the usual ones make is loaded: a library with sanitizers
+            needs a process that has theirs.
         may_download: Whether zig may be downloaded where there is no compiler.
 
     Raises:
@@ -123,20 +131,26 @@ def _build(output: Path, root: Path, chosen: Target, flags: tuple[str, ...], may
     if not chosen.zig and sys.maxsize < 2**32:
         raise NoCompilerError("Python has 32 bits")
     tried: list[str] = []
+    must_load = flags == FLAGS and chosen == this_computer()
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / output.name
         for compiler in find_compilers(chosen, Path(folder), may_download=may_download):
             command = [*compiler, *flags_for(chosen, flags)]
-            problem = compile_with(command, part, root)
+            problem = make(command, part, root, must_load)
             if not problem:
                 move_into_place(part, output)
                 if ZIG_BASELINE in command:
                     wider = [f"{flag}+avx2" if flag == ZIG_BASELINE else flag for flag in command]
-                    if not compile_with(wider, part, root):
+                    if not make(wider, part, root, must_load):
                         move_into_place(part, output.with_name(chosen.libraries[1]))
                 return shlex.join(command)
             tried.append(f"{shlex.join(compiler)}: {problem}")
     raise NoCompilerError("; ".join(tried) or "there is no C compiler")
+
+
+def make(command: list[str], output: Path, root: Path, must_load: bool) -> str:
+    """Compile a library, and load it where that is asked; returns what went wrong, empty if nothing did."""
+    return compile_with(command, output, root) or (load_once(output) if must_load else "")
 
 
 def move_into_place(part: Path, output: Path) -> None:
@@ -240,6 +254,21 @@ def compile_with(command: list[str], output: Path, root: Path) -> str:
     if done.returncode == 0 and output.is_file():
         return ""
     return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+
+
+def load_once(library: Path) -> str:
+    """Load a library in a process of its own, which it may crash; returns what went wrong, empty if nothing did."""
+    command = [sys.executable, "-I", "-S", "-c", LOAD, str(library)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=MAX_LOAD_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"what it compiled was not loaded: {error}"
+    if done.returncode == 2:
+        return "this processor lacks instructions that it compiled for"
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"what it compiled does not load here: {lines[-1] if lines else f'exit code {done.returncode}'}"
+    return ""
 
 
 def build_in_place(root: Path = ROOT, *, may_download: bool = False) -> str:

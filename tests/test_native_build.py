@@ -14,6 +14,7 @@ from native_build import TARGETS, NoCompilerError, Target, build, build_in_place
 
 ROOT = Path(__file__).parent.parent
 NO_COMPILER = {"PATH": "", "CC": ""}
+KERNEL = '__attribute__((visibility("default"))) int warp_abi(void) { return 1; }\n'
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def root(tmp_path: Path) -> Path:
     """A repository with a kernel of one function."""
     folder = tmp_path / "clone" / native_build.FOLDER
     folder.mkdir(parents=True)
-    (folder / "kernel.c").write_text("int warp_abi(void) { return 1; }\n")
+    (folder / "kernel.c").write_text(KERNEL)
     return tmp_path / "clone"
 
 
@@ -54,7 +55,7 @@ def test_in_place_it_is_built_when_a_source_changed(root: Path) -> None:
     built(root, root / "trial")
     assert build_in_place(root).startswith("built")
     assert build_in_place(root) == "the native kernel is up to date"
-    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return 2; }\n")
+    (root / native_build.FOLDER / "kernel.c").write_text(KERNEL.replace("1", "2"))
     assert build_in_place(root).startswith("built")
 
 
@@ -82,11 +83,13 @@ def test_a_folder_that_cannot_be_written_to_is_no_compiler(root: Path, monkeypat
         build_in_place(root)
 
 
-def test_the_former_library_stays_until_the_new_one_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_former_library_stays_until_the_new_one_is_there(
+    no_zig: None, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built(root, root / "trial")
     build_in_place(root)
     library = root / native_build.FOLDER / native_build.this_computer().library
-    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return 2; }\n")
+    (root / native_build.FOLDER / "kernel.c").write_text(KERNEL.replace("1", "2"))
     compile_with = native_build.compile_with
 
     def compile_beside_it(*arguments: object) -> str:
@@ -132,8 +135,49 @@ def fake_compiler(tmp_path: Path) -> Path:
 def test_the_compiler_of_the_environment_comes_first(
     no_compiler: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_compiler: Path
 ) -> None:
+    monkeypatch.setattr(native_build, "load_once", lambda library: "")
     monkeypatch.setenv("CC", f"{fake_compiler} --an-option")
     assert built(root, tmp_path / "_warp.so").startswith(f"{fake_compiler} --an-option ".encode())
+
+
+def test_a_compiler_for_another_computer_is_none(
+    no_zig: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_compiler: Path
+) -> None:
+    built(root, tmp_path / "trial")
+    monkeypatch.setenv("CC", str(fake_compiler))
+    assert str(fake_compiler) not in build(tmp_path / "_warp.so", root=root)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(NoCompilerError, match=rf"{fake_compiler}: what it compiled does not load here: OSError"):
+        build(tmp_path / "other" / "_warp.so", root=root)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "kernel, problem",
+    [
+        (KERNEL.replace("1", "0"), "this processor lacks instructions"),
+        (KERNEL.replace("return 1", "__builtin_trap(); return 1"), "does not load here: exit code"),
+        (KERNEL.replace("warp_abi", "another"), "does not load here: AttributeError"),
+    ],
+)
+def test_a_library_that_does_not_run_here_is_none(
+    no_zig: None, root: Path, tmp_path: Path, kernel: str, problem: str
+) -> None:
+    built(root, tmp_path / "trial")
+    (root / native_build.FOLDER / "kernel.c").write_text(kernel)
+    with pytest.raises(NoCompilerError, match=problem):
+        build(tmp_path / "_warp.so", root=root)
+
+
+def test_only_what_is_for_this_computer_is_loaded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_compiler: Path
+) -> None:
+    monkeypatch.setattr(native_build, "find_zig", lambda scratch, may_download: fake_compiler)
+    monkeypatch.setenv("CC", str(fake_compiler))
+    for target in TARGETS.values():
+        build(tmp_path / target.zig / target.library, root=root, target=target)
+    with_sanitizers = (*native_build.FLAGS, "-fsanitize=address")
+    assert str(fake_compiler) in build(tmp_path / "_warp.so", root=root, flags=with_sanitizers)
 
 
 def test_zig_makes_another_library_for_avx2(
