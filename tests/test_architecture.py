@@ -92,7 +92,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
     "engine": {"engine.*"},
-    "support": set(),
+    "support": {"engine.types"},
     "doctor.checks": {"app", "app.avatars", "app.settings", "configuration", "engine", "engine.*", "support"},
     "doctor": {"app.settings", "configuration", "doctor.checks", "support"},
     "ui": {"configuration", "engine", "engine.*"},

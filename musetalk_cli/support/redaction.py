@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-MASK = "…"
+from musetalk_cli.engine.types import addresses
+from musetalk_cli.engine.types.addresses import HIDDEN, hide_secrets, show_address
+
 # An address, up to a blank or a quote.
-_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*)://([^\s'\"<>]+)")
-# Parameters of an address that are never secret and often the reason of a failure; the values of all others are masked.
-HARMLESS = {"pkt_size", "mode", "latency", "timeout", "ttl", "fifo_size", "overrun_nonfatal", "transtype", "pbkeylen"}
+_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _NAMED = re.compile(
     r"\b(authorization|proxy-authorization|cookie)(\s*[=:]\s*)([^\r\n'\"]+)"
     r"|\b(passphrase|password|passwd|token|secret|api[-_]?key|streamid|playpath|pubuser|pubpasswd)(\s*[=:]\s*|\s+)"
@@ -27,21 +27,17 @@ COMMON_NAMES = {
     *("root", "user", "musetalk", "python", "ffmpeg", "app", "bin", "lib", "local", "opt", "share", "src", "tmp"),
     *("usr", "var", "localhost", "linux", "ubuntu", "debian", "fedora", "cpu", "gpu", "cuda", "docker", "server"),
 }
-MIN_LITERAL = 6  # characters; shorter secrets would take ordinary words with them
 
 
 def mask_secrets(text: str) -> str:
     """The text with passwords, stream keys and tokens of addresses and of named values replaced by ``…``."""
-    return _NAMED.sub(_mask_named, _URL.sub(_mask_url, text))
+    return _NAMED.sub(_mask_named, _ADDRESS.sub(lambda match: show_address(match[0], has_parameters=True), text))
 
 
 def find_secrets(texts: Iterable[str]) -> set[str]:
     """What ``mask_secrets`` takes out of addresses, to be recognised where it stands alone, as in ffmpeg's messages."""
-    found: set[str] = set()
-    for scheme, rest in (match for text in texts for match in _URL.findall(text)):
-        masked = _mask_rest(scheme, rest)
-        found |= {part for part in re.split(r"[/?&=@:]", rest) if len(part) >= MIN_LITERAL and part not in masked}
-    return found
+    found = (addresses.find_secrets(address) for text in texts for address in _ADDRESS.findall(text))
+    return set().union(*found)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -51,9 +47,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text: of one or several lines.
         secrets: further strings that must not stay, see ``find_secrets``.
     """
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    text = mask_secrets(text)
+    text = mask_secrets(hide_secrets(text, secrets))
     for folder in _home_folders():
         text = re.sub(rf"{re.escape(folder)}(?=[/\\\s:'\",]|$)", "~", text)
     text = _USER_FOLDER.sub("~", text)
@@ -65,31 +59,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
-def _mask_url(match: re.Match[str]) -> str:
-    return f"{match[1]}://{_mask_rest(match[1], match[2])}"
-
-
-def _mask_rest(scheme: str, rest: str) -> str:
-    address, question, query = rest.partition("?")
-    host, slash, path = address.partition("/")
-    host = f"{MASK}@{host.rpartition('@')[2]}" if "@" in host else host
-    if scheme.lower().startswith("rtmp") and path:  # the application stays, the stream key goes
-        path = f"{path.split('/')[0]}/{MASK}" if "/" in path else MASK
-    values = [_mask_value(part) for part in query.split("&")] if question else []
-    return f"{host}{slash}{path}{question}{'&'.join(values)}"
-
-
-def _mask_value(part: str) -> str:
-    name, equals, _ = part.partition("=")
-    return part if name in HARMLESS else f"{name}={MASK}" if equals else MASK
-
-
 def _mask_named(match: re.Match[str]) -> str:
     name, between = (match[1], match[2]) if match[1] else (match[4], match[5])
     if not match[1] and not between.strip():  # "token abc" may be prose; "-passphrase abc" is an option
         is_option = match.start() > 0 and match.string[match.start() - 1] == "-"
-        return f"{name}{between}{MASK}" if is_option else match[0]
-    return f"{name}{between}{MASK}"
+        return f"{name}{between}{HIDDEN}" if is_option else match[0]
+    return f"{name}{between}{HIDDEN}"
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from musetalk_cli.engine.types.addresses import hide_address, is_address, show_address
+from musetalk_cli.engine.types.addresses import find_secrets, hide_address, is_address, show_address
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from musetalk_cli.engine.types.addresses import hide_address, is_address, show_a
         ("https://user:p@ss@host/voice.mp3?token=abcd#t=3", "https://host/voice.mp3"),
         ("srt://[::1]:9000", "srt://[::1]:9000"),
         ("HTTP://A:B@host/", "HTTP://host/"),
+        ("rtmp://joe:hun#ter2@host/live/key", "rtmp://joe:…"),
         ("a folder/file.mp4", "a folder/file.mp4"),
         ("-", "-"),
     ],
@@ -55,3 +56,9 @@ def test_a_user_stays_out_with_the_password() -> None:
 def test_the_host_is_no_secret() -> None:
     words = "no route to example.org"
     assert hide_address(words, "rtmp://joe:hunter2@example.org/live/abcd-1234") == words
+
+
+def test_what_is_never_secret_stays_in_messages() -> None:
+    address = "srt://joe:hunter2@host:9000?mode=caller&passphrase=verysecret&pkt_size=1316"
+    assert find_secrets(address) == {"joe:hunter2", "hunter2", "verysecret"}
+    assert hide_address("srt: caller mode, 1316 bytes, verysecret", address) == "srt: caller mode, 1316 bytes, …"
