@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS
-from musetalk_cli.engine.avatar.inputs.probe import QUIET, probe
+from musetalk_cli.engine.avatar.inputs.probe import read_log
+from musetalk_cli.engine.avatar.inputs.tracks import (
+    NO_TAGS,
+    QUIET,
+    ColourTags,
+    Track,
+    choose_audio,
+    choose_video,
+    describe_file,
+    find_duration,
+)
 from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
 from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, run_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.formats import WHITELIST
 from musetalk_cli.errors import AvatarError
@@ -28,25 +38,11 @@ DEFAULT_TIMESCALE = 90_000
 # Of the frames in which a face is followed: more pixels make it slower and no more exact.
 TRACKED_HEIGHT_PX = 720
 
-_PIXELS = re.compile(r", (\w+)(?:\(([^()]*)\))?, (\d+)x(\d+)")
 _ASPECT = re.compile(r"SAR (\d+):(\d+)")
 _RATE = re.compile(r"([\d.]+)(k?) fps")
 _BASE_RATE = re.compile(r"([\d.]+)(k?) tbr")
 _TIMESCALE = re.compile(r"([\d.]+)(k?) tbn")
-_AUDIO = re.compile(r"Stream #0:(\d+).*: Audio: (\w+)(.*)")
-_CHANNELS = re.compile(r"(\d+) channels")
-_LAYOUTS = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 _FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
-
-
-@dataclass(frozen=True)
-class Colours:
-    """ffmpeg's names of what a clip says of its colours; empty for what it does not say."""
-
-    range: str = ""
-    matrix: str = ""
-    primaries: str = ""
-    transfer: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Clip:
     timescale: int = DEFAULT_TIMESCALE
     pixel_format: str = "yuv420p"
     aspect: str = "1/1"
-    colours: Colours = Colours()
+    colours: ColourTags = NO_TAGS
     audio: AudioTrack = AudioTrack()
     num_expected: int | None = None
 
@@ -83,58 +79,42 @@ def open_clip(path: Path, ffmpeg: str) -> Clip:
     """Ask ffmpeg about a clip. Raises AvatarError when it holds no video that can be decoded."""
     if not path.is_file():
         raise AvatarError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    track = probe(path, ffmpeg)
-    log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace").splitlines()
-    line = next(line for line in log if f"Stream #0:{track.index}" in line and ": Video: " in line)
-    clip = _read_line(path, track.index, line)
-    num_expected = None if track.duration_s is None else max(1, round(track.duration_s * clip.frame_rate))
-    clip = replace(clip, audio=choose_audio(log), num_expected=num_expected)
+    log = read_log(path, ffmpeg)
+    clip = replace(_read_video(path, choose_video(log)), audio=_find_audio(log))
+    if (duration_s := find_duration(log)) is not None:
+        clip = replace(clip, num_expected=max(1, round(duration_s * clip.frame_rate)))
     with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
         return replace(clip, width=frames.width, height=frames.height)
 
 
 def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
     """The audio track of a file that is decoded where none is named."""
-    log = run_ffmpeg([ffmpeg, *QUIET, *WHITELIST, "-i", f"file:{path}"]).stderr.decode("utf-8", "replace")
-    return choose_audio(log.splitlines())
+    return _find_audio(describe_file(path, ffmpeg)[0])
 
 
-def choose_audio(log: Iterable[str]) -> AudioTrack:
-    """Which track ffmpeg takes by itself: of those that are marked as the default, or of all where none is, the one of
-    most channels, and the first of several."""
-    lines = list(log)
-    is_matroska = any("Input #0, matroska" in line for line in lines)
-    tracks = [
-        ("(default)" in found[3], _count_channels(found[3]), AudioTrack(int(found[1]), found[2], is_matroska))
-        for found in map(_AUDIO.search, lines)
-        if found
-    ]
-    return max(tracks, key=lambda track: track[:2])[2] if tracks else AudioTrack()
+def _find_audio(log: list[str]) -> AudioTrack:
+    track = choose_audio(log)
+    is_matroska = any("Input #0, matroska" in line for line in log)
+    return AudioTrack(track.index, track.codec, is_matroska) if track else AudioTrack()
 
 
-def _count_channels(details: str) -> int:
-    if found := _CHANNELS.search(details):
-        return int(found[1])
-    parts = (part.strip().split("(")[0] for part in details.split(","))
-    return next((_LAYOUTS[part] for part in parts if part in _LAYOUTS), 1)
-
-
-def _read_line(path: Path, index: int, line: str) -> Clip:
-    pixels = _PIXELS.search(line)
-    if not pixels:
+def _read_video(path: Path, track: Track | None) -> Clip:
+    pixels = track.pixels if track else None
+    if not track or not pixels:
         raise AvatarError(f"{path} has a video track that ffmpeg does not know", hint="does it play elsewhere?")
-    aspect = _ASPECT.search(line)
-    shown = _number(_RATE.search(line)) or _number(_BASE_RATE.search(line)) or 0.0
+    aspect = _ASPECT.search(track.about)
+    shown = _number(_RATE.search(track.about)) or _number(_BASE_RATE.search(track.about)) or 0.0
     return Clip(
         path,
-        index,
-        int(pixels[3]),
-        int(pixels[4]),
+        track.index,
+        pixels.width,
+        pixels.height,
         exact_rate(shown) if 1 <= shown <= 240 else DEFAULT_RATE,
-        round(_number(_TIMESCALE.search(line)) or DEFAULT_TIMESCALE),
-        pixels[1],
+        round(_number(_TIMESCALE.search(track.about)) or DEFAULT_TIMESCALE),
+        pixels.format,
         f"{aspect[1]}/{aspect[2]}" if aspect and int(aspect[1]) and int(aspect[2]) else "1/1",
-        _read_colours(pixels[1], pixels[2] or ""),
+        # As YUV, an RGB clip has another matrix than its file says.
+        ColourTags(pixels.tags.range) if pixels.tags.matrix == "gbr" else pixels.tags,
     )
 
 
@@ -147,17 +127,6 @@ def exact_rate(rate: float) -> Fraction:
 
 def _number(found: re.Match[str] | None) -> float | None:
     return float(found[1]) * (1000 if found[2] else 1) if found else None
-
-
-def _read_colours(pixel_format: str, details: str) -> Colours:
-    parts = details.split(", ")
-    range_ = next((part for part in parts if part in ("tv", "pc")), "pc" if pixel_format.startswith("yuvj") else "")
-    names = next(
-        (part for part in parts if part not in ("tv", "pc") and re.match(r"bt|smpte|gamma|fcc|unknown", part)), ""
-    )
-    each = names.split("/") if "/" in names else [names] * 3
-    matrix, primaries, transfer = ("" if name == "unknown" else name for name in each[:3])
-    return Colours(range_, matrix, primaries, transfer)
 
 
 class ClipFrames:

@@ -11,12 +11,11 @@ import pytest
 
 from fixtures.clips import moved_portrait, write_clip
 from fixtures.media import packet_times
+from musetalk_cli.engine.avatar.inputs.tracks import ColourTags, choose_audio
 from musetalk_cli.engine.dub.clip import (
     AudioTrack,
     Clip,
     ClipFrames,
-    Colours,
-    choose_audio,
     exact_rate,
     find_audio,
     open_clip,
@@ -47,6 +46,15 @@ def test_a_clip_is_described(ffmpeg: str, clip_file: Path) -> None:
     clip = open_clip(clip_file, ffmpeg)
     assert (clip.width, clip.height, clip.frame_rate, clip.timescale) == (64, 64, NTSC, 24000)
     assert (clip.colours.range, clip.colours.matrix, clip.audio.codec) == ("tv", "bt709", "")
+
+
+def test_a_clip_whose_fields_are_swapped_is_one(ffmpeg: str, tmp_path: Path) -> None:
+    path = tmp_path / "fields.mov"
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x48:d=0.2"]
+    order = ["-field_order", "tb", "-color_primaries", "bt709"]  # "(…, top coded first (swapped))"
+    subprocess.run([ffmpeg, "-v", "error", *source, "-c:v", "mjpeg", *order, str(path)], check=True)
+    clip = open_clip(path, ffmpeg)
+    assert (clip.width, clip.height, clip.pixel_format, clip.colours.range) == (64, 48, "yuvj444p", "pc")
 
 
 def test_every_frame_comes_once_with_its_timestamp(ffmpeg: str, clip_file: Path) -> None:
@@ -88,7 +96,7 @@ def test_a_clip_that_is_none(ffmpeg: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("times_us", [[0, 41_708, 83_417, 125_125], [80_000, 93_000, 180_000, 190_000]])
 def test_ffmpeg_gets_frames_with_any_timestamps(ffmpeg: str, tmp_path: Path, times_us: list[int]) -> None:
     clip = Clip(
-        tmp_path / "none", 0, 64, 64, timescale=24000, colours=Colours("pc", "smpte170m", "bt709", "iec61966-2-1")
+        tmp_path / "none", 0, 64, 64, timescale=24000, colours=ColourTags("pc", "smpte170m", "bt709", "iec61966-2-1")
     )
     output = tmp_path / "out.mp4"
     own = write_clip(ffmpeg, tmp_path / "own.mp4", [moved_portrait(0, 64)])
@@ -151,5 +159,5 @@ def test_the_track_that_is_heard_is_the_one_that_ffmpeg_decodes(tmp_path: Path, 
         assert f"Stream #0:{index} -> #0:0" in taken
         assert find_audio(path, ffmpeg) == AudioTrack(index, "pcm_s16le", is_matroska=True)
     log = ["Stream #0:0(und): Audio: aac (LC), 48000 Hz, 7 channels", "Stream #0:4: Audio: ac3, 48000 Hz, 5.1(side)"]
-    assert choose_audio(log) == AudioTrack(0, "aac")
-    assert choose_audio(["Stream #0:0: Video: h264"]) == AudioTrack()
+    assert (track := choose_audio(log)) and (track.index, track.codec, track.num_channels) == (0, "aac", 7)
+    assert choose_audio(["Stream #0:0: Video: h264"]) is None

@@ -13,7 +13,8 @@ from pathlib import Path
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.hdr import write_cube
 from musetalk_cli.engine.avatar.inputs.images import MAX_HEIGHT_PX, MAX_PIXELS, MAX_WIDTH_PX
-from musetalk_cli.engine.avatar.inputs.probe import QUIET, VideoTrack, probe
+from musetalk_cli.engine.avatar.inputs.probe import VideoTrack, probe
+from musetalk_cli.engine.avatar.inputs.tracks import QUIET
 from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
