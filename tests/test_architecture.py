@@ -97,7 +97,7 @@ ROOMS: dict[str, set[str]] = {
     "doctor": {"app.settings", "configuration", "doctor.checks", "support"},
     "ui": {"configuration", "engine", "engine.*"},
     "app.settings": {"configuration", "engine.weights"},
-    "app.avatars": {"app.settings", "configuration", "ending", "engine.*", "ui"},
+    "app.avatars": {"app.settings", "configuration", "engine.*", "ui"},
     "app.running": {"ending", "engine", "engine.*", "ui"},
     "app": {"app.avatars", "app.running", "app.settings", "configuration", "ending", "engine", "engine.*", "ui"},
     "app.dubbing": {"app", "app.settings", "configuration", "ending", "engine", "engine.*", "ui"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli import ending
 from musetalk_cli.app.settings.arguments import (
     BBOX_SHIFT_PX,
     FACE,
@@ -100,7 +101,15 @@ def prepare_avatar(
     arguments = PreparationArguments(name, start, max_seconds, size, face, bbox_shift)
     display = ProgressDisplay(is_quiet=quiet)
     try:
-        prepared = prepare_named(settings, input_, arguments, force=force, report=display, tell=display.tell)
+        prepared = prepare_named(
+            settings,
+            input_,
+            arguments,
+            force=force,
+            report=display,
+            tell=display.tell,
+            completing=ending.final_step,
+        )
         if preview is not None:
             write_preview(prepared.folder, preview, display)
     except SystemExit:  # by a signal, before the avatar had its name

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from musetalk_cli import ending
 from musetalk_cli.app.avatars.result_lines import command_for, tell_result
 from musetalk_cli.app.settings.arguments import PreparationArguments
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, ffmpeg_records
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult
     from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings, PreparationTools, Report
     from musetalk_cli.engine.types.messages import Tell
+
+# Opened around the step that completes a preparation: a program that a signal ends counts as done from there on.
+Completing: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 def prepare_cached(config: Config, source: Path, tell: Tell | None) -> Path:
@@ -68,7 +70,14 @@ class PreparedAvatar:
 
 
 def prepare_named(
-    config: Config, source: Path, arguments: PreparationArguments, *, force: bool, report: Report, tell: Tell
+    config: Config,
+    source: Path,
+    arguments: PreparationArguments,
+    *,
+    force: bool,
+    report: Report,
+    tell: Tell,
+    completing: Completing = nullcontext,
 ) -> PreparedAvatar:
     """Prepare an input as an avatar with a name. One of the same input with other settings is built again.
 
@@ -79,6 +88,7 @@ def prepare_named(
         force: replace whatever avatar has the name.
         report: called with every step.
         tell: takes lines for the user: what is downloaded, which settings are others, what to know of the result.
+        completing: a context for the step that gives the folder its name.
 
     Raises:
         AvatarError: it cannot be prepared, or the name belongs to another input's avatar and ``force`` is not given.
@@ -100,7 +110,7 @@ def prepare_named(
         return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     if folder.exists():
         _check_is_avatar(folder)
-    prepared = _prepare(config, source, folder, settings, sha256, report, tell, ending.final_step)
+    prepared = _prepare(config, source, folder, settings, sha256, report, tell, completing)
     tell_result(prepared, folder, command_for(source, arguments.name), "", tell)
     return PreparedAvatar(name, folder, prepared.record, is_new=True)
 
@@ -171,7 +181,7 @@ def _prepare(
     sha256: str,
     report: Report,
     tell: Tell,
-    completing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    completing: Completing = nullcontext,
 ) -> PreparationResult:
     import cv2
 
