@@ -71,7 +71,7 @@ class MachineError(MuseTalkError):
     """The machine refused what any run needs: memory, threads, descriptors, its disk."""
 
 
-_MEMORY = "free some memory, or choose a smaller --size"
+_MEMORY = "free some memory, or choose a smaller size"
 _SPACE = "free some space"
 _RIGHTS = "check who owns it, and its permissions"
 _PROCESSES = "end other programs, or raise the limit of processes (ulimit -u)"

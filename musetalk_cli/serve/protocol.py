@@ -196,13 +196,22 @@ def read_client_message(text: str) -> Start | EndUtterance | Clear | Finish | Pi
     try:
         return CLIENT_MESSAGES.validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "union_tag_invalid":  # it would repeat what was sent
-            raise BadMessageError("type: must be start, end_utterance, clear, finish or ping") from None
-        where = ".".join(str(part) for part in first["loc"][1:]) or "message"
-        raise BadMessageError(f"{where[:100]}: {first['msg'][:200]}") from None
+        raise BadMessageError(_explain(error)) from None
     except (ValueError, RecursionError) as error:
         raise BadMessageError(f"not a message: {str(error)[:200]}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "union_tag_invalid":  # it would repeat what was sent
+        return "type: must be start, end_utterance, clear, finish or ping"
+    field = found[0]["loc"][1:2]
+    if found[0]["type"] == "extra_forbidden":
+        return f"{str(field[0])[:100]}: there is no such field"
+    # A field of several types has an error for each; the one whose type was right says more.
+    of_field = [each for each in found if each["loc"][1:2] == field]
+    said = next((each for each in of_field if not each["type"].endswith("_type")), of_field[-1])
+    return f"{field[0] if field else 'message'}: {said['msg'][:200]}"
 
 
 def describe_protocol() -> dict[str, Any]:

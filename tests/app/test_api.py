@@ -197,7 +197,7 @@ def test_a_preparation_reports_its_steps_and_what_to_know(
         ({"size": 97}, "size: 'video.size' is 97: must be even"),
         ({"fps": -1}, "fps: 'video.fps' is -1"),
         ({"avatar": 5}, "avatar: 'avatar' is 5"),
-        ({"model": "wrap"}, "--model wrap: must be auto, warp, musetalk-1.5 or musetalk-1.0"),
+        ({"model": "wrap"}, "'model' wrap: must be auto, warp, musetalk-1.5 or musetalk-1.0"),
         ({"block_s": NAN}, "'block_s' is nan: .*finite"),
         ({"block_s": 0.05}, "'block_s' is 0.05: must be a multiple"),
         ({"block_s": 0}, "'block_s' is 0"),
@@ -245,8 +245,9 @@ def test_a_voice_that_is_none_is_refused(tmp_path: Path, given: object) -> None:
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_text("mine")
-    with pytest.raises(SinkError, match="exists already"):
+    with pytest.raises(SinkError, match="exists already") as refused:
         musetalk.render(voice(0.2), tmp_path / "x.mp4", rate_hz=48_000)
+    assert refused.value.hint == "give another name with 'output', or overwrite=True"
     assert (tmp_path / "x.mp4").read_text() == "mine"
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from typing import Any, TextIO
 
-from musetalk_cli.app.settings.flags import KEY_OF_FLAG
+from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
 from musetalk_cli.configuration.loading import flatten
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError

@@ -13,40 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
+
 if TYPE_CHECKING:
     from musetalk_cli.configuration.loading import LoadedConfig
     from musetalk_cli.configuration.schema import Config
-
-KEY_OF_FLAG = {
-    "avatar": "avatar",
-    "background": "background",
-    "avatar_dir": "avatar_dir",
-    "face_models": "face_models",
-    "lossless": "lossless_frames",
-    "model": "model",
-    "model_device": "device",
-    "precision": "precision",
-    "random_weights": "random_weights",
-    "silence_gate": "silence.gate",
-    "expression": "warp.expression",
-    "compat": "compat",
-    "fps": "video.fps",
-    "size": "video.size",
-    "workers": "performance.parallel_workers",
-    "block": "audio.target_duration",
-    "encoder": "stream.encoder",
-    "when_slow": "stream.when_slow",
-    "on_source_loss": "stream.on_source_loss",
-    "on_sink_loss": "stream.on_sink_loss",
-    "host": "serve.host",
-    "port": "serve.port",
-    "allow_avatar": "serve.avatars",
-    "max_sessions": "serve.max_sessions",
-    "spare_workers": "serve.workers",
-    "token_file": "serve.token_file",
-    "allow_origin": "serve.allow_origins",
-    "log_format": "serve.log_format",
-}
 
 
 def complete_presets() -> list[str]:

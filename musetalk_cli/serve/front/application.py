@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from musetalk_cli.app.settings.option_names import name_for_programs
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.serve.front import answers
 from musetalk_cli.serve.front.connections import CONNECTION, App, Connection, Receive, Scope, Send
@@ -157,7 +158,7 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
     except Ended as ended:
         reason = ended
     except MuseTalkError as error:
-        reason = Ended(CloseCode.SESSION_FAILED, str(error), error.hint)
+        reason = Ended(CloseCode.SESSION_FAILED, name_for_programs(str(error)), name_for_programs(error.hint))
     except asyncio.CancelledError:
         reason = Ended(CloseCode.GOING_AWAY, "the server shuts down")
     except Exception as error:
@@ -179,11 +180,9 @@ def _check_start(front: Front, start: Start) -> None:
     if avatar is None:
         raise Ended(CloseCode.NOT_FOUND, "this server offers no avatar of that name", "GET /v1/avatars lists them")
     if start.size is not None and start.size > avatar.height:
-        hint = "leave 'size' out, or start the server with a larger --size"
-        raise Ended(CloseCode.BAD_MESSAGE, f"size: at most {avatar.height} here", hint)
+        raise Ended(CloseCode.BAD_MESSAGE, f"size: at most {avatar.height} here", "leave 'size' out")
     if start.fps is not None and start.fps > offered.fps:
-        hint = "leave 'fps' out, or start the server with a higher --fps"
-        raise Ended(CloseCode.BAD_MESSAGE, f"fps: at most {offered.fps:g} here", hint)
+        raise Ended(CloseCode.BAD_MESSAGE, f"fps: at most {offered.fps:g} here", "leave 'fps' out")
     if start.model not in (None, "auto", offered.model):
         raise Ended(CloseCode.NOT_FOUND, f"this server runs the model {offered.model} only", "leave 'model' out")
 

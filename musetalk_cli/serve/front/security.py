@@ -45,14 +45,14 @@ class Guard:
         # A page of another site can point its own name at this address; a token is what it does not have.
         if self.token is not None or is_own_name(_host_of(connection), self.origins):
             return None
-        hint = "use its IP address or localhost, or start the server with --allow-origin for this name"
+        hint = "use its IP address or localhost; the server's setting serve.allow_origins lets other names in"
         return Refusal(403, "host_refused", "this server does not answer to this name", hint)
 
     def _refuse_origin(self, connection: HTTPConnection) -> Refusal | None:
         origin = connection.headers.get("origin")
         if origin is None or origin in self.origins or urlsplit_or_empty(origin) == _host_of(connection):
             return None
-        hint = "start the server with --allow-origin to let it in"
+        hint = "the server's setting serve.allow_origins lets it in"
         return Refusal(403, "origin_refused", "pages of another site may not use this server", hint)
 
     def _refuse_token(self, connection: HTTPConnection) -> Refusal | None:

@@ -85,7 +85,7 @@ export function explainHttp(response) {
     return { text: "This server asks for a token.", code: "token", isRetried: false };
   }
   if (status === 403) {
-    const hint = "Open the page under the address that the server printed, or let this one in with --allow-origin.";
+    const hint = "Open the page under the address that the server printed. Its setting serve.allow_origins lets others in.";
     return { text: "The server does not answer to this address.", hint, code: "origin", isRetried: false };
   }
   return { text: `The server answered with an error (HTTP ${status}).`, hint: TRY_AGAIN, code: "http", isRetried: true, retryAfterS };

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from fixtures.prepared_avatars import write_avatar
-from musetalk_cli.app.settings.flags import KEY_OF_FLAG
+from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
 from musetalk_cli.cli import PROGRAM, app
 from musetalk_cli.commands.common.completion import complete_models, complete_setting
 from musetalk_cli.configuration.files import preset_names

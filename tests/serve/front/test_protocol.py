@@ -26,6 +26,7 @@ async def closing_of(socket: Any) -> tuple[int, str]:
             data = await socket.recv()
             if isinstance(data, str) and json.loads(data)["type"] == "error" and json.loads(data)["fatal"]:
                 assert json.loads(data)["message"]
+                assert "--" not in data, "a client has no command line"
                 code = json.loads(data)["code"]
     except ConnectionClosed as closed:
         assert closed.rcvd, "closed without a reason"

@@ -224,7 +224,7 @@ class FaceGenerator:
         if failed == 1:
             raise ModelError(
                 f"not enough memory on {self._device} to make a single face",
-                hint="close other programs that use it, or choose another --device",
+                hint="close other programs that use it, or choose another device",
             )
         if self._max_batch > failed:
             log.warning("not enough memory on %s for a batch of %d faces; making it smaller", self._device, failed)
