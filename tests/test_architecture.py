@@ -39,9 +39,12 @@ ROOMS: dict[str, set[str]] = {
         "engine.avatar.inputs",
         "engine.avatar.preparation.checks",
         "engine.avatar.preparation.cutout",
+        "engine.avatar.preparation.nets",
         "engine.runtime",
         "engine.types",
     },
+    # The nets are part of the one native library, which knows no model.
+    "engine.avatar.preparation.nets": {"engine.avatar", "engine.models.warp.native", "engine.types"},
     "engine.avatar.preparation.checks": {"engine.avatar", "engine.types"},
     "engine.avatar.preparation.cutout": {"engine.avatar", "engine.avatar.inputs", "engine.runtime", "engine.types"},
     "engine.models": {"engine.types"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption,
 from musetalk_cli.app.running.stats_file import StatsFile
 from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.system import heap
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.schema import Config
@@ -136,7 +136,7 @@ def run_to_end(
     """
     try:
         pipeline.start()
-        _begin_collecting()
+        heap.begin_collecting()
         while not (pipeline.wait(TICK_S) or is_over()):
             on_tick()
     finally:
@@ -147,14 +147,6 @@ def run_to_end(
     if pipeline.error:
         raise pipeline.error
     return snapshot
-
-
-def _begin_collecting() -> None:
-    """End the start-up, during which nothing is collected (__main__.py). What it made stays until the process ends: the
-    collector need not look through it again and again."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
 
 
 def _show(snapshot: Snapshot, dashboard: Dashboard, stats: StatsFile | None) -> None:

@@ -1,8 +1,9 @@
-"""Where threads take memory from: one place for all, and how much of it is free."""
+"""Where threads take memory from, how much of it is free, and when Python looks for garbage in it."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +35,14 @@ def trim() -> None:
     """Return what is free to the system, where the C library can."""
     if malloc_trim := _from_libc("malloc_trim", ctypes.c_size_t):
         malloc_trim(0)
+
+
+def begin_collecting() -> None:
+    """End the start-up, during which nothing is collected (__main__.py). What it made stays until the process ends: the
+    collector need not look through it again and again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 class _HeapInfo(ctypes.Structure):

@@ -1,10 +1,12 @@
-"""The program's threads take memory from one place."""
+"""The program's threads take memory from one place, and the collector leaves out what the start made."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,22 @@ def test_without_glibc_nothing_is_known_and_nothing_fails(monkeypatch: pytest.Mo
         assert heap.free_bytes() is None
     finally:
         heap._from_libc.cache_clear()
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collector")
+def test_collecting_begins_without_what_the_start_made() -> None:
+    before = gc.get_freeze_count()
+    heap.begin_collecting()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before  # a program that collects anyway keeps its objects
+    gc.disable()
+    heap.begin_collecting()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before

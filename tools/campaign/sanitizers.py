@@ -27,7 +27,8 @@ FLAGS = (
     *SANITIZE,
     "-fno-sanitize-recover=all",
 )
-TESTS = "tests/engine/models/warp/native"
+WARP_TESTS = "tests/engine/models/warp/native"
+TESTS = (WARP_TESTS, "tests/engine/avatar/preparation/nets")
 LOAD = (
     "from pathlib import Path; from musetalk_cli.engine.models.warp.native import library; "
     "library.PATH = library.AVX2_PATH = Path(PATH); "
@@ -59,8 +60,8 @@ def check(seed: int, duration_s: float, flags: tuple[str, ...]) -> int:
         library = Path(folder) / native_build.this_computer().library
         os.environ["CC"] = COMPILER
         native_build.build(library, flags=flags)
-        skipped = f"--ignore={TESTS}/test_library.py"  # starts compilers and other processes
-        options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=600", TESTS, skipped)
+        skipped = f"--ignore={WARP_TESTS}/test_library.py"  # starts compilers and other processes
+        options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=600", *TESTS, skipped)
         codes = [
             run("its tests", library, PYTEST, *options),
             run("random sizes", library, FUZZ, "--seed", str(seed), "--seconds", str(duration_s)),

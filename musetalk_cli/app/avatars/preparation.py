@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from musetalk_cli.app.settings.arguments import PreparationArguments
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.system import heap
 from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _prepare(
 
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
 
-    gc.enable()  # see __main__.py
+    heap.begin_collecting()
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
     return prepare_avatar(
         source,

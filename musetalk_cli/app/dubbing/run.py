@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from musetalk_cli.app.settings.folders import cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
 from musetalk_cli.hints import as_file, quote
+from musetalk_cli.system import heap
 from musetalk_cli.system.folders import expand
 from musetalk_cli.system.names import find_name_problem
 from musetalk_cli.ui.console import say
@@ -70,7 +70,7 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     check_output(request)
     check_clip(request)
     display = ProgressDisplay(is_quiet=request.is_quiet)
-    gc.enable()  # see __main__.py
+    heap.begin_collecting()
     cv2.setNumThreads(1)  # frames are computed beside each other
     try:
         ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), display.tell)

@@ -22,7 +22,7 @@ HD_HEIGHT_PX = 720
 WANTED = "an avatar is made from an image or a video of a face"
 
 _BT601 = ("bt470bg", "smpte170m")
-_PLAIN = ("yuv420p", "yuv422p", "yuv444p")
+_PLAIN = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 _HAS_ALPHA = re.compile(r"yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|pal8")
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ENCRYPTED = re.compile(r"encrypt|activation_bytes|decryption key|\b(?:drm[is]|enc[av])\b", re.IGNORECASE)
@@ -36,8 +36,9 @@ class VideoTrack:
     ``index``: ffmpeg's number of it. ``duration_s``: of the file, None where it does not say. ``decoder``: the one that
     must be named, since ffmpeg's own loses the transparency; else empty. ``may_interlace``: whether frames may hold two
     fields. ``is_untagged_hd``: nothing says which matrix its colours have, and it is too large for BT.601.
-    ``is_plain_bt601``: 8 bits, of limited range, and of BT.601's matrix, by its tags or its size. ``is_bt709``: planes
-    as the avatar's, 4:2:0, 8 bits, of limited range and BT.709's matrix.
+    ``plain_space``: of planes of 8 bits whose matrix or range is not the avatar's, what the filter ``colorspace`` calls
+    both: ("smpte170m", "tv"), by its tags or its size; else None. ``is_bt709``: planes as avatars have them: 4:2:0, 8
+    bits, limited range, BT.709's matrix.
     """
 
     index: int
@@ -46,7 +47,7 @@ class VideoTrack:
     has_alpha: bool = False
     may_interlace: bool = False
     is_untagged_hd: bool = False
-    is_plain_bt601: bool = False
+    plain_space: tuple[str, str] | None = None
     is_bt709: bool = False
     colours: Colours = ORDINARY
 
@@ -116,14 +117,16 @@ def read_track(log: list[str]) -> VideoTrack:
 def _with_pixels(track: VideoTrack, pixels: Pixels) -> VideoTrack:
     tags, is_limited = pixels.tags, pixels.tags.range != "pc"
     is_untagged_hd = not tags.matrix and min(pixels.width, pixels.height) >= HD_HEIGHT_PX
-    is_bt601 = tags.matrix in ("", *_BT601) and not is_untagged_hd  # without a name, it is ffmpeg's default
     is_bt709 = tags.matrix == "bt709" or is_untagged_hd
+    # Without a name, it is ffmpeg's default.
+    matrix = "bt709" if is_bt709 else "smpte170m" if tags.matrix in ("", *_BT601) else ""
+    needs_space = pixels.format in _PLAIN and matrix and not (is_bt709 and is_limited)
     return replace(
         track,
         has_alpha=track.has_alpha or bool(_HAS_ALPHA.match(pixels.format)),
         may_interlace=pixels.format.startswith("yuv") and not pixels.is_progressive,
         is_untagged_hd=is_untagged_hd,
-        is_plain_bt601=pixels.format in _PLAIN and is_limited and is_bt601,
+        plain_space=(matrix, "tv" if is_limited else "pc") if needs_space else None,
         is_bt709=pixels.format == "yuv420p" and is_limited and is_bt709,
         colours=colours_of(tags.primaries, tags.transfer),
     )

@@ -24,8 +24,8 @@ from musetalk_cli.system.pipes import widen
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer).
 MAX_FRAMES_AHEAD = 3
-# BT.601 to BT.709: exact to a rounding; ffmpeg's scaler takes six times as long and darkens by a level.
-TO_BT709 = "colorspace=ispace=smpte170m:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:format=yuv420p"
+# To BT.709 of limited range, exact to a rounding; ffmpeg's scaler takes six times as long and darkens by a level.
+TO_BT709 = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange={}:all=bt709:range=tv:format=yuv420p"
 
 
 class VideoFile:
@@ -155,9 +155,9 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
         parts += ["format=gbrp16le", table, untagged]
     if track.has_alpha or cube:
         parts.append(f"scale=flags=bicubic+accurate_rnd:{bt709}")
-    elif track.is_plain_bt601 or track.is_bt709:
+    elif track.plain_space or track.is_bt709:
         # Without a matrix, the scaler lets frames pass that have their size already; with one, it copies them.
-        parts += [*([TO_BT709] if track.is_plain_bt601 else []), resize]
+        parts += [*([TO_BT709.format(*track.plain_space)] if track.plain_space else []), resize]
     else:
         parts.append(f"{scale}:{bt709}")
     return ",".join([*parts, "setsar=1", "format=yuv420p"])

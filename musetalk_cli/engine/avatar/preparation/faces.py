@@ -1,10 +1,10 @@
-"""Faces in an image: where they are, and the 468 points of each. OpenCV runs both nets."""
+"""Faces in an image: where they are, and the 468 points of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,11 +25,9 @@ from musetalk_cli.engine.avatar.preparation.detection import (
     tiles,
 )
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.engine.avatar.preparation.nets.face_net import Range, open_net
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.planar_frame import Plane, SearchedImage, sample_bgr, whole_bgr
-from musetalk_cli.errors import AvatarError
-
-_ANOTHER = "delete it, and it is downloaded again; a folder of your own is named with --face-models"
 
 MESH_INPUT_PX = 192
 REGION_SCALE = 1.5
@@ -81,13 +79,18 @@ class Mesh:
     presence: float
     unsteadiness: float = 0.0
 
+    @cached_property
+    def region(self) -> FaceRegion:
+        """The square around it, see ``region_of_points``."""
+        return region_of_points(self.points)
+
 
 class FaceFinder:
     """Both nets, loaded. For one thread at a time. Raises AvatarError when a file cannot be read as a net."""
 
     def __init__(self, models: FaceModels) -> None:
-        self._detector = _load(models.detector, ("classificators", "regressors"))
-        self._mesh = _load(models.mesh, ("conv2d_31", "conv2d_21"))
+        self._detector = open_net(models.detector, ("classificators", "regressors"), Range(1 / 127.5, -1.0))
+        self._mesh = open_net(models.mesh, ("conv2d_31", "conv2d_21"), Range(1 / 255, 0.0))
 
     def detect(self, image: SearchedImage, *, thoroughly: bool = True) -> list[FaceBox]:
         """Likely faces of an image, largest first; ``find`` keeps those that are some.
@@ -108,13 +111,11 @@ class FaceFinder:
     def mesh(self, image: SearchedImage, region: FaceRegion) -> Mesh:
         """The 468 points of the face in one region of an image."""
         to_image = _crop_to_image(region, MESH_INPUT_PX)
-        blob = cv2.dnn.blobFromImage(_cut_out(image, to_image, MESH_INPUT_PX), 1 / 255, swapRB=True)
-        self._mesh.setInput(blob)
-        presence, values = self._mesh.forward(("conv2d_31", "conv2d_21"))
+        presence, values = self._mesh.run(_cut_out(image, to_image, MESH_INPUT_PX))
         points = values.reshape(NUM_MESH_POINTS, 3).astype(np.float64)
         plane = points[:, :2] @ to_image[:, :2].T + to_image[:, 2]
         depth = points[:, 2:] * region.side / MESH_INPUT_PX
-        score = 1 / (1 + float(np.exp(-presence.ravel()[0])))
+        score = 1 / (1 + float(np.exp(-presence[0])))
         return Mesh(np.concatenate([plane, depth], axis=1).astype(np.float32), score)
 
     def find(self, image: SearchedImage, *, thoroughly: bool = True) -> list[Mesh]:
@@ -130,7 +131,7 @@ class FaceFinder:
 
     def measure_unsteadiness(self, image: SearchedImage, mesh: Mesh) -> float:
         """How far the lips of a mesh that has been followed move with the framing, see ``coverings``."""
-        region = region_of_points(mesh.points)
+        region = mesh.region
         others = [self.mesh(image, region.reframed(*framing)).points for framing in CHECK_FRAMINGS]
         return unsteadiness([mesh.points, *others])
 
@@ -140,8 +141,8 @@ class FaceFinder:
         for _ in range(NUM_PASSES - 1):
             if mesh.presence < LEAST_PRESENCE:
                 return mesh
-            mesh = self.mesh(image, region_of_points(mesh.points))
-        stable = region_of_points(mesh.points)
+            mesh = self.mesh(image, mesh.region)
+        stable = mesh.region
         meshes = [self.mesh(image, stable.reframed(*framing)) for framing in FRAMINGS]
         mean = np.mean([mesh.points for mesh in meshes], axis=0)
         presence = float(np.median([mesh.presence for mesh in meshes]))
@@ -168,10 +169,8 @@ class FaceFinder:
 
     def _detect_in(self, shown: ByteArray, tile: Tile) -> list[FaceBox]:
         """Boxes in a tile, given the 128 × 128 pixels that show it."""
-        self._detector.setInput(cv2.dnn.blobFromImage(shown, 1 / 127.5, mean=(127.5,) * 3, swapRB=True))
-        scores, offsets = self._detector.forward(("classificators", "regressors"))
-        flat = np.asarray(scores, np.float32).ravel()
-        return decode(flat, np.asarray(offsets, np.float32).reshape(len(flat), -1), tile, LEAST_SCORE)
+        scores, offsets = self._detector.run(shown)
+        return decode(scores, offsets.reshape(len(scores), -1), tile, LEAST_SCORE)
 
 
 def region_of_box(face: FaceBox) -> FaceRegion:
@@ -191,7 +190,7 @@ def region_of_points(points: NDArray[np.floating]) -> FaceRegion:
 
 def _is_same_face(one: Mesh, other: Mesh) -> bool:
     """Whether two boxes have led to one face: the middles are nearer than the larger mesh's half width."""
-    regions = [region_of_points(mesh.points) for mesh in (one, other)]
+    regions = [one.region, other.region]
     away = np.hypot(regions[0].x - regions[1].x, regions[0].y - regions[1].y)
     return bool(away < max(region.side for region in regions) / REGION_SCALE / 2)
 
@@ -199,19 +198,6 @@ def _is_same_face(one: Mesh, other: Mesh) -> bool:
 def _angle(left_eye: NDArray[np.floating], right_eye: NDArray[np.floating]) -> float:
     across, down = right_eye - left_eye
     return float(np.arctan2(down, across))
-
-
-def _load(path: Path, outputs: tuple[str, ...]) -> cv2.dnn.Net:
-    try:
-        # OpenCV 5's new engine drops one of two outputs.
-        classic = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
-        extra = {} if classic is None else {"engine": classic}
-        net = cv2.dnn.readNetFromTFLite(str(path), **extra)
-    except cv2.error as error:
-        raise AvatarError(f"{path} cannot be read as a network: {error.err}", hint=_ANOTHER) from error
-    if not set(outputs) <= set(net.getUnconnectedOutLayersNames()):
-        raise AvatarError(f"{path} is not the expected network", hint=_ANOTHER)
-    return net
 
 
 def _resize_tile(image: ByteArray, tile: Tile) -> ByteArray:

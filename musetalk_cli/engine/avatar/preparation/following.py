@@ -22,7 +22,7 @@ from musetalk_cli.engine.avatar.preparation.checks.plausibility import (
     reject_reason_of,
 )
 from musetalk_cli.engine.avatar.preparation.checks.thumbnails import likeness, thumbnail
-from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, FaceRegion, Mesh, region_of_points
+from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, FaceRegion, Mesh
 from musetalk_cli.engine.avatar.preparation.shots import Cut, CutDetector
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.types.planar_frame import SearchedImage
@@ -116,7 +116,7 @@ class Follower:
         self._last, self._is_usable = mesh, reason is RejectReason.NONE
         if reason is not RejectReason.NONE:
             return Detection(mesh, reason, is_cut, self._looks_as_before(image), unsteadiness=checked)
-        region = region_of_points(mesh.points)
+        region = mesh.region
         self._seen = (region, _thumbnail(image, region))
         return Detection(mesh, reason, is_cut, True, self._seen[1], checked, measure_halves(image, mesh.points))
 
@@ -143,7 +143,7 @@ class Follower:
         """Whether a followed mesh shows the face that was seen last, wherever it is now."""
         if self._seen is None or mesh is None:
             return False
-        return likeness(self._seen[1], _thumbnail(image, region_of_points(mesh.points))) >= LEAST_SAMENESS
+        return likeness(self._seen[1], _thumbnail(image, mesh.region)) >= LEAST_SAMENESS
 
     def _looks_as_before(self, image: SearchedImage) -> bool:
         """Whether the image still looks as it did where the last usable face was."""
@@ -154,9 +154,9 @@ class Follower:
 
     def _follow(self, image: SearchedImage, last: Mesh) -> Mesh | None:
         """Run the mesh net where the face was in the frame before; None when it is not there, or something else is."""
-        before = region_of_points(last.points)
+        before = last.region
         mesh = self._finder.mesh(image, before)
-        now = region_of_points(mesh.points)
+        now = mesh.region
         step = np.hypot(now.x - before.x, now.y - before.y) / before.side
         growth = max(now.side / before.side, before.side / max(now.side, 1e-6))
         is_same = mesh.presence >= LEAST_PRESENCE and step < LARGEST_STEP and growth < LARGEST_GROWTH
@@ -184,8 +184,8 @@ class Follower:
 
     def _nearest(self, found: list[Mesh], before: Mesh) -> Mesh | None:
         """The face that is nearest to where it was, if it can have come there meanwhile."""
-        last, reach = region_of_points(before.points), REACH + REACH_PER_FRAME * self._num_lost
-        regions = [region_of_points(mesh.points) for mesh in found]
+        last, reach = before.region, REACH + REACH_PER_FRAME * self._num_lost
+        regions = [mesh.region for mesh in found]
         away = [
             float(np.hypot(r.x - last.x, r.y - last.y)) / max(last.side, r.side) + _tilt_penalty(r, last)
             for r in regions

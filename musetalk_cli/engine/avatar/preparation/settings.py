@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.preparation.cutout.cut_frames import OpenCutter
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 
 # Raised when the same input would come out differently: avatars made before are then rebuilt.
-METHOD = 6
+METHOD = 7
 
 
 @dataclass(frozen=True)

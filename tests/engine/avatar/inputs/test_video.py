@@ -173,7 +173,7 @@ def test_frames_that_are_as_they_should_be_pass_the_scaler() -> None:
         return filters
 
     assert "color_matrix" not in scaling(VideoTrack(0, is_bt709=True))
-    assert "color_matrix" not in scaling(VideoTrack(0, is_plain_bt601=True))
+    assert "color_matrix" not in scaling(VideoTrack(0, plain_space=("smpte170m", "tv")))
     assert "out_color_matrix=bt709" in scaling(VideoTrack(0))
     assert "out_color_matrix=bt709" in scaling(VideoTrack(0, is_bt709=True, has_alpha=True))
 

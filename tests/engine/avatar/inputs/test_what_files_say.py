@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import zlib
+from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -233,6 +234,22 @@ def test_of_several_tracks_the_default_one_is_the_video() -> None:
 
 @pytest.mark.parametrize("tag", [(), ("-colorspace", "smpte170m"), ("-colorspace", "bt470bg", "-color_range", "tv")])
 def test_bt601_becomes_bt709_to_a_rounding(tmp_path: Path, ffmpeg: str, tag: tuple[str, ...]) -> None:
+    check_conversion(tmp_path, ffmpeg, tag, bt601_to_bt709)
+
+
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m"])
+def test_full_range_becomes_limited_to_a_rounding(tmp_path: Path, ffmpeg: str, matrix: str) -> None:
+    def convert(ycc: np.ndarray) -> np.ndarray:
+        limited = (ycc - (0, 128, 128)) * np.array([219, 224, 224]) / 255 + (16, 128, 128)
+        return limited if matrix == "bt709" else bt601_to_bt709(limited)
+
+    check_conversion(tmp_path, ffmpeg, ("-colorspace", matrix, "-color_range", "pc"), convert)
+
+
+def check_conversion(
+    tmp_path: Path, ffmpeg: str, tag: tuple[str, ...], convert: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """A clip of plain squares with tags is read as ``convert`` computes their Y, Cb and Cr."""
     ycc = np.random.default_rng(5).integers((60, 100, 100), (200, 156, 156), (6, 8, 3))
     planes = np.repeat(np.repeat(ycc, 16, axis=0), 16, axis=1).astype(np.uint8)
     chroma = planes[::2, ::2, 1:].transpose(2, 0, 1)
@@ -243,7 +260,7 @@ def test_bt601_becomes_bt709_to_a_rounding(tmp_path: Path, ffmpeg: str, tag: tup
     subprocess.run([ffmpeg, "-v", "error", *raw, "-c:v", "ffv1", *tag, str(path)], check=True)
     frame = frames_of(path, ffmpeg)[0]
     found = np.stack([frame[8:HEIGHT:16, 8::16], *frame[HEIGHT:].reshape(2, HEIGHT // 2, -1)[:, 4::8, 4::8]], axis=-1)
-    away = found - bt601_to_bt709(ycc)
+    away = found - convert(ycc)
     assert np.abs(away).max() < 1
     assert np.abs(away.mean(axis=(0, 1))).max() < 0.2
 
@@ -261,20 +278,23 @@ def bt601_to_bt709(ycc: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "about, is_plain",
+    "about, space",
     [
-        ("yuv420p, 640x480", True),
-        ("yuv420p(progressive), 640x480", True),
-        ("yuv422p(tv, smpte170m/bt470bg/smpte170m, top first), 720x576", True),
-        ("yuv420p(tv, bt470bg, progressive), 1920x1080", True),
-        ("yuv420p(tv, bt709, progressive), 640x480", False),
-        ("yuv420p(pc, smpte170m), 640x480", False),
-        ("yuvj420p(pc), 640x480", False),
-        ("yuv420p10le(tv, smpte170m), 640x480", False),
-        ("yuv420p, 1280x720", False),
-        ("yuv420p(tv, unknown/bt709/bt709), 1920x1080", False),
-        ("yuv420p(tv, fcc), 640x480", False),
+        ("yuv420p, 640x480", ("smpte170m", "tv")),
+        ("yuv420p(progressive), 640x480", ("smpte170m", "tv")),
+        ("yuv422p(tv, smpte170m/bt470bg/smpte170m, top first), 720x576", ("smpte170m", "tv")),
+        ("yuv420p(tv, bt470bg, progressive), 1920x1080", ("smpte170m", "tv")),
+        ("yuv420p(tv, bt709, progressive), 640x480", None),
+        ("yuv420p(pc, smpte170m), 640x480", ("smpte170m", "pc")),
+        ("yuvj420p(pc), 640x480", ("smpte170m", "pc")),
+        ("yuvj420p(pc, bt709), 640x480", ("bt709", "pc")),
+        ("yuvj420p(pc), 1280x720", ("bt709", "pc")),
+        ("yuv420p10le(tv, smpte170m), 640x480", None),
+        ("yuv420p, 1280x720", None),
+        ("yuv420p(tv, unknown/bt709/bt709), 1920x1080", None),
+        ("yuv420p(tv, fcc), 640x480", None),
+        ("yuvj420p(pc, fcc), 640x480", None),
     ],
 )
-def test_what_is_plain_bt601(about: str, is_plain: bool) -> None:
-    assert read_track([f"  Stream #0:0: Video: h264 (High), {about}, 25 fps"]).is_plain_bt601 == is_plain
+def test_what_one_filter_makes_bt709(about: str, space: tuple[str, str] | None) -> None:
+    assert read_track([f"  Stream #0:0: Video: h264 (High), {about}, 25 fps"]).plain_space == space

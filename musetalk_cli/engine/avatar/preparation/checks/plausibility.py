@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from itertools import pairwise
 
@@ -22,9 +23,10 @@ LARGEST_YAW_DEG = 40.0
 CHIN_BEYOND_EDGE = 0.04
 FOREHEAD = 10
 # Left and right points that lie at the same depth in a face seen from the front.
-LEVEL_PAIRS = ((33, 263), (234, 454), (127, 356), (61, 291))
+LEVEL_LEFT, LEVEL_RIGHT = [33, 234, 127, 61], [263, 454, 356, 291]
 # From the eyes to the mouth in distances between the outer eye corners: about 0.9 in people.
 EYES_TO_MOUTH = (0.45, 1.8)
+_LIPS, _NEEDED = list(LIPS), [*LIPS, *LIDS, *NOSE]
 
 
 class RejectReason(str, Enum):
@@ -44,9 +46,10 @@ class RejectReason(str, Enum):
 
 def reject_reason_of(points: FloatArray, presence: float, area: Area) -> RejectReason:
     """Judge a mesh ``points`` (468, 3) in an image that shows something within ``area``."""
-    if presence < LEAST_PRESENCE or not _is_face_like(points):
+    turn_deg = yaw_deg(points)
+    if presence < LEAST_PRESENCE or not _is_face_like(points, turn_deg):
         return RejectReason.IMPLAUSIBLE
-    if abs(yaw_deg(points)) > LARGEST_YAW_DEG:
+    if abs(turn_deg) > LARGEST_YAW_DEG:
         return RejectReason.PROFILE
     if eyes_px(points) < LEAST_EYES_PX:
         return RejectReason.TOO_SMALL
@@ -55,8 +58,8 @@ def reject_reason_of(points: FloatArray, presence: float, area: Area) -> RejectR
 
 def eyes_px(points: NDArray[np.floating]) -> float:
     """Distance between the outer corners of the eyes."""
-    left, right = (points[index, :2] for index in OUTER_EYE_CORNERS)
-    return float(np.linalg.norm(right - left))
+    left, right = (points[index, :2].tolist() for index in OUTER_EYE_CORNERS)
+    return math.dist(left, right)
 
 
 def yaw_deg(points: NDArray[np.floating]) -> float:
@@ -64,28 +67,27 @@ def yaw_deg(points: NDArray[np.floating]) -> float:
 
     Taken from the net's own depth, so it is an estimate, and too small for large angles.
     """
-    across = np.mean([points[right] - points[left] for left, right in LEVEL_PAIRS], axis=0)
-    return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
+    across = (points[LEVEL_RIGHT] - points[LEVEL_LEFT]).sum(axis=0).tolist()
+    return math.degrees(math.atan2(across[2], math.hypot(across[0], across[1])))
 
 
-def _is_face_like(points: FloatArray) -> bool:
+def _is_face_like(points: FloatArray, turn_deg: float) -> bool:
     """Forehead, eyes, nose, mouth and chin follow on each other, at distances that faces have."""
     plane = points[:, :2].astype(np.float64)
-    left, right = plane[list(OUTER_EYE_CORNERS)]
-    eyes = np.linalg.norm(right - left)
+    eyes = eyes_px(plane)
     if not np.isfinite(plane).all() or eyes < 1:
         return False
+    left, right, forehead, nose, chin = plane[[*OUTER_EYE_CORNERS, FOREHEAD, NOSE[1], CHIN]]
     across = (right - left) / eyes
-    down = np.array([-across[1], across[0]])
-    parts = [plane[FOREHEAD], (left + right) / 2, plane[NOSE[1]], plane[list(LIPS)].mean(axis=0), plane[CHIN]]
-    heights = [float(part @ down) for part in parts]
+    parts = np.stack([forehead, (left + right) / 2, nose, plane[_LIPS].mean(axis=0), chin])
+    heights = (parts @ (-across[1], across[0])).tolist()
     is_ordered = all(above < below for above, below in pairwise(heights))
-    straight_eyes = eyes / np.cos(np.radians(np.clip(yaw_deg(points), -75, 75)))
+    straight_eyes = eyes / math.cos(math.radians(min(max(turn_deg, -75), 75)))
     return is_ordered and EYES_TO_MOUTH[0] < (heights[3] - heights[1]) / straight_eyes < EYES_TO_MOUTH[1]
 
 
 def _is_cut_off(points: FloatArray, area: Area) -> bool:
     plane, first, last = points[:, :2], np.array([area.left, area.top]), np.array([area.right - 1, area.bottom - 1])
-    needed = plane[[*LIPS, *LIDS, *NOSE]]
+    needed = plane[_NEEDED]
     beyond = max(float((plane[CHIN] - last).max()), float((first - plane[CHIN]).max()))
     return bool((needed < first).any() or (needed > last).any() or beyond > CHIN_BEYOND_EDGE * eyes_px(points))
