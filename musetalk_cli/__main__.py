@@ -84,7 +84,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
     # An import drops what is raised while one of its callbacks runs, and Python tells of that with a traceback. Should
     # that have been this, nothing is told, and ``ending`` ends the process.
     sys.unraisablehook = lambda dropped: None
-    sys.exit(128 + number)
+    raise ending.SignalExit(128 + number)
 
 
 def set_up_libraries() -> None:

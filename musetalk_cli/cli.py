@@ -109,6 +109,9 @@ def run() -> None:
         code = _call()
         flush_stdout()
         sys.exit(code)
+    except ending.SignalExit as end:
+        _say_stopped(end)
+        raise
     except MuseTalkError as error:
         is_bug = isinstance(error, StageError) and error.__cause__ is not None
         if is_bug and not os.environ.get("MUSETALK_TRACEBACK"):
@@ -124,6 +127,7 @@ def run() -> None:
         sys.exit(1)
     except Exception as error:
         if ending.is_by_signal(0):  # a library that it interrupted may tell of it as an error of its own
+            _say_stopped()
             ending.leave_by_signal()
         if is_broken_library(error):
             note_error(error)
@@ -137,6 +141,13 @@ def run() -> None:
             say_error(refusal)
             sys.exit(refusal.exit_code)
         _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
+
+
+def _say_stopped(end: ending.SignalExit | None = None) -> None:
+    """Where a signal ended a command that had nothing to say about it; a shell that completes a line shows no more."""
+    is_told = end is not None and end.is_told
+    if not (is_told or "_MUSETALK_COMPLETE" in os.environ or {"-q", "--quiet"} & set(sys.argv)):
+        say("stopped")
 
 
 def _chosen() -> typer.Typer:

@@ -22,6 +22,13 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 # A command that leaves nothing to be finished is over long before. Docker kills after 10 s.
 LIMIT_S = 2.0
 
+
+class SignalExit(SystemExit):
+    """Ends the program with a signal's code. ``is_told``: what that means for the command was said."""
+
+    is_told = False
+
+
 _callbacks: list[Callable[[], None]] = []
 _limit_s: float | None = LIMIT_S
 _first = 0
@@ -74,7 +81,7 @@ def final_step() -> Iterator[None]:
     except BaseException:
         _is_settled = False
         if _first:
-            raise SystemExit(128 + _first) from None
+            raise SignalExit(128 + _first) from None
         raise
 
 

@@ -111,7 +111,32 @@ def test_a_signal_that_a_library_turns_into_its_own_error_is_no_bug_of_ours() ->
         "__main__.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"stopped\n")
+
+
+# A command in which a signal comes; it may tell of it itself.
+RUNNING = """
+import os, signal, sys
+from musetalk_cli import __main__ as start, cli, ending
+def call():
+    try:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        while True: pass
+    except ending.SignalExit as end:
+        end.is_told = "told" in sys.argv
+        raise
+cli._call = call
+start.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [((), b"stopped\n"), (("told",), b""), (("-q",), b""), (("--quiet",), b"")]
+)
+def test_a_command_that_a_signal_ends_says_so_once(options: tuple[str, ...], said: bytes) -> None:
+    command = [sys.executable, "-c", RUNNING, "SIGINT", *options]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no signal that another process sends")

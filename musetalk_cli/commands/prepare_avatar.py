@@ -112,8 +112,9 @@ def prepare_avatar(
         )
         if preview is not None:
             write_preview(prepared.folder, preview, display)
-    except SystemExit:  # by a signal, before the avatar had its name
+    except ending.SignalExit as end:  # before the avatar had its name
         display.tell("stopped: no avatar was made, and nothing was changed")
+        end.is_told = True
         raise
     finally:
         display.close()

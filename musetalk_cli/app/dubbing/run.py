@@ -75,8 +75,9 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     try:
         ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), display.tell)
         summary = _Dub(config, request, ffmpeg, display).run()
-    except SystemExit:  # by a signal, before the video had its name
+    except ending.SignalExit as end:  # before the video had its name
         display.tell("stopped: no video was made, and nothing was changed")
+        end.is_told = True
         raise
     finally:
         display.close()
