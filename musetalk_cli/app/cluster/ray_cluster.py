@@ -195,7 +195,7 @@ def _own_handler() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise ending.SignalExit(128 + signal.SIGTERM) from None
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
