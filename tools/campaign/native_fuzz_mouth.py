@@ -16,6 +16,7 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
+from musetalk_cli.engine.models.warp.native.points import NUM_LANDMARKS, NUM_POINTS, measure_mouth
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 from musetalk_cli.engine.types.colour import Planes
 
@@ -100,11 +101,17 @@ def fuzz_splines(rng: Random) -> None:
         *(values(rng, 2, 3), values(rng, 2, 2)),
         *((-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
     )
-    own = values(rng, num_own, 2, scale=1.0)
-    splines = NativeSplines(kernel(), values(rng, num_shared, 2, scale=1.0), (own, own), at)
+    splines = NativeSplines(kernel(), values(rng, 2, num_shared + num_own, 2, scale=1.0), num_shared, at)
     solved = splines.solve(0, values(rng, num_shared + num_own, int(rng.integers(1, 17))))
     coefficients = values(rng, len(solved), 4)
     splines.displace(coefficients, coefficients)
+
+
+def fuzz_points(rng: Random) -> None:
+    """Landmarks anywhere."""
+    faces = [values(rng, NUM_LANDMARKS, 2, scale=1.0) for _ in range(2)]
+    points = measure_mouth(kernel(), faces[0], faces[1])
+    assert points.positions.shape[1] == NUM_POINTS
 
 
 def box_of(rng: Random, height: int, width: int) -> Planes:
@@ -114,4 +121,4 @@ def box_of(rng: Random, height: int, width: int) -> Planes:
     return Planes(luma[2 : 2 + height, 4 : 4 + width], chroma[1 : 1 + height // 2, 2 : 2 + width // 2])
 
 
-STAGES = (fuzz_skin, fuzz_interior, fuzz_splines)
+STAGES = (fuzz_skin, fuzz_interior, fuzz_splines, fuzz_points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ NUM_POINTS = {
     "nose": 5,
     "oval": 36,
 }
+_ENDS = list(accumulate(NUM_POINTS.values()))
+_SPANS = [slice(end - count, end) for end, count in zip(_ENDS, NUM_POINTS.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,15 @@ class Landmarks:
                 raise AvatarError(f"landmark group '{name}' must hold {count} points; found shape {points.shape}")
             arrays[name] = points
         return cls(**arrays)
+
+    @classmethod
+    def of_stacked(cls, points: FloatArray) -> Landmarks:
+        """Build from all points, float32 (131, 2), in the order of NUM_POINTS; the groups are views."""
+        return cls(*[points[span] for span in _SPANS])
+
+    def stacked(self) -> FloatArray:
+        """The reverse of :meth:`of_stacked`."""
+        return np.concatenate(list(vars(self).values()))
 
     def to_mapping(self) -> dict[str, list[list[float]]]:
         """The reverse of :meth:`from_mapping`, rounded to a hundredth of a pixel."""

@@ -208,7 +208,7 @@ def _offset(group: str) -> int:
 
 def _stack(faces: Sequence[Landmarks]) -> FloatArray:
     """All points of all faces, (n, 131, 2)."""
-    return np.stack([np.concatenate([getattr(face, name) for name in NUM_POINTS]) for face in faces])
+    return np.stack([face.stacked() for face in faces])
 
 
 def _mesh_indices() -> list[int]:
@@ -222,6 +222,6 @@ def _as_complex(points: FloatArray) -> ComplexArray:
 
 
 def _as_landmarks(points: ComplexArray) -> Landmarks:
-    plane: FloatArray = np.stack([points.real, points.imag], axis=-1).astype(np.float32)
-    ends = np.cumsum(list(NUM_POINTS.values()))[:-1]
-    return Landmarks(**dict(zip(NUM_POINTS, np.split(plane, ends), strict=True)))
+    plane = np.empty((len(points), 2), np.float32)
+    plane[:, 0], plane[:, 1] = points.real, points.imag
+    return Landmarks.of_stacked(plane)

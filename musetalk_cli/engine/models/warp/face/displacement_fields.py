@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
 if TYPE_CHECKING:
-    from ctypes import CDLL
+    from musetalk_cli.engine.models.warp.native.points import MouthPoints
 
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 # The fields fade in between these distances from the edge, mouth units. The first is more than a cell of the grid, so
@@ -41,7 +41,8 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
     layers = [lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True)]
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
-    inside = _inside_face(transform_points(pose.axes.from_image, pose.face.oval), nodes, pose.yaw)
+    oval = transform_points(pose.axes.from_image, pose.face.oval)
+    inside = _inside_face(oval, nodes[0, [0, -1]], nodes.shape[:2], pose.yaw)
     window[_IS_OF_LIPS] *= inside
     windowed = np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
     # Closing lips move the chin, but push no corner of the mouth over the far cheek of a turned head.
@@ -52,35 +53,25 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
 class MovingFields:
     """The same fields, in C, for one mouth shape at a time: all that a frame of a video needs."""
 
-    def __init__(
-        self, library: CDLL, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, to_cells: FloatArray
-    ) -> None:
+    def __init__(self, points: MouthPoints, pose: MouthPose, nodes: FloatArray, to_cells: FloatArray) -> None:
         """Prepare them.
 
         Args:
-            library: The native kernel.
-            pose: The mouth's.
-            lip_closure: How its lips close.
+            points: The mouth's control points.
+            pose: Its pose.
             nodes: Pixels, (h, w, 2).
             to_cells: 2×2 matrix from mouth units to what is returned.
         """
-        from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes  # imports ctypes
+        # It imports ctypes.
+        from musetalk_cli.engine.models.warp.native.points import NUM_SHARED
+        from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 
-        shared = shared_points(pose, lip_closure)
-        upper, lower = (lip_points(pose, lip_closure, is_lower=is_lower) for is_lower in (False, True))
         to_units = pose.axes.from_image
-        units = transform_points(to_units, nodes)
-        inside = _inside_face(transform_points(to_units, pose.face.oval), units, pose.yaw)
+        ends = transform_points(to_units, nodes[0, [0, -1]])
+        inside = _inside_face(transform_points(to_units, pose.face.oval), ends, nodes.shape[:2], pose.yaw)
         at = SplineNodes(nodes, to_units, to_cells, REACH, _FADE, inside)
-        self._splines = NativeSplines(library, shared.position, (upper.position, lower.position), at)
-        self._coefficients = [
-            self._solve(k, ControlPoints.joined([shared, own])) for k, own in enumerate((upper, lower))
-        ]
-
-    def _solve(self, layer: int, points: ControlPoints) -> FloatArray:
-        """Coefficients of the splines of every component's x and y, (n + 3, 16)."""
-        motion = points.motion.transpose(1, 0, 2).reshape(len(points.position), -1)
-        return self._splines.solve(layer, np.ascontiguousarray(motion))
+        self._splines = NativeSplines(points.library, points.positions, NUM_SHARED, at)
+        self._coefficients = [self._splines.solve(layer, motion) for layer, motion in enumerate(points.motion)]
 
     def displace(self, weights: FloatArray) -> FloatArray:
         """Displacement for component ``weights`` (8,), float32 (2, h, w, 2): layer (upper, lower), node, x and y."""
@@ -138,17 +129,22 @@ def _kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
     return np.asarray(squared)
 
 
-def _inside_face(oval: FloatArray, nodes: FloatArray, yaw: float) -> FloatArray:
-    """Mask (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor background.
+def _inside_face(oval: FloatArray, ends: FloatArray, shape: tuple[int, ...], yaw: float) -> FloatArray:
+    """Mask of ``shape`` (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor
+    background.
 
-    ``yaw`` (tangent): of a turned head, the outline that the landmarks give lies outside the far cheek.
+    Args:
+        oval: The outline, (n, 2), mouth units.
+        ends: The first and the last node of the grid's first row, (2, 2), mouth units.
+        shape: The grid's rows and columns.
+        yaw: Tangent. Of a turned head, the outline that the landmarks give lies outside the far cheek.
     """
-    step = nodes[0, -1] - nodes[0, 0] if nodes.shape[1] > 1 else np.array([1.0, 0.0])
-    cells = max(nodes.shape[1] - 1, 1)
+    step = ends[1] - ends[0] if shape[1] > 1 else np.array([1.0, 0.0])
+    cells = max(shape[1] - 1, 1)
     scale = cells / max(float(np.hypot(*step)), 1e-6)
     cos, sin = step / max(float(np.hypot(*step)), 1e-6)
-    on_grid = (oval - nodes[0, 0]) @ np.array([[cos, -sin], [sin, cos]]) * scale
-    mask = np.zeros(nodes.shape[:2], dtype=np.float32)
+    on_grid = (oval - ends[0]) @ np.array([[cos, -sin], [sin, cos]]) * scale
+    mask = np.zeros(shape, dtype=np.float32)
     cv2.fillPoly(mask, [np.round(on_grid * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     blurred = cv2.GaussianBlur(mask, (0, 0), max(0.1 * scale, 0.3), borderType=cv2.BORDER_REPLICATE)
     outline = float(np.interp(abs(yaw), *_OUTLINE))

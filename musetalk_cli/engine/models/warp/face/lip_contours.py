@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     smoothstep,
     transform_points,
 )
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.native.points import LipLines
 
 # Where open lips meet: share of the way from the upper lip to the line between the corners, by the gap in mouth units.
 _CLOSE_TO_CORNERS = ((0.25, 0.5), (0.65, 0.85))
@@ -74,6 +78,11 @@ class LipContours:
         half_width = max((right - left) / 2, 0.05)
         return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
 
+    @classmethod
+    def of_lines(cls, lines: LipLines) -> LipContours:
+        """The same, measured in C."""
+        return cls(**vars(lines))
+
     def along(self, line: FloatArray, side: FloatArray) -> FloatArray:
         """Points (n, 2) on one of the contours, ``side`` (n,) from -1 in the left corner to 1 in the right one."""
         x = self.middle + side * self.half_width
@@ -106,8 +115,8 @@ class LipClosure:
     @property
     def seam_middle(self) -> tuple[float, float]:
         """The middle of the seam once the lips are closed, x and y in mouth units."""
-        x, y = self.rest.along(self.rest.closed, np.zeros(1, dtype=np.float32))[0]
-        return float(x), float(y)
+        x = float(np.float32(self.rest.middle))
+        return x, float(np.float32(np.interp(x, self.rest.x, self.rest.closed)))
 
     @property
     def lower_lip_drop(self) -> float:

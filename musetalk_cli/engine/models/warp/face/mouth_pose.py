@@ -44,9 +44,6 @@ class MouthPose:
 
     def moved(self, shift_px: FloatArray) -> MouthPose:
         """The same pose shifted by ``shift_px`` (2,)."""
-        face, rest = (
-            Landmarks(**{name: points + shift_px for name, points in vars(marks).items()})
-            for marks in (self.face, self.rest)
-        )
+        face, rest = (Landmarks.of_stacked(marks.stacked() + shift_px) for marks in (self.face, self.rest))
         axes = MouthAxes(self.axes.origin_px + shift_px, self.axes.x_axis, self.axes.unit_px)
         return MouthPose(face, rest, axes)

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
 from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage, bounds_of
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
+from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.face import MouthMotion, NativeMouth
+    from musetalk_cli.engine.models.warp.native.points import MouthPoints
 
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
@@ -51,7 +53,11 @@ class MouthWarp:
     def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior, *, is_of_video: bool = False) -> None:
         """``pose`` in pixels of the image that ``grid`` covers; a frame of a video is rendered once or twice."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
-        self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
+        points = _measure_natively(pose) if is_of_video else None
+        if points is None:
+            self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
+        else:
+            self._lip_closure = LipClosure(LipContours.of_lines(points.own), LipContours.of_lines(points.rest))
         self._teeth_placement = TeethPlacement(
             self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
         )
@@ -62,9 +68,7 @@ class MouthWarp:
         self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
         self._lips_px = grid.pixels_of(outer)
         self._rims = self._measure_rims(pose)
-        self._layers = SkinLayers(
-            pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px, is_of_video=is_of_video
-        )
+        self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px, points)
         self.native = self._native_mouth()
 
     def _native_mouth(self) -> NativeMouth | None:
@@ -204,6 +208,17 @@ def cell_px(unit_px: float) -> int:
 def reach_px(axes: MouthAxes) -> FloatArray:
     """Left, top, right, bottom of everything that a mouth moves, pixels."""
     return _bounds_px(axes, REACH)
+
+
+def _measure_natively(pose: MouthPose) -> MouthPoints | None:
+    """Lips and control points, measured in C; None where there is no library."""
+    native = library.load()
+    if native is None:
+        return None
+    from musetalk_cli.engine.models.warp.native.points import measure_mouth  # imports ctypes
+
+    both = np.stack([pose.face.stacked(), pose.rest.stacked()])
+    return measure_mouth(native, *transform_points(pose.axes.from_image, both))
 
 
 def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> FloatArray:

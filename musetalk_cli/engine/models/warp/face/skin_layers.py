@@ -23,6 +23,7 @@ from musetalk_cli.engine.models.warp.native import library
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.mouth import NativeSkin
+    from musetalk_cli.engine.models.warp.native.points import MouthPoints
 
 _INVERSE_STEPS = 3
 _MIN_SLOPE = 0.3
@@ -84,7 +85,12 @@ class SkinLayers:
     native: NativeSkin | None
 
     def __init__(
-        self, pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray, cell_px: int, *, is_of_video: bool = False
+        self,
+        pose: MouthPose,
+        lip_closure: LipClosure,
+        nodes: FloatArray,
+        cell_px: int,
+        points: MouthPoints | None = None,
     ) -> None:
         """Prepare them.
 
@@ -93,7 +99,7 @@ class SkinLayers:
             lip_closure: How its lips close.
             nodes: Positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of, (rows, columns, 2).
             cell_px: Their distance.
-            is_of_video: Whether few mouth shapes will be asked for, as of a frame of a video.
+            points: Control points that C has measured, for a frame of a video: few mouth shapes will be asked for.
         """
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, lip_closure.own, cell_px
@@ -102,9 +108,8 @@ class SkinLayers:
         self._shape = (2, *nodes.shape)
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._moving: MovingFields | None = None
-        if is_of_video and self.native is not None:
-            linear = np.ascontiguousarray(to_cells[:, :2])
-            self._moving = MovingFields(self.native.library, pose, lip_closure, nodes, linear)
+        if points is not None and self.native is not None:
+            self._moving = MovingFields(points, pose, nodes, np.ascontiguousarray(to_cells[:, :2]))
             return
         fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)

@@ -6,7 +6,7 @@
  */
 #include "kernel.h"
 
-enum { PARTS = 4, BLOCK = 32 };
+enum { PARTS = 4, BLOCK = 32, TOGETHER = 4 }; /* nodes, and points, that are worked on at a time */
 static const float TINY = 1e-12f;     /* added to squared distances, whose logarithm is taken */
 static const double SOFTENING = 1e-4; /* of the system: landmarks may coincide */
 
@@ -43,12 +43,12 @@ static int32_t find_pivot(double *system, int32_t size, int32_t width, int32_t c
     return first[column] != 0.0;
 }
 
-HOT static void subtract_row(double *restrict row, const double *restrict pivot, double factor, int32_t length) {
+static inline void subtract_row(double *restrict row, const double *restrict pivot, double factor, int32_t length) {
     for (int32_t k = 0; k < length; k++) row[k] -= factor * pivot[k];
 }
 
 /* Solve a system (size, width) in place, its right sides behind its matrix. 0 where it is singular. */
-static int32_t solve_system(double *system, int32_t size, int32_t width) {
+HOT static int32_t solve_system(double *system, int32_t size, int32_t width) {
     for (int32_t column = 0; column < size; column++) {
         if (!find_pivot(system, size, width, column)) return 0;
         const double *pivot = system + (size_t)column * width + column;
@@ -67,6 +67,12 @@ static int32_t solve_system(double *system, int32_t size, int32_t width) {
     return 1;
 }
 
+/* The kernel between a point and the first `count`. */
+HOT static void fill_row(double *restrict row, const float *restrict points, int32_t point, int32_t count) {
+    const float x = points[2 * point], y = points[2 * point + 1];
+    for (int32_t j = 0; j < count; j++) row[j] = kernel_at(x - points[2 * j], y - points[2 * j + 1]);
+}
+
 /* The coefficients of splines through the points' motion.
  *
  * points (count, 2); motion (count, num_sides); scratch (count + 3, count + 3 + num_sides) doubles. coefficients
@@ -75,14 +81,11 @@ static int32_t solve_system(double *system, int32_t size, int32_t width) {
 EXPORT void solve_splines(const float *points, const float *motion, int32_t count, int32_t num_sides, double *scratch,
                           float *coefficients) {
     const int32_t size = count + 3, width = size + num_sides;
-    memset(scratch, 0, (size_t)size * (size_t)width * sizeof(double));
+    memset(scratch + (size_t)count * (size_t)width, 0, 3 * (size_t)width * sizeof(double));
     for (int32_t i = 0; i < count; i++) {
         double *row = scratch + (size_t)i * (size_t)width;
-        const double x = points[2 * i], y = points[2 * i + 1], affine[3] = {1.0, x, y};
-        for (int32_t j = 0; j <= i; j++) {
-            double dx = x - points[2 * j], dy = y - points[2 * j + 1], squared = dx * dx + dy * dy + TINY;
-            row[j] = scratch[(size_t)j * (size_t)width + (size_t)i] = squared * log(squared);
-        }
+        const double affine[3] = {1.0, points[2 * i], points[2 * i + 1]};
+        fill_row(row, points, i, count);
         row[i] += SOFTENING;
         for (int32_t k = 0; k < 3; k++) row[count + k] = scratch[(count + k) * (size_t)width + (size_t)i] = affine[k];
         for (int32_t side = 0; side < num_sides; side++) row[size + side] = motion[num_sides * i + side];
@@ -96,11 +99,11 @@ EXPORT void solve_splines(const float *points, const float *motion, int32_t coun
 
 /* ---- Displacements ----------------------------------------------------------------------------------------------- */
 
-/* Splines of both layers: `shared` (num_shared, 2) points, and those of each layer, `own` (2, num_own, 2). upper and
- * lower (num_shared + num_own + 3, PARTS): their coefficients for a mouth shape. */
+/* Splines of both layers: points (2, count, 2), of which the first num_shared are the same in both. upper and lower
+ * (count + 3, PARTS): their coefficients for a mouth shape. */
 typedef struct {
-    const float *shared, *own, *upper, *lower;
-    int32_t num_shared, num_own;
+    const float *points, *upper, *lower;
+    int32_t num_shared, count;
 } Splines;
 
 /* Nodes where they are evaluated. positions (rows, columns, 2): pixels; `stride` floats from one row to the next. inside
@@ -139,33 +142,49 @@ static int32_t place_nodes(const SplineNodes *nodes, int32_t start, NodeBlock *b
     return is_moved;
 }
 
-static inline void evaluate_kernel(const NodeBlock *block, const float *point, float *values) {
-    for (int32_t j = 0; j < BLOCK; j++) values[j] = kernel_at(block->x[j] - point[0], block->y[j] - point[1]);
+/* The kernel at up to TOGETHER points, one after the other; zeros for what is missing. */
+static inline void evaluate_kernel(const NodeBlock *block, const float *points, int32_t count,
+                                   float values[TOGETHER][BLOCK]) {
+    for (int32_t i = 0; i < TOGETHER; i++) {
+        if (i >= count) {
+            memset(values[i], 0, sizeof values[i]);
+            continue;
+        }
+        const float x = points[2 * i], y = points[2 * i + 1];
+        for (int32_t j = 0; j < BLOCK; j++) values[i][j] = kernel_at(block->x[j] - x, block->y[j] - y);
+    }
 }
 
-static inline void add_values(const float *values, const float *coefficients, float sums[PARTS][BLOCK]) {
+/* Add these times their coefficients to the sums: each sum is loaded and stored once for all of them. */
+static inline void add_values(float values[TOGETHER][BLOCK], const float *coefficients, int32_t count,
+                              float sums[PARTS][BLOCK]) {
+    float weights[TOGETHER][PARTS] = {{0}};
+    memcpy(weights, coefficients, (size_t)min_i(count, TOGETHER) * sizeof weights[0]);
     for (int32_t part = 0; part < PARTS; part++) {
-        for (int32_t j = 0; j < BLOCK; j++) sums[part][j] += coefficients[part] * values[j];
+        const float a = weights[0][part], b = weights[1][part], c = weights[2][part], d = weights[3][part];
+        for (int32_t j = 0; j < BLOCK; j++)
+            sums[part][j] += a * values[0][j] + b * values[1][j] + (c * values[2][j] + d * values[3][j]);
     }
 }
 
 HOT static void evaluate_splines(const Splines *splines, NodeBlock *block) {
     const float *upper = splines->upper, *lower = splines->lower;
-    float values[BLOCK];
+    float values[TOGETHER][BLOCK];
     memset(block->sums, 0, sizeof block->sums);
-    for (int32_t i = 0; i < splines->num_shared; i++) {
-        evaluate_kernel(block, splines->shared + 2 * i, values);
-        add_values(values, upper + PARTS * i, block->sums[0]);
-        add_values(values, lower + PARTS * i, block->sums[1]);
+    for (int32_t i = 0; i < splines->num_shared; i += TOGETHER) {
+        const int32_t count = splines->num_shared - i;
+        evaluate_kernel(block, splines->points + 2 * i, count, values);
+        add_values(values, upper + PARTS * i, count, block->sums[0]);
+        add_values(values, lower + PARTS * i, count, block->sums[1]);
     }
     for (int32_t layer = 0; layer < 2; layer++) {
-        const float *coefficients = (layer ? lower : upper) + PARTS * (size_t)splines->num_shared;
-        const float *own = splines->own + 2 * (size_t)layer * (size_t)splines->num_own;
-        for (int32_t i = 0; i < splines->num_own; i++) {
-            evaluate_kernel(block, own + 2 * i, values);
-            add_values(values, coefficients + PARTS * i, block->sums[layer]);
+        const float *coefficients = layer ? lower : upper;
+        const float *points = splines->points + 2 * (size_t)layer * (size_t)splines->count;
+        for (int32_t i = splines->num_shared; i < splines->count; i += TOGETHER) {
+            evaluate_kernel(block, points + 2 * i, splines->count - i, values);
+            add_values(values, coefficients + PARTS * i, splines->count - i, block->sums[layer]);
         }
-        coefficients += PARTS * (size_t)splines->num_own;
+        coefficients += PARTS * (size_t)splines->count;
         for (int32_t part = 0; part < PARTS; part++) {
             const float level = coefficients[part], across = coefficients[PARTS + part];
             const float down = coefficients[2 * PARTS + part];

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import declare, pointer, pointer_to_rows, structure
+from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_PARTS = 4
@@ -17,8 +17,8 @@ _FLOAT = np.dtype(np.float32)
 
 _Splines = structure(
     "Splines",
-    **dict.fromkeys(("shared", "own", "upper", "lower"), c_void_p),
-    **dict.fromkeys(("num_shared", "num_own"), c_int32),
+    **dict.fromkeys(("points", "upper", "lower"), c_void_p),
+    **dict.fromkeys(("num_shared", "count"), c_int32),
 )
 _SplineNodes = structure(
     "SplineNodes",
@@ -57,53 +57,49 @@ class SplineNodes:
 class NativeSplines:
     """Splines through the control points of both layers; immutable and thread-safe."""
 
-    def __init__(
-        self, library: ctypes.CDLL, shared: FloatArray, own: tuple[FloatArray, FloatArray], nodes: SplineNodes
-    ) -> None:
+    def __init__(self, library: ctypes.CDLL, points: FloatArray, num_shared: int, nodes: SplineNodes) -> None:
         """Prepare them.
 
         Args:
             library: The native kernel.
-            shared: Positions of the points of both layers, float32 (n, 2), mouth units.
-            own: Those of the upper layer, and as many of the lower, (m, 2) each.
+            points: Positions of the points of the upper layer and of the lower, float32 (2, n, 2), mouth units.
+            num_shared: How many of both, the first ones, are the same.
             nodes: Where the splines are evaluated.
         """
         declare(library, _PARAMETERS)
-        self._library, self._kept, self._shape = library, nodes, nodes.inside.shape
+        if not 0 <= num_shared <= points.shape[1]:
+            raise ValueError(f"{num_shared} of {points.shape[1]} points cannot be shared")
+        self._library, self._kept, self._shape = library, (nodes, points), nodes.inside.shape
         self._nodes = _nodes_of(nodes)
-        self._num_shared, self._num_own = len(shared), len(own[0])
-        self._points = [np.ascontiguousarray(np.concatenate([shared, layer]), _FLOAT) for layer in own]
-        self._own = np.ascontiguousarray(np.concatenate(own), _FLOAT)
+        self._points, self._num_shared, self._count = points, num_shared, points.shape[1]
+        self._first = pointer(points, _FLOAT, (2, self._count, 2))
 
     def solve(self, layer: int, motion: FloatArray) -> FloatArray:
-        """Coefficients of splines, float32 (n + m + 3, k), through ``motion`` (n + m, k) of one layer's points, 0 or 1.
+        """Coefficients of splines, float32 (n + 3, k), through ``motion`` (n, k) of one layer's points, 0 or 1.
 
-        The shared points are the first. Splines are sums: so are their coefficients.
+        Splines are sums: so are their coefficients.
         """
-        count, num_sides = motion.shape
+        count, num_sides = self._count, motion.shape[1]
         coefficients = np.empty((count + 3, num_sides), _FLOAT)
         scratch = np.empty((count + 3, count + 3 + num_sides), np.float64)
         self._library.solve_splines(
-            pointer(self._points[layer], _FLOAT, (count, 2)),
+            self._first + 2 * _FLOAT.itemsize * count * layer,
             pointer(motion, _FLOAT, (count, num_sides)),
-            *(count, num_sides, scratch.ctypes.data, coefficients.ctypes.data),
+            *(count, num_sides, address(scratch), address(coefficients)),
         )
         return coefficients
 
     def displace(self, upper: FloatArray, lower: FloatArray) -> FloatArray:
         """The displacement of the skin at the nodes, float32 (2, h, w, 2): layer, node; cells.
 
-        ``upper``, ``lower`` (n + m + 3, 4): coefficients of x and y of what fades out at the face's outline, and of x
-        and y of the rest.
+        ``upper``, ``lower`` (n + 3, 4): coefficients of x and y of what fades out at the face's outline, and of x and y
+        of the rest.
         """
-        size = (self._num_shared + self._num_own + 3, NUM_PARTS)
-        splines = _Splines(
-            self._points[0].ctypes.data,
-            pointer(self._own, _FLOAT, (2 * self._num_own, 2)),
-            *(pointer(upper, _FLOAT, size), pointer(lower, _FLOAT, size), self._num_shared, self._num_own),
-        )
+        size = (self._count + 3, NUM_PARTS)
+        solved = (pointer(upper, _FLOAT, size), pointer(lower, _FLOAT, size))
+        splines = _Splines(self._first, *solved, self._num_shared, self._count)
         field = np.empty((2, *self._shape, 2), _FLOAT)
-        self._library.displace_nodes(byref(splines), byref(self._nodes), field.ctypes.data)
+        self._library.displace_nodes(byref(splines), byref(self._nodes), address(field))
         return field
 
 

@@ -16,6 +16,7 @@ from musetalk_cli.engine.models.warp.face.geometry import transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.models.warp.native.points import measure_mouth
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 
 UNITS = 1e-4  # a fiftieth of a pixel for a mouth of 200
@@ -41,7 +42,8 @@ def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int) -> 
     nodes_px = transform_points(pose.axes.to_image, nodes)
     native = library.load()
     assert native is not None
-    moving, fields = MovingFields(native, pose, closure, nodes_px, ONES), compute_fields(pose, closure, nodes)
+    points = measure_mouth(native, *(transform_points(pose.axes.from_image, pose.face.stacked()) for _ in range(2)))
+    moving, fields = MovingFields(points, pose, nodes_px, ONES), compute_fields(pose, closure, nodes)
     random = np.random.default_rng(1)
     for weights in [*np.eye(len(COMPONENTS)), random.uniform(0, 1, len(COMPONENTS))]:
         expected = np.tensordot(weights, fields, 1)
@@ -55,8 +57,7 @@ def test_points_that_determine_nothing_move_nothing() -> None:
     assert native is not None
     nodes = grid_of_nodes(4, 5)
     at = SplineNodes(nodes, np.eye(2, 3), ONES, (-9, 9, -9, 9), (0, 1), np.ones((4, 5), np.float32))
-    same = np.zeros((3, 2), np.float32)
-    splines = NativeSplines(native, same[:1], (same, same), at)
+    splines = NativeSplines(native, np.zeros((2, 4, 2), np.float32), 1, at)
     solved = splines.solve(0, np.ones((4, 4), np.float32))
     assert solved.shape == (7, 4) and not solved.any()
     assert not splines.displace(solved, solved).any()
@@ -64,3 +65,5 @@ def test_points_that_determine_nothing_move_nothing() -> None:
         splines.displace(solved[:3], solved)
     with pytest.raises(ValueError, match="float32 array"):
         splines.solve(1, np.ones((5, 4), np.float32))
+    with pytest.raises(ValueError, match="cannot be shared"):
+        NativeSplines(native, np.zeros((2, 4, 2), np.float32), 5, at)
