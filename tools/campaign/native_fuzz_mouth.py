@@ -95,11 +95,9 @@ def fuzz_interior(rng: Random) -> None:
 def fuzz_splines(rng: Random) -> None:
     """Any number of points, some of them in one place, and any number of nodes."""
     num_shared, num_own, rows, columns = (int(rng.integers(1, most)) for most in (70, 40, 40, 60))
-    whole = values(rng, rows, columns + 5, 2)
+    x, y, cell_px = values(rng, 3).tolist()
     at = SplineNodes(
-        whole[:, 1 : 1 + columns],
-        *(values(rng, 2, 3), values(rng, 2, 2)),
-        *((-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
+        *((x, y), cell_px, values(rng, 2, 3), (-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
     )
     splines = NativeSplines(kernel(), values(rng, 2, num_shared + num_own, 2, scale=1.0), num_shared, at)
     solved = splines.solve(0, values(rng, num_shared + num_own, int(rng.integers(1, 17))))

@@ -53,14 +53,14 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
 class MovingFields:
     """The same fields, in C, for one mouth shape at a time: all that a frame of a video needs."""
 
-    def __init__(self, points: MouthPoints, pose: MouthPose, nodes: FloatArray, to_cells: FloatArray) -> None:
+    def __init__(self, points: MouthPoints, pose: MouthPose, nodes: FloatArray, cell_px: int) -> None:
         """Prepare them.
 
         Args:
             points: The mouth's control points.
             pose: Its pose.
             nodes: Pixels, (h, w, 2).
-            to_cells: 2×2 matrix from mouth units to what is returned.
+            cell_px: Their distance.
         """
         # It imports ctypes.
         from musetalk_cli.engine.models.warp.native.points import NUM_SHARED
@@ -69,12 +69,13 @@ class MovingFields:
         to_units = pose.axes.from_image
         ends = transform_points(to_units, nodes[0, [0, -1]])
         inside = _inside_face(transform_points(to_units, pose.face.oval), ends, nodes.shape[:2], pose.yaw)
-        at = SplineNodes(nodes, to_units, to_cells, REACH, _FADE, inside)
+        x, y = nodes[0, 0].tolist()
+        at = SplineNodes((x, y), cell_px, to_units, REACH, _FADE, inside)
         self._splines = NativeSplines(points.library, points.positions, NUM_SHARED, at)
         self._coefficients = [self._splines.solve(layer, motion) for layer, motion in enumerate(points.motion)]
 
     def displace(self, weights: FloatArray) -> FloatArray:
-        """Displacement for component ``weights`` (8,), float32 (2, h, w, 2): layer (upper, lower), node, x and y."""
+        """Displacement for component ``weights`` (8,), cells, float32 (2, h, w, 2): layer (upper, lower), node."""
         shares = np.repeat(weights, 2)[:, None] * _PARTS
         upper, lower = (multiply(solved, shares) for solved in self._coefficients)
         return self._splines.displace(upper, lower)

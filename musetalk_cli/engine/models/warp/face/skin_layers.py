@@ -106,11 +106,11 @@ class SkinLayers:
         self.origin = nodes[0, 0].copy()
         self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
         self._shape = (2, *nodes.shape)
-        to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         self._moving: MovingFields | None = None
         if points is not None and self.native is not None:
-            self._moving = MovingFields(points, pose, nodes, np.ascontiguousarray(to_cells[:, :2]))
+            self._moving = MovingFields(points, pose, nodes, cell_px)
             return
+        to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
 

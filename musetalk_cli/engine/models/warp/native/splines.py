@@ -1,15 +1,15 @@
-"""Calls splines.c: thin-plate splines through the motion of control points, for one mouth shape at a time."""
+"""Calls splines.c and displace.c: thin-plate splines through the motion of control points, for one mouth shape."""
 
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_float, c_int32, c_ssize_t, c_void_p
+from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows, structure
+from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, structure
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_PARTS = 4
@@ -22,33 +22,32 @@ _Splines = structure(
 )
 _SplineNodes = structure(
     "SplineNodes",
-    positions=c_void_p,
-    stride=c_ssize_t,
     inside=c_void_p,
     **dict.fromkeys(("rows", "columns"), c_int32),
-    to_units=c_float * 6,
+    **dict.fromkeys(("first", "across", "down"), c_float * 2),
     reach=c_float * 4,
     fade=c_float * 2,
     to_cells=c_float * 4,
 )
 _PARAMETERS: dict[str, list[Any]] = {
     "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
-    "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), c_void_p],
+    "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), c_void_p, c_void_p],
 }
 
 
 @dataclass(frozen=True)
 class SplineNodes:
-    """Where splines are evaluated, float32.
+    """Where splines are evaluated: at the nodes of a grid of square cells.
 
-    ``positions`` (h, w, 2): pixels. ``to_units`` (2, 3): from these to mouth units, and ``to_cells`` (2, 2) from mouth
-    units. ``reach``: left, right, top and bottom of all motion, and ``fade``, the distances from there between which it
-    fades in, mouth units. ``inside`` (h, w): share, 0..1, of what fades out at the face's outline.
+    ``first_px``: position of the first node, and ``cell_px``, the distance to the next ones. ``to_units`` float32 (2,
+    3): from pixels to mouth units, a similarity. ``reach``: left, right, top and bottom of all motion, and ``fade``,
+    the distances from there between which it fades in, mouth units. ``inside`` float32 (h, w): share, 0..1, of what
+    fades out at the face's outline.
     """
 
-    positions: FloatArray
+    first_px: tuple[float, float]
+    cell_px: float
     to_units: FloatArray
-    to_cells: FloatArray
     reach: tuple[float, float, float, float]
     fade: tuple[float, float]
     inside: FloatArray
@@ -71,6 +70,8 @@ class NativeSplines:
             raise ValueError(f"{num_shared} of {points.shape[1]} points cannot be shared")
         self._library, self._kept, self._shape = library, (nodes, points), nodes.inside.shape
         self._nodes = _nodes_of(nodes)
+        library.displace_scratch.restype, library.displace_scratch.argtypes = c_size_t, [POINTER(_SplineNodes)]
+        self._scratch_floats = int(library.displace_scratch(byref(self._nodes)))
         self._points, self._num_shared, self._count = points, num_shared, points.shape[1]
         self._first = pointer(points, _FLOAT, (2, self._count, 2))
 
@@ -98,18 +99,20 @@ class NativeSplines:
         size = (self._count + 3, NUM_PARTS)
         solved = (pointer(upper, _FLOAT, size), pointer(lower, _FLOAT, size))
         splines = _Splines(self._first, *solved, self._num_shared, self._count)
-        field = np.empty((2, *self._shape, 2), _FLOAT)
-        self._library.displace_nodes(byref(splines), byref(self._nodes), address(field))
+        memory, field = np.empty(self._scratch_floats, _FLOAT), np.empty((2, *self._shape, 2), _FLOAT)
+        self._library.displace_nodes(byref(splines), byref(self._nodes), address(memory), address(field))
         return field
 
 
 def _nodes_of(nodes: SplineNodes) -> ctypes.Structure:
+    (a, b, shift_x), (c, d, shift_y) = nodes.to_units.tolist()
+    (x, y), cell = nodes.first_px, nodes.cell_px
+    determinant = (a * d - b * c) * cell or 1.0
     rows, columns = nodes.inside.shape
-    first, stride = pointer_to_rows(nodes.positions, _FLOAT, (rows, columns, 2))
     return _SplineNodes(
-        *(first, stride // 4, pointer(nodes.inside, _FLOAT, (rows, columns)), rows, columns),
-        (c_float * 6)(*nodes.to_units.ravel()),
-        (c_float * 4)(*nodes.reach),
-        (c_float * 2)(*nodes.fade),
-        (c_float * 4)(*nodes.to_cells.ravel()),
+        *(pointer(nodes.inside, _FLOAT, (rows, columns)), rows, columns),
+        (c_float * 2)(a * x + b * y + shift_x, c * x + d * y + shift_y),
+        *((c_float * 2)(a * cell, c * cell), (c_float * 2)(b * cell, d * cell)),
+        *((c_float * 4)(*nodes.reach), (c_float * 2)(*nodes.fade)),
+        (c_float * 4)(d / determinant, -b / determinant, -c / determinant, a / determinant),
     )

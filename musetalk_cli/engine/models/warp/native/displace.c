@@ -1,0 +1,286 @@
+/* Thin-plate splines → the displacement of the skin at grid nodes, for one mouth shape (displacement_fields.py). The
+ * fields of a still are computed once; every frame of a video needs its own.
+ *
+ * Splines are evaluated at every second node in both directions, and interpolated between these. That is as good as exact
+ * but near the control points, where the kernel bends: what it lacks there is added, point by point.
+ *
+ * A mouth shape's displacement has four PARTS: x and y of what fades out at the face's outline, as all that moves the
+ * lips does, and x and y of the rest. Their sums are planes (layer, part).
+ */
+#include "splines.h"
+
+enum { PARTS = 4, PLANES = 2 * PARTS };
+enum { BLOCK = 32, TOGETHER = 4 }; /* nodes, and points, that are worked on at a time */
+enum { TAPS = 6, MARGIN = 2 };     /* of the interpolation; every second nodes before the first one that is needed */
+/* Around a point: nodes whose sums are corrected, every second ones that this needs, and how long their rows are. */
+enum { PATCH = 15, REACH = 6, COARSE = 12, LANES = 16 };
+static const float INNER = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, OUTER = 3.0f / 256.0f;
+
+/* Splines of both layers: points (2, count, 2), of which the first num_shared are the same in both. upper and lower
+ * (count + 3, PARTS): their coefficients for a mouth shape. */
+typedef struct {
+    const float *points, *upper, *lower;
+    int32_t num_shared, count;
+} Splines;
+
+/* Nodes where they are evaluated, mouth units: the first one, and the steps to the next column and row. inside (rows,
+ * columns): share, 0..1, of what fades out at the outline. reach: left, right, top and bottom of all motion, and the
+ * distances from there between which it fades in. to_cells (2, 2): mouth units to cells, the steps between nodes. */
+typedef struct {
+    const float *inside;
+    int32_t rows, columns;
+    float first[2], across[2], down[2], reach[4], fade[2], to_cells[4];
+} SplineNodes;
+
+/* Parts of the scratch memory: sums at every second node, PLANES of (coarse_rows, coarse_columns), and at all, PLANES of
+ * (rows, stride), with LANES more at both ends of a row. */
+typedef struct {
+    float *coarse, *row, *fine;
+    int32_t coarse_rows, coarse_columns, stride;
+} Sums;
+
+static size_t divide_scratch(const SplineNodes *nodes, float *memory, Sums *sums) {
+    sums->coarse_rows = nodes->rows / 2 + 2 * MARGIN + 1;
+    sums->coarse_columns = nodes->columns / 2 + 2 * MARGIN + 1;
+    sums->stride = nodes->columns + 2 * LANES;
+    const size_t coarse = PLANES * (size_t)sums->coarse_rows * (size_t)sums->coarse_columns;
+    sums->coarse = memory;
+    sums->row = memory == NULL ? NULL : memory + coarse;
+    sums->fine = memory == NULL ? NULL : sums->row + sums->coarse_columns;
+    return coarse + (size_t)sums->coarse_columns + PLANES * (size_t)nodes->rows * (size_t)sums->stride;
+}
+
+/* How many floats of memory displace_nodes needs. */
+EXPORT size_t displace_scratch(const SplineNodes *nodes) {
+    Sums sums;
+    return divide_scratch(nodes, NULL, &sums);
+}
+
+static float *plane_of(const SplineNodes *nodes, const Sums *sums, int32_t plane, int32_t row) {
+    return sums->fine + ((size_t)plane * (size_t)nodes->rows + (size_t)row) * (size_t)sums->stride + LANES;
+}
+
+/* ---- Every second node ------------------------------------------------------------------------------------------- */
+
+/* Nodes at mouth units x, y, and the sums of the splines. */
+typedef struct {
+    float x[BLOCK], y[BLOCK], sums[PLANES][BLOCK];
+} NodeBlock;
+
+/* Every second nodes from number `start` on, the last one repeated at the end. */
+static void place_nodes(const SplineNodes *nodes, const Sums *sums, int32_t start, NodeBlock *block) {
+    const int32_t last = sums->coarse_rows * sums->coarse_columns - 1;
+    for (int32_t j = 0; j < BLOCK; j++) {
+        const int32_t node = min_i(start + j, last), row = node / sums->coarse_columns;
+        const float down = (float)(2 * (row - MARGIN)), across = (float)(2 * (node % sums->coarse_columns - MARGIN));
+        block->x[j] = nodes->first[0] + across * nodes->across[0] + down * nodes->down[0];
+        block->y[j] = nodes->first[1] + across * nodes->across[1] + down * nodes->down[1];
+    }
+}
+
+/* The kernel at up to TOGETHER points, one after the other; zeros for what is missing. */
+static inline void evaluate_kernel(const NodeBlock *block, const float *points, int32_t count,
+                                   float values[TOGETHER][BLOCK]) {
+    for (int32_t i = 0; i < TOGETHER; i++) {
+        if (i >= count) {
+            memset(values[i], 0, sizeof values[i]);
+            continue;
+        }
+        const float x = points[2 * i], y = points[2 * i + 1];
+        for (int32_t j = 0; j < BLOCK; j++) values[i][j] = kernel_at(block->x[j] - x, block->y[j] - y);
+    }
+}
+
+/* Add these times their coefficients to the sums: each sum is loaded and stored once for all of them. */
+static inline void add_values(float values[TOGETHER][BLOCK], const float *coefficients, int32_t count,
+                              float sums[PARTS][BLOCK]) {
+    float weights[TOGETHER][PARTS] = {{0}};
+    memcpy(weights, coefficients, (size_t)min_i(count, TOGETHER) * sizeof weights[0]);
+    for (int32_t part = 0; part < PARTS; part++) {
+        const float a = weights[0][part], b = weights[1][part], c = weights[2][part], d = weights[3][part];
+        for (int32_t j = 0; j < BLOCK; j++)
+            sums[part][j] += a * values[0][j] + b * values[1][j] + (c * values[2][j] + d * values[3][j]);
+    }
+}
+
+HOT static void evaluate_splines(const Splines *splines, NodeBlock *block) {
+    const float *upper = splines->upper, *lower = splines->lower;
+    float values[TOGETHER][BLOCK];
+    memset(block->sums, 0, sizeof block->sums);
+    for (int32_t i = 0; i < splines->num_shared; i += TOGETHER) {
+        const int32_t count = splines->num_shared - i;
+        evaluate_kernel(block, splines->points + 2 * i, count, values);
+        add_values(values, upper + PARTS * i, count, block->sums);
+        add_values(values, lower + PARTS * i, count, block->sums + PARTS);
+    }
+    for (int32_t layer = 0; layer < 2; layer++) {
+        const float *coefficients = layer ? lower : upper;
+        const float *points = splines->points + 2 * (size_t)layer * (size_t)splines->count;
+        for (int32_t i = splines->num_shared; i < splines->count; i += TOGETHER) {
+            evaluate_kernel(block, points + 2 * i, splines->count - i, values);
+            add_values(values, coefficients + PARTS * i, splines->count - i, block->sums + PARTS * layer);
+        }
+        coefficients += PARTS * (size_t)splines->count;
+        for (int32_t part = 0; part < PARTS; part++) {
+            float *sums = block->sums[PARTS * layer + part];
+            const float level = coefficients[part], across = coefficients[PARTS + part];
+            const float down = coefficients[2 * PARTS + part];
+            for (int32_t j = 0; j < BLOCK; j++) sums[j] += level + across * block->x[j] + down * block->y[j];
+        }
+    }
+}
+
+static void sum_coarse(const Splines *splines, const SplineNodes *nodes, const Sums *sums) {
+    const int32_t count = sums->coarse_rows * sums->coarse_columns;
+    NodeBlock block;
+    for (int32_t start = 0; start < count; start += BLOCK) {
+        const size_t length = (size_t)min_i(BLOCK, count - start);
+        place_nodes(nodes, sums, start, &block);
+        evaluate_splines(splines, &block);
+        for (int32_t plane = 0; plane < PLANES; plane++)
+            memcpy(sums->coarse + (size_t)plane * (size_t)count + start, block.sums[plane], length * sizeof(float));
+    }
+}
+
+/* ---- The nodes between them -------------------------------------------------------------------------------------- */
+
+/* Node row `row` of every second column (count,), from rows of every second node, `stride` floats long. */
+static inline void interpolate_down(const float *coarse, int32_t stride, int32_t row, int32_t count,
+                                    float *restrict out) {
+    const float *a = coarse + (row / 2) * (ptrdiff_t)stride, *b = a + stride, *c = b + stride;
+    const float *d = c + stride, *e = d + stride, *f = e + stride;
+    if (row % 2 == 0) {
+        memcpy(out, c, (size_t)count * sizeof(float));
+        return;
+    }
+    for (int32_t j = 0; j < count; j++) out[j] = INNER * (c[j] + d[j]) + MIDDLE * (b[j] + e[j]) + OUTER * (a[j] + f[j]);
+}
+
+/* All columns of a row (count,) from every second one, which begin MARGIN before the first. */
+static inline void interpolate_across(const float *coarse, int32_t count, float *restrict out) {
+    for (int32_t m = 0; m < count / 2; m++) {
+        const float *c = coarse + m;
+        out[2 * m] = c[2];
+        out[2 * m + 1] = INNER * (c[2] + c[3]) + MIDDLE * (c[1] + c[4]) + OUTER * (c[0] + c[5]);
+    }
+    if (count % 2) out[count - 1] = coarse[count / 2 + MARGIN];
+}
+
+HOT static void interpolate_sums(const SplineNodes *nodes, const Sums *sums) {
+    const size_t count = (size_t)sums->coarse_rows * (size_t)sums->coarse_columns;
+    for (int32_t plane = 0; plane < PLANES; plane++) {
+        for (int32_t row = 0; row < nodes->rows; row++) {
+            interpolate_down(sums->coarse + (size_t)plane * count, sums->coarse_columns, row, sums->coarse_columns,
+                             sums->row);
+            float *fine = plane_of(nodes, sums, plane, row);
+            memset(fine - LANES, 0, LANES * sizeof(float));
+            interpolate_across(sums->row, nodes->columns, fine);
+            memset(fine + nodes->columns, 0, LANES * sizeof(float));
+        }
+    }
+}
+
+/* ---- Around a control point -------------------------------------------------------------------------------------- */
+
+/* Of a patch of nodes: the first row and column, and what interpolation lacks of the kernel there. */
+typedef struct {
+    int32_t row, column;
+    float lack[PATCH][LANES];
+} Patch;
+
+/* A row of the kernel at LANES nodes `step` steps apart, the first one `down` rows and `across` columns behind the first
+ * node; x, y: the point. */
+static inline void evaluate_row(const SplineNodes *nodes, float x, float y, int32_t down, int32_t across, int32_t step,
+                                float *restrict values) {
+    x = nodes->first[0] + (float)down * nodes->down[0] + (float)across * nodes->across[0] - x;
+    y = nodes->first[1] + (float)down * nodes->down[1] + (float)across * nodes->across[1] - y;
+    const float step_x = (float)step * nodes->across[0], step_y = (float)step * nodes->across[1];
+    for (int32_t j = 0; j < LANES; j++) values[j] = kernel_at(x + (float)j * step_x, y + (float)j * step_y);
+}
+
+/* Where the patch of a point begins: at an even row and column. 0 where it lies beyond the nodes. */
+static int32_t place_patch(const SplineNodes *nodes, float x, float y, Patch *patch) {
+    const float *to_cells = nodes->to_cells, far = (float)(2 * LANES);
+    x -= nodes->first[0];
+    y -= nodes->first[1];
+    const float across = clamp_f(to_cells[0] * x + to_cells[1] * y, -far, (float)nodes->columns + far);
+    const float down = clamp_f(to_cells[2] * x + to_cells[3] * y, -far, (float)nodes->rows + far);
+    patch->column = 2 * (int32_t)floorf(0.5f * across) - REACH;
+    patch->row = 2 * (int32_t)floorf(0.5f * down) - REACH;
+    return patch->column > -PATCH && patch->column < nodes->columns && patch->row > -PATCH && patch->row < nodes->rows;
+}
+
+static inline void measure_patch(const SplineNodes *nodes, float x, float y, Patch *patch) {
+    float coarse[COARSE][LANES], row[LANES], smooth[LANES];
+    for (int32_t k = 0; k < COARSE; k++)
+        evaluate_row(nodes, x, y, patch->row + 2 * (k - MARGIN), patch->column - 2 * MARGIN, 2, coarse[k]);
+    for (int32_t k = 0; k < PATCH; k++) {
+        float *lack = patch->lack[k];
+        evaluate_row(nodes, x, y, patch->row + k, patch->column, 1, lack);
+        interpolate_down(coarse[0], LANES, k, LANES, row);
+        interpolate_across(row, PATCH, smooth);
+        for (int32_t j = 0; j < LANES; j++) lack[j] = j < PATCH ? lack[j] - smooth[j] : 0.0f;
+    }
+}
+
+/* Add the patch times a point's coefficients to the sums of one layer. */
+static inline void add_patch(const SplineNodes *nodes, const Sums *sums, const Patch *patch, const float *coefficients,
+                             int32_t layer) {
+    const int32_t top = max_i(-patch->row, 0), stop = min_i(nodes->rows - patch->row, PATCH);
+    for (int32_t part = 0; part < PARTS; part++) {
+        const float weight = coefficients[part];
+        for (int32_t k = top; k < stop; k++) {
+            float *row = plane_of(nodes, sums, PARTS * layer + part, patch->row + k) + patch->column;
+            const float *lack = patch->lack[k];
+            for (int32_t j = 0; j < LANES; j++) row[j] += weight * lack[j];
+        }
+    }
+}
+
+HOT static void correct_sums(const Splines *splines, const SplineNodes *nodes, const Sums *sums) {
+    Patch patch;
+    for (int32_t i = 0; i < 2 * splines->count; i++) {
+        const int32_t layer = i >= splines->count, number = i - layer * splines->count;
+        const float *point = splines->points + 2 * i;
+        if (layer == 1 && number < splines->num_shared) continue;
+        if (!place_patch(nodes, point[0], point[1], &patch)) continue;
+        measure_patch(nodes, point[0], point[1], &patch);
+        if (layer == 0) add_patch(nodes, sums, &patch, splines->upper + PARTS * number, 0);
+        if (layer == 1 || number < splines->num_shared)
+            add_patch(nodes, sums, &patch, splines->lower + PARTS * number, 1);
+    }
+}
+
+/* ---- The field --------------------------------------------------------------------------------------------------- */
+
+/* A row of one layer: sums of its parts (…, columns), `stride` apart, → field (columns, 2). */
+HOT static void write_row(const SplineNodes *nodes, int32_t row, const float *sums, size_t stride, float *restrict field) {
+    const float *to_cells = nodes->to_cells, *reach = nodes->reach;
+    const float *inside = nodes->inside + (size_t)row * (size_t)nodes->columns;
+    const float left = nodes->first[0] + (float)row * nodes->down[0], top = nodes->first[1] + (float)row * nodes->down[1];
+    for (int32_t j = 0; j < nodes->columns; j++) {
+        const float x = left + (float)j * nodes->across[0], y = top + (float)j * nodes->across[1];
+        const float within = min_f(min_f(x - reach[0], reach[1] - x), min_f(y - reach[2], reach[3] - y));
+        const float window = smoothstep(within, nodes->fade[0], nodes->fade[1]);
+        const float move_x = window * (sums[j] * inside[j] + sums[2 * stride + j]);
+        const float move_y = window * (sums[stride + j] * inside[j] + sums[3 * stride + j]);
+        field[2 * j] = to_cells[0] * move_x + to_cells[1] * move_y;
+        field[2 * j + 1] = to_cells[2] * move_x + to_cells[3] * move_y;
+    }
+}
+
+/* The displacement of the skin in both layers.
+ *
+ * memory: displace_scratch floats. field (2, rows, columns, 2) is written: layer, node; cells.
+ */
+EXPORT void displace_nodes(const Splines *splines, const SplineNodes *nodes, float *memory, float *field) {
+    Sums sums;
+    divide_scratch(nodes, memory, &sums);
+    sum_coarse(splines, nodes, &sums);
+    interpolate_sums(nodes, &sums);
+    correct_sums(splines, nodes, &sums);
+    const size_t plane = (size_t)nodes->rows * (size_t)sums.stride;
+    for (int32_t layer = 0; layer < 2; layer++)
+        for (int32_t row = 0; row < nodes->rows; row++, field += 2 * (size_t)nodes->columns)
+            write_row(nodes, row, plane_of(nodes, &sums, PARTS * layer, row), plane, field);
+}
