@@ -7,6 +7,7 @@ the upper lip and of the lower lip are separate layers, because it tears along t
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -140,10 +141,9 @@ def _inside_face(oval: FloatArray, ends: FloatArray, shape: tuple[int, ...], yaw
         shape: The grid's rows and columns.
         yaw: Tangent. Of a turned head, the outline that the landmarks give lies outside the far cheek.
     """
-    step = ends[1] - ends[0] if shape[1] > 1 else np.array([1.0, 0.0])
-    cells = max(shape[1] - 1, 1)
-    scale = cells / max(float(np.hypot(*step)), 1e-6)
-    cos, sin = step / max(float(np.hypot(*step)), 1e-6)
+    step_x, step_y = (ends[1] - ends[0]).tolist() if shape[1] > 1 else (1.0, 0.0)
+    length = max(math.hypot(step_x, step_y), 1e-6)
+    scale, cos, sin = max(shape[1] - 1, 1) / length, step_x / length, step_y / length
     on_grid = (oval - ends[0]) @ np.array([[cos, -sin], [sin, cos]]) * scale
     mask = np.zeros(shape, dtype=np.float32)
     cv2.fillPoly(mask, [np.round(on_grid * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)

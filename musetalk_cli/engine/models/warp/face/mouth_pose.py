@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes
 
@@ -37,10 +35,12 @@ class MouthPose:
     @cached_property
     def yaw(self) -> float:
         """Tangent of the angle by which the head is turned to the image's right."""
-        eyes = np.stack([self.face.left_upper_lid[0], self.face.right_upper_lid[-1]]).astype(np.float64)
-        span = eyes[1] - eyes[0]
-        offset = (self.face.nose[1] - eyes.mean(axis=0)) @ span / max(float(span @ span), 1e-6)
-        return float(np.clip(_YAW_PER_OFFSET * offset, -_MAX_YAW, _MAX_YAW))
+        (left, top), (right, bottom) = self.face.left_upper_lid[0].tolist(), self.face.right_upper_lid[-1].tolist()
+        x, y = self.face.nose[1].tolist()
+        across, down = right - left, bottom - top
+        aside = (x - (left + right) / 2) * across + (y - (top + bottom) / 2) * down
+        offset = aside / max(across * across + down * down, 1e-6)
+        return float(min(max(_YAW_PER_OFFSET * offset, -_MAX_YAW), _MAX_YAW))
 
     def moved(self, shift_px: FloatArray) -> MouthPose:
         """The same pose shifted by ``shift_px`` (2,)."""

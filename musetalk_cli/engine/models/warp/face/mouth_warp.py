@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipCon
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
-from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage, bounds_of
+from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes
@@ -38,6 +38,7 @@ _STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stret
 # than the first, and everything above the second. Gaps below _FINE_GAP (mouth units) count as that.
 _LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
+_OUTWARDS = np.array([-1, -1, 1, 1], dtype=np.float32)  # of left, top, right, bottom
 _LOWEST_SHAPE = np.array([0, 0, -1, 0, 0, 0], np.float32)
 
 
@@ -63,7 +64,7 @@ class MouthWarp:
         )
         self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
         self._mouth_box = grid.cells_touching(reach_px(pose.axes))
-        margin = PAD * grid.cell_px * np.array([-1, -1, 1, 1], dtype=np.float32)
+        margin = PAD * grid.cell_px * _OUTWARDS
         outer = grid.cells_touching(_bounds_px(pose.axes, _LIPS) + margin)
         self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
         self._lips_px = grid.pixels_of(outer)
@@ -217,14 +218,18 @@ def _measure_natively(pose: MouthPose) -> MouthPoints | None:
         return None
     from musetalk_cli.engine.models.warp.native.points import measure_mouth  # imports ctypes
 
-    both = np.stack([pose.face.stacked(), pose.rest.stacked()])
-    return measure_mouth(native, *transform_points(pose.axes.from_image, both))
+    both = np.concatenate([pose.face.stacked(), pose.rest.stacked()])
+    return measure_mouth(native, *transform_points(pose.axes.from_image, both).reshape(2, -1, 2))
 
 
 def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> FloatArray:
     left, right, top, bottom = span
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float32)
-    return bounds_of(transform_points(axes.to_image, corners))
+    bounds = []
+    for along_x, along_y, middle in axes.to_image.tolist():  # numbers: numpy takes four times as long for so few
+        across, down = (along_x * left, along_x * right), (along_y * top, along_y * bottom)
+        bounds.append((min(across) + min(down) + middle, max(across) + max(down) + middle))
+    (left_px, right_px), (top_px, bottom_px) = bounds
+    return np.array([left_px, top_px, right_px, bottom_px], dtype=np.float32)
 
 
 def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: FloatArray, own_gap: float) -> None:

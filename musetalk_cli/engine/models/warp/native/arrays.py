@@ -46,9 +46,9 @@ def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
-def declare(library: ctypes.CDLL, parameters: Mapping[str, Sequence[Any]]) -> None:
-    """Have functions that return nothing check the types that they are called with: ctypes types by name."""
+def declare(library: ctypes.CDLL, parameters: Mapping[str, Sequence[Any]], returns: Any = None) -> None:
+    """Have functions check the types that they are called with: ctypes types by name; ``returns``: their result's."""
     for name, types in parameters.items():
         function = getattr(library, name)
         if function.argtypes is None:  # the first time
-            function.restype, function.argtypes = None, types
+            function.restype, function.argtypes = returns, types

@@ -56,6 +56,14 @@ static float wanted_gap(const WantedGap *wanted, float side) {
     return wanted->gap * arch + wanted->purse * pinch - wanted->closing * (1.0f - squared);
 }
 
+HOT static void cover_pixels(const float *restrict upper, const float *restrict lower, const float *restrict inward,
+                             float soft, size_t pixels, float *restrict coverage) {
+    for (size_t i = 0; i < pixels; i++) {
+        float outside = clamp_f(0.5f - upper[i] * soft, 0.0f, 1.0f) + clamp_f(0.5f - lower[i] * soft, 0.0f, 1.0f) - 1.0f;
+        coverage[i] = max_f(outside, 0.0f) * smoothstep(inward[i], 0.0f, 0.035f);
+    }
+}
+
 /* LayerDistances.coverage, less where an open mouth's warped lips miss each other.
  *
  * upper, lower (height, width): distances inside the layers, pixels. inward (height, width): mouth units. edge_px: width
@@ -64,11 +72,7 @@ static float wanted_gap(const WantedGap *wanted, float side) {
 EXPORT void lip_coverage(const float *upper, const float *lower, const float *inward, float unit_px,
                          float edge_px, const WantedGap *wanted, int32_t height, int32_t width, float *coverage) {
     const size_t pixels = (size_t)height * (size_t)width;
-    const float soft = 1.0f / edge_px;
-    for (size_t i = 0; i < pixels; i++) {
-        float outside = clamp_f(0.5f - upper[i] * soft, 0.0f, 1.0f) + clamp_f(0.5f - lower[i] * soft, 0.0f, 1.0f) - 1.0f;
-        coverage[i] = max_f(outside, 0.0f) * smoothstep(inward[i], 0.0f, 0.035f);
-    }
+    cover_pixels(upper, lower, inward, 1.0f / edge_px, pixels, coverage);
     if (wanted->half_width == 0.0f) return;
     for (size_t i = 0; i < pixels; i++) {
         if (coverage[i] == 0.0f) continue;

@@ -53,7 +53,7 @@ typedef struct {
 } NodeRun;
 
 /* Split the positions into nodes of a field (rows, columns), at least 2 by 2, and shares, clamped to its edge. */
-HOT static void split_positions(NodeRun *run, int32_t rows, int32_t columns, int32_t length) {
+static inline void split_positions(NodeRun *run, int32_t rows, int32_t columns, int32_t length) {
     for (int32_t j = 0; j < length; j++) {
         float x = clamp_f(run->x[j], 0.0f, (float)(columns - 1)), y = clamp_f(run->y[j], 0.0f, (float)(rows - 1));
         int32_t column = min_i((int32_t)x, columns - 2), row = min_i((int32_t)y, rows - 2);
@@ -64,7 +64,7 @@ HOT static void split_positions(NodeRun *run, int32_t rows, int32_t columns, int
 }
 
 /* One step of Newton's method towards the roots of source + field(source) - target; steps as from add_rates. */
-static void step_sources(const float *steps, int32_t columns, int32_t length, NodeRun *run) {
+static inline void step_sources(const float *steps, int32_t columns, int32_t length, NodeRun *run) {
     for (int32_t j = 0; j < length; j++) {
         const float *first = steps + 4 * (size_t)run->offset[j], *below = first + 4 * (size_t)columns;
         float4 a = *(const float4 *)first, b = *(const float4 *)(first + 4);
@@ -78,7 +78,7 @@ static void step_sources(const float *steps, int32_t columns, int32_t length, No
 
 /* Find the sources of a run of nodes: positions `out` (length, 2), of those in `target` (length, 2); pixels. own: the
  * run's first node in steps (rows, columns, 4). */
-static void find_sources(const float *steps, const float *own, int32_t rows, int32_t columns, const float *target,
+HOT static void find_sources(const float *steps, const float *own, int32_t rows, int32_t columns, const float *target,
                          const float *origin, float cell_px, int32_t length, float *out) {
     const float per_px = 1.0f / cell_px;
     NodeRun run;
@@ -142,7 +142,7 @@ static inline float interpolate_line(const float *line, const LipContours *lips,
 
 /* How far every node is inside one layer, pixels of the image: depth (nodes,). `away` (nodes,): half its distance from
  * the mouth's middle is added, mouth units. */
-static void measure_depth(const float *mapped, const LipContours *lips, const float *line, const float *to_units,
+HOT static void measure_depth(const float *mapped, const LipContours *lips, const float *line, const float *to_units,
                           float sign, size_t nodes, float *depth, float *away) {
     for (size_t i = 0; i < nodes; i++) {
         float x_px = mapped[2 * i], y_px = mapped[2 * i + 1];
@@ -155,7 +155,7 @@ static void measure_depth(const float *mapped, const LipContours *lips, const fl
 
 /* Depth divided by the warp's own slope, so that stretched edges keep their width on screen; plane `layer` of
  * distances (rows, columns, num_distances). */
-static void divide_by_slope(const float *depth, int32_t rows, int32_t columns, int32_t cell_px, int32_t num_distances,
+HOT static void divide_by_slope(const float *depth, int32_t rows, int32_t columns, int32_t cell_px, int32_t num_distances,
                             float *distances) {
     const float per_px = 0.5f / (float)cell_px;
     for (int32_t row = 0; row < rows; row++) {
@@ -230,7 +230,7 @@ enum { UPPER_X = MAX_DISTANCES, UPPER_Y, LOWER_X, LOWER_Y, NUM_PLANES };
 typedef float PixelRow[NUM_PLANES][RUN_PX];
 
 /* Interpolate row `row` of the nodes from left to right: `length` pixels from `start` on. */
-static void expand_row(const LipNodes *nodes, int32_t row, int32_t start, int32_t length, PixelRow out) {
+HOT static void expand_row(const LipNodes *nodes, int32_t row, int32_t start, int32_t length, PixelRow out) {
     row = clamp_i(nodes->top + row, 0, nodes->rows - 1);
     const size_t first = (size_t)row * (size_t)nodes->columns;
     const float *distances = nodes->distances + first * (size_t)nodes->num_distances;
@@ -249,7 +249,7 @@ static void expand_row(const LipNodes *nodes, int32_t row, int32_t start, int32_
     }
 }
 
-static void interpolate_rows(PixelRow above, PixelRow below, float share, int32_t num_distances, int32_t length,
+HOT static void interpolate_rows(PixelRow above, PixelRow below, float share, int32_t num_distances, int32_t length,
                              PixelRow out) {
     for (int32_t k = 0; k < NUM_PLANES; k++) {
         if (k >= num_distances && k < MAX_DISTANCES) continue;
@@ -265,7 +265,7 @@ static inline float stretch(float depth, float rim_px) {
     return clipped - depth + max_f(rim_px - clipped * (1.0f / STRETCHED), 0.0f);
 }
 
-static void stretch_lips(PixelRow row, const LipRims *rims, int32_t length) {
+HOT static void stretch_lips(PixelRow row, const LipRims *rims, int32_t length) {
     for (int32_t j = 0; j < length; j++) {
         float height = 0.5f + 0.5f * smoothstep(row[INWARD][j], 0.0f, 0.25f);
         float upper = stretch(row[UPPER_DEPTH][j], rims->upper_px * height);
@@ -278,7 +278,7 @@ static void stretch_lips(PixelRow row, const LipRims *rims, int32_t length) {
 }
 
 /* Write a row of the box from pixel number `at` on. */
-static void write_row(PixelRow row, int32_t length, size_t at, const LipPixels *pixels) {
+HOT static void write_row(PixelRow row, int32_t length, size_t at, const LipPixels *pixels) {
     memcpy(pixels->upper + at, row[UPPER], (size_t)length * sizeof(float));
     memcpy(pixels->lower + at, row[LOWER], (size_t)length * sizeof(float));
     memcpy(pixels->inward + at, row[INWARD], (size_t)length * sizeof(float));

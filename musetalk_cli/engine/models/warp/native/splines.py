@@ -33,6 +33,10 @@ _PARAMETERS: dict[str, list[Any]] = {
     "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
     "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), c_void_p, c_void_p],
 }
+_SIZES: dict[str, list[Any]] = {
+    "splines_scratch": [c_int32, c_int32],
+    "displace_scratch": [POINTER(_SplineNodes)],
+}
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class NativeSplines:
             nodes: Where the splines are evaluated.
         """
         declare(library, _PARAMETERS)
+        declare(library, _SIZES, c_size_t)
         if not 0 <= num_shared <= points.shape[1]:
             raise ValueError(f"{num_shared} of {points.shape[1]} points cannot be shared")
         self._library, self._kept, self._shape = library, (nodes, points), nodes.inside.shape
         self._nodes = _nodes_of(nodes)
-        library.displace_scratch.restype, library.displace_scratch.argtypes = c_size_t, [POINTER(_SplineNodes)]
-        self._scratch_floats = int(library.displace_scratch(byref(self._nodes)))
+        self._num_scratch = int(library.displace_scratch(byref(self._nodes)))
         self._points, self._num_shared, self._count = points, num_shared, points.shape[1]
         self._first = pointer(points, _FLOAT, (2, self._count, 2))
 
@@ -82,11 +86,11 @@ class NativeSplines:
         """
         count, num_sides = self._count, motion.shape[1]
         coefficients = np.empty((count + 3, num_sides), _FLOAT)
-        scratch = np.empty((count + 3, count + 3 + num_sides), np.float64)
+        memory = np.empty(int(self._library.splines_scratch(count, num_sides)), _FLOAT)
         self._library.solve_splines(
             self._first + 2 * _FLOAT.itemsize * count * layer,
             pointer(motion, _FLOAT, (count, num_sides)),
-            *(count, num_sides, address(scratch), address(coefficients)),
+            *(count, num_sides, address(memory), address(coefficients)),
         )
         return coefficients
 
@@ -99,7 +103,7 @@ class NativeSplines:
         size = (self._count + 3, NUM_PARTS)
         solved = (pointer(upper, _FLOAT, size), pointer(lower, _FLOAT, size))
         splines = _Splines(self._first, *solved, self._num_shared, self._count)
-        memory, field = np.empty(self._scratch_floats, _FLOAT), np.empty((2, *self._shape, 2), _FLOAT)
+        memory, field = np.empty(self._num_scratch, _FLOAT), np.empty((2, *self._shape, 2), _FLOAT)
         self._library.displace_nodes(byref(splines), byref(self._nodes), address(memory), address(field))
         return field
 
