@@ -322,6 +322,8 @@ EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixe
     }
 }
 
+enum { SHADED_PX = 32 }; /* that are shaded, or left alone, together */
+
 /* ---- Pixels ------------------------------------------------------------------------------------------------------ */
 
 /* 0 where a value is negative; without a branch, so that loops of it vectorise. */
@@ -341,18 +343,34 @@ static inline float seam_shade(float upper, float lower, float inward) {
     return line * smoothstep(inward, -0.02f, 0.06f);
 }
 
-/* A run of `length` pixels; seam: how dark the seam is, 0..1. */
-HOT static void shade_run(uint8_t *restrict luma, const float *restrict upper, const float *restrict lower,
-                          const float *restrict inward, float per_px, float seam, int32_t length) {
-    float dark[RUN_PX];
-    for (int32_t j = 0; j < length; j++) dark[j] = edge_shade(upper[j] * per_px, lower[j] * per_px, inward[j]);
-    if (seam > 0.0f) {
-        for (int32_t j = 0; j < length; j++)
-            dark[j] += seam * seam_shade(upper[j] * per_px, lower[j] * per_px, inward[j]);
-    }
+/* Whether any of these pixels is darkened by half a level or more. */
+static inline int32_t are_shaded(const float *upper, const float *lower, float unit_px, int32_t has_seam, int32_t length) {
+    const float parted = -0.01f * unit_px, far = 0.15f * unit_px, seam = 0.11f * unit_px;
+    int32_t any = 0;
     for (int32_t j = 0; j < length; j++) {
-        float value = (float)luma[j];
-        luma[j] = (uint8_t)(int32_t)(value - (value - BLACK) * dark[j] + 0.5f);
+        const float a = upper[j], b = lower[j];
+        any |= ((b < parted) & (a < far)) | ((a < parted) & (b < far)) | (has_seam & (fabsf(a - b) < seam));
+    }
+    return any;
+}
+
+/* A row of `length` pixels; seam: how dark the seam is, 0..1. */
+HOT static void shade_row(uint8_t *restrict luma, const float *restrict upper, const float *restrict lower,
+                          const float *restrict inward, float unit_px, float seam, int32_t length) {
+    float dark[SHADED_PX];
+    const float per_px = 1.0f / unit_px;
+    for (int32_t start = 0; start < length; start += SHADED_PX) {
+        const int32_t count = min_i(SHADED_PX, length - start);
+        const float *a = upper + start, *b = lower + start, *c = inward + start;
+        uint8_t *levels = luma + start;
+        if (!are_shaded(a, b, unit_px, seam > 0.0f, count)) continue;
+        for (int32_t j = 0; j < count; j++) dark[j] = edge_shade(a[j] * per_px, b[j] * per_px, c[j]);
+        if (seam > 0.0f)
+            for (int32_t j = 0; j < count; j++) dark[j] += seam * seam_shade(a[j] * per_px, b[j] * per_px, c[j]);
+        for (int32_t j = 0; j < count; j++) {
+            float value = (float)levels[j];
+            levels[j] = (uint8_t)(int32_t)(value - (value - BLACK) * dark[j] + 0.5f);
+        }
     }
 }
 
@@ -366,10 +384,7 @@ EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, cons
                        float unit_px, float own_gap, int32_t height, int32_t width) {
     const float seam = 0.4f * smoothstep(own_gap, 0.0f, 0.06f);
     for (int32_t y = 0; y < height; y++) {
-        for (int32_t start = 0; start < width; start += RUN_PX) {
-            const size_t at = (size_t)y * (size_t)width + (size_t)start;
-            shade_run(luma + y * stride + start, upper + at, lower + at, inward + at, 1.0f / unit_px, seam,
-                      min_i(RUN_PX, width - start));
-        }
+        const size_t at = (size_t)y * (size_t)width;
+        shade_row(luma + y * stride, upper + at, lower + at, inward + at, unit_px, seam, width);
     }
 }
