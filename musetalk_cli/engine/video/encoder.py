@@ -36,6 +36,7 @@ DEPTH_AUDIO = 4096
 # Packets that ffmpeg itself holds per input; a packet of video is a whole frame of up to 7 MB.
 FRAME_PACKETS, AUDIO_PACKETS = 8, 64
 READ_BYTES = 1 << 16
+BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}
 # How many of the frames that went in come out only with the next one: the MP4 writer keeps one until it knows how
 # long it lasts. That no more do requires the audio's lead, see blocks.py.
 NUM_LATE = 1
@@ -72,19 +73,31 @@ def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_url: str) ->
     """The command line: I420 frames on stdin, 16-bit PCM from ``audio_url``, fragmented MP4 on stdout."""
     import ffmpeg as builder
 
-    rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
-    # ffmpeg would otherwise read seconds of raw input to find out what we tell it anyway.
-    at_once = {"probesize": 32, "analyzeduration": 0}
-    shape = {"pix_fmt": "yuv420p", "s": f"{settings.width}x{settings.height}", "framerate": rate}
-    wave = {"ar": AUDIO_RATE_HZ, "ac": settings.num_channels}
-    video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=FRAME_PACKETS)
-    audio = builder.input(audio_url, f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
+    video, audio = raw_inputs(settings, audio_url)
     options = {**video_options(settings), **_audio_options(settings), **_container_options(settings)}
     if settings.num_threads:
         options["threads:v"] = settings.num_threads
-    output = builder.output(video.video, audio.audio, "pipe:1", **options)
+    output = builder.output(video, audio, "pipe:1", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats")
     return list(builder.compile(quiet, cmd=ffmpeg))
+
+
+def raw_inputs(settings: EncoderSettings, audio_url: str, pixel_format: str = "yuv420p") -> tuple[Any, Any]:
+    """Frames on stdin and 16-bit PCM from ``audio_url``, as inputs of ffmpeg-python.
+
+    The frames are tagged where they come in: from version 7 on, ffmpeg takes what is untagged for BT.601, and converts
+    it to what the output's tags say.
+    """
+    import ffmpeg as builder
+
+    rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
+    # ffmpeg would otherwise read seconds of raw input to find out what we tell it anyway.
+    at_once = {"probesize": 32, "analyzeduration": 0}
+    shape = {"pix_fmt": pixel_format, "s": f"{settings.width}x{settings.height}", "framerate": rate}
+    wave = {"ar": AUDIO_RATE_HZ, "ac": settings.num_channels}
+    video = builder.input("pipe:0", f="rawvideo", **shape, **BT709, **at_once, thread_queue_size=FRAME_PACKETS)
+    audio = builder.input(audio_url, f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
+    return video.video, audio.audio
 
 
 def video_options(settings: EncoderSettings) -> dict[str, Any]:
@@ -94,10 +107,7 @@ def video_options(settings: EncoderSettings) -> dict[str, Any]:
         **_speed_options(settings),
         "pix_fmt": "yuv420p",
         "g": max(1, round(settings.keyframe_interval_s * settings.frame_rate)),
-        "color_primaries": "bt709",
-        "color_trc": "bt709",
-        "colorspace": "bt709",
-        "color_range": "tv",
+        **BT709,
         "chroma_sample_location": "center",
     }
     if settings.video_kbps is None:

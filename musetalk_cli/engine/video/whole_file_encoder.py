@@ -12,19 +12,15 @@ from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.outputs.whole_file import WrittenBy
 from musetalk_cli.engine.runtime.stage import RunState
 from musetalk_cli.engine.runtime.timing import StageTimer
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, ByteArray, FrameBatch
-from musetalk_cli.engine.video.encoder import Encoder, EncoderProcess, EncoderSettings
+from musetalk_cli.engine.types.messages import ByteArray, FrameBatch
+from musetalk_cli.engine.video.encoder import BT709, Encoder, EncoderProcess, EncoderSettings, raw_inputs
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 
 # Gives the alpha, uint8 (height, width), of each frame of a batch.
 ReadAlphas = Callable[[FrameBatch], list[ByteArray]]
 
-BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}
-# ProRes has it from the frames, not from the options.
-TAGS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
 # What looks in VP9 as a CRF does in H.264 is about so much higher, of 63.
 VP9_MORE, VP9_MOST = 9, 63
-FRAME_PACKETS, AUDIO_PACKETS = 8, 64
 
 
 class WholeFileOutput:
@@ -90,20 +86,15 @@ def build_file_args(
     """
     import ffmpeg as builder
 
-    rate = f"{settings.frame_rate.numerator}/{settings.frame_rate.denominator}"
-    at_once = {"probesize": 32, "analyzeduration": 0}
     pixels = "yuva420p" if has_alpha else "yuv420p"
-    shape = {"pix_fmt": pixels, "s": f"{settings.width}x{settings.height}", "framerate": rate}
-    wave = {"ar": AUDIO_RATE_HZ, "ac": settings.num_channels}
-    video = builder.input("pipe:0", f="rawvideo", **shape, **at_once, thread_queue_size=FRAME_PACKETS)
-    audio = builder.input(audio_url, f="s16le", **wave, **at_once, thread_queue_size=AUDIO_PACKETS)
+    video, audio = raw_inputs(settings, audio_url, pixels)
     options = _FORMATS[suffix](settings, pixels)
     if suffix == ".png":
-        images = builder.output(video.video, f"file:{path}", **options)
+        images = builder.output(video, f"file:{path}", **options)
         # ffmpeg reads the audio only where it is used.
-        output = builder.merge_outputs(images, builder.output(audio.audio, "pipe:1", f="null"))
+        output = builder.merge_outputs(images, builder.output(audio, "pipe:1", f="null"))
     else:
-        output = builder.output(video.video, audio.audio, f"file:{path}", **options)
+        output = builder.output(video, audio, f"file:{path}", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats", "-y")
     return list(builder.compile(quiet, cmd=ffmpeg))
 
@@ -126,7 +117,6 @@ def _prores(settings: EncoderSettings, pixels: str) -> dict[str, Any]:
         "profile:v": "4444",
         "vendor": "apl0",
         "pix_fmt": "yuva444p10le",
-        "vf": TAGS,
         **BT709,
     }
     return {**video, "acodec": "pcm_s16le", "f": "mov"}
