@@ -50,7 +50,8 @@ def build_file_pipeline(
     from musetalk_cli.engine.audio.decoder import DecoderProcess
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    is_local = not (isinstance(voice, str) and is_address(voice))
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=is_local)
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.

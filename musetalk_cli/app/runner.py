@@ -62,7 +62,8 @@ def render_file(
     from musetalk_cli.engine.outputs.sink_group import list_places
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
+    remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     input_ = voice if isinstance(voice, str) else None
     has_alpha = is_transparent(config)
     sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_, has_alpha=has_alpha)

@@ -40,7 +40,7 @@ from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import list_ffmpegs
 from musetalk_cli.engine.video.encoder import build_ffmpeg_args
 from musetalk_cli.system.folders import cache_folder
 from tools.measure.command import ENVIRONMENT, read_stats, read_video, start
@@ -71,7 +71,7 @@ def main() -> None:
     }
     sections = {f"native {name}": make() for name, make in tables.items() if args.only in (None, name)}
     for name, table in sections.items():
-        text = f"{describe_machine()}\n\n{table}"
+        text = f"{describe_machine(renders=True)}\n\n{table}"
         print(text)
         if args.write:
             update_section(name, text, PERFORMANCE)
@@ -271,7 +271,7 @@ def render_once(speech: Path, options: list[str], is_native: bool) -> dict[str, 
 
 def encode_alone_ms(speech: Path, size: int) -> float:
     """CPU of ffmpeg for a frame and its audio, from files and into one, as ``render`` calls it."""
-    ffmpeg = find_ffmpeg()
+    ffmpeg = list_ffmpegs(is_local=True)[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video, raw, pcm = folder / "talk.mp4", folder / "frames", folder / "audio"

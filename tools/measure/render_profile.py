@@ -45,7 +45,7 @@ def main() -> None:
     total = sum(own.values())
     rows = [f"| `{place}` | {count / total:.1%} |" for place, count in own.most_common(NUM_ROWS)]
     header = "| function | share |\n|---|---|"
-    text = f"{describe_machine()} {total / RATE_HZ:.1f} s of work.\n\n" + "\n".join([header, *rows])
+    text = f"{describe_machine(renders=True)} {total / RATE_HZ:.1f} s of work.\n\n" + "\n".join([header, *rows])
     update_section("render profile", text, PERFORMANCE)
     print(text)
 

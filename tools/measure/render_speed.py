@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from tools.measure.command import read_stats, read_video, start, time_start
 from tools.measure.report import PERFORMANCE, describe_machine, update_section
 
@@ -27,7 +28,7 @@ CASES = {
     "1024²": ["--size", "1024"],
     "--preset realtime": ["--preset", "realtime"],
     "--preset quality": ["--preset", "quality"],
-    "bundled ffmpeg": ["--config", "BUNDLED"],
+    "ffmpeg on PATH": ["--config", "ON_PATH"],
 }
 ONE_CORE = "default, all on one core"
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=21)
     parser.add_argument("--only-starts", action="store_true")
     args = parser.parse_args()
-    machine = describe_machine()
+    machine = describe_machine(renders=True)
     text = f"{machine}\n\n{describe_starts(args.speech, args.starts)}"
     update_section("render starts", text, PERFORMANCE)
     print(text)
@@ -90,9 +91,9 @@ def row(name: str, speech: Path, options: list[str], num_runs: int) -> str:
 
 def run_once(speech: Path, options: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        bundled, stats = Path(folder) / "bundled.yaml", Path(folder) / "stats.jsonl"
-        bundled.write_text("ffmpeg: bundled\n")
-        options = [str(bundled) if option == "BUNDLED" else option for option in options]
+        config, stats = Path(folder) / "config.yaml", Path(folder) / "stats.jsonl"
+        config.write_text(f"ffmpeg: {find_ffmpeg()}\n")
+        options = [str(config) if option == "ON_PATH" else option for option in options]
         before, started_s = os.times(), time.perf_counter()
         child = start("render", speech, "-q", "-o", "-", "--stats", stats, *options, stdout=subprocess.PIPE)
         with child:

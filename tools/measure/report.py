@@ -8,7 +8,7 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from musetalk_cli.engine.runtime.ffmpeg import list_ffmpegs
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -30,8 +30,12 @@ def update_section(name: str, text: str, document: Path) -> None:
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
-def describe_machine() -> str:
-    """``2026-11-25, x86_64, 2 cores, Python 3.11.2, ffmpeg 5.1.6.``"""
-    told = subprocess.run([find_ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout.split()
+def describe_machine(*, renders: bool = False) -> str:
+    """``2026-11-25, x86_64, 2 cores, Python 3.11.2, ffmpeg 5.1.6.``
+
+    ``renders``: whether what is measured is ``render``, which has an ffmpeg of its own.
+    """
+    ffmpeg = list_ffmpegs(is_local=renders)[0]
+    told = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True, check=True).stdout.split()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, ffmpeg {told[2]}."

@@ -63,7 +63,7 @@ def main() -> None:
         for _ in range(args.runs):
             for name, command in commands.items():
                 costs[name].append(_measure(command))
-    table = f"{describe_machine()}\n\n{_table(costs, args.seconds)}"
+    table = f"{describe_machine(renders=True)}\n\n{_table(costs, args.seconds)}"
     print(table)
     if args.write:
         update_section("side by side", table, PERFORMANCE)

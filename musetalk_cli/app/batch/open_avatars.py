@@ -14,6 +14,7 @@ from musetalk_cli.app.assembly import alphas_of, build_model, encoder_settings, 
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
+from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.errors import MuseTalkError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
     from musetalk_cli.engine.video.encoder import EncoderProcess
     from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=not is_address(voice))
     with ExitStack() as cleanup:
         opening = cleanup.enter_context(ExitStack())  # what a pipeline closes, once there is one
         decoder = DecoderProcess(voice, ffmpeg)

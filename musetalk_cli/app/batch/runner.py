@@ -247,6 +247,7 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SinkError(f"cannot make the folder {Path(item.output).parent}: {reason}") from None
-    remuxer = Remuxer(choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell), config.video.frame_rate)
+    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
+    remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     has_alpha = is_transparent(config)
     return open_file_sink([item.output], overwrite=overwrite, remuxer=remuxer, is_staged=True, has_alpha=has_alpha)

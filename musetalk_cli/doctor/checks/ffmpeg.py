@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.doctor.checks.finding import Finding, Setup, failure, ok, warning
 from musetalk_cli.doctor.checks.programs import Ended, run_program
-from musetalk_cli.engine.runtime.ffmpeg import find_error
+from musetalk_cli.engine.runtime.ffmpeg import find_error, is_bundled
 from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.support.hardware import list_nvidia_gpus
@@ -39,6 +38,9 @@ def check_ffmpeg(setup: Setup) -> list[Finding]:
     if not started.is_good:
         return [failure("ffmpeg", f"{program}: {started.reason}", INSTALL)]
     findings = [ok("ffmpeg", f"{_version(started)}, {program}{_origin(program)}")]
+    if (local := choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), told.append, is_local=True)) != program:
+        version = _version(run_program([local, "-hide_banner", "-version"], START_S))
+        findings.append(ok("ffmpeg of render", f"{version}, {local}{_origin(local)}"))
     # An ffmpeg on PATH that is not used, though it would be if it worked.
     findings += [warning("ffmpeg on PATH", _shorten(line), "repair or remove it") for line in told]
     return [*findings, *_check_encoders(program), _check_protocols(program)]
@@ -54,7 +56,7 @@ def _version(started: Ended) -> str:
 
 
 def _origin(program: str) -> str:
-    return ", bundled" if "imageio_ffmpeg" in Path(program).parts else ""
+    return ", bundled" if is_bundled(program) else ""
 
 
 def _check_encoders(program: str) -> list[Finding]:

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -54,27 +55,52 @@ def find_ffmpeg(choice: str = "auto") -> str:
 
     Raises EncoderError when there is none.
     """
+    return list_ffmpegs(choice)[0]
+
+
+def list_ffmpegs(choice: str = "auto", *, is_local: bool = False) -> list[str]:
+    """Paths of the ffmpegs to choose from, the best first.
+
+    Args:
+        choice: as for ``find_ffmpeg``.
+        is_local: whether it only reads and writes files. Then the bundled one is the best: it needs no libraries, so it
+            starts with 13 instead of 68 ms of CPU, and is newer than most (measured). An address is for the one on
+            PATH: a program without libraries may not find names in a network.
+
+    Raises:
+        EncoderError: there is none.
+    """
     if choice not in ("auto", "bundled"):
         found = shutil.which(choice)
         if not found:
             why = " (it is not executable)" if Path(choice).is_file() else ""
             hint = "set 'ffmpeg: auto' or give the path of the program"
             raise EncoderError(f"no ffmpeg at '{choice}'{why}", hint=hint)
-        return found
+        return [found]
     on_path = shutil.which("ffmpeg") if choice == "auto" else None
-    return on_path or bundled_ffmpeg()
+    if on_path is None:
+        return [bundled_ffmpeg()]
+    try:
+        bundled = bundled_ffmpeg()
+    except EncoderError:
+        return [on_path]
+    return [bundled, on_path] if is_local else [on_path, bundled]
 
 
 def bundled_ffmpeg() -> str:
     """Path of the ffmpeg that comes with imageio-ffmpeg. Raises EncoderError where that has none."""
-    import imageio_ffmpeg
-
-    # The package's own get_ffmpeg_exe() starts the program to try it out, which costs as much as a whole stage here.
-    folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
-    programs = sorted(folder.glob("ffmpeg-*"))
+    # Only its place is needed. The package's own get_ffmpeg_exe() starts the program to try it out.
+    package = find_spec("imageio_ffmpeg")
+    folders = (package and package.submodule_search_locations) or []
+    programs = sorted(program for folder in folders for program in Path(folder, "binaries").glob("ffmpeg-*"))
     if not programs:
         raise EncoderError("there is no ffmpeg on PATH, and none is bundled for this platform", hint="install ffmpeg")
     return str(programs[0])
+
+
+def is_bundled(program: str) -> bool:
+    """Whether an ffmpeg is the one that comes with imageio-ffmpeg."""
+    return "imageio_ffmpeg" in Path(program).parts
 
 
 def run_ffmpeg(argv: Sequence[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[bytes]:

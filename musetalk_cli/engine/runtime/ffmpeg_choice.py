@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.engine.runtime.ffmpeg import bundled_ffmpeg, describe_status, find_error, find_ffmpeg, run_watched
+from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, is_bundled, list_ffmpegs, run_watched
 from musetalk_cli.errors import EncoderError
 
 if TYPE_CHECKING:  # it needs numpy, which is loaded while the decoder starts
@@ -26,45 +26,44 @@ _SIDE_PX = 64
 # What makes the same file start or not.
 _LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES")
 
-_chosen: dict[tuple[str, str], str] = {}  # by choice and PATH: a run asks several times, and is told once
+# By choice, PATH and whether all is local: a run asks several times, and is told once.
+_chosen: dict[tuple[str, str, bool], str] = {}
 _records: dict[str, Path] = {}  # the file that remembers of a program that it worked
 
 
-def choose_ffmpeg(choice: str, cache: Path, tell: Tell) -> str:
+def choose_ffmpeg(choice: str, cache: Path, tell: Tell, *, is_local: bool = False) -> str:
     """Path of an ffmpeg that works.
 
     Args:
         choice: ``auto`` (the one on PATH, or the bundled one where that does not work), ``bundled``, or a path.
         cache: a folder that remembers which ones work; one that cannot be written costs a trial in each process.
         tell: takes the line that the one on PATH is not used, and why.
+        is_local: whether it only reads and writes files: with ``auto``, the bundled one then comes first.
 
     Raises:
         EncoderError: there is none, or the one that was chosen does not work.
     """
-    key = choice, os.environ.get("PATH", "")
+    key = choice, os.environ.get("PATH", ""), is_local
     if key not in _chosen:
-        _chosen[key] = _choose(choice, cache, tell)
+        _chosen[key] = _choose(list_ffmpegs(choice, is_local=is_local), choice, cache, tell)
     return _chosen[key]
 
 
-def _choose(choice: str, cache: Path, tell: Tell) -> str:
-    found = find_ffmpeg(choice)
-    problem = _find_problem(found, cache)
-    if problem is None:
-        return found
+def _choose(programs: list[str], choice: str, cache: Path, tell: Tell) -> str:
+    """The first that works; that a better one does not is told where the user has put it on PATH."""
+    problems = dict[str, str]()
+    for program in programs:
+        problem = _find_problem(program, cache)
+        if problem is None:
+            if broken := [f"{path} ({why})" for path, why in problems.items() if not is_bundled(path)]:
+                tell(f"musetalk: warning: ffmpeg does not work: {broken[0]}; the bundled one is used")
+            return program
+        problems[program] = problem
     if choice != "auto":
-        raise describe_broken(found, problem, "set 'ffmpeg: auto' in the configuration to use another")
-    try:
-        bundled = bundled_ffmpeg()
-    except EncoderError:
-        bundled = found
-    if bundled == found:
-        raise describe_broken(found, problem, "install ffmpeg with libx264")
-    if (second := _find_problem(bundled, cache)) is not None:
-        both = f"{problem}), nor the bundled one: {bundled} ({second}"
-        raise describe_broken(found, both, "install ffmpeg with libx264")
-    tell(f"musetalk: warning: ffmpeg does not work: {found} ({problem}); the bundled one is used")
-    return bundled
+        raise describe_broken(*problems.popitem(), "set 'ffmpeg: auto' in the configuration to use another")
+    (first, reason), *others = sorted(problems.items(), key=lambda item: is_bundled(item[0]))
+    both = "".join(f"), nor the bundled one: {path} ({why}" for path, why in others)
+    raise describe_broken(first, reason + both, "install ffmpeg with libx264")
 
 
 def explain_failure(ffmpeg: str) -> EncoderError | None:

@@ -113,6 +113,35 @@ def test_one_that_hangs_is_given_up(install: Install, monkeypatch: pytest.Monkey
     assert "it did not end within" in str(try_ffmpeg(str(install("#!/bin/sh\nexec sleep 60\n"))))
 
 
+def test_for_files_the_bundled_one_comes_first(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, told = install(BROKEN["missing library"][0]), list[str]()
+    assert choose_ffmpeg("auto", tmp_path, told.append, is_local=True) == bundled_ffmpeg()
+    assert not told
+    works = install(f'#!/bin/sh\nexec "{bundled_ffmpeg()}" "$@"\n')
+    assert choose_ffmpeg("auto", tmp_path, pytest.fail) == str(works)
+    assert choose_ffmpeg(str(works), tmp_path, pytest.fail, is_local=True) == str(works)
+    monkeypatch.setattr(ffmpeg_choice, "_chosen", {})
+    monkeypatch.setattr(
+        ffmpeg_choice, "_find_problem", lambda path, cache: (path == bundled_ffmpeg() and "wrong") or None
+    )
+    assert choose_ffmpeg("auto", tmp_path, pytest.fail, is_local=True) == str(broken)
+
+
+def test_none_that_works_is_an_error_that_names_both(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = install(BROKEN["126"][0])
+    monkeypatch.setattr(ffmpeg_choice, "_find_problem", lambda path, cache: "it does nothing")
+    for is_local in (False, True):
+        with pytest.raises(EncoderError) as refused:
+            choose_ffmpeg("auto", tmp_path, pytest.fail, is_local=is_local)
+        assert str(refused.value).startswith(
+            f"ffmpeg does not work: {program} (it does nothing), nor the bundled one: "
+        )
+
+
 @pytest.mark.parametrize("command", ["render", "stream", "prepare-avatar"])
 def test_commands_use_the_bundled_one_instead(
     command: str, install: Install, tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[bytes]]
@@ -130,7 +159,7 @@ def test_commands_use_the_bundled_one_instead(
     said = result.stderr.decode()
     if command != "prepare-avatar":  # that one has no face nets here
         assert result.returncode == 0, said
-    assert "warning: ffmpeg does not work" in said
-    assert "the bundled one is used" in said
+    is_told = "warning: ffmpeg does not work" in said and "the bundled one is used" in said
+    assert is_told == (command != "render")  # which takes that one anyway
     assert "cannot be decoded" not in said
     assert "neither an image" not in said
