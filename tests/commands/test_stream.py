@@ -57,8 +57,10 @@ def test_fragments_leave_with_every_frame(run_cli: Run, speech: Path) -> None:
 
 
 def test_without_pace_a_file_streams_as_it_is_rendered(run_cli: Run, speech: Path, ffmpeg: str, tmp_path: Path) -> None:
-    done = run_cli("stream", "-i", speech, "--no-pace", "--size", "96")
-    rendered = run_cli("render", speech, "-o", "-", "--size", "96")
+    one_ffmpeg = tmp_path / "one.yaml"
+    one_ffmpeg.write_text("ffmpeg: bundled\n")
+    done = run_cli("stream", "-i", speech, "--no-pace", "--size", "96", "--config", one_ffmpeg)
+    rendered = run_cli("render", speech, "-o", "-", "--size", "96", "--config", one_ffmpeg)
     assert done.returncode == 0, done.stderr.decode()
     streamed, expected = (read_frames(ffmpeg, data, 96, 96) for data in (done.stdout, rendered.stdout))
     assert np.array_equal(streamed, expected)
