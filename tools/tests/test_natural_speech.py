@@ -198,6 +198,37 @@ def test_fine_tuning_starts_from_a_net_and_keeps_a_part_of_it(tmp_path: Path) ->
     np.testing.assert_allclose(biases[1] - biases[0], [0.0, 0.0, 0.0, 0.5, 0.0, 0.0], atol=1e-6)
 
 
+def test_a_net_follows_its_teachers_that_need_more_audio_ahead(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
+    from tools.assets.audio_net.corpus import Shard
+    from tools.assets.audio_net.fine_tuning import FineTuning, Mixture, fine_tune
+    from tools.assets.audio_net.training import TorchMouthNet, export
+
+    torch.manual_seed(0)
+    net = TorchMouthNet(8, torch.full((80,), 0.4), torch.full((80,), 3.0))
+    export(net, tmp_path / "start.npz")
+    with torch.no_grad():
+        net.head.linear.bias[0] += 3.0
+    for conv in list(net.convs)[2:4]:
+        conv.taps = (*conv.taps[:-1], conv.taps[-1] + 1)
+    export(net, tmp_path / "teacher.npz")
+    start, teacher = (load_net(tmp_path / name) for name in ("start.npz", "teacher.npz"))
+    assert teacher.future_steps == start.future_steps + 2
+    rng = np.random.default_rng(0)
+    shard = Shard(rng.random((300, 80)).astype(np.float16), np.full((300, 6), 0.5, np.float16), np.zeros(300, np.int8))
+
+    def gap(followed: float) -> float:
+        plan = FineTuning(30, 4, num_natural=2, crop_steps=40, learning_rate=0.03, kept=0.0, followed=followed)
+        tuned = fine_tune(start, Mixture([shard], [shard], [shard]), plan, print, [teacher])
+        export(tuned, tmp_path / "tuned.npz")
+        return float(load_net(tmp_path / "tuned.npz").forward(shard.features.astype(np.float32))[:, 0].mean())
+
+    alone, taught = gap(0.0), gap(20.0)
+    assert abs(alone - 0.5) < 0.1
+    assert taught > alone + 0.15  # the teacher's mouth is wide open
+
+
 def test_a_tongue_is_added_and_the_other_outputs_stay(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from musetalk_cli.engine.models.warp.audio.mouth_net import load_net

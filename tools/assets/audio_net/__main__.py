@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tune = commands.add_parser("tune")
     tune.add_argument("--natural", type=Path, required=True, help="folder of the corpus of natural speech")
     tune.add_argument("--start", type=Path, default=WEIGHTS, help="weights to start from")
+    tune.add_argument("--teacher", type=Path, action="append", default=[], help="weights to follow as well")
     tune.add_argument("--updates", type=int, default=1200)
     tune.add_argument("--tongue", action="store_true", help="fit the output T alone, and leave the others as they are")
     tune.add_argument("--workers", type=int, default=2)
@@ -121,7 +122,8 @@ def _tune(args: argparse.Namespace) -> None:
         plan = FineTuning(num_updates=args.updates, learning_rate=TONGUE_RATE)
         net = fit_tongue(load_net(args.start), mixture, plan, print)
     else:
-        net = fine_tune(load_net(args.start), mixture, FineTuning(num_updates=args.updates), print)
+        teachers = [load_net(file) for file in args.teacher]
+        net = fine_tune(load_net(args.start), mixture, FineTuning(num_updates=args.updates), print, teachers)
     minutes = sum(len(shard.features) for shard in natural) * 0.02 / 60.0
     print(f"{minutes:.0f} minutes of natural speech; {export(net, args.out) / 1e6:.2f} MB")
 

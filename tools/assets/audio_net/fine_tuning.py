@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,11 @@ from tools.assets.audio_net.training import (
     TapConvolution,
     TorchMouthNet,
     jitter,
+    mouth_loss,
+    outputs,
     run_updates,
+    shown_gap,
+    smoothed,
 )
 
 _WARM_UPDATES = 30
@@ -36,6 +41,7 @@ class FineTuning:
 
     ``num_natural`` crops of a batch are natural speech, one of every second batch is no speech, and the others are
     espeak-ng's. ``kept``: share of the first weights in the final ones. ``surer``: added to the logit of P at the end.
+    ``followed``: weight of the teachers' outputs, where there are teachers, against that of the targets.
     """
 
     num_updates: int = 1200
@@ -44,7 +50,8 @@ class FineTuning:
     crop_steps: int = 200
     learning_rate: float = 6e-4
     kept: float = 0.35
-    surer: float = 0.3
+    surer: float = 0.0
+    followed: float = 2.0
     seed: int = 7
 
 
@@ -57,12 +64,26 @@ class Mixture:
     non_speech: Sequence[Shard]
 
 
-def fine_tune(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) -> TorchMouthNet:
-    """Train ``start`` on; deterministic for given shards, plan and number of threads."""
+def fine_tune(
+    start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log, teachers: Sequence[MouthNet] = ()
+) -> TorchMouthNet:
+    """Train ``start`` on; deterministic for given shards, plan and number of threads.
+
+    Args:
+        start: Weights to start from. Its taps may be others than today's.
+        mixture: What is trained on.
+        plan: Hyperparameters.
+        log: Takes the lines of a table.
+        teachers: Earlier nets; the mean of their outputs is followed as well as the targets. The mean of several nets
+            does better on real voices than each. They may depend on more audio ahead.
+    """
     torch.manual_seed(plan.seed)
     net = from_numpy(start)
     schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE, _UPDATES_PER_LINE)
-    run_updates(net, _batches(mixture, net, plan), schedule, log)
+    if teachers:
+        run_updates(net, _taught(mixture, net, plan, teachers), schedule, log, partial(_followed_loss, plan.followed))
+    else:
+        run_updates(net, _batches(mixture, _Span.of(net), plan), schedule, log)
     _mix(net, from_numpy(start), plan.kept)
     with torch.no_grad():
         net.head.linear.bias[OUTPUTS.index("P")] += plan.surer
@@ -77,7 +98,7 @@ def fit_tongue(start: MouthNet, mixture: Mixture, plan: FineTuning, log: Log) ->
     optimiser = torch.optim.Adam(tongue.parameters(), lr=plan.learning_rate)
     schedule = Schedule(plan.learning_rate, plan.num_updates, _WARM_UPDATES, _LEAST_RATE)
     falling, running = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate), 0.0
-    for update, (x, y, _) in enumerate(_batches(mixture, net, plan), start=1):
+    for update, (x, y, _) in enumerate(_batches(mixture, _Span.of(net), plan), start=1):
         loss = (torch.sigmoid(tongue(net, x)) - y[..., _TONGUE]).square().mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -165,10 +186,54 @@ def _mix(net: TorchMouthNet, start: TorchMouthNet, kept: float) -> None:
             own.lerp_(old, kept)
 
 
-def _batches(mixture: Mixture, net: TorchMouthNet, plan: FineTuning) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+@dataclass(frozen=True)
+class _Span:
+    """Steps before and after those of a crop that a net needs."""
+
+    past_steps: int
+    future_steps: int
+
+    @classmethod
+    def of(cls, net: TorchMouthNet | MouthNet) -> _Span:
+        return cls(net.past_steps, net.future_steps)
+
+
+def _taught(
+    mixture: Mixture, net: TorchMouthNet, plan: FineTuning, teachers: Sequence[MouthNet]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches whose targets, (batch, n, 12), hold the mean of the teachers' outputs behind the targets."""
+    spans = [_Span.of(net), *(_Span.of(teacher) for teacher in teachers)]
+    widest = _Span(max(each.past_steps for each in spans), max(each.future_steps for each in spans))
+
+    def cut(x: Tensor, span: _Span) -> Tensor:
+        return x[:, widest.past_steps - span.past_steps : x.shape[1] - widest.future_steps + span.future_steps]
+
+    for x, y, marks in _batches(mixture, widest, plan):
+        told = [
+            np.stack([teacher.forward(crop) for crop in cut(x, span).numpy()])
+            for teacher, span in zip(teachers, spans[1:], strict=True)
+        ]
+        yield cut(x, spans[0]), torch.cat([y, torch.from_numpy(np.mean(told, axis=0))], dim=2), marks
+
+
+def _followed_loss(followed: float, raw: Tensor, both: Tensor, events: Tensor) -> Tensor:
+    """``mouth_loss`` against the targets, and ``followed`` times the distance from what the teachers say.
+
+    ``both`` (batch, n, 12): targets and teachers. The teachers' tongue is not followed: not all of them have one.
+    """
+    target, told = both[..., : len(OUTPUTS)], both[..., len(OUTPUTS) :]
+    mouth = outputs(raw)
+    gap, jaw, width = (mouth[..., :3] - told[..., :3]).square().mean(dim=(0, 1))
+    shown = (shown_gap(smoothed(mouth)) - shown_gap(smoothed(told))).square().mean()
+    closures = nn.functional.binary_cross_entropy_with_logits(raw[..., 3:5], told[..., 3:5])
+    distance = gap + 0.7 * (jaw + width) + 1.5 * shown + 0.2 * closures
+    return mouth_loss(raw, target, events) + followed * distance
+
+
+def _batches(mixture: Mixture, span: _Span, plan: FineTuning) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Random crops: features, targets and events."""
     rng = np.random.default_rng(plan.seed)
-    past, length = net.past_steps, net.past_steps + plan.crop_steps + net.future_steps
+    past, length = span.past_steps, span.past_steps + plan.crop_steps + span.future_steps
     for update in range(plan.num_updates):
         num_silent = update % 2
         num_synthetic = plan.batch - plan.num_natural - num_silent

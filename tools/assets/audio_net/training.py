@@ -19,10 +19,12 @@ from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAST_OPEN, NEIGH
 from tools.assets.audio_net.corpus import CLOSURE, VOWEL, Shard
 
 Log = Callable[[str], None]
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-# Tap offsets of each block, in 20 ms steps. With the entry's 2, the look-ahead is 13 steps; a live stream waits for it.
+# Tap offsets of each block, in 20 ms steps. With the entry's 2, the look-ahead is 11 steps; a live stream waits for it,
+# and for the frame that is smoothed with. (Until 2026-11-26 it was 13 steps, two taps being 4 instead of 3.)
 ENTRY_TAPS = (-2, -1, 0, 1, 2)
-BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 4), (-8, 0, 4), (-16, -8, 0), (-32, -16, 0))
+BLOCK_TAPS = ((-1, 0, 1), (-2, 0, 2), (-4, 0, 3), (-8, 0, 3), (-16, -8, 0), (-32, -16, 0))
 
 # Positive weights of P and F in the cross-entropy: a closure is short and rare, and a missed one is the most visible.
 CLOSURE_WEIGHTS = (4.0, 2.5)
@@ -114,14 +116,12 @@ def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
 
     ``raw`` and ``target`` (batch, n, 6), ``events`` int8 (batch, n).
     """
-    mouth = torch.cat([torch.sigmoid(raw[..., :2]), torch.tanh(raw[..., 2:3]), torch.sigmoid(raw[..., 3:])], dim=2)
+    mouth = outputs(raw)
     gap_error, jaw_error, width_error = (mouth[..., :3] - target[..., :3]).square().mean(dim=(0, 1))
     entropy = nn.functional.binary_cross_entropy_with_logits(
         raw[..., 3:5], target[..., 3:5], pos_weight=raw.new_tensor(CLOSURE_WEIGHTS)
     )
-    weights = raw.new_tensor(NEIGHBOUR_WEIGHTS)
-    smooth = mouth[:, 1:-1] + weights * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
-    shown, wanted = _shown_gap(smooth), _shown_gap(target[:, 1:-1])
+    shown, wanted = shown_gap(smoothed(mouth)), shown_gap(target[:, 1:-1])
     tongue_error = (mouth[..., 5] - target[..., 5]).square().mean()
     error = gap_error + 0.7 * (jaw_error + width_error) + 1.5 * (shown - wanted).square().mean()
     error = error + _TONGUE_WEIGHT * tongue_error
@@ -129,7 +129,18 @@ def mouth_loss(raw: Tensor, target: Tensor, events: Tensor) -> Tensor:
     return error + 0.2 * entropy + _FLICKER_WEIGHT * flicker + _missed(shown, wanted, events)
 
 
-def _shown_gap(mouth: Tensor) -> Tensor:
+def outputs(raw: Tensor) -> Tensor:
+    """The mouth of logits (batch, n, 6)."""
+    return torch.cat([torch.sigmoid(raw[..., :2]), torch.tanh(raw[..., 2:3]), torch.sigmoid(raw[..., 3:])], dim=2)
+
+
+def smoothed(mouth: Tensor) -> Tensor:
+    """(batch, n, 6) → (batch, n − 2, 6): as the steps are smoothed before frames are made of them."""
+    weights = mouth.new_tensor(NEIGHBOUR_WEIGHTS)
+    return mouth[:, 1:-1] + weights * (mouth[:, :-2] + mouth[:, 2:] - 2.0 * mouth[:, 1:-1])
+
+
+def shown_gap(mouth: Tensor) -> Tensor:
     """(batch, n, 6) → (batch, n − 1): the gap shown by a 40 ms frame over steps k and k + 1, mapped as people's."""
     is_free = (1.0 - mouth[..., 3]) * (1.0 - mouth[..., 4])
     gap = torch.maximum(mouth[..., 0] + GapMap().spread_opens * mouth[..., 2] * is_free, LEAST_OPEN * mouth[..., 0])
@@ -203,14 +214,26 @@ class Schedule:
 
 
 def run_updates(
-    net: TorchMouthNet, batches: Iterable[tuple[Tensor, Tensor, Tensor]], schedule: Schedule, log: Log
+    net: TorchMouthNet,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    schedule: Schedule,
+    log: Log,
+    loss_of: Loss = mouth_loss,
 ) -> None:
-    """Train ``net`` on batches of features, targets and events, as ``mouth_loss`` takes them, with AdamW."""
+    """Train ``net`` on batches of features, targets and events, with AdamW.
+
+    Args:
+        net: What is trained.
+        batches: Features, targets and events, as ``loss_of`` takes the last two.
+        schedule: How often and how fast.
+        log: Takes a line of a table every ``schedule.updates_per_line`` updates.
+        loss_of: The loss of raw outputs, targets and events.
+    """
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-3)
     falling = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate)
     started_s, running = time.perf_counter(), 0.0
     for update, (x, y, marks) in enumerate(batches, start=1):
-        loss = mouth_loss(net(x), y, marks)
+        loss = loss_of(net(x), y, marks)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
