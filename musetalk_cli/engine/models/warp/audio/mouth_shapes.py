@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import musetalk_cli
+from musetalk_cli.engine.models.warp.audio.frame_shapes import MAX_WINDOW_S, NEIGHBOUR_S, sample_frames
 from musetalk_cli.engine.models.warp.audio.log_mel import (
     REACH_AHEAD_S,
     REACH_BACK_STEPS,
@@ -31,13 +32,14 @@ LEAD_S = 0.04
 GATE_REACH_STEPS = 4
 GATE_LEVEL_DB = (-38.0, -28.0)
 GATE_POWER_DBFS = (-76.0, -68.0)
-# A frame shows the mean mouth of its first 40 ms at most. Over a longer window all mouths average to half open, and a
-# frame that runs past the end of its block would need more audio than a live stream has.
-MAX_WINDOW_S = 0.04
 # Smoothing kernel over steps: the weight of each neighbour for O, J, W, P, F and T. It removes flicker between steps.
 # The net's closures are that much surer. (The net was trained with 0.25 and 0.1, later with 0.22 for P and F.)
 NEIGHBOUR_WEIGHTS = np.array([0.33, 0.33, 0.33, 0.33, 0.33, 0.33], dtype=np.float32)
-_PROBE_S = 0.005
+# In noise the net is seldom sure of a closure. There the odds of P are multiplied by up to NOISE_ODDS. It is noise
+# where even the quietest of the last steps is not far below the speech: by these levels, not at all and fully.
+NOISE_LEVEL_DB = (-28.0, -18.0)
+NOISE_STEPS = 60
+NOISE_ODDS = 2.7
 # For how many steps after speech the lips stay parted in a pause, and after how many they have shut.
 PARTED_STEPS, SHUT_STEPS = 25, 38
 # Share of a gap that is left, however rounded the lips, so that a rounded vowel does not shut the mouth.
@@ -48,6 +50,7 @@ AMPLITUDE = 2.2
 _KNEE = 0.5
 # T of the net, and what is drawn: the net is seldom sure of a tongue, and what it is not sure of stays down.
 _TONGUE_SEEN, _TONGUE_DRAWN = (0.15, 0.42, 0.55, 0.7), (0.0, 0.66, 0.7, 1.0)
+_PRESSED = OUTPUTS.index("P")
 LEAST_EXPRESSION, MOST_EXPRESSION = 0.5, 1.5
 
 
@@ -130,9 +133,9 @@ class MouthShapePredictor:
             raise ValueError(f"frame_s must be positive, not {frame_s}")
         if len(times_s) == 0:
             return np.zeros((0, len(OUTPUTS)), np.float32)
-        first_step = math.floor((times_s[0] + LEAD_S) / STEP_S) - 1
+        first_step = math.floor((times_s[0] + LEAD_S - NEIGHBOUR_S) / STEP_S) - 1
         window_s = min(frame_s, MAX_WINDOW_S)
-        last_step = math.ceil((times_s[-1] + window_s + LEAD_S) / STEP_S)
+        last_step = math.ceil((times_s[-1] + window_s + LEAD_S + NEIGHBOUR_S) / STEP_S)
         first_sample = start_step * round(STEP_S * SAMPLE_RATE_HZ)
         steps = self.predict_steps(samples, first_sample, first_step, last_step - first_step + 1)
         return sample_frames(steps, first_step, times_s + LEAD_S, window_s)
@@ -148,13 +151,16 @@ class MouthShapePredictor:
             first_step: Index in the stream of the first step.
             num_steps: Number of steps.
         """
-        past, future = self._net.past_steps + 1, self._net.future_steps + 1  # one more for the smoothing
+        past, future = _past_steps(self._net) + 1, self._net.future_steps + 1  # one more for the smoothing
         features = extract_features(
             np.asarray(samples, dtype=np.float32), first_sample, first_step - past, past + num_steps + future
         )
         gate = _speech_gate(features.level_db, features.power_dbfs)
         asked = slice(past, past + num_steps)
-        steps = _smooth(self._net.forward(features.bands)) * gate[asked, None]
+        steps = self._net.forward(features.bands[past - 1 - self._net.past_steps :])
+        noise = _noise(features.level_db)[past - 1 :][: len(steps)]
+        steps[:, _PRESSED] = _surer(steps[:, _PRESSED], 1.0 + noise * np.float32(NOISE_ODDS - 1.0))
+        steps = _smooth(steps) * gate[asked, None]
         steps[:, 0] = self._map.gap(steps) + np.float32(self._map.parted) * (_held(gate) - gate)[asked]
         return np.asarray(steps, dtype=np.float32)
 
@@ -178,27 +184,15 @@ def _smooth(steps: FloatArray) -> FloatArray:
     return steps[1:-1] + NEIGHBOUR_WEIGHTS * (steps[:-2] + steps[2:] - 2.0 * steps[1:-1])
 
 
-def sample_frames(steps: FloatArray, first_step: int, times_s: NDArray[np.float64], window_s: float) -> FloatArray:
-    """Steps (n, 6) → frames (m, 6): means over each frame's window, but maxima of P and F; P and F close O.
+def _surer(share: FloatArray, odds: FloatArray) -> FloatArray:
+    """Shares in 0..1 whose odds are multiplied."""
+    return np.asarray(share * odds / (1.0 + share * (odds - 1.0)), dtype=np.float32)
 
-    P and F take the maximum because a mean would erase a closure shorter than the window. Steps are interpolated
-    linearly between their centres. P is squared: half a closure already narrows the gap, and only a sure one presses
-    the lips together.
 
-    Args:
-        steps: float32 (n, 6), output of ``predict_steps``.
-        first_step: Index in the stream of ``steps[0]``.
-        times_s: Start times of the windows, (m,).
-        window_s: Length of each window.
-    """
-    centres_s = (first_step + np.arange(len(steps)) + 0.5) * STEP_S
-    count = max(2, math.ceil(window_s / _PROBE_S)) + 1
-    probes = times_s[:, None] + np.linspace(0.0, window_s, count)[None, :]
-    values = [np.interp(probes, centres_s, steps[:, k]) for k in range(steps.shape[1])]
-    gap, jaw, width, tongue = (values[k].mean(axis=1) for k in (0, 1, 2, 5))
-    bilabial, labiodental = (value.max(axis=1) for value in values[3:5])
-    gap = gap * (1.0 - bilabial) * (1.0 - 0.75 * labiodental)
-    return np.stack([gap, jaw, width, bilabial**2, labiodental, tongue], axis=1).astype(np.float32)
+def _noise(level_db: FloatArray) -> FloatArray:
+    """0 where it was quiet in one of the last ``NOISE_STEPS`` steps … 1 in noise, per step."""
+    padded = np.pad(level_db, (NOISE_STEPS - 1, 0), mode="edge")
+    return _ramp(np.lib.stride_tricks.sliding_window_view(padded, NOISE_STEPS).min(axis=1), *NOISE_LEVEL_DB)
 
 
 def _speech_gate(level_db: FloatArray, power_dbfs: FloatArray) -> FloatArray:
@@ -228,12 +222,17 @@ def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
 
+def _past_steps(net: MouthNet) -> int:
+    """Steps before its own that an output depends on, after the features' own past."""
+    return max(net.past_steps, NOISE_STEPS - 1)
+
+
 def _needed_context_s(net: MouthNet) -> tuple[float, float]:
     """Seconds of audio that a block's mouth shapes depend on, before its start and after its end.
 
     A frame may begin just before the block's end, and its window may end between two smoothed steps: 2.5 steps more.
     """
-    past_steps = net.past_steps + REACH_BACK_STEPS + 2.5
+    past_steps = _past_steps(net) + REACH_BACK_STEPS + 2.5
     future_steps = net.future_steps + 2.5
-    ahead_s = future_steps * STEP_S + REACH_AHEAD_S + LEAD_S + MAX_WINDOW_S
-    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S, ahead_s
+    ahead_s = future_steps * STEP_S + REACH_AHEAD_S + LEAD_S + MAX_WINDOW_S + NEIGHBOUR_S
+    return past_steps * STEP_S + REACH_AHEAD_S - LEAD_S + NEIGHBOUR_S, ahead_s

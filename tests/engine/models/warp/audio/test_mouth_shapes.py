@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.models.warp.audio.frame_shapes import MAX_WINDOW_S
 from musetalk_cli.engine.models.warp.audio.log_mel import NUM_FEATURES, SAMPLE_RATE_HZ, STEP_S, extract_features
 from musetalk_cli.engine.models.warp.audio.mouth_net import load_net
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import (
     AMPLITUDE,
     LEAD_S,
-    MAX_WINDOW_S,
+    NOISE_ODDS,
     GapMap,
     MouthShapePredictor,
     express,
-    sample_frames,
 )
 from musetalk_cli.errors import ModelError
 
@@ -112,7 +112,7 @@ def test_speech_then_silence_parts_the_lips_and_then_shuts_them(predictor: Mouth
     """As people do: within 200 ms the lips are only parted, for half a second, and after a second they are shut."""
     samples = np.concatenate([babble(4.0), np.zeros(2 * SAMPLE_RATE_HZ, np.float32)])
     mouth = predictor.predict(samples, 0.0, frame_times(6.0, 25.0), FRAME_S)
-    assert mouth[105:, 0].max() < 0.13
+    assert mouth[105:, 0].max() < 0.14
     assert mouth[105:110, 0].min() > 0.05
     assert not mouth[125:].any()
 
@@ -188,6 +188,18 @@ def test_no_frames_and_no_audio(predictor: MouthShapePredictor) -> None:
     assert not predictor.predict(nothing, 0.0, frame_times(1.0, 25.0), FRAME_S).any()
 
 
+def test_in_noise_an_unsure_closure_is_surer(predictor: MouthShapePredictor) -> None:
+    """Where the quietest of the last steps is not far below the speech."""
+    net, samples = predictor._net, babble(5.0)
+    unsure = replace(net.head, weight=0 * net.head.weight, bias=np.zeros(6, np.float32))
+    always_half = MouthShapePredictor(replace(net, head=unsure))
+    noise = np.random.default_rng(2).standard_normal(len(samples)).astype(np.float32)
+    noisy = samples + 0.3 * samples.std() * noise
+    in_quiet, in_noise = (always_half.predict_steps(audio, 0, 70, 30)[:, 3] for audio in (samples, noisy))
+    assert in_quiet.max() == pytest.approx(0.5, abs=0.01)
+    assert in_noise.max() == pytest.approx(NOISE_ODDS / (1 + NOISE_ODDS), abs=0.01)
+
+
 def test_bad_arguments_are_named(predictor: MouthShapePredictor) -> None:
     with pytest.raises(ValueError, match=r"multiple of 0\.02"):
         predictor.predict(np.zeros(100, np.float32), 0.013, frame_times(1.0, 25.0), FRAME_S)
@@ -252,40 +264,6 @@ def test_run_time_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-CLOSED_STEP = 10
-
-
-def steps_with_a_closure(closure: str) -> FloatArray:
-    """Steps of a mouth that is wide open throughout, with one 20 ms step in which the lips meet."""
-    steps = np.tile(np.array([0.8, 0.6, 0.0, 0.0, 0.0, 0.5], np.float32), (20, 1))
-    steps[CLOSED_STEP, {"P": 3, "F": 4}[closure]] = 1.0
-    return steps
-
-
-def windows(num_frames: int = 9) -> NDArray[np.float64]:
-    """Frames at 25 fps, of which number 5 holds the closed step, which is from 0.2 to 0.22 s."""
-    return np.arange(num_frames) * FRAME_S
-
-
-def test_a_closure_of_one_step_closes_its_whole_frame() -> None:
-    """A mean over the frame's 40 ms would leave half of it: lips that do not meet in /p/, /b/ and /m/."""
-    shapes = sample_frames(steps_with_a_closure("P"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.0, 0.6, 0.0, 1.0, 0.0, 0.5], abs=1e-6)
-    for frame in (0, 1, 2, 3, 7, 8):
-        assert shapes[frame] == pytest.approx([0.8, 0.6, 0.0, 0.0, 0.0, 0.5], abs=1e-6)
-
-
-def test_lip_and_teeth_leave_a_quarter_of_the_gap() -> None:
-    shapes = sample_frames(steps_with_a_closure("F"), 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.2, 0.6, 0.0, 0.0, 1.0, 0.5], abs=1e-6)
-
-
-def test_half_a_closure_narrows_the_gap_and_hardly_presses() -> None:
-    steps = steps_with_a_closure("P") * np.array([1, 1, 1, 0.5, 1, 1], np.float32)
-    shapes = sample_frames(steps, 0, windows(), MAX_WINDOW_S)
-    assert shapes[5] == pytest.approx([0.4, 0.6, 0.0, 0.25, 0.0, 0.5], abs=1e-6)
-
-
 @pytest.mark.parametrize(
     ("width", "closed", "gap"),
     [(1.0, {}, 0.6), (-0.5, {}, 0.3), (-1.0, {}, 0.2), (1.0, {3: 1.0}, 0.4), (1.0, {4: 1.0}, 0.4), (0.0, {}, 0.4)],
@@ -316,20 +294,6 @@ def test_an_unsure_tongue_stays_down() -> None:
     shapes = np.zeros((5, 6), np.float32)
     shapes[:, 5] = (0.0, 0.125, 0.42, 0.7, 1.0)
     assert express(shapes, 1.0)[:, 5] == pytest.approx([0.0, 0.0, 0.66, 1.0, 1.0])
-
-
-@pytest.mark.parametrize("first_step", [-3, 0, 7])
-def test_gap_jaw_width_and_tongue_are_means_over_the_window(first_step: int) -> None:
-    """On a ramp, the mean is the value in the window's middle; steps count from the stream's beginning."""
-    centres_s = (first_step + np.arange(40) + 0.5) * STEP_S
-    steps = np.stack(
-        [centres_s, 2 * centres_s, -centres_s, 0 * centres_s, 0 * centres_s, 3 * centres_s], axis=1
-    ).astype(np.float32)
-    times_s = np.array([0.2, 0.333, 0.5])
-    for window_s in (0.01, 0.02, 0.04):
-        middle_s = times_s + window_s / 2
-        expected = np.stack([middle_s, 2 * middle_s, -middle_s, 0 * middle_s, 0 * middle_s, 3 * middle_s], axis=1)
-        assert sample_frames(steps, first_step, times_s, window_s) == pytest.approx(expected, abs=1e-5)
 
 
 def test_lead_is_one_frame() -> None:
