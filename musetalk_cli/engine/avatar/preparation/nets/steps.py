@@ -19,6 +19,8 @@ from musetalk_cli.engine.avatar.preparation.nets.tflite import Graph, Operation,
 WIDE = 8  # WIDE, CHUNK_PX and the order of fields of nets.c
 CHUNK_PX = 48
 MAP, BLOCK = 0, 1
+# The face nets need 0.4 million for their maps, and 0.6 for their weights; an int32 counts further.
+MAX_FLOATS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class _Planner:
         outputs = {graph.tensors[number].name: self._values_of(number) for number in graph.outputs}
         places = self._places([part for parts in outputs.values() for part in parts])
         arena = max(place + each.size for place, each in zip(places, self._made, strict=True))
+        if max(arena, self._scratch, self._num_weights) > MAX_FLOATS:
+            raise ValueError("its maps are too large")
         steps = np.array([_fields(*step, places) for step in self._steps], np.int32)
         weights = np.concatenate(self._weights).astype(np.float32)
         return Layout(steps, weights, arena, self._scratch, height, width, places, outputs)

@@ -9,7 +9,7 @@
  */
 #include "kernel.h"
 
-/* Counts the changes of what Python calls: native_net.py has the same number. */
+/* Counts the changes of what Python calls: face_net.py has the same number. */
 #define NETS_ABI 1
 
 /* NETS_ABI; 0 where the processor or the library cannot run nets. */

@@ -210,6 +210,12 @@ def test_a_net_of_other_parts_is_refused(change: Callable[[GraphMaker, int], int
         lay_out(unlike(change))
 
 
+def test_a_net_that_would_take_too_much_memory_is_refused() -> None:
+    net = GraphMaker(1 << 20, 1 << 20)
+    with pytest.raises(UnreadableNetError, match="too large"):
+        lay_out(net.graph(net.prelu(net.convolve(0, 8, 3, 2))))
+
+
 def test_a_damaged_file_is_refused(face_models: FaceModels, tmp_path: Path) -> None:
     """Whatever is in it, nothing else is raised; what can still be laid out has the same sizes."""
     whole, chance = face_models.detector.read_bytes(), random.Random(3)
