@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.video.whole_file_encoder import ReadAlphas
 
 
-# Up to which x264 at its quickest keeps up on one core.
-FEW_CORES, FEW_PIXELS = 2, 1024 * 1024
+# On so few cores, x264 at its quickest has one thread for frames of a file up to this size, with which it keeps up with
+# what makes them, and for live frames of so many pixels a second, which take a quarter of a core.
+FEW_CORES, FEW_PIXELS, FEW_PIXELS_S = 2, 1024 * 1024, 1920 * 1080 * 30
 
 
 def build_file_pipeline(
@@ -239,6 +240,7 @@ def encoder_settings(
     from musetalk_cli.engine.video.encoder import EncoderSettings
 
     width, height = even_size(chosen.width, chosen.height, chosen.height_px)
+    has_one_thread = codec == "libx264" and _needs_one_thread(config, width * height, is_live=fragment_s is not None)
     return EncoderSettings(
         width=width,
         height=height,
@@ -252,12 +254,13 @@ def encoder_settings(
         keyframe_interval_s=config.video.keyframe_interval_s,
         codec=codec,
         fragment_s=fragment_s,
-        num_threads=1 if fragment_s is None and _needs_one_thread(config, width * height) else None,
+        num_threads=1 if has_one_thread else None,
     )
 
 
-def _needs_one_thread(config: Config, num_pixels: int) -> bool:
-    """Whether a file's encoder keeps up with what makes the frames, on the core that this leaves: a second thread for
-    slices of a frame would take a sixth more CPU."""
+def _needs_one_thread(config: Config, num_pixels: int, *, is_live: bool) -> bool:
+    """Whether an encoder keeps up on one core of few: a second thread, for slices of a frame, would take a tenth to a
+    sixth more CPU."""
     is_quick = (config.video.encoding_preset, config.video.encoding_tune) == ("ultrafast", "zerolatency")
-    return is_quick and count_cores() <= FEW_CORES and num_pixels <= FEW_PIXELS
+    is_small = num_pixels * config.video.frame_rate <= FEW_PIXELS_S if is_live else num_pixels <= FEW_PIXELS
+    return is_quick and count_cores() <= FEW_CORES and is_small

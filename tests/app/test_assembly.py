@@ -18,7 +18,9 @@ from musetalk_cli.configuration.schema import Config, VideoConfig
         (2, VideoConfig(size=1080), None, None),
         (2, VideoConfig(encoding_preset="slow"), None, None),
         (2, VideoConfig(encoding_tune="none"), None, None),
-        (2, VideoConfig(), 0.02, None),
+        (2, VideoConfig(size=1080), 0.02, 1),
+        (2, VideoConfig(size=1080, fps=60), 0.02, None),
+        (4, VideoConfig(), 0.02, None),
     ],
 )
 def test_on_two_cores_a_quick_encoder_of_small_frames_has_one_thread(
@@ -30,4 +32,6 @@ def test_on_two_cores_a_quick_encoder_of_small_frames_has_one_thread(
 ) -> None:
     monkeypatch.setattr(assembly, "count_cores", lambda: num_cores)
     config = Config(video=video)
-    assert encoder_settings(config, choose_avatar(config), 1, fragment_s=fragment_s).num_threads == num_threads
+    chosen = choose_avatar(config)
+    assert encoder_settings(config, chosen, 1, fragment_s=fragment_s).num_threads == num_threads
+    assert encoder_settings(config, chosen, 1, codec="h264_nvenc", fragment_s=fragment_s).num_threads is None
