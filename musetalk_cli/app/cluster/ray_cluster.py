@@ -194,6 +194,8 @@ def _own_handler() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except ending.SignalExit:  # of our own handlers, which know the signal
+        raise
     except SystemExit:
         raise ending.SignalExit(128 + signal.SIGTERM) from None
     finally:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from musetalk_cli import ending
 from musetalk_cli.app.cluster.ray_cluster import RayCluster, WorkerLostError
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
@@ -37,9 +39,18 @@ def test_the_reason_of_a_loss(said: str, reason: str) -> None:
     assert str(caught.value) == reason
 
 
-def test_a_signal_while_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def end_by_terminating(number: int, frame: object) -> None:
+    sys.exit(number)
+
+
+def end_by_interrupting(number: int, frame: object) -> None:
+    raise ending.SignalExit(128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize(("end", "code"), [(end_by_terminating, 143), (end_by_interrupting, 130)])
+def test_a_signal_while_ray_starts(monkeypatch: pytest.MonkeyPatch, end: Any, code: int) -> None:
     def init(address: str, **options: object) -> None:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        signal.signal(signal.SIGTERM, end)
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(ray, "init", init)
@@ -48,5 +59,5 @@ def test_a_signal_while_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as caught:
         RayCluster("auto")
-    assert caught.value.code == 143
+    assert caught.value.code == code
     assert signal.getsignal(signal.SIGTERM) == before
