@@ -12,6 +12,7 @@ from fixtures.front_server import front_server
 from fixtures.protocol_fuzz import fuzz
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_message_is_taken_or_refused_with_a_reason(seed: int) -> None:
     async def run() -> None:
@@ -20,7 +21,8 @@ def test_each_message_is_taken_or_refused_with_a_reason(seed: int) -> None:
             assert outcomes["messages"] == 2000
             assert outcomes["taken"] > 500
             assert {"closed 4400", "closed 4409"} <= set(outcomes)
-            assert "closed 1011" not in outcomes
+            # Not by the close code: where the whole process stood still for 3 s, a ping was not answered in time.
+            assert "session_failed" not in {event["reason"] for event in front.log.events("session closed")}
             while json.loads((await front.get("/v1/status"))[2])["sessions"]:
                 await asyncio.sleep(0.01)
             assert all(session.is_over.is_set() for session in front.pool.sessions)

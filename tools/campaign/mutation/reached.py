@@ -60,7 +60,9 @@ def list_test_files(files: Sequence[str]) -> list[str]:
     found = []
     for path in sorted(TESTS.rglob("test_*.py")):
         folder = path.parent.relative_to(TESTS)
-        is_near = len(folder.parts) > 1 and any(folder.is_relative_to(of) or of.is_relative_to(folder) for of in folders)
+        is_near = len(folder.parts) > 1 and any(
+            folder.is_relative_to(of) or of.is_relative_to(folder) for of in folders
+        )
         if is_near or folder / path.name.removeprefix("test_") in single:
             found.append(str(path.relative_to(ROOT)))
     return [name for name in found if not any(part in name for part in SKIPPED_TESTS)]
