@@ -36,6 +36,7 @@ START_S = 15.0  # the server connects when START is there
 LINGER_S = 2.0  # behind the last message, until the server closes
 STATS_S = 1.0
 TELL_FULL_S = 1.0  # dropped voice is told at most so often
+REST_S = 1.0  # behind a voice's end, until what it took is free: its last frames, and what its features were made of
 FLOOD_FACTOR = 10  # so many queues' worth dropped in a row ends the connection
 DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 
@@ -43,7 +44,7 @@ DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 def serve_connection(connection: socket.socket, offer: Offer, on_rest: Callable[[], None] = lambda: None) -> None:
     """Run one session to its end, however it comes; the connection is closed then. Raises nothing.
 
-    ``on_rest`` is called whenever a voice has come to its end.
+    ``on_rest`` is called whenever a voice has come to its end and nobody has spoken for REST_S.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
@@ -82,6 +83,7 @@ class SessionWorker:
         self._dropped_s = 0.0
         self._untold_s = 0.0
         self._told_at = 0.0
+        self._rests_at: float | None = None
         self._has_received = threading.Event()  # the last message
         self._sending = threading.Thread(target=self._send_all, name="musetalk-sending", daemon=True)
 
@@ -174,8 +176,12 @@ class SessionWorker:
             self._send_answers()
             if stats := self._stats.count(item):
                 self._send(Kind.STATS, stats.model_dump_json().encode())
+            if self._rests_at is not None and time.monotonic() >= self._rests_at:
+                self._rests_at = None
+                self._on_rest()
         elif isinstance(item, UtteranceStarted):
             self._stats.begin(item.utterance)
+            self._rests_at = None
             self._tell(protocol.UtteranceStarted(utterance=item.utterance, time_s=item.time_s))
         elif isinstance(item, UtteranceFinished):
             self._tell(
@@ -184,7 +190,7 @@ class SessionWorker:
                 )
             )
             if not item.is_interrupted:  # or else there is more to say, soon
-                self._on_rest()
+                self._rests_at = time.monotonic() + REST_S
         elif isinstance(item, Late):
             self._stats.num_held += item.num_held
             self._tell(protocol.Late(num_held=item.num_held, silence_s=item.silence_s))

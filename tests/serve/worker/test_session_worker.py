@@ -17,6 +17,7 @@ from fixtures.worker_client import WorkerClient, decode_fragments
 from musetalk_cli.configuration.schema import Config, SessionConfig, VideoConfig, WarpConfig
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode, Ready
 from musetalk_cli.serve.wire import Kind
+from musetalk_cli.serve.worker import session_worker
 from musetalk_cli.serve.worker.capacity import make_voice
 from musetalk_cli.serve.worker.offer import Offer
 from musetalk_cli.serve.worker.session_worker import serve_connection
@@ -91,7 +92,11 @@ def test_the_first_answer_says_what_the_session_is(offer: Offer) -> None:
     assert kinds == [Kind.INIT_SEGMENT, Kind.KEY_FRAGMENT]
 
 
-def test_it_rests_when_a_voice_has_come_to_its_end_and_not_where_it_was_interrupted(offer: Offer) -> None:
+@pytest.mark.parametrize("rest_s, num_rests", [(0.0, 1), (1000.0, 0)])
+def test_it_rests_behind_a_voice_that_has_come_to_its_end_and_not_where_it_was_interrupted(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch, rest_s: float, num_rests: int
+) -> None:
+    monkeypatch.setattr(session_worker, "REST_S", rest_s)
     rests = list[None]()
     with connected(offer, lambda: rests.append(None)) as client:
         assert client.start(rate_hz=RATE_HZ)["type"] == "ready"
@@ -101,9 +106,14 @@ def test_it_rests_when_a_voice_has_come_to_its_end_and_not_where_it_was_interrup
         assert client.wait_for_message("utterance_finished")["interrupted"]
         client.push(voice(0.2))
         client.send(Kind.END_UTTERANCE)
+        assert not client.wait_for_message("utterance_finished")["interrupted"]
+        first = client.num_fragments
+        while client.num_fragments < first + 3:
+            client.read()
+        assert len(rests) == num_rests  # once
         client.send(Kind.FINISH)
         client.read_all()
-    assert rests == [None]
+    assert len(rests) == num_rests
 
 
 def test_an_interruption_is_answered_with_its_position_behind_the_last_fragment_of_the_voice(offer: Offer) -> None:

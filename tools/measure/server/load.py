@@ -16,6 +16,7 @@ RATE_HZ = 48_000
 SHORT_S = 20.0
 AHEAD_S = 5.0  # voice that waits in the session
 NUM_FURTHER = 4
+REST_S = 3.0  # behind the voices: a second later, sessions give back what these took
 
 
 def measure_memory(server: ServeProcess, voice: np.ndarray) -> Iterator[Row]:
@@ -30,6 +31,7 @@ def measure_memory(server: ServeProcess, voice: np.ndarray) -> Iterator[Row]:
             clients[-1].send(type="end_utterance")
         for client in clients:
             client.wait_for("utterance_finished")
+        time.sleep(REST_S)
         used.append(used_mb(server))
     for client in clients:
         client.close()
