@@ -100,6 +100,20 @@ def test_a_queue_passes_wrong_lines_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert items[1].problem == "standard input:2:1: not valid JSON: expecting value"
 
 
+def test_a_wrong_item_of_a_queue_keeps_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = b'{"voice": "a.wav", "output": "b.mp4", "sise": 96}\n' + b'{"voice": ' + b"[" * 60_000 + b"\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    item, nested = read_queue(".", Config())
+    assert (item.voice, item.output) == ("a.wav", "b.mp4")
+    assert item.problem.startswith("standard input:1:39: unknown key 'sise'")
+    assert nested.problem.startswith("standard input:2:1: not valid JSON")
+
+
+def test_empty_cells_behind_the_last_column_are_none() -> None:
+    (item,) = read("voice,fps\na.wav,30,,\n")
+    assert (item.voice, item.config.video.fps) == ("a.wav", 30)
+
+
 @pytest.mark.parametrize("head", ["voice\n", '{"voice": "a.wav"}\n'])
 def test_a_file_without_ends_of_lines_is_refused_before_it_fills_the_memory(head: str) -> None:
     with pytest.raises(ConfigError, match=r"list:2: longer than 64 KiB"):

@@ -58,3 +58,23 @@ def test_one_client_is_awaited_a_few_times_only() -> None:
     for _ in range(3):
         awaited.send(None, first, 0.6)
     assert first.num_taken(0.7) == 4
+
+
+def test_whom_a_machine_opens_later_is_awaited_still() -> None:
+    load = Load(9)
+    for _ in range(4):
+        load.expect(0.0)
+    load.note(1, 1)
+    load.note(2, 2)
+    assert load.num_taken(0.1) == 2 + 2
+
+
+def test_a_client_that_comes_again_is_remembered_as_long_as_its_last_place() -> None:
+    awaited, load = Awaited(2), Load(9)
+    awaited.send("10.0.0.9", load, 0.0)
+    awaited.send("10.0.0.9", load, 1.0)
+    awaited.send("10.0.0.8", load, 1.0 + PENDING_S)
+    assert load.num_taken(1.0 + PENDING_S) == 2
+    awaited.send("10.0.0.9", load, 1.0 + PENDING_S)
+    awaited.send("10.0.0.9", load, 1.0 + PENDING_S)
+    assert load.num_taken(1.0 + PENDING_S) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from fixtures.fake_machines import FakeMachine, FakeMachines, make_machine, sett
 from fixtures.front_server import RunningFront, front_server, read_json
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, MuseTalkError, ServeError
-from musetalk_cli.serve.cluster import machines
+from musetalk_cli.serve.cluster import machines, server
 from musetalk_cli.serve.cluster.machines import MachinePool
 from musetalk_cli.serve.cluster.server import ClusterServer, run_cluster_server
 from musetalk_cli.serve.cluster.session_machine import MachineSettings
@@ -171,6 +172,34 @@ def machine_pool(machine: FakeMachine) -> MachinePool:
 def test_a_cluster_needs_a_token(serve: dict[str, str], said: str) -> None:
     with pytest.raises((MuseTalkError, ConfigError), match=said):
         run_cluster_server(config_with(**serve), "10.255.255.1:6379")
+
+
+def test_a_token_or_everybody_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(host: str, port: int) -> None:
+        raise ServeError("that far")
+
+    monkeypatch.setattr(server, "bind", refuse)
+    (tmp_path / "token").write_text(TOKEN)
+    for config, options in (
+        (config_with(token_file=str(tmp_path / "token")), {}),
+        (config_with(), {"needs_no_token": True}),
+    ):
+        with pytest.raises(ServeError, match="that far"):
+            run_cluster_server(config, "10.255.255.1:6379", **options)
+
+
+def test_the_machines_drain_with_the_server() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        async with placing(machine, drain_s=1000.0) as front:
+            machine.num_sessions = 1
+            while json.loads((await front.get("/v1/status"))[2])["sessions"] != 1:
+                await asyncio.sleep(0.002)
+            front.signals.put_nowait(signal.SIGTERM)
+            while not machine.num_drains:
+                await asyncio.sleep(0.002)
+
+    asyncio.run(run())
 
 
 def test_sessions_of_this_machine_are_not_promised_to_others() -> None:
