@@ -6,14 +6,13 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from musetalk_cli import __version__
 from musetalk_cli.app.cluster.ray_cluster import Node, WorkerLostError
 from musetalk_cli.app.cluster.sizing import worker_environment
 from musetalk_cli.errors import ClusterError
 from musetalk_cli.serve.cluster.calls import ActorCalls, SessionCluster
+from musetalk_cli.serve.cluster.machine import Machine, find_problem
 from musetalk_cli.serve.cluster.origins import ToldOrigins
 from musetalk_cli.serve.cluster.placement import Awaited, Load, choose
 from musetalk_cli.serve.cluster.session_machine import MachineReady, MachineSettings, MachineState, SessionMachine
@@ -22,7 +21,6 @@ from musetalk_cli.serve.workers import PoolUsage
 
 COUNT_S = 2.0  # how often machines are counted: a new one gets a server
 ASK_S = 0.5  # how often they are asked for their sessions
-SILENT_S = 10.0  # a machine that has not answered for so long gets no sessions
 AGAIN_S = 30.0  # until a machine whose server did not start is tried again
 PATIENCE_S = 15.0  # until somebody waits for machines and is told so
 ANSWER_S = 5.0  # until somebody who waits for a machine is answered without it
@@ -30,21 +28,6 @@ END_S = 3.0  # for servers that were told to end
 LEAVE_S = 5.0  # for Ray to end them and let go
 NUM_CALLS = 8  # that a machine answers at once
 NOT_INSTALLED = "musetalk with the extras serve and ray must be installed on every machine, with the same Python"
-
-
-@dataclass(eq=False)
-class Machine:
-    """A machine with a server. ``address``, ``http://host:port/``, is empty until it takes sessions."""
-
-    node: Node
-    worker: Any
-    name: str = ""
-    address: str = ""
-    load: Load = field(default_factory=lambda: Load(1))
-    is_ready: bool = False
-    is_asked: bool = False
-    heard_at: float = 0.0
-    origins: ToldOrigins = field(default_factory=ToldOrigins)
 
 
 class MachinePool:
@@ -103,7 +86,7 @@ class MachinePool:
 
     async def usage(self) -> PoolUsage:
         """What the processes of all sessions use."""
-        asked = [self._call(each, "usage") for each in self._machines.values() if self._answers(each)]
+        asked = [self._call(each, "usage") for each in self._machines.values() if each.has_answered]
         if asked:
             await asyncio.wait(asked, timeout=ANSWER_S)
         known = [each.result() for each in asked if each.done() and not each.exception()]
@@ -141,7 +124,7 @@ class MachinePool:
         if answer.done() and not answer.exception():
             return True
         machine.origins.discard(origin)
-        machine.heard_at = float("-inf")  # until it answers
+        machine.pass_over()
         return False
 
     def drain(self) -> None:
@@ -149,7 +132,7 @@ class MachinePool:
         is_first, self._is_ending = not self._is_ending, True
         self._asked_at = float("-inf")
         for machine in self._machines.values():
-            if is_first and self._answers(machine):
+            if is_first and machine.has_answered:
                 machine.load.expect(time.monotonic())  # one may have come since it was asked
             self._call(machine, "drain")
 
@@ -183,10 +166,7 @@ class MachinePool:
         return [each.load for each in self._machines.values() if self._takes_sessions(each)]
 
     def _takes_sessions(self, machine: Machine) -> bool:
-        return machine.is_ready and not self._is_ending and self._answers(machine)
-
-    def _answers(self, machine: Machine) -> bool:
-        return bool(machine.address) and time.monotonic() < machine.heard_at + SILENT_S
+        return machine.is_ready and not self._is_ending and machine.has_answered
 
     # Watching
 
@@ -245,16 +225,10 @@ class MachinePool:
             ready = MachineReady(machine=machine.name, error=reason, hint=NOT_INSTALLED)
         if not ready.error and not ready.address:
             return  # it was told to end first
-        reason = ready.error
-        if not reason and ready.version != __version__:
-            reason = f"it has musetalk {ready.version}, and this is {__version__}"
-        if reason:
-            await self._dismiss(machine, ClusterError(f"{ready.machine}: {reason}", hint=ready.hint))
+        if problem := find_problem(ready):
+            await self._dismiss(machine, ClusterError(f"{ready.machine}: {problem}", hint=ready.hint))
             return
-        where = ready.address.removeprefix("http://").rstrip("/")
-        machine.address, machine.name = ready.address, f"{ready.machine} ({where})"
-        machine.load = Load(ready.max_sessions)
-        machine.is_ready, machine.heard_at = True, time.monotonic()
+        machine.begin(ready)
         self._tell(f"{machine.name} takes {ready.max_sessions} sessions")
         offered = WorkersReady.from_json(ready.offered)
         for note in offered.notes:
@@ -293,8 +267,7 @@ class MachinePool:
             machine.is_asked = False
         if is_last:
             machine.load.pending.clear()  # who has not come is refused there
-        machine.load.note(state.num_sessions, state.num_opened)
-        machine.is_ready, machine.heard_at = state.is_ready, time.monotonic()
+        machine.note(state)
         for line in state.notices:
             self._tell(f"{machine.name}: {line}")
 
