@@ -103,19 +103,7 @@ class Session:
         # What threads hold refers to these and never to the session, so that one that nobody holds any more can end.
         clock, rate, lead_s = clock or StreamClock(), settings.frame_rate, settings.lead_s
         self._clock = clock
-        self._timeline = Timeline(
-            TimelineSettings(
-                rate,
-                settings.num_channels,
-                settings.block_s,
-                model.before_s,
-                model.look_ahead_s(settings.block_s),
-                patience_s=max(0.0, lead_s - LAST_MOMENT_S),
-                low_pass=model.low_pass,
-                max_queued_s=settings.max_queued_s,
-            ),
-            lambda frame: float(frame / rate) - lead_s - clock.read(),
-        )
+        self._timeline = _make_timeline(model, settings, clock)
         self._queue = FrameQueue(rate, settings.num_channels, clock, lead_s)
         self._hooks = SessionHooks(clock, Overload(settings.when_slow, settings.late_after_s), rate)
         self._input = VoiceInput(settings.num_channels)
@@ -338,6 +326,22 @@ class Session:
 
     def _time_s(self, frame: int) -> float:
         return float(frame / self.settings.frame_rate)
+
+
+def _make_timeline(model: LipSyncModel, settings: SessionSettings, clock: StreamClock) -> Timeline:
+    """What its frames say. Each is due ``lead_s`` ahead of the clock."""
+    rate, lead_s = settings.frame_rate, settings.lead_s
+    planned = TimelineSettings(
+        rate,
+        settings.num_channels,
+        settings.block_s,
+        model.before_s,
+        model.look_ahead_s(settings.block_s),
+        patience_s=max(0.0, lead_s - LAST_MOMENT_S),
+        low_pass=model.low_pass,
+        max_queued_s=settings.max_queued_s,
+    )
+    return Timeline(planned, lambda frame: float(frame / rate) - lead_s - clock.read())
 
 
 def _end_lost_session(pipeline: Pipeline, timeline: Timeline, on_close: deque[Callable[[], None]]) -> None:
