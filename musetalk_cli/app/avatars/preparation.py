@@ -217,4 +217,6 @@ def _choose_tools(config: Config, tell: Tell) -> PreparationTools:
 
         return PersonCutter(find_segmenter(given, cache_folder() / "face-models", tell))
 
-    return PreparationTools(open_finder, open_cutter, choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell))
+    return PreparationTools(
+        open_finder, open_cutter, choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
+    )

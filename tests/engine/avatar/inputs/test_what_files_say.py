@@ -243,7 +243,9 @@ def test_full_range_becomes_limited_to_a_rounding(tmp_path: Path, ffmpeg: str, m
         limited = (ycc - (0, 128, 128)) * np.array([219, 224, 224]) / 255 + (16, 128, 128)
         return limited if matrix == "bt709" else bt601_to_bt709(limited)
 
-    check_conversion(tmp_path, ffmpeg, ("-colorspace", matrix, "-color_range", "pc"), convert)
+    # From version 7 on, ffmpeg converts what is not tagged to what is wanted, rather than tag it.
+    tagged = ("-vf", f"setparams=range=pc:colorspace={matrix}")
+    check_conversion(tmp_path, ffmpeg, (*tagged, "-colorspace", matrix, "-color_range", "pc"), convert)
 
 
 def check_conversion(
