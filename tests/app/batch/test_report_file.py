@@ -1,0 +1,37 @@
+"""The report: begun anew or gone on with, and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from musetalk_cli.app.batch.report_file import ReportFile, read_report
+from musetalk_cli.errors import SinkError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "report.jsonl"
+
+
+def test_an_older_report_is_replaced_only_if_that_is_asked_for(path: Path) -> None:
+    path.write_text('{"output": "old.mp4"}\n')
+    with pytest.raises(SinkError, match="exists already"):
+        ReportFile(path, resumes=False, overwrite=False)
+    assert path.read_text() == '{"output": "old.mp4"}\n'
+    ReportFile(path, resumes=False, overwrite=True).close()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("{}\n", "{}\n"), ("{}\n{", "{}\n{\n"), ("{", "{\n")])
+def test_a_line_that_broke_off_is_ended(path: Path, before: str, after: str) -> None:
+    path.write_text(before)
+    ReportFile(path, resumes=True, overwrite=False).close()
+    assert path.read_text() == after
+
+
+def test_what_is_no_record_is_left_out(path: Path) -> None:
+    path.write_text('{"output": "a.mp4", "frames": 1}\n[1]\n7\n{"frames": 2}\n{"output": 3}\n{"output": "a.mp4", "fr')
+    assert read_report(path) == {"a.mp4": {"output": "a.mp4", "frames": 1}}
+    assert read_report(path.with_name("none")) == {}
