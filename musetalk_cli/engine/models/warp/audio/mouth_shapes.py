@@ -51,7 +51,6 @@ _KNEE = 0.5
 # T of the net, and what is drawn: the net is seldom sure of a tongue, and what it is not sure of stays down.
 _TONGUE_SEEN, _TONGUE_DRAWN = (0.15, 0.42, 0.55, 0.7), (0.0, 0.66, 0.7, 1.0)
 _PRESSED = OUTPUTS.index("P")
-LEAST_EXPRESSION, MOST_EXPRESSION = 0.5, 1.5
 
 
 @dataclass(frozen=True)
