@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
-from musetalk_cli.engine.models.warp.native.points import NUM_LANDMARKS, NUM_POINTS, measure_mouth
+from musetalk_cli.engine.models.warp.native.points import NUM_LANDMARKS, NUM_POINTS, MouthPoints, measure_mouth
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 from musetalk_cli.engine.types.colour import Planes
 
@@ -99,10 +99,12 @@ def fuzz_splines(rng: Random) -> None:
     at = SplineNodes(
         *((x, y), cell_px, values(rng, 2, 3), (-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
     )
-    splines = NativeSplines(kernel(), values(rng, 2, num_shared + num_own, 2, scale=1.0), num_shared, at)
-    solved = splines.solve(0, values(rng, num_shared + num_own, int(rng.integers(1, 17))))
-    coefficients = values(rng, len(solved), 4)
-    splines.displace(coefficients, coefficients)
+    count, num_components = num_shared + num_own, int(rng.integers(1, 9))
+    motion = values(rng, 2, count, 2 * num_components)
+    lips = measure_mouth(kernel(), *values(rng, 2, NUM_LANDMARKS, 2)).own
+    points = MouthPoints(kernel(), lips, lips, values(rng, 2, count, 2, scale=1.0), motion)
+    splines = NativeSplines(points, values(rng, 2 * num_components, 4), at, num_shared)
+    splines.displace(values(rng, num_components))
 
 
 def fuzz_points(rng: Random) -> None:

@@ -64,7 +64,6 @@ class MovingFields:
             cell_px: Their distance.
         """
         # It imports ctypes.
-        from musetalk_cli.engine.models.warp.native.points import NUM_SHARED
         from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 
         to_units = pose.axes.from_image
@@ -72,14 +71,11 @@ class MovingFields:
         inside = _inside_face(transform_points(to_units, pose.face.oval), ends, nodes.shape[:2], pose.yaw)
         x, y = nodes[0, 0].tolist()
         at = SplineNodes((x, y), cell_px, to_units, REACH, _FADE, inside)
-        self._splines = NativeSplines(points.library, points.positions, NUM_SHARED, at)
-        self._coefficients = [self._splines.solve(layer, motion) for layer, motion in enumerate(points.motion)]
+        self._splines = NativeSplines(points, _PARTS, at)
 
     def displace(self, weights: FloatArray) -> FloatArray:
         """Displacement for component ``weights`` (8,), cells, float32 (2, h, w, 2): layer (upper, lower), node."""
-        shares = np.repeat(weights, 2)[:, None] * _PARTS
-        upper, lower = (multiply(solved, shares) for solved in self._coefficients)
-        return self._splines.displace(upper, lower)
+        return self._splines.displace(weights)
 
 
 def _parts() -> FloatArray:

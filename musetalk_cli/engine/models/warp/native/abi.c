@@ -5,7 +5,7 @@
 #endif
 
 /* Counts the changes of what Python calls: library.py has the same number, and takes no library with another. */
-#define WARP_ABI 9
+#define WARP_ABI 10
 
 /* WARP_ABI; 0 on a processor that lacks the instructions that this library was compiled for. */
 EXPORT int warp_abi(void);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +45,11 @@ def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
-def declare(library: ctypes.CDLL, parameters: Mapping[str, Sequence[Any]], returns: Any = None) -> None:
+def declare(library: ctypes.CDLL, parameters: dict[str, list[Any]], returns: Any = None) -> None:
     """Have functions check the types that they are called with: ctypes types by name; ``returns``: their result's."""
+    last = next(reversed(parameters))
+    if getattr(library, last).argtypes is not None:  # not the first time
+        return
     for name, types in parameters.items():
         function = getattr(library, name)
-        if function.argtypes is None:  # the first time
-            function.restype, function.argtypes = returns, types
+        function.restype, function.argtypes = returns, types

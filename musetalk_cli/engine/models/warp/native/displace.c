@@ -16,11 +16,11 @@ enum { TAPS = 6, MARGIN = 2 };     /* of the interpolation; every second nodes b
 enum { PATCH = 15, REACH = 6, COARSE = 12, LANES = 16 };
 static const float INNER = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, OUTER = 3.0f / 256.0f;
 
-/* Splines of both layers: points (2, count, 2), of which the first num_shared are the same in both. upper and lower
- * (count + 3, PARTS): their coefficients for a mouth shape. */
+/* Splines of both layers: points (2, count, 2), of which the first num_shared are the same in both. solved (2, count + 3,
+ * num_sides): coefficients of each side of the motion, and parts (num_sides, PARTS), to which part it belongs. */
 typedef struct {
-    const float *points, *upper, *lower;
-    int32_t num_shared, count;
+    const float *points, *solved, *parts;
+    int32_t num_shared, count, num_sides;
 } Splines;
 
 /* Nodes where they are evaluated, mouth units: the first one, and the steps to the next column and row. inside (rows,
@@ -32,32 +32,52 @@ typedef struct {
     float first[2], across[2], down[2], reach[4], fade[2], to_cells[4];
 } SplineNodes;
 
-/* Parts of the scratch memory: sums at every second node, PLANES of (coarse_rows, coarse_columns), and at all, PLANES of
+/* Parts of the scratch memory. Sums at every second node, PLANES of (coarse_rows, coarse_columns), and at all, PLANES of
  * (rows, stride), with LANES more at both ends of a row. */
 typedef struct {
+    float *upper, *lower; /* (count + 3, PARTS): coefficients for the mouth shape */
     float *coarse, *row, *fine;
     int32_t coarse_rows, coarse_columns, stride;
 } Sums;
 
-static size_t divide_scratch(const SplineNodes *nodes, float *memory, Sums *sums) {
+/* Divides the memory; returns how many floats of it are used. */
+static size_t divide_scratch(const Splines *splines, const SplineNodes *nodes, float *memory, Sums *sums) {
     sums->coarse_rows = nodes->rows / 2 + 2 * MARGIN + 1;
     sums->coarse_columns = nodes->columns / 2 + 2 * MARGIN + 1;
     sums->stride = nodes->columns + 2 * LANES;
-    const size_t coarse = PLANES * (size_t)sums->coarse_rows * (size_t)sums->coarse_columns;
-    sums->coarse = memory;
-    sums->row = memory == NULL ? NULL : memory + coarse;
-    sums->fine = memory == NULL ? NULL : sums->row + sums->coarse_columns;
-    return coarse + (size_t)sums->coarse_columns + PLANES * (size_t)nodes->rows * (size_t)sums->stride;
+    const size_t coefficients = PARTS * (size_t)(splines->count + 3), columns = (size_t)sums->coarse_columns;
+    const size_t coarse = PLANES * (size_t)sums->coarse_rows * columns, start = 2 * coefficients + coarse + columns;
+    if (memory != NULL) {
+        sums->upper = memory;
+        sums->lower = memory + coefficients;
+        sums->coarse = memory + 2 * coefficients;
+        sums->row = sums->coarse + coarse;
+        sums->fine = memory + start;
+    }
+    return start + PLANES * (size_t)nodes->rows * (size_t)sums->stride;
 }
 
 /* How many floats of memory displace_nodes needs. */
-EXPORT size_t displace_scratch(const SplineNodes *nodes) {
+EXPORT size_t displace_scratch(const Splines *splines, const SplineNodes *nodes) {
     Sums sums;
-    return divide_scratch(nodes, NULL, &sums);
+    return divide_scratch(splines, nodes, NULL, &sums);
 }
 
 static float *plane_of(const SplineNodes *nodes, const Sums *sums, int32_t plane, int32_t row) {
     return sums->fine + ((size_t)plane * (size_t)nodes->rows + (size_t)row) * (size_t)sums->stride + LANES;
+}
+
+/* The coefficients (count, PARTS) for a mouth shape, from those of every side (count, num_sides); weights (num_sides /
+ * 2,): of the components, whose x and y are two sides. */
+static void combine_sides(const Splines *splines, const float *solved, const float *weights, float *coefficients) {
+    for (int32_t i = 0; i < splines->count + 3; i++, solved += splines->num_sides, coefficients += PARTS) {
+        float sums[PARTS] = {0};
+        for (int32_t k = 0; k < splines->num_sides; k++) {
+            const float share = solved[k] * weights[k / 2], *parts = splines->parts + PARTS * k;
+            for (int32_t part = 0; part < PARTS; part++) sums[part] += share * parts[part];
+        }
+        memcpy(coefficients, sums, sizeof sums);
+    }
 }
 
 /* ---- Every second node ------------------------------------------------------------------------------------------- */
@@ -103,8 +123,8 @@ static inline void add_values(float values[TOGETHER][BLOCK], const float *coeffi
     }
 }
 
-HOT static void evaluate_splines(const Splines *splines, NodeBlock *block) {
-    const float *upper = splines->upper, *lower = splines->lower;
+HOT static void evaluate_splines(const Splines *splines, const Sums *solved, NodeBlock *block) {
+    const float *upper = solved->upper, *lower = solved->lower;
     float values[TOGETHER][BLOCK];
     memset(block->sums, 0, sizeof block->sums);
     for (int32_t i = 0; i < splines->num_shared; i += TOGETHER) {
@@ -136,7 +156,7 @@ static void sum_coarse(const Splines *splines, const SplineNodes *nodes, const S
     for (int32_t start = 0; start < count; start += BLOCK) {
         const size_t length = (size_t)min_i(BLOCK, count - start);
         place_nodes(nodes, sums, start, &block);
-        evaluate_splines(splines, &block);
+        evaluate_splines(splines, sums, &block);
         for (int32_t plane = 0; plane < PLANES; plane++)
             memcpy(sums->coarse + (size_t)plane * (size_t)count + start, block.sums[plane], length * sizeof(float));
     }
@@ -245,9 +265,9 @@ HOT static void correct_sums(const Splines *splines, const SplineNodes *nodes, c
         if (layer == 1 && number < splines->num_shared) continue;
         if (!place_patch(nodes, point[0], point[1], &patch)) continue;
         measure_patch(nodes, point[0], point[1], &patch);
-        if (layer == 0) add_patch(nodes, sums, &patch, splines->upper + PARTS * number, 0);
+        if (layer == 0) add_patch(nodes, sums, &patch, sums->upper + PARTS * number, 0);
         if (layer == 1 || number < splines->num_shared)
-            add_patch(nodes, sums, &patch, splines->lower + PARTS * number, 1);
+            add_patch(nodes, sums, &patch, sums->lower + PARTS * number, 1);
     }
 }
 
@@ -271,11 +291,15 @@ HOT static void write_row(const SplineNodes *nodes, int32_t row, const float *su
 
 /* The displacement of the skin in both layers.
  *
- * memory: displace_scratch floats. field (2, rows, columns, 2) is written: layer, node; cells.
+ * weights (num_sides / 2,): of the components. memory: displace_scratch floats. field (2, rows, columns, 2) is written:
+ * layer, node; cells.
  */
-EXPORT void displace_nodes(const Splines *splines, const SplineNodes *nodes, float *memory, float *field) {
+EXPORT void displace_nodes(const Splines *splines, const SplineNodes *nodes, const float *weights, float *memory,
+                           float *field) {
     Sums sums;
-    divide_scratch(nodes, memory, &sums);
+    divide_scratch(splines, nodes, memory, &sums);
+    combine_sides(splines, splines->solved, weights, sums.upper);
+    combine_sides(splines, splines->solved + (size_t)(splines->count + 3) * (size_t)splines->num_sides, weights, sums.lower);
     sum_coarse(splines, nodes, &sums);
     interpolate_sums(nodes, &sums);
     correct_sums(splines, nodes, &sums);

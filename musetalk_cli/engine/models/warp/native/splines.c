@@ -64,26 +64,35 @@ EXPORT size_t splines_scratch(int32_t count, int32_t num_sides) {
     return (size_t)(count + 3) * (size_t)(whole_groups(count + 3) + whole_groups(num_sides));
 }
 
-/* The coefficients of splines through the points' motion.
+/* The system of one layer, its points' motion on its right sides. */
+static void fill_system(const float *points, const float *motion, int32_t count, int32_t num_sides, int32_t width,
+                        float *system) {
+    const int32_t sides = whole_groups(count + 3);
+    memset(system, 0, (size_t)(count + 3) * (size_t)width * sizeof(float));
+    for (int32_t i = 0; i < count; i++) {
+        float *row = system + (size_t)i * (size_t)width;
+        const float affine[3] = {1.0f, points[2 * i], points[2 * i + 1]};
+        fill_row(row, points, i, count);
+        row[i] += SOFTENING;
+        for (int32_t k = 0; k < 3; k++) row[count + k] = system[(size_t)(count + k) * (size_t)width + (size_t)i] = affine[k];
+        memcpy(row + sides, motion + (size_t)num_sides * (size_t)i, (size_t)num_sides * sizeof(float));
+    }
+}
+
+/* The coefficients of splines through the points' motion, in both layers.
  *
- * points (count, 2); motion (count, num_sides); memory: splines_scratch floats. coefficients (count + 3, num_sides) is
- * written: of the kernel at each point, of 1, x and y; zeros where the points determine none.
+ * points (2, count, 2); motion (2, count, num_sides); memory: splines_scratch floats. coefficients (2, count + 3,
+ * num_sides) is written: of the kernel at each point, of 1, x and y; zeros where the points determine none.
  */
 EXPORT void solve_splines(const float *points, const float *motion, int32_t count, int32_t num_sides, float *memory,
                           float *coefficients) {
     const int32_t size = count + 3, sides = whole_groups(size), width = sides + whole_groups(num_sides);
-    memset(memory, 0, (size_t)size * (size_t)width * sizeof(float));
-    for (int32_t i = 0; i < count; i++) {
-        float *row = memory + (size_t)i * (size_t)width;
-        const float affine[3] = {1.0f, points[2 * i], points[2 * i + 1]};
-        fill_row(row, points, i, count);
-        row[i] += SOFTENING;
-        for (int32_t k = 0; k < 3; k++) row[count + k] = memory[(size_t)(count + k) * (size_t)width + (size_t)i] = affine[k];
-        memcpy(row + sides, motion + (size_t)num_sides * (size_t)i, (size_t)num_sides * sizeof(float));
-    }
-    const int32_t is_solved = solve_system(memory, size, width, sides);
-    for (int32_t i = 0; i < size; i++) {
-        const float *row = memory + (size_t)i * (size_t)width + sides;
-        for (int32_t k = 0; k < num_sides; k++) *coefficients++ = is_solved ? row[k] : 0.0f;
+    for (int32_t layer = 0; layer < 2; layer++, points += 2 * (size_t)count, motion += (size_t)num_sides * (size_t)count) {
+        fill_system(points, motion, count, num_sides, width, memory);
+        const int32_t is_solved = solve_system(memory, size, width, sides);
+        for (int32_t i = 0; i < size; i++) {
+            const float *row = memory + (size_t)i * (size_t)width + sides;
+            for (int32_t k = 0; k < num_sides; k++) *coefficients++ = is_solved ? row[k] : 0.0f;
+        }
     }
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, structure
+from musetalk_cli.engine.models.warp.native.points import NUM_SHARED, MouthPoints
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_PARTS = 4
@@ -17,8 +18,8 @@ _FLOAT = np.dtype(np.float32)
 
 _Splines = structure(
     "Splines",
-    **dict.fromkeys(("points", "upper", "lower"), c_void_p),
-    **dict.fromkeys(("num_shared", "count"), c_int32),
+    **dict.fromkeys(("points", "solved", "parts"), c_void_p),
+    **dict.fromkeys(("num_shared", "count", "num_sides"), c_int32),
 )
 _SplineNodes = structure(
     "SplineNodes",
@@ -31,11 +32,11 @@ _SplineNodes = structure(
 )
 _PARAMETERS: dict[str, list[Any]] = {
     "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
-    "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), c_void_p, c_void_p],
+    "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), *[c_void_p] * 3],
 }
 _SIZES: dict[str, list[Any]] = {
     "splines_scratch": [c_int32, c_int32],
-    "displace_scratch": [POINTER(_SplineNodes)],
+    "displace_scratch": [POINTER(_Splines), POINTER(_SplineNodes)],
 }
 
 
@@ -58,53 +59,55 @@ class SplineNodes:
 
 
 class NativeSplines:
-    """Splines through the control points of both layers; immutable and thread-safe."""
+    """Splines through the motion of the control points of both layers; immutable and thread-safe."""
 
-    def __init__(self, library: ctypes.CDLL, points: FloatArray, num_shared: int, nodes: SplineNodes) -> None:
-        """Prepare them.
+    def __init__(
+        self, points: MouthPoints, parts: FloatArray, nodes: SplineNodes, num_shared: int = NUM_SHARED
+    ) -> None:
+        """Solve them.
 
         Args:
-            library: The native kernel.
-            points: Positions of the points of the upper layer and of the lower, float32 (2, n, 2), mouth units.
-            num_shared: How many of both, the first ones, are the same.
+            points: The control points, and their motion.
+            parts: Which of the NUM_PARTS parts each side of the motion belongs to, float32 (k, 4). The parts are x and
+                y of what fades out at the face's outline, and x and y of the rest.
             nodes: Where the splines are evaluated.
+            num_shared: How many points are the same in both layers, the first ones.
         """
+        library = self._library = points.library
         declare(library, _PARAMETERS)
         declare(library, _SIZES, c_size_t)
-        if not 0 <= num_shared <= points.shape[1]:
-            raise ValueError(f"{num_shared} of {points.shape[1]} points cannot be shared")
-        self._library, self._kept, self._shape = library, (nodes, points), nodes.inside.shape
+        self._num_sides, count = len(parts), points.positions.shape[1]
+        if not 0 <= num_shared <= count:
+            raise ValueError(f"{num_shared} of {count} points cannot be shared")
+        first = pointer(points.positions, _FLOAT, (2, count, 2))
+        self.solved = self._solve(points, first)
+        self._kept, self._shape = (nodes, points.positions, parts), nodes.inside.shape
         self._nodes = _nodes_of(nodes)
-        self._num_scratch = int(library.displace_scratch(byref(self._nodes)))
-        self._points, self._num_shared, self._count = points, num_shared, points.shape[1]
-        self._first = pointer(points, _FLOAT, (2, self._count, 2))
-
-    def solve(self, layer: int, motion: FloatArray) -> FloatArray:
-        """Coefficients of splines, float32 (n + 3, k), through ``motion`` (n, k) of one layer's points, 0 or 1.
-
-        Splines are sums: so are their coefficients.
-        """
-        count, num_sides = self._count, motion.shape[1]
-        coefficients = np.empty((count + 3, num_sides), _FLOAT)
-        memory = np.empty(int(self._library.splines_scratch(count, num_sides)), _FLOAT)
-        self._library.solve_splines(
-            self._first + 2 * _FLOAT.itemsize * count * layer,
-            pointer(motion, _FLOAT, (count, num_sides)),
-            *(count, num_sides, address(memory), address(coefficients)),
+        self._splines = _Splines(
+            *(first, address(self.solved), pointer(parts, _FLOAT, (self._num_sides, NUM_PARTS))),
+            *(num_shared, count, self._num_sides),
         )
-        return coefficients
+        self._num_scratch = int(library.displace_scratch(byref(self._splines), byref(self._nodes)))
 
-    def displace(self, upper: FloatArray, lower: FloatArray) -> FloatArray:
-        """The displacement of the skin at the nodes, float32 (2, h, w, 2): layer, node; cells.
+    def _solve(self, points: MouthPoints, first: int) -> FloatArray:
+        """Coefficients, float32 (2, n + 3, k): splines are sums, so are their coefficients."""
+        count, sides = points.positions.shape[1], self._num_sides
+        memory = np.empty(int(self._library.splines_scratch(count, sides)), _FLOAT)
+        solved = np.empty((2, count + 3, sides), _FLOAT)
+        self._library.solve_splines(
+            *(first, pointer(points.motion, _FLOAT, (2, count, sides)), count, sides),
+            *(address(memory), address(solved)),
+        )
+        return solved
 
-        ``upper``, ``lower`` (n + 3, 4): coefficients of x and y of what fades out at the face's outline, and of x and y
-        of the rest.
-        """
-        size = (self._count + 3, NUM_PARTS)
-        solved = (pointer(upper, _FLOAT, size), pointer(lower, _FLOAT, size))
-        splines = _Splines(self._first, *solved, self._num_shared, self._count)
+    def displace(self, weights: FloatArray) -> FloatArray:
+        """The displacement of the skin at the nodes for component ``weights`` float32 (k / 2,), whose x and y are two
+        sides: float32 (2, h, w, 2), layer, node; cells."""
         memory, field = np.empty(self._num_scratch, _FLOAT), np.empty((2, *self._shape, 2), _FLOAT)
-        self._library.displace_nodes(byref(splines), byref(self._nodes), address(memory), address(field))
+        self._library.displace_nodes(
+            *(byref(self._splines), byref(self._nodes), pointer(weights, _FLOAT, (self._num_sides // 2,))),
+            *(address(memory), address(field)),
+        )
         return field
 
 

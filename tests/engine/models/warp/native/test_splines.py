@@ -16,7 +16,7 @@ from musetalk_cli.engine.models.warp.face.geometry import transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.points import measure_mouth
+from musetalk_cli.engine.models.warp.native.points import NUM_LANDMARKS, MouthPoints, measure_mouth
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
 
 # Between every second node, splines are interpolated. For a mouth of 100 pixels, a tenth of one between wide open lips,
@@ -58,16 +58,17 @@ def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int, cel
 
 
 def test_points_that_determine_nothing_move_nothing() -> None:
-    native = library.load()
+    native, parts = library.load(), np.ones((4, 4), np.float32)
     assert native is not None
     at = SplineNodes((0.0, 0.0), 1.0, np.eye(2, 3), (-9, 9, -9, 9), (0, 1), np.ones((4, 5), np.float32))
-    splines = NativeSplines(native, np.zeros((2, 4, 2), np.float32), 1, at)
-    solved = splines.solve(0, np.ones((4, 4), np.float32))
-    assert solved.shape == (7, 4) and not solved.any()
-    assert not splines.displace(solved, solved).any()
+    lips = measure_mouth(native, *np.zeros((2, NUM_LANDMARKS, 2), np.float32)).own
+    points = MouthPoints(native, lips, lips, np.zeros((2, 4, 2), np.float32), np.ones((2, 4, 4), np.float32))
+    splines = NativeSplines(points, parts, at, num_shared=1)
+    assert splines.solved.shape == (2, 7, 4) and not splines.solved.any()
+    assert not splines.displace(np.ones(2, np.float32)).any()
     with pytest.raises(ValueError, match="float32 array"):
-        splines.displace(solved[:3], solved)
+        splines.displace(np.ones(3, np.float32))
     with pytest.raises(ValueError, match="float32 array"):
-        splines.solve(1, np.ones((5, 4), np.float32))
+        NativeSplines(points, parts[:3], at, num_shared=1)
     with pytest.raises(ValueError, match="cannot be shared"):
-        NativeSplines(native, np.zeros((2, 4, 2), np.float32), 5, at)
+        NativeSplines(points, parts, at, num_shared=5)
