@@ -1,6 +1,6 @@
 """What the warp model's C saves against numpy: faces on one and two threads, and whole renders; and how it differs.
 
-    python -m tools.measure.native_kernel SPEECH.wav [--only faces|renders|differences] [--sizes 512 768 1024]
+    python -m tools.measure.native_kernel SPEECH.wav [--only faces|videos|renders|differences] [--sizes 512 768 1024]
         [--photos IMAGE…] [--write]
 
 Both are measured in turns on one thread of the same process, by that thread's CPU time, of which the least third is
@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ Draw = Callable[[int], Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path)
-    parser.add_argument("--only", choices=("faces", "renders", "differences"))
+    parser.add_argument("--only", choices=("faces", "videos", "renders", "differences"))
     parser.add_argument("--sizes", type=int, nargs="+", default=(512, 768, 1024))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--photos", type=Path, nargs="+", default=())
@@ -66,6 +66,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     tables = {
         "faces": face_table,
+        "videos": video_table,
         "renders": lambda: render_table(args.speech, args.sizes, args.runs),
         "differences": lambda: difference_table(args.photos),
     }
@@ -99,13 +100,33 @@ def face_table() -> str:
             for is_native in (False, True):
                 with kernel(is_native):
                     draws[is_native] = make(height)
-            times = time_in_turns(draws)
+            times = time_in_turns({is_native: (is_native, draw) for is_native, draw in draws.items()})
             scales = {is_native: scale_of(draw, is_native) for is_native, draw in draws.items()}
             ratio = times[False] / times[True]
             rows.append(
                 f"| {name}, {height} | {times[False]:.2f} | {times[True]:.2f} | {ratio:.1f} | {scales[False]:.2f} × | "
                 f"{scales[True]:.2f} × |"
             )
+            print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
+def video_table() -> str:
+    """A video's frame against a still's, both in C."""
+    rows = [
+        "| video | still, portrait, ms | still, the same face, ms | seen before, ms | ÷ portrait | ÷ same face | new, ms | "
+        "÷ portrait | ÷ same face |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    with kernel(is_native=True):
+        for height in HEIGHTS:
+            names = ("still", "still, the videos' face", "video, frames seen before", "video, new frames")
+            times = time_in_turns({name: (True, FACES[name](height)) for name in names})
+            portrait, same, seen, new = (times[name] for name in names)
+            cells = [f"{portrait:.2f}", f"{same:.2f}"]
+            for frame in (seen, new):
+                cells += [f"{frame:.2f}", f"{frame / portrait:.2f}", f"{frame / same:.2f}"]
+            rows.append(f"| {height} | {' | '.join(cells)} |")
             print(rows[-1], flush=True)
     return "\n".join(rows)
 
@@ -180,25 +201,32 @@ def open_photo(path: Path) -> Avatar:
     return avatar
 
 
+def closed_mouthed() -> Avatar:
+    """The person of the clips, as a still."""
+    image, landmarks = draw_face()
+    return Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
+
+
 FACES: dict[str, Callable[[int], Draw]] = {
     "still": lambda height: draw_still(open_portrait(describe_portrait("nora")), height),
     "still, open mouth": lambda height: draw_still(open_mouthed(), height),
+    "still, the videos' face": lambda height: draw_still(closed_mouthed(), height),
     "video, frames seen before": lambda height: draw_video(height, 30),
     "video, new frames": lambda height: draw_video(height, 400),
 }
 
 
-def time_in_turns(draws: dict[bool, Draw]) -> dict[bool, float]:
-    """CPU of a face, ms."""
-    times_s: dict[bool, list[float]] = {is_native: [] for is_native in draws}
+def time_in_turns(draws: Mapping[Any, tuple[bool, Draw]]) -> dict[Any, float]:
+    """CPU of a face, ms, by name; each is drawn in C or by numpy."""
+    times_s: dict[Any, list[float]] = {name: [] for name in draws}
     for _ in range(NUM_ROUNDS):
-        for is_native, draw in draws.items():
+        for name, (is_native, draw) in draws.items():
             with kernel(is_native):
                 for index in range(NUM_FACES):
                     started_s = time.thread_time()
                     draw(index)
-                    times_s[is_native].append(time.thread_time() - started_s)
-    return {is_native: 1000 * float(np.mean(sorted(each)[: len(each) // 3])) for is_native, each in times_s.items()}
+                    times_s[name].append(time.thread_time() - started_s)
+    return {name: 1000 * float(np.mean(sorted(each)[: len(each) // 3])) for name, each in times_s.items()}
 
 
 def scale_of(draw: Draw, is_native: bool) -> float:
