@@ -97,7 +97,14 @@ def fuzz_splines(rng: Random) -> None:
     num_shared, num_own, rows, columns = (int(rng.integers(1, most)) for most in (70, 40, 40, 60))
     x, y, cell_px = values(rng, 3).tolist()
     at = SplineNodes(
-        *((x, y), cell_px, values(rng, 2, 3), (-3.0, 3.0, -3.0, 3.0), (0.1, 0.3), values(rng, rows, columns)),
+        *(
+            (x, y),
+            cell_px,
+            values(rng, 2, 3),
+            (-3.0, 3.0, -3.0, 3.0),
+            (0.1, 0.3),
+            rng.integers(0, 256, (rows, columns), dtype=np.uint8),
+        ),
     )
     count, num_components = num_shared + num_own, int(rng.integers(1, 9))
     motion = values(rng, 2, count, 2 * num_components)

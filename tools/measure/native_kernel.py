@@ -114,8 +114,8 @@ def face_table() -> str:
 def video_table() -> str:
     """A video's frame against a still's, both in C."""
     rows = [
-        "| video | still, portrait, ms | still, the same face, ms | seen before, ms | ÷ portrait | ÷ same face | new, ms | "
-        "÷ portrait | ÷ same face |",
+        "| video | still, portrait, ms | still, the same face, ms | seen before, ms | ÷ portrait | ÷ same face "
+        "| new, ms | ÷ portrait | ÷ same face |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     with kernel(is_native=True):

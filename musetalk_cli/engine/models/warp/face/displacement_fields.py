@@ -70,7 +70,8 @@ class MovingFields:
         ends = transform_points(to_units, nodes[0, [0, -1]])
         inside = _inside_face(transform_points(to_units, pose.face.oval), ends, nodes.shape[:2], pose.yaw)
         x, y = nodes[0, 0].tolist()
-        at = SplineNodes((x, y), cell_px, to_units, REACH, _FADE, inside)
+        bytes_inside = (inside * 255 + 0.5).astype(np.uint8)  # as numbers they would be a quarter of what is kept
+        at = SplineNodes((x, y), cell_px, to_units, REACH, _FADE, bytes_inside)
         self._splines = NativeSplines(points, _PARTS, at)
 
     def displace(self, weights: FloatArray) -> FloatArray:

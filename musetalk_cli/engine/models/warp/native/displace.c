@@ -24,10 +24,10 @@ typedef struct {
 } Splines;
 
 /* Nodes where they are evaluated, mouth units: the first one, and the steps to the next column and row. inside (rows,
- * columns): share, 0..1, of what fades out at the outline. reach: left, right, top and bottom of all motion, and the
+ * columns): share, 0..255, of what fades out at the outline. reach: left, right, top and bottom of all motion, and the
  * distances from there between which it fades in. to_cells (2, 2): mouth units to cells, the steps between nodes. */
 typedef struct {
-    const float *inside;
+    const uint8_t *inside;
     int32_t rows, columns;
     float first[2], across[2], down[2], reach[4], fade[2], to_cells[4];
 } SplineNodes;
@@ -276,14 +276,15 @@ HOT static void correct_sums(const Splines *splines, const SplineNodes *nodes, c
 /* A row of one layer: sums of its parts (…, columns), `stride` apart, → field (columns, 2). */
 HOT static void write_row(const SplineNodes *nodes, int32_t row, const float *sums, size_t stride, float *restrict field) {
     const float *to_cells = nodes->to_cells, *reach = nodes->reach;
-    const float *inside = nodes->inside + (size_t)row * (size_t)nodes->columns;
+    const uint8_t *inside = nodes->inside + (size_t)row * (size_t)nodes->columns;
     const float left = nodes->first[0] + (float)row * nodes->down[0], top = nodes->first[1] + (float)row * nodes->down[1];
     for (int32_t j = 0; j < nodes->columns; j++) {
         const float x = left + (float)j * nodes->across[0], y = top + (float)j * nodes->across[1];
         const float within = min_f(min_f(x - reach[0], reach[1] - x), min_f(y - reach[2], reach[3] - y));
         const float window = smoothstep(within, nodes->fade[0], nodes->fade[1]);
-        const float move_x = window * (sums[j] * inside[j] + sums[2 * stride + j]);
-        const float move_y = window * (sums[stride + j] * inside[j] + sums[3 * stride + j]);
+        const float share = (float)inside[j] / 255.0f;
+        const float move_x = window * (sums[j] * share + sums[2 * stride + j]);
+        const float move_y = window * (sums[stride + j] * share + sums[3 * stride + j]);
         field[2 * j] = to_cells[0] * move_x + to_cells[1] * move_y;
         field[2 * j + 1] = to_cells[2] * move_x + to_cells[3] * move_y;
     }

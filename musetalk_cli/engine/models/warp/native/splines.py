@@ -11,6 +11,7 @@ import numpy as np
 
 from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, structure
 from musetalk_cli.engine.models.warp.native.points import NUM_SHARED, MouthPoints
+from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_PARTS = 4
@@ -46,7 +47,7 @@ class SplineNodes:
 
     ``first_px``: position of the first node, and ``cell_px``, the distance to the next ones. ``to_units`` float32 (2,
     3): from pixels to mouth units, a similarity. ``reach``: left, right, top and bottom of all motion, and ``fade``,
-    the distances from there between which it fades in, mouth units. ``inside`` float32 (h, w): share, 0..1, of what
+    the distances from there between which it fades in, mouth units. ``inside`` uint8 (h, w): share, 0..255, of what
     fades out at the face's outline.
     """
 
@@ -55,7 +56,7 @@ class SplineNodes:
     to_units: FloatArray
     reach: tuple[float, float, float, float]
     fade: tuple[float, float]
-    inside: FloatArray
+    inside: ByteArray
 
 
 class NativeSplines:
@@ -117,7 +118,7 @@ def _nodes_of(nodes: SplineNodes) -> ctypes.Structure:
     determinant = (a * d - b * c) * cell or 1.0
     rows, columns = nodes.inside.shape
     return _SplineNodes(
-        *(pointer(nodes.inside, _FLOAT, (rows, columns)), rows, columns),
+        *(pointer(nodes.inside, np.uint8, (rows, columns)), rows, columns),
         (c_float * 2)(a * x + b * y + shift_x, c * x + d * y + shift_y),
         *((c_float * 2)(a * cell, c * cell), (c_float * 2)(b * cell, d * cell)),
         *((c_float * 4)(*nodes.reach), (c_float * 2)(*nodes.fade)),

@@ -60,7 +60,7 @@ def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int, cel
 def test_points_that_determine_nothing_move_nothing() -> None:
     native, parts = library.load(), np.ones((4, 4), np.float32)
     assert native is not None
-    at = SplineNodes((0.0, 0.0), 1.0, np.eye(2, 3), (-9, 9, -9, 9), (0, 1), np.ones((4, 5), np.float32))
+    at = SplineNodes((0.0, 0.0), 1.0, np.eye(2, 3), (-9, 9, -9, 9), (0, 1), np.full((4, 5), 255, np.uint8))
     lips = measure_mouth(native, *np.zeros((2, NUM_LANDMARKS, 2), np.float32)).own
     points = MouthPoints(native, lips, lips, np.zeros((2, 4, 2), np.float32), np.ones((2, 4, 4), np.float32))
     splines = NativeSplines(points, parts, at, num_shared=1)
