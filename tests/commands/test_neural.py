@@ -20,6 +20,7 @@ from fixtures.clips import portrait_image  # noqa: E402
 from fixtures.media import read_frames  # noqa: E402
 from fixtures.meshes import portrait_mesh  # noqa: E402
 from fixtures.official_files import write_models, write_parsing  # noqa: E402
+from fixtures.prepared_avatars import write_frames  # noqa: E402
 from fixtures.small_nets import CONFIGS  # noqa: E402
 from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     FACES_FILE,
@@ -28,7 +29,6 @@ from musetalk_cli.engine.avatar.avatar_files import (  # noqa: E402
     AvatarRecord,
     describe_files,
 )
-from musetalk_cli.engine.avatar.frame_store import write_frames  # noqa: E402
 from musetalk_cli.engine.avatar.portrait import describe_portrait  # noqa: E402
 from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings  # noqa: E402
 from musetalk_cli.engine.types.colour import bgr_to_planes, planes_to_i420  # noqa: E402

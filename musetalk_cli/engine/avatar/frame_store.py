@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -215,11 +215,3 @@ class StoredAlphas(StoredFrames):
 
     def _read_one(self, index: int) -> ByteArray:
         return self._read_sheet(index, (self.height, self.width))
-
-
-def write_frames(path: Path, images: Iterable[ByteArray]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Store planar I420 images in a file; returns offsets and checksums as :class:`StoredFrames` wants them."""
-    with FrameStoreWriter(path) as writer:
-        for image in images:
-            writer.write(image)
-    return writer.offsets, writer.checksums

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.prepared_avatars import write_frames
 from musetalk_cli.engine.avatar.frame_store import (
     FrameStoreWriter,
     StoredFrames,
     i420_to_sheet,
     read_image_size,
     sheet_to_i420,
-    write_frames,
 )
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, i420_to_bgr, planes_to_i420

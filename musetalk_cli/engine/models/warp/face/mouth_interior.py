@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ctypes import Structure
 
     from musetalk_cli.engine.models.warp.native.interior import NativeInterior
-    from musetalk_cli.engine.models.warp.native.mouth import LipPixels
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars where the arch
 # turns back (8.5, 6.5, 7.5 and 7 mm on a mouth 50 mm wide, foreshortened).
@@ -168,31 +167,8 @@ class MouthInterior:
         chroma = planes.chroma[rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
         np.copyto(chroma, np.clip(chroma * (1 - coverage_half[..., None]) + weighted + 0.5, 0, 255).astype(np.uint8))
 
-    def draw_natively(
-        self,
-        box: Planes,
-        near: LipPixels,
-        wanted: tuple[float, float, float, float] | None,
-        placement: TeethPlacement,
-        to_units: FloatArray,
-        pose: Articulation,
-    ) -> None:
-        """The same in C; only with :attr:`native`.
-
-        Args:
-            box: The planes of the lips' box, changed in place.
-            near: Its pixels.
-            wanted: As of :meth:`NativeInterior.coverage`.
-            placement: Where the teeth are in the image.
-            to_units: As of :class:`LipOpening`.
-            pose: What moves inside the mouth.
-        """
-        assert self.native is not None  # noqa: S101 - as said above
-        moves = self.native_pose(placement, to_units, pose)
-        self.native.draw(box, near, self.native.coverage(near, wanted, self.edge_px), moves)
-
     def native_pose(self, placement: TeethPlacement, to_units: FloatArray, pose: Articulation) -> Structure:
-        """What moves it in one frame, as C takes it; arguments as of :meth:`draw_natively`."""
+        """What moves it in one frame, as C takes it; arguments as of :meth:`draw`."""
         from musetalk_cli.engine.models.warp.native.interior import InteriorPose, pose_of
 
         moves = (pose.jaw, pose.width, pose.tip_rise, pose.tip_out)

@@ -208,7 +208,8 @@ def test_the_inside_of_a_mouth(
     numpy_interior.draw(expected, opening, placement, pose)
     assert interior.native is not None
     assert np.abs(interior.native.coverage(near, wanted, interior.edge_px) - coverage).max() < DISTANCE_PX
-    interior.draw_natively(box, near, wanted, placement, to_units, pose)
+    moves = interior.native_pose(placement, to_units, pose)
+    interior.native.draw(box, near, interior.native.coverage(near, wanted, interior.edge_px), moves)
     near_equal(box, expected)
 
 
@@ -217,7 +218,9 @@ def test_closed_lips_show_nothing_of_the_inside() -> None:
     near, box = random_pixels(8, 12, 10), random_box(8, 12, 11)
     closed = replace(near, upper=np.full((8, 12), 3, np.float32))
     before, to_units = copy_box(box), np.eye(2, 3, dtype=np.float32)
-    interior.draw_natively(box, closed, None, TeethPlacement((0, 0), 0, 0), to_units, Articulation(1.0, 0.0, 1.0))
+    assert interior.native is not None
+    moves = interior.native_pose(TeethPlacement((0, 0), 0, 0), to_units, Articulation(1.0, 0.0, 1.0))
+    interior.native.draw(box, closed, interior.native.coverage(closed, None, interior.edge_px), moves)
     assert np.array_equal(box.luma, before.luma) and np.array_equal(box.chroma, before.chroma)
 
 
