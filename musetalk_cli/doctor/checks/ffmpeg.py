@@ -40,7 +40,7 @@ def check_ffmpeg(setup: Setup) -> list[Finding]:
     findings = [ok("ffmpeg", f"{_version(started)}, {program}{_origin(program)}")]
     if (local := choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), told.append, is_local=True)) != program:
         version = _version(run_program([local, "-hide_banner", "-version"], START_S))
-        findings.append(ok("ffmpeg of render", f"{version}, {local}{_origin(local)}"))
+        findings.append(ok("ffmpeg for files", f"{version}, {local}{_origin(local)}"))
     # An ffmpeg on PATH that is not used, though it would be if it worked.
     findings += [warning("ffmpeg on PATH", _shorten(line), "repair or remove it") for line in told]
     return [*findings, *_check_encoders(program), _check_protocols(program)]
