@@ -77,7 +77,8 @@ def explain_failure(ffmpeg: str) -> EncoderError | None:
     if record := _records.get(ffmpeg):
         with contextlib.suppress(OSError):
             record.unlink(missing_ok=True)
-    hint = "run it again to use the bundled one, unless the configuration names this one"
+    other = "the one on PATH" if is_bundled(ffmpeg) else "the bundled one"
+    hint = f"run it again to use {other}, unless the configuration names this one"
     return describe_broken(ffmpeg, problem, hint)
 
 

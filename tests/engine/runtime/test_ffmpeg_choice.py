@@ -102,6 +102,7 @@ def test_one_that_broke_after_it_had_worked_is_named_and_no_longer_trusted(insta
     error = explain_failure(chosen)
     assert error is not None
     assert "loading shared libraries" in str(error)
+    assert "the bundled one" in error.hint
     ffmpeg_choice._chosen.clear()
     told = list[str]()
     assert choose_ffmpeg("auto", tmp_path / "cache", told.append) == bundled_ffmpeg()
@@ -160,6 +161,12 @@ def test_commands_use_the_bundled_one_instead(
     if command != "prepare-avatar":  # that one has no face nets here
         assert result.returncode == 0, said
     is_told = "warning: ffmpeg does not work" in said and "the bundled one is used" in said
-    assert is_told == (command != "render")  # which takes that one anyway
+    assert is_told == (command == "stream")  # the others take that one anyway
     assert "cannot be decoded" not in said
     assert "neither an image" not in said
+
+
+def test_the_bundled_one_that_broke_names_the_one_on_path(tmp_path: Path) -> None:
+    error = explain_failure(str(tmp_path / "imageio_ffmpeg" / "binaries" / "ffmpeg-linux"))
+    assert error is not None
+    assert "the one on PATH" in error.hint

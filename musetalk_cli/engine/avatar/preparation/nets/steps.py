@@ -146,7 +146,7 @@ class _Planner:
         elif kind is Operator.CONVOLUTION:
             self._waiting[made] = self._convolution(operation)
         elif kind is Operator.MAX_POOL:
-            self._waiting[made] = _Pooled(self._map(first))
+            self._waiting[made] = _Pooled(self._filled_map(first))
         elif kind is Operator.PAD:
             self._fill_up(first, made)
         elif kind is Operator.ADD:
@@ -162,7 +162,7 @@ class _Planner:
 
     def _depthwise(self, operation: Operation) -> _Depthwise:
         source, weights, biases = operation.inputs
-        given = self._map(source)
+        given = self._filled_map(source)
         taps = self._data(weights)
         if taps.shape != (1, 3, 3, given.channels) or not operation.is_same:
             raise ValueError("a depthwise convolution of another size")
@@ -206,7 +206,7 @@ class _Planner:
         main, other = both[place], both[1 - place]
         if not isinstance(main, _Unfinished) or self._uses[numbers[place]] != 1 or main.residual is not None:
             raise ValueError("a sum of another kind")
-        added = other.source if isinstance(other, _Pooled) else self._map(numbers[1 - place])
+        added = other.source if isinstance(other, _Pooled) else self._filled_map(numbers[1 - place])
         is_pooled = isinstance(other, _Pooled)
         times = 2 if is_pooled else 1
         if (added.height, added.width) != (times * main.size[0], times * main.size[1]):
@@ -256,6 +256,13 @@ class _Planner:
 
     def _map(self, number: int) -> Map:
         return self._maps[number]
+
+    def _filled_map(self, number: int) -> Map:
+        """One that is read WIDE channels at a time: all but the image."""
+        found = self._map(number)
+        if found.filled % WIDE:
+            raise ValueError("a block of the image")
+        return found
 
     def _tensor(self, number: int) -> Tensor:
         return self._graph.tensors[number]

@@ -203,6 +203,15 @@ def unlike(change: Callable[[GraphMaker, int], int]) -> Graph:
         lambda net, first: net.add(
             Operator.CONVOLUTION, [first], (1, 5, 4, 2), net.draw(2, 3, 3, 8), net.draw(2), is_same=True
         ),
+        lambda net, first: net.prelu(net.block(0, 8, 1)),
+        lambda net, first: net.prelu(net.add(Operator.ADD, [0, net.convolve(0, 3, 3, 1)], (1, 8, 8, 3))),
+        lambda net, first: net.prelu(
+            net.add(
+                Operator.ADD,
+                [net.add(Operator.MAX_POOL, [0], (1, 4, 4, 3)), net.convolve(0, 3, 3, 2)],
+                (1, 4, 4, 3),
+            )
+        ),
     ],
 )
 def test_a_net_of_other_parts_is_refused(change: Callable[[GraphMaker, int], int]) -> None:
