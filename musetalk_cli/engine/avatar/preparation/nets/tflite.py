@@ -164,6 +164,8 @@ def _operation_of(table: _Table, operator: Operator) -> Operation:
         activation = 3 if operator is Operator.CONVOLUTION else 4
         if options is None or options.number(activation, "<b") or options.number(1) != options.number(2):
             raise ValueError("a convolution of another kind")
+        if any(options.number(field, default=1) != 1 for field in (activation + 1, activation + 2)):
+            raise ValueError("a convolution with gaps")
         return Operation(operator, inputs, outputs, options.number(1), options.number(0, "<b") == SAME)
     if operator is Operator.MAX_POOL:
         if options is None or [options.number(field) for field in (1, 2, 3, 4)] != [2, 2, 2, 2]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from fixtures.native_kernel import native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.engine.avatar.preparation.nets import tflite
 from musetalk_cli.engine.avatar.preparation.nets.arena import place_maps
 from musetalk_cli.engine.avatar.preparation.nets.face_net import ABI, NativeNet, OpenCvNet, Range, open_net
 from musetalk_cli.engine.avatar.preparation.nets.steps import lay_out
@@ -217,6 +218,28 @@ def unlike(change: Callable[[GraphMaker, int], int]) -> Graph:
 def test_a_net_of_other_parts_is_refused(change: Callable[[GraphMaker, int], int]) -> None:
     with pytest.raises(UnreadableNetError):
         lay_out(unlike(change))
+
+
+@pytest.mark.parametrize("operator, dilation", [(Operator.CONVOLUTION, 4), (Operator.DEPTHWISE, 5)])
+def test_a_convolution_with_gaps_is_refused(operator: Operator, dilation: int) -> None:
+    class Options:
+        """Fields of a table: strides, and the dilation across."""
+
+        def __init__(self, value: int) -> None:
+            self.fields = {1: 1, 2: 1, dilation: value}
+
+        def number(self, field: int, kind: str = "<i", default: int = 0) -> int:
+            return self.fields.get(field, default)
+
+        def numbers(self, field: int) -> tuple[int, ...]:
+            return ()
+
+        def table(self, field: int) -> Options:
+            return self
+
+    assert tflite._operation_of(cast(Any, Options(1)), operator).stride == 1
+    with pytest.raises(ValueError, match="gaps"):
+        tflite._operation_of(cast(Any, Options(2)), operator)
 
 
 def test_a_net_that_would_take_too_much_memory_is_refused() -> None:
