@@ -38,9 +38,8 @@ _RIGID = 0.22  # height of the lid's lower end that is not folded, half widths
 _SHADOW, _SHADOW_DEPTH = 0.30, 0.11  # of a half-shut lid on the eyeball
 # Around the eyes, half widths: by how much more one end of them may be shifted than the other.
 _MARGIN = 0.45
-_CACHE_SIZE = (
-    8  # one state holds while the eyes rest; more hits are rare: 81 % with 2, 83 % with 64, which are 3 MB at 512²
-)
+# One state holds while the eyes rest. More hits are rare: 81 % with 2, 83 % with 64, which are 3 MB at 512².
+_CACHE_SIZE = 8
 
 
 @dataclass(frozen=True)
