@@ -1,4 +1,4 @@
-"""Mouth nets against the mouths of real people, with the gap's map fitted on the other clips: a table per net.
+"""Mouth nets against the mouths of real people, with the maps fitted on the other clips: a table per net.
 
     python -m tools.measure.lip_sync.real_clips --tracker tracker/bin/python --clip A.mp4 --clip B.mp4 --clip C.mp4
                              [--net old=OLD.npz] [--net new=NEW.npz]
@@ -6,7 +6,8 @@
 Nothing is rendered: the mouths are those that the net asks for. The clips are yours, and each needs its own audio.
 Per clip: r of the gap and of the width at the best lag, F1 of the closed frames, jitter (standard deviation of the
 second difference divided by that of the gap), and the gap's standard deviation as a share of the person's, once as the
-net gives it and once as it is drawn. "left out" has the map that fits the other clips best; "packaged" the program's.
+net gives it and once as it is drawn. "left out" has the maps of gap and width that fit the other clips best; "packaged"
+the program's.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ from numpy.typing import NDArray
 import musetalk_cli
 from musetalk_cli.engine.models.warp.audio.mouth_net import MouthNet, load_net
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import GapMap, MouthShapePredictor, express
+from musetalk_cli.engine.models.warp.audio.width_map import WidthMap
 from musetalk_cli.engine.models.warp.face.control_points import GAP
 from tools.assets.audio_net.evaluation import FRAME_S, best_lag, load_audio, predict_all
 
 FloatArray = NDArray[np.float32]
 
 PACKAGED = Path(musetalk_cli.__file__).parent / "assets" / "mouth_net.npz"
-NO_MAP = GapMap(0.0, 0.0)
+NO_MAP, NO_WIDTH_MAP = GapMap(0.0, 0.0), WidthMap(1.0, 0.0, 0.0, 0.0, 1.0)
 CANDIDATES = tuple(GapMap(*values) for values in product((0.0, 0.2, 0.35, 0.5), (0.0, 0.06, 0.09, 0.12, 0.15)))
+WIDTH_CANDIDATES = tuple(
+    WidthMap(*values) for values in product((0.2, 0.35, 0.5), (0.1, 0.2, 0.3), (0.0, 0.5, 1.0), (0.0, 0.05, 0.1))
+)
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ def _widened(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(np.convolve(flags, np.ones(3), "same") > 0)
 
 
-def score(net: MouthNet, gap_map: GapMap, clip: Clip) -> Score:
-    """Compare what ``net`` asks for with what the person did."""
-    shapes = predict_all(MouthShapePredictor(net, gap_map), clip.samples)
+def score(net: MouthNet, gap_map: GapMap, clip: Clip, width_map: WidthMap | None = None) -> Score:
+    """Compare what ``net`` asks for with what the person did; without a ``width_map``, with the packaged one."""
+    shapes = predict_all(MouthShapePredictor(net, gap_map, width_map), clip.samples)
     num_frames = min(len(shapes), len(clip.real))
     shapes, real = shapes[:num_frames], clip.real[:num_frames]
     gap, wanted = shapes[:, 0], real[:, 0]
@@ -106,15 +111,25 @@ def score(net: MouthNet, gap_map: GapMap, clip: Clip) -> Score:
     )
 
 
-def left_out(net: MouthNet, clips: Sequence[Clip]) -> list[tuple[GapMap, Score]]:
-    """Each clip's score with the map that fits the others best."""
+def left_out(net: MouthNet, clips: Sequence[Clip]) -> list[tuple[GapMap, WidthMap, Score]]:
+    """Each clip's score with the maps that fit the others best: the gap's by ``Score.fit``, the width's by its r."""
     table = [[score(net, candidate, clip) for clip in clips] for candidate in CANDIDATES]
     found = []
-    for index in range(len(clips)):
-        fits = [np.mean([s.fit for i, s in enumerate(row) if i != index]) for row in table]
-        best = int(np.argmax(fits))
-        found.append((CANDIDATES[best], table[best][index]))
+    for index, clip in enumerate(clips):
+        gap_map = CANDIDATES[_best_without(index, [[each.fit for each in row] for row in table])]
+        widths = [[_width_r(net, gap_map, clip, candidate) for clip in clips] for candidate in WIDTH_CANDIDATES]
+        width_map = WIDTH_CANDIDATES[_best_without(index, widths)]
+        found.append((gap_map, width_map, score(net, gap_map, clip, width_map)))
     return found
+
+
+def _best_without(index: int, table: Sequence[Sequence[float]]) -> int:
+    """The row whose mean is highest without the column ``index``."""
+    return int(np.argmax([np.mean([value for i, value in enumerate(row) if i != index]) for row in table]))
+
+
+def _width_r(net: MouthNet, gap_map: GapMap, clip: Clip, width_map: WidthMap) -> float:
+    return score(net, gap_map, clip, width_map).width_r
 
 
 def table_of(nets: dict[str, MouthNet], clips: Sequence[Clip]) -> str:
@@ -123,11 +138,11 @@ def table_of(nets: dict[str, MouthNet], clips: Sequence[Clip]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, net in nets.items():
-        for label, gap_map in (("none", NO_MAP), ("packaged", GapMap())):
-            lines += _rows(f"{name} | {label}", clips, [score(net, gap_map, clip) for clip in clips])
+        for label, gap_map, width_map in (("none", NO_MAP, NO_WIDTH_MAP), ("packaged", GapMap(), WidthMap())):
+            lines += _rows(f"{name} | {label}", clips, [score(net, gap_map, clip, width_map) for clip in clips])
         fitted = left_out(net, clips) if len(clips) > 1 else []
-        chosen = ", ".join(f"{each.spread_opens:g}/{each.parted:g}" for each, _ in fitted)
-        lines += _rows(f"{name} | left out ({chosen})", clips, [found for _, found in fitted])
+        chosen = ", ".join(f"{gap_map.spread_opens:g}/{gap_map.parted:g}" for gap_map, _, _ in fitted)
+        lines += _rows(f"{name} | left out ({chosen})", clips, [found for _, _, found in fitted])
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from musetalk_cli.engine.models.warp.audio.log_mel import (
     extract_features,
 )
 from musetalk_cli.engine.models.warp.audio.mouth_net import OUTPUTS, MouthNet, load_net
+from musetalk_cli.engine.models.warp.audio.width_map import WidthMap
 
 FloatArray = NDArray[np.float32]
 
@@ -82,12 +83,12 @@ class MouthShapePredictor:
     before_s: float = 4.0
     after_s: float = 0.40
 
-    def __init__(self, net: MouthNet, gap_map: GapMap | None = None) -> None:
+    def __init__(self, net: MouthNet, gap_map: GapMap | None = None, width_map: WidthMap | None = None) -> None:
         past, future = _needed_context_s(net)
         if past > self.before_s or future > self.after_s:
             raise ValueError(f"this net needs {past:.2f} s before and {future:.2f} s after a block, too much context")
         self._net = net
-        self._map = gap_map or GapMap()
+        self._gap_map, self._width_map = gap_map or GapMap(), width_map or WidthMap()
 
     @classmethod
     def load(cls) -> MouthShapePredictor:
@@ -160,7 +161,9 @@ class MouthShapePredictor:
         noise = _noise(features.level_db)[past - 1 :][: len(steps)]
         steps[:, _PRESSED] = _surer(steps[:, _PRESSED], 1.0 + noise * np.float32(NOISE_ODDS - 1.0))
         steps = _smooth(steps) * gate[asked, None]
-        steps[:, 0] = self._map.gap(steps) + np.float32(self._map.parted) * (_held(gate) - gate)[asked]
+        gap = self._gap_map.gap(steps)
+        steps[:, 0] = gap + np.float32(self._gap_map.parted) * (_held(gate) - gate)[asked]
+        steps[:, 2] = self._width_map.width(steps)
         return np.asarray(steps, dtype=np.float32)
 
 

@@ -22,6 +22,7 @@ from musetalk_cli.engine.models.warp.audio.mouth_shapes import (
     MouthShapePredictor,
     express,
 )
+from musetalk_cli.engine.models.warp.audio.width_map import WidthMap
 from musetalk_cli.errors import ModelError
 
 FloatArray = NDArray[np.float32]
@@ -274,6 +275,17 @@ def test_spread_lips_open_wider_and_rounded_ones_less(width: float, closed: dict
     for column, value in closed.items():
         step[column] = value
     assert GapMap(spread_opens=0.2).gap(step[None]) == pytest.approx([gap], abs=1e-6)
+
+
+@pytest.mark.parametrize("gap_map", [GapMap(), GapMap(0.0, 0.0)])
+def test_the_width_is_mapped_with_the_gap_that_is_drawn(predictor: MouthShapePredictor, gap_map: GapMap) -> None:
+    as_it_is = MouthShapePredictor(predictor._net, gap_map, WidthMap(1.0, 0.0, 0.0, 0.0, 1.0))
+    audio = babble(3.0)
+    steps = as_it_is.predict_steps(audio, 0, 0, 150)
+    mapped = MouthShapePredictor(predictor._net, gap_map).predict_steps(audio, 0, 0, 150)
+    assert np.abs(mapped[:, 2] - steps[:, 2]).max() > 0.1
+    np.testing.assert_array_equal(mapped[:, 2], WidthMap().width(steps))
+    np.testing.assert_array_equal(np.delete(mapped, 2, axis=1), np.delete(steps, 2, axis=1))
 
 
 def test_expression_makes_the_mouth_move_more_or_less() -> None:
