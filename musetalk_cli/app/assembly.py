@@ -148,7 +148,14 @@ def official_voice(config: Config, voice: str | AudioSource, ffmpeg: str, tell: 
 
 
 def build_model(
-    config: Config, name: str, chosen: ChosenAvatar, avatar: Avatar, tell: Tell, *, shares_nets: bool = False
+    config: Config,
+    name: str,
+    chosen: ChosenAvatar,
+    avatar: Avatar,
+    tell: Tell,
+    *,
+    shares_nets: bool = False,
+    starts_often: bool = False,
 ) -> LipSyncModel:
     """Open a lip-sync model for an avatar.
 
@@ -159,6 +166,7 @@ def build_model(
         avatar: The same avatar, loaded, in its own size.
         tell: Takes lines for the user.
         shares_nets: Whether MuseTalk may use the nets of a model that is open for another avatar.
+        starts_often: Whether the model makes many streams, one after the other.
 
     Returns:
         The model, bound to the avatar.
@@ -186,6 +194,7 @@ def build_model(
         liveliness=warp.life,
         seed=warp.seed,
         expression=warp.expression,
+        starts_often=starts_often,
     )
 
 

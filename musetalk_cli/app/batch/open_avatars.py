@@ -105,7 +105,7 @@ class OpenAvatars:
         chosen = choose_avatar(config, self._tell)
         own = (chosen.load_layers or chosen.load)() if keeps_alpha else chosen.load()
         try:
-            model = build_model(config, name, chosen, own, self._tell, shares_nets=True)
+            model = build_model(config, name, chosen, own, self._tell, shares_nets=True, starts_often=True)
             return _Opened(name, chosen, own, own.resized(chosen.height_px), model)
         except BaseException:
             own.close()

@@ -10,6 +10,7 @@ import pytest
 from musetalk_cli.app.batch import open_avatars
 from musetalk_cli.app.batch.open_avatars import FAILED_S, OpenAvatars
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.models.warp.model import MANY_EYE_STATES
 from musetalk_cli.errors import AvatarError
 
 CONFIG = replace(Config(), avatar="anna")
@@ -40,3 +41,11 @@ def test_what_cannot_be_opened_is_tried_again_after_a_while(monkeypatch: pytest.
     with pytest.raises(AvatarError), avatars.use(CONFIG):
         pass
     assert len(tried) == 2
+
+
+def test_files_of_a_batch_share_the_blinks_of_their_first_seconds() -> None:
+    avatars = OpenAvatars(print)
+    with avatars.use(replace(Config(), model="warp")) as opened:
+        eyes = opened.model._face._eyes
+        assert eyes._draw.cache_parameters()["maxsize"] == MANY_EYE_STATES
+    avatars.close()

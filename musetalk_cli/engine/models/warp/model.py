@@ -13,6 +13,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
+from musetalk_cli.engine.models.warp.idle.eye_states import NUM_KEPT
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
 
 NUM_SHAPES = 6
+# A voice of 5 s has some 20 states of the eyes, and one of 15 s 60.
+MANY_EYE_STATES = 64
 
 
 class WarpModel:
@@ -49,6 +52,7 @@ class WarpModel:
         liveliness: float,
         seed: int,
         expression: float = 1.0,
+        starts_often: bool = False,
     ) -> None:
         """Prepare the avatar's face.
 
@@ -60,6 +64,7 @@ class WarpModel:
                 motion.
             seed: Chooses the times of blinks and the course of the head.
             expression: How far the mouth moves, 0.5 … 1.5; 1 is as far as people's.
+            starts_often: Whether it makes many streams, whose first seconds show the same blinks: these stay drawn.
 
         Raises:
             AvatarError: The avatar's frames cannot be read.
@@ -71,7 +76,12 @@ class WarpModel:
         self._face: StillAvatarRenderer | VideoAvatarRenderer
         self._seed, self._liveliness = seed, 0.0
         if avatar.is_still:
-            self._face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=liveliness > 0)
+            self._face = StillAvatarRenderer(
+                avatar,
+                height_px=height_px,
+                has_idle_motion=liveliness > 0,
+                num_eye_states=MANY_EYE_STATES if starts_often else NUM_KEPT,
+            )
             self._liveliness = liveliness
         else:
             from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer

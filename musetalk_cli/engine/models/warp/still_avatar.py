@@ -25,7 +25,7 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     region_around,
     without_bars,
 )
-from musetalk_cli.engine.models.warp.idle.eye_states import EyeStates
+from musetalk_cli.engine.models.warp.idle.eye_states import NUM_KEPT, EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
@@ -49,13 +49,16 @@ class StillAvatarRenderer:
 
     region: Region
 
-    def __init__(self, avatar: Avatar, *, height_px: int, has_idle_motion: bool) -> None:
+    def __init__(
+        self, avatar: Avatar, *, height_px: int, has_idle_motion: bool, num_eye_states: int = NUM_KEPT
+    ) -> None:
         """Prepare a face.
 
         Args:
             avatar: A still in its own size. Where it brings no images of closed eyelids, they are drawn from its skin.
             height_px: Height of the output; it and the width are rounded to even.
             has_idle_motion: Whether the head moves and the eyes blink. Without, only the mouth's surroundings change.
+            num_eye_states: How many states of the eyes stay drawn.
         """
         shown = avatar.resized(height_px)
         size, face = (shown.width, shown.height), shown.landmarks[0]
@@ -69,7 +72,7 @@ class StillAvatarRenderer:
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
         lips = self._grid.cells_touching(bounds_of(np.concatenate([face.outer_upper_lip, face.outer_lower_lip])))
         self._head = head.field_on(self._grid.nodes, lips) if head else None
-        self._eyes = _open_eyes(avatar, shown.frames.image(), self._image, face) if head else None
+        self._eyes = _open_eyes(avatar, shown.frames.image(), self._image, face, num_eye_states) if head else None
         self._eye_nodes = self._grid.cells_touching(self._eyes.bounds_px) if self._eyes else (slice(0), slice(0))
         self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))
         self._native = self._native_face()
@@ -120,10 +123,13 @@ class StillAvatarRenderer:
         return Face(self.region, planes)
 
 
-def _open_eyes(avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: Landmarks) -> EyeStates | None:
+def _open_eyes(
+    avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: Landmarks, num_kept: int
+) -> EyeStates | None:
     """The eyes of a still, with the lids that it brings or drawn ones; None where there is nothing to shut.
 
     ``shown``: the image in the output's size, uint8 BGR; ``image``: the same, upsampled, and ``face`` in its pixels.
+    ``num_kept``: how many of their states stay drawn.
     """
     height, width = shown.shape[0] // 2 * 2, shown.shape[1] // 2 * 2
     lids = avatar.eyelids
@@ -131,7 +137,7 @@ def _open_eyes(avatar: Avatar, shown: ByteArray, image: UpsampledImage, face: La
     if shut is None:
         return None
     planes = bgr_to_planes(shut[:height, :width])
-    return EyeStates(image, planes, eyes_of(face), is_drawn=lids is not None)
+    return EyeStates(image, planes, eyes_of(face), is_drawn=lids is not None, num_kept=num_kept)
 
 
 def _with_lids(image: ByteArray, lids: Eyelids, width: int, height: int) -> ByteArray:

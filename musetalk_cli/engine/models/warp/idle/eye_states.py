@@ -38,8 +38,8 @@ _RIGID = 0.22  # height of the lid's lower end that is not folded, half widths
 _SHADOW, _SHADOW_DEPTH = 0.30, 0.11  # of a half-shut lid on the eyeball
 # Around the eyes, half widths: by how much more one end of them may be shifted than the other.
 _MARGIN = 0.45
-# One state holds while the eyes rest. More hits are rare: 81 % with 2, 83 % with 64, which are 3 MB at 512².
-_CACHE_SIZE = 8
+# Of one stream: one state holds while the eyes rest, and more hits are rare: 81 % with 2, 83 % with 64.
+NUM_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class EyeStates:
         eyes: tuple[Eye, ...],
         *,
         is_drawn: bool,
+        num_kept: int = NUM_KEPT,
     ) -> None:
         """Prepare the eyes.
 
@@ -83,6 +84,7 @@ class EyeStates:
             shut: The same with its eyes shut.
             eyes: Its eyes, left and right.
             is_drawn: Whether the shut lids were drawn along with the image, up to the brow.
+            num_kept: How many states stay drawn, 50 kB each at 512².
         """
         height, width = shut.luma.shape
         self.bounds_px = eye_bounds(eyes)
@@ -104,7 +106,7 @@ class EyeStates:
             else []
             for eye in eyes
         )
-        self._draw = lru_cache(maxsize=_CACHE_SIZE)(self._draw_state)
+        self._draw = lru_cache(maxsize=num_kept)(self._draw_state)
 
     @staticmethod
     def _planes_of(image: UpsampledImage) -> tuple[tuple[ByteArray, float], ...]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+import pytest
 
 from fixtures.drawn_face import draw_face
 from musetalk_cli.engine.models.warp.face.sampling import UpsampledImage
@@ -16,14 +17,14 @@ from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 SIDES = {"left": slice(None, 144), "right": slice(144, None)}
 
 
-def _eyes() -> tuple[EyeStates, ByteArray]:
+def _eyes(**options: int) -> tuple[EyeStates, ByteArray]:
     image, face = draw_face()
     for lid in (face.left_upper_lid, face.right_upper_lid):
         cv2.circle(image, (round(float(lid[4, 0])), round(float(lid[4, 1])) + 7), 4, (40, 50, 60), -1)
     shut = shut_eyes(image, face)
     assert shut is not None
     planes = bgr_to_planes(image)
-    states = EyeStates(UpsampledImage.of(planes), bgr_to_planes(shut), eyes_of(face), is_drawn=False)
+    states = EyeStates(UpsampledImage.of(planes), bgr_to_planes(shut), eyes_of(face), is_drawn=False, **options)
     return states, planes.luma
 
 
@@ -42,6 +43,14 @@ def test_open_eyes_are_the_image() -> None:
     states, _ = _eyes()
     assert states.at(0.0, 0.0, 0.0, 0.0) is None
     assert states.at(0.001, 0.0, 0.0, 0.01) is None
+
+
+@pytest.mark.parametrize(("num_kept", "is_kept"), [(1, False), (2, True)])
+def test_as_many_states_stay_drawn_as_are_asked_for(num_kept: int, is_kept: bool) -> None:
+    states, _ = _eyes(num_kept=num_kept)
+    first = states.at(1.0, 1.0, 0, 0)
+    states.at(0.5, 0.5, 0, 0)
+    assert (states.at(1.0, 1.0, 0, 0) is first) == is_kept
 
 
 def test_a_lid_comes_down_step_by_step() -> None:
