@@ -89,8 +89,8 @@ class FaceFinder:
     """Both nets, loaded. For one thread at a time. Raises AvatarError when a file cannot be read as a net."""
 
     def __init__(self, models: FaceModels) -> None:
-        self._detector = open_net(models.detector, ("classificators", "regressors"), Range(1 / 127.5, -1.0))
-        self._mesh = open_net(models.mesh, ("conv2d_31", "conv2d_21"), Range(1 / 255, 0.0))
+        self._detector = open_net(models.detector, ("classificators", "regressors"), Range(1 / 127.5, -1.0), INPUT_PX)
+        self._mesh = open_net(models.mesh, ("conv2d_31", "conv2d_21"), Range(1 / 255, 0.0), MESH_INPUT_PX)
 
     def detect(self, image: SearchedImage, *, thoroughly: bool = True) -> list[FaceBox]:
         """Likely faces of an image, largest first; ``find`` keeps those that are some.

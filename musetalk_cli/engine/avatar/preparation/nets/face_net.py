@@ -39,10 +39,10 @@ class FaceNet(Protocol):
     def run(self, image: ByteArray) -> tuple[FloatArray, ...]: ...
 
 
-def open_net(path: Path, outputs: tuple[str, ...], levels: Range) -> FaceNet:
+def open_net(path: Path, outputs: tuple[str, ...], levels: Range, side_px: int) -> FaceNet:
     """Load a TFLite file, whose ``outputs`` are given by ``run`` in the order in which they are named here.
 
-    Raises AvatarError where the file cannot be read as this net.
+    ``side_px``: of the images that it will be given. Raises AvatarError where the file cannot be read as this net.
     """
     library = load()
     if library is not None and hasattr(library, "nets_abi") and library.nets_abi() == ABI:
@@ -51,7 +51,7 @@ def open_net(path: Path, outputs: tuple[str, ...], levels: Range) -> FaceNet:
         except (UnreadableNetError, OSError) as error:
             log.debug("%s is left to OpenCV: %s", path.name, error)
         else:
-            if set(outputs) <= set(layout.outputs):
+            if set(outputs) <= set(layout.outputs) and (layout.height, layout.width) == (side_px, side_px):
                 return NativeNet(library, layout, outputs, levels)
     return OpenCvNet(path, outputs, levels)
 

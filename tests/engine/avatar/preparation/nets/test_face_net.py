@@ -173,7 +173,7 @@ def test_the_native_kernel_computes_what_opencv_does(
 ) -> None:
     outputs, levels, side = about
     path = getattr(face_models, name)
-    native, by_opencv = open_net(path, outputs, levels), OpenCvNet(path, outputs, levels)
+    native, by_opencv = open_net(path, outputs, levels, side), OpenCvNet(path, outputs, levels)
     assert isinstance(native, NativeNet)
     rows = np.random.default_rng(2).integers(0, 256, (side // 16, side // 16, 3), np.uint8)
     image = np.ascontiguousarray(rows.repeat(16, axis=0).repeat(16, axis=1))
@@ -181,9 +181,14 @@ def test_the_native_kernel_computes_what_opencv_does(
         assert np.abs(values - wanted).max() < 1e-3
 
 
+@pytest.mark.usefixtures("kernel")
+def test_a_net_for_images_of_another_size_is_left_to_opencv(face_models: FaceModels) -> None:
+    assert isinstance(open_net(face_models.mesh, *MESH[:2], 128), OpenCvNet)
+
+
 def test_without_the_native_kernel_opencv_runs_a_net(face_models: FaceModels) -> None:
     with numpy_alone():
-        assert isinstance(open_net(face_models.mesh, *MESH[:2]), OpenCvNet)
+        assert isinstance(open_net(face_models.mesh, *MESH), OpenCvNet)
 
 
 def unlike(change: Callable[[GraphMaker, int], int]) -> Graph:
