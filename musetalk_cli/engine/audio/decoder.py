@@ -94,7 +94,9 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     whitelist = PIPE_WHITELIST if location == STDIN else WHITELIST
     allowed = [] if is_address(location) and not url.lower().startswith("file:") else whitelist
     # Without -map, ffmpeg takes the track that is marked as the default, of several the one with most channels.
-    output = ["-vn", "-sn", "-dn", "-af", filters, "-fflags", "+bitexact", *at_once, "-f", "wav", "pipe:1"]
+    # Tags would be in the WAV's header, before the samples.
+    bare = ["-vn", "-sn", "-dn", "-map_metadata", "-1", "-fflags", "+bitexact"]
+    output = ["-af", filters, *bare, *at_once, "-f", "wav", "pipe:1"]
     return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]
 
 

@@ -23,7 +23,7 @@ from musetalk_cli.hints import as_file
 from musetalk_cli.system.reading import PipeReader, open_reader
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
-WAV_HEADER_BYTES = 44  # what ffmpeg writes in bit-exact mode: RIFF, one 'fmt ' chunk, 'data'
+RIFF_BYTES, CHUNK_BYTES = 12, 8  # the headers of a WAV file and of its chunks
 # Lengths that files give are rounded, and padding counts in some: less than this is none.
 LEAST_LOSS_S = 0.3
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -104,15 +104,28 @@ class FileSource:
         return f"for raw samples, {step}"
 
     def _open(self) -> None:
-        header = self._read_exactly(WAV_HEADER_BYTES)
-        first = self._read_exactly(4) if len(header) == WAV_HEADER_BYTES else b""
+        num_channels = self._read_header()
+        first = self._read_exactly(2 * num_channels) if num_channels else b""
         if not first:
             self._decoder.wait()
             raise self._explain_nothing_decoded()
         if self._decoder.is_pipe and _is_guessed(self._decoder.log):
             raise self._explain_unknown()
         self._pending = first
-        self.num_channels = struct.unpack_from("<H", header, 22)[0]
+        self.num_channels = num_channels
+
+    def _read_header(self) -> int:
+        """The number of channels; the next byte is that of the first sample. 0 where the decoder ends before."""
+        num_channels = 0
+        self._read_exactly(RIFF_BYTES)
+        while len(chunk := self._read_exactly(CHUNK_BYTES)) == CHUNK_BYTES:
+            name, size = struct.unpack("<4sI", chunk)
+            if name == b"data":
+                return num_channels
+            body = self._read_exactly(size + size % 2)
+            if name == b"fmt ":
+                num_channels = struct.unpack_from("<H", body, 2)[0]
+        return 0
 
     def read(self) -> AudioArray | None:
         frame_bytes = 2 * self.num_channels
@@ -120,10 +133,13 @@ class FileSource:
         while len(data) < frame_bytes or len(data) % frame_bytes:
             more = b"" if self._is_stopped else self._take(READ_BYTES - len(data) % frame_bytes)
             if not more:
-                self._check_end()
-                return None
+                break
             data += more
         self._pending = b""
+        data = data[: len(data) - len(data) % frame_bytes]  # a decoder that broke off may end within a sample
+        if not data:
+            self._check_end()
+            return None
         self._num_bytes += len(data)
         return np.frombuffer(data, dtype="<i2").reshape(-1, self.num_channels)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -266,6 +267,43 @@ def test_a_file_without_gaps_stays_as_it_is(
     expected = subprocess.run(plain, capture_output=True, check=True).stdout
     assert audio.tobytes() == expected
     assert told == []
+
+
+@pytest.mark.parametrize("suffix", [".m4a", ".mp3", ".flac", ".wav", ".mkv"])
+def test_tags_are_not_heard(ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path, suffix: str) -> None:
+    codec = {".m4a": "aac", ".mp3": "libmp3lame", ".mkv": "flac"}.get(suffix, "copy" if suffix == ".wav" else "flac")
+    tags = ["-metadata", "title=A title", "-metadata", "artist=Somebody", "-metadata", "comment=odd"]
+    paths = [tmp_path / f"{name}{suffix}" for name in ("plain", "tagged")]
+    for path, given in zip(paths, (["-fflags", "+bitexact"], tags), strict=True):
+        command = [ffmpeg, "-v", "error", "-i", str(tone_wav(2.0, 2)), "-c:a", codec, *given, str(path)]
+        subprocess.run(command, check=True)
+    plain, tagged = (read_all(str(path), ffmpeg)[0] for path in paths)
+    assert len(tagged) == len(plain) >= 96_000
+    assert np.array_equal(tagged, plain)
+
+
+def with_chunk(wav: bytes, name: bytes, body: bytes) -> bytes:
+    """A WAV file with one more chunk before the one with the samples."""
+    at = wav.index(b"data")
+    return wav[:at] + name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) + wav[at:]
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("num_lost", [0, 1, 3])
+def test_samples_begin_behind_every_chunk_and_end_with_the_last_whole_one(
+    tone_wav: Callable[..., Path], tmp_path: Path, num_channels: int, num_lost: int
+) -> None:
+    whole = tone_wav(1.5, num_channels).read_bytes()
+    made = tmp_path / "made.wav"
+    made.write_bytes(with_chunk(whole, b"LIST", b"INFOINAM\x03\0\0\0abc")[: len(whole) + 24 - num_lost])
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\ncat {made}\n")
+    program.chmod(0o755)
+    audio, source = read_all(str(tone_wav(0.1)), str(program))
+    assert source.num_channels == num_channels
+    expected = np.frombuffer(whole[44:], "<i2").reshape(-1, num_channels)
+    num_frames = len(expected) - -(-num_lost // (2 * num_channels))
+    assert np.array_equal(audio, expected[:num_frames])
 
 
 def test_of_two_tracks_the_default_one_is_the_voice(ffmpeg: str, tmp_path: Path) -> None:
