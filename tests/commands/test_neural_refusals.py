@@ -126,7 +126,7 @@ def test_a_device_without_memory_for_one_face_is_named(render: Render, monkeypat
     monkeypatch.setattr(FaceGenerator, "_submit_part", run_out_of_memory)
     said = render()
     assert "not enough memory on cpu to make a single face" in said
-    assert "choose another --device" in said
+    assert "choose another device" in said
 
 
 def run_out_of_memory(*_: object, **__: object) -> None:
