@@ -13,7 +13,7 @@ import numpy as np
 
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import MouthShapePredictor, express
-from musetalk_cli.engine.models.warp.idle.eye_states import NUM_KEPT
+from musetalk_cli.engine.models.warp.idle.eye_states import NUM_EYE_STATES
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
@@ -80,7 +80,7 @@ class WarpModel:
                 avatar,
                 height_px=height_px,
                 has_idle_motion=liveliness > 0,
-                num_eye_states=MANY_EYE_STATES if starts_often else NUM_KEPT,
+                num_eye_states=MANY_EYE_STATES if starts_often else NUM_EYE_STATES,
             )
             self._liveliness = liveliness
         else:

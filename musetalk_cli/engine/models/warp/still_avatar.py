@@ -25,7 +25,7 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     region_around,
     without_bars,
 )
-from musetalk_cli.engine.models.warp.idle.eye_states import NUM_KEPT, EyeStates
+from musetalk_cli.engine.models.warp.idle.eye_states import NUM_EYE_STATES, EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
@@ -50,7 +50,7 @@ class StillAvatarRenderer:
     region: Region
 
     def __init__(
-        self, avatar: Avatar, *, height_px: int, has_idle_motion: bool, num_eye_states: int = NUM_KEPT
+        self, avatar: Avatar, *, height_px: int, has_idle_motion: bool, num_eye_states: int = NUM_EYE_STATES
     ) -> None:
         """Prepare a face.
 

@@ -39,7 +39,7 @@ _SHADOW, _SHADOW_DEPTH = 0.30, 0.11  # of a half-shut lid on the eyeball
 # Around the eyes, half widths: by how much more one end of them may be shifted than the other.
 _MARGIN = 0.45
 # Of one stream: one state holds while the eyes rest, and more hits are rare: 81 % with 2, 83 % with 64.
-NUM_KEPT = 8
+NUM_EYE_STATES = 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class EyeStates:
         eyes: tuple[Eye, ...],
         *,
         is_drawn: bool,
-        num_kept: int = NUM_KEPT,
+        num_kept: int = NUM_EYE_STATES,
     ) -> None:
         """Prepare the eyes.
 
