@@ -1,27 +1,53 @@
 #include "kernel.h"
 
-#if defined(__SSE4_2__)
+#if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 /* Counts the changes of what Python calls: library.py has the same number, and takes no library with another. */
-#define WARP_ABI 10
+#define WARP_ABI 11
+
+int warp_takes_windows;
 
 /* WARP_ABI; 0 on a processor that lacks the instructions that this library was compiled for. */
 EXPORT int warp_abi(void);
 
-int warp_abi(void) {
-#if defined(__SSE4_2__)
+#if defined(__x86_64__)
+/* What the processor and the system say: words 1 and 7 of cpuid, and the registers that the system saves, of XCR0. */
+typedef struct {
+    unsigned features, wide, wider, saved;
+} Processor;
+
+enum { AVX_STATE = 0x06, AVX512_STATE = 0xe6 };
+
+static Processor find_processor(void) {
+    Processor found = {0, 0, 0, 0};
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_2)) return 0;
+    if (__get_cpuid(1, &a, &b, &c, &d)) found.features = c;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        found.wide = b;
+        found.wider = c;
+    }
+    if (found.features & bit_OSXSAVE) {
+        unsigned high;
+        __asm__ volatile("xgetbv" : "=a"(found.saved), "=d"(high) : "c"(0));
+    }
+    return found;
+}
+
+int warp_abi(void) {
+    const Processor found = find_processor();
+    const unsigned windows = bit_AVX512F | bit_AVX512BW;
+    warp_takes_windows = (found.saved & AVX512_STATE) == AVX512_STATE && (found.wide & windows) == windows &&
+                         (found.wider & bit_AVX512VBMI) != 0;
+#if defined(__SSE4_2__)
+    if (!(found.features & bit_SSE4_2)) return 0;
 #endif
 #if defined(__AVX2__)
-    /* The system has to save the wide registers, too: it says so in the first bits of XCR0. */
-    unsigned saved, high;
-    if (!(c & bit_OSXSAVE) || !(c & bit_AVX)) return 0;
-    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
-    if ((saved & 6) != 6) return 0;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return 0;
+    if (!(found.features & bit_AVX) || (found.saved & AVX_STATE) != AVX_STATE || !(found.wide & bit_AVX2)) return 0;
 #endif
     return WARP_ABI;
 }
+#else
+int warp_abi(void) { return WARP_ABI; }
+#endif

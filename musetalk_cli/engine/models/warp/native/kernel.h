@@ -47,6 +47,9 @@
 #define HOT
 #endif
 
+/* Whether this processor has what windows.h is written for: 0 until warp_abi has looked. */
+extern EXPORT int warp_takes_windows;
+
 /* Pixels that are worked on at a time. Rows are longer: a stage goes through them in runs of this length at most. */
 enum { RUN_PX = 512 };
 

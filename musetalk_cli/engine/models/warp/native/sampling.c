@@ -4,7 +4,7 @@
  * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounded them before
  * OpenCV 5.
  */
-#include "bilinear.h"
+#include "windows.h"
 
 /* An image to sample from, as UpsampledImage: luma (2 · height, 2 · width), chroma (height / 2, width / 2, 2). */
 typedef struct {
@@ -93,20 +93,11 @@ static void expand_row(Row *restrict row, const float *restrict nodes, const Col
     }
 }
 
-/* Interpolates between two of these rows. */
-HOT static void mix_rows(Run *restrict run, const Row *restrict above, const Row *restrict below, float share,
-                         int32_t before, int32_t count) {
-    const float *x = above->x + before, *y = above->y + before;
-    const float *next_x = below->x + before, *next_y = below->y + before;
-    for (int32_t i = 0; i < count; i++) run->x[i] = x[i] + (next_x[i] - x[i]) * share;
-    for (int32_t i = 0; i < count; i++) run->y[i] = y[i] + (next_y[i] - y[i]) * share;
-}
-
-/* The same, and splits what is between them, without storing it. */
-HOT static void mix_and_split(Run *restrict run, const Row *restrict above, const Row *restrict below, float share,
-                              int32_t before, int32_t count, int32_t height, int32_t width) {
-    const float *x = above->x + before, *y = above->y + before;
-    const float *next_x = below->x + before, *next_y = below->y + before;
+/* Interpolates between two of these rows, from pixel `start` on, and splits what is between them. */
+HOT static void mix_and_split(Run *restrict run, const Between *at, int32_t start, int32_t count, int32_t height,
+                              int32_t width) {
+    const float *x = at->x + start, *y = at->y + start, *next_x = at->next_x + start, *next_y = at->next_y + start;
+    const float share = at->share;
     int32_t largest = 0;
     for (int32_t i = 0; i < count; i++) {
         int32_t offset = split_position(run, i, x[i] + (next_x[i] - x[i]) * share, y[i] + (next_y[i] - y[i]) * share,
@@ -114,6 +105,43 @@ HOT static void mix_and_split(Run *restrict run, const Row *restrict above, cons
         largest = max_i(largest, offset);
     }
     run->largest = largest;
+}
+
+/* A plane to sample from, of luma or of chroma: pixels per sample, `step`, and bytes, which are as many. */
+typedef struct {
+    const uint8_t *values;
+    int32_t height, width, step;
+} SourcePlane;
+
+static SourcePlane plane_of(const Source *source, int32_t step) {
+    if (step == 1) return (SourcePlane){source->luma, 2 * source->height, 2 * source->width, step};
+    return (SourcePlane){source->chroma, source->height / 2, source->width / 2, step};
+}
+
+static void sample_run(const SourcePlane *plane, const Run *run, int32_t count, uint8_t *samples) {
+    if (plane->step == 1)
+        sample_plane(plane->values, plane->height, plane->width, run, count, samples);
+    else
+        sample_chroma(plane->values, plane->height, plane->width, run, count, samples);
+}
+
+/* Samples the pixels first … stop of a row. */
+static void sample_between(const SourcePlane *plane, const Between *at, int32_t first, int32_t stop, uint8_t *samples) {
+    Run run;
+    int32_t most = RUN_PX;
+    for (int32_t start = first; start < stop;) {
+#if HAS_WINDOWS
+        if (warp_takes_windows) {
+            start = sample_windows(plane->values, plane->height, plane->width, plane->step, at, first, start, stop,
+                                   samples);
+            most = WINDOW_PX;
+        }
+#endif
+        const int32_t count = min_i(stop - start, most);
+        mix_and_split(&run, at, start, count, plane->height, plane->width);
+        sample_run(plane, &run, count, samples + plane->step * start);
+        start += count;
+    }
 }
 
 /* Whether a row of a plane has positions of the map's own; `step`: its pixels per sample. */
@@ -142,17 +170,32 @@ static void take_lips(Run *restrict run, const Map *map, int32_t row, int32_t fi
     }
 }
 
+/* Samples a run of a row, `count` samples from number `first` on. */
+static void sample_row(const Map *map, const SourcePlane *plane, const Between *at, ToSamples to, int32_t row,
+                       int32_t first, int32_t count, uint8_t *samples) {
+    if (!has_lips(map, row, plane->step)) {
+        sample_between(plane, at, 0, count, samples);
+        return;
+    }
+    const int32_t step = plane->step, left = map->lips_left / step, right = left + map->lips_width / step;
+    const int32_t start = clamp_i(left - first, 0, count), stop = clamp_i(right - first, start, count);
+    Run run;
+    sample_between(plane, at, 0, start, samples);
+    take_lips(&run, map, row, first + start, stop - start, step, to);
+    split_positions(&run, stop - start, plane->height, plane->width);
+    sample_run(plane, &run, stop - start, samples + step * start);
+    sample_between(plane, at, stop, count, samples);
+}
+
 /* Samples `count` columns from `first` on of the rows top … stop of a plane: of luma, or of chroma, whose samples are
  * `step` 2 pixels wide. */
 static void sample_columns(const Map *map, const Source *source, int32_t step, int32_t first, int32_t count,
-                           int32_t top, int32_t stop, uint8_t *plane, size_t width) {
-    int32_t px_per_cell = map->cell_px / step;
-    ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
-    int32_t source_height = step == 1 ? 2 * source->height : source->height / 2;
-    int32_t source_width = step == 1 ? 2 * source->width : source->width / 2;
+                           int32_t top, int32_t stop, uint8_t *values, size_t width) {
+    const int32_t px_per_cell = map->cell_px / step;
+    const ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
+    const SourcePlane plane = plane_of(source, step);
     Columns columns;
     Row rows[2], *above = &rows[0], *below = &rows[1];
-    Run run;
     find_columns(&columns, first, count, px_per_cell);
     int32_t expanded = -1; /* the node row that `above` holds */
     for (int32_t row = top; row < stop; row++) {
@@ -169,19 +212,10 @@ static void sample_columns(const Map *map, const Source *source, int32_t step, i
             expand_row(below, nodes + 2 * map->columns, &columns, to);
             expanded = node;
         }
-        float share = share_of_next(row, px_per_cell, node);
-        if (has_lips(map, row, step)) {
-            mix_rows(&run, above, below, share, columns.before, count);
-            take_lips(&run, map, row, first, count, step, to);
-            split_positions(&run, count, source_height, source_width);
-        } else {
-            mix_and_split(&run, above, below, share, columns.before, count, source_height, source_width);
-        }
-        uint8_t *samples = plane + width * (size_t)row + (size_t)(step * first);
-        if (step == 1)
-            sample_plane(source->luma, source_height, source_width, &run, count, samples);
-        else
-            sample_chroma(source->chroma, source_height, source_width, &run, count, samples);
+        const int32_t before = columns.before;
+        const Between at = {above->x + before, above->y + before, below->x + before, below->y + before,
+                            share_of_next(row, px_per_cell, node)};
+        sample_row(map, &plane, &at, to, row, first, count, values + width * (size_t)row + (size_t)(step * first));
     }
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.native_kernel import native_kernel, numpy_alone
+from fixtures.native_kernel import has_windows, native_kernel, numpy_alone, without_windows
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
 from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadField
@@ -21,10 +21,16 @@ from musetalk_cli.engine.types.messages import Region
 MAX_LEVELS, MEAN_LEVELS = 2, 0.08
 
 
-@pytest.fixture(autouse=True)
-def kernel() -> Iterator[None]:
+@pytest.fixture(autouse=True, params=["windows", "without"])
+def kernel(request: pytest.FixtureRequest) -> Iterator[None]:
     with native_kernel():
-        yield
+        if request.param == "without":
+            with without_windows():
+                yield
+        elif has_windows():
+            yield
+        else:
+            pytest.skip("needs a processor with AVX-512 VBMI")
 
 
 def smooth_planes(seed: int, height: int, width: int) -> Planes:
@@ -85,6 +91,23 @@ def test_neighbours_are_sampled_alike_however_they_lie(across: float, turned: fl
     with numpy_alone():
         expected = RegionMap(grid, positions).sample(image)
     assert_alike(RegionMap(grid, positions).sample(image), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("width, height", [(62, 8), (64, 6), (66, 40), (160, 30), (1104, 12)])
+def test_windows_change_no_byte(seed: int, width: int, height: int) -> None:
+    """From almost none to all pixels fit into windows: still, moved, turned, stretched, and at the image's edges."""
+    rng = np.random.default_rng(seed)
+    image = UpsampledImage.of(smooth_planes(seed, height + 6, width + 10))
+    grid = Grid(Region(2, 4, width, height), 2 * int(rng.integers(1, 6)))
+    scale, turn, shake = [(1, 0, 0), (1, 0, 0.2), (0.9, 0.05, 0), (1.3, 0.1, 0.1), (0.6, -0.3, 0), (-1, 1, 2)][seed]
+    x, y = np.moveaxis(grid.nodes, -1, 0)
+    turned = np.stack([scale * x + turn * y, scale * y - turn * x], axis=-1) + rng.normal(0, 2, 2)
+    positions = (turned + rng.normal(0, shake, turned.shape)).astype(np.float32)
+    planes = RegionMap(grid, positions).sample(image)
+    with without_windows():
+        expected = RegionMap(grid, positions).sample(image)
+    assert differences(planes, expected) == (0, 0)
 
 
 @pytest.mark.parametrize(
