@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from functools import lru_cache
 from typing import Any
 
 # glibc's, and the highest that it would come to by itself.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MAPPED_BYTES = 32 << 20
+_CHILD_KEPT_BYTES = 512 << 20  # more than it ever frees at once
 
 
 def share() -> None:
@@ -23,6 +25,12 @@ def share() -> None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_BYTES)
+
+
+def keeping_environment() -> dict[str, str]:
+    """Environment of a child that keeps what it frees, in as many arenas as it likes; what the user has set stays."""
+    kept = {"MALLOC_MMAP_THRESHOLD_": str(_MAPPED_BYTES), "MALLOC_TRIM_THRESHOLD_": str(_CHILD_KEPT_BYTES)}
+    return {**kept, **os.environ}
 
 
 def free_bytes() -> int | None:

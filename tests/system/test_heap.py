@@ -91,3 +91,31 @@ def test_collecting_begins_without_what_the_start_made() -> None:
     heap.begin_collecting()
     assert gc.isenabled()
     assert gc.get_freeze_count() > before
+
+
+FRAMES = """
+import resource
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+for _ in range(20):
+    frames = [bytearray(900_000) for _ in range(8)]
+    del frames
+print(faults() - before)
+"""
+
+
+@needs_glibc
+def test_a_child_keeps_what_it_frees() -> None:
+    def faults(environment: dict[str, str] | None) -> int:
+        command = [sys.executable, "-c", FRAMES]
+        return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    assert faults(heap.keeping_environment()) < 0.2 * faults(None)
+
+
+def test_what_the_user_has_set_for_the_heap_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "4096")
+    environment = heap.keeping_environment()
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "4096"
+    assert environment["PATH"]

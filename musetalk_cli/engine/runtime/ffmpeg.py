@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -145,7 +145,14 @@ class FfmpegProcess:
     Ctrl-C in the terminal does not reach it, only us, and we decide what it means.
     """
 
-    def __init__(self, argv: Sequence[str], *, stdin: int | IO[bytes], pass_fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes],
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.program = argv[0]
         try:
             self._child = subprocess.Popen(
@@ -154,6 +161,7 @@ class FfmpegProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=pass_fds,
+                env=environment,
                 bufsize=0,
                 **own_group(),
             )

@@ -25,6 +25,7 @@ from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteAr
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 from musetalk_cli.errors import EncoderError
 from musetalk_cli.system.extra_input import open_extra_input
+from musetalk_cli.system.heap import keeping_environment
 from musetalk_cli.system.lending import LendingWriter
 from musetalk_cli.system.pipes import widen
 
@@ -161,7 +162,9 @@ class EncoderProcess(FfmpegProcess):
         self.audio = open_extra_input()
         try:
             argv = build_args(ffmpeg, settings, self.audio.url)
-            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=self.audio.pass_fds)
+            # A frame's memory that went back to the system would be cleared and mapped anew for the next.
+            environment = keeping_environment()
+            super().__init__(argv, stdin=subprocess.PIPE, pass_fds=self.audio.pass_fds, environment=environment)
         except BaseException:
             self.audio.close()
             raise
