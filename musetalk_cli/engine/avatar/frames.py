@@ -21,8 +21,8 @@ class AvatarFrames(Protocol):
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         """The frames with these indices, in this order: planar I420, uint8 (height · 3/2, width), each a fresh array
-        that the caller may write into. The same index always gives the same bytes, whatever was read before. Several
-        threads may call it at once.
+        that the caller may write into, or a shared one that is read-only. The same index always gives the same bytes,
+        whatever was read before. Several threads may call it at once.
 
         Raises AvatarError when a frame cannot be read, IndexError when there is none of this index.
         """
@@ -56,11 +56,13 @@ class StillFrames:
 
     @cached_property
     def _i420(self) -> ByteArray:
-        return planes_to_i420(bgr_to_planes(self._image[: self.height, : self.width]))
+        image = planes_to_i420(bgr_to_planes(self._image[: self.height, : self.width]))
+        image.flags.writeable = False
+        return image
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         check_indices(indices, self.num_frames)
-        return [self._i420.copy() for _ in indices]
+        return [self._i420] * len(indices)
 
     def image(self, index: int = 0) -> ByteArray:
         check_indices([index], self.num_frames)

@@ -35,7 +35,8 @@ class LipSyncModel(Protocol):
         """Seconds of audio that blocks of this length need behind them: a multiple of 20 ms, ``after_s`` at most."""
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        """A face for every frame of a batch. The batch's images are passed on and not modified."""
+        """A face for every frame of a batch. The batch's images are passed on and not modified; a model that draws
+        whole frames gives these in their place, and no faces."""
 
     def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
         """Features float32 (num_frames, d) of a mouth that closes from the shape of ``features`` float32 (d,); with the

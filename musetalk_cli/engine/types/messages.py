@@ -118,10 +118,9 @@ class FeatureBatch:
     """What a model needs for the frames that share one call.
 
     ``features`` float32 (len(frames), d); ``frames`` of the output; ``audio`` as in AudioBlock. ``is_idle``: nobody
-    speaks in them. ``avatar_frames``: which frame of the avatar each
-    output frame shows, and ``images``: that frame, planar I420, uint8 (height · 3/2, width), for each a fresh array
-    that only the compositing writes into. Both are empty until the avatar's frames have been read. ``deadline``: None
-    where there is no hurry.
+    speaks in them. ``avatar_frames``: which frame of the avatar each output frame shows, and ``images``: that frame,
+    planar I420, uint8 (height · 3/2, width), as of ``AvatarFrames.read``. Both are empty until the avatar's frames have
+    been read. ``deadline``: None where there is no hurry.
     """
 
     features: FloatArray
@@ -160,7 +159,7 @@ def unchanged_face() -> Face:
 class FaceBatch:
     """One finished face per frame, and the avatar's ``images`` that they go into, as in FeatureBatch.
 
-    Without any faces, the images are shown as they are.
+    Without any faces, the images are shown as they are: the avatar's, or drawn by the model.
     """
 
     faces: tuple[Face, ...]

@@ -1,4 +1,4 @@
-"""Putting faces into frames: the only place that writes pixels of the final frame."""
+"""Putting faces into frames. What a model draws by itself arrives without faces."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from musetalk_cli.engine.types.messages import ByteArray, Face, FaceBatch, Frame
 
 
 def composite(batch: FaceBatch) -> FrameBatch:
-    """Put each face of a batch into its frame, in place; everything outside its region stays as it was."""
-    for face, image in zip(batch.faces, batch.images if batch.faces else (), strict=True):
-        write_face(image, face)
-    return FrameBatch(batch.images, batch.audio, batch.frames, batch.cue)
+    """Put each face of a batch into its frame, in place, or into a copy of one that is shared; everything outside its
+    region stays as it was."""
+    images = batch.images
+    if batch.faces:
+        images = tuple(image if image.flags.writeable else image.copy() for image in images)
+        for face, image in zip(batch.faces, images, strict=True):
+            write_face(image, face)
+    return FrameBatch(images, batch.audio, batch.frames, batch.cue)
 
 
 def write_face(image: ByteArray, face: Face) -> None:

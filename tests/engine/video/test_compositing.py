@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.types.colour import Planes, planes_to_i420
 from musetalk_cli.engine.types.messages import Face, FaceBatch, Region
 from musetalk_cli.engine.video.compositing import composite
@@ -45,6 +46,18 @@ def test_a_face_replaces_its_region_and_nothing_else() -> None:
         expected.chroma[half] = face.planes.chroma
         assert np.array_equal(shown.luma, expected.luma)
         assert np.array_equal(shown.chroma, expected.chroma)
+
+
+def test_a_frame_that_others_share_is_copied() -> None:
+    shared = StillFrames(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).read([0, 0])
+    before = shared[0].copy()
+    faces = (Face(REGION, noise(16, 12, 7)), Face(REGION, noise(16, 12, 8)))
+    made = composite(FaceBatch(faces, tuple(shared), range(2), np.zeros((4, 1), np.int16))).images
+    assert np.array_equal(shared[0], before)
+    for face, image in zip(faces, made, strict=True):
+        assert np.array_equal(planes_of(image).luma[4:16, 8:24], face.planes.luma)
+    with pytest.raises(ValueError, match="read-only"):
+        shared[0][0, 0] = 1
 
 
 @pytest.mark.parametrize("level", [0, 255])

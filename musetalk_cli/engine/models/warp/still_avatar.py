@@ -25,17 +25,17 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     region_around,
     without_bars,
 )
-from musetalk_cli.engine.models.warp.idle.eye_states import NUM_EYE_STATES, EyeStates
+from musetalk_cli.engine.models.warp.idle.eye_states import NUM_EYE_STATES, EyePatch, EyeStates
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
-from musetalk_cli.engine.models.warp.idle.head_motion import HeadMotion
+from musetalk_cli.engine.models.warp.idle.head_motion import HeadField, HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.native.sampling import can_sample
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
-from musetalk_cli.engine.types.messages import Face, Region
+from musetalk_cli.engine.types.messages import Face, FloatArray, Region
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.native.face import NativeFace, NativeImage
+    from musetalk_cli.engine.models.warp.native.face import FaceState, NativeFace, NativeImage
 
 
 _UNMOVED = np.eye(2, 3, dtype=np.float32)
@@ -90,27 +90,31 @@ class StillAvatarRenderer:
         face = NativeFace(native, self._grid.nodes, self._grid.cell_px, self.region, basis=basis, eyes=eyes)
         return face, NativeImage(self._image.luma, self._image.chroma)
 
+    @property
+    def draws_frames(self) -> bool:
+        """Whether :meth:`draw` may be called: in C, whole frames take less time than faces that are put into them."""
+        return self._native is not None
+
+    def draw(self, mouth: NDArray[np.float32], life: LifeState, shown: ByteArray) -> ByteArray:
+        """A frame with the face of :meth:`render` in it.
+
+        ``shown``: the frame without, planar I420, uint8 (height · 3/2, width); it is not written into.
+        """
+        assert self._native is not None  # noqa: S101 - the caller asked
+        return self._native[0].draw_frame(self._native_state(clean_shape(mouth), life), shown)
+
     def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
         """The face for a mouth shape (O, J, W, P, F, T; float32 (6,)) and what else it does.
 
         Values of the shape outside their ranges are clipped. Values that are not finite count as zero.
         """
         shape = clean_shape(mouth)
-        head = self._head if self._head is not None and life.moves_head else None
-        eyes = self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
-        is_at_rest = not shape[:-1].any() and self._mouth.is_at_rest  # shut lips hide the tongue
-        moved = _UNMOVED if head is None or is_at_rest else head.around_mouth(life)
         if self._native is not None:
-            face, image = self._native
-            return Face(
-                self.region,
-                face.draw(
-                    image,
-                    None if is_at_rest else self._mouth.motion(shape, moved),
-                    None if head is None else head.matrix_of(life),
-                    None if eyes is None else eyes.native,
-                ),
-            )
+            return Face(self.region, self._native[0].draw(self._native_state(shape, life)))
+        head, eyes, moved = self._head_of(life), self._eyes_of(life), _UNMOVED
+        is_at_rest = self._is_at_rest(shape)
+        if head is not None and not is_at_rest:
+            moved = head.around_mouth(life)
         targets = self._grid.nodes if head is None else head.sample_positions(life)
         if is_at_rest:
             region_map = RegionMap(self._grid, targets)
@@ -121,6 +125,28 @@ class StillAvatarRenderer:
             shift = (self._grid.nodes[self._eye_nodes] - targets[self._eye_nodes]).reshape(-1, 2)
             eyes.write(planes, region_map, self._eyes.box_in(self.region, shift))
         return Face(self.region, planes)
+
+    def _native_state(self, shape: FloatArray, life: LifeState) -> FaceState:
+        from musetalk_cli.engine.models.warp.native.face import FaceState  # imports ctypes
+
+        assert self._native is not None  # noqa: S101 - as the only callers made sure
+        head, eyes, motion = self._head_of(life), self._eyes_of(life), None
+        if not self._is_at_rest(shape):
+            motion = self._mouth.motion(shape, _UNMOVED if head is None else head.around_mouth(life))
+        return FaceState(
+            *(self._native[1], motion),
+            None if head is None else head.matrix_of(life),
+            None if eyes is None else eyes.native,
+        )
+
+    def _head_of(self, life: LifeState) -> HeadField | None:
+        return self._head if life.moves_head else None
+
+    def _eyes_of(self, life: LifeState) -> EyePatch | None:
+        return self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
+
+    def _is_at_rest(self, shape: FloatArray) -> bool:
+        return not shape[:-1].any() and self._mouth.is_at_rest  # shut lips hide the tongue
 
 
 def _open_eyes(

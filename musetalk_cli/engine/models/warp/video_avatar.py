@@ -111,7 +111,7 @@ class VideoAvatarRenderer:
 
     @staticmethod
     def _draw_natively(face: NativeFace, warp: MouthWarp, source: UpsampledImage, shape: FloatArray) -> Planes:
-        from musetalk_cli.engine.models.warp.native.face import NativeImage  # imports ctypes
+        from musetalk_cli.engine.models.warp.native.face import FaceState, NativeImage  # imports ctypes
 
         image = NativeImage(source.luma, source.chroma)
-        return face.draw(image, warp.motion(shape, _UNMOVED))
+        return face.draw(FaceState(image, warp.motion(shape, _UNMOVED)))

@@ -106,12 +106,12 @@ static void find_eyes(const FaceGrid *grid, const float *positions, int32_t box[
 }
 
 static void sample_box(const FaceGrid *grid, const FaceMouth *mouth, const FaceScratch *scratch,
-                       const FaceImage *image, const int32_t box[4], uint8_t *luma, uint8_t *chroma) {
+                       const FaceImage *image, const int32_t box[4], const BoxPlanes *planes) {
     const int32_t none[4] = {0}, *lips = mouth == NULL ? none : mouth->lips_box;
     sample_region(scratch->positions, grid->columns, grid->cell_px,
                   mouth == NULL ? NULL : scratch->lips.lower_positions, lips[0], lips[1], lips[2], lips[3],
-                  image->luma, image->chroma, image->height, image->width, image->corner_x, image->corner_y, luma,
-                  chroma, grid->width, box[0], box[1], box[2], box[3]);
+                  image->luma, image->chroma, image->height, image->width, image->corner_x, image->corner_y, planes,
+                  box[0], box[1], box[2], box[3]);
 }
 
 /* Where the skin around the mouth comes from. */
@@ -130,11 +130,13 @@ static void map_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMo
 }
 
 /* The lips' shading, and what is between them. */
-static void draw_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMotion *motion,
-                       const FaceScratch *scratch, uint8_t *luma, uint8_t *chroma) {
+static void draw_mouth(const FaceMouth *mouth, const FaceMotion *motion, const FaceScratch *scratch,
+                       const BoxPlanes *region) {
     const LipPixels *lips = &scratch->lips;
-    const size_t width = (size_t)grid->width, top = (size_t)mouth->lips_box[0], left = (size_t)mouth->lips_box[1];
-    const BoxPlanes planes = {luma + width * top + left, chroma + width * (top / 2) + left, grid->width, grid->width};
+    const int32_t top = mouth->lips_box[0], left = mouth->lips_box[1];
+    const BoxPlanes planes = {region->luma + region->luma_stride * top + left,
+                              region->chroma + region->chroma_stride * (top / 2) + left, region->luma_stride,
+                              region->chroma_stride};
     shade_lips(planes.luma, planes.luma_stride, lips->upper, lips->lower, lips->inward, mouth->unit_px,
                mouth->own_gap, lips->height, lips->width);
     lip_coverage(lips->upper, lips->lower, lips->inward, mouth->unit_px, mouth->edge_px, &motion->wanted,
@@ -142,6 +144,38 @@ static void draw_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceM
     const LipOpening opening = {scratch->coverage, lips->upper, lips->lower,
                                 lips->height,    lips->width, mouth->unit_px};
     draw_interior(mouth->interior, motion->interior, &opening, &planes);
+}
+
+/* What draw_face and draw_frame draw. */
+typedef struct {
+    const float *matrix;
+    const FaceMouth *mouth;
+    const FaceMotion *motion;
+    const FaceImage *image, *eyes;
+} Drawn;
+
+static void draw(const FaceGrid *grid, const Drawn *drawn, float *memory, const BoxPlanes *planes) {
+    const FaceMouth *mouth = drawn->mouth;
+    const FaceImage *image = drawn->image;
+    FaceScratch scratch;
+    divide_scratch(grid, mouth, memory, &scratch);
+    const int32_t nodes = grid->rows * grid->columns, whole[4] = {0, 0, grid->height, grid->width};
+    int32_t eye_box[4] = {0};
+    if (drawn->matrix != NULL && grid->basis != NULL)
+        move_nodes(grid->nodes, grid->basis, drawn->matrix, nodes, scratch.positions);
+    else
+        memcpy(scratch.positions, grid->nodes, 2 * (size_t)nodes * sizeof(float));
+    if (drawn->eyes != NULL) find_eyes(grid, scratch.positions, eye_box);
+    if (mouth != NULL) map_mouth(grid, mouth, drawn->motion, &scratch);
+    sample_box(grid, mouth, &scratch, image, whole, planes);
+    if (mouth != NULL) {
+        if (scratch.lips.upper_positions != NULL)
+            blend_layer(scratch.lips.upper_positions, scratch.lips.alpha, scratch.lips.height, scratch.lips.width,
+                        image->luma, image->chroma, image->height, image->width, planes, mouth->lips_box[0],
+                        mouth->lips_box[1]);
+        draw_mouth(mouth, drawn->motion, &scratch, planes);
+    }
+    if (drawn->eyes != NULL) sample_box(grid, mouth, &scratch, drawn->eyes, eye_box, planes);
 }
 
 /* Draws a face.
@@ -152,23 +186,22 @@ static void draw_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceM
  */
 EXPORT void draw_face(const FaceGrid *grid, const float *matrix, const FaceMouth *mouth, const FaceMotion *motion,
                       const FaceImage *image, const FaceImage *eyes, float *memory, uint8_t *luma, uint8_t *chroma) {
-    FaceScratch scratch;
-    divide_scratch(grid, mouth, memory, &scratch);
-    const int32_t nodes = grid->rows * grid->columns, whole[4] = {0, 0, grid->height, grid->width};
-    int32_t eye_box[4] = {0};
-    if (matrix != NULL && grid->basis != NULL)
-        move_nodes(grid->nodes, grid->basis, matrix, nodes, scratch.positions);
-    else
-        memcpy(scratch.positions, grid->nodes, 2 * (size_t)nodes * sizeof(float));
-    if (eyes != NULL) find_eyes(grid, scratch.positions, eye_box);
-    if (mouth != NULL) map_mouth(grid, mouth, motion, &scratch);
-    sample_box(grid, mouth, &scratch, image, whole, luma, chroma);
-    if (mouth != NULL) {
-        if (scratch.lips.upper_positions != NULL)
-            blend_layer(scratch.lips.upper_positions, scratch.lips.alpha, scratch.lips.height,
-                        scratch.lips.width, image->luma, image->chroma, image->height, image->width, luma, chroma,
-                        grid->width, mouth->lips_box[0], mouth->lips_box[1]);
-        draw_mouth(grid, mouth, motion, &scratch, luma, chroma);
-    }
-    if (eyes != NULL) sample_box(grid, mouth, &scratch, eyes, eye_box, luma, chroma);
+    const Drawn drawn = {matrix, mouth, motion, image, eyes};
+    const BoxPlanes planes = {luma, chroma, grid->width, grid->width};
+    draw(grid, &drawn, memory, &planes);
+}
+
+/* Draws the frame with a face in it, as draw_face; what is outside of the region is as shown.
+ *
+ * frame: the region lies within. chroma: memory for the region's, uint8 (height / 2, width / 2, 2).
+ */
+EXPORT void draw_frame(const FaceGrid *grid, const float *matrix, const FaceMouth *mouth, const FaceMotion *motion,
+                       const FaceImage *image, const FaceImage *eyes, float *memory, uint8_t *chroma,
+                       const Frame *frame) {
+    const Drawn drawn = {matrix, mouth, motion, image, eyes};
+    uint8_t *luma = frame->drawn + (size_t)grid->top * (size_t)frame->width + (size_t)grid->left;
+    const BoxPlanes planes = {luma, chroma, frame->width, grid->width};
+    copy_around(frame, grid->left, grid->top, grid->width, grid->height);
+    draw(grid, &drawn, memory, &planes);
+    split_chroma(chroma, frame, grid->left, grid->top, grid->width, grid->height);
 }

@@ -1,4 +1,4 @@
-"""Calls face.c: a whole face, from the positions of its grid's nodes to its planes, in one call."""
+"""Calls face.c: a whole face, from the positions of its grid's nodes to its planes or its frame, in one call."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ _FaceMouth = structure(
     origin=c_float * 2,
     to_units=c_float * 6,
     **dict.fromkeys(("unit_px", "own_gap", "edge_px", *("upper_px", "lower_px", "down_x", "down_y")), c_float),
+)
+_Frame = structure(
+    "Frame", **dict.fromkeys(("shown", "drawn"), c_void_p), **dict.fromkeys(("height", "width"), c_int32)
 )
 # FaceMotion, and the matrix of the head: packed in a fifth of the time that setting a structure's fields takes.
 _MOTION = struct.Struct(f"@PPi{MAX_COMPONENTS}f5f")
@@ -131,6 +134,20 @@ class MouthMotion:
     interior: ctypes.Structure
 
 
+@dataclass(frozen=True)
+class FaceState:
+    """What a face shows of an ``image``.
+
+    ``motion``: what the mouth does; None where it rests as the image shows it. ``matrix``: what moves the head, (2, 5),
+    row after row; None where it rests. ``eyes``: the part of the image around its eyes, if these are drawn anew.
+    """
+
+    image: NativeImage
+    motion: MouthMotion | None
+    matrix: list[float] | None = None
+    eyes: NativeImage | None = None
+
+
 class NativeFace:
     """Draws the faces of one grid; immutable and thread-safe."""
 
@@ -171,48 +188,55 @@ class NativeFace:
             *(top, left, height, width),
             (c_double * 4)(*(eyes.bounds_px if eyes else (0, 0, 0, 0))),
         )
-        self._draw, self._measure = library.draw_face, library.face_scratch
-        if self._draw.argtypes is None:
-            self._measure.restype, self._measure.argtypes = c_size_t, [POINTER(_FaceGrid), c_void_p]
-            self._draw.restype = None
-            self._draw.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 8]
+        self._library = library
+        if library.draw_frame.argtypes is None:
+            library.face_scratch.restype = c_size_t
+            library.face_scratch.argtypes = [POINTER(_FaceGrid), c_void_p]
+            library.draw_face.restype = library.draw_frame.restype = None
+            library.draw_face.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 8]
+            library.draw_frame.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 7, POINTER(_Frame)]
 
-    def draw(
-        self,
-        image: NativeImage,
-        motion: MouthMotion | None,
-        matrix: list[float] | None = None,
-        eyes: NativeImage | None = None,
-    ) -> Planes:
-        """The region's planes.
-
-        Args:
-            image: What they show.
-            motion: What the mouth does; None where it rests as the image shows it.
-            matrix: What moves the head, (2, 5), row after row; None where it rests.
-            eyes: The part of the image around its eyes, if these are drawn anew.
-        """
+    def draw(self, state: FaceState) -> Planes:
+        """The region's planes."""
         height, width = self._region.height, self._region.width
         planes = Planes(np.empty((height, width), np.uint8), np.empty((height // 2, width // 2, 2), np.uint8))
-        mouth = packed = None
-        if motion is not None:
-            check_box(motion.mouth.lips_px, height, width)
-            mouth, packed = addressof(motion.mouth.structure), _pack_motion(motion)
-        self._draw(
-            byref(self._grid),
-            None if matrix is None else _MATRIX.pack(*matrix),
-            *(mouth, packed, addressof(image.structure), None if eyes is None else addressof(eyes.structure)),
-            *(self._memory(mouth), address(planes.luma), address(planes.chroma)),
-        )
+        packed = self._pack(state)
+        memory, _ = self._memory(packed[1])
+        self._library.draw_face(byref(self._grid), *packed, memory, address(planes.luma), address(planes.chroma))
         return planes
 
-    def _memory(self, mouth: int | None) -> int:
-        """Address of this thread's memory, which holds what a face needs."""
-        size = self._measure(byref(self._grid), mouth)
-        if getattr(_scratch, "size", -1) < size:
-            _scratch.memory = np.empty(size, _FLOAT)
-            _scratch.size, _scratch.address = size, address(_scratch.memory)
-        return int(_scratch.address)
+    def draw_frame(self, state: FaceState, shown: ByteArray) -> ByteArray:
+        """The frame with the face in it. ``shown``: without, planar I420, uint8 (height · 3/2, width)."""
+        height, width = shown.shape[0] // 3 * 2, shown.shape[1]
+        region = self._region
+        if region.top + region.height > height or region.left + region.width > width:
+            raise ValueError(f"{region} is not within {width} × {height} pixels")
+        drawn = np.empty((height // 2 * 3, width // 2 * 2), np.uint8)
+        frame = _Frame(pointer(shown, np.uint8, drawn.shape), address(drawn), height, width)
+        packed = self._pack(state)
+        self._library.draw_frame(byref(self._grid), *packed, *self._memory(packed[1]), byref(frame))
+        return drawn
+
+    def _pack(self, state: FaceState) -> tuple[bytes | None, int | None, bytes | None, int, int | None]:
+        """The head's matrix, mouth, its motion, image and eyes, as C takes them."""
+        motion, matrix, eyes = state.motion, state.matrix, state.eyes
+        mouth = packed = None
+        if motion is not None:
+            check_box(motion.mouth.lips_px, self._region.height, self._region.width)
+            mouth, packed = addressof(motion.mouth.structure), _pack_motion(motion)
+        return (
+            None if matrix is None else _MATRIX.pack(*matrix),
+            *(mouth, packed, addressof(state.image.structure), None if eyes is None else addressof(eyes.structure)),
+        )
+
+    def _memory(self, mouth: int | None) -> tuple[int, int]:
+        """Addresses of this thread's memory: what a face needs, and its chroma."""
+        size = self._library.face_scratch(byref(self._grid), mouth)
+        whole = size + -(-self._region.height * self._region.width // (2 * _FLOAT.itemsize))
+        if getattr(_scratch, "size", -1) < whole:
+            _scratch.memory = np.empty(whole, _FLOAT)
+            _scratch.size, _scratch.address = whole, address(_scratch.memory)
+        return int(_scratch.address), int(_scratch.address) + size * _FLOAT.itemsize
 
 
 def _pack_motion(motion: MouthMotion) -> bytes:

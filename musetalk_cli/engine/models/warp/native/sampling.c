@@ -4,6 +4,7 @@
  * and what they point to is sampled at once. Positions are rounded to 1/32 sample, as cv2.remap rounded them before
  * OpenCV 5.
  */
+#include "stages.h"
 #include "windows.h"
 
 /* An image to sample from, as UpsampledImage: luma (2 · height, 2 · width), chroma (height / 2, width / 2, 2). */
@@ -190,7 +191,7 @@ static void sample_row(const Map *map, const SourcePlane *plane, const Between *
 /* Samples `count` columns from `first` on of the rows top … stop of a plane: of luma, or of chroma, whose samples are
  * `step` 2 pixels wide. */
 static void sample_columns(const Map *map, const Source *source, int32_t step, int32_t first, int32_t count,
-                           int32_t top, int32_t stop, uint8_t *values, size_t width) {
+                           int32_t top, int32_t stop, uint8_t *values, ptrdiff_t stride) {
     const int32_t px_per_cell = map->cell_px / step;
     const ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
     const SourcePlane plane = plane_of(source, step);
@@ -215,7 +216,7 @@ static void sample_columns(const Map *map, const Source *source, int32_t step, i
         const int32_t before = columns.before;
         const Between at = {above->x + before, above->y + before, below->x + before, below->y + before,
                             share_of_next(row, px_per_cell, node)};
-        sample_row(map, &plane, &at, to, row, first, count, values + width * (size_t)row + (size_t)(step * first));
+        sample_row(map, &plane, &at, to, row, first, count, values + stride * row + step * first);
     }
 }
 
@@ -225,21 +226,22 @@ static void sample_columns(const Map *map, const Source *source, int32_t step, i
  * lips float32 (lips_height, lips_width, 2) or NULL: the same for each pixel of a box of the region.
  * source_luma uint8 (2 · source_height, 2 · source_width), source_chroma (source_height / 2, source_width / 2, 2): the
  * image, or a part of it whose first pixel is that at corner_x, corner_y; at least 4 by 4 pixels.
- * luma, chroma: planes of the region, written to in the box.
+ * planes: of the region, written to in the box.
  */
 EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_px, const float *lips,
                           int32_t lips_top, int32_t lips_left, int32_t lips_height, int32_t lips_width,
                           const uint8_t *source_luma, const uint8_t *source_chroma, int32_t source_height,
-                          int32_t source_width, float corner_x, float corner_y, uint8_t *luma, uint8_t *chroma,
-                          int32_t width, int32_t top, int32_t left, int32_t box_height, int32_t box_width) {
+                          int32_t source_width, float corner_x, float corner_y, const BoxPlanes *planes, int32_t top,
+                          int32_t left, int32_t box_height, int32_t box_width) {
     Map map = {positions, columns, cell_px, lips, lips_top, lips_left, lips_height, lips_width};
     Source source = {source_luma, source_chroma, source_height, source_width, corner_x, corner_y};
     for (int32_t step = 1; step <= 2; step++) {
-        uint8_t *plane = step == 1 ? luma : chroma;
+        uint8_t *plane = step == 1 ? planes->luma : planes->chroma;
+        ptrdiff_t stride = step == 1 ? planes->luma_stride : planes->chroma_stride;
         int32_t stop = (left + box_width) / step;
         for (int32_t first = left / step; first < stop; first += RUN_PX)
             sample_columns(&map, &source, step, first, min_i(RUN_PX, stop - first), top / step,
-                           (top + box_height) / step, plane, (size_t)width);
+                           (top + box_height) / step, plane, stride);
     }
 }
 
@@ -250,8 +252,7 @@ EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_
  */
 EXPORT void blend_layer(const float *positions, const float *alpha, int32_t height, int32_t box_width,
                         const uint8_t *source_luma, const uint8_t *source_chroma, int32_t source_height,
-                        int32_t source_width, uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top,
-                        int32_t left) {
+                        int32_t source_width, const BoxPlanes *planes, int32_t top, int32_t left) {
     /* The grid's positions are not used: all pixels of the box have their own. */
     Map map = {NULL, 0, 2, positions, top, left, height, box_width};
     Source source = {source_luma, source_chroma, source_height, source_width, 0.0f, 0.0f};
@@ -263,7 +264,7 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
             take_lips(&run, &map, top + row, left + first, count, 1, to_luma_samples(&source));
             split_positions(&run, count, 2 * source_height, 2 * source_width);
             sample_plane(source_luma, 2 * source_height, 2 * source_width, &run, count, over);
-            uint8_t *under = luma + (size_t)width * (size_t)(top + row) + left + first;
+            uint8_t *under = planes->luma + planes->luma_stride * (top + row) + left + first;
             const float *share = alpha + (size_t)box_width * (size_t)row + first;
             for (int32_t i = 0; i < count; i++)
                 under[i] = (uint8_t)((float)under[i] + ((float)over[i] - (float)under[i]) * share[i] + 0.5f);
@@ -272,7 +273,7 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
             take_lips(&run, &map, top / 2 + row, (left + first) / 2, count / 2, 2, to_chroma_samples(&source));
             split_positions(&run, count / 2, source_height / 2, source_width / 2);
             sample_chroma(source_chroma, source_height / 2, source_width / 2, &run, count / 2, over);
-            uint8_t *under = chroma + (size_t)width * (size_t)(top / 2 + row) + left + first;
+            uint8_t *under = planes->chroma + planes->chroma_stride * (top / 2 + row) + left + first;
             const float *share = alpha + 2 * (size_t)box_width * (size_t)row + first, *next = share + box_width;
             for (int32_t i = 0; i < count; i++) {
                 int32_t k = i / 2 * 2;

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows
+from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray
@@ -20,12 +20,17 @@ Box = tuple[slice, slice]
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 _SOURCE = [_POINTER, _POINTER, _INT, _INT]
+_BoxPlanes = structure(
+    "BoxPlanes",
+    **dict.fromkeys(("luma", "chroma"), _POINTER),
+    **dict.fromkeys(("luma_stride", "chroma_stride"), ctypes.c_ssize_t),
+)
 _SIGNATURES = {
     "sample_region": [
         *(_POINTER, _INT, _INT, _POINTER, _INT, _INT, _INT, _INT, *_SOURCE, _FLOAT, _FLOAT),
-        *(_POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT),
+        *(ctypes.POINTER(_BoxPlanes), _INT, _INT, _INT, _INT),
     ],
-    "blend_layer": [_POINTER, _POINTER, _INT, _INT, *_SOURCE, _POINTER, _POINTER, _INT, _INT, _INT],
+    "blend_layer": [_POINTER, _POINTER, _INT, _INT, *_SOURCE, ctypes.POINTER(_BoxPlanes), _INT, _INT],
     "upsample_luma": [_POINTER, _INT, _INT, _INT, _POINTER],
     "interleave_chroma": [_POINTER, _POINTER, _INT, _INT, _INT, _POINTER],
     "move_nodes": [_POINTER, _POINTER, _POINTER, _INT, _POINTER],
@@ -74,8 +79,8 @@ class Sampler:
             lips: Positions in place of the grid's for each pixel of ``lips_box``, float32 (h, w, 2).
             lips_box: Rows and columns of the region, even.
         """
-        width = self._check_region(planes, box, positions, cell_px)
-        top, left, height, box_width = extent_of(box)
+        self._check_grid(planes, positions, cell_px)
+        region = _planes_of_region(planes, box)
         lips_at = None
         lips_extent = (0, 0, 0, 0)
         if lips is not None and lips_box is not None:
@@ -85,21 +90,17 @@ class Sampler:
         self._library.sample_region(
             *(pointer(positions, np.float32, positions.shape), positions.shape[1], cell_px, lips_at, *lips_extent),
             *(*source_of(source), *corner),
-            *(address(planes.luma), address(planes.chroma), width, top, left, height, box_width),
+            *(region, *extent_of(box)),
         )
 
     @staticmethod
-    def _check_region(planes: Planes, box: Box, positions: FloatArray, cell_px: int) -> int:
-        """The region's width, if all its pixels lie within the grid, and the box within the region."""
-        height, width = (int(extent) for extent in planes.luma.shape)
-        pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2))
-        pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2))
+    def _check_grid(planes: Planes, positions: FloatArray, cell_px: int) -> None:
+        """Raise ValueError where pixels of the region lie beyond the grid."""
+        height, width = planes.luma.shape
         rows, columns = positions.shape[:2]
         is_covered = (rows - 2) * cell_px >= height and (columns - 2) * cell_px >= width
         if not is_covered or cell_px % 2 or not 2 <= cell_px <= MAX_CELL_PX or positions.shape[2:] != (2,):
             raise ValueError(f"a grid {positions.shape} of {cell_px} pixels does not cover {height} × {width}")
-        check_box(box, height, width)
-        return width
 
     def blend_layer(self, planes: Planes, box: Box, positions: FloatArray, alpha: FloatArray, source: Planes) -> None:
         """Composite samples of an image onto a box of planes, in place.
@@ -111,16 +112,13 @@ class Sampler:
             alpha: Opacity of each, 0..1, float32 (h, w).
             source: The image, as for :meth:`sample_region`.
         """
-        height, width = planes.luma.shape
+        region = _planes_of_region(planes, box)
         top, left, box_height, box_width = extent_of(box)
-        check_box(box, height, width)
         self._library.blend_layer(
             pointer(positions, np.float32, (box_height, box_width, 2)),
             pointer(alpha, np.float32, (box_height, box_width)),
             *(box_height, box_width, *source_of(source)),
-            pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2)),
-            pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2)),
-            *(width, top, left),
+            *(region, top, left),
         )
 
     def upsample_luma(self, luma: ByteArray) -> ByteArray:
@@ -163,6 +161,14 @@ def can_sample(source_luma: NDArray[np.uint8], cell_px: int) -> bool:
 def can_sample_size(width: int, height: int, cell_px: int) -> bool:
     """The same for an image of so many pixels."""
     return min(width, height) >= MIN_SIDE_PX and cell_px <= MAX_CELL_PX
+
+
+def _planes_of_region(planes: Planes, box: Box) -> ctypes.Structure:
+    """A region's planes as C takes them, if the box lies within."""
+    height, width = planes.luma.shape
+    check_box(box, height, width)
+    luma = pointer(planes.luma, np.uint8, (height // 2 * 2, width // 2 * 2))
+    return _BoxPlanes(luma, pointer(planes.chroma, np.uint8, (height // 2, width // 2, 2)), width, width)
 
 
 def source_of(source: Planes) -> tuple[int, int, int, int]:

@@ -4,6 +4,21 @@
 
 #include "kernel.h"
 
+/* The planes of a region, or of a box within it: first pixels, and the bytes from one row to the next. */
+typedef struct {
+    uint8_t *luma, *chroma;
+    ptrdiff_t luma_stride, chroma_stride;
+} BoxPlanes;
+
+/* ---- frame.c ----------------------------------------------------------------------------------------------------- */
+
+/* A frame of the avatar, and a copy to be drawn: planar I420, uint8 (height · 3/2, width). */
+typedef struct {
+    const uint8_t *shown;
+    uint8_t *drawn;
+    int32_t height, width;
+} Frame;
+
 /* ---- mouth.c ----------------------------------------------------------------------------------------------------- */
 
 /* The image's inner lip contours as functions of x, mouth units; `upper` and `lower` (num_points,), at equal steps. */
@@ -48,12 +63,6 @@ typedef struct {
     float unit_px;
 } LipOpening;
 
-/* The planes of a box: its first pixels, and the bytes from one row to the next. */
-typedef struct {
-    uint8_t *luma, *chroma;
-    ptrdiff_t luma_stride, chroma_stride;
-} BoxPlanes;
-
 /* What opens the lips of an image that shows an open mouth: shares of the gap, mouth units (wanted_gap); half_width of
  * the inner mouth, and 0 for an image of closed lips. */
 typedef struct {
@@ -62,6 +71,7 @@ typedef struct {
 
 /* ---- The stages, in their order ---------------------------------------------------------------------------------- */
 
+EXPORT void copy_around(const Frame *frame, int32_t left, int32_t top, int32_t width, int32_t height);
 EXPORT void move_nodes(const float *nodes, const float *basis, const float *matrix, int32_t n, float *positions);
 EXPORT void backward_map(const float *fields, const float *weights, int32_t num_components, const float *targets,
                          ptrdiff_t target_stride, const float *origin, int32_t cell_px, int32_t rows, int32_t columns,
@@ -75,16 +85,18 @@ EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixe
 EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_px, const float *lips, int32_t
                           lips_top, int32_t lips_left, int32_t lips_height, int32_t lips_width, const uint8_t
                           *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
-                          float corner_x, float corner_y, uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top,
-                          int32_t left, int32_t box_height, int32_t box_width);
+                          float corner_x, float corner_y, const BoxPlanes *planes, int32_t top, int32_t left, int32_t
+                          box_height, int32_t box_width);
 EXPORT void blend_layer(const float *positions, const float *alpha, int32_t height, int32_t box_width, const uint8_t
                         *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
-                        uint8_t *luma, uint8_t *chroma, int32_t width, int32_t top, int32_t left);
+                        const BoxPlanes *planes, int32_t top, int32_t left);
 EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, const float *lower, const float *inward,
                        float unit_px, float own_gap, int32_t height, int32_t width);
 EXPORT void lip_coverage(const float *upper, const float *lower, const float *inward, float unit_px, float edge_px,
                          const WantedGap *wanted, int32_t height, int32_t width, float *coverage);
 EXPORT void draw_interior(const MouthInterior *face, const InteriorPose *pose, const LipOpening *opening, const
                           BoxPlanes *planes);
+EXPORT void split_chroma(const uint8_t *chroma, const Frame *frame, int32_t left, int32_t top, int32_t width, int32_t
+                         height);
 
 #endif

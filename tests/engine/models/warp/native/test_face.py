@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from fixtures.drawn_face import draw_face
 from fixtures.native_kernel import native_kernel
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.models.warp.face.mouth_warp import clean_shape
 from musetalk_cli.engine.models.warp.face.sampling import Grid
 from musetalk_cli.engine.models.warp.idle.life import LifeState
-from musetalk_cli.engine.models.warp.native.face import EyesOnGrid, NativeFace, NativeImage
+from musetalk_cli.engine.models.warp.native.face import EyesOnGrid, FaceState, NativeFace, NativeImage
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.engine.types.messages import Region
+from musetalk_cli.engine.video.compositing import write_face
 
 REGION = Region(4, 2, 60, 40)
 OPEN = np.array([0.8, 0.6, -0.2, 0, 0.1, 0.7], np.float32)
@@ -60,6 +62,28 @@ def test_threads_draw_faces_of_several_sizes_at_once() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
+@pytest.mark.parametrize("height_px, gap", [(96, 0.0), (340, 0.2)])
+@pytest.mark.parametrize("step", [0, 4, 9])
+def test_a_frame_is_its_face_composited(height_px: int, gap: float, step: int) -> None:
+    face = still(height_px, gap)
+    image, _ = draw_face(3.0, gap)
+    shown = StillFrames(resize_image(image, *even_size(image.shape[1], image.shape[0], height_px))).read([0])[0]
+    noise = np.random.default_rng(step).integers(0, 256, shown.shape, np.uint8)  # what is outside has to be its own
+    life = LifeState(yaw=0.01 * step, left_lid=0.1 * step)
+    composited = noise.copy()
+    write_face(composited, face.render(OPEN * np.float32(0.1 * step), life))
+    noise.flags.writeable = False
+    assert np.array_equal(face.draw(OPEN * np.float32(0.1 * step), life, noise), composited)
+
+
+def test_a_frame_that_does_not_hold_the_region_is_refused() -> None:
+    face = still(200, 0.0)
+    with pytest.raises(ValueError, match="is not within"):
+        face.draw(OPEN, LifeState(), np.zeros((150, 100), np.uint8))
+    with pytest.raises(ValueError, match="needs a contiguous"):
+        face.draw(OPEN, LifeState(), np.zeros((900, 1201), np.uint8)[:, ::2])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -87,4 +111,4 @@ def test_a_small_image_and_fields_of_other_nodes_are_refused() -> None:
     assert large._native is not None
     face, image = large._native
     with pytest.raises(ValueError, match="needs a contiguous"):
-        face.draw(image, motion)
+        face.draw(FaceState(image, motion))
