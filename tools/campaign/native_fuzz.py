@@ -30,6 +30,7 @@ from musetalk_cli.engine.models.warp.native.library import find
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region
+from musetalk_cli.engine.video.compositing import write_face
 from tools.campaign.native_fuzz_mouth import STAGES
 
 WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 0.0], np.float32)
@@ -141,7 +142,9 @@ def fuzz_face(rng: Random) -> None:
     """A whole face of any size, mouth open or shut, in any shape, with any life."""
     image, landmarks = draw_face(float(rng.uniform(-12, 12)), float(rng.choice([0.0, 0.1, 0.3])))
     avatar = Avatar("drawn", StillFrames(image), None, (landmarks,), shut_lids(image, landmarks))
-    face = StillAvatarRenderer(avatar, height_px=int(2 * rng.integers(16, 400)), has_idle_motion=rng.random() < 0.7)
+    height_px = int(2 * rng.integers(16, 400))
+    face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=rng.random() < 0.7)
+    shown = avatar.resized(height_px).frames.read([0])[0]
     for _ in range(3):
         shape = rng.uniform([0, 0, -1, 0, 0, 0], 1, 6).astype(np.float32)
         if rng.random() < 0.3:
@@ -150,7 +153,9 @@ def fuzz_face(rng: Random) -> None:
         life = LifeState(yaw=turned[0], pitch=turned[1], roll=turned[2], brows=float(rng.uniform(-1, 2)))
         lids, gaze = rng.uniform(-0.2, 1.2, 2).tolist(), rng.uniform(-1.5, 1.5, 2).tolist()
         life = replace(life, left_lid=lids[0], right_lid=lids[1], gaze_x=gaze[0], gaze_y=gaze[1])
-        face.render(shape, life)
+        drawn = shown.copy()
+        write_face(drawn, face.render(shape, life))
+        assert np.array_equal(face.draw(shape, life, shown), drawn), "a frame is not its face composited"
 
 
 def random_planes(rng: Random, height: int, width: int) -> Planes:
