@@ -1,4 +1,4 @@
-"""Resampling and the head's motion in C: numpy arrays in, numpy arrays out. See sampling.c and head.c."""
+"""Resampling and the head's motion in C: numpy arrays in, numpy arrays out. See sampling.c, upsampling.c and head.c."""
 
 from __future__ import annotations
 
