@@ -14,6 +14,7 @@ from musetalk_cli import __version__, ending
 from musetalk_cli.commands.common.examples import EXAMPLES
 from musetalk_cli.commands.verbosity import VerboseOption, add_verbose, note_error, start_log_named
 from musetalk_cli.errors import MuseTalkError, StageError, as_machine_error
+from musetalk_cli.option_names import naming_options
 from musetalk_cli.ui.console import say, say_error
 from musetalk_cli.ui.help import HelpCommand, HelpGroup
 from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout
@@ -101,6 +102,7 @@ def _complete_help(group: typer.Typer, name: str) -> None:
             _complete_help(below.typer_instance, f"{name} {below.name}")
 
 
+@naming_options()
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     try:

@@ -22,6 +22,7 @@ MUSETALK = f"{ENGINE}.models.musetalk"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "hints": set(),
+    "option_names": set(),
     "system": set(),
     "ending": set(),
     "installation": set(),
@@ -189,7 +190,7 @@ def is_allowed(room: str, other: str) -> bool:
 
     Everybody may raise errors with hints, ask the operating system, and say how to install what is missing.
     """
-    allowed = ROOMS[room] | {room, "errors", "hints", "installation", "system"}
+    allowed = ROOMS[room] | {room, "errors", "hints", "installation", "option_names", "system"}
     return other in allowed or any(name.endswith(".*") and other.startswith(name[:-1]) for name in allowed)
 
 

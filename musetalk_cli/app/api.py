@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from musetalk_cli.app.avatars.listing import AvatarInfo
 from musetalk_cli.app.settings.arguments import PreparationArguments, check_arguments, check_path
-from musetalk_cli.app.settings.option_names import naming_for_programs
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
 from musetalk_cli.ui.console import say_nothing
@@ -44,7 +43,6 @@ class RenderResult:
     elapsed_s: float
 
 
-@naming_for_programs()
 def render(
     voice: str | Path | NDArray[Any],
     output: str | Path,
@@ -92,7 +90,6 @@ def render(
     return RenderResult(Path(path), snapshot.num_frames, snapshot.media_s, snapshot.elapsed_s)
 
 
-@naming_for_programs()
 def prepare_avatar(
     source: str | Path,
     name: str | None = None,
@@ -146,7 +143,6 @@ def prepare_avatar(
     return describe_avatar(ListedAvatar(prepared.folder, prepared.record))
 
 
-@naming_for_programs()
 def list_avatars(*, settings: Settings | None = None) -> list[AvatarInfo]:
     """The avatars that are built in, and those that were prepared."""
     from musetalk_cli.app.avatars import listing
@@ -154,7 +150,6 @@ def list_avatars(*, settings: Settings | None = None) -> list[AvatarInfo]:
     return listing.list_avatars(_configure(settings))
 
 
-@naming_for_programs()
 def open_avatar(
     avatar: str | Path | None = None,
     *,
@@ -180,7 +175,6 @@ def open_avatar(
     return open_it(_name_settings(avatar, model, size, fps, settings), say_nothing)
 
 
-@naming_for_programs()
 def open_session(
     avatar: str | Path | OpenAvatar | None = None,
     *,

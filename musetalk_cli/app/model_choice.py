@@ -13,6 +13,7 @@ from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.hints import one_of, quote, suggest
 from musetalk_cli.installation import install_command
+from musetalk_cli.option_names import option
 from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
@@ -39,8 +40,12 @@ def choose_model(config: Config, tell: Tell) -> str:
     check_model_name(config.model)
     wants_musetalk = config.random_weights or config.compat == "upstream"
     if config.model == "warp" and wants_musetalk:
-        what, flag = ("random weights", "random-weights") if config.random_weights else ("official script", "compat")
-        raise ConfigError(f"the warp model has no {what}", hint=f"leave --{flag} out, or choose --model")
+        what, flag = (
+            ("random weights", "--random-weights") if config.random_weights else ("official script", "--compat")
+        )
+        raise ConfigError(
+            f"the warp model has no {what}", hint=f"leave {option(flag)} out, or choose {option('--model')}"
+        )
     name = BEST if config.model == "auto" and wants_musetalk else config.model
     if name == "auto":
         return _choose_automatically(config, tell)
@@ -58,7 +63,7 @@ def check_model_name(name: str) -> None:
     names = [*MODELS, *(each.name for each in list_custom(weight_store()))]
     if name not in names:
         hint = suggest(name, names, "musetalk models import DIR --name NAME brings your own")
-        raise ConfigError(f"--model {quote(name)}: must be {one_of(names)}", hint=hint)
+        raise ConfigError(f"{option('--model')} {quote(name)}: must be {one_of(names)}", hint=hint)
 
 
 def _find_custom(name: str) -> CustomModel | None:
@@ -107,7 +112,7 @@ def count_cores() -> int:
 def _choose_automatically(config: Config, tell: Tell) -> str:
     if not has_weights(BEST):
         if config.device not in ("auto", "cpu"):
-            tell(f"model: warp, which runs on the CPU; --device is for {BEST}, whose weights are not here")
+            tell(f"model: warp, which runs on the CPU; {option('--device')} is for {BEST}, whose weights are not here")
         return "warp"
     reason = _why_not_fast(config)
     if reason:
@@ -121,7 +126,7 @@ def _why_not_fast(config: Config) -> str:
         return "the device is the CPU"
     if find_spec("torch") is None:
         return f"PyTorch is missing ({install_command('neural')})"
-    no_gpu = f"there is no GPU that PyTorch can use (--model {BEST} takes the CPU)"
+    no_gpu = f"there is no GPU that PyTorch can use ({option('--model')} {BEST} takes the CPU)"
     if sys.platform == "linux" and not any(Path(name).exists() for name in GPU_FILES):
         return no_gpu
     import torch

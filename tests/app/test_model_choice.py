@@ -57,7 +57,7 @@ def test_a_gpu_that_was_requested_and_is_missing_is_reported(machine: Machine) -
     machine.has_gpu()
     assert machine.choose(device="cuda") == "warp"
     assert machine.told == [
-        "model: warp, which runs on the CPU; --device is for musetalk-1.5, whose weights are not here"
+        "model: warp, which runs on the CPU; 'device' is for musetalk-1.5, whose weights are not here"
     ]
 
 
@@ -89,7 +89,7 @@ def test_without_a_gpu_that_torch_can_use_it_is_warp(machine: Machine, has_gpu: 
     if has_gpu:
         machine.has_gpu()
     assert machine.choose() == "warp"
-    assert ["no GPU" in line and "--model musetalk-1.5" in line for line in machine.told] == [True]
+    assert ["no GPU" in line and "'model' musetalk-1.5" in line for line in machine.told] == [True]
 
 
 def test_a_cpu_that_was_asked_for_means_warp(machine: Machine) -> None:

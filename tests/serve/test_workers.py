@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,10 +34,12 @@ forked = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux")
 class Pool:
     """A pool with a loop of its own, which runs while something is awaited."""
 
-    def __init__(self, *, shares_process: bool | None = None, avatars: tuple[str, ...] = ("nora",)) -> None:
+    def __init__(
+        self, config: Config = CONFIG, *, shares_process: bool | None = None, avatars: tuple[str, ...] = ("nora",)
+    ) -> None:
         self.lines: list[str] = []
         self.loop = asyncio.new_event_loop()
-        settings = WorkerSettings(CONFIG, avatars, shares_process=shares_process, measures=False)
+        settings = WorkerSettings(config, avatars, shares_process=shares_process, measures=False)
         self.pool = self.run(self._make(settings))
         self.ready = None
 
@@ -209,6 +212,13 @@ def test_a_host_that_cannot_start_says_why(capfd: pytest.CaptureFixture[str]) ->
         pool.start()
     assert caught.value.hint == "did you mean 'nora'?"
     assert capfd.readouterr() == ("", "")
+    pool.close()
+
+
+def test_who_starts_a_server_reads_what_could_be_typed() -> None:
+    pool = Pool(replace(CONFIG, model="wrap"))
+    with pytest.raises(WorkerError, match=r"^--model wrap: must be auto, warp"):
+        pool.start()
     pool.close()
 
 

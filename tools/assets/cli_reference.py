@@ -16,9 +16,9 @@ from typing import Any
 
 import typer
 
-from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
 from musetalk_cli.cli import app
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.option_names import KEY_OF_FLAG
 from tools.measure.report import update_section
 
 DOCUMENT = Path("docs/cli.md")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.app.avatars.preparation import background_of, prepare_cached
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.option_names import option
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
@@ -79,17 +80,19 @@ def _warn(config: Config, folder: Path, tell: Tell) -> None:
 
     record = read_record(folder)
     if config.compat == "upstream" and record.frame_rate and record.parameters.get("jpeg_quality"):
-        tell(f"warning: the frames of avatar '{folder.name}' are JPEGs; prepare it with --lossless to compare frames")
+        again = f"prepare it with {option('--lossless')} to compare frames"
+        tell(f"warning: the frames of avatar '{folder.name}' are JPEGs; {again}")
     is_named = folder.parent != cache_folder() / "avatars"
     if is_named and config.background != "keep" and record.parameters.get("background") == "#ffffff":
-        again = "prepare it with --background transparent"
+        again = f"prepare it with {option('--background')} transparent"
         tell(f"warning: avatar '{folder.name}' keeps the background that it was prepared with; {again}")
 
 
 def tell_opaque(config: Config, chosen: ChosenAvatar, tell: Tell) -> None:
     """Say that a transparent avatar goes to where nothing is transparent, unless its background was named."""
     if chosen.load_layers is not None and config.background in ("keep", "transparent"):
-        tell("warning: the background is white, as only .webm, .mov and .png keep it transparent; see --background")
+        kept = "only .webm, .mov and .png keep it transparent"
+        tell(f"warning: the background is white, as {kept}; see {option('--background')}")
 
 
 def is_transparent(config: Config) -> bool:

@@ -13,6 +13,7 @@ from musetalk_cli.app.settings.arguments import PreparationArguments
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 from musetalk_cli.system import heap
 from musetalk_cli.system.folders import expand
 
@@ -53,7 +54,9 @@ def prepare_cached(config: Config, source: Path, tell: Tell | None) -> Path:
         except AvatarError:
             display.tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
             prepared = _prepare(config, source, folder, settings, sha256, display, display.tell)
-            tell_result(prepared, folder, command_for(source, None), "; --avatar then takes its name", display.tell)
+            tell_result(
+                prepared, folder, command_for(source, None), f"; {option('--avatar')} then takes its name", display.tell
+            )
     finally:
         display.close()
     return folder
@@ -151,7 +154,7 @@ def _is_up_to_date(folder: Path, name: str, sha256: str, settings: PreparationSe
     if record.source_sha256 != sha256:
         raise AvatarError(
             f"avatar '{name}' exists already, made from another input ({record.source_name})",
-            hint="choose another --name, or replace it with --force",
+            hint=f"choose another {option('--name')}, or replace it with {option('--force')}",
         )
     changes = changes_since(record, settings.as_parameters())
     if changes:
@@ -163,7 +166,8 @@ def _check_is_avatar(folder: Path) -> None:
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
 
     if not is_avatar_folder(folder):
-        raise AvatarError(f"{folder} exists and is not an avatar", hint="choose another --name; it is not touched")
+        hint = f"choose another {option('--name')}; it is not touched"
+        raise AvatarError(f"{folder} exists and is not an avatar", hint=hint)
 
 
 def _hash(source: Path, report: Report) -> str:

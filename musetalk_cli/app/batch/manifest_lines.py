@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from typing import Any, TextIO
 
-from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
 from musetalk_cli.configuration.loading import flatten
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError
 from musetalk_cli.hints import suggest
+from musetalk_cli.option_names import KEY_OF_FLAG
 
 VOICE, OUTPUT = "voice", "output"
 DELIMITERS = ",;\t"

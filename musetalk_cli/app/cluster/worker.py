@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
 from musetalk_cli.app.batch.open_avatars import OpenAvatars
 from musetalk_cli.app.batch.runner import BatchRun
 from musetalk_cli.app.cluster.local_copies import LocalCopies
+from musetalk_cli.option_names import naming_options
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.runtime.stats import Snapshot
@@ -52,6 +54,8 @@ class Worker:
 
     def __init__(self, num_jobs: int, environment: Mapping[str, str]) -> None:
         os.environ.update(environment)
+        self._naming = ExitStack()
+        self._naming.enter_context(naming_options())  # what it tells is read beside the command that has the batch
         self._lock = threading.Lock()
         self._notices: list[str] = []
         self._copies = LocalCopies()
@@ -110,6 +114,7 @@ class Worker:
             if not future.done():
                 future.set_result(None)
         self._copies.close()
+        self._naming.close()
 
     def _note(self, result: ItemResult) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
+from musetalk_cli.option_names import KEY_OF_FLAG
 
 if TYPE_CHECKING:
     from musetalk_cli.configuration.loading import LoadedConfig

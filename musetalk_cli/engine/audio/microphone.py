@@ -19,6 +19,7 @@ from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.audio.resampling import Resampler
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray
 from musetalk_cli.errors import SourceError
+from musetalk_cli.option_names import option
 
 SourceLossPolicy = Literal["retry", "stop"]
 
@@ -227,7 +228,9 @@ class MicrophoneSource:
         now = time.monotonic()
         if self._search is None or not self._search.is_alive():
             if self._on_loss == "stop":
-                raise SourceError(f"microphone '{self.name}' is gone", hint="--on-source-loss retry waits for it")
+                raise SourceError(
+                    f"microphone '{self.name}' is gone", hint=f"{option('--on-source-loss')} retry waits for it"
+                )
             self._tell(f"microphone '{self.name}' is gone: silence until it is back")
             self._is_lost, self._silent_since, self._num_silent = True, now, 0
             self._search = threading.Thread(target=self._find_again, name="musetalk-microphone", daemon=True)

@@ -20,6 +20,7 @@ from musetalk_cli.engine.types.formats import find_playlist
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, Tell
 from musetalk_cli.errors import MuseTalkError, SourceError
 from musetalk_cli.hints import as_file
+from musetalk_cli.option_names import option
 from musetalk_cli.system.reading import PipeReader, open_reader
 
 READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a file costs few calls
@@ -201,7 +202,7 @@ class FileSource:
             hint = "give the audio file itself; a playlist is read only from an address, such as https://…/list.m3u8"
             return SourceError(f"{self._decoder.name} is not audio but a playlist ({kind})", hint=hint)
         if any(_IMAGE.search(line) for line in log):
-            hint = "give audio here, and the image as the avatar: --avatar FILE"
+            hint = f"give audio here, and the image as the avatar: {option('--avatar')} FILE"
             return SourceError(f"{self._decoder.name} is an image and has no audio", hint=hint)
         if self._decoder.is_pipe and any("not on whitelist" in line for line in log):
             return self._explain_unknown()

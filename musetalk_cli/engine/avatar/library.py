@@ -16,6 +16,7 @@ from musetalk_cli.engine.avatar.whole_folder import rename_folder
 from musetalk_cli.engine.types.addresses import is_address, show_address
 from musetalk_cli.errors import AvatarError, MuseTalkError
 from musetalk_cli.hints import quote, suggest
+from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
 
 MAX_NAME = 64  # characters
@@ -41,7 +42,7 @@ def name_for(source: Path) -> str:
     name = re.sub(r"[^\w.-]+", " ", stem).strip(" .-")[:MAX_NAME].strip(" .-")
     if not name or name in portrait_names():
         why = "is that of a built-in avatar" if name else "has no letters or digits"
-        raise AvatarError(f"the name of {source} {why}", hint="give the avatar another one with --name")
+        raise AvatarError(f"the name of {source} {why}", hint=f"give the avatar another one with {option('--name')}")
     return name
 
 

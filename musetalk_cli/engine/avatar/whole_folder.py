@@ -15,6 +15,7 @@ from pathlib import Path
 from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.runtime.files import sync_file
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 from musetalk_cli.system.locks import lock_folder
 
 _PART, _OLD = ".part-", ".old-"
@@ -93,7 +94,7 @@ def _make_part(part: Path, target: Path) -> None:
         _clear_remains(target)
         part.mkdir()
     except OSError as error:
-        hint = "choose another folder with --avatar-dir or MUSETALK_HOME"
+        hint = f"choose another folder with {option('--avatar-dir')} or MUSETALK_HOME"
         raise AvatarError(f"cannot write avatars to {part.parent}: {error.strerror}", hint=hint) from error
 
 
@@ -105,7 +106,8 @@ def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:
         part.rename(target)
     except OSError as error:
         if target.exists():
-            raise AvatarError(f"{target} exists already", hint="choose another name, or --force") from error
+            hint = f"choose another name, or {option('--force')}"
+            raise AvatarError(f"{target} exists already", hint=hint) from error
         raise
 
 

@@ -23,6 +23,7 @@ from musetalk_cli.engine.outputs.whole_file import (
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
 from musetalk_cli.hints import as_file, one_of, quote
+from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
 
 STDOUT = "-"
@@ -122,7 +123,7 @@ def open_sink(
         SinkError: it cannot be written there, or not in that format.
     """
     if not destination:
-        raise SinkError("the output has no name", hint="name a file with -o, or - for standard output")
+        raise SinkError("the output has no name", hint=f"name a file with {option('-o')}, or - for standard output")
     if destination in (STDOUT, "/dev/stdout"):
         return StdoutSink()
     try:
@@ -146,13 +147,15 @@ def _open_path(
     if suffix not in (*MP4_SUFFIXES, *FORMATS) and not is_whole_file:
         raise _explain_suffix(destination)
     if path.exists() and not overwrite:
-        raise SinkError(f"{destination} exists already", hint="give another name with -o, or --overwrite")
+        raise SinkError(
+            f"{destination} exists already", hint=f"give another name with {option('-o')}, or {option('--overwrite')}"
+        )
     if not path.parent.is_dir():
         # Where a link that leads nowhere leads.
         parent = path.parent if Path(destination).is_symlink() else Path(destination).parent
         raise SinkError(f"there is no folder {quote(parent)}", hint="create it first, or choose another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SinkError(f"no permission to write {destination}", hint="choose another place with -o")
+        raise SinkError(f"no permission to write {destination}", hint=f"choose another place with {option('-o')}")
     if suffix == ".png":
         return open_image_sequence(destination, path, overwrite=overwrite)
     if is_whole_file:
@@ -166,7 +169,7 @@ def _explain_suffix(destination: str) -> SinkError:
     name = Path(destination.rstrip("."))
     if name.name.startswith("."):
         name = name.with_name("talk")
-    named = [f"-o {as_file(name.with_suffix(suffix))}" for suffix in (".mp4", ".mov", ".mkv")]
+    named = [f"{option('-o')} {as_file(name.with_suffix(suffix))}" for suffix in (".mp4", ".mov", ".mkv")]
     hint = f"{one_of(named)} makes a file"
     if not name.suffix:
         hint += f"; in musetalk stream, -o {as_file(name)}/ makes a folder for HLS"

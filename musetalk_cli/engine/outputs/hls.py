@@ -14,6 +14,7 @@ from pathlib import Path
 from musetalk_cli.engine.outputs.mp4.boxes import is_whole_file
 from musetalk_cli.errors import SinkError
 from musetalk_cli.hints import quote
+from musetalk_cli.option_names import option
 
 PLAYLIST = "index.m3u8"
 END_MARK = b"#EXT-X-ENDLIST"
@@ -163,11 +164,13 @@ def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:
     own = HlsFolder(playlist).list_own()
     if own and not overwrite:
         first = playlist if playlist in own else own[0]
-        raise SinkError(f"{first} exists already", hint="give another folder with -o, or --overwrite")
+        raise SinkError(
+            f"{first} exists already", hint=f"give another folder with {option('-o')}, or {option('--overwrite')}"
+        )
     if not folder.is_dir() and not folder.parent.is_dir():
         raise SinkError(f"there is no folder {quote(folder.parent)}", hint="create it first, or choose another")
     if folder.exists() and (not folder.is_dir() or not os.access(folder, os.W_OK)):
-        raise SinkError(f"cannot write into {folder}", hint="choose another folder with -o")
+        raise SinkError(f"cannot write into {folder}", hint=f"choose another folder with {option('-o')}")
     if "%" in str(folder.resolve()) + playlist.stem:
         raise SinkError(f"cannot write HLS to {text}: ffmpeg takes its % for a number", hint="choose a name without %")
     return HlsFolder(playlist)

@@ -17,6 +17,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.runtime.files import remove_abandoned, staged_name
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
+from musetalk_cli.option_names import option
 from musetalk_cli.system import pipes
 
 # ffmpeg's options for what holds H.264 and AAC, by the file's suffix. A MOV in fragments plays after any ending.
@@ -91,7 +92,9 @@ class RemuxedFileSink(FileSink):
         if problem and is_whole:
             if self._is_cancelled:
                 raise Aborted(self.name)
-            raise SinkError(f"cannot write {self.name}: {problem}", hint="choose another place with -o, or an .mp4")
+            raise SinkError(
+                f"cannot write {self.name}: {problem}", hint=f"choose another place with {option('-o')}, or an .mp4"
+            )
 
     def _start(self) -> FfmpegProcess:
         with as_sink_error(self.name):
@@ -151,7 +154,9 @@ class RemuxedFileSink(FileSink):
                 continue
             except BrokenPipeError:  # no reader that has gone, but a child that failed
                 problem = self._explain(self._child, self._child.wait())
-                raise SinkError(f"cannot write {self.name}: {problem}", hint="choose another place with -o") from None
+                raise SinkError(
+                    f"cannot write {self.name}: {problem}", hint=f"choose another place with {option('-o')}"
+                ) from None
 
     def _wait(self, child: FfmpegProcess) -> None:
         deadline = time.monotonic() + CLOSE_S

@@ -16,6 +16,7 @@ from typing import Protocol
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
+from musetalk_cli.option_names import option
 from musetalk_cli.system import pipes
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it, Windows writes two bytes for some
@@ -60,7 +61,7 @@ class StdoutSink:
 
     def __init__(self) -> None:
         if sys.stdout is None or sys.stdout.closed:
-            raise SinkError("standard output is closed", hint="name a file with -o")
+            raise SinkError("standard output is closed", hint=f"name a file with {option('-o')}")
         if sys.stdout.isatty():
             raise SinkError("standard output is a terminal", hint="pipe it to a player: … -o - | ffplay -")
         self._fd = sys.stdout.fileno()
@@ -284,5 +285,6 @@ def as_sink_error(name: str) -> Iterator[None]:
         raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space, or choose another place with -o" if full else "choose another place with -o"
+        elsewhere = f"choose another place with {option('-o')}"
+        hint = f"free some space, or {elsewhere}" if full else elsewhere
         raise SinkError(f"cannot write {name}: {(error.strerror or str(error)).lower()}", hint=hint) from error

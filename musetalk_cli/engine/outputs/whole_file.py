@@ -11,6 +11,7 @@ from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import FileSink, Sink, as_sink_error
 from musetalk_cli.engine.runtime.files import remove_abandoned, staged_name
 from musetalk_cli.errors import SinkError
+from musetalk_cli.option_names import option
 
 # Containers that are written so: with any avatar, and only with one that is transparent.
 SUFFIXES, ALPHA_SUFFIXES = (".webm", ".png"), (".mov",)
@@ -94,11 +95,13 @@ class ImageSequenceSink:
 def open_image_sequence(destination: str, path: Path, *, overwrite: bool) -> ImageSequenceSink:
     """The sink of numbered images. Raises SinkError when the name has no number, or there are such images already."""
     if len(_NUMBER.findall(path.name)) != 1 or path.name.count("%") != 1:
-        hint = f"-o {path.stem.replace('%', '')}-%05d.png makes numbered images"
+        hint = f"{option('-o')} {path.stem.replace('%', '')}-%05d.png makes numbered images"
         raise SinkError(f"cannot write {destination}: one image holds no video", hint=hint)
     images = find_images(path)
     if images and not overwrite:
-        raise SinkError(f"{images[0]} exists already", hint="give another name with -o, or --overwrite")
+        raise SinkError(
+            f"{images[0]} exists already", hint=f"give another name with {option('-o')}, or {option('--overwrite')}"
+        )
     for image in images:
         image.unlink()
     return ImageSequenceSink(destination, path)

@@ -10,6 +10,7 @@ from typing import Literal
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, run_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
 from musetalk_cli.errors import EncoderError
+from musetalk_cli.option_names import option
 
 EncoderChoice = Literal["auto", "x264", "nvenc", "videotoolbox"]
 CODECS = {"x264": "libx264", "nvenc": "h264_nvenc", "videotoolbox": "h264_videotoolbox"}
@@ -29,7 +30,8 @@ def choose_codec(ffmpeg: str, choice: EncoderChoice) -> str:
     problem = probe_codec(ffmpeg, CODECS[choice])
     if problem is not None:
         raise EncoderError(
-            f"the encoder {choice} does not work here: {problem}", hint="--encoder auto chooses one that works"
+            f"the encoder {choice} does not work here: {problem}",
+            hint=f"{option('--encoder')} auto chooses one that works",
         )
     return CODECS[choice]
 

@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from musetalk_cli.app.settings.option_names import name_for_programs
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.serve.front import answers
 from musetalk_cli.serve.front.connections import CONNECTION, App, Connection, Receive, Scope, Send
@@ -158,7 +157,7 @@ async def _converse(front: Front, socket: WebSocket, conversation: Conversation)
     except Ended as ended:
         reason = ended
     except MuseTalkError as error:
-        reason = Ended(CloseCode.SESSION_FAILED, name_for_programs(str(error)), name_for_programs(error.hint))
+        reason = Ended(CloseCode.SESSION_FAILED, str(error), error.hint)
     except asyncio.CancelledError:
         reason = Ended(CloseCode.GOING_AWAY, "the server shuts down")
     except Exception as error:

@@ -22,10 +22,15 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.option_names import naming_options
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 from musetalk_cli.system import heap
+
+if TYPE_CHECKING:
+    from musetalk_cli.serve.worker.offer import Offer
 
 BACKLOG = 64
 LAST_S = 10.0  # sessions whose server is gone have ended by then
@@ -58,9 +63,26 @@ def _start_log() -> None:
 
 
 def _start_and_serve(settings: WorkerSettings) -> None:
+    from musetalk_cli.serve.worker.session_worker import serve_connection
+
+    with naming_options():  # who started the server reads what is wrong now, and its clients what is wrong later
+        offer, ready = _open_offer(settings)
+    path = Path(settings.socket)
+    try:
+        with _bind(path) as listener:
+            host = SharedHost if ready.shares_process else ForkingHost
+            # Where a process has one session, it gives back at rest what speaking took: a third of its memory.
+            on_rest = (lambda: None) if ready.shares_process else heap.trim
+            serve = partial(serve_connection, offer=offer, on_rest=on_rest)
+            host(listener, serve, settings.num_spare).run(ready)
+    finally:
+        _remove(path)
+
+
+def _open_offer(settings: WorkerSettings) -> tuple[Offer, WorkersReady]:
+    """All that sessions share, open and warm, and what the server is told of it. Raises MuseTalkError."""
     from musetalk_cli.serve.worker.capacity import measure_forked, measure_here
     from musetalk_cli.serve.worker.offer import Offer
-    from musetalk_cli.serve.worker.session_worker import serve_connection
 
     notes: list[str] = []
     offer = Offer(settings.config, settings.avatars, lambda line, *_: notes.append(line), settings.found)
@@ -79,16 +101,7 @@ def _start_and_serve(settings: WorkerSettings) -> None:
         max_sessions,
         tuple(dict.fromkeys(notes)),
     )
-    path = Path(settings.socket)
-    try:
-        with _bind(path) as listener:
-            host = SharedHost if is_shared else ForkingHost
-            # Where a process has one session, it gives back at rest what speaking took: a third of its memory.
-            on_rest = (lambda: None) if is_shared else heap.trim
-            serve = partial(serve_connection, offer=offer, on_rest=on_rest)
-            host(listener, serve, settings.num_spare).run(ready)
-    finally:
-        _remove(path)
+    return offer, ready
 
 
 def _bind(path: Path) -> socket.socket:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetalk_cli.app.settings.option_names import name_for_programs
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.types.session import Late, UtteranceFinished, UtteranceStarted
 from musetalk_cli.errors import ConfigError, MuseTalkError, QueueFullError, SessionError
@@ -323,8 +322,7 @@ def _explain(error: BaseException) -> protocol.Error:
         return protocol.Error(code=error.code.name.lower(), message=str(error), hint=error.hint, fatal=True)
     code = (CloseCode.BAD_MESSAGE if isinstance(error, ConfigError) else CloseCode.SESSION_FAILED).name.lower()
     if isinstance(error, MuseTalkError):
-        message, hint = name_for_programs(str(error)), name_for_programs(error.hint)
-        return protocol.Error(code=code, message=message, hint=hint, fatal=True)
+        return protocol.Error(code=code, message=str(error), hint=error.hint, fatal=True)
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
     return protocol.Error(code=code, message=f"internal error: {type(error).__name__}", fatal=True)
 

@@ -12,7 +12,6 @@ import pytest
 import typer
 
 from fixtures.prepared_avatars import write_avatar
-from musetalk_cli.app.settings.option_names import KEY_OF_FLAG
 from musetalk_cli.cli import PROGRAM, app
 from musetalk_cli.commands.common.completion import complete_models, complete_setting
 from musetalk_cli.configuration.files import preset_names
@@ -20,6 +19,7 @@ from musetalk_cli.configuration.schema import MODELS, Precision
 from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS
 from musetalk_cli.engine.weights.store import WeightStore
+from musetalk_cli.option_names import KEY_OF_FLAG
 
 
 def complete(*words: str, kind: str = "bash") -> list[str]:

@@ -31,7 +31,7 @@ def test_which_files_are_written_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("talk.webm", "-o {}/talk.mp4 makes an MP4; ffmpeg -i {}/talk.mp4 {}/talk.webm converts it"),
+        ("talk.webm", "'output' {}/talk.mp4 makes an MP4; ffmpeg -i {}/talk.mp4 {}/talk.webm converts it"),
         ("my talk.webm", "ffmpeg -i '{}/my talk.mp4' '{}/my talk.webm' converts it"),
     ],
 )

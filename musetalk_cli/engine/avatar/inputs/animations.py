@@ -19,6 +19,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 
 # Browsers show images that give less than 20 ms for 100 ms: such files were made when none could be faster.
 LEAST_IMAGE_S, USUAL_IMAGE_S = 0.02, 0.1
@@ -47,7 +48,7 @@ class AnimationFile:
                 break
         if not count:
             raise AvatarError(
-                f"{self._path} has no frame after {self._clip.start_s:g} s", hint="give a smaller --start"
+                f"{self._path} has no frame after {self._clip.start_s:g} s", hint=f"give a smaller {option('--start')}"
             )
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from musetalk_cli.engine.runtime.files import find_similar, update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.engine.types.signatures import looks_like_image
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 
 # Where the shapes of two images differ by more than this, they were not taken for one clip.
 MAX_SHAPE_DIFFERENCE = 0.02
@@ -56,7 +57,9 @@ class ImageFolder:
         paths = list_images(folder)[round(clip.start_s * rate) :]
         self._paths = paths[: max(1, round(clip.length_s * rate))]
         if not self._paths:
-            raise AvatarError(f"{folder} has no image after {clip.start_s:g} s", hint="give a smaller --start")
+            raise AvatarError(
+                f"{folder} has no image after {clip.start_s:g} s", hint=f"give a smaller {option('--start')}"
+            )
         self._height_px, self._background = clip.height_px, clip.background
         self.num_frames: int | None = len(self._paths)
 

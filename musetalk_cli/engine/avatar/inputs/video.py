@@ -20,6 +20,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.formats import WHITELIST
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 from musetalk_cli.system.pipes import widen
 
 # Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer).
@@ -106,7 +107,7 @@ class VideoFile:
     def _explain_no_frames(self) -> AvatarError:
         if self._clip.start_s and not self._process.error:
             return AvatarError(
-                f"{self._path} has no frame after {self._clip.start_s:g} s", hint="give a smaller --start"
+                f"{self._path} has no frame after {self._clip.start_s:g} s", hint=f"give a smaller {option('--start')}"
             )
         reason = self._process.error or "it holds no frame"
         return AvatarError(f"{self._path} cannot be decoded: {reason}", hint="does it play elsewhere?")

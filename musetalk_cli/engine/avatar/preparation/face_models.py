@@ -22,6 +22,7 @@ from pathlib import Path
 from musetalk_cli.engine.runtime.files import hash_file, replace_file
 from musetalk_cli.engine.runtime.reaper import reaper
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 from musetalk_cli.system.locks import lock_folder
 
 VARIABLE = "MUSETALK_FACE_MODELS"
@@ -105,7 +106,7 @@ def locate_face_models(given: Path | None, cache: Path) -> FaceModels | None:
     """
     named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named is not None:
-        return _take_named(named, OPTION if given else VARIABLE)
+        return _take_named(named, option(OPTION) if given else VARIABLE)
     return _installed(cache, in_mediapipe=False) or _installed(_mediapipe_folder(), in_mediapipe=True)
 
 
@@ -236,6 +237,6 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> None:
 def _by_hand() -> str:
     return (
         f"{DETECTOR.name} and {MESH.name} are wanted; both are in the wheel of {RELEASE} on PyPI, under "
-        f"mediapipe/modules: put them into one folder and name it with {OPTION} or {VARIABLE}; what cuts out a person, "
-        f"{SEGMENTER.name}, goes there too"
+        f"mediapipe/modules: put them into one folder and name it with {option(OPTION)} or {VARIABLE}; what cuts out a "
+        f"person, {SEGMENTER.name}, goes there too"
     )

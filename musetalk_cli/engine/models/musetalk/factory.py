@@ -42,6 +42,7 @@ from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.errors import ModelError
+from musetalk_cli.option_names import option
 
 SEED = 0
 # Models that are open, by their settings, weights and frame rate: another avatar may use the nets of one.
@@ -144,7 +145,8 @@ def open_model(
     except torch.OutOfMemoryError:
         raise ModelError(
             f"not enough memory on {precisions[0].device} for the weights of MuseTalk {settings.version}",
-            hint="close other programs that use it, raise performance.gpu_memory_fraction, or choose another --device",
+            hint="close other programs that use it, raise performance.gpu_memory_fraction, "
+            f"or choose another {option('--device')}",
         ) from None
     bound = BoundFace(face, maps, latents)
     model = _build(settings, [nets, *replicas], bound, frame_rate, height_px, note=_note(settings, weights))
@@ -313,5 +315,5 @@ def _warn_of_cpu(model: MuseTalkModel, frame_rate: Fraction, tell: Tell) -> None
     face_s = model.time_one_face()
     tell(
         f"warning: MuseTalk is slow on a CPU: the first face took {face_s:.1f} s here, "
-        f"so 1 s of speech takes about {face_s * float(frame_rate):.0f} s; --model warp is made for CPUs"
+        f"so 1 s of speech takes about {face_s * float(frame_rate):.0f} s; {option('--model')} warp is made for CPUs"
     )

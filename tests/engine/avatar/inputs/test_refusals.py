@@ -108,7 +108,7 @@ def test_an_avatars_name_is_made_of_its_files(tmp_path: Path, file: str, name: s
 def test_where_no_name_can_be_made_the_option_is_named(tmp_path: Path, file: str) -> None:
     with pytest.raises(AvatarError) as caught:
         name_for(tmp_path / file)
-    assert "--name" in caught.value.hint
+    assert "'name'" in caught.value.hint
 
 
 def test_text_is_told_from_containers() -> None:

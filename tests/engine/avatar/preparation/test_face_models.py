@@ -78,7 +78,7 @@ def test_the_environment_names_a_folder_too(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_named_folder_without_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(AvatarError, match=r"--face-models: there is no detector\.tflite") as raised:
+    with pytest.raises(AvatarError, match=r"'face_models': there is no detector\.tflite") as raised:
         find_face_models(tmp_path, tmp_path / "cache", pytest.fail)
     assert "detector.tflite and mesh.tflite" in raised.value.hint
 
@@ -173,7 +173,7 @@ def test_what_pip_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bring_pip(monkeypatch, tmp_path, f"import sys; print({line!r}, file=sys.stderr); sys.exit(1)")
     with pytest.raises(AvatarError, match=told) as raised:
         find_face_models(None, tmp_path / "cache", lambda line: None)
-    assert "--face-models" in raised.value.hint
+    assert "'face_models'" in raised.value.hint
 
 
 def test_without_pip_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from musetalk_cli.engine.avatar.preparation.cutout.matte import clean_colours
 from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 
 BLACK = (0, 0, 0)
 # A frame on black and on white differs by so many levels where it is transparent; what differs by less is noise.
@@ -157,4 +158,5 @@ def alpha_of(on_black: ByteArray, on_white: ByteArray) -> ByteArray:
 
 
 def _no_person(source: Path) -> AvatarError:
-    return AvatarError(f"{source} shows no person that could be cut out", hint="--background keep leaves it as it is")
+    hint = f"{option('--background')} keep leaves it as it is"
+    return AvatarError(f"{source} shows no person that could be cut out", hint=hint)

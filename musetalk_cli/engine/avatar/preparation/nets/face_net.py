@@ -18,11 +18,11 @@ from musetalk_cli.engine.models.warp.native.arrays import address, pointer
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
+from musetalk_cli.option_names import option
 
 ABI = 1
 """NETS_ABI of nets.c."""
 
-_ANOTHER = "delete it, and it is downloaded again; a folder of your own is named with --face-models"
 log = logging.getLogger(__name__)
 
 
@@ -91,10 +91,15 @@ class OpenCvNet:
             extra = {} if classic is None else {"engine": classic}
             self._net = cv2.dnn.readNetFromTFLite(os.fspath(path), **extra)
         except cv2.error as error:
-            raise AvatarError(f"{path} cannot be read as a network: {error.err}", hint=_ANOTHER) from error
+            raise _refuse(f"{path} cannot be read as a network: {error.err}") from error
         if not set(outputs) <= set(self._net.getUnconnectedOutLayersNames()):
-            raise AvatarError(f"{path} is not the expected network", hint=_ANOTHER)
+            raise _refuse(f"{path} is not the expected network")
 
     def run(self, image: ByteArray) -> tuple[FloatArray, ...]:
         self._net.setInput(cv2.dnn.blobFromImage(image, self._factor, mean=(self._mean,) * 3, swapRB=True))
         return tuple(np.asarray(each, np.float32).ravel() for each in self._net.forward(self._outputs))
+
+
+def _refuse(problem: str) -> AvatarError:
+    own = f"a folder of your own is named with {option('--face-models')}"
+    return AvatarError(problem, hint=f"delete it, and it is downloaded again; {own}")

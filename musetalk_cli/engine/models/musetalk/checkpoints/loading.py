@@ -31,6 +31,7 @@ from musetalk_cli.engine.models.musetalk.nets.upsampling import choose_phases
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig, VaeDecoder, VaeEncoder
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig, WhisperEncoder
 from musetalk_cli.errors import ModelError
+from musetalk_cli.option_names import option
 
 Version = Literal["1.5", "1.0"]
 Config = TypeVar("Config")
@@ -91,7 +92,8 @@ def load_nets(files: ModelFiles, precision: Precision) -> Nets:
     actual = files.version if files.is_custom else _UNET_BYTES.get(files.unet.stat().st_size, files.version)
     if actual != files.version:
         raise ModelError(
-            f"{files.unet} is the UNet of MuseTalk {actual}, not {files.version}", hint=f"use --model musetalk-{actual}"
+            f"{files.unet} is the UNet of MuseTalk {actual}, not {files.version}",
+            hint=f"use {option('--model')} musetalk-{actual}",
         )
     vae_state = rename_vae_keys(read_state_dict(files.vae))
     whisper_state = rename_whisper_keys(read_state_dict(files.whisper))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from musetalk_cli.errors import ANOTHER_COPY, ModelError
 from musetalk_cli.installation import install_command
+from musetalk_cli.option_names import option
 
 StateDict = Mapping[str, Tensor]
 Net = TypeVar("Net", bound=nn.Module)
@@ -93,7 +94,8 @@ def load_into(net: Net, state: dict[str, Tensor], device: torch.device, dtype: t
         loaded = {name: _to(state.pop(name), device, dtype) for name in list(state)}
     except torch.OutOfMemoryError:
         raise ModelError(
-            f"not enough memory on {device} for the model", hint="close other programs, or choose another --device"
+            f"not enough memory on {device} for the model",
+            hint=f"close other programs, or choose another {option('--device')}",
         ) from None
     net.load_state_dict(loaded, assign=True)
     return net.eval().requires_grad_(False)

@@ -8,6 +8,7 @@ import torch
 
 from musetalk_cli.engine.models.musetalk.checkpoints.loading import Precision
 from musetalk_cli.errors import ModelError
+from musetalk_cli.option_names import option
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -28,7 +29,9 @@ def choose_precision(device: str = "auto", precision: str = "auto", *, is_exact:
     _check(chosen)
     dtype = _default_dtype(chosen, is_exact=is_exact) if precision == "auto" else DTYPES[precision]
     if chosen.type == "cuda" and dtype == torch.bfloat16 and not _has_bf16(chosen):
-        raise ModelError(f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint="use --precision fp16")
+        raise ModelError(
+            f"{torch.cuda.get_device_name(chosen)} cannot compute in bf16", hint=f"use {option('--precision')} fp16"
+        )
     return Precision(chosen, dtype)
 
 
@@ -67,10 +70,12 @@ def _check(device: torch.device) -> None:
         if not torch.cuda.is_available():
             built = torch.version.cuda
             why = "nvidia-smi should show one" if built else "this PyTorch was built without CUDA, see pytorch.org"
-            raise ModelError(f"there is no CUDA device for '{device}'", hint=f"{why}; --device cpu works, but slowly")
+            raise ModelError(
+                f"there is no CUDA device for '{device}'", hint=f"{why}; {option('--device')} cpu works, but slowly"
+            )
         if device.index is not None and device.index >= torch.cuda.device_count():
             last = torch.cuda.device_count() - 1
             there = "cuda:0" if not last else f"cuda:0 to cuda:{last}"
             raise ModelError(f"there is no device '{device}'", hint=f"there is {there}")
     elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("there is no Apple GPU for 'mps'", hint="--device cpu works, but slowly")
+        raise ModelError("there is no Apple GPU for 'mps'", hint=f"{option('--device')} cpu works, but slowly")

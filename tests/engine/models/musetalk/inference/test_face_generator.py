@@ -143,7 +143,7 @@ def test_a_device_that_is_not_there_is_named() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="no CUDA device") as caught:
             choose_precision("cuda")
-        assert "--device cpu" in caught.value.hint
+        assert "'device' cpu" in caught.value.hint
     if not torch.backends.mps.is_available():
         with pytest.raises(ModelError, match="no Apple GPU"):
             choose_precision("mps")

@@ -1,12 +1,9 @@
-"""What the options of the commands are called elsewhere: in the settings, and in the interfaces for programs."""
+"""What the options of the commands are called elsewhere: in the settings, and in hints for programs."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from musetalk_cli.errors import MuseTalkError
 
 KEY_OF_FLAG = {
     "avatar": "avatar",
@@ -38,7 +35,7 @@ KEY_OF_FLAG = {
     "allow_origin": "serve.allow_origins",
     "log_format": "serve.log_format",
 }
-# Arguments of the Python functions, and fields of the server's messages, by the options of the commands.
+# Arguments of the Python functions, and fields of the server's messages; other options are named by their key.
 ARGUMENTS = {
     "-o": "'output'",
     "--overwrite": "overwrite=True",
@@ -52,30 +49,26 @@ ARGUMENTS = {
     "--rate": "'rate_hz'",
     "--device": "'device'",
 }
-# A command, up to a comma or the end of a sentence, is for a terminal and stays as it is; in what is left, an option.
-_COMMAND_OR_OPTION = re.compile(
-    r"\b(?:musetalk|pip|uv|pipx|docker|python|ray) [^;,()]*|(?<![\w/.=-])(?:--[a-z][a-z-]+|-o)\b"
-)
+
+_num_command_lines = 0
 
 
-def name_for_programs(text: str) -> str:
-    """A message or hint that names arguments and settings where it named a command's options."""
-    return _COMMAND_OR_OPTION.sub(lambda found: _rename(found[0]), text)
+def option(name: str) -> str:
+    """An option in a message, as who reads it can set it: the option in a command line, else the argument or setting.
+
+    ``name`` is in ``ARGUMENTS`` or, by its key, in ``KEY_OF_FLAG``.
+    """
+    if _num_command_lines:
+        return name
+    return ARGUMENTS.get(name) or f"'{KEY_OF_FLAG[name.strip('-').replace('-', '_')]}'"
 
 
 @contextmanager
-def naming_for_programs() -> Iterator[None]:
-    """The same for the MuseTalkError that is raised inside."""
+def naming_options() -> Iterator[None]:
+    """What runs meanwhile, in any thread, runs for a command line: messages name its options."""
+    global _num_command_lines
+    _num_command_lines += 1
     try:
         yield
-    except MuseTalkError as error:
-        error.args = (name_for_programs(str(error)), *error.args[1:])
-        error.hint = name_for_programs(error.hint)
-        raise
-
-
-def _rename(words: str) -> str:
-    if not words.startswith("-"):
-        return words
-    key = KEY_OF_FLAG.get(words.strip("-").replace("-", "_"))
-    return ARGUMENTS.get(words) or (f"'{key}'" if key else words)
+    finally:
+        _num_command_lines -= 1
