@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.running.interruption import CLOSE_S
 from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.errors import MuseTalkError, SinkError
+from musetalk_cli.system import heap
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.outputs.sinks import Sink
@@ -81,8 +81,7 @@ class BatchRun:
 
     def start(self) -> None:
         self._opener.start()
-        gc.freeze()  # what is loaded stays, and collecting what a pipeline leaves is quick
-        gc.enable()  # see __main__.py
+        heap.begin_collecting()
 
     def wait(self, timeout_s: float) -> bool:
         """True once every item has ended, or the run was interrupted and what ran has ended."""
