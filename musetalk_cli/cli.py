@@ -95,24 +95,34 @@ def _complete_help(group: typer.Typer, name: str) -> None:
     """Give every command below ``group``, whose own name is ``name``, its examples and its kind of help."""
     for command in group.registered_commands:
         called = command.name or getattr(command.callback, "__name__", "")
-        command.cls, command.epilog = HelpCommand, EXAMPLES.get(f"{name} {called}")
+        command.cls, command.epilog = _Command, EXAMPLES.get(f"{name} {called}")
     for below in group.registered_groups:
         below.cls, below.epilog = HelpGroup, EXAMPLES.get(f"{name} {below.name}")
         if below.typer_instance is not None:
             _complete_help(below.typer_instance, f"{name} {below.name}")
 
 
+class _Command(HelpCommand):
+    """A command that notes what it was asked, for what is said of its end."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if isinstance(ctx.obj, dict):
+            ctx.obj.update(ctx.params)
+        return super().invoke(ctx)
+
+
 @naming_options()
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
+    asked: dict[str, Any] = {}
     try:
         if os.environ.get("MUSETALK_LOG"):
             start_log_named(os.environ["MUSETALK_LOG"])
-        code = _call()
+        code = _call(asked)
         flush_stdout()
         sys.exit(code)
     except ending.SignalExit as end:
-        _say_stopped(end)
+        _say_stopped(asked, end)
         raise
     except MuseTalkError as error:
         is_bug = isinstance(error, StageError) and error.__cause__ is not None
@@ -129,7 +139,7 @@ def run() -> None:
         sys.exit(1)
     except Exception as error:
         if ending.is_by_signal(0):  # a library that it interrupted may tell of it as an error of its own
-            _say_stopped()
+            _say_stopped(asked)
             ending.leave_by_signal()
         if is_broken_library(error):
             note_error(error)
@@ -145,10 +155,10 @@ def run() -> None:
         _end_with_bug(error, f"internal error: {type(error).__name__}: {error}")
 
 
-def _say_stopped(end: ending.SignalExit | None = None) -> None:
+def _say_stopped(asked: dict[str, Any], end: ending.SignalExit | None = None) -> None:
     """Where a signal ended a command that had nothing to say about it; a shell that completes a line shows no more."""
     is_told = end is not None and end.is_told
-    if not (is_told or "_MUSETALK_COMPLETE" in os.environ or {"-q", "--quiet"} & set(sys.argv)):
+    if not (is_told or "_MUSETALK_COMPLETE" in os.environ or asked.get("quiet")):
         say("stopped")
 
 
@@ -160,10 +170,13 @@ def _chosen() -> typer.Typer:
     return _build_all()
 
 
-def _call() -> int:
-    """Run the command that was asked for and return its exit code. Raises MuseTalkError for wrong usage, too."""
+def _call(asked: dict[str, Any]) -> int:
+    """Run the command that was asked for and return its exit code; ``asked`` takes its options as soon as it begins.
+
+    Raises MuseTalkError for wrong usage, too.
+    """
     try:
-        result: Any = _chosen()(prog_name=PROGRAM, standalone_mode=False)
+        result: Any = _chosen()(prog_name=PROGRAM, standalone_mode=False, obj=asked)
     except typer.Abort:
         say("musetalk: aborted")
         return 1
