@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.session import Item, Session
+from musetalk_cli.engine.session import Session
+from musetalk_cli.engine.session_output import Item
 from musetalk_cli.engine.types.session import Interruption
 
 T = TypeVar("T")

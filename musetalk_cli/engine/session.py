@@ -8,13 +8,12 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.voice_input import VoiceInput
@@ -26,30 +25,21 @@ from musetalk_cli.engine.live.session_hooks import SessionHooks
 from musetalk_cli.engine.live.timeline import MAX_QUEUED_S, Timeline, TimelineSettings
 from musetalk_cli.engine.live.voice_feed import VoiceFeed
 from musetalk_cli.engine.models.base import LipSyncModel
-from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.outputs.sinks import NullSink
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.engine.types.colour import i420_to_bgr
-from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
+from musetalk_cli.engine.session_output import Item, SessionOutput
 from musetalk_cli.engine.types.session import (
-    Event,
-    Frame,
     Interruption,
-    Late,
     PixelFormat,
-    UtteranceFinished,
-    UtteranceStarted,
 )
-from musetalk_cli.engine.video.frame_queue import FrameQueue, QueuedFrame
+from musetalk_cli.engine.video.frame_queue import FrameQueue
 from musetalk_cli.engine.video.output import FragmentEncoder
 from musetalk_cli.errors import EncoderError, SessionError
 
 # A voice that has begun and stays away is waited for until so long before its frame is shown.
 LAST_MOMENT_S = 0.08
 TAKE_S = 0.5  # how often a taker that waits looks whether the session is still open
-
-Item = Frame | InitSegment | Fragment | Event
 
 
 @dataclass(frozen=True)
@@ -99,33 +89,27 @@ class Session:
             clock: the session's time, by default the machine's.
         """
         self.settings = settings
-        self._encoder = encoder
         # What threads hold refers to these and never to the session, so that one that nobody holds any more can end.
         clock, rate, lead_s = clock or StreamClock(), settings.frame_rate, settings.lead_s
         self._clock = clock
         self._timeline = _make_timeline(model, settings, clock)
-        self._queue = FrameQueue(rate, settings.num_channels, clock, lead_s)
-        self._hooks = SessionHooks(clock, Overload(settings.when_slow, settings.late_after_s), rate)
+        queue = FrameQueue(rate, settings.num_channels, clock, lead_s)
+        hooks = SessionHooks(clock, Overload(settings.when_slow, settings.late_after_s), rate)
+        self._output = SessionOutput(queue, self._timeline, hooks, encoder, rate, settings.pixel_format)
         self._input = VoiceInput(settings.num_channels)
         self._input_epoch = 0
         self._pushing = threading.Lock()
         self._taking = threading.Lock()
-        self._ready: deque[Item] = deque()
-        self._speaking: int | None = None
-        self._wants_keyframe = False
-        self._num_held, self._num_filled = 0, 0
         self._is_closed = False
         self._on_close: deque[Callable[[], None]] = deque()
         stages = PipelineSettings(settings.block_s, 2, settings.batch_size, settings.num_workers, rate)
         shared = replace(avatar, frames=SharedFrames(avatar.frames))
         self._pipeline = Pipeline(
-            VoiceFeed(self._timeline), model, shared, self._queue, NullSink(), stages, time.perf_counter(), self._hooks
+            VoiceFeed(self._timeline), model, shared, queue, NullSink(), stages, time.perf_counter(), hooks
         )
         if encoder:
-            self._ready += [encoder.init_segment] if encoder.init_segment else []
             taking = self._taking  # a lost session is closed without it
             self._on_close.append(lambda: _close_encoder(encoder, taking))
-        self._is_encoded = encoder is None
         self._end_if_lost = weakref.finalize(self, _end_lost_session, self._pipeline, self._timeline, self._on_close)
         self._end_if_lost.atexit = False  # its threads are daemons
         clock.start()
@@ -187,10 +171,7 @@ class Session:
         """
         if self._is_closed:
             raise SessionError("the session is closed")
-        spoken = self._pipeline.clear()
-        finished = [UtteranceFinished(each.utterance, self._time_s(each.num_frames), True) for each in spoken]
-        self._ready.extend(finished)
-        self._wants_keyframe = True
+        finished = self._output.interrupt(self._pipeline.clear())
         begun = next((each for each in finished if each.position_s), None)
         return Interruption(begun.utterance, begun.position_s) if begun else Interruption(None, 0.0)
 
@@ -201,7 +182,7 @@ class Session:
 
     def request_keyframe(self) -> None:
         """Make the next fragment one at which a player can begin."""
-        self._wants_keyframe = True
+        self._output.request_keyframe()
 
     def close(self) -> None:
         """End the session now, whatever it does, and release it. Twice is once; any thread may."""
@@ -249,9 +230,9 @@ class Session:
                 raise StopIteration  # close holds it
             raise SessionError("another thread takes from this session already", hint="give each session one consumer")
         try:
-            while not self._ready:
-                self._take()
-            return self._ready.popleft()
+            while (item := self._output.take(TAKE_S)) is None:
+                self._check_end()
+            return item
         except EncoderError:
             if self._is_closed:  # which ended the call of the encoder
                 raise StopIteration from None
@@ -275,57 +256,13 @@ class Session:
             self._input.finish()
         return epoch
 
-    def _take(self) -> None:
-        """Get the next frame ready, with the events around it."""
-        frame = self._queue.take(TAKE_S)
-        if frame is None:
-            self._check_end()
-            return
-        if frame.utterance is not None and frame.utterance != self._speaking:
-            self._ready.append(UtteranceStarted(frame.utterance, self._time_s(frame.number)))
-        self._speaking = frame.utterance
-        self._ready.extend(self._encode(frame) if self._encoder else [self._as_frame(frame)])
-        for spoken in self._timeline.hand_out(frame.number + 1):
-            self._ready.append(UtteranceFinished(spoken.utterance, self._time_s(spoken.num_frames), False))
-        if late := self._find_late():
-            self._ready.append(late)
-
     def _check_end(self) -> None:
-        if not self._queue.is_ended:
+        if not self._output.is_ended:
             return
         if self._pipeline.error and not self._is_closed:
             raise self._pipeline.error
-        if self._is_encoded or self._is_closed:
+        if self._is_closed or not self._output.finish():
             raise StopIteration
-        self._finish_encoding()
-
-    def _finish_encoding(self) -> None:
-        assert self._encoder is not None  # noqa: S101 - only called with one
-        self._is_encoded = True
-        self._ready.extend(self._encoder.finish())
-
-    def _encode(self, frame: QueuedFrame) -> Sequence[InitSegment | Fragment]:
-        assert self._encoder is not None  # noqa: S101 - only called with one
-        keyframe, self._wants_keyframe = self._wants_keyframe, False
-        return self._encoder.encode([frame.image], frame.audio, keyframe=keyframe)
-
-    def _as_frame(self, frame: QueuedFrame) -> Frame:
-        image = (
-            frame.image
-            if self.settings.pixel_format == "i420"
-            else np.ascontiguousarray(i420_to_bgr(frame.image)[:, :, ::-1])
-        )
-        position_s = 0.0 if frame.utterance is None else self._time_s(frame.utterance_frame)
-        return Frame(frame.number, self._time_s(frame.number), image, frame.audio, frame.utterance, position_s)
-
-    def _find_late(self) -> Late | None:
-        num_held, num_filled = self._hooks.num_held, self._timeline.num_filled
-        late = Late(num_held - self._num_held, (num_filled - self._num_filled) / AUDIO_RATE_HZ)
-        self._num_held, self._num_filled = num_held, num_filled
-        return late if late.num_held or late.silence_s else None
-
-    def _time_s(self, frame: int) -> float:
-        return float(frame / self.settings.frame_rate)
 
 
 def _make_timeline(model: LipSyncModel, settings: SessionSettings, clock: StreamClock) -> Timeline:

@@ -189,7 +189,7 @@ def test_fragments_play_without_pyav(
     voice = speech(0.8)
     with open_avatar(CONFIG, str) as avatar:
         with avatar.open_session(output="fragments", num_channels=num_channels) as session:
-            assert isinstance(session._encoder, ChildEncoder)
+            assert isinstance(session._output._encoder, ChildEncoder)
             session.push(voice, 48_000)
             session.finish()
             items = list(session)

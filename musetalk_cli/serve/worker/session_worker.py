@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
-    from musetalk_cli.engine.session import Item
+    from musetalk_cli.engine.session_output import Item
 
 SEND_BUFFER_BYTES = 128 << 10  # of fragments that were sent and not read; twice that, some 2 s, on Linux
 SEND_S = 20.0  # a server that reads nothing for so long is stuck

@@ -25,6 +25,7 @@ TARGETS = (
     "engine/types",
     "engine/pipeline.py",
     "engine/session.py",
+    "engine/session_output.py",
     "engine/avatar/cycle.py",
     "engine/avatar/frame_store.py",
     "engine/avatar/preparation/smoothing.py",
