@@ -30,6 +30,8 @@ from musetalk_cli.commands.values.parsers import HeightParser, be_finite
 from musetalk_cli.ui.console import say
 
 if TYPE_CHECKING:
+    from musetalk_cli.app.avatars.preparation import PreparedAvatar
+    from musetalk_cli.configuration.schema import Config
     from musetalk_cli.engine.avatar.avatar_files import AvatarRecord
 
 
@@ -92,23 +94,30 @@ def prepare_avatar(
         lossless=lossless,
     ).config
 
+    arguments = PreparationArguments(name, start, max_seconds, size, face, bbox_shift)
+    prepared = _prepare(settings, input_, arguments, preview, force=force, is_quiet=quiet)
+    if not quiet:
+        say(
+            describe_result(prepared.record, prepared.folder, time.perf_counter() - started_at)
+            if prepared.is_new
+            else f"avatar '{prepared.name}' is up to date: {prepared.folder}"
+        )
+
+
+def _prepare(
+    config: Config, source: Path, arguments: PreparationArguments, preview: Path | None, *, force: bool, is_quiet: bool
+) -> PreparedAvatar:
+    """Prepare the avatar and draw its preview, both displayed step by step. Raises MuseTalkError."""
     from musetalk_cli.app.avatars.preparation import prepare_named
     from musetalk_cli.app.avatars.preview import check_preview, write_preview
     from musetalk_cli.ui.progress import ProgressDisplay
 
     if preview is not None:
         check_preview(preview, is_replacing=force, hint="name another file with --preview, or --force")
-    arguments = PreparationArguments(name, start, max_seconds, size, face, bbox_shift)
-    display = ProgressDisplay(is_quiet=quiet)
+    display = ProgressDisplay(is_quiet=is_quiet)
     try:
         prepared = prepare_named(
-            settings,
-            input_,
-            arguments,
-            force=force,
-            report=display,
-            tell=display.tell,
-            completing=ending.final_step,
+            config, source, arguments, force=force, report=display, tell=display.tell, completing=ending.final_step
         )
         if preview is not None:
             write_preview(prepared.folder, preview, display)
@@ -118,12 +127,7 @@ def prepare_avatar(
         raise
     finally:
         display.close()
-    if not quiet:
-        say(
-            describe_result(prepared.record, prepared.folder, time.perf_counter() - started_at)
-            if prepared.is_new
-            else f"avatar '{prepared.name}' is up to date: {prepared.folder}"
-        )
+    return prepared
 
 
 def describe_result(record: AvatarRecord, folder: Path, elapsed_s: float) -> str:
