@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from musetalk_cli.serve.front.reasons import Refusal
 from musetalk_cli.serve.front.state import front_of
-from musetalk_cli.serve.protocol import describe_protocol
+from musetalk_cli.serve.protocol import SUBPROTOCOL, describe_protocol
 
 PAGE = resources.files("musetalk_cli.serve") / "page"
 MEDIA_TYPES = {
@@ -29,6 +30,12 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     f"{CONNECTS}; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+async def session(request: Request) -> Response:
+    """GET /v1/session: what opens one."""
+    message = f"a session is opened with a WebSocket of the subprotocol {SUBPROTOCOL}"
+    return Refusal(426, "websocket_required", message, "GET / is a page that opens one").answer()
 
 
 async def avatars(request: Request) -> Response:

@@ -42,6 +42,7 @@ def build_application(front: Front, sessions: Sequence[BaseRoute] = ()) -> App:
     """The application: its paths, and around them what holds for all. ``sessions``: those at which sessions begin."""
     routes = [
         *(sessions or _own_sessions()),
+        Route("/v1/session", answers.session, methods=GET),  # without a WebSocket
         Route("/v1/avatars", answers.avatars, methods=GET),
         Route("/v1/avatars/{name}/thumbnail.jpg", answers.thumbnail, methods=GET),
         Route("/v1/status", answers.status, methods=GET),

@@ -39,6 +39,8 @@ class Refusal:
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="musetalk"'
+        if self.status == 426:
+            headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
         return JSONResponse(content, self.status, headers)
 
 

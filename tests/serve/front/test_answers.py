@@ -46,7 +46,6 @@ MISSING = [
     "/v1/avatars/",
     "/v1/avatars/nobody/thumbnail.jpg",
     "/v1/sessions/none/live.mp4",
-    "/v1/session",
     "/index.html/",
     "/__init__.py",
     "/../protocol.py",
@@ -86,6 +85,21 @@ def test_what_is_not_there_is_said_as_json() -> None:
                 status, headers, body = await front.get("/v1/avatars", method)
                 assert (status, json.loads(body)["error"]["code"]) == (405, "method_not_allowed")
                 assert "GET" in headers["allow"]
+
+    asyncio.run(run())
+
+
+def test_who_asks_for_a_session_without_a_websocket_is_told_how_to_open_one() -> None:
+    async def run() -> None:
+        async with front_server() as front:
+            status, headers, body = await front.get("/v1/session")
+            assert (status, headers["upgrade"], headers["connection"].lower()) == (426, "websocket", "upgrade")
+            error = json.loads(body)["error"]
+            assert error["code"] == "websocket_required"
+            assert error["message"] == "a session is opened with a WebSocket of the subprotocol musetalk.v1"
+            assert error["hint"] == "GET / is a page that opens one"
+            assert (await front.get("/v1/session", "POST"))[0] == 405
+            assert (await front.get("/healthz"))[0] == 200
 
     asyncio.run(run())
 
