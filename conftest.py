@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         native_build.build_in_place()
     except native_build.NoCompilerError as error:
         if os.environ.get("CI"):
-            raise pytest.UsageError(f"the native kernel cannot be compiled: {error}") from error
+            raise pytest.UsageError(f"the native kernel cannot be compiled: {error}\n{error.said}") from error
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -81,7 +81,11 @@ LOAD = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(sys.argv[1]).warp_abi() el
 
 
 class NoCompilerError(Exception):
-    """Nothing here compiles C; says what was tried."""
+    """Nothing here compiles C; says what was tried, in a line. ``said``: all that the compilers said."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 def this_computer() -> Target:
@@ -130,7 +134,7 @@ def build(
 def _build(output: Path, root: Path, chosen: Target, flags: tuple[str, ...], may_download: bool) -> str:
     if not chosen.zig and sys.maxsize < 2**32:
         raise NoCompilerError("Python has 32 bits")
-    tried: list[str] = []
+    tried: dict[str, str] = {}
     must_load = flags == FLAGS and chosen == this_computer()
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / output.name
@@ -144,8 +148,15 @@ def _build(output: Path, root: Path, chosen: Target, flags: tuple[str, ...], may
                     if not make(wider, part, root, must_load):
                         move_into_place(part, output.with_name(chosen.libraries[1]))
                 return shlex.join(command)
-            tried.append(f"{shlex.join(compiler)}: {problem}")
-    raise NoCompilerError("; ".join(tried) or "there is no C compiler")
+            tried[shlex.join(compiler)] = problem
+    lines = [f"{compiler}: {first_error(problem)}" for compiler, problem in tried.items()]
+    raise NoCompilerError("; ".join(lines) or "there is no C compiler", "\n".join(dict.fromkeys(tried.values())))
+
+
+def first_error(said: str) -> str:
+    """The line that tells why a compiler failed: its first error, or what stands above that of its linker's caller."""
+    lines = said.splitlines()
+    return next((line for line in lines if "error: " in line and not line.startswith("collect2: ")), lines[0])
 
 
 def make(command: list[str], output: Path, root: Path, must_load: bool) -> str:
@@ -329,7 +340,7 @@ def main() -> int:
     try:
         print(build_in_place())
     except NoCompilerError as error:
-        print(f"The native kernel was not built, numpy does its work: {error}", file=sys.stderr)
+        print(error.said, f"The native kernel was not built, numpy does its work: {error}", sep="\n", file=sys.stderr)
         return 1
     return 0
 

@@ -63,9 +63,27 @@ def test_what_does_not_compile_leaves_no_library(no_zig: None, root: Path) -> No
     library = root / native_build.FOLDER / native_build.this_computer().library
     library.write_bytes(b"of older sources")
     (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return }\n")
-    with pytest.raises(NoCompilerError):
+    with pytest.raises(NoCompilerError) as raised:
         build_in_place(root)
     assert not library.exists()
+    told = str(raised.value)
+    assert "\n" not in told
+    assert told == "there is no C compiler" or ("kernel.c:1:" in told and "\n" in raised.value.said)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "a.c: In function f:\na.c:1:2: warning: w\na.c:3:4: error: e\n  3 | x\na.c:5:6: error: f",
+            "a.c:3:4: error: e",
+        ),
+        ("ld: cannot find -lm\ncollect2: error: ld returned 1 exit status", "ld: cannot find -lm"),
+        ("exit code 1", "exit code 1"),
+    ],
+)
+def test_of_what_a_compiler_says_its_first_error_is_told(said: str, line: str) -> None:
+    assert native_build.first_error(said) == line
 
 
 def test_without_a_compiler_it_says_so(no_compiler: None, root: Path, tmp_path: Path) -> None:
