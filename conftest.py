@@ -18,11 +18,11 @@ import pytest
 import native_build
 from fixtures.fakes import tone
 from fixtures.media import write_wav
+from fixtures.programs import find_ffmpeg
 from musetalk_cli import ending
 from musetalk_cli.app.settings.folders import cache_folder
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels, find_face_models, find_segmenter
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.errors import AvatarError
 
 # The settings of whoever runs the tests must not change them; commands that a test starts inherit this.

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 
 IMAGE = Path("docs/nora.webp")
 SHRINK = "fps=12.5,crop=iw*0.62:ih*0.72:iw*0.19:ih*0.08,scale=360:-2:flags=lanczos"

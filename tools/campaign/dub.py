@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from fixtures.dub_clips import CASES, NUM_FRAMES, DubCase, find_changes, write_rotated
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 from tools.measure.command import COMMAND, ENVIRONMENT
 
 POLL_S = 0.1

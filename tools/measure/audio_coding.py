@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 
 RATE_HZ = 48_000
 LENGTH_S = 40

@@ -26,12 +26,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.frame_store import encode_frame, sheet_to_i420
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_box, soften
 from musetalk_cli.engine.models.musetalk.face.placement import Placement
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.engine.types.messages import Face
 from musetalk_cli.engine.video.compositing import write_face

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.frame_store import i420_to_sheet, sheet_to_i420
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from tools.measure.report import PERFORMANCE, update_section
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.inputs.clip import WHITE
@@ -30,7 +31,6 @@ from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
 from musetalk_cli.engine.video.compositing import write_face
 from musetalk_cli.system.folders import cache_folder

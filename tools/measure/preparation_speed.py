@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.app.settings.folders import cache_folder
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.frame_store import encode_frame
@@ -31,7 +32,6 @@ from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import track_face
 from musetalk_cli.engine.models.musetalk.face.face_parts import PartSettings, derive_face_parts
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from tools.measure.command import COMMAND

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 from tools.measure.command import read_stats, read_video, start, time_start
 from tools.measure.report import PERFORMANCE, describe_machine, update_section
 

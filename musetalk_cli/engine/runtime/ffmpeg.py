@@ -50,19 +50,11 @@ def kill_all() -> None:
         process.kill()
 
 
-def find_ffmpeg(choice: str = "auto") -> str:
-    """Path of the ffmpeg to run: ``auto`` (the one on PATH, else the bundled one), ``bundled``, or a path.
-
-    Raises EncoderError when there is none.
-    """
-    return list_ffmpegs(choice)[0]
-
-
 def list_ffmpegs(choice: str = "auto", *, is_local: bool = False) -> list[str]:
     """Paths of the ffmpegs to choose from, the best first.
 
     Args:
-        choice: as for ``find_ffmpeg``.
+        choice: ``auto`` (the one on PATH, and the bundled one), ``bundled``, or a path.
         is_local: whether it only reads and writes files. Then the bundled one is the best: it needs no libraries, so it
             starts with 13 instead of 68 ms of CPU, and is newer than most (measured). An address is for the one on
             PATH: a program without libraries may not find names in a network.

@@ -186,7 +186,7 @@ def test_a_video_of_something_else_fails_the_self_test(tmp_path: Path, monkeypat
     def replace_video(code: str, limit_s: float, *arguments: str) -> Any:
         done = render(code, limit_s, *arguments)
         video = Path(arguments[arguments.index("-o") + 1])
-        from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+        from fixtures.programs import find_ffmpeg
 
         sources = ["-f", "lavfi", "-i", "testsrc2=s=256x256:d=0.52", "-f", "lavfi", "-i", "sine=d=0.52"]
         run_program([find_ffmpeg(), "-y", *sources, str(video)], 30)

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, find_ffmpeg, kill_all
+from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status, find_error, kill_all, list_ffmpegs
 from musetalk_cli.errors import EncoderError
 
 
 def test_ffmpeg_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_ffmpeg("auto") == find_ffmpeg("bundled")
+    bundled = list_ffmpegs("bundled")
+    assert list_ffmpegs("auto") == bundled
     mine = tmp_path / "ffmpeg"
     mine.write_text("#!/bin/sh\n")
     mine.chmod(0o755)
-    assert find_ffmpeg("auto") == str(mine)
-    assert find_ffmpeg(str(mine)) == str(mine)
+    assert list_ffmpegs("auto") == [str(mine), *bundled]
+    assert list_ffmpegs("auto", is_local=True) == [*bundled, str(mine)]
+    assert list_ffmpegs(str(mine)) == [str(mine)]
     with pytest.raises(EncoderError, match="no ffmpeg at '/nowhere/ffmpeg'"):
-        find_ffmpeg("/nowhere/ffmpeg")
+        list_ffmpegs("/nowhere/ffmpeg")
 
 
 def test_a_program_that_does_not_start_is_an_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.types.messages import ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, build_ffmpeg_args
 from musetalk_cli.engine.video.whole_file_encoder import build_file_args

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from fixtures.media import packet_times, read_audio, read_frames
+from fixtures.programs import find_ffmpeg
 from fixtures.streams import (
     HEIGHT,
     WHITE,
@@ -31,7 +32,6 @@ from fixtures.streams import (
 )
 from musetalk_cli.engine.outputs.flv import FlvPacker
 from musetalk_cli.engine.outputs.fragments import Fragment, FragmentSplitter, InitSegment
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.video.encoder import EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 from musetalk_cli.errors import EncoderError

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from fixtures.mutations import mutate
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 from tools.campaign.faults.plans import Plan
 from tools.campaign.faults.scenes import MUSETALK, SMALL, Outcome, Place, Scene
 from tools.campaign.faults.surroundings import FAILS, run_args

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import GROUPS, LIDS, LIPS, NUM_MESH_POINTS
 from musetalk_cli.engine.avatar.portrait import describe_portrait, portrait_names
@@ -22,7 +23,6 @@ from musetalk_cli.engine.avatar.preparation.faces import FaceFinder, region_of_p
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.tracking import FaceTrack, track_face
 from musetalk_cli.engine.dub.clip import ClipFrames, open_clip
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from tools.measure.face_tracking import scenes
 

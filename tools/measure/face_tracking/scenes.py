@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.colour import ByteArray
 
 PORTRAIT_PX, FACE_PX = 1024, 390  # size of the portraits, and width of their faces as detected

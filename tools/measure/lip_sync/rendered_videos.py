@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait, portrait_names
 from musetalk_cli.engine.models.warp.audio.mouth_shapes import LEAD_S, MouthShapePredictor, express
 from musetalk_cli.engine.models.warp.model import NUM_SHAPES, WarpModel
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import FeatureBatch
 from musetalk_cli.engine.video.compositing import composite
 from tools.assets.audio_net.evaluation import FPS, FRAME_S, Row, best_lag, energy_gap, load_audio

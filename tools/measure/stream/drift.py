@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 from tools.measure.command import read_stats, sample_usage, start
 from tools.measure.report import RELIABILITY, STREAMING, describe_machine, update_section
 from tools.measure.stream.speech import RATE_HZ, decode

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.audio.blocks import AUDIO_LEAD_S
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import READ_BYTES, EncoderProcess, EncoderSettings
 from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder

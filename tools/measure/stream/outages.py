@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from fixtures.programs import find_ffmpeg
 from fixtures.servers import RtmpServer
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
 AWAY_S = 10.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
+from fixtures.programs import find_ffmpeg
 
 RATE_HZ = 48_000
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fixtures.media import packet_times, read_audio, read_frames
+from fixtures.programs import find_ffmpeg
 from musetalk_cli.engine.outputs.flv import FlvPacker
 from musetalk_cli.engine.outputs.fragments import FragmentSplitter, InitSegment
 from musetalk_cli.engine.outputs.mp4.boxes import boxes_in, find_box, find_boxes
@@ -27,7 +28,6 @@ from musetalk_cli.engine.outputs.mp4.fmp4 import (
 )
 from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, split_nal_units, to_length_prefixed
 from musetalk_cli.engine.outputs.mp4.samples import read_tracks
-from musetalk_cli.engine.runtime.ffmpeg import find_ffmpeg
 
 RATES = [Fraction(25), Fraction(30_000, 1_001), Fraction(24_000, 1_001), Fraction("23.976"), Fraction(60), Fraction(5)]
 NUM_FRAMES, AAC_SAMPLES = 20, 1_024
