@@ -1,4 +1,4 @@
-"""Open sessions of a real server and end them in twelve ways, and see that nothing of them stays behind.
+"""Open sessions of a real server and end them in thirteen ways, and see that nothing of them stays behind.
 
     python -m tools.campaign.server_sessions [--sessions 1000] [--at-once 3]
 
