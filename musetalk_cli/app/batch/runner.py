@@ -158,7 +158,6 @@ class BatchRun:
             sink = open_item_sink(item, overwrite=self._overwrite, tell=self._tell)
             pipeline = cleanup.enter_context(open_pipeline(item.config, item.voice, sink, self._avatars, self._tell))
         except Exception as error:
-            cleanup.close()
             self._places.release()
             self._report(failed(item, error, time.perf_counter() - started_at))
             return

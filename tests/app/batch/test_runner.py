@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -34,6 +35,8 @@ class Pretended:
 
     def wait(self, timeout_s: float) -> bool:
         return True
+
+    wait_computed = wait
 
     def close(self, timeout_s: float | None = None) -> None:
         pass
@@ -72,11 +75,35 @@ def run(*voices: str) -> list[ItemResult]:
 
 def test_a_failure_ends_no_other(opened: list[weakref.ref[Pretended]]) -> None:
     results = sorted(run("a", "bad", "b"), key=lambda result: result.item.voice)
-    assert [(result.item.voice, result.num_frames, result.error) for result in results] == [
-        ("a", 25, ""),
-        ("b", 25, ""),
-        ("bad", 0, "bad holds no audio"),
+    assert [(result.item.voice, result.num_frames, result.num_bytes, result.error) for result in results] == [
+        ("a", 25, 0, ""),
+        ("b", 25, 0, ""),
+        ("bad", 0, 0, "bad holds no audio"),
     ]
+
+
+def test_as_many_wait_for_their_encoders_as_are_computed(
+    opened: list[weakref.ref[Pretended]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+    monkeypatch.setattr(Pretended, "wait", lambda self, timeout_s: may_end.wait(timeout_s))
+    items = [BatchItem(f"{number}", f"{number}.mp4", Config()) for number in range(8)]
+    taken: list[BatchItem] = []
+
+    def give() -> Iterator[BatchItem]:
+        for item in items:
+            taken.append(item)
+            yield item
+
+    results: list[ItemResult] = []
+    batch = BatchRun(give(), 2, None, print, results.append, overwrite=False)  # type: ignore[arg-type]
+    batch.start()
+    while len(taken) < 5:  # the fifth waits until one of the others has ended
+        assert not batch.wait(0.01)
+    assert len(batch.running()) == len(opened) == 4
+    may_end.set()
+    assert batch.wait(30)
+    assert len(results) == 8
 
 
 def test_what_has_ended_is_released_while_others_run(opened: list[weakref.ref[Pretended]]) -> None:

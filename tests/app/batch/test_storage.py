@@ -137,3 +137,6 @@ def test_what_is_wrong_with_an_address_is_told(store: str, tmp_path: Path) -> No
         download(f"{store}/none.wav", tmp_path / "a")
     with pytest.raises(SourceError, match=r"cannot read nowhere://bucket/a\.wav: Protocol not known"):
         download("nowhere://bucket/a.wav", tmp_path / "a")
+    (tmp_path / "b.mp4").touch()
+    with pytest.raises(SinkError, match=r"cannot write nowhere://bucket/b\.mp4: Protocol not known"):
+        upload(tmp_path / "b.mp4", "nowhere://bucket/b.mp4")

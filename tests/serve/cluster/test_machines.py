@@ -78,6 +78,21 @@ def test_a_lost_machine_gets_no_sessions_and_one_that_joins_does() -> None:
     asyncio.run(run())
 
 
+def test_a_machine_that_lets_no_page_in_is_asked_again_once_it_answers() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        async with running(FakeMachines(a=machine), []) as pool:
+            machine.failing.add("allow_origin")
+            assert await pool.place(PAGE) is None
+            assert pool.num_sessions == 1  # it was asked once, and not for each of its places
+            machine.failing.clear()
+            await until(lambda: pool.is_ready)
+            assert await pool.place(PAGE) == "http://one:8900/"
+            assert machine.origins == [PAGE]
+
+    asyncio.run(run())
+
+
 def test_a_machine_that_does_not_start_is_told_of_and_left_out() -> None:
     async def run() -> None:
         bad = make_machine("bad", error="no avatar is called 'anna'", hint="prepare it")
@@ -103,11 +118,12 @@ def test_a_machine_that_does_not_start_is_told_of_and_left_out() -> None:
 )
 def test_an_only_machine_that_does_not_start_is_an_error(ready: dict[str, str], said: str) -> None:
     async def run() -> None:
-        cluster = FakeMachines(a=make_machine("one", **ready))
+        cluster, lines = FakeMachines(a=make_machine("one", **ready)), list[str]()
         with pytest.raises(ClusterError, match=said) as caught:
-            async with running(cluster, []):
+            async with running(cluster, lines):
                 pass
         assert caught.value.hint == ready.get("hint", "")
+        assert lines == []  # the command ends with it
         assert cluster.is_closed
 
     asyncio.run(run())
@@ -192,7 +208,7 @@ def test_a_machine_that_does_not_answer_is_passed_over(monkeypatch: pytest.Monke
     asyncio.run(run())
 
 
-def test_a_cluster_that_answers_again_is_used_again() -> None:
+def test_a_cluster_that_answers_again_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         cluster, lines = FakeMachines(a=make_machine("one"), b=make_machine("two")), list[str]()
         del cluster.machines["b"]
@@ -200,6 +216,9 @@ def test_a_cluster_that_answers_again_is_used_again() -> None:
             cluster.is_gone = True
             await until(lambda: lines[1:])
             assert lines[1] == "the cluster does not answer: no answer from its head"
+            asked: list[None] = []
+            monkeypatch.setattr(cluster, "nodes", lambda: asked.append(None) or FakeMachines.nodes(cluster))
+            await until(lambda: len(asked) > 3)
             assert (await pool.usage()).num_processes == 0
             cluster.is_gone = False
             cluster.machines["b"] = make_machine("two")
