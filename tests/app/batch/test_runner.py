@@ -27,11 +27,18 @@ class Pretended:
 
     def __init__(self) -> None:
         self.itself = self
+        self.has_begun = False
+
+    def begin_now(self) -> None:
+        self.has_begun = True
 
     def start(self) -> None:
+        assert self.has_begun  # its time does not count what it waited for its turn
+
+    def cut(self) -> None:
         pass
 
-    begin_now = cut = abort = start
+    abort = cut
 
     def wait(self, timeout_s: float) -> bool:
         return True
@@ -97,13 +104,14 @@ def test_as_many_wait_for_their_encoders_as_are_computed(
 
     results: list[ItemResult] = []
     batch = BatchRun(give(), 2, None, print, results.append, overwrite=False)  # type: ignore[arg-type]
+    assert not batch.is_complete
     batch.start()
     while len(taken) < 5:  # the fifth waits until one of the others has ended
         assert not batch.wait(0.01)
     assert len(batch.running()) == len(opened) == 4
     may_end.set()
     assert batch.wait(30)
-    assert len(results) == 8
+    assert (len(results), batch.is_complete) == (8, True)
 
 
 def test_what_has_ended_is_released_while_others_run(opened: list[weakref.ref[Pretended]]) -> None:
