@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +76,13 @@ def test_those_that_were_not_used_for_longest_are_closed(open_now: list[str]) ->
         assert open_now == ["f"]
     avatars.close()
     assert open_now == []
+
+
+def test_an_avatar_is_closed_in_both_of_its_sizes() -> None:
+    closed: list[str] = []
+    own, shown = (SimpleNamespace(close=lambda name=name: closed.append(name)) for name in ("own", "shown"))
+    open_avatars._Opened("warp", None, own, shown, None).close()  # type: ignore[arg-type]
+    assert sorted(closed) == ["own", "shown"]
 
 
 def test_settings_that_change_no_face_share_an_avatar(open_now: list[str]) -> None:

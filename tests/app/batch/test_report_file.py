@@ -31,6 +31,14 @@ def test_a_line_that_broke_off_is_ended(path: Path, before: str, after: str) -> 
     assert path.read_text() == after
 
 
+def test_one_run_at_a_time_writes_a_report(path: Path) -> None:
+    first = ReportFile(path, resumes=True, overwrite=False)
+    with pytest.raises(SinkError, match="is in use by another run"):
+        ReportFile(path, resumes=True, overwrite=False)
+    first.close()
+    ReportFile(path, resumes=True, overwrite=False).close()
+
+
 def test_what_is_no_record_is_left_out(path: Path) -> None:
     path.write_text('{"output": "a.mp4", "frames": 1}\n[1]\n7\n{"frames": 2}\n{"output": 3}\n{"output": "a.mp4", "fr')
     assert read_report(path) == {"a.mp4": {"output": "a.mp4", "frames": 1}}

@@ -30,3 +30,15 @@ def test_the_calls_of_a_lost_actor_raise_its_reason() -> None:
         assert await calls.close(lambda: None, 5.0)
 
     asyncio.run(run())
+
+
+def test_a_call_that_cannot_be_sent_raises_why() -> None:
+    async def run() -> None:
+        cluster = FakeMachines(a=make_machine("one"))
+        calls = ActorCalls(cluster)  # type: ignore[arg-type]
+        cluster.is_gone = True
+        with pytest.raises(RuntimeError, match="no answer from its head"):
+            await asyncio.wait_for(calls.call("a", cluster.machines["a"], "state"), 20)
+        assert await calls.close(lambda: None, 5.0)
+
+    asyncio.run(run())

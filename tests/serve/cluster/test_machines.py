@@ -78,6 +78,46 @@ def test_a_lost_machine_gets_no_sessions_and_one_that_joins_does() -> None:
     asyncio.run(run())
 
 
+def test_a_machine_whose_workers_start_again_gets_no_sessions() -> None:
+    async def run() -> None:
+        machine = make_machine("one")
+        async with running(FakeMachines(a=machine), []) as pool:
+            machine.is_ready = False
+            await until(lambda: not pool.is_ready)
+            assert await pool.place(PAGE) is None
+            machine.is_ready = True
+            await until(lambda: pool.is_ready)
+            assert await pool.place(PAGE) == "http://one:8900/"
+
+    asyncio.run(run())
+
+
+def test_a_machine_without_a_core_has_no_server() -> None:
+    async def run() -> None:
+        cluster = FakeMachines(head=make_machine("head"), small=make_machine("small"))
+        cluster.num_cpus = {"head": 0.5, "small": 1.0}
+        async with running(cluster, []) as pool:
+            assert await pool.place(PAGE) == "http://small:8900/"
+            assert cluster.started == ["small"]
+
+    asyncio.run(run())
+
+
+def test_a_silent_machine_is_not_asked_again_before_it_answers() -> None:
+    async def run() -> None:
+        silent, other = make_machine("silent"), make_machine("other")
+        cluster = FakeMachines(a=silent, b=other)
+        async with running(cluster, []) as pool:
+            await until(lambda: pool.max_sessions == 4)
+            silent.silent.add("state")
+            await until(lambda: cluster.num_asked(silent, "state"))
+            num_asked, num_others = cluster.num_asked(silent, "state"), cluster.num_asked(other, "state")
+            await until(lambda: cluster.num_asked(other, "state") > num_others + 5)
+            assert cluster.num_asked(silent, "state") <= num_asked + 1  # one may have been answered meanwhile
+
+    asyncio.run(run())
+
+
 def test_a_machine_that_lets_no_page_in_is_asked_again_once_it_answers() -> None:
     async def run() -> None:
         machine = make_machine("one")
