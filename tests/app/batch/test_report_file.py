@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.report_file import ReportFile, read_report
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SinkError
 
 
@@ -29,6 +31,13 @@ def test_a_line_that_broke_off_is_ended(path: Path, before: str, after: str) -> 
     path.write_text(before)
     ReportFile(path, resumes=True, overwrite=False).close()
     assert path.read_text() == after
+
+
+def test_a_line_is_there_as_soon_as_an_item_is_done(path: Path) -> None:
+    report = ReportFile(path, resumes=False, overwrite=False)
+    report.add(ItemResult(BatchItem("a.wav", "a.mp4", Config()), num_frames=25))
+    assert read_report(path)["a.mp4"]["frames"] == 25
+    report.close()
 
 
 def test_one_run_at_a_time_writes_a_report(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from musetalk_cli.app.batch.inputs import find_folder, list_items
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.plan import Rules, plan_all, remove_unfinished
-from musetalk_cli.app.batch.storage import StoredSizes, download, is_stored, join, upload
+from musetalk_cli.app.batch.storage import StoredSizes, download, is_stored, join, list_files, upload
 from musetalk_cli.app.cluster.local_copies import LocalCopies
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SinkError, SourceError
@@ -137,6 +137,8 @@ def test_what_is_wrong_with_an_address_is_told(store: str, tmp_path: Path) -> No
         download(f"{store}/none.wav", tmp_path / "a")
     with pytest.raises(SourceError, match=r"cannot read nowhere://bucket/a\.wav: Protocol not known"):
         download("nowhere://bucket/a.wav", tmp_path / "a")
+    with pytest.raises(SourceError, match=r"cannot read nowhere://bucket: Protocol not known"):
+        list_files("nowhere://bucket")
     (tmp_path / "b.mp4").touch()
     with pytest.raises(SinkError, match=r"cannot write nowhere://bucket/b\.mp4: Protocol not known"):
         upload(tmp_path / "b.mp4", "nowhere://bucket/b.mp4")
