@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,8 +21,6 @@ from musetalk_cli.errors import AvatarError
 from musetalk_cli.option_names import option
 from musetalk_cli.system.pipes import widen
 
-# Frames decoded ahead: they even out ffmpeg's pace (a keyframe takes longer).
-MAX_FRAMES_AHEAD = 3
 # To BT.709 of limited range, exact to a rounding; ffmpeg's scaler takes six times as long and darkens by a level.
 TO_BT709 = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange={}:all=bt709:range=tv:format=yuv420p"
 
@@ -46,7 +42,6 @@ class VideoFile:
         self._path, self._clip = path, clip
         self.num_frames = _expected_frames(track, clip)
         self._files = ExitStack()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="musetalk-video")
         args = build_frames_args(ffmpeg, path, clip, track, self._write_cube(track))
         self._process = FfmpegProcess(args, stdin=subprocess.DEVNULL)
         try:
@@ -60,22 +55,14 @@ class VideoFile:
             raise
 
     def __iter__(self) -> Iterator[ByteArray]:
-        waiting: deque[Future[ByteArray | None]] = deque()
-        if self._first is not None:
-            yield self._first
-            self._first = None
-        while True:
-            while len(waiting) < MAX_FRAMES_AHEAD:
-                waiting.append(self._executor.submit(self._read_frame))
-            image = waiting.popleft().result()
-            if image is None:
-                break
+        # ffmpeg and the pipe hold frames that were decoded ahead; a thread that reads them costs more than it brings.
+        image, self._first = self._first, None
+        while image is not None:
             yield image
+            image = self._read_frame()
         self.decode_error = self._process.error
 
     def close(self) -> None:
-        self._process.kill()  # a read that waits comes free
-        self._executor.shutdown(wait=True, cancel_futures=True)
         self._process.close()
         self._files.close()
 
