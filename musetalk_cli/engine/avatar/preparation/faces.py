@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import NUM_MESH_POINTS, OUTER_EYE_CORNERS
 from musetalk_cli.engine.avatar.preparation.checks.coverings import unsteadiness
+from musetalk_cli.engine.avatar.preparation.checks.medians import median
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import LEAST_PRESENCE
 from musetalk_cli.engine.avatar.preparation.detection import (
     INPUT_PX,
@@ -145,7 +146,7 @@ class FaceFinder:
         stable = mesh.region
         meshes = [self.mesh(image, stable.reframed(*framing)) for framing in FRAMINGS]
         mean = np.mean([mesh.points for mesh in meshes], axis=0)
-        presence = float(np.median([mesh.presence for mesh in meshes]))
+        presence = float(median([mesh.presence for mesh in meshes]))
         return Mesh(mean.astype(np.float32), presence, unsteadiness([mesh.points for mesh in meshes]))
 
     def _upright(self, image: SearchedImage, face: FaceBox) -> FaceBox | None:

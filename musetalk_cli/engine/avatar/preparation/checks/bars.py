@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.preparation.checks.medians import median
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.types.planar_frame import PlanarFrame, SearchedImage
 
@@ -55,5 +56,5 @@ def _bar(lines: NDArray[np.uint8], least: NDArray[np.int_], most: NDArray[np.int
         return length
     # Scaling and compression blur a bar's end over a row or two.
     behind = lines[min(length + 2, len(lines) - 1)].astype(int)
-    differs = np.abs(behind - int(np.median(lines[0]))) > MAX_SPREAD
+    differs = np.abs(behind - int(median(lines[0]))) > MAX_SPREAD
     return length if differs.mean() >= LEAST_EDGE else 0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.mesh import LIPS, OUTER_EYE_CORNERS, OUTER_LOWER_LIP
+from musetalk_cli.engine.avatar.preparation.checks.medians import median
 from musetalk_cli.engine.avatar.visibility import shots_of
 from musetalk_cli.engine.types.planar_frame import SearchedImage, part_bgr
 
@@ -86,7 +87,7 @@ def _lab(image: SearchedImage, outline: FloatArray, eyes_px: float) -> NDArray[n
     cv2.fillConvexPoly(mask, (hull - low).round().astype(np.int32), 1)
     if not mask.any():
         return None
-    return to_lab(np.median(part[mask > 0], axis=0))
+    return to_lab(median(part[mask > 0]))
 
 
 def to_lab(bgr: NDArray[np.floating]) -> NDArray[np.float64]:
