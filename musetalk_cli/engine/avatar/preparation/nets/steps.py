@@ -125,7 +125,7 @@ class _Planner:
         if max(arena, self._scratch, self._num_weights) > MAX_FLOATS:
             raise ValueError("its maps are too large")
         steps = np.array([_fields(*step, places) for step in self._steps], np.int32)
-        weights = np.concatenate(self._weights).astype(np.float32)
+        weights = np.concatenate(self._weights, dtype=np.float32)
         return Layout(steps, weights, arena, self._scratch, height, width, places, outputs)
 
     def _places(self, results: list[Map]) -> list[int]:
@@ -271,7 +271,7 @@ class _Planner:
         data = self._tensor(number).data
         if data is None:
             raise ValueError("weights that are computed")
-        return data.astype(np.float32)
+        return data.astype(np.float32, copy=False)
 
     def _size(self, operation: Operation) -> tuple[int, int]:
         """Height and width of what a convolution makes, which must be those that the file says."""
@@ -304,13 +304,17 @@ def _padding(given: Map, kernel: int, operation: Operation) -> tuple[int, int]:
 def _fill_rows(matrix: FloatArray, filled: int) -> FloatArray:
     """Weights (outputs, kernel, kernel, channels) → (kernel · kernel · filled, outputs)."""
     outputs, kernel, _, channels = matrix.shape
+    if channels == filled:
+        return np.asarray(matrix.reshape(outputs, -1).T)
     wide = np.zeros((outputs, kernel, kernel, filled), np.float32)
     wide[..., :channels] = matrix
-    return np.ascontiguousarray(wide.reshape(outputs, -1).T)
+    return np.asarray(wide.reshape(outputs, -1).T)
 
 
 def _widen(rows: FloatArray, filled: int) -> FloatArray:
     """Rows (n, channels) with zeros up to ``filled`` channels."""
+    if rows.shape[1] == filled:
+        return rows
     wide = np.zeros((len(rows), filled), np.float32)
     wide[:, : rows.shape[1]] = rows
     return wide
@@ -319,4 +323,4 @@ def _widen(rows: FloatArray, filled: int) -> FloatArray:
 def _pack(matrix: FloatArray) -> FloatArray:
     """(depth, outputs) → panels of 2 · WIDE outputs one after the other, the last one of WIDE where those are left."""
     firsts = range(0, matrix.shape[1], 2 * WIDE)
-    return np.concatenate([np.ascontiguousarray(matrix[:, first : first + 2 * WIDE]).ravel() for first in firsts])
+    return np.concatenate([matrix[:, first : first + 2 * WIDE].ravel() for first in firsts])

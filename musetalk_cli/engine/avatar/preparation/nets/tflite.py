@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 MARK = b"TFL3"
 FLOAT32, FLOAT16, INT32 = 0, 1, 2
+_INT8, _UINT16, _INT32, _UINT32 = (struct.Struct(f"<{code}") for code in "bHiI")
 _DTYPES: dict[int, Any] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), INT32: np.dtype("<i4")}
 SAME = 0  # of padding; the other is valid
 
@@ -73,7 +74,7 @@ class Graph:
 
 def read_graph(path: Path) -> Graph:
     """Read a file. Raises UnreadableNetError where it is not understood, OSError where it cannot be read."""
-    data = path.read_bytes()
+    data = memoryview(path.read_bytes())
     if data[4:8] != MARK:
         raise UnreadableNetError(f"{path.name} is not a TFLite file")
     try:
@@ -85,13 +86,15 @@ def read_graph(path: Path) -> Graph:
 class _Table:
     """One table of a FlatBuffer, whose fields are asked for by number."""
 
-    def __init__(self, data: bytes, at: int) -> None:
+    def __init__(self, data: memoryview, at: int) -> None:
         self._data, self._at = data, at
-        self._fields = at - self._number("<i", at)
+        fields = at - _number(_INT32, data, at)
+        # The list's own length, then that of the table, come before the offsets.
+        self._offsets = struct.unpack_from(f"<{max(_number(_UINT16, data, fields) // 2 - 2, 0)}H", data, fields + 4)
 
-    def number(self, field: int, kind: str = "<i", default: int = 0) -> int:
+    def number(self, field: int, kind: struct.Struct = _INT32, default: int = 0) -> int:
         at = self._find(field)
-        return self._number(kind, at) if at else default
+        return _number(kind, self._data, at) if at else default
 
     def table(self, field: int) -> _Table | None:
         at = self._find(field)
@@ -99,20 +102,20 @@ class _Table:
 
     def tables(self, field: int) -> list[_Table]:
         first, count = self._vector(field)
-        return [_Table(self._data, self._follow(first + 4 * i)) for i in range(count)]
+        offsets = struct.unpack_from(f"<{count}I", self._data, first)
+        return [_Table(self._data, first + 4 * i + offset) for i, offset in enumerate(offsets)]
 
     def numbers(self, field: int) -> tuple[int, ...]:
         first, count = self._vector(field)
         return struct.unpack_from(f"<{count}i", self._data, first)
 
-    def bytes(self, field: int) -> bytes:
+    def bytes(self, field: int) -> memoryview:
         first, count = self._vector(field)
         return self._data[first : first + count]
 
     def _find(self, field: int) -> int:
         """Where a field is; 0 where the table has none."""
-        place = 4 + 2 * field
-        offset = self._number("<H", self._fields + place) if place < self._number("<H", self._fields) else 0
+        offset = self._offsets[field] if field < len(self._offsets) else 0
         return self._at + offset if offset else 0
 
     def _vector(self, field: int) -> tuple[int, int]:
@@ -120,25 +123,27 @@ class _Table:
         if not at:
             return 0, 0
         start = self._follow(at)
-        return start + 4, self._number("<I", start)
+        return start + 4, _number(_UINT32, self._data, start)
 
     def _follow(self, at: int) -> int:
-        return at + self._number("<I", at)
+        return at + _number(_UINT32, self._data, at)
 
-    def _number(self, kind: str, at: int) -> int:
-        if at < 0:
-            raise ValueError("an offset is negative")
-        return int(struct.unpack_from(kind, self._data, at)[0])
+
+def _number(kind: struct.Struct, data: memoryview, at: int) -> int:
+    if at < 0:
+        raise ValueError("an offset is negative")
+    number: int = kind.unpack_from(data, at)[0]
+    return number
 
 
 def _graph_of(model: _Table) -> Graph:
-    codes = [max(code.number(0, "<b"), code.number(3)) for code in model.tables(1)]
+    codes = [max(code.number(0, _INT8), code.number(3)) for code in model.tables(1)]
     (subgraph,) = model.tables(2)
     buffers = [buffer.bytes(0) for buffer in model.tables(4)]
     tensors = [_tensor_of(tensor, buffers) for tensor in subgraph.tables(0)]
     operations = []
     for table in subgraph.tables(3):
-        operation = _operation_of(table, Operator(codes[table.number(0, "<I")]))
+        operation = _operation_of(table, Operator(codes[table.number(0, _UINT32)]))
         if operation.operator is Operator.DEQUANTIZE:
             (source,), (target,) = operation.inputs, operation.outputs
             data = tensors[source].data
@@ -150,26 +155,26 @@ def _graph_of(model: _Table) -> Graph:
     return Graph(tuple(tensors), tuple(operations), subgraph.numbers(1), subgraph.numbers(2))
 
 
-def _tensor_of(table: _Table, buffers: Sequence[bytes]) -> Tensor:
-    shape, name = table.numbers(0), table.bytes(3).decode()
-    data = buffers[table.number(2, "<I")]
+def _tensor_of(table: _Table, buffers: Sequence[memoryview]) -> Tensor:
+    shape, name = table.numbers(0), bytes(table.bytes(3)).decode()
+    data = buffers[table.number(2, _UINT32)]
     if not data:
         return Tensor(name, shape, None)
-    return Tensor(name, shape, np.frombuffer(data, _DTYPES[table.number(1, "<b")]).reshape(shape))
+    return Tensor(name, shape, np.frombuffer(data, _DTYPES[table.number(1, _INT8)]).reshape(shape))
 
 
 def _operation_of(table: _Table, operator: Operator) -> Operation:
     inputs, outputs, options = table.numbers(1), table.numbers(2), table.table(4)
     if operator in (Operator.CONVOLUTION, Operator.DEPTHWISE):
         activation = 3 if operator is Operator.CONVOLUTION else 4
-        if options is None or options.number(activation, "<b") or options.number(1) != options.number(2):
+        if options is None or options.number(activation, _INT8) or options.number(1) != options.number(2):
             raise ValueError("a convolution of another kind")
         if any(options.number(field, default=1) != 1 for field in (activation + 1, activation + 2)):
             raise ValueError("a convolution with gaps")
-        return Operation(operator, inputs, outputs, options.number(1), options.number(0, "<b") == SAME)
+        return Operation(operator, inputs, outputs, options.number(1), options.number(0, _INT8) == SAME)
     if operator is Operator.MAX_POOL:
         if options is None or [options.number(field) for field in (1, 2, 3, 4)] != [2, 2, 2, 2]:
             raise ValueError("a pooling of another kind")
-    elif operator is Operator.ADD and options is not None and options.number(0, "<b"):
+    elif operator is Operator.ADD and options is not None and options.number(0, _INT8):
         raise ValueError("an addition with an activation")
     return Operation(operator, inputs, outputs)
