@@ -47,11 +47,14 @@ def smooth_track(track: FaceTrack, frame_rate: Fraction) -> FaceTrack:
     shots = shots_of(track.is_cut)
     noise_px = _noise_px(track.points, shots)
     halves = sorted({max(1, round(window_s * float(frame_rate))) for window_s in WINDOWS_S})
+    windows = {shot.stop - shot.start: _windows(halves, shot.stop - shot.start) for shot in shots}
     for first in range(0, NUM_MESH_POINTS, POINTS_AT_ONCE):
         group = np.arange(first, min(first + POINTS_AT_ONCE, NUM_MESH_POINTS))
         limits = noise_px * np.where(np.isin(group, MOBILE), MOBILE_TOLERANCE, TOLERANCE)
         for shot in shots:
-            points[shot, group] = _adaptive_smooth(points[shot, group].astype(np.float64), halves, limits)
+            points[shot, group] = _adaptive_smooth(
+                points[shot, group].astype(np.float64), windows[shot.stop - shot.start], limits
+            )
     return replace(track, points=points)
 
 
@@ -98,18 +101,22 @@ def _quantile(values: NDArray[np.floating], share: float) -> float:
     return float(ordered[before]) + (at - before) * (float(ordered[after]) - float(ordered[before]))
 
 
-def _adaptive_smooth(paths: Doubles, halves: list[int], limits_px: Doubles) -> Doubles:
+def _windows(halves: list[int], count: int) -> list[Doubles]:
+    """The weights of each window for a shot of ``count`` frames, which must be longer than half of it."""
+    return [_parabola(min(half, count - 1)) for half in halves] if count >= 3 else []
+
+
+def _adaptive_smooth(paths: Doubles, windows: list[Doubles], limits_px: Doubles) -> Doubles:
     """Smooth ``paths`` (n, points, 2) of one shot; ``limits_px`` (points,) is how far a window may move a point."""
-    if len(paths) < 3 or not limits_px.all():
+    if not limits_px.all():
         return paths
-    for half in halves:
-        half = min(half, len(paths) - 1)
-        longer = _convolve(paths, _parabola(half))
-        away = np.linalg.norm(longer - paths, axis=2)
+    for weights in windows:
+        longer = _convolve(paths, weights)
+        step = longer - paths
         # Trust changes over a few frames, not from one to the next, where it would be a jitter of its own.
-        away = np.sqrt(_convolve((away**2)[..., None], np.array([0.25, 0.5, 0.25]))[..., 0].clip(0))
-        trust = 1 / (1 + (away / limits_px) ** 4)
-        paths = paths + trust[..., None] * (longer - paths)
+        away = _convolve(step[..., 0] ** 2 + step[..., 1] ** 2, np.array([0.25, 0.5, 0.25])).clip(0)
+        trust = 1 / (1 + (away / limits_px**2) ** 2)
+        paths = paths + trust[..., None] * step
     return paths
 
 
