@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from musetalk_cli.engine.runtime.ffmpeg import run_ffmpeg
 from musetalk_cli.engine.types.formats import WHITELIST
@@ -21,8 +22,7 @@ _CHANNELS = re.compile(r"(\d+) channels")
 _LAYOUTS = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 
 
-@dataclass(frozen=True)
-class ColourTags:
+class ColourTags(NamedTuple):
     """ffmpeg's names of what a track says of its colours; empty for what it does not say."""
 
     range: str = ""
@@ -34,8 +34,7 @@ class ColourTags:
 NO_TAGS = ColourTags()
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """A video track's frames as they are stored. ``is_progressive``: it says that they hold no fields."""
 
     format: str

@@ -22,7 +22,6 @@ from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.checks.coverings import DOUBTFUL_UNSTEADINESS
 from musetalk_cli.engine.avatar.preparation.checks.plausibility import RejectReason
-from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
 from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings, PreparationTools, Progress, Report
 from musetalk_cli.engine.avatar.preparation.smoothing import smooth_track
 from musetalk_cli.engine.avatar.preparation.stored_clip import StoredClip, store_clip
@@ -108,6 +107,8 @@ def _write_faces(folder: Path, clip: StoredClip, points: FloatArray, visibility:
     arrays = {"points": points, "is_found": clip.track.is_found, **visibility.as_arrays(), **clip.index}
     np.savez(folder / FACES_FILE, **arrays)
     if clip.track.num_faces > 1:
+        from musetalk_cli.engine.avatar.preparation.contact_sheet import draw_faces
+
         listing = draw_faces(clip.first(), [mesh.points for mesh in clip.track.first_faces])
         folder.joinpath(LISTING_FILE).write_bytes(encode_png(listing))
 

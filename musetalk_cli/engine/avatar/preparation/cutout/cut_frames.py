@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,17 +17,19 @@ from musetalk_cli.engine.avatar.inputs.clip import WHITE, ClipSettings
 from musetalk_cli.engine.avatar.inputs.sources import open_frames, read_still
 from musetalk_cli.engine.avatar.preparation.cutout.background import Background
 from musetalk_cli.engine.avatar.preparation.cutout.matte import clean_colours
-from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, i420_to_bgr, planes_to_i420
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.option_names import option
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
 
 BLACK = (0, 0, 0)
 # A frame on black and on white differs by so many levels where it is transparent; what differs by less is noise.
 LEAST_DIFFERENCE = 3
 LUMA_LEVELS = 219  # from black to white
 
-OpenCutter = Callable[[], PersonCutter]
+OpenCutter: TypeAlias = "Callable[[], PersonCutter]"
 
 
 def cut_still(

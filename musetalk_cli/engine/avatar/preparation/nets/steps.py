@@ -7,7 +7,7 @@ The face nets are convolutions and blocks: a depthwise convolution, one by 1 × 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ MAP, BLOCK = 0, 1
 MAX_FLOATS = 1 << 26
 
 
-@dataclass(frozen=True)
-class Map:
+class Map(NamedTuple):
     """A map, float32 (height, width, filled), of whose channels the first ones count; ``number`` in order of making."""
 
     number: int
@@ -39,8 +38,7 @@ class Map:
         return self.height * self.width * self.filled
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """What ``nets_run`` takes, and where it leaves the results.
 
     ``steps`` int32 (n, fields); ``weights`` float32; ``arena`` and ``scratch``: how many floats they hold; ``height``
@@ -58,8 +56,7 @@ class Layout:
     outputs: dict[str, tuple[Map, ...]]
 
 
-@dataclass(frozen=True)
-class _Unfinished:
+class _Unfinished(NamedTuple):
     """Operations that become one step once what ends it is known."""
 
     source: Map
@@ -74,8 +71,7 @@ class _Unfinished:
     is_pooled: bool = False
 
 
-@dataclass(frozen=True)
-class _Depthwise:
+class _Depthwise(NamedTuple):
     source: Map
     taps: FloatArray
     stride: int
@@ -83,8 +79,7 @@ class _Depthwise:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class _Pooled:
+class _Pooled(NamedTuple):
     """The maxima of a map's 2 × 2 pixels, which only a block's sum reads."""
 
     source: Map
@@ -211,7 +206,7 @@ class _Planner:
         times = 2 if is_pooled else 1
         if (added.height, added.width) != (times * main.size[0], times * main.size[1]):
             raise ValueError("a sum of maps of other sizes")
-        return replace(main, residual=added, is_pooled=is_pooled)
+        return main._replace(residual=added, is_pooled=is_pooled)
 
     def _finish(self, source: int, made: int, slopes: FloatArray) -> None:
         waiting = self._waiting.get(source)

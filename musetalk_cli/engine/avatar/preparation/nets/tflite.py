@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +41,7 @@ class Operator(IntEnum):
     PRELU = 54
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A map, or weights: then ``data`` holds them, float32 or int32."""
 
     name: str
@@ -51,8 +49,7 @@ class Tensor:
     data: NDArray[np.generic] | None
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation: numbers of the tensors that it takes and makes; ``stride`` and ``is_same`` of convolutions."""
 
     operator: Operator
@@ -62,8 +59,7 @@ class Operation:
     is_same: bool = False
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(NamedTuple):
     """A net: its tensors, its operations in order, and the numbers of the tensors that it takes and gives."""
 
     tensors: tuple[Tensor, ...]
