@@ -106,9 +106,11 @@ class SessionOutput:
         return encoder.encode([frame.image], frame.audio, keyframe=keyframe)
 
     def _as_frame(self, frame: QueuedFrame) -> Frame:
-        image = (
-            frame.image if self._pixel_format == "i420" else np.ascontiguousarray(i420_to_bgr(frame.image)[:, :, ::-1])
-        )
+        image = frame.image
+        if self._pixel_format == "rgb":
+            image = np.ascontiguousarray(i420_to_bgr(image)[:, :, ::-1])
+        elif not image.flags.writeable:  # the avatar's own, which every stream shares
+            image = image.copy()
         position_s = 0.0 if frame.utterance is None else self._time_s(frame.utterance_frame)
         return Frame(frame.number, self._time_s(frame.number), image, frame.audio, frame.utterance, position_s)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from fixtures.fakes import HEIGHT, WIDTH, FakeFrames, FakeModel, HeldClock, fake_avatar, tone
+from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
@@ -38,6 +40,20 @@ def open_session() -> Iterator[Open]:
     yield open_it
     for session in opened:
         session.close()
+
+
+def test_every_image_is_its_own_and_may_be_written_into() -> None:
+    """Of a still, idle frames of a model that leaves them alone are all the same image."""
+    avatar = replace(fake_avatar(), frames=StillFrames(np.full((HEIGHT, WIDTH, 3), REST, np.uint8)))
+    session = Session(FakeModel(), avatar, FAST)
+    session.push(tone(0.4), 48000)
+    session.end_utterance()
+    frames = [item for item in take(session, 30) if isinstance(item, Frame)]
+    session.close()
+    assert {frame.utterance for frame in frames} == {0, None}
+    for number, frame in enumerate(frames):
+        frame.image[0, 0] = number
+    assert [int(frame.image[0, 0]) for frame in frames] == list(range(len(frames)))
 
 
 def face_of(frame: Frame) -> int:

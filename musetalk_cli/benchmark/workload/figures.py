@@ -52,8 +52,8 @@ class StageFigures:
 
 @dataclass(frozen=True)
 class Rates:
-    """Frames per second of the model loop (all workers, faces only) and delivered (from the audio to the encoder's
-    bytes); seconds from the start of a loaded pipeline to its first frame."""
+    """Frames per second of the model loop (all workers, faces or a still's frames alone) and delivered (from the audio
+    to the encoder's bytes); seconds from the start of a loaded pipeline to its first frame."""
 
     model_fps: Spread
     delivered_fps: Spread

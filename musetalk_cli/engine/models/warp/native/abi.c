@@ -24,10 +24,12 @@ static Processor find_processor(void) {
     Processor found = {0, 0, 0, 0};
     unsigned a, b, c, d;
     if (__get_cpuid(1, &a, &b, &c, &d)) found.features = c;
+#if HAS_WINDOWS || defined(__AVX2__)
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         found.wide = b;
         found.wider = c;
     }
+#endif
     if (found.features & bit_OSXSAVE) {
         unsigned high;
         __asm__ volatile("xgetbv" : "=a"(found.saved), "=d"(high) : "c"(0));
@@ -37,9 +39,11 @@ static Processor find_processor(void) {
 
 int warp_abi(void) {
     const Processor found = find_processor();
+#if HAS_WINDOWS
     const unsigned windows = bit_AVX512F | bit_AVX512BW;
     warp_takes_windows = (found.saved & AVX512_STATE) == AVX512_STATE && (found.wide & windows) == windows &&
                          (found.wider & bit_AVX512VBMI) != 0;
+#endif
 #if defined(__SSE4_2__)
     if (!(found.features & bit_SSE4_2)) return 0;
 #endif

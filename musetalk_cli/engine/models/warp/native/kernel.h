@@ -47,6 +47,14 @@
 #define HOT
 #endif
 
+/* Whether windows.h is compiled: old compilers do not know the instructions, and gcc does not align the stack for them on
+ * Windows. */
+#if defined(__x86_64__) && (defined(__clang__) || (__GNUC__ >= 8 && !defined(_WIN32)))
+#define HAS_WINDOWS 1
+#else
+#define HAS_WINDOWS 0
+#endif
+
 /* Whether this processor has what windows.h is written for: 0 until warp_abi has looked. */
 extern EXPORT int warp_takes_windows;
 

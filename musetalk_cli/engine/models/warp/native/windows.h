@@ -7,14 +7,11 @@
 
 #include "bilinear.h"
 
-#if defined(__x86_64__)
+#if HAS_WINDOWS
 #include <immintrin.h>
-#define HAS_WINDOWS 1
 #define WITH_WINDOWS "avx512f,avx512bw,avx512vbmi"
 #define WINDOWED __attribute__((target(WITH_WINDOWS))) static
 #define INLINED __attribute__((target(WITH_WINDOWS), always_inline)) static inline
-#else
-#define HAS_WINDOWS 0
 #endif
 
 /* Positions of a row of pixels, 1/32 samples: between two rows of them, `share` of the way to the next. */

@@ -90,6 +90,8 @@ def test_a_frame_that_does_not_hold_the_region_is_refused() -> None:
         {"cell_px": 5},
         {"cell_px": 256},
         {"region": Region(0, 0, 400, 40)},
+        {"region": Region(-4, -4000, 60, 40)},
+        {"region": Region(4, 3, 60, 40)},
         {"nodes": np.zeros((12, 14, 3), np.float32)},
         {"nodes": np.zeros((12, 14, 2))},
         {"basis": np.zeros((5, 3, 3), np.float32)},
@@ -98,7 +100,7 @@ def test_a_frame_that_does_not_hold_the_region_is_refused() -> None:
     ids=str,
 )
 def test_a_grid_that_c_would_leave_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"needs|does not cover|no box"):
+    with pytest.raises(ValueError, match=r"needs|does not cover|no box|not even"):
         face_on(Grid(REGION, 6), **wrong)
 
 
