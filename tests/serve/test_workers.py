@@ -150,6 +150,20 @@ def test_spare_processes_wait_and_are_replaced(forking_pool: Pool) -> None:
 
 
 @forked
+def test_sessions_take_memory_in_small_pages_and_their_host_as_it_comes(forking_pool: Pool) -> None:
+    forking_pool.wait_until(lambda: len(forking_pool.children()) == 2)
+    client = forking_pool.speak()
+    host, *sessions = (
+        Path(f"/proc/{process.pid}/status").read_text()
+        for process in (psutil.Process(forking_pool.pool.host_pid), *forking_pool.sessions())
+    )
+    if "THP_enabled" not in host:
+        pytest.skip("Linux before 5.0 does not tell")
+    assert ["THP_enabled:\t0\n" in each for each in (host, *sessions)] == [False, True]
+    client.close()
+
+
+@forked
 def test_a_session_whose_process_is_killed_ends_alone(forking_pool: Pool) -> None:
     first = forking_pool.speak()
     (process,) = forking_pool.sessions()

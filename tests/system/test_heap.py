@@ -61,6 +61,21 @@ def test_what_is_free_is_known() -> None:
     assert (heap.free_bytes() or 0) > 20_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has the setting")
+def test_a_process_takes_memory_in_small_pages() -> None:
+    program = """
+from pathlib import Path
+from musetalk_cli.system import heap
+
+heap.use_small_pages()
+print(Path("/proc/self/status").read_text())
+"""
+    status = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
+    if "THP_enabled" not in status.stdout:
+        pytest.skip("Linux before 5.0 does not tell")
+    assert "THP_enabled:\t0\n" in status.stdout
+
+
 def test_without_glibc_nothing_is_known_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: object) -> None:
         raise OSError("no such library")
@@ -70,6 +85,7 @@ def test_without_glibc_nothing_is_known_and_nothing_fails(monkeypatch: pytest.Mo
     try:
         heap.share()
         heap.trim()
+        heap.use_small_pages()
         assert heap.free_bytes() is None
     finally:
         heap._from_libc.cache_clear()

@@ -238,6 +238,7 @@ class ForkingHost:
         os.dup2(nowhere, 0)
         os.dup2(nowhere, 1)
         os.close(nowhere)
+        heap.use_small_pages()
         gc.enable()
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(MORE_LIKELY_KILLED)

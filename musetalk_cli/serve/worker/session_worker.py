@@ -36,6 +36,7 @@ LINGER_S = 2.0  # behind the last message, until the server closes
 STATS_S = 1.0
 TELL_FULL_S = 1.0  # dropped voice is told at most so often
 REST_S = 1.0  # behind a voice's end, until what it took is free: its last frames, and what its features were made of
+REST_AGAIN_S = 2.0  # frames that are late are made several at once, and take more; 0.2 ms
 FLOOD_FACTOR = 10  # so many queues' worth dropped in a row ends the connection
 DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 
@@ -43,7 +44,7 @@ DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 def serve_connection(connection: socket.socket, offer: Offer, on_rest: Callable[[], None] = lambda: None) -> None:
     """Run one session to its end, however it comes; the connection is closed then. Raises nothing.
 
-    ``on_rest`` is called whenever a voice has come to its end and nobody has spoken for REST_S.
+    ``on_rest`` is called while nobody speaks: REST_S after the start and after each voice, and every REST_AGAIN_S.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
@@ -72,7 +73,6 @@ class SessionWorker:
         self, connection: socket.socket, start: protocol.Start, opened: OpenedSession, on_rest: Callable[[], None]
     ) -> None:
         self._connection = connection
-        self._on_rest = on_rest
         self._start = start
         self._opened = opened
         self._session = opened.session
@@ -82,7 +82,7 @@ class SessionWorker:
         self._dropped_s = 0.0
         self._untold_s = 0.0
         self._told_at = 0.0
-        self._rests_at: float | None = None
+        self._rest = Rest(on_rest)
         self._has_received = threading.Event()  # the last message
         self._sending = threading.Thread(target=self._send_all, name="musetalk-sending", daemon=True)
 
@@ -175,12 +175,10 @@ class SessionWorker:
             self._send_answers()
             if stats := self._stats.count(item):
                 self._send(Kind.STATS, stats.model_dump_json().encode())
-            if self._rests_at is not None and time.monotonic() >= self._rests_at:
-                self._rests_at = None
-                self._on_rest()
+            self._rest.look()
         elif isinstance(item, UtteranceStarted):
             self._stats.begin(item.utterance)
-            self._rests_at = None
+            self._rest.end(item.utterance)
             self._tell(protocol.UtteranceStarted(utterance=item.utterance, time_s=item.time_s))
         elif isinstance(item, UtteranceFinished):
             self._tell(
@@ -188,8 +186,7 @@ class SessionWorker:
                     utterance=item.utterance, position_s=item.position_s, interrupted=item.is_interrupted
                 )
             )
-            if not item.is_interrupted:  # or else there is more to say, soon
-                self._rests_at = time.monotonic() + REST_S
+            self._rest.begin(item.utterance)
         elif isinstance(item, Late):
             self._stats.num_held += item.num_held
             self._tell(protocol.Late(num_held=item.num_held, silence_s=item.silence_s))
@@ -207,6 +204,31 @@ class SessionWorker:
     def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(how)
+
+
+class Rest:
+    """Calls ``on_rest`` now and again while nobody speaks."""
+
+    def __init__(self, on_rest: Callable[[], None]) -> None:
+        self._on_rest = on_rest
+        self._due_at: float | None = time.monotonic() + REST_S
+        self._last_finished = -1
+
+    def begin(self, utterance: int) -> None:
+        """An utterance has come to its end, or was interrupted."""
+        self._last_finished = max(self._last_finished, utterance)
+        self._due_at = time.monotonic() + REST_S
+
+    def end(self, utterance: int) -> None:
+        """An utterance begins; where it is interrupted at that moment, its end was told before."""
+        if utterance > self._last_finished:
+            self._due_at = None
+
+    def look(self) -> None:
+        """Call ``on_rest`` if it is time for that."""
+        if self._due_at is not None and time.monotonic() >= self._due_at:
+            self._on_rest()
+            self._due_at = time.monotonic() + REST_AGAIN_S
 
 
 class StatsLog:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from socket import socketpair
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from musetalk_cli.serve.wire import Kind
 from musetalk_cli.serve.worker import session_worker
 from musetalk_cli.serve.worker.capacity import make_voice
 from musetalk_cli.serve.worker.offer import Offer
-from musetalk_cli.serve.worker.session_worker import serve_connection
+from musetalk_cli.serve.worker.session_worker import Rest, serve_connection
 
 RATE_HZ = 48_000
 CONFIG = Config(
@@ -92,28 +93,71 @@ def test_the_first_answer_says_what_the_session_is(offer: Offer) -> None:
     assert kinds == [Kind.INIT_SEGMENT, Kind.KEY_FRAGMENT]
 
 
-@pytest.mark.parametrize("rest_s, num_rests", [(0.0, 1), (1000.0, 0)])
-def test_it_rests_behind_a_voice_that_has_come_to_its_end_and_not_where_it_was_interrupted(
-    offer: Offer, monkeypatch: pytest.MonkeyPatch, rest_s: float, num_rests: int
+def test_it_rests_soon_after_the_start_each_voice_and_each_interruption_and_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_worker, "REST_S", rest_s)
+    now_s, rests = [0.0], list[float]()
+    monkeypatch.setattr(session_worker, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    rest = Rest(lambda: rests.append(now_s[0]))
+
+    def look(until_s: float) -> list[float]:
+        rests.clear()
+        while now_s[0] < until_s:
+            now_s[0] += 0.5
+            rest.look()
+        return list(rests)
+
+    assert look(0.5) == []
+    assert look(6.0) == [1.0, 3.0, 5.0]
+    rest.end(0)
+    assert look(20.0) == []  # somebody speaks
+    rest.begin(0)  # said or interrupted
+    assert look(20.5) == []
+    rest.end(1)
+    assert look(30.0) == []  # the next came soon
+    rest.begin(1)
+    assert look(34.0) == [31.0, 33.0]
+
+
+def test_it_rests_where_a_voice_is_interrupted_at_the_moment_at_which_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_worker, "time", SimpleNamespace(monotonic=lambda: now_s))
+    now_s, rests = 0.0, list[float]()
+    rest = Rest(lambda: rests.append(now_s))
+    rest.begin(0)
+    rest.end(0)  # its frame was on its way
+    now_s = 1.0
+    rest.look()
+    assert rests == [1.0]
+
+
+def test_a_session_rests_from_its_start_not_while_it_speaks_and_after_an_interruption(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_worker, "REST_S", 0.0)
+    monkeypatch.setattr(session_worker, "REST_AGAIN_S", 0.0)
     rests = list[None]()
     with connected(offer, lambda: rests.append(None)) as client:
+
+        def rests_within(num_fragments: int) -> bool:
+            before = len(rests)
+            for _ in range(num_fragments):
+                client.wait_for_fragments(1)
+                if len(rests) > before:
+                    return True
+            return False
+
         assert client.start(rate_hz=RATE_HZ)["type"] == "ready"
+        assert rests_within(100)
         client.push(voice(2.0))
         client.wait_for_message("utterance_started")
+        assert not rests_within(5)
         client.send(Kind.CLEAR)
         assert client.wait_for_message("utterance_finished")["interrupted"]
-        client.push(voice(0.2))
-        client.send(Kind.END_UTTERANCE)
-        assert not client.wait_for_message("utterance_finished")["interrupted"]
-        first = client.num_fragments
-        while client.num_fragments < first + 3:
-            client.read()
-        assert len(rests) == num_rests  # once
+        assert rests_within(100)
         client.send(Kind.FINISH)
         client.read_all()
-    assert len(rests) == num_rests
 
 
 def test_an_interruption_is_answered_with_its_position_behind_the_last_fragment_of_the_voice(offer: Offer) -> None:
