@@ -164,6 +164,22 @@ def test_sessions_take_memory_in_small_pages_and_their_host_as_it_comes(forking_
 
 
 @forked
+def test_a_voice_that_is_interrupted_gives_its_memory_back(forking_pool: Pool) -> None:
+    client = forking_pool.speak()
+    (process,) = forking_pool.sessions()
+    client.wait_for_fragments(20)
+    spoken = process.memory_full_info().uss
+    client.send(Kind.CLEAR)
+    for _ in range(200):
+        client.wait_for_fragments(1)
+        if process.memory_full_info().uss < spoken - 1_000_000:
+            break
+    else:
+        pytest.fail("the memory stays with the session")
+    client.close()
+
+
+@forked
 def test_a_session_whose_process_is_killed_ends_alone(forking_pool: Pool) -> None:
     first = forking_pool.speak()
     (process,) = forking_pool.sessions()

@@ -175,7 +175,7 @@ class SessionWorker:
             self._send_answers()
             if stats := self._stats.count(item):
                 self._send(Kind.STATS, stats.model_dump_json().encode())
-            self._rest.look()
+            self._rest.check()
         elif isinstance(item, UtteranceStarted):
             self._stats.begin(item.utterance)
             self._rest.end(item.utterance)
@@ -224,7 +224,7 @@ class Rest:
         if utterance > self._last_finished:
             self._due_at = None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Call ``on_rest`` if it is time for that."""
         if self._due_at is not None and time.monotonic() >= self._due_at:
             self._on_rest()

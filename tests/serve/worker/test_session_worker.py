@@ -100,23 +100,23 @@ def test_it_rests_soon_after_the_start_each_voice_and_each_interruption_and_agai
     monkeypatch.setattr(session_worker, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     rest = Rest(lambda: rests.append(now_s[0]))
 
-    def look(until_s: float) -> list[float]:
+    def rests_until(until_s: float) -> list[float]:
         rests.clear()
         while now_s[0] < until_s:
             now_s[0] += 0.5
-            rest.look()
+            rest.check()
         return list(rests)
 
-    assert look(0.5) == []
-    assert look(6.0) == [1.0, 3.0, 5.0]
+    assert rests_until(0.5) == []
+    assert rests_until(6.0) == [1.0, 3.0, 5.0]
     rest.end(0)
-    assert look(20.0) == []  # somebody speaks
+    assert rests_until(20.0) == []  # somebody speaks
     rest.begin(0)  # said or interrupted
-    assert look(20.5) == []
+    assert rests_until(20.5) == []
     rest.end(1)
-    assert look(30.0) == []  # the next came soon
+    assert rests_until(30.0) == []  # the next came soon
     rest.begin(1)
-    assert look(34.0) == [31.0, 33.0]
+    assert rests_until(34.0) == [31.0, 33.0]
 
 
 def test_it_rests_where_a_voice_is_interrupted_at_the_moment_at_which_it_begins(
@@ -128,7 +128,7 @@ def test_it_rests_where_a_voice_is_interrupted_at_the_moment_at_which_it_begins(
     rest.begin(0)
     rest.end(0)  # its frame was on its way
     now_s = 1.0
-    rest.look()
+    rest.check()
     assert rests == [1.0]
 
 
