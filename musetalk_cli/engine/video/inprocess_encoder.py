@@ -42,7 +42,7 @@ LAYOUTS = {1: "mono", 2: "stereo"}
 # other cores have other sessions.
 NUM_THREADS = 1
 NO_LOOK_AHEAD = "zerolatency"
-MOTION = "mvrange=64"  # pixels a frame: x264's tables for 512 take 0.4 MB more, at 1080p 1 MB
+MOTION = "mvrange=64"  # pixels a frame; x264 has tables of them, for up to 512 with 0.4 to 1 MB more
 INTRA = 1  # AV_PICTURE_TYPE_I, an IDR with forced-idr
 AUDIO_TIME_BASE = Fraction(1, AUDIO_RATE_HZ)
 

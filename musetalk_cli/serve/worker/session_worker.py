@@ -36,7 +36,7 @@ LINGER_S = 2.0  # behind the last message, until the server closes
 STATS_S = 1.0
 TELL_FULL_S = 1.0  # dropped voice is told at most so often
 REST_S = 1.0  # behind a voice's end, until what it took is free: its last frames, and what its features were made of
-REST_AGAIN_S = 2.0  # frames that are late are made several at once, and take more; 0.2 ms
+REST_MOST_S = 4.0  # between two rests: frames that are late are made several at once, and take more
 FLOOD_FACTOR = 10  # so many queues' worth dropped in a row ends the connection
 DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 
@@ -44,7 +44,7 @@ DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 def serve_connection(connection: socket.socket, offer: Offer, on_rest: Callable[[], None] = lambda: None) -> None:
     """Run one session to its end, however it comes; the connection is closed then. Raises nothing.
 
-    ``on_rest`` is called while nobody speaks: REST_S after the start and after each voice, and every REST_AGAIN_S.
+    ``on_rest`` is called now and again while nobody speaks, as Rest says.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
@@ -207,16 +207,19 @@ class SessionWorker:
 
 
 class Rest:
-    """Calls ``on_rest`` now and again while nobody speaks."""
+    """Calls ``on_rest`` while nobody speaks: REST_S after the start and after each voice, and then after ever longer
+    waits, up to REST_MOST_S."""
 
     def __init__(self, on_rest: Callable[[], None]) -> None:
         self._on_rest = on_rest
-        self._due_at: float | None = time.monotonic() + REST_S
         self._last_finished = -1
+        self._wait_s = REST_S
+        self._due_at: float | None = time.monotonic() + REST_S
 
     def begin(self, utterance: int) -> None:
         """An utterance has come to its end, or was interrupted."""
         self._last_finished = max(self._last_finished, utterance)
+        self._wait_s = REST_S
         self._due_at = time.monotonic() + REST_S
 
     def end(self, utterance: int) -> None:
@@ -228,7 +231,8 @@ class Rest:
         """Call ``on_rest`` if it is time for that."""
         if self._due_at is not None and time.monotonic() >= self._due_at:
             self._on_rest()
-            self._due_at = time.monotonic() + REST_AGAIN_S
+            self._wait_s = min(2 * self._wait_s, REST_MOST_S)
+            self._due_at = time.monotonic() + self._wait_s
 
 
 class StatsLog:
