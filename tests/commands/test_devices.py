@@ -32,6 +32,7 @@ def listed(run_cli: Run, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
         (tmp_path / "sounddevice.py").write_text(FAKE.format(devices=devices))
         path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, "XDG_RUNTIME_DIR": str(tmp_path / runtime)}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the fake is written twice within a second, in as many bytes
         environment.pop("PULSE_SERVER", None)
         return run_cli("devices", *args, env=environment)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +18,8 @@ from musetalk_cli.engine.avatar.cycle import avatar_frame
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.models.warp.model import WarpModel
-from musetalk_cli.engine.types.messages import AudioBlock, Face, FeatureBatch, FloatArray
+from musetalk_cli.engine.types.messages import AudioBlock, ByteArray, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.video.compositing import composite
 
 RATE = Fraction(25)
 NUM_FRAMES = 14
@@ -84,12 +86,25 @@ def batch_of(subject: Subject, frames: range) -> FeatureBatch:
     return FeatureBatch(features, frames, audio, shown, tuple(avatar.frames.read(shown)))
 
 
-def is_alike(face: Face, other: Face, max_difference: int) -> bool:
-    """Whether two faces are equal up to ``max_difference`` levels of 255."""
-    planes = zip(vars(face.planes).values(), vars(other.planes).values(), strict=True)
-    has_same_mask = face.mask is other.mask or np.array_equal(face.mask, other.mask)
-    is_near = all(np.abs(mine.astype(int) - theirs).max() <= max_difference for mine, theirs in planes)
-    return face.region == other.region and has_same_mask and is_near
+def faces_of(model: LipSyncModel, batch: FeatureBatch) -> FaceBatch:
+    """Its faces: a model that draws whole frames makes them where there are no images to draw into."""
+    made = model.make_faces(batch)
+    return made if made.faces else model.make_faces(replace(batch, images=()))
+
+
+def frames_of(model: LipSyncModel, batch: FeatureBatch) -> tuple[ByteArray, ...]:
+    return composite(model.make_faces(batch)).images
+
+
+def assert_own_or_drawn(made: FaceBatch, batch: FeatureBatch) -> None:
+    """The batch's images are passed on; or others are given, for all frames and with no faces to put into them."""
+    if made.faces or made.images[0] is batch.images[0]:
+        assert all(ours is theirs for ours, theirs in zip(made.images, batch.images, strict=True))
+        return
+    for ours, theirs in zip(made.images, batch.images, strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, np.uint8)
+        assert ours.flags.writeable
+        assert not np.shares_memory(ours, theirs)
 
 
 def test_features_come_one_row_a_frame(subject: Subject) -> None:
@@ -101,7 +116,7 @@ def test_features_come_one_row_a_frame(subject: Subject) -> None:
 
 def test_a_face_for_every_frame_in_its_own_region(subject: Subject) -> None:
     batch = batch_of(subject, range(NUM_FRAMES))
-    made = subject[0].make_faces(batch)
+    made = faces_of(subject[0], batch)
     assert len(made.faces) == NUM_FRAMES
     assert made.frames == batch.frames
     assert made.audio is batch.audio
@@ -122,26 +137,36 @@ def test_the_avatars_images_are_passed_on_and_not_written_into(subject: Subject)
     batch = batch_of(subject, range(NUM_FRAMES))
     before = [image.copy() for image in batch.images]
     made = subject[0].make_faces(batch)
-    assert all(ours is theirs for ours, theirs in zip(made.images, batch.images, strict=True))
-    assert all(np.array_equal(old, new) for old, new in zip(before, made.images, strict=True))
+    assert_own_or_drawn(made, batch)
+    assert (made.frames, made.audio) == (batch.frames, batch.audio)
+    assert all(np.array_equal(old, new) for old, new in zip(before, batch.images, strict=True))
 
 
-def test_faces_depend_neither_on_the_batch_nor_on_the_thread(subject: Subject) -> None:
+def test_frames_are_drawn_as_faces_are_put_into_them(subject: Subject) -> None:
+    model, batch = subject[0], batch_of(subject, range(NUM_FRAMES))
+    faces = replace(faces_of(model, batch), images=tuple(image.copy() for image in batch.images))
+    pairs = zip(frames_of(model, batch), composite(faces).images, strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
+
+
+def test_frames_depend_neither_on_the_batch_nor_on_the_thread(subject: Subject) -> None:
     model = subject[0]
-    whole = model.make_faces(batch_of(subject, range(NUM_FRAMES))).faces
+    whole = frames_of(model, batch_of(subject, range(NUM_FRAMES)))
     batches = [batch_of(subject, range(start, min(start + 3, NUM_FRAMES))) for start in range(0, NUM_FRAMES, 3)]
     with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(model.make_faces, reversed(batches)))
-    made = [face for part in reversed(parts) for face in part.faces]
+        parts = list(pool.map(lambda batch: frames_of(model, batch), reversed(batches)))
+    made = [image for part in reversed(parts) for image in part]
     max_difference = 1 if model.name.startswith("musetalk") else 0
     assert len(made) == NUM_FRAMES
-    assert all(is_alike(face, other, max_difference) for face, other in zip(made, whole, strict=True))
+    assert all(
+        np.abs(image.astype(int) - other).max() <= max_difference for image, other in zip(made, whole, strict=True)
+    )
 
 
 def test_idle_frames_are_the_batchs_own(subject: Subject) -> None:
     batch = batch_of(subject, range(3))
     idle = subject[0].make_idle(batch)
     assert len(idle.faces) in (0, 3)
-    assert all(ours is theirs for ours, theirs in zip(idle.images, batch.images, strict=True))
+    assert_own_or_drawn(idle, batch)
     assert idle.frames == batch.frames
     assert idle.audio is batch.audio
