@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _BoxPlanes = structure(
     **dict.fromkeys(("luma", "chroma"), _POINTER),
     **dict.fromkeys(("luma_stride", "chroma_stride"), ctypes.c_ssize_t),
 )
-_SIGNATURES = {
+_SIGNATURES: dict[str, list[Any]] = {
     "sample_region": [
         *(_POINTER, _INT, _INT, _POINTER, _INT, _INT, _INT, _INT, *_SOURCE, _FLOAT, _FLOAT),
         *(ctypes.POINTER(_BoxPlanes), _INT, _INT, _INT, _INT),
