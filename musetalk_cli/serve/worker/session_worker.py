@@ -22,6 +22,7 @@ from musetalk_cli.serve import protocol
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode
 from musetalk_cli.serve.wire import HEADER, Kind, pack_message
 from musetalk_cli.serve.worker.offer import Offer, OpenedSession, RefusedError
+from musetalk_cli.serve.worker.rest import Rest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,6 @@ START_S = 15.0  # the server connects when START is there
 LINGER_S = 2.0  # behind the last message, until the server closes
 STATS_S = 1.0
 TELL_FULL_S = 1.0  # dropped voice is told at most so often
-REST_S = 1.0  # behind a voice's end, until what it took is free: its last frames, and what its features were made of
-REST_MOST_S = 4.0  # between two rests: frames that are late are made several at once, and take more
 FLOOD_FACTOR = 10  # so many queues' worth dropped in a row ends the connection
 DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 
@@ -204,35 +203,6 @@ class SessionWorker:
     def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(how)
-
-
-class Rest:
-    """Calls ``on_rest`` while nobody speaks: REST_S after the start and after each voice, and then after ever longer
-    waits, up to REST_MOST_S."""
-
-    def __init__(self, on_rest: Callable[[], None]) -> None:
-        self._on_rest = on_rest
-        self._last_finished = -1
-        self._wait_s = REST_S
-        self._due_at: float | None = time.monotonic() + REST_S
-
-    def begin(self, utterance: int) -> None:
-        """An utterance has come to its end, or was interrupted."""
-        self._last_finished = max(self._last_finished, utterance)
-        self._wait_s = REST_S
-        self._due_at = time.monotonic() + REST_S
-
-    def end(self, utterance: int) -> None:
-        """An utterance begins; where it is interrupted at that moment, its end was told before."""
-        if utterance > self._last_finished:
-            self._due_at = None
-
-    def check(self) -> None:
-        """Call ``on_rest`` if it is time for that."""
-        if self._due_at is not None and time.monotonic() >= self._due_at:
-            self._on_rest()
-            self._wait_s = min(2 * self._wait_s, REST_MOST_S)
-            self._due_at = time.monotonic() + self._wait_s
 
 
 class StatsLog:

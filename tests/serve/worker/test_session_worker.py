@@ -18,10 +18,10 @@ from fixtures.worker_client import WorkerClient, decode_fragments
 from musetalk_cli.configuration.schema import Config, SessionConfig, VideoConfig, WarpConfig
 from musetalk_cli.serve.protocol import MAX_MESSAGE_BYTES, CloseCode, Ready
 from musetalk_cli.serve.wire import Kind
-from musetalk_cli.serve.worker import session_worker
 from musetalk_cli.serve.worker.capacity import make_voice
 from musetalk_cli.serve.worker.offer import Offer
-from musetalk_cli.serve.worker.session_worker import Rest, serve_connection
+from musetalk_cli.serve.worker.rest import Rest
+from musetalk_cli.serve.worker.session_worker import serve_connection
 
 RATE_HZ = 48_000
 CONFIG = Config(
@@ -97,7 +97,7 @@ def test_it_rests_soon_after_the_start_each_voice_and_each_interruption_and_ever
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s, rests = [0.0], list[float]()
-    monkeypatch.setattr(session_worker, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("musetalk_cli.serve.worker.rest.time", SimpleNamespace(monotonic=lambda: now_s[0]))
     rest = Rest(lambda: rests.append(now_s[0]))
 
     def rests_until(until_s: float) -> list[float]:
@@ -122,7 +122,7 @@ def test_it_rests_soon_after_the_start_each_voice_and_each_interruption_and_ever
 def test_it_rests_where_a_voice_is_interrupted_at_the_moment_at_which_it_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_worker, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr("musetalk_cli.serve.worker.rest.time", SimpleNamespace(monotonic=lambda: now_s))
     now_s, rests = 0.0, list[float]()
     rest = Rest(lambda: rests.append(now_s))
     rest.begin(0)
@@ -135,7 +135,7 @@ def test_it_rests_where_a_voice_is_interrupted_at_the_moment_at_which_it_begins(
 def test_a_session_rests_from_its_start_not_while_it_speaks_and_after_an_interruption(
     offer: Offer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_worker, "REST_S", 0.0)
+    monkeypatch.setattr("musetalk_cli.serve.worker.rest.REST_S", 0.0)
     rests = list[None]()
     with connected(offer, lambda: rests.append(None)) as client:
 

@@ -175,9 +175,9 @@ class NativeFace:
         is_covered = (rows - 2) * cell_px >= region.height and (columns - 2) * cell_px >= region.width
         if not is_covered or cell_px % 2 or not 2 <= cell_px <= MAX_CELL_PX:
             raise ValueError(f"a grid {nodes.shape} of {cell_px} pixels does not cover {region}")
-        box = eyes.nodes if eyes else (slice(0, 0), slice(0, 0))
         if min(region) < 0 or any(number % 2 for number in region):
             raise ValueError(f"not even, or before the frame: {region}")
+        box = eyes.nodes if eyes else (slice(0, 0), slice(0, 0))
         top, left, height, width = extent_of(box)
         if min(top, left, height, width) < 0 or box[0].stop > rows or box[1].stop > columns:
             raise ValueError(f"no box of {nodes.shape}: {box}")
