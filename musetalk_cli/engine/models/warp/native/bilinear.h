@@ -37,6 +37,12 @@ typedef struct {
     int16_t across[RUN_PX], along[RUN_PX]; /* 0 … 32 */
 } Run;
 
+/* A plane to sample from, of luma or of chroma: pixels per sample, `step`, and bytes, which are as many. */
+typedef struct {
+    const uint8_t *values;
+    int32_t height, width, step;
+} SourcePlane;
+
 /* Between two pairs of samples; 16 bits suffice. The second rounding is to 1/64 level. */
 static inline uint8_t blend_four(int16_t a, int16_t b, int16_t c, int16_t d, int16_t across, int16_t along) {
     int16_t top = (int16_t)(a * SUBPIXELS + (int16_t)((b - a) * across));

@@ -63,6 +63,7 @@ enum { RUN_PX = 512 };
 
 /* Four values of one pixel or node, e.g. Y, Cb, Cr and alpha. Loads and stores need no alignment. */
 typedef float float4 __attribute__((vector_size(16), aligned(4)));
+typedef int32_t int4 __attribute__((vector_size(16), aligned(4)));
 
 static inline int32_t min_i(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t max_i(int32_t a, int32_t b) { return a > b ? a : b; }

@@ -22,11 +22,6 @@ typedef struct {
     int32_t lips_top, lips_left, lips_height, lips_width;
 } Map;
 
-/* A position p in pixels is that of the sample gain · p + bias, in 1/32 samples. */
-typedef struct {
-    float gain, bias_x, bias_y;
-} ToSamples;
-
 static ToSamples to_luma_samples(const Source *source) {
     float gain = 2.0f * SUBPIXELS;
     return (ToSamples){gain, 0.5f - gain * source->corner_x, 0.5f - gain * source->corner_y};
@@ -57,63 +52,6 @@ HOT static void split_positions(Run *restrict run, int32_t count, int32_t height
     run->largest = largest;
 }
 
-/* A row of the grid at the columns of a run, in 1/32 samples; with room for the rest of the cells at both ends. */
-enum { MAX_CELL_PX = 128, ROW_PX = RUN_PX + 2 * MAX_CELL_PX + 4 };
-typedef struct {
-    float x[ROW_PX], y[ROW_PX];
-} Row;
-
-/* How the columns of a run are interpolated: `cells` from the node `first` on, whose pixels begin with the run's
- * column -`before`. All cells have the same shares. */
-typedef struct {
-    int32_t first, cells, before, px_per_cell;
-    float4 shares[MAX_CELL_PX / 4];
-} Columns;
-
-static void find_columns(Columns *columns, int32_t first, int32_t count, int32_t px_per_cell) {
-    columns->first = node_before(first, px_per_cell);
-    columns->cells = node_before(first + count - 1, px_per_cell) - columns->first + 1;
-    columns->px_per_cell = px_per_cell;
-    int32_t start = columns->first * px_per_cell - (px_per_cell + 1) / 2;
-    columns->before = first - start;
-    for (int32_t i = 0; i < px_per_cell; i++)
-        columns->shares[i / 4][i % 4] = share_of_next(start + i, px_per_cell, columns->first);
-}
-
-/* Interpolates a row of nodes (columns, 2) to pixels, four at a time: the next cell overwrites what is too much. */
-static void expand_row(Row *restrict row, const float *restrict nodes, const Columns *restrict columns, ToSamples to) {
-    const float *node = nodes + 2 * columns->first;
-    for (int32_t cell = 0; cell < columns->cells; cell++, node += 2) {
-        float x = node[0] * to.gain + to.bias_x, across = (node[2] - node[0]) * to.gain;
-        float y = node[1] * to.gain + to.bias_y, along = (node[3] - node[1]) * to.gain;
-        int32_t start = cell * columns->px_per_cell;
-        for (int32_t i = 0; i < columns->px_per_cell; i += 4) {
-            *(float4 *)(row->x + start + i) = x + across * columns->shares[i / 4];
-            *(float4 *)(row->y + start + i) = y + along * columns->shares[i / 4];
-        }
-    }
-}
-
-/* Interpolates between two of these rows, from pixel `start` on, and splits what is between them. */
-HOT static void mix_and_split(Run *restrict run, const Between *at, int32_t start, int32_t count, int32_t height,
-                              int32_t width) {
-    const float *x = at->x + start, *y = at->y + start, *next_x = at->next_x + start, *next_y = at->next_y + start;
-    const float share = at->share;
-    int32_t largest = 0;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t offset = split_position(run, i, x[i] + (next_x[i] - x[i]) * share, y[i] + (next_y[i] - y[i]) * share,
-                                        height, width);
-        largest = max_i(largest, offset);
-    }
-    run->largest = largest;
-}
-
-/* A plane to sample from, of luma or of chroma: pixels per sample, `step`, and bytes, which are as many. */
-typedef struct {
-    const uint8_t *values;
-    int32_t height, width, step;
-} SourcePlane;
-
 static SourcePlane plane_of(const Source *source, int32_t step) {
     if (step == 1) return (SourcePlane){source->luma, 2 * source->height, 2 * source->width, step};
     return (SourcePlane){source->chroma, source->height / 2, source->width / 2, step};
@@ -126,22 +64,67 @@ static void sample_run(const SourcePlane *plane, const Run *run, int32_t count, 
         sample_chroma(plane->values, plane->height, plane->width, run, count, samples);
 }
 
-/* Samples the pixels first … stop of a row. */
-static void sample_between(const SourcePlane *plane, const Between *at, int32_t first, int32_t stop, uint8_t *samples) {
+/* The columns of a run between two rows of nodes, and `share` of the way to the lower one. Unmoved, its first pixel would
+ * show the sample at `row` and `column`. */
+typedef struct {
+    const Columns *columns;
+    const Row *above, *below;
+    const Block *blocks;
+    int32_t row, column;
+    int16_t share;
+} Between;
+
+/* Splits the positions of a block of pixels that are not alike, from number `start` on, as numbers `at` and following of
+ * a run. */
+HOT static void split_apart(Run *restrict run, const Between *between, int32_t start, int32_t at, int32_t height,
+                            int32_t width) {
+    const int32_t scale = between->columns->scale, i = between->columns->before + start;
+    const int32_t *x = between->above->x + i, *next_x = between->below->x + i;
+    const int32_t *y = between->above->y + i, *next_y = between->below->y + i;
+    const float share = (float)between->share / ONE_SHARE, subpixels = 1.0f / STEPS_A_SUBPIXEL;
+    const float left = (float)(SUBPIXELS * (between->column + scale * start)), top = (float)(SUBPIXELS * between->row);
+    int32_t largest = run->largest;
+    for (int32_t k = 0; k < BLOCK_PX; k++) {
+        const float across = (float)x[k] + ((float)next_x[k] - (float)x[k]) * share;
+        const float along = (float)y[k] + ((float)next_y[k] - (float)y[k]) * share;
+        largest = max_i(largest, split_position(run, at + k, left + (float)(SUBPIXELS * scale * k) + across * subpixels,
+                                                top + along * subpixels, height, width));
+    }
+    run->largest = largest;
+}
+
+/* Splits one that lies within the plane. */
+static void split_near(Run *run, const Between *between, int32_t start, int32_t at, int32_t width) {
+    const Block *block = &between->blocks[start / BLOCK_PX];
+    const int32_t scale = between->columns->scale, row = between->row + block->row;
+    const int32_t last = between->row + (max_i(block->high[0], block->high[1]) >> STEP_BITS);
+    const int32_t first = row * width + between->column + scale * start + block->column;
+    split_block(run, block, between->share, at, first, scale, width);
+    run->largest = max_i(run->largest, (last + 1) * width);
+}
+
+/* Samples the pixels first … stop of a row, from the beginning of a block to the end of one, or of the row. */
+static void sample_blocks(const SourcePlane *plane, const Between *between, int32_t first, int32_t stop,
+                          uint8_t *samples) {
     Run run;
     int32_t most = RUN_PX;
-    for (int32_t start = first; start < stop;) {
+    for (int32_t start = first; start < stop; start += most) {
 #if HAS_WINDOWS
         if (warp_takes_windows) {
-            start = sample_windows(plane->values, plane->height, plane->width, plane->step, at, first, start, stop,
-                                   samples);
-            most = WINDOW_PX;
+            const ptrdiff_t unmoved = (ptrdiff_t)between->row * plane->width + between->column;
+            start = sample_windows(plane, between->blocks, between->share, unmoved, start, stop, samples);
+            most = BLOCK_PX;
         }
 #endif
-        const int32_t count = min_i(stop - start, most);
-        mix_and_split(&run, at, start, count, plane->height, plane->width);
+        const int32_t count = clamp_i(stop - start, 0, most);
+        run.largest = 0;
+        for (int32_t i = 0; i < count; i += BLOCK_PX) {
+            if (between->blocks[(start + i) / BLOCK_PX].is_near)
+                split_near(&run, between, start + i, i, plane->width);
+            else
+                split_apart(&run, between, start + i, i, plane->height, plane->width);
+        }
         sample_run(plane, &run, count, samples + plane->step * start);
-        start += count;
     }
 }
 
@@ -172,51 +155,70 @@ static void take_lips(Run *restrict run, const Map *map, int32_t row, int32_t fi
 }
 
 /* Samples a run of a row, `count` samples from number `first` on. */
-static void sample_row(const Map *map, const SourcePlane *plane, const Between *at, ToSamples to, int32_t row,
+static void sample_row(const Map *map, const SourcePlane *plane, const Between *between, ToSamples to, int32_t row,
                        int32_t first, int32_t count, uint8_t *samples) {
     if (!has_lips(map, row, plane->step)) {
-        sample_between(plane, at, 0, count, samples);
+        sample_blocks(plane, between, 0, count, samples);
         return;
     }
     const int32_t step = plane->step, left = map->lips_left / step, right = left + map->lips_width / step;
     const int32_t start = clamp_i(left - first, 0, count), stop = clamp_i(right - first, start, count);
     Run run;
-    sample_between(plane, at, 0, start, samples);
+    sample_blocks(plane, between, 0, min_i((start + BLOCK_PX - 1) / BLOCK_PX * BLOCK_PX, count), samples);
+    sample_blocks(plane, between, stop / BLOCK_PX * BLOCK_PX, count, samples);
     take_lips(&run, map, row, first + start, stop - start, step, to);
     split_positions(&run, stop - start, plane->height, plane->width);
     sample_run(plane, &run, stop - start, samples + step * start);
-    sample_between(plane, at, stop, count, samples);
+}
+
+/* Interpolates row number `row` of the grid's nodes to pixels. */
+static void expand(Row *expanded, const Map *map, int32_t row, const Columns *columns, ToSamples to) {
+    NodeRow nodes;
+    find_distances(&nodes, map->positions + 2 * (size_t)map->columns * (size_t)row, row, columns, to);
+#if HAS_WINDOWS
+    const int is_wide = warp_takes_windows && columns->px_per_cell > 1;
+    if (is_wide) expand_wide_row(expanded, &nodes, columns);
+#else
+    const int is_wide = 0;
+#endif
+    if (!is_wide) expand_row(expanded, &nodes, columns);
+    fill_last_block(expanded, columns);
+}
+
+/* Goes on to the rows of nodes `node` and the next; `expanded`: the one that `rows` begin with. */
+static void expand_rows(Row *rows[2], const Map *map, int32_t node, int32_t expanded, const Columns *columns,
+                        ToSamples to) {
+    Row *former = rows[0];
+    rows[0] = rows[1];
+    rows[1] = former;
+    if (node != expanded + 1) expand(rows[0], map, node, columns, to);
+    expand(rows[1], map, node + 1, columns, to);
 }
 
 /* Samples `count` columns from `first` on of the rows top … stop of a plane: of luma, or of chroma, whose samples are
  * `step` 2 pixels wide. */
 static void sample_columns(const Map *map, const Source *source, int32_t step, int32_t first, int32_t count,
                            int32_t top, int32_t stop, uint8_t *values, ptrdiff_t stride) {
-    const int32_t px_per_cell = map->cell_px / step;
+    const int32_t px_per_cell = map->cell_px / step, scale = 2 / step;
     const ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
     const SourcePlane plane = plane_of(source, step);
     Columns columns;
-    Row rows[2], *above = &rows[0], *below = &rows[1];
-    find_columns(&columns, first, count, px_per_cell);
-    int32_t expanded = -1; /* the node row that `above` holds */
+    Row memory[2], *rows[2] = {&memory[0], &memory[1]};
+    Block blocks[MAX_BLOCKS];
+    find_columns(&columns, first, count, px_per_cell, scale);
+    int32_t expanded = -2;
     for (int32_t row = top; row < stop; row++) {
-        int32_t node = node_before(row, px_per_cell);
+        const int32_t node = node_before(row, px_per_cell);
         if (node != expanded) {
-            const float *nodes = map->positions + 2 * (size_t)map->columns * (size_t)node;
-            if (expanded >= 0 && node == expanded + 1) {
-                Row *former = above;
-                above = below;
-                below = former;
-            } else {
-                expand_row(above, nodes, &columns, to);
-            }
-            expand_row(below, nodes + 2 * map->columns, &columns, to);
+            const int32_t last = min_i(node * px_per_cell + px_per_cell / 2, stop) - 1;
+            expand_rows(rows, map, node, expanded, &columns, to);
+            for (int32_t i = 0; i < count; i += BLOCK_PX)
+                find_block(&blocks[i / BLOCK_PX], rows[0], rows[1], i, row, last, &columns, plane.height, plane.width);
             expanded = node;
         }
-        const int32_t before = columns.before;
-        const Between at = {above->x + before, above->y + before, below->x + before, below->y + before,
-                            share_of_next(row, px_per_cell, node)};
-        sample_row(map, &plane, &at, to, row, first, count, values + stride * row + step * first);
+        const int16_t share = (int16_t)(share_of_next(row, px_per_cell, node) * ONE_SHARE);
+        const Between between = {&columns, rows[0], rows[1], blocks, scale * row, scale * first, share};
+        sample_row(map, &plane, &between, to, row, first, count, values + stride * row + step * first);
     }
 }
 

@@ -1,92 +1,96 @@
-/* Bilinear samples of 32 pixels at once, for x86-64 with AVX-512 VBMI: the samples of neighbouring pixels lie near each
+/* Bilinear samples of a block at once, for x86-64 with AVX-512 VBMI: the samples of neighbouring pixels lie near each
  * other, so a window of 128 bytes holds those of one row, and one instruction puts them in order. Where the pixels' rows
  * of samples differ, there is a window for each. The values are those of bilinear.h.
  */
 #ifndef WARP_WINDOWS_H
 #define WARP_WINDOWS_H
 
-#include "bilinear.h"
+#include "positions.h"
 
 #if HAS_WINDOWS
 #include <immintrin.h>
 #define WITH_WINDOWS "avx512f,avx512bw,avx512vbmi"
 #define WINDOWED __attribute__((target(WITH_WINDOWS))) static
 #define INLINED __attribute__((target(WITH_WINDOWS), always_inline)) static inline
-#endif
 
-/* Positions of a row of pixels, 1/32 samples: between two rows of them, `share` of the way to the next. */
+enum { WINDOW_BYTES = 128, WINDOW_ROWS = 12 };
+
+/* One coordinate of sixteen pixels, between the nodes `cell` and the next of sixteen; rounded down. */
+INLINED __m512i expand_sixteen(const float *nodes, __m512i cell, __m512 share) {
+    const __m512 all = _mm512_loadu_ps(nodes), from = _mm512_permutexvar_ps(cell, all);
+    const __m512 next = _mm512_permutexvar_ps(_mm512_add_epi32(cell, _mm512_set1_epi32(1)), all);
+    const __m512 at = _mm512_add_ps(from, _mm512_mul_ps(_mm512_sub_ps(next, from), share));
+    return _mm512_cvt_roundps_epi32(at, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+
+/* expand_row where sixteen pixels lie in fewer than sixteen cells. */
+WINDOWED void expand_wide_row(Row *row, const NodeRow *nodes, const Columns *columns) {
+    for (int32_t i = 0; i < columns->count; i += 16) {
+        const int32_t first = columns->cell_of[i];
+        const __m512i cell = _mm512_sub_epi32(_mm512_loadu_si512(columns->cell_of + i), _mm512_set1_epi32(first));
+        const __m512 share = _mm512_loadu_ps(columns->share_of + i);
+        _mm512_storeu_si512(row->x + columns->before + i, expand_sixteen(nodes->x + first, cell, share));
+        _mm512_storeu_si512(row->y + columns->before + i, expand_sixteen(nodes->y + first, cell, share));
+    }
+}
+
+/* What a block is sampled from: a window that begins at `first`, and as many below it as there are `rows`, and one.
+ * Columns and rows of the pixels within, and shares, 16 bits each. */
 typedef struct {
-    const float *x, *y, *next_x, *next_y;
-    float share;
-} Between;
-
-#if HAS_WINDOWS
-enum { WINDOW_PX = 32, WINDOW_BYTES = 128, WINDOW_ROWS = 4 };
-
-/* What 32 pixels are sampled from: a window at `column` and `row` of the plane, and as many below it as there are
- * `rows`, and one; columns and rows of the pixels within, and shares, 16 bits each. */
-typedef struct {
+    const uint8_t *first;
+    ptrdiff_t stride;
+    int32_t rows;
     __m512i column_of, row_of, across, along;
-    int32_t column, row, rows;
 } Window;
 
-/* Positions of 16 pixels, rounded down; what is negative or not a number is more than any plane is wide. */
-INLINED __m512i mix_sixteen(const float *above, const float *below, __m512 share) {
-    __m512 from = _mm512_loadu_ps(above), apart = _mm512_sub_ps(_mm512_loadu_ps(below), from);
-    return _mm512_cvttps_epi32(_mm512_add_ps(from, _mm512_mul_ps(apart, share)));
+/* The columns that 32 pixels would show: every second sample of luma, every one of chroma. */
+INLINED __m512i unmoved_columns(int32_t step) {
+    const __m512i bytes = _mm512_cvtepu8_epi16(_mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
+                                                              18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+    return step == 1 ? _mm512_add_epi16(bytes, bytes) : bytes;
 }
 
-/* Positions of 32 pixels relative to a sample → 16 bits each. 0 where one is beyond `limit` samples or before the
- * first. */
-INLINED int pack_positions(__m512i first, __m512i second, int32_t origin, int32_t limit, __m512i *packed) {
-    const __m512i start = _mm512_set1_epi32(SUBPIXELS * origin), end = _mm512_set1_epi32(SUBPIXELS * limit);
-    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-    first = _mm512_sub_epi32(first, start);
-    second = _mm512_sub_epi32(second, start);
-    *packed = _mm512_permutexvar_epi64(order, _mm512_packus_epi32(first, second));
-    return (_mm512_cmplt_epu32_mask(first, end) & _mm512_cmplt_epu32_mask(second, end)) == 0xffff;
+/* Positions between two rows of nodes: part_of for 32 pixels. */
+INLINED __m512i mix_positions(const uint16_t *from, const int16_t *apart, __m512i share) {
+    return _mm512_add_epi16(_mm512_loadu_si512(from), _mm512_mulhrs_epi16(_mm512_loadu_si512(apart), share));
 }
 
-/* Finds the window of the 32 pixels from number `i` on; 0 where their samples do not fit into one, or not into the plane.
- * `reach`: how many samples a window is wide. */
-INLINED int find_window(const Between *at, int32_t i, int32_t height, int32_t width, int32_t reach, Window *window) {
-    const __m512 share = _mm512_set1_ps(at->share);
-    const __m512i y = mix_sixteen(at->y + i, at->next_y + i, share);
-    const __m512i last_y = mix_sixteen(at->y + i + 16, at->next_y + i + 16, share);
-    const __m512i x = mix_sixteen(at->x + i, at->next_x + i, share);
-    const __m512i last_x = mix_sixteen(at->x + i + 16, at->next_x + i + 16, share);
-    const int32_t column = _mm_cvtsi128_si32(_mm512_castsi512_si128(x)) >> SUBPIXEL_BITS;
-    const int32_t row = _mm_cvtsi128_si32(_mm512_castsi512_si128(y)) >> SUBPIXEL_BITS;
-    const int32_t last_row = _mm_extract_epi32(_mm512_extracti32x4_epi32(last_y, 3), 3) >> SUBPIXEL_BITS;
-    window->column = max_i(column - reach / 8, 0);
-    window->row = min_i(row, last_row);
-    window->rows = max_i(row, last_row) - window->row + 1;
-    if (column < 0 || column >= width - 1) return 0;
-    if (window->row < 0 || window->rows > WINDOW_ROWS || window->row + window->rows >= height) return 0;
-    if ((window->row + window->rows) * width + window->column + reach > height * width) return 0;
-    __m512i across, along;
-    if (!pack_positions(x, last_x, window->column, min_i(reach - 1, width - 1 - window->column), &across)) return 0;
-    if (!pack_positions(y, last_y, window->row, window->rows, &along)) return 0;
-    const __m512i within = _mm512_set1_epi16(SUBPIXELS - 1);
-    window->column_of = _mm512_srli_epi16(across, SUBPIXEL_BITS);
-    window->row_of = _mm512_srli_epi16(along, SUBPIXEL_BITS);
-    window->across = _mm512_and_si512(across, within);
-    window->along = _mm512_and_si512(along, within);
+/* Finds the window of a block, whose pixels would show the samples from `first` on if nothing moved; 0 where it needs
+ * too many rows, or does not fit into the plane. */
+INLINED int find_window(const SourcePlane *plane, const Block *block, int16_t share, ptrdiff_t first, Window *window) {
+    const int32_t low = block->low[0] + ((block->low[1] - block->low[0]) * share >> SHARE_BITS);
+    const int32_t high = block->high[0] + (((block->high[1] - block->high[0]) * share + ONE_SHARE - 1) >> SHARE_BITS);
+    const int32_t row = low >> STEP_BITS;
+    const ptrdiff_t start = plane->step * (first + (ptrdiff_t)row * plane->width + block->column);
+    window->stride = plane->step * (ptrdiff_t)plane->width;
+    window->rows = (high >> STEP_BITS) - row + 1;
+    window->first = plane->values + start;
+    const ptrdiff_t end = start + window->rows * window->stride + WINDOW_BYTES;
+    if (window->rows > WINDOW_ROWS || start < 0 || end > plane->height * window->stride) return 0;
+    const __m512i shares = _mm512_set1_epi16(share), within = _mm512_set1_epi16(SUBPIXELS - 1);
+    const __m512i x = mix_positions(block->x, block->across, shares);
+    const __m512i y = _mm512_sub_epi16(mix_positions(block->y, block->down, shares),
+                                       _mm512_set1_epi16((int16_t)((row - block->row) * STEPS)));
+    window->column_of = _mm512_add_epi16(_mm512_srli_epi16(x, STEP_BITS), unmoved_columns(plane->step));
+    window->row_of = _mm512_srli_epi16(y, STEP_BITS);
+    window->across = _mm512_and_si512(_mm512_srli_epi16(x, STEP_BITS - SUBPIXEL_BITS), within);
+    window->along = _mm512_and_si512(_mm512_srli_epi16(y, STEP_BITS - SUBPIXEL_BITS), within);
     return 1;
 }
 
-/* The pairs of neighbours that 32 pixels are between, above and below them. `first`: the window; `order`: the bytes of
- * each pair in it. */
-INLINED void load_window(const uint8_t *first, ptrdiff_t stride, const Window *window, __m512i order, __m512i *upper,
-                          __m512i *lower) {
-    *upper = _mm512_permutex2var_epi8(_mm512_loadu_si512(first), order, _mm512_loadu_si512(first + 64));
-    first += stride;
-    *lower = _mm512_permutex2var_epi8(_mm512_loadu_si512(first), order, _mm512_loadu_si512(first + 64));
+INLINED __m512i load_pairs_of(const uint8_t *first, __m512i order) {
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(first), order, _mm512_loadu_si512(first + WINDOW_BYTES / 2));
+}
+
+/* The pairs of neighbours that 32 pixels are between, above and below them. `order`: the bytes of each in the window. */
+INLINED void load_window(const Window *window, __m512i order, __m512i *upper, __m512i *lower) {
+    const uint8_t *first = window->first;
+    *upper = load_pairs_of(first, order);
+    *lower = load_pairs_of(first += window->stride, order);
     __m512i above = *lower;
     for (int32_t k = 1; k < window->rows; k++) {
         const __mmask32 is_here = _mm512_cmpeq_epi16_mask(window->row_of, _mm512_set1_epi16((int16_t)k));
-        first += stride;
-        __m512i below = _mm512_permutex2var_epi8(_mm512_loadu_si512(first), order, _mm512_loadu_si512(first + 64));
+        const __m512i below = load_pairs_of(first += window->stride, order);
         *upper = _mm512_mask_mov_epi16(*upper, is_here, above);
         *lower = _mm512_mask_mov_epi16(*lower, is_here, below);
         above = below;
@@ -104,51 +108,43 @@ INLINED __m512i blend_window(__m512i upper, __m512i lower, const Window *window)
     return _mm512_srai_epi16(sum, 6);
 }
 
-/* Samples 32 pixels of luma from number `i` on; 0 where they do not fit into a window. */
-INLINED int sample_luma_window(const uint8_t *plane, int32_t height, int32_t width, const Between *at, int32_t i,
-                                uint8_t *samples) {
-    Window window;
-    if (!find_window(at, i, height, width, WINDOW_BYTES, &window)) return 0;
-    const uint8_t *first = plane + (ptrdiff_t)window.row * width + window.column;
-    const __m512i left = window.column_of, right = _mm512_add_epi16(left, _mm512_set1_epi16(1));
-    __m512i upper, lower;
-    __builtin_prefetch(first + 3 * (ptrdiff_t)width + WINDOW_BYTES / 2); /* what the row of pixels below will need */
-    __builtin_prefetch(first + 4 * (ptrdiff_t)width + WINDOW_BYTES / 2);
-    load_window(first, width, &window, _mm512_or_si512(left, _mm512_slli_epi16(right, 8)), &upper, &lower);
-    __m512i levels = blend_window(upper, lower, &window);
-    _mm256_storeu_si256((__m256i *)(samples + i), _mm512_cvtepi16_epi8(levels));
-    return 1;
+/* The order of pairs: the byte `left`, and the one `distance` bytes behind it. */
+INLINED __m512i pairs_at(__m512i left, int32_t distance) {
+    return _mm512_add_epi16(_mm512_or_si512(left, _mm512_slli_epi16(left, 8)), _mm512_set1_epi16((int16_t)(distance << 8)));
 }
 
-/* The same for chroma. */
-INLINED int sample_chroma_window(const uint8_t *plane, int32_t height, int32_t width, const Between *at, int32_t i,
-                                  uint8_t *samples) {
-    Window window;
-    if (!find_window(at, i, height, width, WINDOW_BYTES / 2, &window)) return 0;
-    const uint8_t *first = plane + 2 * ((ptrdiff_t)window.row * width + window.column);
-    const __m512i left = _mm512_add_epi16(window.column_of, window.column_of);
-    const __m512i right = _mm512_add_epi16(left, _mm512_set1_epi16(2));
-    const __m512i order = _mm512_or_si512(left, _mm512_slli_epi16(right, 8));
+INLINED void sample_luma_window(const Window *window, __mmask32 drawn, uint8_t *samples) {
     __m512i upper, lower;
-    load_window(first, 2 * (ptrdiff_t)width, &window, order, &upper, &lower);
-    __m512i blue = blend_window(upper, lower, &window);
-    load_window(first, 2 * (ptrdiff_t)width, &window, _mm512_add_epi8(order, _mm512_set1_epi8(1)), &upper, &lower);
-    __m512i red = blend_window(upper, lower, &window);
-    _mm512_storeu_si512(samples + 2 * i, _mm512_or_si512(blue, _mm512_slli_epi16(red, 8)));
-    return 1;
+    __builtin_prefetch(window->first + 3 * window->stride + WINDOW_BYTES / 2); /* what the row of pixels below needs */
+    __builtin_prefetch(window->first + 4 * window->stride + WINDOW_BYTES / 2);
+    load_window(window, pairs_at(window->column_of, 1), &upper, &lower);
+    _mm512_mask_cvtepi16_storeu_epi8(samples, drawn, blend_window(upper, lower, window));
 }
 
-/* Samples the pixels start … stop of luma or chroma, of one or two `channels`, as long as windows hold them, and returns
- * where one does not. The last one may begin before `start`, but not before `first`. */
-WINDOWED int32_t sample_windows(const uint8_t *plane, int32_t height, int32_t width, int32_t channels,
-                                const Between *at, int32_t first, int32_t start, int32_t stop, uint8_t *samples) {
-    while (start < stop) {
-        const int32_t i = min_i(start, stop - WINDOW_PX);
-        if (i < first) return start;
-        const int is_done = channels == 1 ? sample_luma_window(plane, height, width, at, i, samples)
-                                          : sample_chroma_window(plane, height, width, at, i, samples);
-        if (!is_done) return start;
-        start = i + WINDOW_PX;
+INLINED void sample_chroma_window(const Window *window, __mmask32 drawn, uint8_t *samples) {
+    const __m512i order = pairs_at(_mm512_add_epi16(window->column_of, window->column_of), 2);
+    __m512i upper, lower;
+    load_window(window, order, &upper, &lower);
+    __m512i blue = blend_window(upper, lower, window);
+    load_window(window, _mm512_add_epi8(order, _mm512_set1_epi8(1)), &upper, &lower);
+    __m512i red = blend_window(upper, lower, window);
+    _mm512_mask_storeu_epi16(samples, drawn, _mm512_or_si512(blue, _mm512_slli_epi16(red, 8)));
+}
+
+/* Samples the pixels start … stop of a row, from the beginning of a block on, as long as windows hold them. Returns where
+ * one does not. `first`: the sample that the row's first pixel would show if nothing moved. */
+WINDOWED int32_t sample_windows(const SourcePlane *plane, const Block *blocks, int16_t share, ptrdiff_t first,
+                                int32_t start, int32_t stop, uint8_t *samples) {
+    for (; start < stop; start += BLOCK_PX) {
+        const Block *block = &blocks[start / BLOCK_PX];
+        const __mmask32 drawn = UINT32_MAX >> (BLOCK_PX - min_i(stop - start, BLOCK_PX));
+        const int32_t scale = 3 - plane->step;
+        Window window;
+        if (!block->is_near || !find_window(plane, block, share, first + scale * start, &window)) break;
+        if (plane->step == 1)
+            sample_luma_window(&window, drawn, samples + start);
+        else
+            sample_chroma_window(&window, drawn, samples + 2 * start);
     }
     return start;
 }
