@@ -361,8 +361,9 @@ def test_the_decoder_starts_before_anything_heavy_is_loaded(tmp_path: Path, monk
         "    begin(self, args, *more, **options)\n"
         "subprocess.Popen.__init__ = look\n"
         f"sys.argv = ['musetalk', 'render', {str(ROOT / 'examples' / 'hello.wav')!r}, '-o', '-', '-q']\n"
+        "sys.argv += ['--size', '512', '--fps', '30', '--device', 'cpu', '--precision', 'fp32', '--silence-gate']\n"
         "from musetalk_cli.__main__ import main\n"
         "main()"
     )
     assert "musetalk_cli.engine.audio.decoder" in loaded
-    assert not loaded & {"numpy", "cv2", "musetalk_cli.engine.pipeline"}
+    assert not loaded & {"numpy", "cv2", "pydantic", "musetalk_cli.engine.pipeline"}

@@ -128,7 +128,6 @@ class OpenAvatar:
         from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
         from musetalk_cli.engine.video.compositing import composite
 
-        check_arguments(SessionArguments, output="fragments")  # loads what checks them
         model, block_s = self._model.clone(shares_batches=True), self._config.session.block_s
         after_s = model.look_ahead_s(block_s)
         cutter = BlockCutter(block_s, model.before_s, after_s, self.frame_rate, leads=False, low_pass=model.low_pass)

@@ -6,7 +6,6 @@ import functools
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +91,6 @@ def _item(row: Row, folder: str, config: Config) -> BatchItem:
 
 def _configure(config: Config, settings: Mapping[str, Any], places: Mapping[str, str]) -> Config:
     """Raises ConfigError with the place of what is wrong."""
-    avatar = settings.get("avatar")
-    if isinstance(avatar, str) and avatar.strip():  # the commonest one, without loading what checks
-        config = replace(config, avatar=avatar)
-        settings = {key: value for key, value in settings.items() if key != "avatar"}
     if not settings:
         return config
     try:

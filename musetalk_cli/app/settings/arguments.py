@@ -6,7 +6,7 @@ The options of the commands have the same limits, from here.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from musetalk_cli.configuration.schema import Range
@@ -35,13 +35,8 @@ class PreparationArguments:
 
 
 def check_arguments(kind: type[Arguments], **values: Any) -> Arguments:
-    """``values`` as a dataclass whose annotations say what each may be. Raises ConfigError that names a wrong one.
-
-    Those that are the defaults are not checked, which spares the sixth of a second that pydantic takes to load.
-    """
-    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
-    given = {name: value for name, value in values.items() if value is not defaults[name]}
-    return check_section(kind, given) if given else kind()
+    """``values`` as a dataclass whose annotations say what each may be. Raises ConfigError that names a wrong one."""
+    return check_section(kind, values)
 
 
 def check_path(name: str, value: object) -> str:
