@@ -11,6 +11,7 @@ from musetalk_cli.app.model_choice import choose_model, count_cores, open_museta
 from musetalk_cli.app.settings.folders import ffmpeg_records
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.system.imports import load_apart
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatars.choice import ChosenAvatar
@@ -58,6 +59,7 @@ def build_file_pipeline(
         # has to know how many channels are decoded, while the avatar is made ready.
         decoder = DecoderProcess(voice, ffmpeg) if isinstance(voice, str) else None
         failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
+        load_apart("numpy")
 
         from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
         from musetalk_cli.app.avatars.loading import LoadingAvatar
