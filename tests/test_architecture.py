@@ -338,6 +338,8 @@ def test_the_default_path_loads_neither_torch_nor_a_face_detector(
     )
     assert "cv2" in loaded
     assert not loaded & {"torch", "mediapipe", "onnxruntime", "scipy", "sounddevice"}
+    unused = ("installation", "app.avatars.preparation", "app.settings.arguments", "engine.outputs.hls")
+    assert not loaded & {"socket", "pydantic", *(f"musetalk_cli.{name}" for name in unused)}
 
 
 def test_a_command_that_is_named_first_loads_no_other() -> None:

@@ -12,7 +12,6 @@ from musetalk_cli.app.settings.folders import weight_store
 from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
 from musetalk_cli.hints import one_of, quote, suggest
-from musetalk_cli.installation import install_command
 from musetalk_cli.option_names import option
 from musetalk_cli.system.folders import expand
 
@@ -125,6 +124,8 @@ def _why_not_fast(config: Config) -> str:
     if config.device == "cpu":
         return "the device is the CPU"
     if find_spec("torch") is None:
+        from musetalk_cli.installation import install_command
+
         return f"PyTorch is missing ({install_command('neural')})"
     no_gpu = f"there is no GPU that PyTorch can use ({option('--model')} {BEST} takes the CPU)"
     if sys.platform == "linux" and not any(Path(name).exists() for name in GPU_FILES):
@@ -138,6 +139,8 @@ def _check_is_installed(config: Config, name: str) -> None:
     """Before anything is made: raise ModelError when weights, PyTorch or a device that was named are missing."""
     missing = [module for module in ("torch", "safetensors") if find_spec(module) is None]
     if missing:
+        from musetalk_cli.installation import install_command
+
         has_all = config.random_weights or has_weights(name)
         weights = "" if has_all else ", nor are its weights"
         step = (

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from musetalk_cli.system.pipes import write_all
+
+if TYPE_CHECKING:  # loaded where a socket is opened
+    import socket
 
 CALL_S = 0.1  # how long the child's end may go unnoticed while it is waited for
 
@@ -68,6 +70,8 @@ class SocketInput:
     pass_fds: tuple[int, ...] = ()
 
     def __init__(self) -> None:
+        import socket
+
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self._connection: socket.socket | None = None
         self._is_closed = False
@@ -91,16 +95,18 @@ class SocketInput:
 
     def _accept(self) -> socket.socket:
         """Waits for the child, which calls when it has read of its first input."""
+        from socket import IPPROTO_TCP, TCP_NODELAY
+
         self._listener.settimeout(CALL_S)
         while self._is_running() and not self._is_closed:
-            with contextlib.suppress(TimeoutError, socket.timeout):  # the same, from Python 3.10 on
+            with contextlib.suppress(TimeoutError):
                 connection, (_, port) = self._listener.accept()
                 if not _is_from(self._pid, port):
                     connection.close()
                     continue
                 self._listener.close()
                 connection.settimeout(None)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
                 self._connection = connection
                 return connection
         raise BrokenPipeError("the child has ended")

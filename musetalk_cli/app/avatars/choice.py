@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.app.avatars.preparation import background_of, prepare_cached
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.option_names import option
@@ -62,6 +61,7 @@ def _choose_portrait(config: Config, tell: Tell | None) -> ChosenAvatar:
 
 
 def _choose_prepared(config: Config, folder: Path) -> ChosenAvatar:
+    from musetalk_cli.app.avatars.preparation import background_of
     from musetalk_cli.engine.avatar.avatar_files import has_alpha, open_avatar_folder, read_record
 
     record = read_record(folder)
@@ -134,4 +134,6 @@ def _find_folder(config: Config, tell: Tell | None) -> Path:
         return location
     if not location.exists():
         raise explain_unknown(config.avatar, library)
+    from musetalk_cli.app.avatars.preparation import prepare_cached
+
     return prepare_cached(config, location, tell)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from musetalk_cli.engine.outputs.hls import HlsFolder, find_hls_folder
 from musetalk_cli.engine.outputs.remuxed_file import FORMATS, RemuxedFileSink, Remuxer
 from musetalk_cli.engine.outputs.sink_group import SinkGroup
 from musetalk_cli.engine.outputs.sinks import FileSink, PipeSink, Sink, StdoutSink
@@ -25,6 +25,9 @@ from musetalk_cli.errors import SinkError
 from musetalk_cli.hints import as_file, one_of, quote
 from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
+
+if TYPE_CHECKING:
+    from musetalk_cli.engine.outputs.hls import HlsFolder
 
 STDOUT = "-"
 MP4_SUFFIXES = (".mp4", ".m4v")
@@ -64,6 +67,8 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
             f"cannot stream to '{scheme}://'",
             hint="supported are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -",
         )
+    from musetalk_cli.engine.outputs.hls import find_hls_folder  # what makes files has none
+
     folder = find_hls_folder(text, overwrite=overwrite)
     return Destination(str(folder.playlist), folder.url, folder.options, folder) if folder else None
 

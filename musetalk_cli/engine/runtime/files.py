@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import sys
@@ -81,6 +80,8 @@ def sync_file(path: Path) -> None:
 
 def hash_file(path: Path, on_progress: Callable[[int, int], None] | None = None) -> str:
     """A file's SHA-256, hexadecimal; ``on_progress`` gets bytes read and bytes in all. Raises OSError."""
+    import hashlib  # it loads OpenSSL, which a render does not need
+
     digest, size, done = hashlib.sha256(), path.stat().st_size, 0
     for num_bytes in update_digest(digest, path):
         done += num_bytes
