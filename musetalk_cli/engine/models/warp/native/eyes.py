@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.native.arrays import declare, pointer
 from musetalk_cli.engine.models.warp.native.library import load
@@ -12,6 +13,9 @@ from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import FloatArray
 
 LINES = ("y", "upper", "lower", "lid_top", "meeting", "within", "eyeball")
+# In half widths of the eye, as in eyes.c: how far lashes reach below a lid's edge; and its shadow above that edge, and
+# below the lower lid.
+LASHES, SHADOW_ABOVE, SHADOW_BELOW = 0.15, 0.07, 0.06
 _BOX = ("top", "left", "rows", "columns")
 
 
@@ -19,7 +23,7 @@ class _EyeGrid(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in _BOX),
         *((name, ctypes.c_float) for name in ("half_width", "edge", "down_x", "down_y")),
-        *((name, ctypes.c_void_p) for name in LINES),
+        *((name, ctypes.c_void_p) for name in (*LINES, "spans")),
     )
 
 
@@ -58,6 +62,8 @@ class EyeDrawer:
         self._shape = self._lines["y"].shape
         addresses = [pointer(self._lines[name], np.float32, self._shape) for name in LINES]
         self._corner = corner
+        self._spans = _spans_of(self._lines, half_width, edge)
+        addresses.append(pointer(self._spans, np.int32, (self._shape[0], 2)))
         self._grid = _EyeGrid(*corner, *self._shape, half_width, edge, float(down[0]), float(down[1]), *addresses)
 
     def draw(
@@ -85,3 +91,15 @@ class EyeDrawer:
         declare(library, _PARAMETERS)
         library.draw_eye(*planes[:2], height, width, channels, self._grid, pose, planes[2])
         return True
+
+
+def _spans_of(lines: dict[str, FloatArray], half_width: float, edge: float) -> NDArray[np.int32]:
+    """First and last column, exclusive, of what a lid or the eyeball changes at any closure: int32 (rows, 2)."""
+    y, lowest = lines["y"], np.maximum(lines["upper"], lines["meeting"])
+    above = np.minimum(lines["lid_top"], np.minimum(lines["upper"], lines["meeting"]) - SHADOW_ABOVE)
+    below = np.maximum(lines["lower"] + SHADOW_BELOW, lowest + max(LASHES, edge) + 1 / half_width)
+    is_still = ((y < above) | (y > below) | (lines["within"] == 0)) & (lines["eyeball"] == 0)
+    columns = np.arange(y.shape[1], dtype=np.int32)
+    first = np.where(is_still, y.shape[1], columns).min(axis=1)
+    last = np.where(is_still, 0, columns + 1).max(axis=1)
+    return np.stack([first, last], axis=1).astype(np.int32)
