@@ -30,8 +30,8 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-/* Loops over pixels, compiled a second time for processors with AVX2; which one runs is chosen once, when the library is
- * loaded. That needs glibc, and sanitizers cannot follow it. */
+/* Loops over pixels, compiled anew for processors with AVX2, and with AVX-512 where the compiler knows how to ask for it;
+ * which one runs is chosen once, when the library is loaded. That needs glibc, and sanitizers cannot follow it. */
 #if defined(__has_feature)
 #define HAS_SANITIZER (__has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer))
 #elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_UNDEFINED__)
@@ -41,7 +41,11 @@
 #endif
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !HAS_SANITIZER
 #define HAS_CLONES 1
+#if __GNUC__ >= 12
+#define HOT __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
 #define HOT __attribute__((target_clones("avx2", "default")))
+#endif
 #else
 #define HAS_CLONES 0
 #define HOT
