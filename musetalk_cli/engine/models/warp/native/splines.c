@@ -4,49 +4,74 @@
  */
 #include "splines.h"
 
-/* Rows of a system are made of GROUPs of values: what a few of them hold too much is never read. */
-enum { GROUP = 8 };
-typedef float float8 __attribute__((vector_size(4 * GROUP), aligned(4)));
+/* Rows of a system are made of GROUPs of values: what a few of them hold too much is never read. TOGETHER of them lose
+ * their share of a pivot at once. */
+enum { GROUP = 8, TOGETHER = 4 };
+typedef float Group __attribute__((vector_size(4 * GROUP), aligned(4)));
 
 static const float SOFTENING = 1e-4f; /* of the system: landmarks may coincide */
 
-/* Exchange row `column` with the one below it that has the largest value in this column. 0 where all are zero. */
-static int32_t find_pivot(float *system, int32_t size, int32_t width, int32_t column) {
-    int32_t best = column;
-    for (int32_t row = column + 1; row < size; row++) {
-        if (fabsf(system[(size_t)row * width + column]) > fabsf(system[(size_t)best * width + column])) best = row;
-    }
-    float *first = system + (size_t)column * width, *second = system + (size_t)best * width;
-    for (int32_t k = 0; best != column && k < width; k++) {
-        float value = first[k];
-        first[k] = second[k];
-        second[k] = value;
-    }
-    return first[column] != 0.0f;
+/* The row with the largest value in a column so far. */
+typedef struct {
+    float value;
+    int32_t row;
+} Pivot;
+
+static inline void consider(Pivot *best, float value, int32_t row) {
+    if (!(fabsf(value) > best->value)) return;
+    best->value = fabsf(value);
+    best->row = row;
 }
 
-/* Subtract factor · pivot from a row; both `length` values long, a multiple of GROUP. */
-static inline void subtract_row(float *restrict row, const float *restrict pivot, float factor, int32_t length) {
-    for (int32_t k = 0; k < length; k += GROUP) *(float8 *)(row + k) -= factor * *(const float8 *)(pivot + k);
+static inline void exchange_rows(float *restrict first, float *restrict second, int32_t width) {
+    for (int32_t k = 0; k < width; k += GROUP) {
+        const Group values = *(const Group *)(first + k);
+        *(Group *)(first + k) = *(const Group *)(second + k);
+        *(Group *)(second + k) = values;
+    }
+}
+
+/* Subtract so much of the pivot from `count` rows, at most TOGETHER, that nothing is left in its column; from the group
+ * of that column on. `next`: the best of the next column. */
+static inline void clear_column(float *restrict system, const float *restrict pivot, int32_t width, int32_t column,
+                                int32_t row, int32_t count, Pivot *next) {
+    float factors[TOGETHER], *rows = system + (size_t)row * (size_t)width;
+    for (int32_t i = 0; i < count; i++) factors[i] = rows[i * width + column] / pivot[column];
+    for (int32_t k = column / GROUP * GROUP; k < width; k += GROUP) {
+        const Group values = *(const Group *)(pivot + k);
+        for (int32_t i = 0; i < count; i++) *(Group *)(rows + i * width + k) -= factors[i] * values;
+    }
+    for (int32_t i = 0; i < count; i++) consider(next, rows[i * width + column + 1], row + i);
+}
+
+/* The solution of a row, `own`, in place of its right sides: those of the rows below it are known. */
+static inline void solve_row(float *restrict own, const float *restrict below, int32_t row, int32_t size,
+                             int32_t width, int32_t sides) {
+    for (int32_t k = sides; k < width; k += GROUP) {
+        Group values = *(const Group *)(own + k);
+        const float *later = below + k;
+        for (int32_t i = row + 1; i < size; i++, later += width) values -= own[i] * *(const Group *)later;
+        *(Group *)(own + k) = values / own[row];
+    }
 }
 
 /* Solve a system (size, width) in place, its right sides from column `sides` on. 0 where it is singular. */
 HOT static int32_t solve_system(float *system, int32_t size, int32_t width, int32_t sides) {
+    Pivot best = {-1.0f, 0};
+    for (int32_t row = 0; row < size; row++) consider(&best, system[(size_t)row * (size_t)width], row);
     for (int32_t column = 0; column < size; column++) {
-        if (!find_pivot(system, size, width, column)) return 0;
-        const int32_t start = column / GROUP * GROUP;
-        const float *pivot = system + (size_t)column * width;
-        for (int32_t row = column + 1; row < size; row++) {
-            float *other = system + (size_t)row * width;
-            subtract_row(other + start, pivot + start, other[column] / pivot[column], width - start);
-        }
+        float *pivot = system + (size_t)column * (size_t)width;
+        if (best.row != column) exchange_rows(pivot, system + (size_t)best.row * (size_t)width, width);
+        if (pivot[column] == 0.0f) return 0;
+        int32_t row = column + 1;
+        best = (Pivot){-1.0f, row};
+        for (; row + TOGETHER <= size; row += TOGETHER)
+            clear_column(system, pivot, width, column, row, TOGETHER, &best);
+        for (; row < size; row++) clear_column(system, pivot, width, column, row, 1, &best);
     }
     for (int32_t row = size - 1; row >= 0; row--) {
-        float *own = system + (size_t)row * width;
-        for (int32_t later = row + 1; later < size; later++) {
-            subtract_row(own + sides, system + (size_t)later * width + sides, own[later], width - sides);
-        }
-        for (int32_t k = sides; k < width; k++) own[k] /= own[row];
+        float *own = system + (size_t)row * (size_t)width;
+        solve_row(own, own + width, row, size, width, sides);
     }
     return 1;
 }
