@@ -16,8 +16,14 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
-from musetalk_cli.engine.models.warp.native.points import NUM_LANDMARKS, NUM_POINTS, MouthPoints, measure_mouth
-from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
+from musetalk_cli.engine.models.warp.native.points import (
+    NUM_LANDMARKS,
+    NUM_POINTS,
+    FrameAxes,
+    MouthPoints,
+    measure_mouth,
+)
+from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes, fade_at_outline
 from musetalk_cli.engine.types.colour import Planes
 
 WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 1e-38, 0.0], np.float32)
@@ -108,17 +114,27 @@ def fuzz_splines(rng: Random) -> None:
     )
     count, num_components = num_shared + num_own, int(rng.integers(1, 9))
     motion = values(rng, 2, count, 2 * num_components)
-    lips = measure_mouth(kernel(), *values(rng, 2, NUM_LANDMARKS, 2)).own
-    points = MouthPoints(kernel(), lips, lips, values(rng, 2, count, 2, scale=1.0), motion)
+    points = measure_anything(rng)._replace(positions=values(rng, 2, count, 2, scale=1.0), motion=motion)
     splines = NativeSplines(points, values(rng, 2 * num_components, 4), at, num_shared)
     splines.displace(values(rng, num_components))
 
 
 def fuzz_points(rng: Random) -> None:
     """Landmarks anywhere."""
-    faces = [values(rng, NUM_LANDMARKS, 2, scale=1.0) for _ in range(2)]
-    points = measure_mouth(kernel(), faces[0], faces[1])
-    assert points.positions.shape[1] == NUM_POINTS
+    assert measure_anything(rng).positions.shape[1] == NUM_POINTS
+
+
+def measure_anything(rng: Random) -> MouthPoints:
+    x, y, across, down, unit_px, left, top = values(rng, 7).tolist()
+    axes = FrameAxes((x, y), (across, down), unit_px, (left, top))
+    return measure_mouth(kernel(), *values(rng, 2, NUM_LANDMARKS, 2), axes)
+
+
+def fuzz_outline(rng: Random) -> None:
+    """Masks of any size."""
+    mask = rng.integers(0, 256, (side(rng, 1, 80), side(rng, 1, 80)), dtype=np.uint8)
+    per_unit, yaw = values(rng, 2, scale=40.0).tolist()
+    assert fade_at_outline(kernel(), mask, per_unit, yaw).shape == mask.shape
 
 
 def box_of(rng: Random, height: int, width: int) -> Planes:
@@ -128,4 +144,4 @@ def box_of(rng: Random, height: int, width: int) -> Planes:
     return Planes(luma[2 : 2 + height, 4 : 4 + width], chroma[1 : 1 + height // 2, 2 : 2 + width // 2])
 
 
-STAGES = (fuzz_skin, fuzz_interior, fuzz_splines, fuzz_points)
+STAGES = (fuzz_skin, fuzz_interior, fuzz_splines, fuzz_points, fuzz_outline)

@@ -60,7 +60,6 @@ class MouthTrack:
             is_seen: bool (n,): the frame shows the face that its landmarks are of; None for all.
             is_cut: bool (n,): a shot begins here; None where that is not known.
         """
-        self._faces = faces
         points = _as_complex(_stack(faces) if mesh is None else mesh[:, _mesh_indices()])
         shots = _shots(points, is_cut)
         weights = np.ones(len(points)) if is_seen is None else np.where(is_seen, 1.0, _UNSEEN_WEIGHT)
@@ -77,29 +76,38 @@ class MouthTrack:
         self.opacity = np.ones(len(faces), np.float32)
         for shot in shots:
             self.opacity[shot] -= _too_far_open(self.gaps[shot], frame_rate)
-        self._rest = points.copy()
-        self._rest[:, speech] = at_rest * similarity[:, None] + origin[:, None]
+        self._shown = _as_points(points)
+        points[:, speech] = at_rest * similarity[:, None] + origin[:, None]
+        self._rest = _as_points(points)
         corners = [speech.index(_offset("outer_upper_lip") + k) for k in (0, NUM_POINTS["outer_upper_lip"] - 1)]
         self._middle = at_rest[:, corners].mean(axis=1) * similarity + origin
         self._similarity = similarity
 
     def __len__(self) -> int:
-        return len(self._faces)
+        return len(self._shown)
 
     @property
     def unit_px(self) -> float:
         """Typical width of the mouth, pixels."""
         return max(float(np.median(np.abs(self._similarity))), 1.0)
 
-    def pose(self, index: int) -> MouthPose:
-        """The pose in one frame."""
+    def axes(self, index: int) -> MouthAxes:
+        """The mouth's axes in one frame."""
         middle, similarity = self._middle[index], self._similarity[index]
-        axes = MouthAxes(
+        return MouthAxes(
             np.array([middle.real, middle.imag], dtype=np.float32),
             np.array([similarity.real, similarity.imag], dtype=np.float32) / np.float32(abs(similarity)),
             max(float(abs(similarity)), 1.0),
         )
-        return MouthPose(self._faces[index], _as_landmarks(self._rest[index]), axes)
+
+    def marks(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """All landmarks of one frame, and those of its head with the mouth at rest, float32 (131, 2) each."""
+        return self._shown[index], self._rest[index]
+
+    def pose(self, index: int) -> MouthPose:
+        """The pose in one frame."""
+        shown, rest = (Landmarks.of_stacked(points) for points in self.marks(index))
+        return MouthPose(shown, rest, self.axes(index))
 
 
 def _head_similarity(
@@ -221,7 +229,8 @@ def _as_complex(points: FloatArray) -> ComplexArray:
     return points[..., 0].astype(np.float64) + 1j * points[..., 1]
 
 
-def _as_landmarks(points: ComplexArray) -> Landmarks:
-    plane = np.empty((len(points), 2), np.float32)
-    plane[:, 0], plane[:, 1] = points.real, points.imag
-    return Landmarks.of_stacked(plane)
+def _as_points(points: ComplexArray) -> FloatArray:
+    """The reverse of :func:`_as_complex`, float32 (..., 2)."""
+    planes = np.empty((*points.shape, 2), np.float32)
+    planes[..., 0], planes[..., 1] = points.real, points.imag
+    return planes

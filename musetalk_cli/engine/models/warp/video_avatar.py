@@ -23,7 +23,9 @@ from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import Face, FloatArray, Region, unchanged_face
 
 if TYPE_CHECKING:
+    from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
     from musetalk_cli.engine.models.warp.native.face import NativeFace
+    from musetalk_cli.engine.models.warp.video_mouth import VideoMouth
 
 # Prepared frames in the cache. The cycle comes back to frames where it turns, and a video slower than the output
 # repeats each. With numpy, a prepared frame takes about 0.4 MB; in C, a tenth of that, so that short videos stay there
@@ -84,20 +86,32 @@ class VideoAvatarRenderer:
             return unchanged_face()
         region, grid, warp = self._prepare(index)
         source, shape = UpsampledImage.of(crop_planes(image, region)), clean_shape(mouth)
-        _, native = self._grid(region.width, region.height)
-        if native is None or warp.native is None:
+        if isinstance(warp, MouthWarp):
             planes, _ = warp.render(shape, source, grid.nodes, _UNMOVED)
         else:
-            planes = self._draw_natively(native, warp, source, shape)
+            planes = self._draw_natively(warp, source, shape)
         mask = np.full((region.height, region.width), round(255 * opacity), np.uint8) if opacity < 1 else None
         return Face(region, planes, mask)
 
-    def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp]:
-        pose = self._track.pose(index)
-        region = region_around([reach_px(pose.axes)], self._size, self._limits)
-        grid, _ = self._grid(region.width, region.height)
+    def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp | tuple[NativeFace, VideoMouth]]:
+        axes = self._track.axes(index)
+        region = region_around([reach_px(axes)], self._size, self._limits)
+        grid, native = self._grid(region.width, region.height)
         corner = np.array([region.left, region.top], dtype=np.float32)
-        return region, grid, MouthWarp(pose.moved(-corner), grid, self._interior, is_of_video=True)
+        if native is not None and (mouth := self._native_mouth(index, axes, grid, corner)) is not None:
+            return region, grid, (native, mouth)
+        return region, grid, MouthWarp(self._track.pose(index).moved(-corner), grid, self._interior)
+
+    def _native_mouth(self, index: int, axes: MouthAxes, grid: Grid, corner: FloatArray) -> VideoMouth | None:
+        """The mouth in C; None where it moves too few nodes."""
+        from musetalk_cli.engine.models.warp.video_mouth import VideoMouth  # imports ctypes
+
+        native = library.load()
+        assert native is not None  # noqa: S101 - the caller has a grid in C
+        try:
+            return VideoMouth(native, self._track.marks(index), axes, grid, corner, self._interior)
+        except ValueError:
+            return None
 
     def _grid_of_size(self, width: int, height: int) -> tuple[Grid, NativeFace | None]:
         """A grid, and what draws faces on it in C, where that can be."""
@@ -110,8 +124,8 @@ class VideoAvatarRenderer:
         return grid, NativeFace(native, grid.nodes, self._cell_px, region)
 
     @staticmethod
-    def _draw_natively(face: NativeFace, warp: MouthWarp, source: UpsampledImage, shape: FloatArray) -> Planes:
+    def _draw_natively(warp: tuple[NativeFace, VideoMouth], source: UpsampledImage, shape: FloatArray) -> Planes:
         from musetalk_cli.engine.models.warp.native.face import FaceState, NativeImage  # imports ctypes
 
-        image = NativeImage(source.luma, source.chroma)
-        return face.draw(FaceState(image, warp.motion(shape, _UNMOVED)))
+        face, mouth = warp
+        return face.draw(FaceState(NativeImage(source.luma, source.chroma), mouth.motion(shape)))

@@ -8,7 +8,6 @@ the upper lip and of the lower lip are separate layers, because it tears along t
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,13 +18,10 @@ from musetalk_cli.engine.models.warp.face.geometry import FloatArray, multiply, 
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 
-if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.native.points import MouthPoints
-
 REACH = (-1.55, 1.55, -1.1, 2.0)  # x and y range of the fields, mouth units
 # The fields fade in between these distances from the edge, mouth units. The first is more than a cell of the grid, so
 # that no edge shows.
-_FADE = (0.075, 0.28)
+FADE = (0.075, 0.28)
 # Value of the blurred outline from which on lips move the skin, by the tangent of the head's yaw.
 _OUTLINE = ((0.1, 0.35), (0.5, 0.75))
 _IS_OF_LIPS = np.array([name not in ("jaw", "close") for name in COMPONENTS])
@@ -43,7 +39,7 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
     fields = np.stack([_interpolate(shared, points, basis, nodes) for points in layers], axis=1)
     window = np.stack([_window(nodes)] * len(COMPONENTS))
     oval = transform_points(pose.axes.from_image, pose.face.oval)
-    inside = _inside_face(oval, nodes[0, [0, -1]], nodes.shape[:2], pose.yaw)
+    inside = inside_face(oval, nodes[0, [0, -1]], nodes.shape[:2], pose.yaw)
     window[_IS_OF_LIPS] *= inside
     windowed = np.asarray(fields * window[:, None, :, :, None], dtype=np.float32)
     # Closing lips move the chin, but push no corner of the mouth over the far cheek of a turned head.
@@ -51,35 +47,7 @@ def compute_fields(pose: MouthPose, lip_closure: LipClosure, nodes: FloatArray) 
     return windowed
 
 
-class MovingFields:
-    """The same fields, in C, for one mouth shape at a time: all that a frame of a video needs."""
-
-    def __init__(self, points: MouthPoints, pose: MouthPose, nodes: FloatArray, cell_px: int) -> None:
-        """Prepare them.
-
-        Args:
-            points: The mouth's control points.
-            pose: Its pose.
-            nodes: Pixels, (h, w, 2).
-            cell_px: Their distance.
-        """
-        # It imports ctypes.
-        from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes
-
-        to_units = pose.axes.from_image
-        ends = transform_points(to_units, nodes[0, [0, -1]])
-        inside = _inside_face(transform_points(to_units, pose.face.oval), ends, nodes.shape[:2], pose.yaw)
-        x, y = nodes[0, 0].tolist()
-        bytes_inside = (inside * 255 + 0.5).astype(np.uint8)  # as numbers they would be a quarter of what is kept
-        at = SplineNodes((x, y), cell_px, to_units, REACH, _FADE, bytes_inside)
-        self._splines = NativeSplines(points, _PARTS, at)
-
-    def displace(self, weights: FloatArray) -> FloatArray:
-        """Displacement for component ``weights`` (8,), cells, float32 (2, h, w, 2): layer (upper, lower), node."""
-        return self._splines.displace(weights)
-
-
-def _parts() -> FloatArray:
+def component_parts() -> FloatArray:
     """Which components' x and y, (16, 4), belong to each part of a displacement, as in :func:`compute_fields`.
 
     The parts are x and y of what fades out at the face's outline, and x and y of the rest.
@@ -89,9 +57,6 @@ def _parts() -> FloatArray:
         parts[_IS_OF_LIPS, axis, axis] = parts[~_IS_OF_LIPS, axis, 2 + axis] = 1
     parts[COMPONENTS.index("close"), 0] = 1, 0, 0, 0
     return parts.reshape(-1, 4)
-
-
-_PARTS = _parts()
 
 
 def _interpolate(shared: ControlPoints, own: ControlPoints, basis: FloatArray, nodes: FloatArray) -> FloatArray:
@@ -128,7 +93,7 @@ def _kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
     return np.asarray(squared)
 
 
-def _inside_face(oval: FloatArray, ends: FloatArray, shape: tuple[int, ...], yaw: float) -> FloatArray:
+def inside_face(oval: FloatArray, ends: FloatArray, shape: tuple[int, ...], yaw: float) -> FloatArray:
     """Mask of ``shape`` (h, w): 1 well inside the face's outline, 0 outside, so that the lips move neither hair nor
     background.
 
@@ -153,4 +118,4 @@ def _window(nodes: FloatArray) -> FloatArray:
     left, right, top, bottom = REACH
     x, y = nodes[..., 0], nodes[..., 1]
     inner = np.minimum.reduce([x - left, right - x, y - top, bottom - y])
-    return smoothstep(inner, *_FADE)
+    return smoothstep(inner, *FADE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from musetalk_cli.engine.models.warp.face.geometry import (
     smoothstep,
     transform_points,
 )
-
-if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.native.points import LipLines
 
 # Where open lips meet: share of the way from the upper lip to the line between the corners, by the gap in mouth units.
 _CLOSE_TO_CORNERS = ((0.25, 0.5), (0.65, 0.85))
@@ -77,11 +73,6 @@ class LipContours:
         closed = np.clip(settled, upper + least * gap, lower - np.float32(0.3) * gap)
         half_width = max((right - left) / 2, 0.05)
         return cls(x, upper, lower, closed, (left + right) / 2, half_width, float(gap.max()))
-
-    @classmethod
-    def of_lines(cls, lines: LipLines) -> LipContours:
-        """The same, measured in C."""
-        return cls(**vars(lines))
 
     def along(self, line: FloatArray, side: FloatArray) -> FloatArray:
         """Points (n, 2) on one of the contours, ``side`` (n,) from -1 in the left corner to 1 in the right one."""

@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
-from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep, transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours, lip_heights
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
 from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
-from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.face import MouthMotion, NativeMouth
-    from musetalk_cli.engine.models.warp.native.points import MouthPoints
 
 CELL = 0.055  # of the displacement grid, mouth units
 _LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
@@ -51,25 +49,17 @@ class MouthWarp:
 
     native: NativeMouth | None
 
-    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior, *, is_of_video: bool = False) -> None:
-        """``pose`` in pixels of the image that ``grid`` covers; a frame of a video is rendered once or twice."""
+    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior) -> None:
+        """``pose`` in pixels of the image that ``grid`` covers."""
         self._axes, self._grid, self._interior = pose.axes, grid, interior
-        points = _measure_natively(pose) if is_of_video else None
-        if points is None:
-            self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
-        else:
-            self._lip_closure = LipClosure(LipContours.of_lines(points.own), LipContours.of_lines(points.rest))
+        self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
         self._teeth_placement = TeethPlacement(
             self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
         )
         self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
-        self._mouth_box = grid.cells_touching(reach_px(pose.axes))
-        margin = PAD * grid.cell_px * _OUTWARDS
-        outer = grid.cells_touching(_bounds_px(pose.axes, _LIPS) + margin)
-        self._lips_box: Box = (_within(outer[0], self._mouth_box[0]), _within(outer[1], self._mouth_box[1]))
-        self._lips_px = grid.pixels_of(outer)
+        self._mouth_box, self._lips_box, self._lips_px = mouth_boxes(pose.axes, grid)
         self._rims = self._measure_rims(pose)
-        self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px, points)
+        self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
         self.native = self._native_mouth()
 
     def _native_mouth(self) -> NativeMouth | None:
@@ -84,11 +74,7 @@ class MouthWarp:
     def _measure_rims(self, pose: MouthPose) -> tuple[float, float] | None:
         """Depths of the upper and the lower rim of an open mouth's lips, mouth units."""
         own_gap = self._lip_closure.own.own_gap
-        if not own_gap:
-            return None
-        usual = float(np.interp(own_gap, *_RIM))
-        upper, lower = (min(usual, _MAX_RIM_SHARE * lip) for lip in lip_heights(pose.face, pose.axes))
-        return upper, lower
+        return rim_depths(own_gap, lip_heights(pose.face, pose.axes)) if own_gap else None
 
     def render(
         self, shape: FloatArray, source: UpsampledImage, targets: FloatArray, head_map: FloatArray
@@ -104,7 +90,7 @@ class MouthWarp:
         Returns:
             The region's planes, and how they were sampled from ``source``.
         """
-        weights = _weights(shape)
+        weights = component_weights(shape)
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
         distances = self._layers.layer_distances(mapped, float(weights[COMPONENTS.index("labiodental")]))
         whole = targets.copy()
@@ -129,12 +115,9 @@ class MouthWarp:
         from musetalk_cli.engine.models.warp.native.face import MouthMotion
 
         assert self.native is not None  # noqa: S101 - as said above
-        weights, own = _weights(shape), self._lip_closure.own
+        weights, own = component_weights(shape), self._lip_closure.own
         fields, shares = self._layers.fields_for(weights)
-        wanted = None
-        if own.own_gap:
-            gap, purse, closing = gap_shares(weights)
-            wanted = (GAP * float(gap), GAP * float(purse), float(closing), own.half_width)
+        wanted = wanted_opening(weights, own.half_width) if own.own_gap else None
         pose = Articulation.of(shape)
         interior = self._interior.native_pose(self._teeth_placement, self._to_units(head_map), pose)
         return MouthMotion(
@@ -211,15 +194,18 @@ def reach_px(axes: MouthAxes) -> FloatArray:
     return _bounds_px(axes, REACH)
 
 
-def _measure_natively(pose: MouthPose) -> MouthPoints | None:
-    """Lips and control points, measured in C; None where there is no library."""
-    native = library.load()
-    if native is None:
-        return None
-    from musetalk_cli.engine.models.warp.native.points import measure_mouth  # imports ctypes
+def mouth_boxes(axes: MouthAxes, grid: Grid) -> tuple[Box, Box, Box]:
+    """Rows and columns of the nodes that a mouth moves; of those around its lips' box, within the former; and of the
+    region's pixels in it."""
+    moved = grid.cells_touching(reach_px(axes))
+    outer = grid.cells_touching(_bounds_px(axes, _LIPS) + PAD * grid.cell_px * _OUTWARDS)
+    return moved, (_within(outer[0], moved[0]), _within(outer[1], moved[1])), grid.pixels_of(outer)
 
-    both = np.concatenate([pose.face.stacked(), pose.rest.stacked()])
-    return measure_mouth(native, *transform_points(pose.axes.from_image, both).reshape(2, -1, 2))
+
+def rim_depths(own_gap: float, lips: tuple[float, float]) -> tuple[float, float]:
+    """Depths of the upper and the lower rim of an open mouth's ``lips``, given their heights; all mouth units."""
+    usual = float(np.interp(own_gap, *_RIM))
+    return min(usual, _MAX_RIM_SHARE * lips[0]), min(usual, _MAX_RIM_SHARE * lips[1])
 
 
 def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> FloatArray:
@@ -252,12 +238,19 @@ def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: F
     np.copyto(luma, (luma - (luma - np.float32(16)) * dark + np.float32(0.5)).astype(np.uint8))
 
 
-def _weights(shape: FloatArray) -> FloatArray:
+def component_weights(shape: FloatArray) -> FloatArray:
     """Weights of the displacement fields, in the order of COMPONENTS, for a mouth shape; closure overrides the gap."""
     gap, jaw, width, press, dental = (float(value) for value in shape[:5])
     is_open = 1 - float(smoothstep(np.float32(press), 0.4, 0.8))
     rounding, gap = max(-width, 0.0), gap * is_open
     return np.array([gap, jaw, rounding, max(width, 0.0), press, dental * is_open, gap * rounding, 1], dtype=np.float32)
+
+
+def wanted_opening(weights: FloatArray, half_width: float) -> tuple[float, float, float, float]:
+    """What opens the lips of an image of an open mouth, as :class:`NativeInterior` takes it, for component ``weights``
+    (8,). ``half_width``: of the inner mouth."""
+    gap, purse, closing = gap_shares(weights)
+    return GAP * float(gap), GAP * float(purse), float(closing), half_width
 
 
 def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArray:

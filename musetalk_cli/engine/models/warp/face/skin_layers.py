@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, TUCK
-from musetalk_cli.engine.models.warp.face.displacement_fields import MovingFields, compute_fields
+from musetalk_cli.engine.models.warp.face.displacement_fields import compute_fields
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, multiply, smoothstep, transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
@@ -23,7 +23,6 @@ from musetalk_cli.engine.models.warp.native import library
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.mouth import NativeSkin
-    from musetalk_cli.engine.models.warp.native.points import MouthPoints
 
 _INVERSE_STEPS = 3
 _MIN_SLOPE = 0.3
@@ -90,7 +89,6 @@ class SkinLayers:
         lip_closure: LipClosure,
         nodes: FloatArray,
         cell_px: int,
-        points: MouthPoints | None = None,
     ) -> None:
         """Prepare them.
 
@@ -99,17 +97,12 @@ class SkinLayers:
             lip_closure: How its lips close.
             nodes: Positions in pixels, ``cell_px`` apart, in the image that ``pose`` is of, (rows, columns, 2).
             cell_px: Their distance.
-            points: Control points that C has measured, for a frame of a video: few mouth shapes will be asked for.
         """
         axes = pose.axes
         self._axes, self._lips, self._cell_px = axes, lip_closure.own, cell_px
         self.origin = nodes[0, 0].copy()
         self.native = _native_skin(axes, self._lips, cell_px) if min(nodes.shape[:2]) > 1 else None
         self._shape = (2, *nodes.shape)
-        self._moving: MovingFields | None = None
-        if points is not None and self.native is not None:
-            self._moving = MovingFields(points, pose, nodes, cell_px)
-            return
         to_cells = axes.to_image * np.float32(1 / cell_px) * np.array([1, 1, 0], dtype=np.float32)
         fields = compute_fields(pose, lip_closure, transform_points(axes.from_image, nodes))
         self._fields = transform_points(to_cells, fields).reshape(len(COMPONENTS), -1)
@@ -142,8 +135,6 @@ class SkinLayers:
 
     def fields_for(self, weights: FloatArray) -> tuple[FloatArray, list[float]]:
         """Fields for C, float32 (n, 2, rows, columns, 2), cells, and their n weights, for component ``weights``."""
-        if self._moving is not None:
-            return self._moving.displace(weights)[None], [1.0]
         return self._fields.reshape(-1, *self._shape), weights.tolist()
 
     def layer_distances(self, mapped: FloatArray, tuck: float) -> FloatArray:

@@ -66,7 +66,7 @@ static void close_lines(LipLines *lips) {
  * upper, lower (num_points, 2), at least two: the inner lips from the left corner to the right one, mouth units. lips is
  * written.
  */
-EXPORT void measure_lips(const Point *upper, const Point *lower, int32_t num_points, LipLines *lips) {
+void measure_lips(const Point *upper, const Point *lower, int32_t num_points, LipLines *lips) {
     Point curves[2][LINE_POINTS];
     const int32_t last = LINE_POINTS - 1;
     smooth_curve(upper, num_points, curves[0], LINE_POINTS);

@@ -60,4 +60,6 @@ static inline void smooth_curve(const Point *points, int32_t num_points, Point *
     }
 }
 
+void measure_lips(const Point *upper, const Point *lower, int32_t num_points, LipLines *lips);
+
 #endif

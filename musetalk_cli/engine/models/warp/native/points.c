@@ -240,24 +240,100 @@ static void add_fixed(const Face *face, Cursor *at) {
     for (int32_t i = 0; i < 7; i++) add_point(at, -1.5f + 0.5f * (float)i, chin + 0.65f);
 }
 
-/* shared_points and lip_points.
- *
- * face, rest: landmarks that the image shows, and those of its head at rest. own, at_rest: their lips' lines. positions
- * (2, NUM_POINTS) and motion (2, NUM_POINTS) are written: of the upper layer and of the lower one, the shared points
- * first.
- */
-EXPORT void place_points(const Face *face, const Face *rest, const LipLines *own, const LipLines *at_rest,
-                         Point *positions, Motion *motion) {
-    const Closure lips = {own, at_rest};
-    const float rise = chin_rise(face, rest, &lips);
+/* shared_points and lip_points: of the upper layer and of the lower one, the shared points first. */
+static void place_points(const Face *face, const Face *rest, const Closure *lips, Point *positions, Motion *motion) {
+    const float rise = chin_rise(face, rest, lips);
     Cursor at = {positions, motion};
     add_jaw(face, rise, &at);
-    add_chin(face, &lips, rise, &at);
-    add_cheeks(face, &lips, rise, &at);
+    add_chin(face, lips, rise, &at);
+    add_cheeks(face, lips, rise, &at);
     add_fixed(face, &at);
-    add_lip(face, rest, &lips, 0, &at);
+    add_lip(face, rest, lips, 0, &at);
     memcpy(positions + NUM_POINTS, positions, NUM_SHARED * sizeof *positions);
     memcpy(motion + NUM_POINTS, motion, NUM_SHARED * sizeof *motion);
     Cursor lower = {positions + NUM_POINTS + NUM_SHARED, motion + NUM_POINTS + NUM_SHARED};
-    add_lip(face, rest, &lips, 1, &lower);
+    add_lip(face, rest, lips, 1, &lower);
+}
+
+/* ---- A frame's mouth --------------------------------------------------------------------------------------------- */
+
+enum { NUM_LANDMARKS = sizeof(Face) / sizeof(Point) };
+
+/* A mouth's axes in a frame, geometry.MouthAxes; corner: of the region in whose pixels the mouth is measured. */
+typedef struct {
+    float origin[2], x_axis[2], unit_px, corner[2];
+} FrameAxes;
+
+/* What a mouth is drawn with; mouth units. own, rest: lines of the lips that the frame shows, and of those at rest.
+ * to_units (2, 3): from the region's pixels. first_x, step_x: of own. yaw: MouthPose.yaw. upper_lip, lower_lip: their
+ * heights. seam: middle of the closed lips; drop: from there to the lower lip at rest. */
+typedef struct {
+    LipLines own, rest;
+    float to_units[6], first_x, step_x, middle, half_width, own_gap, yaw, upper_lip, lower_lip, seam[2], drop;
+} MouthMeasures;
+
+/* MouthAxes.from_image. */
+static void find_units(const FrameAxes *axes, float to_units[6]) {
+    const float x = axes->origin[0] - axes->corner[0], y = axes->origin[1] - axes->corner[1];
+    const float across = axes->x_axis[0] / axes->unit_px, down = axes->x_axis[1] / axes->unit_px;
+    const float matrix[6] = {across, down, -(across * x + down * y), -down, across, down * x - across * y};
+    memcpy(to_units, matrix, sizeof matrix);
+}
+
+/* Landmarks of a frame (NUM_LANDMARKS,), pixels → mouth units. */
+static void transform_face(const Point *pixels, const float *corner, const float *to_units, Face *face) {
+    for (int32_t i = 0; i < NUM_LANDMARKS; i++) {
+        const float x = pixels[i].x - corner[0], y = pixels[i].y - corner[1];
+        const Point point = {to_units[0] * x + to_units[1] * y + to_units[2],
+                             to_units[3] * x + to_units[4] * y + to_units[5]};
+        memcpy((char *)face + (size_t)i * sizeof point, &point, sizeof point);
+    }
+}
+
+/* MouthPose.yaw; any units. */
+static float measure_yaw(const Face *face) {
+    const Point left = face->left_upper_lid[0], right = face->right_upper_lid[8], tip = face->nose[1];
+    const float across = right.x - left.x, down = right.y - left.y;
+    const float aside = (tip.x - 0.5f * (left.x + right.x)) * across + (tip.y - 0.5f * (left.y + right.y)) * down;
+    return clamp_f(1.66f * aside / max_f(across * across + down * down, 1e-12f), -0.7f, 0.7f);
+}
+
+/* lip_contours.lip_heights of one lip, between its edges (LIP,) each. */
+static float lip_height(const Point *edge, const Point *other) {
+    float sum = 0.0f;
+    for (int32_t i = 4; i < 7; i++) sum += sqrtf(squared(edge[i].x - other[i].x) + squared(edge[i].y - other[i].y));
+    return sum / 3.0f;
+}
+
+static void sum_up(const Face *face, MouthMeasures *mouth) {
+    const LipLines *own = &mouth->own, *rest = &mouth->rest;
+    mouth->first_x = own->x[0];
+    mouth->step_x = (own->x[LINE_POINTS - 1] - own->x[0]) / (float)(LINE_POINTS - 1);
+    mouth->middle = own->middle;
+    mouth->half_width = own->half_width;
+    mouth->own_gap = own->own_gap;
+    mouth->yaw = measure_yaw(face);
+    mouth->upper_lip = lip_height(face->outer_upper, face->inner_upper);
+    mouth->lower_lip = lip_height(face->inner_lower, face->outer_lower);
+    mouth->seam[0] = rest->middle;
+    mouth->seam[1] = line_at(rest->middle, rest->x, rest->closed, LINE_POINTS);
+    mouth->drop = rest->lower[LINE_POINTS / 2] - rest->closed[LINE_POINTS / 2];
+}
+
+/* Measures a frame's mouth and places its control points.
+ *
+ * shown, rest (NUM_LANDMARKS,): landmarks that the frame shows, and those of its head at rest; pixels of the frame. mouth
+ * is written, and so are positions (2, NUM_POINTS) and motion (2, NUM_POINTS), mouth units.
+ */
+EXPORT void measure_mouth(const FrameAxes *axes, const Point *shown, const Point *rest, MouthMeasures *mouth,
+                          Point *positions, Motion *motion) {
+    Face face, at_rest;
+    find_units(axes, mouth->to_units);
+    transform_face(shown, axes->corner, mouth->to_units, &face);
+    transform_face(rest, axes->corner, mouth->to_units, &at_rest);
+    measure_lips(face.inner_upper, face.inner_lower, LIP, &mouth->own);
+    measure_lips(at_rest.inner_upper, at_rest.inner_lower, LIP, &mouth->rest);
+    sum_up(&face, mouth);
+    const Closure lips = {&mouth->own, &mouth->rest};
+    place_points(&face, &at_rest, &lips, positions, motion);
 }

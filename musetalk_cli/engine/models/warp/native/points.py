@@ -1,11 +1,11 @@
-"""Calls contours.c and points.c: landmarks of a mouth → the lines of its lips, its control points and their motion."""
+"""Calls points.c: a frame's landmarks → the lines of its lips, the control points of its mouth, and their motion."""
 
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_int32, c_void_p
-from dataclasses import dataclass
-from typing import Any
+import struct
+from ctypes import c_void_p
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,18 +15,24 @@ from musetalk_cli.engine.types.messages import FloatArray
 NUM_LANDMARKS = 131
 NUM_LINE_POINTS = 96  # as in contours.h
 NUM_SHARED, NUM_POINTS, NUM_COMPONENTS = 64, 96, 8  # as in points.c
-_UPPER_LIP, _LOWER_LIP, _LIP_POINTS = 22, 33, 11  # inner lips among the landmarks
 _LINES = 4 * NUM_LINE_POINTS + 3  # floats of LipLines
+_UNITS, _NUMBERS = 6, 11  # and of what follows them in MouthMeasures
 _FLOAT = np.dtype(np.float32)
+_AXES = struct.Struct("@7f")  # FrameAxes
 
-_PARAMETERS: dict[str, list[Any]] = {
-    "measure_lips": [c_void_p, c_void_p, c_int32, c_void_p],
-    "place_points": [c_void_p] * 6,
-}
+_PARAMETERS: dict[str, list[Any]] = {"measure_mouth": [c_void_p] * 6}
 
 
-@dataclass(frozen=True)
-class LipLines:
+class FrameAxes(NamedTuple):
+    """A mouth's axes in a frame, pixels, as ``MouthAxes``; ``corner``: of the region in whose pixels it is measured."""
+
+    origin: tuple[float, float]
+    x_axis: tuple[float, float]
+    unit_px: float
+    corner: tuple[float, float]
+
+
+class LipLines(NamedTuple):
     """A face's inner lips, as ``LipContours``: ``x``, ``upper``, ``lower``, ``closed`` float32 (96,), mouth units."""
 
     x: FloatArray
@@ -38,44 +44,69 @@ class LipLines:
     own_gap: float
 
 
-@dataclass(frozen=True)
-class MouthPoints:
-    """What moves the skin of the upper layer and of the lower, mouth units.
+class MouthNumbers(NamedTuple):
+    """Of a mouth, mouth units.
 
-    ``own``, ``rest``: lines of the lips that the image shows, and of those at rest. ``positions`` float32 (2, n, 2):
-    layer, control point; the first NUM_SHARED are those of both layers. ``motion`` float32 (2, n, 16): x and y of each
-    component.
+    ``first_x``, ``step_x``, ``middle``, ``half_width``, ``own_gap``: of the lines of its own lips. ``yaw``: tangent, as
+    of ``MouthPose``. ``upper_lip``, ``lower_lip``: heights. ``seam_x``, ``seam_y``: the middle of the closed lips;
+    ``drop``: from there to the lower lip at rest.
+    """
+
+    first_x: float
+    step_x: float
+    middle: float
+    half_width: float
+    own_gap: float
+    yaw: float
+    upper_lip: float
+    lower_lip: float
+    seam_x: float
+    seam_y: float
+    drop: float
+
+
+class MouthPoints(NamedTuple):
+    """A measured mouth, and what moves the skin of the upper layer and of the lower; mouth units.
+
+    ``lines`` float32 (2, 387): of the lips that the frame shows, and of those at rest, for :func:`lip_lines`.
+    ``to_units`` float32 (2, 3): from the region's pixels. ``positions`` float32 (2, n, 2): layer, control point; the
+    first NUM_SHARED are those of both layers. ``motion`` float32 (2, n, 16): x and y of each component.
     """
 
     library: ctypes.CDLL
-    own: LipLines
-    rest: LipLines
+    lines: FloatArray
+    to_units: FloatArray
+    numbers: MouthNumbers
     positions: FloatArray
     motion: FloatArray
 
 
-def measure_mouth(library: ctypes.CDLL, face: FloatArray, rest: FloatArray) -> MouthPoints:
+def measure_mouth(library: ctypes.CDLL, shown: FloatArray, rest: FloatArray, axes: FrameAxes) -> MouthPoints:
     """Measure a mouth.
 
     Args:
         library: The native kernel.
-        face: All landmarks of a face, float32 (131, 2), mouth units.
+        shown: All landmarks of a face, float32 (131, 2), pixels of the frame.
         rest: Those of the same head with its mouth at rest.
+        axes: The mouth's.
     """
     declare(library, _PARAMETERS)
-    shown, resting = (pointer(points, _FLOAT, (NUM_LANDMARKS, 2)) for points in (face, rest))
-    lines = np.empty((2, _LINES), _FLOAT)
-    own = address(lines)
-    at_rest = own + _LINES * _FLOAT.itemsize
-    for points, written in ((shown, own), (resting, at_rest)):
-        upper, lower = (points + 2 * _FLOAT.itemsize * first for first in (_UPPER_LIP, _LOWER_LIP))
-        library.measure_lips(upper, lower, _LIP_POINTS, written)
+    shape = (NUM_LANDMARKS, 2)
+    measures = np.empty(2 * _LINES + _UNITS + _NUMBERS, _FLOAT)
     positions = np.empty((2, NUM_POINTS, 2), _FLOAT)
     motion = np.empty((2, NUM_POINTS, 2 * NUM_COMPONENTS), _FLOAT)
-    library.place_points(shown, resting, own, at_rest, address(positions), address(motion))
-    return MouthPoints(library, _as_lines(lines[0]), _as_lines(lines[1]), positions, motion)
+    library.measure_mouth(
+        _AXES.pack(*axes.origin, *axes.x_axis, axes.unit_px, *axes.corner),
+        *(pointer(shown, _FLOAT, shape), pointer(rest, _FLOAT, shape)),
+        *(address(measures), address(positions), address(motion)),
+    )
+    end = 2 * _LINES
+    numbers = MouthNumbers(*measures[end + _UNITS :].tolist())
+    units = measures[end : end + _UNITS].reshape(2, 3)
+    return MouthPoints(library, measures[:end].reshape(2, _LINES), units, numbers, positions, motion)
 
 
-def _as_lines(values: FloatArray) -> LipLines:
-    lines = values[: 4 * NUM_LINE_POINTS].reshape(4, NUM_LINE_POINTS)
-    return LipLines(*lines, *values[4 * NUM_LINE_POINTS :].tolist())
+def lip_lines(lines: FloatArray) -> LipLines:
+    """One of ``MouthPoints.lines``, float32 (387,)."""
+    values = lines[: 4 * NUM_LINE_POINTS].reshape(4, NUM_LINE_POINTS)
+    return LipLines(*values, *lines[4 * NUM_LINE_POINTS :].tolist())

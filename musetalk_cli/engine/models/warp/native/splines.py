@@ -1,4 +1,5 @@
-"""Calls splines.c and displace.c: thin-plate splines through the motion of control points, for one mouth shape."""
+"""Calls splines.c, displace.c and outline.c: thin-plate splines through the motion of control points, for one mouth
+shape, and where they fade out."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ _PARAMETERS: dict[str, list[Any]] = {
     "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
     "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), *[c_void_p] * 3],
 }
+_FADING: dict[str, list[Any]] = {"fade_at_outline": [c_void_p, c_int32, c_int32, c_float, c_float, c_void_p, c_void_p]}
 _SIZES: dict[str, list[Any]] = {
+    "outline_scratch": [c_int32, c_int32],
     "splines_scratch": [c_int32, c_int32],
     "displace_scratch": [POINTER(_Splines), POINTER(_SplineNodes)],
 }
@@ -110,6 +113,24 @@ class NativeSplines:
             *(address(memory), address(field)),
         )
         return field
+
+
+def fade_at_outline(library: ctypes.CDLL, mask: ByteArray, per_unit: float, yaw: float) -> ByteArray:
+    """How far lips move the skin, 0..255, uint8 (h, w): less and less towards the face's outline.
+
+    Args:
+        library: The native kernel.
+        mask: 1 within the outline, else 0, uint8 (h, w).
+        per_unit: How many of its nodes there are in a mouth unit.
+        yaw: Tangent of the head's.
+    """
+    declare(library, _FADING)
+    declare(library, _SIZES, c_size_t)
+    rows, columns = mask.shape
+    memory, inside = np.empty(int(library.outline_scratch(rows, columns)), _FLOAT), np.empty_like(mask)
+    first = pointer(mask, np.uint8, (rows, columns))
+    library.fade_at_outline(first, rows, columns, per_unit, yaw, address(memory), address(inside))
+    return inside
 
 
 def _nodes_of(nodes: SplineNodes) -> ctypes.Structure:

@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.warp.face.geometry import smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, _weights, cell_px, reach_px
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, component_weights, cell_px, reach_px
 from musetalk_cli.engine.models.warp.face.sampling import Grid, region_around
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances
 from musetalk_cli.engine.models.warp.face.tint import Tint
@@ -64,7 +64,7 @@ def near_equal(made: Planes, expected: Planes) -> None:
 
 
 def weights_of(shape: tuple[float, ...]) -> NDArray[np.float32]:
-    return _weights(np.array(shape, np.float32))
+    return component_weights(np.array(shape, np.float32))
 
 
 def mouth_warp(gap: float, height_px: int) -> MouthWarp:

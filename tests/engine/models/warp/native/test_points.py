@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fixtures.drawn_video import moving_avatar
 from fixtures.native_kernel import native_kernel
 from musetalk_cli.engine.models.warp.face.control_points import ControlPoints, lip_points, shared_points
-from musetalk_cli.engine.models.warp.face.geometry import transform_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.native import library
@@ -21,7 +19,9 @@ from musetalk_cli.engine.models.warp.native.points import (
     NUM_LINE_POINTS,
     NUM_POINTS,
     NUM_SHARED,
+    FrameAxes,
     MouthPoints,
+    lip_lines,
     measure_mouth,
 )
 
@@ -44,17 +44,32 @@ def poses() -> list[MouthPose]:
 def measured(pose: MouthPose) -> MouthPoints:
     native = library.load()
     assert native is not None
-    faces = [transform_points(pose.axes.from_image, marks.stacked()) for marks in (pose.face, pose.rest)]
-    return measure_mouth(native, faces[0], faces[1])
+    axes = pose.axes
+    corner = (40.0, 62.0)  # of a region: lips are measured in units, wherever it lies
+    frame_axes = FrameAxes(axes.origin_px.tolist(), axes.x_axis.tolist(), axes.unit_px, corner)
+    return measure_mouth(native, pose.face.stacked(), pose.rest.stacked(), frame_axes)
 
 
 def test_the_lines_of_lips() -> None:
     for pose in poses():
         points, closure = measured(pose), LipClosure.of(pose.face, pose.rest, pose.axes)
-        for lines, expected in ((points.own, closure.own), (points.rest, closure.rest)):
+        for values_of_lines, expected in zip(points.lines, (closure.own, closure.rest), strict=True):
+            lines = lip_lines(values_of_lines)
             for name, values in vars(expected).items():
                 assert np.abs(getattr(lines, name) - values).max() < UNITS, name
             assert lines.x.shape == (NUM_LINE_POINTS,)
+
+
+def test_what_a_mouth_is_drawn_with() -> None:
+    for pose in poses():
+        points, closure = measured(pose), LipClosure.of(pose.face, pose.rest, pose.axes)
+        own, numbers = closure.own, points.numbers
+        step = (own.x[-1] - own.x[0]) / (len(own.x) - 1)
+        expected = [own.x[0], step, own.middle, own.half_width, own.own_gap, pose.yaw]
+        expected += [*lip_heights(pose.face, pose.axes), *closure.seam_middle, closure.lower_lip_drop]
+        assert np.abs(np.array(numbers) - expected).max() < UNITS
+        moved = pose.moved(np.array([-40, -62], np.float32)).axes
+        assert np.abs(points.to_units - moved.from_image).max() < UNITS
 
 
 @pytest.mark.parametrize("is_lower", [False, True])
@@ -77,7 +92,7 @@ def test_lips_that_step_back_and_jaws_that_are_too_far_away() -> None:
     face, rest = (type(pose.face).of_stacked(points) for points in marks)
     pose = MouthPose(face, rest, pose.axes)
     closure, points = LipClosure.of(face, rest, pose.axes), measured(pose)
-    assert np.abs(points.own.upper - closure.own.upper).max() < UNITS
+    assert np.abs(lip_lines(points.lines[0]).upper - closure.own.upper).max() < UNITS
     expected = shared_points(pose, closure)
     motion = points.motion[0, :NUM_SHARED].reshape(NUM_SHARED, NUM_COMPONENTS, 2)
     assert np.abs(motion.transpose(1, 0, 2) - expected.motion).max() < UNITS
@@ -87,10 +102,4 @@ def test_other_numbers_of_landmarks_are_refused() -> None:
     native, face = library.load(), np.zeros((130, 2), np.float32)
     assert native is not None
     with pytest.raises(ValueError, match="131"):
-        measure_mouth(native, face, face)
-
-
-def test_contours_of_lines_are_the_same_values() -> None:
-    lines: NDArray[np.float32] = measured(poses()[4]).own.closed
-    contours = LipContours.of_lines(measured(poses()[4]).own)
-    assert np.array_equal(contours.closed, lines)
+        measure_mouth(native, face, face, FrameAxes((0, 0), (1, 0), 1, (0, 0)))
