@@ -29,7 +29,7 @@ from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
 from musetalk_cli.engine.models.warp.native.library import find
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes
-from musetalk_cli.engine.types.messages import Region
+from musetalk_cli.engine.types.messages import FloatArray, Region
 from musetalk_cli.engine.video.compositing import write_face
 from tools.campaign.native_fuzz_mouth import STAGES
 
@@ -145,17 +145,23 @@ def fuzz_face(rng: Random) -> None:
     height_px = int(2 * rng.integers(16, 400))
     face = StillAvatarRenderer(avatar, height_px=height_px, has_idle_motion=rng.random() < 0.7)
     shown = avatar.resized(height_px).frames.read([0])[0]
-    for _ in range(3):
-        shape = rng.uniform([0, 0, -1, 0, 0, 0], 1, 6).astype(np.float32)
-        if rng.random() < 0.3:
-            shape *= rng.uniform(1, 4)
-        turned = rng.normal(0, 0.1, 3)
-        life = LifeState(yaw=turned[0], pitch=turned[1], roll=turned[2], brows=float(rng.uniform(-1, 2)))
-        lids, gaze = rng.uniform(-0.2, 1.2, 2).tolist(), rng.uniform(-1.5, 1.5, 2).tolist()
-        life = replace(life, left_lid=lids[0], right_lid=lids[1], gaze_x=gaze[0], gaze_y=gaze[1])
+    shapes, lives = zip(*(random_state(rng) for _ in range(3)), strict=True)
+    frames = face.draw(np.stack(shapes), lives, [shown] * len(shapes))
+    for frame, shape, life in zip(frames, shapes, lives, strict=True):
         drawn = shown.copy()
         write_face(drawn, face.render(shape, life))
-        assert np.array_equal(face.draw(shape, life, shown), drawn), "a frame is not its face composited"
+        assert np.array_equal(frame, drawn), "a frame is not its face composited"
+
+
+def random_state(rng: Random) -> tuple[FloatArray, LifeState]:
+    """A mouth's shape (6,), within its ranges or not, and what else a face does."""
+    shape = rng.uniform([0, 0, -1, 0, 0, 0], 1, 6).astype(np.float32)
+    if rng.random() < 0.3:
+        shape *= rng.choice([0.0, rng.uniform(1, 4)])
+    turned = rng.normal(0, 0.1, 3)
+    life = LifeState(yaw=turned[0], pitch=turned[1], roll=turned[2], brows=float(rng.uniform(-1, 2)))
+    lids, gaze = rng.uniform(-0.2, 1.2, 2).tolist(), rng.uniform(-1.5, 1.5, 2).tolist()
+    return shape, replace(life, left_lid=lids[0], right_lid=lids[1], gaze_x=gaze[0], gaze_y=gaze[1])
 
 
 def random_planes(rng: Random, height: int, width: int) -> Planes:

@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.idle.speech_cues import NUM_CUES, speech_cues
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.audio import SHORT_LOW_PASS
-from musetalk_cli.engine.types.messages import AudioBlock, ByteArray, Face, FaceBatch, FeatureBatch, FloatArray
+from musetalk_cli.engine.types.messages import AudioBlock, Face, FaceBatch, FeatureBatch, FloatArray
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
@@ -101,11 +101,11 @@ class WarpModel:
         return self._predictor.look_ahead_s(block_s, float(1 / self._frame_rate))
 
     def make_faces(self, batch: FeatureBatch) -> FaceBatch:
-        rows = range(len(batch.frames))
         if batch.images and isinstance(self._face, StillAvatarRenderer) and self._face.draws_frames:
-            images = tuple(self._draw_frame(self._face, batch, row) for row in rows)
+            lives = [self.life_of(*each) for each in zip(batch.features, batch.frames, strict=True)]
+            images = self._face.draw(batch.features[:, :NUM_SHAPES], lives, batch.images)
             return FaceBatch((), images, batch.frames, batch.audio)
-        faces = tuple(self._make_face(batch, row) for row in rows)
+        faces = tuple(self._make_face(batch, row) for row in range(len(batch.frames)))
         return FaceBatch(faces, batch.images, batch.frames, batch.audio)
 
     def close_mouth(self, features: FloatArray, num_frames: int) -> FloatArray:
@@ -123,12 +123,10 @@ class WarpModel:
 
     def life_of(self, features: FloatArray, frame: int) -> LifeState:
         """What a still does besides speaking in a frame of the output whose features are float32 (d,)."""
-        cues = [float(cue) for cue in features[NUM_SHAPES:]]
-        return life_at(self._seed, float(frame / self._frame_rate), self._liveliness, cues)
-
-    def _draw_frame(self, face: StillAvatarRenderer, batch: FeatureBatch, row: int) -> ByteArray:
-        features = batch.features[row]
-        return face.draw(features[:NUM_SHAPES], self.life_of(features, batch.frames[row]), batch.images[row])
+        cues = features[NUM_SHAPES:].tolist()
+        rate = self._frame_rate
+        time_s = frame * rate.denominator / rate.numerator  # a fraction's division takes ten times as long
+        return life_at(self._seed, time_s, self._liveliness, cues)
 
     def _make_face(self, batch: FeatureBatch, row: int) -> Face:
         features = batch.features[row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.types.messages import Face, FloatArray, Region
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.native.face import FaceState, NativeFace, NativeImage
+    from musetalk_cli.engine.models.warp.native.face import FaceState, MouthMotion, NativeFace, NativeImage
 
 
 _UNMOVED = np.eye(2, 3, dtype=np.float32)
@@ -95,13 +96,16 @@ class StillAvatarRenderer:
         """Whether :meth:`draw` may be called: in C, whole frames take less time than faces that are put into them."""
         return self._native is not None
 
-    def draw(self, mouth: NDArray[np.float32], life: LifeState, shown: ByteArray) -> ByteArray:
-        """A frame with the face of :meth:`render` in it.
+    def draw(
+        self, mouths: NDArray[np.float32], lives: Sequence[LifeState], shown: Sequence[ByteArray]
+    ) -> tuple[ByteArray, ...]:
+        """Frames with the faces of :meth:`render` in them, n of them.
 
-        ``shown``: the frame without, planar I420, uint8 (height · 3/2, width); it is not written into.
+        ``mouths`` float32 (n, 6); ``shown``: the frames without, planar I420, uint8 (height · 3/2, width) each; they
+        are not written into.
         """
         assert self._native is not None  # noqa: S101 - the caller asked
-        return self._native[0].draw_frame(self._native_state(clean_shape(mouth), life), shown)
+        return self._native[0].draw_frames(self._native_states(clean_shape(mouths), lives), shown)
 
     def render(self, mouth: NDArray[np.float32], life: LifeState = REST) -> Face:
         """The face for a mouth shape (O, J, W, P, F, T; float32 (6,)) and what else it does.
@@ -110,11 +114,11 @@ class StillAvatarRenderer:
         """
         shape = clean_shape(mouth)
         if self._native is not None:
-            return Face(self.region, self._native[0].draw(self._native_state(shape, life)))
+            return Face(self.region, self._native[0].draw(self._native_states(shape[None], [life])[0]))
         head, eyes, moved = self._head_of(life), self._eyes_of(life), _UNMOVED
-        is_at_rest = self._is_at_rest(shape)
+        (is_at_rest,) = self._are_at_rest(shape[None])
         if head is not None and not is_at_rest:
-            moved = head.around_mouth(life)
+            moved = head.around_mouth([head.matrix_of(life)])[0]
         targets = self._grid.nodes if head is None else head.sample_positions(life)
         if is_at_rest:
             region_map = RegionMap(self._grid, targets)
@@ -126,18 +130,37 @@ class StillAvatarRenderer:
             eyes.write(planes, region_map, self._eyes.box_in(self.region, shift))
         return Face(self.region, planes)
 
-    def _native_state(self, shape: FloatArray, life: LifeState) -> FaceState:
+    def _native_states(self, shapes: FloatArray, lives: Sequence[LifeState]) -> list[FaceState]:
+        """What C draws for clean shapes (n, 6) and n lives."""
         from musetalk_cli.engine.models.warp.native.face import FaceState  # imports ctypes
 
         assert self._native is not None  # noqa: S101 - as the only callers made sure
-        head, eyes, motion = self._head_of(life), self._eyes_of(life), None
-        if not self._is_at_rest(shape):
-            motion = self._mouth.motion(shape, _UNMOVED if head is None else head.around_mouth(life))
-        return FaceState(
-            *(self._native[1], motion),
-            None if head is None else head.matrix_of(life),
-            None if eyes is None else eyes.native,
-        )
+        heads = [self._head_of(life) for life in lives]
+        matrices = [None if head is None else head.matrix_of(life) for head, life in zip(heads, lives, strict=True)]
+        motions = self._motions_of(shapes, matrices)
+        eyes = [self._eyes_of(life) for life in lives]
+        return [
+            FaceState(self._native[1], motion, matrix, None if patch is None else patch.native)
+            for motion, matrix, patch in zip(motions, matrices, eyes, strict=True)
+        ]
+
+    def _motions_of(self, shapes: FloatArray, matrices: Sequence[list[float] | None]) -> list[MouthMotion | None]:
+        """What mouths do; None for those at rest. ``matrices``: of their heads, None where these are at rest."""
+        moving = [row for row, is_at_rest in enumerate(self._are_at_rest(shapes)) if not is_at_rest]
+        motions: list[MouthMotion | None] = [None] * len(shapes)
+        if moving:
+            head_maps = self._around_mouth([matrices[row] for row in moving])
+            for row, motion in zip(moving, self._mouth.motions(shapes[moving], head_maps), strict=True):
+                motions[row] = motion
+        return motions
+
+    def _around_mouth(self, matrices: Sequence[list[float] | None]) -> FloatArray:
+        """The affine maps of heads around their mouths, (n, 2, 3)."""
+        maps = np.tile(_UNMOVED, (len(matrices), 1, 1))
+        moved = {row: matrix for row, matrix in enumerate(matrices) if matrix is not None}
+        if self._head is not None and moved:
+            maps[list(moved)] = self._head.around_mouth(list(moved.values()))
+        return maps
 
     def _head_of(self, life: LifeState) -> HeadField | None:
         return self._head if life.moves_head else None
@@ -145,8 +168,10 @@ class StillAvatarRenderer:
     def _eyes_of(self, life: LifeState) -> EyePatch | None:
         return self._eyes.at(life.left_lid, life.right_lid, life.gaze_x, life.gaze_y) if self._eyes else None
 
-    def _is_at_rest(self, shape: FloatArray) -> bool:
-        return not shape[:-1].any() and self._mouth.is_at_rest  # shut lips hide the tongue
+    def _are_at_rest(self, shapes: FloatArray) -> list[bool]:
+        """Whether each of (n, 6) is the mouth as the image shows it."""
+        moves = np.any(shapes[:, :-1], axis=1)  # shut lips hide the tongue
+        return [self._mouth.is_at_rest and not each for each in moves.tolist()]
 
 
 def _open_eyes(

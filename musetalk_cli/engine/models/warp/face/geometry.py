@@ -108,3 +108,8 @@ def smoothstep(values: NDArray[Any] | np.float32, low: float, high: float) -> Fl
     # numpy takes ten times as long to clip one number.
     t = np.clip(t, 0, 1) if t.ndim else t if 0 <= t <= 1 or np.isnan(t) else t.dtype.type(t > 1)
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
+
+
+def share_between(value: float, low: float, high: float) -> float:
+    """:func:`smoothstep` of one number; at once where that is 0, as it mostly is."""
+    return float(smoothstep(np.float32(value), low, high)) if value > low else 0.0

@@ -7,20 +7,19 @@ teeth are drawn once per face into textures, which are placed, shaded and clippe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, share_between, smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes, bgr_to_ycbcr
 
 if TYPE_CHECKING:
-    from ctypes import Structure
-
     from musetalk_cli.engine.models.warp.native.interior import NativeInterior
 
 # Visible widths of the upper teeth from the middle outwards, mouth units: incisors, canine, premolars where the arch
@@ -61,7 +60,7 @@ class TeethPlacement:
     smile: float
     yaw: float
 
-    @property
+    @cached_property
     def upper_edge(self) -> float:
         """Distance of the upper incisors' edge below the closed seam, mouth units."""
         return float(np.clip(_SMILE_SHOWS * self.smile, _UPPER_EDGE, _MAX_UPPER_EDGE))
@@ -83,12 +82,12 @@ class Articulation:
     @property
     def tip_rise(self) -> float:
         """How far the tongue's tip is on its way to the upper teeth, 0..1."""
-        return float(smoothstep(np.float32(self.tongue), *_TIP_RISES))
+        return share_between(self.tongue, *_TIP_RISES)
 
     @property
     def tip_out(self) -> float:
         """How far it has come out between the teeth, 0..1."""
-        return float(smoothstep(np.float32(self.tongue), *_TIP_COMES_OUT))
+        return share_between(self.tongue, *_TIP_COMES_OUT)
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ class MouthInterior:
         chroma = planes.chroma[rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
         np.copyto(chroma, np.clip(chroma * (1 - coverage_half[..., None]) + weighted + 0.5, 0, 255).astype(np.uint8))
 
-    def native_pose(self, placement: TeethPlacement, to_units: FloatArray, pose: Articulation) -> Structure:
+    def native_pose(self, placement: TeethPlacement, to_units: FloatArray, pose: Articulation) -> list[float]:
         """What moves it in one frame, as C takes it; arguments as of :meth:`draw`."""
         from musetalk_cli.engine.models.warp.native.interior import InteriorPose, pose_of
 

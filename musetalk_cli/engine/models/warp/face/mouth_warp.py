@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
 from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
-from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes, smoothstep
+from musetalk_cli.engine.models.warp.face.geometry import (
+    FloatArray,
+    MouthAxes,
+    share_between,
+    smoothstep,
+)
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
@@ -37,6 +42,7 @@ _STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stret
 _LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
 _OUTWARDS = np.array([-1, -1, 1, 1], dtype=np.float32)  # of left, top, right, bottom
+_DENTAL = COMPONENTS.index("labiodental")
 _LOWEST_SHAPE = np.array([0, 0, -1, 0, 0, 0], np.float32)
 
 
@@ -92,7 +98,7 @@ class MouthWarp:
         """
         weights = component_weights(shape)
         mapped = self._layers.backward_map(weights, targets[self._mouth_box])
-        distances = self._layers.layer_distances(mapped, float(weights[COMPONENTS.index("labiodental")]))
+        distances = self._layers.layer_distances(mapped, float(weights[_DENTAL]))
         whole = targets.copy()
         alpha = LayerDistances.unstack(distances).upper_alpha(float(self._grid.cell_px))
         whole[self._mouth_box] = mapped[1] + (mapped[0] - mapped[1]) * alpha[..., None]
@@ -112,17 +118,21 @@ class MouthWarp:
 
     def motion(self, shape: FloatArray, head_map: FloatArray) -> MouthMotion:
         """The same for :class:`NativeFace`; only with :attr:`native`."""
+        return self.motions(shape[None], head_map[None])[0]
+
+    def motions(self, shapes: FloatArray, head_maps: FloatArray) -> list[MouthMotion]:
+        """:meth:`motion` of several: shapes (n, 6) and maps (n, 2, 3)."""
+        return [self._motion(*each) for each in zip(shapes, self._to_units(head_maps), strict=True)]
+
+    def _motion(self, shape: FloatArray, to_units: FloatArray) -> MouthMotion:
         from musetalk_cli.engine.models.warp.native.face import MouthMotion
 
         assert self.native is not None  # noqa: S101 - as said above
         weights, own = component_weights(shape), self._lip_closure.own
         fields, shares = self._layers.fields_for(weights)
         wanted = wanted_opening(weights, own.half_width) if own.own_gap else None
-        pose = Articulation.of(shape)
-        interior = self._interior.native_pose(self._teeth_placement, self._to_units(head_map), pose)
-        return MouthMotion(
-            self.native, fields, shares, float(weights[COMPONENTS.index("labiodental")]), wanted, interior
-        )
+        interior = self._interior.native_pose(self._teeth_placement, to_units, Articulation.of(shape))
+        return MouthMotion(self.native, fields, shares, float(weights[_DENTAL]), wanted, interior)
 
     def _nearby(self, distances: FloatArray) -> LayerDistances:
         """The distances per pixel of the lips' box."""
@@ -170,7 +180,8 @@ class MouthWarp:
         return Planes(planes.luma[self._lips_px], planes.chroma[half_box(self._lips_px)])
 
     def _to_units(self, head_map: FloatArray) -> FloatArray:
-        """2×3 affine matrix from the pixels of the lips' box to mouth units of a head moved by ``head_map``."""
+        """2×3 affine matrix from the pixels of the lips' box to mouth units of a head moved by ``head_map``; for
+        several maps (..., 2, 3) at once."""
         rows, columns = self._lips_px
         region = self._grid.region
         corner = np.array([region.left + columns.start, region.top + rows.start], dtype=np.float32)
@@ -178,7 +189,7 @@ class MouthWarp:
 
 
 def clean_shape(mouth: NDArray[np.float32]) -> FloatArray:
-    """A mouth shape clipped to its ranges, with values that are not finite replaced by zero."""
+    """Mouth shapes (..., 6) clipped to their ranges, with values that are not finite replaced by zero."""
     shape = np.asarray(mouth, dtype=np.float32)
     finite = np.where(np.isfinite(shape), shape, np.float32(0))
     return np.asarray(np.minimum(np.maximum(finite, _LOWEST_SHAPE), np.float32(1)), np.float32)
@@ -240,8 +251,8 @@ def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: F
 
 def component_weights(shape: FloatArray) -> FloatArray:
     """Weights of the displacement fields, in the order of COMPONENTS, for a mouth shape; closure overrides the gap."""
-    gap, jaw, width, press, dental = (float(value) for value in shape[:5])
-    is_open = 1 - float(smoothstep(np.float32(press), 0.4, 0.8))
+    gap, jaw, width, press, dental, _ = shape.tolist()
+    is_open = 1 - share_between(press, 0.4, 0.8)
     rounding, gap = max(-width, 0.0), gap * is_open
     return np.array([gap, jaw, rounding, max(width, 0.0), press, dental * is_open, gap * rounding, 1], dtype=np.float32)
 
@@ -254,10 +265,11 @@ def wanted_opening(weights: FloatArray, half_width: float) -> tuple[float, float
 
 
 def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArray:
-    """The 2×3 affine outer(inner(corner + x))."""
-    shift = outer[:, :2] @ (inner[:, :2] @ corner + inner[:, 2]) + outer[:, 2]
-    affine = np.empty((2, 3), np.float32)
-    affine[:, :2], affine[:, 2] = outer[:, :2] @ inner[:, :2], shift
+    """The 2×3 affine outer(inner(corner + x)); for several ``inner`` (..., 2, 3) at once."""
+    moved = inner[..., :2] @ corner + inner[..., 2]
+    affine = np.empty(inner.shape, np.float32)
+    affine[..., :2] = outer[:, :2] @ inner[..., :2]
+    affine[..., 2] = (outer[:, :2] @ moved[..., None])[..., 0] + outer[:, 2]
     return affine
 
 

@@ -8,6 +8,7 @@ behind it stays. Tilting and shifting are rigid on face and hair and fade out to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -161,11 +162,13 @@ class HeadField:
             return native.move_nodes(self._nodes, self._planar_basis, matrix)
         return np.asarray(self._nodes + cv2.transform(self._basis, matrix), dtype=np.float32)
 
-    def around_mouth(self, life: LifeState) -> FloatArray:
-        """The 2×3 affine map that is nearest to :meth:`sample_positions` around the lips."""
-        fitted = (self._fit_at_rest + self._fit @ np.array(self.matrix_of(life)).reshape(2, 5).T).T
-        affine = np.empty((2, 3), np.float32)
-        affine[:, :2], affine[:, 2] = fitted[:, :2], fitted[:, 2] - fitted[:, :2] @ self._middle
+    def around_mouth(self, matrices: Sequence[list[float]]) -> FloatArray:
+        """The 2×3 affine maps that are nearest to the positions around the lips, (n, 2, 3), of heads moved by
+        ``matrices``, as from :meth:`matrix_of`."""
+        moves = np.array(matrices).reshape(-1, 2, 5).transpose(0, 2, 1)
+        fitted = (self._fit_at_rest + self._fit @ moves).transpose(0, 2, 1)
+        affine = np.empty((len(matrices), 2, 3), np.float32)
+        affine[..., :2], affine[..., 2] = fitted[..., :2], fitted[..., 2] - fitted[..., :2] @ self._middle
         return affine
 
 

@@ -130,19 +130,27 @@ def _gaze_point(seed: int, index: int) -> tuple[float, float, float]:
     return start_s, max(-1.0, min(1.0, rng.gauss(0, 0.45))), max(-1.0, min(1.0, rng.gauss(0, 0.25)))
 
 
-def head_pose(seed: int, time_s: float) -> LifeState:
+class HeadPose(NamedTuple):
+    """The head's part of a :class:`LifeState`."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    shift_x: float
+    shift_y: float
+
+
+def head_pose(seed: int, time_s: float) -> HeadPose:
     """The head's own motion at ``time_s`` of the stream: sums of slow sines; at rest at time 0."""
     phases = _phases(seed)
 
     def drift(first: int, slow_s: float, fast_s: float) -> float:
-        slow, fast = (
-            time_s / period + phase for period, phase in ((slow_s, phases[first]), (fast_s, phases[first + 1]))
-        )
+        slow, fast = time_s / slow_s + phases[first], time_s / fast_s + phases[first + 1]
         return (2 * math.sin(2 * math.pi * slow) + math.sin(2 * math.pi * fast)) / 3
 
     started = min(max(time_s / _START_S, 0.0), 1.0)
     ease = started * started * (3 - 2 * started)
-    return LifeState(
+    return HeadPose(
         yaw=_MAX_YAW * ease * drift(6, 11.3, 4.9),
         pitch=_MAX_PITCH * ease * drift(8, 8.3, 4.1),
         roll=_MAX_ROLL * ease * drift(0, 9.7, 5.3),

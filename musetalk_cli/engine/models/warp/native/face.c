@@ -1,4 +1,4 @@
-/* A whole face: the stages one after the other, so that Python calls C once (face.py). */
+/* A whole face: the stages one after the other, so that Python calls C once for all frames of a batch (face.py). */
 #include "stages.h"
 
 /* The grid over a face's region, `height` by `width` pixels, whose first one is at `left` and `top` in the image. nodes
@@ -30,15 +30,19 @@ typedef struct {
     LipRims rims;
 } FaceMouth;
 
-/* What it does in one frame: fields and their weights, as backward_map takes them; `tuck` 0..1 of the lower lip. */
+/* What a face shows: an image, or what is other than there. eyes: a part of the image with its eyes drawn anew, or NULL.
+ * mouth: NULL where it is at rest. matrix (2, 5): of the head, as move_nodes takes it. What the mouth does: fields and
+ * their weights, as backward_map takes them; `tuck` 0..1 of the lower lip; and what is between the lips. */
 enum { MAX_COMPONENTS = 16 };
 typedef struct {
+    const FaceImage *image, *eyes;
+    const FaceMouth *mouth;
     const float *fields;
-    const InteriorPose *interior;
     int32_t num_components;
-    float weights[MAX_COMPONENTS], tuck;
+    float matrix[10], weights[MAX_COMPONENTS], tuck;
     WantedGap wanted;
-} FaceMotion;
+    InteriorPose interior;
+} FaceState;
 
 /* Where the parts of the scratch memory are: floats. */
 typedef struct {
@@ -115,13 +119,14 @@ static void sample_box(const FaceGrid *grid, const FaceMouth *mouth, const FaceS
 }
 
 /* Where the skin around the mouth comes from. */
-static void map_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMotion *motion, FaceScratch *scratch) {
+static void map_mouth(const FaceGrid *grid, const FaceState *state, FaceScratch *scratch) {
+    const FaceMouth *mouth = state->mouth;
     const ptrdiff_t stride = 2 * (ptrdiff_t)grid->columns;
     const int32_t rows = mouth->rows, columns = mouth->columns, num_distances = mouth->num_distances;
     float *positions = scratch->positions + mouth->top * stride + 2 * mouth->left;
-    backward_map(motion->fields, motion->weights, motion->num_components, positions, stride, mouth->origin,
+    backward_map(state->fields, state->weights, state->num_components, positions, stride, mouth->origin,
                  grid->cell_px, rows, columns, scratch->stage, scratch->mapped);
-    layer_distances(scratch->mapped, mouth->contours, mouth->to_units, mouth->unit_px, grid->cell_px, motion->tuck,
+    layer_distances(scratch->mapped, mouth->contours, mouth->to_units, mouth->unit_px, grid->cell_px, state->tuck,
                     rows, columns, num_distances, scratch->stage, scratch->distances);
     blend_layers(scratch->mapped, scratch->distances, grid->cell_px, rows, columns, num_distances, stride, positions);
     const LipNodes nodes = {scratch->distances, scratch->mapped, rows,           columns,
@@ -130,8 +135,8 @@ static void map_mouth(const FaceGrid *grid, const FaceMouth *mouth, const FaceMo
 }
 
 /* The lips' shading, and what is between them. */
-static void draw_mouth(const FaceMouth *mouth, const FaceMotion *motion, const FaceScratch *scratch,
-                       const BoxPlanes *region) {
+static void draw_mouth(const FaceState *state, const FaceScratch *scratch, const BoxPlanes *region) {
+    const FaceMouth *mouth = state->mouth;
     const LipPixels *lips = &scratch->lips;
     const int32_t top = mouth->lips_box[0], left = mouth->lips_box[1];
     const BoxPlanes planes = {region->luma + region->luma_stride * top + left,
@@ -139,69 +144,58 @@ static void draw_mouth(const FaceMouth *mouth, const FaceMotion *motion, const F
                               region->chroma_stride};
     shade_lips(planes.luma, planes.luma_stride, lips->upper, lips->lower, lips->inward, mouth->unit_px,
                mouth->own_gap, lips->height, lips->width);
-    lip_coverage(lips->upper, lips->lower, lips->inward, mouth->unit_px, mouth->edge_px, &motion->wanted,
+    lip_coverage(lips->upper, lips->lower, lips->inward, mouth->unit_px, mouth->edge_px, &state->wanted,
                  lips->height, lips->width, scratch->coverage);
     const LipOpening opening = {scratch->coverage, lips->upper, lips->lower,
                                 lips->height,    lips->width, mouth->unit_px};
-    draw_interior(mouth->interior, motion->interior, &opening, &planes);
+    draw_interior(mouth->interior, &state->interior, &opening, &planes);
 }
 
-/* What draw_face and draw_frame draw. */
-typedef struct {
-    const float *matrix;
-    const FaceMouth *mouth;
-    const FaceMotion *motion;
-    const FaceImage *image, *eyes;
-} Drawn;
-
-static void draw(const FaceGrid *grid, const Drawn *drawn, float *memory, const BoxPlanes *planes) {
-    const FaceMouth *mouth = drawn->mouth;
-    const FaceImage *image = drawn->image;
+static void draw(const FaceGrid *grid, const FaceState *state, float *memory, const BoxPlanes *planes) {
+    const FaceMouth *mouth = state->mouth;
+    const FaceImage *image = state->image;
     FaceScratch scratch;
     divide_scratch(grid, mouth, memory, &scratch);
     const int32_t nodes = grid->rows * grid->columns, whole[4] = {0, 0, grid->height, grid->width};
     int32_t eye_box[4] = {0};
-    if (drawn->matrix != NULL && grid->basis != NULL)
-        move_nodes(grid->nodes, grid->basis, drawn->matrix, nodes, scratch.positions);
+    if (grid->basis != NULL)
+        move_nodes(grid->nodes, grid->basis, state->matrix, nodes, scratch.positions);
     else
         memcpy(scratch.positions, grid->nodes, 2 * (size_t)nodes * sizeof(float));
-    if (drawn->eyes != NULL) find_eyes(grid, scratch.positions, eye_box);
-    if (mouth != NULL) map_mouth(grid, mouth, drawn->motion, &scratch);
+    if (state->eyes != NULL) find_eyes(grid, scratch.positions, eye_box);
+    if (mouth != NULL) map_mouth(grid, state, &scratch);
     sample_box(grid, mouth, &scratch, image, whole, planes);
     if (mouth != NULL) {
         if (scratch.lips.upper_positions != NULL)
             blend_layer(scratch.lips.upper_positions, scratch.lips.alpha, scratch.lips.height, scratch.lips.width,
                         image->luma, image->chroma, image->height, image->width, planes, mouth->lips_box[0],
                         mouth->lips_box[1]);
-        draw_mouth(mouth, drawn->motion, &scratch, planes);
+        draw_mouth(state, &scratch, planes);
     }
-    if (drawn->eyes != NULL) sample_box(grid, mouth, &scratch, drawn->eyes, eye_box, planes);
+    if (state->eyes != NULL) sample_box(grid, mouth, &scratch, state->eyes, eye_box, planes);
 }
 
-/* Draws a face.
- *
- * matrix float32 (2, 5), as move_nodes takes it, or NULL where the head is at rest. mouth, motion: NULL where the mouth
- * is as the image shows it. eyes: a part of the image with its eyes drawn anew, or NULL where they are as in the image.
- * memory: face_scratch floats. luma, chroma: planes of the region, written to.
- */
-EXPORT void draw_face(const FaceGrid *grid, const float *matrix, const FaceMouth *mouth, const FaceMotion *motion,
-                      const FaceImage *image, const FaceImage *eyes, float *memory, uint8_t *luma, uint8_t *chroma) {
-    const Drawn drawn = {matrix, mouth, motion, image, eyes};
+/* Draws a face. memory: face_scratch floats. luma, chroma: planes of the region, written to. */
+EXPORT void draw_face(const FaceGrid *grid, const FaceState *state, float *memory, uint8_t *luma, uint8_t *chroma) {
     const BoxPlanes planes = {luma, chroma, grid->width, grid->width};
-    draw(grid, &drawn, memory, &planes);
+    draw(grid, state, memory, &planes);
 }
 
-/* Draws the frame with a face in it, as draw_face; what is outside of the region is as shown.
- *
- * frame: the region lies within. chroma: memory for the region's, uint8 (height / 2, width / 2, 2).
- */
-EXPORT void draw_frame(const FaceGrid *grid, const float *matrix, const FaceMouth *mouth, const FaceMotion *motion,
-                       const FaceImage *image, const FaceImage *eyes, float *memory, uint8_t *chroma,
-                       const Frame *frame) {
-    const Drawn drawn = {matrix, mouth, motion, image, eyes};
+static void draw_frame(const FaceGrid *grid, const FaceState *state, const Frame *frame, float *memory,
+                       uint8_t *chroma) {
     uint8_t *luma = frame->drawn + (size_t)grid->top * (size_t)frame->width + (size_t)grid->left;
     const BoxPlanes planes = {luma, chroma, frame->width, grid->width};
     copy_around(frame, grid->left, grid->top, grid->width, grid->height);
-    draw(grid, &drawn, memory, &planes);
+    draw(grid, state, memory, &planes);
     split_chroma(chroma, frame, grid->left, grid->top, grid->width, grid->height);
+}
+
+/* Draws `count` frames, each with a face in it, as draw_face; what is outside of the region is as shown.
+ *
+ * states, frames (count,): the region lies within each frame. memory: as many floats as the largest face_scratch of the
+ * mouths. chroma: memory for the region's, uint8 (height / 2, width / 2, 2).
+ */
+EXPORT void draw_frames(const FaceGrid *grid, const FaceState *states, const Frame *frames, int32_t count,
+                        float *memory, uint8_t *chroma) {
+    for (int32_t i = 0; i < count; i++) draw_frame(grid, &states[i], &frames[i], memory, chroma);
 }

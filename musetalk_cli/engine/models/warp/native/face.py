@@ -1,17 +1,18 @@
-"""Calls face.c: a whole face, from the positions of its grid's nodes to its planes or its frame, in one call."""
+"""Calls face.c: a whole face, from its grid's nodes to its planes, or all frames of a batch, in one call."""
 
 from __future__ import annotations
 
 import ctypes
 import struct
 import threading
+from collections.abc import Sequence
 from ctypes import POINTER, addressof, byref, c_double, c_float, c_int32, c_size_t, c_void_p
 from dataclasses import dataclass
 
 import numpy as np
 
 from musetalk_cli.engine.models.warp.native.arrays import address, pointer, structure
-from musetalk_cli.engine.models.warp.native.interior import NativeInterior
+from musetalk_cli.engine.models.warp.native.interior import NUM_POSE, NativeInterior
 from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES, NativeSkin, lip_rims
 from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX, Box, check_box, extent_of, source_of
 from musetalk_cli.engine.types.colour import ByteArray, Planes
@@ -43,12 +44,12 @@ _FaceMouth = structure(
     to_units=c_float * 6,
     **dict.fromkeys(("unit_px", "own_gap", "edge_px", *("upper_px", "lower_px", "down_x", "down_y")), c_float),
 )
-_Frame = structure(
-    "Frame", **dict.fromkeys(("shown", "drawn"), c_void_p), **dict.fromkeys(("height", "width"), c_int32)
-)
-# FaceMotion, and the matrix of the head: packed in a fifth of the time that setting a structure's fields takes.
-_MOTION = struct.Struct(f"@PPi{MAX_COMPONENTS}f5f")
-_MATRIX = struct.Struct("@10f")
+# FaceState of face.c and Frame of stages.h: packed in a fifth of the time that setting a structure's fields takes.
+_STATE = struct.Struct(f"@4Pi10f{MAX_COMPONENTS}f5f{NUM_POSE}f0P")
+_FRAME = struct.Struct("@2P2i")
+_AT_REST = (0.0,) * 10
+_NO_GAP = (0.0,) * 4
+_NO_MOTION = (0.0,) * (MAX_COMPONENTS + 5 + NUM_POSE)
 
 _scratch = threading.local()
 
@@ -123,7 +124,7 @@ class MouthMotion:
     """What a mouth does in one frame.
 
     ``fields`` float32 (n, 2, h, w, 2), cells, and their n ``weights``; ``tuck`` 0..1 of the lower lip;
-    ``wanted``: as of :meth:`NativeInterior.coverage`; ``interior``: as from :func:`pose_of`.
+    ``wanted``: as of :meth:`NativeInterior.coverage`; ``interior``: NUM_POSE numbers, as from :func:`pose_of`.
     """
 
     mouth: NativeMouth
@@ -131,7 +132,7 @@ class MouthMotion:
     weights: list[float]
     tuck: float
     wanted: tuple[float, float, float, float] | None
-    interior: ctypes.Structure
+    interior: list[float]
 
 
 @dataclass(frozen=True)
@@ -191,49 +192,49 @@ class NativeFace:
             (c_double * 4)(*(eyes.bounds_px if eyes else (0, 0, 0, 0))),
         )
         self._library = library
-        if library.draw_frame.argtypes is None:
+        if library.draw_frames.argtypes is None:
             library.face_scratch.restype = c_size_t
             library.face_scratch.argtypes = [POINTER(_FaceGrid), c_void_p]
-            library.draw_face.restype = library.draw_frame.restype = None
-            library.draw_face.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 8]
-            library.draw_frame.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 7, POINTER(_Frame)]
+            library.draw_face.restype = library.draw_frames.restype = None
+            library.draw_face.argtypes = [POINTER(_FaceGrid), *[c_void_p] * 4]
+            library.draw_frames.argtypes = [POINTER(_FaceGrid), c_void_p, c_void_p, c_int32, c_void_p, c_void_p]
 
     def draw(self, state: FaceState) -> Planes:
         """The region's planes."""
         height, width = self._region.height, self._region.width
         planes = Planes(np.empty((height, width), np.uint8), np.empty((height // 2, width // 2, 2), np.uint8))
-        packed = self._pack(state)
-        memory, _ = self._memory(packed[1])
-        self._library.draw_face(byref(self._grid), *packed, memory, address(planes.luma), address(planes.chroma))
+        memory, _ = self._memory([state])
+        packed = _pack(state)
+        self._library.draw_face(byref(self._grid), packed, memory, address(planes.luma), address(planes.chroma))
         return planes
 
-    def draw_frame(self, state: FaceState, shown: ByteArray) -> ByteArray:
-        """The frame with the face in it. ``shown``: without, planar I420, uint8 (height · 3/2, width)."""
+    def draw_frames(self, states: Sequence[FaceState], shown: Sequence[ByteArray]) -> tuple[ByteArray, ...]:
+        """The frames with these faces in them. ``shown``: without, planar I420, uint8 (height · 3/2, width) each."""
+        memory, chroma = self._memory(states)
+        if len(states) != len(shown):
+            raise ValueError(f"{len(states)} faces, and {len(shown)} frames")
+        drawn = tuple(np.empty(image.shape, np.uint8) for image in shown)
+        frames = b"".join(map(self._pack_frame, shown, drawn))
+        packed = b"".join(map(_pack, states))
+        self._library.draw_frames(byref(self._grid), packed, frames, len(states), memory, chroma)
+        return drawn
+
+    def _pack_frame(self, shown: ByteArray, drawn: ByteArray) -> bytes:
+        """As Frame of stages.h. Raises ValueError where the region is not within it."""
         height, width = shown.shape[0] // 3 * 2, shown.shape[1]
         region = self._region
         if region.top + region.height > height or region.left + region.width > width:
             raise ValueError(f"{region} is not within {width} × {height} pixels")
-        drawn = np.empty((height // 2 * 3, width // 2 * 2), np.uint8)
-        frame = _Frame(pointer(shown, np.uint8, drawn.shape), address(drawn), height, width)
-        packed = self._pack(state)
-        self._library.draw_frame(byref(self._grid), *packed, *self._memory(packed[1]), byref(frame))
-        return drawn
+        even = (height // 2 * 3, width // 2 * 2)
+        return _FRAME.pack(pointer(shown, np.uint8, even), pointer(drawn, np.uint8, even), height, width)
 
-    def _pack(self, state: FaceState) -> tuple[bytes | None, int | None, bytes | None, int, int | None]:
-        """The head's matrix, mouth, its motion, image and eyes, as C takes them."""
-        motion, matrix, eyes = state.motion, state.matrix, state.eyes
-        mouth = packed = None
-        if motion is not None:
-            check_box(motion.mouth.lips_px, self._region.height, self._region.width)
-            mouth, packed = addressof(motion.mouth.structure), _pack_motion(motion)
-        return (
-            None if matrix is None else _MATRIX.pack(*matrix),
-            *(mouth, packed, addressof(state.image.structure), None if eyes is None else addressof(eyes.structure)),
-        )
-
-    def _memory(self, mouth: int | None) -> tuple[int, int]:
-        """Addresses of this thread's memory: what a face needs, and its chroma."""
-        size = self._library.face_scratch(byref(self._grid), mouth)
+    def _memory(self, states: Sequence[FaceState]) -> tuple[int, int]:
+        """Addresses of this thread's memory: what each of the faces needs, and its chroma."""
+        mouths = {state.motion.mouth for state in states if state.motion is not None}
+        for mouth in mouths:
+            check_box(mouth.lips_px, self._region.height, self._region.width)
+        needed: Sequence[int | None] = [addressof(mouth.structure) for mouth in mouths]
+        size = max(self._library.face_scratch(byref(self._grid), mouth) for mouth in needed or [None])
         whole = size + -(-self._region.height * self._region.width // (2 * _FLOAT.itemsize))
         if getattr(_scratch, "size", -1) < whole:
             _scratch.memory = np.empty(whole, _FLOAT)
@@ -241,14 +242,18 @@ class NativeFace:
         return int(_scratch.address), int(_scratch.address) + size * _FLOAT.itemsize
 
 
-def _pack_motion(motion: MouthMotion) -> bytes:
-    """As FaceMotion of face.c. Raises ValueError where the fields are not those of the mouth's nodes."""
+def _pack(state: FaceState) -> bytes:
+    """As FaceState of face.c. Raises ValueError where the fields are not those of the mouth's nodes."""
+    motion = state.motion
+    image, eyes = addressof(state.image.structure), 0 if state.eyes is None else addressof(state.eyes.structure)
+    matrix = state.matrix or _AT_REST
+    if motion is None:
+        return _STATE.pack(image, eyes, 0, 0, 0, *matrix, *_NO_MOTION)
     _, _, rows, columns = extent_of(motion.mouth.nodes)
     count = len(motion.weights)
-    return _MOTION.pack(
-        pointer(motion.fields, _FLOAT, (count, 2, rows, columns, 2)),
-        addressof(motion.interior),
-        count,
-        *(motion.weights + [0.0] * (MAX_COMPONENTS - count)),
-        *(motion.tuck, *(motion.wanted or (0.0, 0.0, 0.0, 0.0))),
+    return _STATE.pack(
+        *(image, eyes, addressof(motion.mouth.structure)),
+        *(pointer(motion.fields, _FLOAT, (count, 2, rows, columns, 2)), count),
+        *(*matrix, *motion.weights, *(0.0,) * (MAX_COMPONENTS - count)),
+        *(motion.tuck, *(motion.wanted or _NO_GAP), *motion.interior),
     )

@@ -28,13 +28,6 @@ typedef struct MouthInterior {
     Tint tint;
 } MouthInterior;
 
-/* What is drawn in a frame. to_units (2, 3): the box's pixels to the skull's mouth units. middle, yaw: as in
- * TeethPlacement. upper_edge: of the middle incisors, below the closed seam, mouth units. jaw 0..1, width -1..1.
- * tip_rise 0..1: how far the tip of the tongue is on its way to the upper teeth; tip_out 0..1: between the teeth. */
-typedef struct InteriorPose {
-    float to_units[6], middle[2], yaw, upper_edge, jaw, width, tip_rise, tip_out;
-} InteriorPose;
-
 /* ---- How much of each pixel lies between the lips ---------------------------------------------------------------- */
 
 /* base 0..1 to the power of a positive exponent; relative error below 1e-3. */

@@ -33,12 +33,8 @@ _MouthInterior = structure(
     **dict.fromkeys(("deep", "cavity", "tongue"), c_float * 3),
     tint=_Tint,
 )
-_InteriorPose = structure(
-    "InteriorPose",
-    to_units=c_float * 6,
-    middle=c_float * 2,
-    **dict.fromkeys(("yaw", "upper_edge", "jaw", "width", "tip_rise", "tip_out"), c_float),
-)
+NUM_POSE = 14  # numbers of an InteriorPose of stages.h
+_Pose = c_float * NUM_POSE
 _LipOpening = structure(
     "LipOpening",
     **dict.fromkeys(("coverage", "upper", "lower"), c_void_p),
@@ -54,7 +50,7 @@ _WantedGap = structure("WantedGap", **dict.fromkeys(("gap", "purse", "closing", 
 
 _PARAMETERS: dict[str, list[Any]] = {
     "lip_coverage": [*[c_void_p] * 3, c_float, c_float, POINTER(_WantedGap), c_int32, c_int32, c_void_p],
-    "draw_interior": [POINTER(_MouthInterior), POINTER(_InteriorPose), POINTER(_LipOpening), POINTER(_BoxPlanes)],
+    "draw_interior": [POINTER(_MouthInterior), POINTER(_Pose), POINTER(_LipOpening), POINTER(_BoxPlanes)],
 }
 
 
@@ -144,7 +140,7 @@ class NativeInterior:
         )
         return coverage
 
-    def draw(self, box: Planes, near: LipPixels, coverage: FloatArray, pose: ctypes.Structure) -> None:
+    def draw(self, box: Planes, near: LipPixels, coverage: FloatArray, pose: list[float]) -> None:
         """Draw the interior into the planes of the lips' box, in place; ``coverage`` float32 (h, w), ``pose`` as from
         :func:`pose_of`."""
         height, width = near.upper.shape
@@ -153,16 +149,13 @@ class NativeInterior:
         upper, lower, _ = _distance_pointers(near)
         opening = _LipOpening(pointer(coverage, _FLOAT, (height, width)), upper, lower, height, width, near.unit_px)
         planes = _BoxPlanes(luma, chroma, luma_stride, chroma_stride)
-        self._library.draw_interior(byref(self.structure), byref(pose), byref(opening), byref(planes))
+        self._library.draw_interior(byref(self.structure), byref(_Pose(*pose)), byref(opening), byref(planes))
 
 
-def pose_of(pose: InteriorPose) -> ctypes.Structure:
-    """As C takes it."""
-    return _InteriorPose(
-        (c_float * 6)(*pose.to_units.ravel().tolist()),
-        (c_float * 2)(*pose.middle),
-        *(pose.yaw, pose.upper_edge, pose.jaw, pose.width, pose.tip_rise, pose.tip_out),
-    )
+def pose_of(pose: InteriorPose) -> list[float]:
+    """As C takes it: NUM_POSE numbers."""
+    moves = (pose.yaw, pose.upper_edge, pose.jaw, pose.width, pose.tip_rise, pose.tip_out)
+    return [*pose.to_units.ravel().tolist(), *pose.middle, *moves]
 
 
 def _distance_pointers(near: LipPixels) -> list[int]:

@@ -53,7 +53,13 @@ typedef struct {
 /* ---- interior.c -------------------------------------------------------------------------------------------------- */
 
 typedef struct MouthInterior MouthInterior;
-typedef struct InteriorPose InteriorPose;
+
+/* What is drawn in a frame. to_units (2, 3): the box's pixels to the skull's mouth units. middle, yaw: as in
+ * TeethPlacement. upper_edge: of the middle incisors, below the closed seam, mouth units. jaw 0..1, width -1..1.
+ * tip_rise 0..1: how far the tip of the tongue is on its way to the upper teeth; tip_out 0..1: between the teeth. */
+typedef struct {
+    float to_units[6], middle[2], yaw, upper_edge, jaw, width, tip_rise, tip_out;
+} InteriorPose;
 
 /* The gap between the lips in a box of pixels, (height, width) each. coverage: share of a pixel that lies between the
  * lips. upper, lower: distances inside the layers in pixels, of which unit_px are one mouth unit. */

@@ -63,25 +63,40 @@ def test_threads_draw_faces_of_several_sizes_at_once() -> None:
 
 
 @pytest.mark.parametrize("height_px, gap", [(96, 0.0), (340, 0.2)])
-@pytest.mark.parametrize("step", [0, 4, 9])
-def test_a_frame_is_its_face_composited(height_px: int, gap: float, step: int) -> None:
+def test_frames_are_their_faces_composited(height_px: int, gap: float) -> None:
     face = still(height_px, gap)
     image, _ = draw_face(3.0, gap)
     shown = StillFrames(resize_image(image, *even_size(image.shape[1], image.shape[0], height_px))).read([0])[0]
-    noise = np.random.default_rng(step).integers(0, 256, shown.shape, np.uint8)  # what is outside has to be its own
-    life = LifeState(yaw=0.01 * step, left_lid=0.1 * step)
-    composited = noise.copy()
-    write_face(composited, face.render(OPEN * np.float32(0.1 * step), life))
-    noise.flags.writeable = False
-    assert np.array_equal(face.draw(OPEN * np.float32(0.1 * step), life, noise), composited)
+    steps = (0, 4, 0, 9, 4)  # at rest and not, in any order
+    # What is outside has to be each frame's own.
+    noise = [np.random.default_rng(n).integers(0, 256, shown.shape, np.uint8) for n in range(len(steps))]
+    lives = [LifeState(yaw=0.01 * step, left_lid=0.1 * step) for step in steps]
+    mouths = np.stack([OPEN * np.float32(0.1 * step) for step in steps])
+    composited = [each.copy() for each in noise]
+    for frame, mouth, life in zip(composited, mouths, lives, strict=True):
+        write_face(frame, face.render(mouth, life))
+    for each in noise:
+        each.flags.writeable = False
+    drawn = face.draw(mouths, lives, noise)
+    assert len(drawn) == len(steps)
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, composited, strict=True))
 
 
 def test_a_frame_that_does_not_hold_the_region_is_refused() -> None:
-    face = still(200, 0.0)
+    face, rest = still(200, 0.0), LifeState()
+    good = np.zeros((300, 400), np.uint8)
     with pytest.raises(ValueError, match="is not within"):
-        face.draw(OPEN, LifeState(), np.zeros((150, 100), np.uint8))
+        face.draw(np.stack([OPEN, OPEN]), [rest, rest], [good, np.zeros((150, 100), np.uint8)])
     with pytest.raises(ValueError, match="needs a contiguous"):
-        face.draw(OPEN, LifeState(), np.zeros((900, 1201), np.uint8)[:, ::2])
+        face.draw(OPEN[None], [rest], [np.zeros((900, 1201), np.uint8)[:, ::2]])
+
+
+def test_as_many_faces_as_frames_are_asked_for() -> None:
+    face = still(200, 0.0)
+    with pytest.raises(ValueError, match="2 faces, and 1 frames"):
+        face.draw(np.stack([OPEN, OPEN]), [LifeState()] * 2, [np.zeros((300, 400), np.uint8)])
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        face.draw(OPEN[None], [LifeState()] * 2, [np.zeros((300, 400), np.uint8)] * 2)
 
 
 @pytest.mark.parametrize(
