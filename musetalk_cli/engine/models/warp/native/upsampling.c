@@ -8,47 +8,78 @@
 
 static inline uint8_t to_byte(int32_t value) { return (uint8_t)clamp_i(value, 0, 255); }
 
-enum { TAPS = 8, REACH = 3 }; /* samples before the one at the left of, or above, a half sample */
+enum { TAPS = 8, REACH = 3 };  /* samples before the one at the left of, or above, a half sample */
+enum { TOGETHER = 64 }; /* samples of a run are filtered so many at a time, the last ones with others that nobody reads */
 
-/* Filters a row of samples horizontally: 64 times the values between them. `padded`: from REACH samples before it on,
- * and 4 behind. */
-HOT static void filter_row(int16_t *restrict between, const uint8_t *restrict padded, int32_t count) {
-    for (int32_t i = 0; i < count; i++)
-        between[i] = HALF_SAMPLE(int16_t, padded[i], padded[i + 1], padded[i + 2], padded[i + 3], padded[i + 4],
-                                 padded[i + 5], padded[i + 6], padded[i + 7]);
+static int32_t whole_runs(int32_t count) { return (count + TOGETHER - 1) / TOGETHER * TOGETHER; }
+
+/* 64 times the values between the samples of a row, in two parts: 256 · high + low, low 0..255. What is filtered of each
+ * has 16 bits, the sum has not. */
+typedef struct {
+    int16_t high[RUN_PX], low[RUN_PX];
+} Between;
+
+/* Filters a row of samples horizontally. `padded`: from REACH samples before it on, and 4 behind. */
+HOT static void filter_row(Between *restrict between, const uint8_t *restrict padded, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        const int16_t value = HALF_SAMPLE(int16_t, padded[i], padded[i + 1], padded[i + 2], padded[i + 3],
+                                          padded[i + 4], padded[i + 5], padded[i + 6], padded[i + 7]);
+        between->high[i] = (int16_t)(value >> 8);
+        between->low[i] = value & 255;
+    }
 }
 
 /* A row of the image and the half samples between its own: of the upsampled image, an even row. */
-HOT static void write_even_row(uint8_t *restrict doubled, const uint8_t *restrict own, const int16_t *restrict between,
+HOT static void write_even_row(uint8_t *restrict doubled, const uint8_t *restrict own, const Between *restrict between,
                                int32_t count) {
     for (int32_t i = 0; i < count; i++) {
         doubled[2 * i] = own[i];
-        doubled[2 * i + 1] = to_byte((int16_t)(between[i] + 32) >> 6);
+        doubled[2 * i + 1] = to_byte((int16_t)(4 * between->high[i] + ((between->low[i] + 32) >> 6)));
     }
 }
 
 /* Between two rows of the image: of the upsampled image, an odd row. `own` and `between`: of TAPS rows. */
 HOT static void write_odd_row(uint8_t *restrict doubled, const uint8_t *const own[TAPS],
-                              const int16_t *const between[TAPS], int32_t count) {
+                              const Between *const between[TAPS], int32_t count) {
     const uint8_t *o0 = own[0], *o1 = own[1], *o2 = own[2], *o3 = own[3];
     const uint8_t *o4 = own[4], *o5 = own[5], *o6 = own[6], *o7 = own[7];
-    const int16_t *b0 = between[0], *b1 = between[1], *b2 = between[2], *b3 = between[3];
-    const int16_t *b4 = between[4], *b5 = between[5], *b6 = between[6], *b7 = between[7];
+    const int16_t *h0 = between[0]->high, *h1 = between[1]->high, *h2 = between[2]->high, *h3 = between[3]->high;
+    const int16_t *h4 = between[4]->high, *h5 = between[5]->high, *h6 = between[6]->high, *h7 = between[7]->high;
+    const int16_t *l0 = between[0]->low, *l1 = between[1]->low, *l2 = between[2]->low, *l3 = between[3]->low;
+    const int16_t *l4 = between[4]->low, *l5 = between[5]->low, *l6 = between[6]->low, *l7 = between[7]->low;
     for (int32_t i = 0; i < count; i++) {
-        int16_t below = HALF_SAMPLE(int16_t, o0[i], o1[i], o2[i], o3[i], o4[i], o5[i], o6[i], o7[i]);
-        int32_t across = HALF_SAMPLE(int32_t, b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i]);
+        const int16_t below = HALF_SAMPLE(int16_t, o0[i], o1[i], o2[i], o3[i], o4[i], o5[i], o6[i], o7[i]);
+        const int16_t high = HALF_SAMPLE(int16_t, h0[i], h1[i], h2[i], h3[i], h4[i], h5[i], h6[i], h7[i]);
+        const int16_t low = HALF_SAMPLE(int16_t, l0[i], l1[i], l2[i], l3[i], l4[i], l5[i], l6[i], l7[i]);
         doubled[2 * i] = to_byte((int16_t)(below + 32) >> 6);
-        doubled[2 * i + 1] = to_byte((across + 2048) >> 12);
+        doubled[2 * i + 1] = to_byte((int16_t)(high + ((int16_t)(low + 2048) >> 8)) >> 4);
     }
 }
 
-/* Copies a run of a row and its surroundings, the row's ends repeated beyond them. */
+/* Copies a run of a row and its surroundings, the row's ends repeated beyond them, and up to a multiple of TOGETHER. */
 static void pad_run(uint8_t *padded, const uint8_t *row, int32_t width, int32_t first, int32_t count) {
+    count = whole_runs(count);
     int32_t start = max_i(first - REACH, 0), stop = min_i(first + count + TAPS - 1 - REACH, width);
     int32_t before = start - (first - REACH), copied = stop - start;
     memset(padded, row[0], (size_t)before);
     memcpy(padded + before, row + start, (size_t)copied);
     memset(padded + before + copied, row[width - 1], (size_t)(count + TAPS - 1 - before - copied));
+}
+
+/* Writes the two rows of the upsampled image that belong to a row of a run, `stride` bytes apart; own, between: of TAPS
+ * rows around it. */
+static void write_rows(uint8_t *doubled, size_t stride, const uint8_t *const own[TAPS],
+                       const Between *const between[TAPS], int32_t count) {
+    uint8_t row[2 * RUN_PX];
+    if (count % TOGETHER == 0) {
+        write_even_row(doubled, own[REACH], between[REACH], count);
+        write_odd_row(doubled + stride, own, between, count);
+        return;
+    }
+    write_even_row(row, own[REACH], between[REACH], whole_runs(count));
+    memcpy(doubled, row, 2 * (size_t)count);
+    write_odd_row(row, own, between, whole_runs(count));
+    memcpy(doubled + stride, row, 2 * (size_t)count);
 }
 
 /* Upsamples a plane twice.
@@ -58,7 +89,7 @@ static void pad_run(uint8_t *padded, const uint8_t *row, int32_t width, int32_t 
  */
 EXPORT void upsample_luma(const uint8_t *luma, int32_t height, int32_t width, int32_t stride, uint8_t *doubled) {
     uint8_t padded[TAPS][RUN_PX + TAPS]; /* of the last rows; row r lies at r modulo TAPS */
-    int16_t filtered[TAPS][RUN_PX];
+    Between filtered[TAPS];
     for (int32_t first = 0; first < width; first += RUN_PX) {
         int32_t count = min_i(RUN_PX, width - first);
         int32_t ready = -REACH; /* rows up to here, without it, have been filtered */
@@ -67,18 +98,16 @@ EXPORT void upsample_luma(const uint8_t *luma, int32_t height, int32_t width, in
                 int32_t slot = (ready + TAPS) % TAPS;
                 pad_run(padded[slot], luma + (size_t)stride * (size_t)clamp_i(ready, 0, height - 1), width, first,
                         count);
-                filter_row(filtered[slot], padded[slot], count);
+                filter_row(&filtered[slot], padded[slot], whole_runs(count));
             }
             const uint8_t *own[TAPS];
-            const int16_t *between[TAPS];
+            const Between *between[TAPS];
             for (int32_t k = 0; k < TAPS; k++) {
                 int32_t slot = (row + k - REACH + TAPS) % TAPS;
                 own[k] = padded[slot] + REACH;
-                between[k] = filtered[slot];
+                between[k] = &filtered[slot];
             }
-            uint8_t *even = doubled + 4 * (size_t)width * (size_t)row + 2 * first, *odd = even + 2 * (size_t)width;
-            write_even_row(even, own[REACH], between[REACH], count);
-            write_odd_row(odd, own, between, count);
+            write_rows(doubled + 4 * (size_t)width * (size_t)row + 2 * first, 2 * (size_t)width, own, between, count);
         }
     }
 }
