@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -133,7 +133,7 @@ def build_live_pipeline(
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has
         has_file = any(target.is_file for target in fan_out.targets)
-        settings = replace(live_encoder_settings(config, chosen, source.num_channels, codec), has_index=has_file)
+        settings = live_encoder_settings(config, chosen, source.num_channels, codec)._replace(has_index=has_file)
         encoder = EncoderProcess(ffmpeg, settings)
         failing.callback(encoder.close)
         tell_opaque(config, chosen, tell)
@@ -269,4 +269,4 @@ def live_pipeline_settings(config: Config, name: str) -> PipelineSettings:
     settings = pipeline_settings(config, name)
     num_frames = ceil(settings.block_s * settings.frame_rate)
     share = max(1, ceil(num_frames / settings.num_workers))
-    return replace(settings, batch_size=min(settings.batch_size, share))
+    return settings._replace(batch_size=min(settings.batch_size, share))

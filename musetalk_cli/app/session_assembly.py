@@ -204,7 +204,7 @@ def open_encoder(config: Config, chosen: ChosenAvatar, num_channels: int) -> Fra
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), say_nothing)
     codec = choose_codec(ffmpeg, "x264" if config.stream.encoder == "auto" else config.stream.encoder)
     settings = live_encoder_settings(config, chosen, num_channels, codec)
-    return ChildEncoder(ffmpeg, replace(settings, has_index=False))
+    return ChildEncoder(ffmpeg, settings._replace(has_index=False))
 
 
 def encodes_here(config: Config) -> bool:

@@ -53,8 +53,8 @@ def _apply(rules: tuple[Any, ...], value: Any) -> Any:
         match rule:
             case Range(least, most) if least <= value <= most:
                 pass
-            case Check(function):
-                value = function(value)
+            case Check():
+                value = rule.function(value)
             case _:
                 raise ValueError(rule)
     return value

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from musetalk_cli.hints import suggest
 
@@ -25,8 +25,7 @@ MODELS = ("auto", "warp", "musetalk-1.5", "musetalk-1.0")  # and those that a us
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """An annotation: a number from ``least`` to ``most``, both included; without ``most``, any from ``least`` on."""
 
     least: float
@@ -41,11 +40,11 @@ class Range:
         return cast("CoreSchema", {**handler(source), "ge": self.least, **end})
 
 
-@dataclass(frozen=True)
 class Check:
     """An annotation: ``function`` gives a value back as it is to be stored, or raises ValueError."""
 
-    function: Callable[[Any], Any]
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
 
     def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
@@ -53,11 +52,11 @@ class Check:
         return core_schema.no_info_after_validator_function(self.function, handler(source))
 
 
-@dataclass(frozen=True)
 class Before:
     """An annotation: ``function`` changes a value before it is checked."""
 
-    function: Callable[[Any], Any]
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
 
     def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
@@ -65,7 +64,6 @@ class Before:
         return core_schema.no_info_before_validator_function(self.function, handler(source))
 
 
-@dataclass(frozen=True)
 class Lenient:
     """An annotation: a list of a file or a flag is taken for the tuple that a frozen dataclass holds."""
 

@@ -6,10 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,8 +49,7 @@ NUM_REMEMBERED = 64
 STAGES = ("decode", "features", "avatar", "model", "composite", "encode")
 
 
-@dataclass(frozen=True)
-class PipelineSettings:
+class PipelineSettings(NamedTuple):
     """How the stages are set: ``block_s`` seconds a block, at most ``buffer_blocks`` blocks decoded ahead, and
     ``num_workers`` batches of ``batch_size`` frames made at the same time. ``has_double_turns``: an avatar that runs
     forward and back shows its first and last frame twice."""

@@ -6,9 +6,8 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from musetalk_cli.engine.types.addresses import is_address, show_address
 from musetalk_cli.hints import find_nearest, join, one_of
@@ -29,8 +28,7 @@ AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff")
 OUTPUTS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".m3u8")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A command line that was refused: ``words`` behind the program's name, the ``command`` (Typer's) that they ask
     for, and how many of them are its name."""
 

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -99,14 +98,14 @@ def test_the_plain_line_is_short_and_tells_of_what_is_wrong() -> None:
     for words in ("61.0 s", "latency 1.23 s", "12 held", "retrying (75 dropped)"):
         assert words in line
     assert "standard output" not in line
-    assert len(describe_line(replace(snapshot(), live=None))) < 40
+    assert len(describe_line(snapshot()._replace(live=None))) < 40
 
 
 def test_nothing_is_estimated_before_there_is_a_pace() -> None:
     left = TimeLeft()
     early = Snapshot(elapsed_s=2.1, media_s=0.1, total_s=60.0, speed=0.05, time_to_first_byte_s=1.9)
     assert describe_progress(early, left.estimate(early)) == "0.1 of 60.0 s · 0.1×"  # 1140 s left, by the speed
-    later = replace(early, elapsed_s=4.2, media_s=20.1, speed=5.1)
+    later = early._replace(elapsed_s=4.2, media_s=20.1, speed=5.1)
     assert describe_progress(later, left.estimate(later)) == "20.1 of 60.0 s · 5.1× · 4 s left"
 
 
@@ -228,7 +227,7 @@ def test_keys_mute_interrupt_and_stop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [100, 119, 120, 130, 200])
 def test_the_first_line_leaves_out_what_does_not_fit(width: int) -> None:
-    head = drawn(width, replace(snapshot(), time_to_first_fragment_s=1.25))[0]
+    head = drawn(width, snapshot()._replace(time_to_first_fragment_s=1.25))[0]
     assert "…" not in head
     assert ("first frame after 1.25 s" in head) == (width >= 120)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.configuration.schema import Config
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 STILL_HEIGHT_PX = 768
 
 
-@dataclass(frozen=True)
-class ChosenAvatar:
+class ChosenAvatar(NamedTuple):
     """An avatar that is known but not loaded: ``height_px`` is the video's height, its width follows from ``width`` and
     ``height``, which are the avatar's own. ``load`` raises AvatarError. ``folder`` is a prepared avatar's, None for a
     built-in one. ``load_layers``, of one that is transparent, keeps its alpha, which ``load`` puts on a background.

@@ -6,9 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from musetalk_cli import ending
 
@@ -18,8 +17,7 @@ LAST_S = 0.3
 CLOSE_S = 0.1
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(NamedTuple):
     """Seconds after the first signal: until ``cut_s``, what is under way is delivered; until ``abort_s``, what the
     encoder has; after ``limit_s`` the process ends, whatever it waits for."""
 

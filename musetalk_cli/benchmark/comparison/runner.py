@@ -112,7 +112,7 @@ class ComparisonRunner:
     def _opened_output(self, variant: Variant, arrivals: ArrivalSink, ends: list[int]) -> Iterator[FrameOutput]:
         with ExitStack() as leaving:
             if variant.memory:
-                plain = replace(self.encoder, preset="medium", tune="none")
+                plain = self.encoder._replace(preset="medium", tune="none")
                 process = EncoderProcess(self.ffmpeg, self.encoder if variant.encode else plain)
                 leaving.callback(process.close)
                 yield process

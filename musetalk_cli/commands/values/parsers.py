@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
 import typer
 
 
-@dataclass(frozen=True)
 class HeightParser:
     """A video's height in pixels, from ``min`` to ``max``: ``720`` or ``720p``. The width follows from the avatar."""
 
-    min: float = -math.inf
-    max: float = math.inf
-
-    def __post_init__(self) -> None:
-        # Older versions of Typer take a parser for a function, and ask for its name.
-        object.__setattr__(self, "__name__", "height")
+    def __init__(self, min: float = -math.inf, max: float = math.inf) -> None:
+        self.min, self.max = min, max
+        self.__name__ = "height"  # older versions of Typer take a parser for a function, and ask for its name
 
     def __call__(self, text: str) -> int:
         named = re.fullmatch(r"(\d+)p?", text.strip().lower())

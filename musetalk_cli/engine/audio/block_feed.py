@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from musetalk_cli.engine.audio.blocks import Cutter
 from musetalk_cli.engine.audio.sources import AudioSource
@@ -40,8 +39,7 @@ class BlockFeed(Protocol):
         """Release everything; ends a waiting ``blocks``."""
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(NamedTuple):
     """How far an utterance got: ``num_frames`` of it were handed out."""
 
     utterance: int

@@ -26,7 +26,7 @@ from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.errors import AvatarError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are not equal or unequal as a whole
 class Avatar:
     """Images of one person and the landmarks of each.
 

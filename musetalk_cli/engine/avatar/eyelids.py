@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from musetalk_cli.errors import AvatarError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are not equal or unequal as a whole
 class Eyelids:
     """``box``: left, top, width, height (pixels of the image) of a crop that holds both eyes.
 

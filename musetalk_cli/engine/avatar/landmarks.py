@@ -34,7 +34,7 @@ _ENDS = list(accumulate(NUM_POINTS.values()))
 _SPANS = [slice(end - count, end) for end, count in zip(_ENDS, NUM_POINTS.values(), strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are not equal or unequal as a whole
 class Landmarks:
     """Points of one face, each group float32 (n, 2) as x right, y down, in pixels of the image they belong to.
 

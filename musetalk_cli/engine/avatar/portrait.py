@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,8 +21,7 @@ from musetalk_cli.hints import suggest
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Portrait:
+class Portrait(NamedTuple):
     """A still face: ``image`` uint8 BGR (h, w, 3), its landmarks in pixels, its eyelids drawn for blinks."""
 
     name: str
@@ -44,8 +43,7 @@ def check_portrait_name(name: str) -> None:
         raise AvatarError(f"there is no avatar '{name}'", hint=hint)
 
 
-@dataclass(frozen=True)
-class PortraitDescription:
+class PortraitDescription(NamedTuple):
     """What is known of a portrait before its images are read; ``width`` and ``height`` in pixels."""
 
     name: str

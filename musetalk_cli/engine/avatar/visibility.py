@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ MAX_GROWTH = 1.15
 _STEADY_FRAMES = 3
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """The part of every frame that shows an image and not bars: edges in pixels, right and bottom exclusive."""
 
     left: int
@@ -42,8 +40,7 @@ class Area:
         return cls(0, 0, width, height)
 
 
-@dataclass(frozen=True)
-class Visibility:
+class Visibility(NamedTuple):
     """What of an avatar's n frames may be changed.
 
     ``opacity`` float32 (n,) 0..1: how much of a new mouth shows; 0 leaves the frame as it is. ``is_cut`` bool (n,): a

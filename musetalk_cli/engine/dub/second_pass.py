@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
@@ -87,7 +87,7 @@ def faded(face: Face, weight: float) -> Face:
     if weight >= 1:
         return face
     mask = np.full((face.region.height, face.region.width), 255, np.uint8) if face.mask is None else face.mask
-    return replace(face, mask=np.asarray(np.rint(mask * weight), np.uint8))
+    return face._replace(mask=np.asarray(np.rint(mask * weight), np.uint8))
 
 
 class _PartFrames:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from musetalk_cli.engine.outputs.remuxed_file import FORMATS, RemuxedFileSink, Remuxer
@@ -36,8 +35,7 @@ TIMEOUT_US = 5_000_000
 UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a remuxer sends to: ``name`` is what may be shown of it, without stream keys and passphrases."""
 
     name: str

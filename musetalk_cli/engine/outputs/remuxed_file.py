@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from musetalk_cli.engine.outputs.fragments import Fragment
 from musetalk_cli.engine.outputs.sinks import FileSink, as_sink_error
@@ -33,8 +33,7 @@ WAKE_S, POLL_S = 0.1, 0.02
 CLOSE_S = 10.0
 
 
-@dataclass(frozen=True)
-class Remuxer:
+class Remuxer(NamedTuple):
     """What repacks: the path of ffmpeg, and the frame rate that it writes into the file, where it cannot tell."""
 
     ffmpeg: str

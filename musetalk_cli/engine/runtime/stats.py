@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 TargetState = Literal["waiting", "live", "behind", "retrying", "gone", "ended"]
 
 
-@dataclass(frozen=True)
-class StageTiming:
+class StageTiming(NamedTuple):
     """One stage: milliseconds per frame of its recent calls, and the seconds it was busy in all."""
 
     p50_ms: float
@@ -23,8 +21,7 @@ class StageTiming:
         return 1000 / self.p50_ms if self.p50_ms else 0.0
 
 
-@dataclass(frozen=True)
-class LatencyStats:
+class LatencyStats(NamedTuple):
     """Seconds from a frame's first sample at the source to the frame's bytes: of the last 10 s, and of the whole run;
     ``steps`` has p50 and p95 of each step's share, in milliseconds."""
 
@@ -32,11 +29,10 @@ class LatencyStats:
     now_p95_s: float = 0.0
     run_p50_s: float = 0.0
     run_p95_s: float = 0.0
-    steps: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    steps: Mapping[str, tuple[float, float]] = {}
 
 
-@dataclass(frozen=True)
-class OverloadCounts:
+class OverloadCounts(NamedTuple):
     """Frames that were not made from the voice: repeated late ones, idle ones, and ones left out on purpose."""
 
     num_held: int = 0
@@ -44,8 +40,7 @@ class OverloadCounts:
     num_skipped: int = 0
 
 
-@dataclass(frozen=True)
-class TargetHealth:
+class TargetHealth(NamedTuple):
     """How a destination is doing: its state, bytes taken, frames dropped for it alone, and times it was restarted."""
 
     name: str
@@ -55,8 +50,7 @@ class TargetHealth:
     num_restarts: int
 
 
-@dataclass(frozen=True)
-class LiveStats:
+class LiveStats(NamedTuple):
     """A live stream at one moment.
 
     ``delivered_fps``: frames a second whose bytes left lately; ``buffer_s``: read but not yet sent; ``lead_s``: sent
@@ -74,11 +68,10 @@ class LiveStats:
     num_overruns: int
     num_filled_s: float
     is_muted: bool
-    targets: Sequence[TargetHealth] = field(default_factory=tuple)
+    targets: Sequence[TargetHealth] = ()
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The run at one moment. ``speed`` is media seconds made per wall second: above 1 is faster than live.
     ``num_silent``: frames so far that need no face, because nobody speaks."""
 
@@ -92,17 +85,18 @@ class Snapshot:
     num_bytes: int = 0
     time_to_first_byte_s: float | None = None
     time_to_first_fragment_s: float | None = None
-    stages: Mapping[str, StageTiming] = field(default_factory=dict)
+    stages: Mapping[str, StageTiming] = {}
     live: LiveStats | None = None
 
     def as_record(self) -> dict[str, Any]:
         """A JSON-ready mapping with rounded figures."""
-        record: dict[str, Any] = _rounded(asdict(self))
+        record: dict[str, Any] = _rounded(self)
         return record
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    if isinstance(value, Mapping):
         return {key: _rounded(inner) for key, inner in value.items() if inner is not None or key != "live"}
     if isinstance(value, (tuple, list)):
         return [_rounded(inner) for inner in value]

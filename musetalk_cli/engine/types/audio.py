@@ -5,9 +5,8 @@ The decoder is started before anything heavy is loaded and reads this module, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,7 @@ AUDIO_RATE_HZ = 48_000  # mono or stereo, as it is read and encoded
 AAC_CODER = "fast"
 
 
-@dataclass(frozen=True)
-class LowPass:
+class LowPass(NamedTuple):
     """The filter in front of the decimation from 48 to 16 kHz, a windowed sinc (Kaiser).
 
     ``half_taps``: half its length in 48 kHz samples, which is also its delay. ``cutoff_hz``: where it halves the

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,8 +22,7 @@ _BGR_TO_YCBCR = np.vstack(
 )
 
 
-@dataclass(frozen=True)
-class Planes:
+class Planes(NamedTuple):
     """An image as video holds it: ``luma`` uint8 (h, w); ``chroma`` uint8 (h/2, w/2, 2) as Cb, Cr.
 
     A chroma sample stands at the centre of its four luma samples. Width and height are even.

@@ -1,6 +1,7 @@
 """What travels through the engine, one frozen message per hop.
 
-Audio travels with the frames it belongs to, so that the two never have to be matched again.
+Audio travels with the frames it belongs to, so that the two never have to be matched again. What holds arrays, which
+are not equal or unequal as a whole, is equal to itself alone.
 """
 
 from __future__ import annotations
@@ -58,8 +59,7 @@ class Deadline(NamedTuple):
     is_wanted: Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class WholeVoice:
+class WholeVoice(NamedTuple):
     """A voice that is known to its end beforehand: ``samples`` float32 (n,), 16 kHz mono, as a model is to get them
     instead of those that are decimated from 48 kHz, and the ``num_frames`` that its video has."""
 
@@ -67,7 +67,7 @@ class WholeVoice:
     num_frames: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AudioBlock:
     """The unit of work: a fixed length of audio with the context that the model asks for.
 
@@ -98,7 +98,7 @@ class AudioBlock:
     utterance: int | None = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IdleBlock:
     """Frames between utterances: the avatar lives on and says nothing.
 
@@ -113,7 +113,7 @@ class IdleBlock:
     features: FloatArray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureBatch:
     """What a model needs for the frames that share one call.
 
@@ -133,8 +133,7 @@ class FeatureBatch:
     deadline: Deadline | None = None
 
 
-@dataclass(frozen=True)
-class Face:
+class Face(NamedTuple):
     """What a model changes in one avatar frame: ``planes`` that take the place of its ``region``.
 
     ``mask`` uint8 (region.height, region.width): how much of every pixel is the face's, 255 for all of it; None where
@@ -155,7 +154,7 @@ def unchanged_face() -> Face:
     return Face(NO_REGION, black, np.zeros((2, 2), np.uint8))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceBatch:
     """One finished face per frame, and the avatar's ``images`` that they go into, as in FeatureBatch.
 
@@ -169,7 +168,7 @@ class FaceBatch:
     cue: Cue = FROM_THE_START
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldBatch:
     """Frames for which no face is made: they repeat the frame before them, or, where a stream begins so, show the
     avatar's own ``images``. Their ``audio`` goes out as it is."""
@@ -180,7 +179,7 @@ class HeldBatch:
     cue: Cue = FROM_THE_START
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrameBatch:
     """``images``: one uint8 (height · 3/2, width) per frame, planar I420; ``audio`` int16 (n, channels), 48 kHz.
 

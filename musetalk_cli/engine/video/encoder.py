@@ -8,9 +8,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,8 +42,7 @@ BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"
 NUM_LATE = 1
 
 
-@dataclass(frozen=True)
-class EncoderSettings:
+class EncoderSettings(NamedTuple):
     """What ffmpeg must know: ``width`` and ``height`` in pixels (even), and the values of the configuration.
 
     ``codec`` is ffmpeg's name of the video encoder. ``fragment_s``: a fragment of the MP4 leaves at least this often,

@@ -7,8 +7,7 @@ and sha256 sums were published by the repositories; an unknown sum is None.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from musetalk_cli.errors import ModelError
 from musetalk_cli.hints import suggest
@@ -16,8 +15,7 @@ from musetalk_cli.hints import suggest
 PartKind = Literal["unet", "vae", "whisper", "parsing"]
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository on the Hugging Face hub. ``revision``: the pinned commit, ``main`` where none is known."""
 
     name: str
@@ -25,8 +23,7 @@ class Repository:
     licence: str
 
 
-@dataclass(frozen=True)
-class WeightFile:
+class WeightFile(NamedTuple):
     """A published file: ``name`` in its repository, stored in ``folder`` below the models folder."""
 
     repository: Repository
@@ -41,8 +38,7 @@ class WeightFile:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One net of a model.
 
     ``file`` is downloaded, ``settings`` is its config file. ``paths`` are all paths below the models folder that its
@@ -66,8 +62,7 @@ class Part:
         return next((file for file in files if file.name.rsplit("/", 1)[-1] == path.rsplit("/", 1)[-1]), None)
 
 
-@dataclass(frozen=True)
-class WeightSet:
+class WeightSet(NamedTuple):
     """All parts of one model."""
 
     name: str

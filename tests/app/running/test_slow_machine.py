@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from musetalk_cli.app.running.slow_machine import SlowMachine
 from musetalk_cli.engine.runtime.stats import LatencyStats, LiveStats, OverloadCounts, Snapshot
 
@@ -9,7 +7,7 @@ LIVE = LiveStats(LatencyStats(), 25.0, 0.0, 0.0, OverloadCounts(), 0.0, 0.0, 0, 
 
 
 def after(seconds: float, **left_out: int) -> Snapshot:
-    live = replace(LIVE, counts=OverloadCounts(**left_out))
+    live = LIVE._replace(counts=OverloadCounts(**left_out))
     return Snapshot(num_frames=round(25 * seconds), media_s=seconds, live=live)
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def open_encoder(ffmpeg: str) -> Iterator[Open]:
     with contextlib.ExitStack() as stack:
 
         def open_it(settings: EncoderSettings | None = None) -> ChildEncoder:
-            settings = settings or replace(encoder_settings(RATE), fragment_s=0.02, has_index=False)
+            settings = settings or encoder_settings(RATE)._replace(fragment_s=0.02, has_index=False)
             return stack.enter_context(contextlib.closing(ChildEncoder(ffmpeg, settings)))
 
         yield open_it
@@ -104,7 +103,7 @@ def test_an_ffmpeg_that_dies_is_told(open_encoder: Open) -> None:
 
 
 def test_settings_that_ffmpeg_refuses_are_told(open_encoder: Open) -> None:
-    encoder = open_encoder(replace(encoder_settings(RATE), preset="warp9"))
+    encoder = open_encoder(encoder_settings(RATE)._replace(preset="warp9"))
     thread, errors = encode_in_background(encoder)
     thread.join(20)
     assert "ffmpeg ended" in str(errors[0])

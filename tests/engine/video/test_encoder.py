@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +39,7 @@ def test_inputs_are_told_what_they_are_and_not_probed() -> None:
 
 def test_threads_are_the_encoders_own_choice_or_ours() -> None:
     assert "-threads:v" not in options_of(SETTINGS)
-    assert options_of(replace(SETTINGS, num_threads=1))["-threads:v"] == "1"
+    assert options_of(SETTINGS._replace(num_threads=1))["-threads:v"] == "1"
 
 
 def test_one_fragmented_mp4_for_players_everywhere() -> None:
@@ -54,7 +53,7 @@ def test_one_fragmented_mp4_for_players_everywhere() -> None:
 
 
 def test_a_bitrate_replaces_the_quality() -> None:
-    options = options_of(replace(SETTINGS, video_kbps=2_000, tune="none", keyframe_interval_s=2.0))
+    options = options_of(SETTINGS._replace(video_kbps=2_000, tune="none", keyframe_interval_s=2.0))
     assert options["-b:v"] == options["-maxrate"] == options["-bufsize"] == "2000k"
     assert options["-g"] == "60"
     assert "-crf" not in options
@@ -63,7 +62,7 @@ def test_a_bitrate_replaces_the_quality() -> None:
 
 def test_nvenc_holds_no_frame_back() -> None:
     """Without delay and zerolatency it keeps some; without forced-idr, no player can begin at its keyframes."""
-    options = options_of(replace(SETTINGS, codec="h264_nvenc"))
+    options = options_of(SETTINGS._replace(codec="h264_nvenc"))
     flags = ("-zerolatency", "-delay", "-bf", "-forced-idr", "-preset", "-tune")
     assert [options[flag] for flag in flags] == ["1", "0", "0", "1", "p2", "ull"]
     assert (options["-rc"], options["-cq"], options["-b:v"]) == ("vbr", "23", "0")
@@ -71,13 +70,13 @@ def test_nvenc_holds_no_frame_back() -> None:
 
 @pytest.mark.parametrize(("crf", "quality"), [(0, "100"), (23, "55"), (51, "1")])
 def test_videotoolbox_has_a_scale_of_its_own(crf: int, quality: str) -> None:
-    options = options_of(replace(SETTINGS, codec="h264_videotoolbox", crf=crf))
+    options = options_of(SETTINGS._replace(codec="h264_videotoolbox", crf=crf))
     assert (options["-realtime"], options["-bf"], options["-q:v"]) == ("1", "0", quality)
     assert not {"-crf", "-tune", "-preset"} & set(options)
 
 
 def test_a_live_stream_has_short_fragments_and_no_index() -> None:
-    options = options_of(replace(SETTINGS, fragment_s=0.02, has_index=False))
+    options = options_of(SETTINGS._replace(fragment_s=0.02, has_index=False))
     assert options["-frag_duration"] == "20000"
     assert options["-movflags"] == "frag_keyframe+empty_moov+default_base_moof+skip_trailer"
     assert options["-flush_packets"] == "1"
@@ -85,7 +84,7 @@ def test_a_live_stream_has_short_fragments_and_no_index() -> None:
 
 
 def test_a_keyframe_is_at_least_every_frame() -> None:
-    assert options_of(replace(SETTINGS, keyframe_interval_s=0.01))["-g"] == "1"
+    assert options_of(SETTINGS._replace(keyframe_interval_s=0.01))["-g"] == "1"
 
 
 def deliver(folder: Path, output: bytes, sink: MemorySink, *, status: int = 0) -> RunState:

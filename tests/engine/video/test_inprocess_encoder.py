@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -175,7 +174,7 @@ def test_a_click_and_a_flash_come_together(reader: str, tmp_path: Path, open_enc
 
 @pytest.mark.parametrize("tune, preset", [("zerolatency", "ultrafast"), ("none", "medium"), ("stillimage", "veryfast")])
 def test_each_frame_leaves_in_the_call_that_brought_it(open_encoder: Open, ffmpeg: str, tune: str, preset: str) -> None:
-    encoder = open_encoder(replace(encoder_settings(), tune=tune, preset=preset))
+    encoder = open_encoder(encoder_settings()._replace(tune=tune, preset=preset))
     fragments = [encoder.init_segment]
     for number in range(30):
         made = encoder.encode([draw_number(number)], FRAME_OF_AUDIO)
@@ -307,7 +306,7 @@ def test_what_has_the_wrong_shape_is_refused_and_harms_nothing(
 )
 def test_settings_that_no_codec_takes_are_an_error(changes: dict[str, object], words: str) -> None:
     with pytest.raises(EncoderError, match=words):
-        InProcessEncoder(replace(encoder_settings(), **changes))  # type: ignore[arg-type]
+        InProcessEncoder(encoder_settings()._replace(**changes))  # type: ignore[arg-type]
 
 
 def test_without_pyav_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +320,7 @@ def test_a_bitrate_replaces_the_quality(open_encoder: Open) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, HEIGHT * 3 // 2, WIDTH), np.uint8)
     sizes = {}
     for kbps in (None, 200):
-        encoder = open_encoder(replace(encoder_settings(), video_kbps=kbps))
+        encoder = open_encoder(encoder_settings()._replace(video_kbps=kbps))
         sizes[kbps] = sum(len(encoder.encode([image], NO_AUDIO)[0].data) for image in noise)
     assert sizes[200] < sizes[None] / 2
 
@@ -361,7 +360,7 @@ def test_an_encoder_starts_no_thread_and_leaves_the_cpus_to_its_caller(open_enco
 
 
 def test_other_threads_run_while_it_encodes(open_encoder: Open) -> None:
-    encoder = open_encoder(replace(encoder_settings(), width=1920, height=1080, preset="medium"))
+    encoder = open_encoder(encoder_settings()._replace(width=1920, height=1080, preset="medium"))
     noise = np.random.default_rng(0).integers(0, 255, (1620, 1920), np.uint8)
     turns, is_over = [0], threading.Event()
 

@@ -6,8 +6,8 @@ position in the stream, never on where a block begins: features of blocks equal 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ REACH_BACK_STEPS = (REFERENCE_HOPS + SMOOTH_HOPS) // HOPS_PER_STEP + 1
 REACH_AHEAD_S = (WINDOW_SAMPLES - HOP_SAMPLES) / 2 / SAMPLE_RATE_HZ
 
 
-@dataclass(frozen=True)
-class StepFeatures:
+class StepFeatures(NamedTuple):
     """Features of consecutive 20 ms steps.
 
     ``bands`` float32 (n, 80): two hops of 40 log-mel bands, 0 at 60 dB below the reference level, about 1 at it.

@@ -6,9 +6,8 @@ A small stack of dilated convolutions over time, each computed as one matrix pro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,7 @@ _DOWN = -30.0  # raw output of a tongue that stays down
 _SIGNED = OUTPUTS.index("W")
 
 
-@dataclass(frozen=True)
-class Convolution:
+class Convolution(NamedTuple):
     """``y[t] = bias + Σ_i x[t + taps[i]] · weight[i]``; weight float32 (taps · inputs, outputs), bias (outputs,)."""
 
     taps: tuple[int, ...]
@@ -43,8 +41,7 @@ class Convolution:
         return np.asarray(joined @ self.weight + self.bias, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class MouthNet:
+class MouthNet(NamedTuple):
     """Step features float32 (n, features) → mouth shapes float32 (m, 6): O, J, P, F, T in 0..1, W in −1..1.
 
     One entry convolution, then residual blocks ``x + mix(relu(conv(x)))``, then a linear head. ``past_steps`` and

@@ -6,9 +6,8 @@ The net predicts a shape for every 20 ms step. Steps are gated by a speech detec
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +53,7 @@ _TONGUE_SEEN, _TONGUE_DRAWN = (0.15, 0.42, 0.55, 0.7), (0.0, 0.66, 0.7, 1.0)
 _PRESSED = OUTPUTS.index("P")
 
 
-@dataclass(frozen=True)
-class GapMap:
+class GapMap(NamedTuple):
     """From the net's outputs to the lip gap that people show; measured on real talkers.
 
     ``spread_opens``: by how much spread lips (W) open wider, and rounded ones less. ``parted``: the gap of lips in a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class WidthMap:
+class WidthMap(NamedTuple):
     """From the net's width to the one that people show; measured on real talkers.
 
     ``spread``: the share of a positive width that is left. ``opens``: by how much an open mouth is wider, per gap.

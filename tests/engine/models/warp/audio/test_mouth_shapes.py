@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,8 +191,8 @@ def test_no_frames_and_no_audio(predictor: MouthShapePredictor) -> None:
 def test_in_noise_an_unsure_closure_is_surer(predictor: MouthShapePredictor) -> None:
     """Where the quietest of the last steps is not far below the speech."""
     net, samples = predictor._net, babble(5.0)
-    unsure = replace(net.head, weight=0 * net.head.weight, bias=np.zeros(6, np.float32))
-    always_half = MouthShapePredictor(replace(net, head=unsure))
+    unsure = net.head._replace(weight=0 * net.head.weight, bias=np.zeros(6, np.float32))
+    always_half = MouthShapePredictor(net._replace(head=unsure))
     noise = np.random.default_rng(2).standard_normal(len(samples)).astype(np.float32)
     noisy = samples + 0.3 * samples.std() * noise
     in_quiet, in_noise = (always_half.predict_steps(audio, 0, 70, 30)[:, 3] for audio in (samples, noisy))
@@ -241,7 +240,7 @@ def test_weights_that_do_not_fit_their_shapes_raise_model_error() -> None:
 
 def test_a_net_with_too_long_a_receptive_field_is_refused(predictor: MouthShapePredictor) -> None:
     net = predictor._net
-    far = replace(net, entry=replace(net.entry, taps=(0, 1, 2, 3, 20)))
+    far = net._replace(entry=net.entry._replace(taps=(0, 1, 2, 3, 20)))
     with pytest.raises(ValueError, match="context"):
         MouthShapePredictor(far)
 
