@@ -78,8 +78,10 @@ class Decimator:
             windows = np.lib.stride_tricks.sliding_window_view(padded, len(self._kernel))[::DECIMATION]
             return np.asarray(np.einsum("nt,t->n", windows[:num_out], self._kernel), np.float32)
         out = np.zeros(num_out, dtype=np.float32)
+        phases = [np.ascontiguousarray(padded[phase::DECIMATION]) for phase in range(DECIMATION)]
         for tap, weight in enumerate(self._kernel):
-            out += weight * padded[tap : tap + DECIMATION * (num_out - 1) + 1 : DECIMATION]
+            first, phase = divmod(tap, DECIMATION)
+            out += weight * phases[phase][first : first + num_out]
         return out
 
 
