@@ -163,8 +163,9 @@ def _say_stopped(asked: dict[str, Any], end: ending.SignalExit | None = None) ->
 
 
 def _chosen() -> typer.Typer:
-    """The program with what the command line needs: one command that it names first, else all."""
+    """The program with what the command line needs: one command that it names first, any for the version, else all."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
+    name = _COMMANDS[0] if name == "--version" else name
     if name in _COMMANDS and "app" not in globals():
         return _build(name)
     return _build_all()

@@ -347,6 +347,7 @@ def test_a_command_that_is_named_first_loads_no_other() -> None:
     named = loaded_by(code.format(["render", "a.wav"], "cli._chosen()"))
     assert "musetalk_cli.commands.render" in named
     assert not named & {f"musetalk_cli.commands.{name}" for name in ("bench", "dub", "avatars", "models", "stream")}
+    assert "musetalk_cli.commands.bench" not in loaded_by(code.format(["--version"], "cli._chosen()"))
     for unnamed in (["--verbose", "render"], ["rendr"], ["avatars"], []):
         assert "musetalk_cli.commands.bench" in loaded_by(code.format(unnamed, "cli._chosen()")), unnamed
 
