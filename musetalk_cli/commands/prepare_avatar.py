@@ -109,6 +109,9 @@ def _prepare(
 ) -> PreparedAvatar:
     """Prepare the avatar and draw its preview, both displayed step by step. Raises MuseTalkError."""
     from musetalk_cli.app.avatars.preparation import prepare_named
+    from musetalk_cli.system.imports import load_apart
+
+    load_apart("numpy")
     from musetalk_cli.app.avatars.preview import check_preview, write_preview
     from musetalk_cli.ui.progress import ProgressDisplay
 

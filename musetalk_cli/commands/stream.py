@@ -101,6 +101,9 @@ def stream(
     named = [("output", path) for path in output or ()] + [("settings", str(path)) for path in config or ()]
     check_apart([("input", input_), ("statistics", stats), ("control", control), *named])
 
+    from musetalk_cli.system.imports import load_apart
+
+    load_apart("numpy")
     from musetalk_cli.app.live_run import StreamOptions, stream_live
 
     options = StreamOptions(tuple(output or ["-"]), overwrite, quiet, stats, control)
