@@ -17,7 +17,7 @@ from musetalk_cli.engine.models.warp.face.geometry import smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, component_weights, cell_px, reach_px
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, cell_px, component_weights, reach_px
 from musetalk_cli.engine.models.warp.face.sampling import Grid, region_around
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances
 from musetalk_cli.engine.models.warp.face.tint import Tint
