@@ -64,7 +64,7 @@ HOT static void lower_lid(Lid *restrict lid, const EyeGrid *restrict eye, size_t
         lid->along[i] = end - (min_f(distance, rigid) + max_f(folded, 0.0f)) - y;
         float alpha = clamp_f(0.5f + (edge + lashes - y) * half_width, 0.0f, 1.0f);
         lid->alpha[i] = alpha * smoothstep(y - top[i], 0.0f, 0.08f) * within[i] * opacity;
-        float below = y - edge;
+        float below = y - edge; /* twice what is positive of it, without a branch: so that the loop vectorises */
         float shadow = exp_negative((below + fabsf(below)) * (-0.5f / SHADOW_DEPTH)) * smoothstep(below, -0.06f, 0.0f);
         lid->shadow[i] = shadow * (1.0f - smoothstep(y - lower[i], -0.05f, 0.05f)) * within[i] * depth;
     }

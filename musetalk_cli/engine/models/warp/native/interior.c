@@ -171,18 +171,20 @@ static inline float4 load_bytes4(const uint8_t *bytes) {
     return __builtin_convertvector(loaded, float4);
 }
 
-/* A bilinear sample of a row of teeth at x, y pixels of its own; zero beyond its edges. */
-static float4 sample_teeth(const uint8_t *texture, int32_t height, int32_t width, float x, float y) {
+/* A bilinear sample of a row of teeth at x, y pixels of its own; zero beyond its edges. False where nothing is there. */
+static inline int sample_teeth(const uint8_t *texture, int32_t height, int32_t width, float x, float y, float4 *tooth) {
     x = clamp_f(x + 1.0f, 0.0f, (float)(width + 1));
     y = clamp_f(y + 1.0f, 0.0f, (float)(height + 1));
     int32_t column = min_i((int32_t)x, width), row = min_i((int32_t)y, height);
     const size_t stride = 4 * (size_t)(width + 2);
-    const uint8_t *first = texture + (size_t)row * stride + 4 * (size_t)column;
+    const uint8_t *first = texture + (size_t)row * stride + 4 * (size_t)column, *second = first + stride;
+    if ((first[3] | first[7] | second[3] | second[7]) == 0) return 0; /* as for four of five pixels */
     float across = x - (float)column, along = y - (float)row;
     float4 a = load_bytes4(first), b = load_bytes4(first + 4);
-    float4 c = load_bytes4(first + stride), d = load_bytes4(first + stride + 4);
+    float4 c = load_bytes4(second), d = load_bytes4(second + 4);
     float4 top = a + (b - a) * across, bottom = c + (d - c) * across;
-    return top + (bottom - top) * along;
+    *tooth = top + (bottom - top) * along;
+    return 1;
 }
 
 /* Composite a row of teeth over the colours. edge: of the middle tooth, below the closed seam; strength 0..1. Pixels
@@ -193,7 +195,8 @@ static void draw_teeth(const MouthInterior *face, const uint8_t *texture, float 
     for (int32_t j = 0; j < length; j++) {
         if (coverage[j] == 0.0f) continue;
         float across = (row->x[j] - left) * scale - 0.5f, down = (row->y[j] - top) * scale - 0.5f;
-        float4 tooth = sample_teeth(texture, face->texture_height, face->texture_width, across, down);
+        float4 tooth;
+        if (!sample_teeth(texture, face->texture_height, face->texture_width, across, down, &tooth)) continue;
         float alpha = tooth[3] * (strength / 255.0f);
         if (hidden != NULL) alpha *= 1.0f - hidden[j];
         row->luma[j] += (tooth[0] - row->luma[j]) * alpha;
