@@ -142,8 +142,9 @@ static inline float interpolate_line(const float *line, const LipContours *lips,
 
 /* How far every node is inside one layer, pixels of the image: depth (nodes,). `away` (nodes,): half its distance from
  * the mouth's middle is added, mouth units. */
-HOT static void measure_depth(const float *mapped, const LipContours *lips, const float *line, const float *to_units,
-                          float sign, size_t nodes, float *depth, float *away) {
+HOT static void measure_depth(const float *restrict mapped, const LipContours *restrict lips, const float *restrict line,
+                              const float *restrict to_units, float sign, size_t nodes, float *restrict depth,
+                              float *restrict away) {
     for (size_t i = 0; i < nodes; i++) {
         float x_px = mapped[2 * i], y_px = mapped[2 * i + 1];
         float x = to_units[0] * x_px + to_units[1] * y_px + to_units[2];
@@ -153,21 +154,24 @@ HOT static void measure_depth(const float *mapped, const LipContours *lips, cons
     }
 }
 
-/* Depth divided by the warp's own slope, so that stretched edges keep their width on screen; plane `layer` of
- * distances (rows, columns, num_distances). */
-HOT static void divide_by_slope(const float *depth, int32_t rows, int32_t columns, int32_t cell_px, int32_t num_distances,
-                            float *distances) {
+/* Depth divided by the warp's own slope, so that stretched edges keep their width on screen. */
+static inline float over_slope(float depth, float across, float down, float per_px) {
+    return depth / max_f(sqrtf(across * across + down * down) * per_px, 0.5f);
+}
+
+/* That of every node, into plane `layer` of distances (rows, columns, num_distances). */
+HOT static void divide_by_slope(const float *restrict depth, int32_t rows, int32_t columns, int32_t cell_px,
+                                int32_t num_distances, float *restrict distances) {
     const float per_px = 0.5f / (float)cell_px;
-    for (int32_t row = 0; row < rows; row++) {
+    const int32_t last = columns - 1;
+    for (int32_t row = 0; row < rows; row++, distances += columns * num_distances) {
         const float *here = depth + (size_t)row * (size_t)columns;
         const float *above = row > 0 && row < rows - 1 ? here - columns : here;
         const float *below = row > 0 && row < rows - 1 ? here + columns : here;
-        for (int32_t column = 0; column < columns; column++, distances += num_distances) {
-            const int32_t inside = column > 0 && column < columns - 1;
-            float across = here[column + inside] - here[column - inside], down = below[column] - above[column];
-            float slope = sqrtf(across * across + down * down) * per_px;
-            *distances = here[column] / max_f(slope, 0.5f);
-        }
+        distances[0] = over_slope(here[0], 0.0f, below[0] - above[0], per_px);
+        for (int32_t i = 1; i < last; i++)
+            distances[i * num_distances] = over_slope(here[i], here[i + 1] - here[i - 1], below[i] - above[i], per_px);
+        distances[last * num_distances] = over_slope(here[last], 0.0f, below[last] - above[last], per_px);
     }
 }
 
