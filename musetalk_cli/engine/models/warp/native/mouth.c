@@ -50,6 +50,7 @@ typedef struct {
     float target_x[RUN_PX], target_y[RUN_PX], x[RUN_PX], y[RUN_PX];
     float across[RUN_PX], along[RUN_PX]; /* shares of the next column and row */
     int32_t offset[RUN_PX];              /* of the node before them in a field, in nodes */
+    float4 step[RUN_PX];                 /* there: as from add_rates */
 } NodeRun;
 
 /* Split the positions into nodes of a field (rows, columns), at least 2 by 2, and shares, clamped to its edge. */
@@ -70,9 +71,11 @@ static inline void step_sources(const float *steps, int32_t columns, int32_t len
         float4 a = *(const float4 *)first, b = *(const float4 *)(first + 4);
         float4 c = *(const float4 *)below, d = *(const float4 *)(below + 4);
         float4 top = a + (b - a) * run->across[j], bottom = c + (d - c) * run->across[j];
-        float4 step = top + (bottom - top) * run->along[j];
-        run->x[j] += step[2] * (run->target_x[j] - run->x[j] - step[0]);
-        run->y[j] += step[3] * (run->target_y[j] - run->y[j] - step[1]);
+        run->step[j] = top + (bottom - top) * run->along[j];
+    }
+    for (int32_t j = 0; j < length; j++) {
+        run->x[j] += run->step[j][2] * (run->target_x[j] - run->x[j] - run->step[j][0]);
+        run->y[j] += run->step[j][3] * (run->target_y[j] - run->y[j] - run->step[j][1]);
     }
 }
 
