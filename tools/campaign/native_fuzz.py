@@ -118,7 +118,9 @@ def fuzz_crop(rng: Random) -> None:
         expected = crop_planes(image, region)
         doubled = UpsampledImage.of(expected).luma
     assert np.array_equal(cropped.chroma, expected.chroma), "chroma is not numpy's"
-    away = int(np.abs(UpsampledImage.of(cropped).luma.astype(int) - doubled).max())
+    taken, whole = UpsampledImage.of_region(image, region), UpsampledImage.of(cropped)
+    assert np.array_equal(taken.chroma, whole.chroma) and np.array_equal(taken.luma, whole.luma), "not what is cropped"
+    away = int(np.abs(whole.luma.astype(int) - doubled).max())
     assert away <= 1, f"upsampled luma is {away} levels away from numpy's"
 
 

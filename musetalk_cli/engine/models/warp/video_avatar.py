@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
-from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, mouth_boxes, reach_px
 from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes, region_around
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.sampling import can_sample_size
+from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES
+from musetalk_cli.engine.models.warp.native.sampling import can_sample_size, extent_of
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import Face, FloatArray, Region, unchanged_face
 
 if TYPE_CHECKING:
-    from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
     from musetalk_cli.engine.models.warp.native.face import NativeFace
     from musetalk_cli.engine.models.warp.video_mouth import VideoMouth
 
@@ -85,7 +86,7 @@ class VideoAvatarRenderer:
         if not opacity:
             return unchanged_face()
         region, grid, warp = self._prepare(index)
-        source, shape = UpsampledImage.of(crop_planes(image, region)), clean_shape(mouth)
+        source, shape = UpsampledImage.of_region(image, region), clean_shape(mouth)
         if isinstance(warp, MouthWarp):
             planes, _ = warp.render(shape, source, grid.nodes, _UNMOVED)
         else:
@@ -98,20 +99,14 @@ class VideoAvatarRenderer:
         region = region_around([reach_px(axes)], self._size, self._limits)
         grid, native = self._grid(region.width, region.height)
         corner = np.array([region.left, region.top], dtype=np.float32)
-        if native is not None and (mouth := self._native_mouth(index, axes, grid, corner)) is not None:
-            return region, grid, (native, mouth)
-        return region, grid, MouthWarp(self._track.pose(index).moved(-corner), grid, self._interior)
-
-    def _native_mouth(self, index: int, axes: MouthAxes, grid: Grid, corner: FloatArray) -> VideoMouth | None:
-        """The mouth in C; None where it moves too few nodes."""
+        boxes = mouth_boxes(MouthAxes(axes.origin_px - corner, axes.x_axis, axes.unit_px), grid)
+        kernel = library.load()
+        if native is None or kernel is None or min(extent_of(boxes[0])[2:]) < MIN_NODES:
+            return region, grid, MouthWarp(self._track.pose(index).moved(-corner), grid, self._interior)
         from musetalk_cli.engine.models.warp.video_mouth import VideoMouth  # imports ctypes
 
-        native = library.load()
-        assert native is not None  # noqa: S101 - the caller has a grid in C
-        try:
-            return VideoMouth(native, self._track.marks(index), axes, grid, corner, self._interior)
-        except ValueError:
-            return None
+        marks = self._track.marks(index)
+        return region, grid, (native, VideoMouth(kernel, marks, axes, corner, grid, boxes, self._interior))
 
     def _grid_of_size(self, width: int, height: int) -> tuple[Grid, NativeFace | None]:
         """A grid, and what draws faces on it in C, where that can be."""

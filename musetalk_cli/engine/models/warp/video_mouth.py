@@ -15,10 +15,10 @@ from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, TUCK
 from musetalk_cli.engine.models.warp.face.displacement_fields import FADE, REACH, component_parts
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, MouthInterior, TeethPlacement
-from musetalk_cli.engine.models.warp.face.mouth_warp import component_weights, mouth_boxes, rim_depths, wanted_opening
+from musetalk_cli.engine.models.warp.face.mouth_warp import component_weights, rim_depths, wanted_opening
 from musetalk_cli.engine.models.warp.face.sampling import Box, Grid
 from musetalk_cli.engine.models.warp.native.face import MouthMotion, NativeMouth
-from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES, Contours, NativeSkin
+from musetalk_cli.engine.models.warp.native.mouth import Contours, NativeSkin
 from musetalk_cli.engine.models.warp.native.points import FrameAxes, MouthPoints, lip_lines, measure_mouth
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes, fade_at_outline
 from musetalk_cli.engine.types.colour import ByteArray
@@ -37,8 +37,9 @@ class VideoMouth:
         library: ctypes.CDLL,
         marks: tuple[FloatArray, FloatArray],
         axes: MouthAxes,
-        grid: Grid,
         corner: FloatArray,
+        grid: Grid,
+        boxes: tuple[Box, Box, Box],
         interior: MouthInterior,
     ) -> None:
         """Prepare it.
@@ -47,21 +48,16 @@ class VideoMouth:
             library: The native kernel.
             marks: All landmarks that the frame shows, and those of its head at rest, float32 (131, 2), its pixels.
             axes: The mouth's, in the frame's pixels.
-            grid: Over the region that changes, whose first pixel counts as 0, 0.
-            corner: Position of that pixel in the frame, float32 (2,).
+            corner: Position in the frame of the first pixel of the region that changes, float32 (2,).
+            grid: Over that region, whose first pixel counts as 0, 0.
+            boxes: As from ``mouth_boxes``, of at least MIN_NODES nodes across and down.
             interior: The inside of the mouth, in C.
-
-        Raises:
-            ValueError: The mouth moves too few of the grid's nodes.
         """
-        origin, unit_px = axes.origin_px, axes.unit_px
+        unit_px = axes.unit_px
         points = measure_mouth(
-            library, *marks, FrameAxes(origin.tolist(), axes.x_axis.tolist(), unit_px, corner.tolist())
+            library, *marks, FrameAxes(axes.origin_px.tolist(), axes.x_axis.tolist(), unit_px, corner.tolist())
         )
-        boxes = mouth_boxes(MouthAxes(origin - corner, axes.x_axis, unit_px), grid)
         nodes, numbers = grid.nodes[boxes[0]], points.numbers
-        if min(nodes.shape[:2]) < MIN_NODES:
-            raise ValueError(f"{nodes.shape[0]} by {nodes.shape[1]} nodes are too few")
         first = nodes[0, 0].copy()
         outline = marks[0][_OVAL] - (first + corner)
         inside = fade_at_outline(library, _fill(outline, nodes, grid.cell_px), unit_px / grid.cell_px, numbers.yaw)

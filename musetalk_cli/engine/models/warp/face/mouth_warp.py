@@ -41,7 +41,6 @@ _STRETCHED = 3.0  # times the rim's depth, over which the rest of a lip is stret
 # than the first, and everything above the second. Gaps below _FINE_GAP (mouth units) count as that.
 _LEAST_WANTED, _FINE_GAP = (0.2, 0.7), 0.02
 
-_OUTWARDS = np.array([-1, -1, 1, 1], dtype=np.float32)  # of left, top, right, bottom
 _DENTAL = COMPONENTS.index("labiodental")
 _LOWEST_SHAPE = np.array([0, 0, -1, 0, 0, 0], np.float32)
 
@@ -200,7 +199,7 @@ def cell_px(unit_px: float) -> int:
     return max(2, 2 * round(CELL * unit_px / 2))
 
 
-def reach_px(axes: MouthAxes) -> FloatArray:
+def reach_px(axes: MouthAxes) -> list[float]:
     """Left, top, right, bottom of everything that a mouth moves, pixels."""
     return _bounds_px(axes, REACH)
 
@@ -209,7 +208,9 @@ def mouth_boxes(axes: MouthAxes, grid: Grid) -> tuple[Box, Box, Box]:
     """Rows and columns of the nodes that a mouth moves; of those around its lips' box, within the former; and of the
     region's pixels in it."""
     moved = grid.cells_touching(reach_px(axes))
-    outer = grid.cells_touching(_bounds_px(axes, _LIPS) + PAD * grid.cell_px * _OUTWARDS)
+    left, top, right, bottom = _bounds_px(axes, _LIPS)
+    margin = PAD * grid.cell_px
+    outer = grid.cells_touching([left - margin, top - margin, right + margin, bottom + margin])
     return moved, (_within(outer[0], moved[0]), _within(outer[1], moved[1])), grid.pixels_of(outer)
 
 
@@ -219,14 +220,17 @@ def rim_depths(own_gap: float, lips: tuple[float, float]) -> tuple[float, float]
     return min(usual, _MAX_RIM_SHARE * lips[0]), min(usual, _MAX_RIM_SHARE * lips[1])
 
 
-def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> FloatArray:
+def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> list[float]:
+    """Left, top, right, bottom of a span of mouth units; numbers, as numpy takes four times as long for so few."""
     left, right, top, bottom = span
+    (x, y), (along_x, along_y) = axes.origin_px.tolist(), axes.x_axis.tolist()
+    along_x, along_y = along_x * axes.unit_px, along_y * axes.unit_px
     bounds = []
-    for along_x, along_y, middle in axes.to_image.tolist():  # numbers: numpy takes four times as long for so few
-        across, down = (along_x * left, along_x * right), (along_y * top, along_y * bottom)
+    for from_x, from_y, middle in ((along_x, -along_y, x), (along_y, along_x, y)):
+        across, down = (from_x * left, from_x * right), (from_y * top, from_y * bottom)
         bounds.append((min(across) + min(down) + middle, max(across) + max(down) + middle))
     (left_px, right_px), (top_px, bottom_px) = bounds
-    return np.array([left_px, top_px, right_px, bottom_px], dtype=np.float32)
+    return [left_px, top_px, right_px, bottom_px]
 
 
 def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: FloatArray, own_gap: float) -> None:

@@ -8,6 +8,7 @@ its own interpolations gives this sharpness at this speed.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,15 @@ class UpsampledImage:
         """Prepare a whole image. The rows of its luma may be parts of longer ones."""
         native = sampler()
         return cls(native.upsample_luma(planes.luma) if native else _upsample_2x(planes.luma), planes.chroma)
+
+    @classmethod
+    def of_region(cls, image: ByteArray, region: Region) -> UpsampledImage:
+        """Prepare a region of an I420 image, uint8 (height · 3/2, width)."""
+        native = sampler()
+        if native is None:
+            return cls.of(crop_planes(image, region))
+        planes = native.take_region(image, region)
+        return cls(planes.luma, planes.chroma)
 
     def sample(self, luma_map: FloatArray, chroma_map: FloatArray) -> Planes:
         """Sample planes (h, w); maps (h, w, 2) and (h/2, w/2, 2) hold x, y in samples of ``luma`` and ``chroma``."""
@@ -111,7 +121,9 @@ def bounds_of(points: FloatArray) -> FloatArray:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def region_around(bounds_px: list[FloatArray], size: tuple[int, int], area: Area | None = None) -> Region:
+def region_around(
+    bounds_px: Sequence[Sequence[float] | FloatArray], size: tuple[int, int], area: Area | None = None
+) -> Region:
     """The rectangle around all bounds (l, t, r, b), aligned to even pixels and within ``size`` (width, height) and
     ``area``."""
     spans = []
@@ -143,7 +155,7 @@ class Grid:
         y = np.arange(rows, dtype=np.float32) * cell_px + (region.top + start)
         self.nodes: FloatArray = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
 
-    def cells_touching(self, bounds_px: FloatArray) -> Box:
+    def cells_touching(self, bounds_px: Sequence[float] | FloatArray) -> Box:
         """Rows and columns of the nodes whose cells a rectangle of the image (left, top, right, bottom) touches."""
         rows, columns = self.nodes.shape[:2]
         spans = []

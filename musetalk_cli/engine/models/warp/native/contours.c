@@ -26,7 +26,8 @@ static void as_function(Point *curve, const float *x, float *y) {
         curve_x[place] = curve[i].x;
         curve_y[place] = curve[i].y;
     }
-    for (int32_t i = 0; i < LINE_POINTS; i++) y[i] = line_at(x[i], curve_x, curve_y, LINE_POINTS);
+    int32_t before = 0;
+    for (int32_t i = 0; i < LINE_POINTS; i++) y[i] = line_near(x[i], curve_x, curve_y, LINE_POINTS, &before);
 }
 
 static float widest_gap(const LipLines *lips) {

@@ -32,6 +32,17 @@ static inline float line_at(float x, const float *line_x, const float *line_y, i
     return line_y[before] + slope * (x - line_x[before]);
 }
 
+/* The same, for one x after the other: found from the point before the last one on. */
+static inline float line_near(float x, const float *line_x, const float *line_y, int32_t count, int32_t *before) {
+    const int32_t last = count - 1;
+    if (!(x > line_x[0])) return line_y[0];
+    if (x >= line_x[last]) return line_y[last];
+    if (!(line_x[*before] <= x)) *before = 0;
+    while (*before < last - 1 && line_x[*before + 1] <= x) ++*before;
+    const float slope = (line_y[*before + 1] - line_y[*before]) / (line_x[*before + 1] - line_x[*before]);
+    return line_y[*before] + slope * (x - line_x[*before]);
+}
+
 /* The same between two points: `low` at x_low, `high` at x_high. */
 static inline float between(float x, float x_low, float x_high, float low, float high) {
     return low + (high - low) * clamp_f((x - x_low) / (x_high - x_low), 0.0f, 1.0f);

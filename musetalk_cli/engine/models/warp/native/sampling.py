@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.models.warp.native.arrays import address, declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray, Planes
-from musetalk_cli.engine.types.messages import FloatArray
+from musetalk_cli.engine.types.messages import FloatArray, Region
 
 MAX_CELL_PX = 128  # as in sampling.c
 MIN_SIDE_PX = 4  # of an image to sample from
@@ -34,6 +34,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "blend_layer": [_POINTER, _POINTER, _INT, _INT, *_SOURCE, ctypes.POINTER(_BoxPlanes), _INT, _INT],
     "upsample_luma": [_POINTER, _INT, _INT, _INT, _POINTER],
     "interleave_chroma": [_POINTER, _POINTER, _INT, _INT, _INT, _POINTER],
+    "take_region": [_POINTER, *[_INT] * 6, _POINTER, _POINTER],
     "move_nodes": [_POINTER, _POINTER, _POINTER, _INT, _POINTER],
 }
 
@@ -140,6 +141,19 @@ class Sampler:
             raise ValueError(f"rows are {stride} and {other_stride} bytes apart")
         self._library.interleave_chroma(first, second, height, width, stride, address(chroma))
         return chroma
+
+    def take_region(self, image: ByteArray, region: Region) -> Planes:
+        """A region of a planar I420 image, uint8 (h · 3/2, w): its luma upsampled, and its chroma. All numbers even."""
+        height, width = image.shape[0] // 3 * 2, image.shape[1]
+        left, top, across, down = region
+        if min(region) < 0 or (left | top | across | down) & 1 or left + across > width or top + down > height:
+            raise ValueError(f"no even region of {width} × {height} pixels: {region}")
+        first = pointer(image, np.uint8, (height // 2 * 3, width // 2 * 2))
+        planes = Planes(np.empty((2 * down, 2 * across), np.uint8), np.empty((down // 2, across // 2, 2), np.uint8))
+        self._library.take_region(
+            *(first, height, width, left, top, down, across, address(planes.luma), address(planes.chroma))
+        )
+        return planes
 
     def move_nodes(self, nodes: FloatArray, basis: FloatArray, matrix: FloatArray) -> FloatArray:
         """``nodes`` float32 (rows, columns, 2) plus ``matrix`` (2, 5) times ``basis`` (5, rows, columns)."""

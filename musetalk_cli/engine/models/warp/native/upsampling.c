@@ -112,13 +112,27 @@ EXPORT void upsample_luma(const uint8_t *luma, int32_t height, int32_t width, in
     }
 }
 
+HOT static void interleave_row(const uint8_t *restrict blue, const uint8_t *restrict red, int32_t count,
+                               uint8_t *restrict chroma) {
+    for (int32_t i = 0; i < count; i++) {
+        chroma[2 * i] = blue[i];
+        chroma[2 * i + 1] = red[i];
+    }
+}
+
 /* Two planes of chroma uint8 (height, width), whose rows are `stride` bytes apart → chroma uint8 (height, width, 2). */
 EXPORT void interleave_chroma(const uint8_t *blue, const uint8_t *red, int32_t height, int32_t width, int32_t stride,
                               uint8_t *chroma) {
-    for (int32_t row = 0; row < height; row++, blue += stride, red += stride, chroma += 2 * (size_t)width) {
-        for (int32_t i = 0; i < width; i++) {
-            chroma[2 * i] = blue[i];
-            chroma[2 * i + 1] = red[i];
-        }
-    }
+    for (int32_t row = 0; row < height; row++, blue += stride, red += stride, chroma += 2 * (size_t)width)
+        interleave_row(blue, red, width, chroma);
+}
+
+/* A region of a frame, planar I420 uint8 (height · 3/2, width), → its luma upsampled and its chroma as pairs. All numbers
+ * are even. */
+EXPORT void take_region(const uint8_t *frame, int32_t height, int32_t width, int32_t left, int32_t top,
+                        int32_t region_height, int32_t region_width, uint8_t *doubled, uint8_t *chroma) {
+    const size_t samples = (size_t)height * (size_t)width, column = (size_t)left;
+    const uint8_t *blue = frame + samples + (size_t)(top / 2) * (size_t)(width / 2) + column / 2;
+    upsample_luma(frame + (size_t)top * (size_t)width + column, region_height, region_width, width, doubled);
+    interleave_chroma(blue, blue + samples / 4, region_height / 2, region_width / 2, width / 2, chroma);
 }

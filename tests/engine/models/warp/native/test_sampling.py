@@ -177,6 +177,16 @@ def test_a_region_is_cropped_as_by_opencv() -> None:
         assert np.array_equal(drawn.chroma, expected.chroma)
 
 
+def test_a_region_is_taken_as_it_is_cropped_and_upsampled() -> None:
+    image = np.random.default_rng(13).integers(0, 256, (60, 68), dtype=np.uint8)
+    for region in (Region(0, 0, 68, 40), Region(6, 12, 62, 28), Region(66, 38, 2, 2)):
+        whole, taken = UpsampledImage.of(crop_planes(image, region)), UpsampledImage.of_region(image, region)
+        assert np.array_equal(taken.luma, whole.luma) and np.array_equal(taken.chroma, whole.chroma)
+    for wrong in (Region(8, 0, 62, 40), Region(0, 2, 68, 40), Region(-2, 0, 4, 4), Region(1, 0, 4, 4)):
+        with pytest.raises(ValueError, match="no even region"):
+            UpsampledImage.of_region(image, wrong)
+
+
 def test_the_head_is_moved_as_by_numpy() -> None:
     nodes = Grid(Region(10, 20, 200, 300), 4).nodes
     planes = np.random.default_rng(13).uniform(0, 1, (*nodes.shape[:2], 3)).astype(np.float32)
