@@ -153,7 +153,8 @@ class Grid:
         start = -PAD * cell_px + (cell_px - 1) / 2
         x = np.arange(columns, dtype=np.float32) * cell_px + (region.left + start)
         y = np.arange(rows, dtype=np.float32) * cell_px + (region.top + start)
-        self.nodes: FloatArray = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+        self.nodes: FloatArray = np.empty((rows, columns, 2), np.float32)
+        self.nodes[..., 0], self.nodes[..., 1] = x, y[:, None]
 
     def cells_touching(self, bounds_px: Sequence[float] | FloatArray) -> Box:
         """Rows and columns of the nodes whose cells a rectangle of the image (left, top, right, bottom) touches."""
