@@ -9,6 +9,9 @@
  */
 #include "splines.h"
 
+/* What lies in one line of the cache is stored and loaded in one step. */
+#define LINED _Alignas(64)
+
 enum { PARTS = 4, PLANES = 2 * PARTS };
 enum { BLOCK = 32, TOGETHER = 4 }; /* nodes, and points, that are worked on at a time */
 enum { TAPS = 6, MARGIN = 2 };     /* of the interpolation; every second nodes before the first one that is needed */
@@ -84,7 +87,7 @@ static void combine_sides(const Splines *splines, const float *solved, const flo
 
 /* Nodes at mouth units x, y, and the sums of the splines. */
 typedef struct {
-    float x[BLOCK], y[BLOCK], sums[PLANES][BLOCK];
+    LINED float x[BLOCK], y[BLOCK], sums[PLANES][BLOCK];
 } NodeBlock;
 
 /* Every second nodes from number `start` on, the last one repeated at the end. */
@@ -125,7 +128,7 @@ static inline void add_values(float values[TOGETHER][BLOCK], const float *coeffi
 
 HOT static void evaluate_splines(const Splines *splines, const Sums *solved, NodeBlock *block) {
     const float *upper = solved->upper, *lower = solved->lower;
-    float values[TOGETHER][BLOCK];
+    LINED float values[TOGETHER][BLOCK];
     memset(block->sums, 0, sizeof block->sums);
     for (int32_t i = 0; i < splines->num_shared; i += TOGETHER) {
         const int32_t count = splines->num_shared - i;
@@ -202,10 +205,22 @@ HOT static void interpolate_sums(const SplineNodes *nodes, const Sums *sums) {
 
 /* ---- Around a control point -------------------------------------------------------------------------------------- */
 
+/* Four values of one vector and of another in turns: the first two of both, and the last. */
+#if defined(__clang__)
+#define FIRST_OF(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define LAST_OF(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+typedef int32_t Order __attribute__((vector_size(16)));
+#define FIRST_OF(a, b) __builtin_shuffle(a, b, (Order){0, 4, 1, 5})
+#define LAST_OF(a, b) __builtin_shuffle(a, b, (Order){2, 6, 3, 7})
+#endif
+
+static inline float4 load4(const float *values) { return *(const float4 *)values; }
+
 /* Of a patch of nodes: the first row and column, and what interpolation lacks of the kernel there. */
 typedef struct {
+    LINED float lack[PATCH][LANES];
     int32_t row, column;
-    float lack[PATCH][LANES];
 } Patch;
 
 /* A row of the kernel at LANES nodes `step` steps apart, the first one `down` rows and `across` columns behind the first
@@ -230,16 +245,29 @@ static int32_t place_patch(const SplineNodes *nodes, float x, float y, Patch *pa
     return patch->column > -PATCH && patch->column < nodes->columns && patch->row > -PATCH && patch->row < nodes->rows;
 }
 
+/* What a row of a patch, the kernel so far, has more than is interpolated from every second column: four of those at a
+ * time, and as many between them. (Columns that are stored one by one, and loaded together, would have to wait.) */
+static inline void subtract_row(const float *coarse, float *restrict row) {
+    for (int32_t m = 0; m < LANES / 2; m += 4) {
+        const float *c = coarse + m;
+        const float4 own = load4(c + 2);
+        const float4 between = INNER * (own + load4(c + 3)) + MIDDLE * (load4(c + 1) + load4(c + 4)) +
+                               OUTER * (load4(c) + load4(c + 5));
+        *(float4 *)(row + 2 * m) -= FIRST_OF(own, between);
+        *(float4 *)(row + 2 * m + 4) -= LAST_OF(own, between);
+    }
+}
+
 static inline void measure_patch(const SplineNodes *nodes, float x, float y, Patch *patch) {
-    float coarse[COARSE][LANES], row[LANES], smooth[LANES];
+    LINED float coarse[COARSE][LANES], row[LANES];
     for (int32_t k = 0; k < COARSE; k++)
         evaluate_row(nodes, x, y, patch->row + 2 * (k - MARGIN), patch->column - 2 * MARGIN, 2, coarse[k]);
     for (int32_t k = 0; k < PATCH; k++) {
         float *lack = patch->lack[k];
         evaluate_row(nodes, x, y, patch->row + k, patch->column, 1, lack);
         interpolate_down(coarse[0], LANES, k, LANES, row);
-        interpolate_across(row, PATCH, smooth);
-        for (int32_t j = 0; j < LANES; j++) lack[j] = j < PATCH ? lack[j] - smooth[j] : 0.0f;
+        subtract_row(row, lack);
+        lack[PATCH] = 0.0f;
     }
 }
 
