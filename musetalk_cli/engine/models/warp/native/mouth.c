@@ -234,6 +234,7 @@ EXPORT void blend_layers(const float *mapped, const float *distances, int32_t ce
 
 /* What a row of nodes holds, and a row of pixels that it is interpolated to: distances, and positions in two layers. */
 enum { UPPER_X = MAX_DISTANCES, UPPER_Y, LOWER_X, LOWER_Y, NUM_PLANES };
+enum { LANES = 16 }; /* pixels that are worked on at a time, the last ones with others that nobody reads */
 typedef float PixelRow[NUM_PLANES][RUN_PX];
 
 /* Interpolate row `row` of the nodes from left to right: `length` pixels from `start` on. */
@@ -311,19 +312,19 @@ HOT static void write_row(PixelRow row, int32_t length, size_t at, const LipPixe
 EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixels *pixels) {
     PixelRow rows[2], row;
     for (int32_t start = 0; start < pixels->width; start += RUN_PX) {
-        const int32_t length = min_i(RUN_PX, pixels->width - start);
+        const int32_t length = min_i(RUN_PX, pixels->width - start), whole = (length + LANES - 1) / LANES * LANES;
         int32_t known = -1, upper = 0; /* node row `known` is in rows[upper], the next one in the other */
         for (int32_t y = 0; y < pixels->height; y++) {
             const int32_t node = node_before(y, nodes->cell_px);
             if (node != known) {
                 upper = known < 0 ? 0 : 1 - upper;
-                if (known < 0) expand_row(nodes, node, start, length, rows[upper]);
-                expand_row(nodes, node + 1, start, length, rows[1 - upper]);
+                if (known < 0) expand_row(nodes, node, start, whole, rows[upper]);
+                expand_row(nodes, node + 1, start, whole, rows[1 - upper]);
                 known = node;
             }
             interpolate_rows(rows[upper], rows[1 - upper], share_of_next(y, nodes->cell_px, node),
-                             nodes->num_distances, length, row);
-            if (pixels->upper_positions != NULL) stretch_lips(row, rims, length);
+                             nodes->num_distances, whole, row);
+            if (pixels->upper_positions != NULL) stretch_lips(row, rims, whole);
             write_row(row, length, (size_t)y * (size_t)pixels->width + (size_t)start, pixels);
         }
     }
