@@ -27,11 +27,9 @@ _SplineNodes = structure(
     "SplineNodes",
     inside=c_void_p,
     **dict.fromkeys(("rows", "columns"), c_int32),
-    **dict.fromkeys(("first", "across", "down"), c_float * 2),
-    reach=c_float * 4,
-    fade=c_float * 2,
-    to_cells=c_float * 4,
+    numbers=c_float * 16,  # first, across, down, reach, fade, to_cells: one array takes a fifth of the time of six
 )
+_Numbers = c_float * 16
 _PARAMETERS: dict[str, list[Any]] = {
     "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
     "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), *[c_void_p] * 3],
@@ -138,10 +136,9 @@ def _nodes_of(nodes: SplineNodes) -> ctypes.Structure:
     (x, y), cell = nodes.first_px, nodes.cell_px
     determinant = (a * d - b * c) * cell or 1.0
     rows, columns = nodes.inside.shape
-    return _SplineNodes(
-        *(pointer(nodes.inside, np.uint8, (rows, columns)), rows, columns),
-        (c_float * 2)(a * x + b * y + shift_x, c * x + d * y + shift_y),
-        *((c_float * 2)(a * cell, c * cell), (c_float * 2)(b * cell, d * cell)),
-        *((c_float * 4)(*nodes.reach), (c_float * 2)(*nodes.fade)),
-        (c_float * 4)(d / determinant, -b / determinant, -c / determinant, a / determinant),
+    numbers = _Numbers(
+        *(a * x + b * y + shift_x, c * x + d * y + shift_y, a * cell, c * cell, b * cell, d * cell),
+        *(*nodes.reach, *nodes.fade),
+        *(d / determinant, -b / determinant, -c / determinant, a / determinant),
     )
+    return _SplineNodes(pointer(nodes.inside, np.uint8, (rows, columns)), rows, columns, numbers)
