@@ -22,7 +22,7 @@ def load_apart(name: str) -> None:
     def load() -> None:
         try:
             loaded.set_result(import_module(name))
-        except BaseException as error:  # noqa: BLE001 - raised by result()
+        except BaseException as error:
             loaded.set_exception(error)
 
     threading.Thread(target=load, name="musetalk-import", daemon=True).start()
