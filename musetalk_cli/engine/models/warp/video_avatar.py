@@ -85,7 +85,10 @@ class VideoAvatarRenderer:
         opacity = float(self._opacity[index])
         if not opacity:
             return unchanged_face()
-        region, grid, warp = self._prepare(index)
+        prepared = self._prepare(index)
+        if prepared is None:
+            return unchanged_face()
+        region, grid, warp = prepared
         source, shape = UpsampledImage.of_region(image, region), clean_shape(mouth)
         if isinstance(warp, MouthWarp):
             planes, _ = warp.render(shape, source, grid.nodes, _UNMOVED)
@@ -94,12 +97,15 @@ class VideoAvatarRenderer:
         mask = np.full((region.height, region.width), round(255 * opacity), np.uint8) if opacity < 1 else None
         return Face(region, planes, mask)
 
-    def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp | tuple[NativeFace, VideoMouth]]:
+    def _prepare_frame(self, index: int) -> tuple[Region, Grid, MouthWarp | tuple[NativeFace, VideoMouth]] | None:
+        """What draws a frame; None where its lips are beyond the image."""
         axes = self._track.axes(index)
         region = region_around([reach_px(axes)], self._size, self._limits)
         grid, native = self._grid(region.width, region.height)
         corner = np.array([region.left, region.top], dtype=np.float32)
         boxes = mouth_boxes(MouthAxes(axes.origin_px - corner, axes.x_axis, axes.unit_px), grid)
+        if not all(min(extent_of(box)[2:]) > 0 for box in boxes):
+            return None
         kernel = library.load()
         if native is None or kernel is None or min(extent_of(boxes[0])[2:]) < MIN_NODES:
             return region, grid, MouthWarp(self._track.pose(index).moved(-corner), grid, self._interior)

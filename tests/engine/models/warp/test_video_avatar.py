@@ -218,6 +218,25 @@ def test_frames_without_a_face_stay_as_they_are_bit_for_bit() -> None:
     assert 0.3 * changes[4] < changes[3] < 0.8 * changes[4]
 
 
+@pytest.mark.parametrize("is_native", [True, False])
+@pytest.mark.parametrize("step_px", [(60, 0), (-80, 0), (0, 60), (0, -90)])
+def test_a_mouth_may_leave_the_image(step_px: tuple[int, int], is_native: bool) -> None:
+    whole = talking_avatar(6)
+    faces = [
+        Landmarks.from_mapping({name: group + np.float32(step_px) * index for name, group in vars(face).items()})
+        for index, face in enumerate(whole.landmarks)
+    ]
+    avatar = replace(whole, landmarks=faces, points=None)
+    with native_kernel() if is_native else numpy_alone():
+        face = VideoAvatarRenderer(avatar)
+        changed = [
+            (shown(avatar, face, index, OPEN) != avatar.frames.read([index])[0][: avatar.height]).any()
+            for index in range(6)
+        ]
+    assert changed[0]
+    assert not changed[-1]
+
+
 def test_bars_stay_as_they_are_bit_for_bit() -> None:
     whole = talking_avatar(3)
     bottom = int(whole.landmarks[0].oval[18, 1]) - 10
