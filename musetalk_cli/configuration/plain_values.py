@@ -17,12 +17,20 @@ from musetalk_cli.configuration.schema import Check, Range
 EXACT = 2**53  # every whole number below is a float
 
 Section = TypeVar("Section")
+_annotations: dict[type, dict[str, Any]] = {}
 
 
 def take_section(section: type[Section], values: Mapping[str, Any]) -> Section:
     """The section that pydantic would give for these values. Raises ValueError where only pydantic can tell."""
-    kinds = get_type_hints(section, include_extras=True)
+    kinds = _annotations_of(section)
     return section(**{key: _take(kinds.get(key), value) for key, value in values.items()})
+
+
+def _annotations_of(section: type) -> dict[str, Any]:
+    """Looked up once: a manifest may have settings in thousands of lines."""
+    if section not in _annotations:
+        _annotations[section] = get_type_hints(section, include_extras=True)
+    return _annotations[section]
 
 
 def _take(annotation: Any, value: Any) -> Any:

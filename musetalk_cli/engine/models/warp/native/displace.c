@@ -325,7 +325,7 @@ HOT static void write_row(const SplineNodes *nodes, int32_t row, const float *su
  */
 EXPORT void displace_nodes(const Splines *splines, const SplineNodes *nodes, const float *weights, float *memory,
                            float *field) {
-    Sums sums;
+    Sums sums = {0};
     divide_scratch(splines, nodes, memory, &sums);
     combine_sides(splines, splines->solved, weights, sums.upper);
     combine_sides(splines, splines->solved + (size_t)(splines->count + 3) * (size_t)splines->num_sides, weights, sums.lower);

@@ -70,7 +70,6 @@ HOT static void lower_lid(Lid *restrict lid, const EyeGrid *restrict eye, size_t
     }
 }
 
-
 /* Where a run of samples is taken from in a plane: the number of the one above on the left, and the shares of the next
  * column and of the next row. */
 typedef struct {
@@ -78,7 +77,7 @@ typedef struct {
     float across[RUN_PX], along[RUN_PX];
 } Places;
 
-/* What is there: the four neighbours of each, and their mix. */
+/* What is there: the four neighbours of each. */
 typedef struct {
     uint8_t first[RUN_PX], right[RUN_PX], below[RUN_PX], below_right[RUN_PX];
 } Neighbours;

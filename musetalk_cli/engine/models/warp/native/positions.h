@@ -14,7 +14,7 @@
 enum { STEP_BITS = 11, STEPS = 1 << STEP_BITS, STEPS_A_SUBPIXEL = STEPS / SUBPIXELS, REACH = 32 };
 enum { SHARE_BITS = 15, ONE_SHARE = 1 << SHARE_BITS };
 enum { BLOCK_PX = 32, MAX_BLOCKS = RUN_PX / BLOCK_PX };
-#define FAR_STEPS 6.7e7f /* further than any plane is wide */
+#define FAR_STEPS 6.72e7f /* further than any plane is wide */
 
 /* A position p in pixels is that of the sample gain · p + bias, in 1/32 samples, to be rounded down. */
 typedef struct {
@@ -60,7 +60,7 @@ static void find_columns(Columns *columns, int32_t start, int32_t count, int32_t
     columns->before = start - cell_start;
     columns->px_per_cell = px_per_cell;
     columns->scale = scale;
-    for (int32_t i = 0; i < px_per_cell; i++)
+    for (int32_t i = 0; i < (px_per_cell + 3) / 4 * 4; i++) /* four are worked on at a time */
         columns->shares[i / 4][i % 4] = share_of_next(cell_start + i, px_per_cell, first);
     for (int32_t i = 0, cell = 0, within = columns->before; i < RUN_PX; i++, within++) {
         if (within == px_per_cell) {

@@ -114,9 +114,10 @@ static void sample_blocks(const SourcePlane *plane, const Between *between, int3
             const ptrdiff_t unmoved = (ptrdiff_t)between->row * plane->width + between->column;
             start = sample_windows(plane, between->blocks, between->share, unmoved, start, stop, samples);
             most = BLOCK_PX;
+            if (start >= stop) break;
         }
 #endif
-        const int32_t count = clamp_i(stop - start, 0, most);
+        const int32_t count = min_i(stop - start, most);
         run.largest = 0;
         for (int32_t i = 0; i < count; i += BLOCK_PX) {
             if (between->blocks[(start + i) / BLOCK_PX].is_near)

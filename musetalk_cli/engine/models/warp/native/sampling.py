@@ -14,7 +14,7 @@ from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray, Region
 
-MAX_CELL_PX = 128  # as in sampling.c
+MAX_CELL_PX = 128  # as in positions.h
 MIN_SIDE_PX = 4  # of an image to sample from
 
 Box = tuple[slice, slice]

@@ -64,9 +64,9 @@ INLINED int find_window(const SourcePlane *plane, const Block *block, int16_t sh
     const ptrdiff_t start = plane->step * (first + (ptrdiff_t)row * plane->width + block->column);
     window->stride = plane->step * (ptrdiff_t)plane->width;
     window->rows = (high >> STEP_BITS) - row + 1;
-    window->first = plane->values + start;
     const ptrdiff_t end = start + window->rows * window->stride + WINDOW_BYTES;
     if (window->rows > WINDOW_ROWS || start < 0 || end > plane->height * window->stride) return 0;
+    window->first = plane->values + start;
     const __m512i shares = _mm512_set1_epi16(share), within = _mm512_set1_epi16(SUBPIXELS - 1);
     const __m512i x = mix_positions(block->x, block->across, shares);
     const __m512i y = _mm512_sub_epi16(mix_positions(block->y, block->down, shares),

@@ -110,6 +110,20 @@ def test_windows_change_no_byte(seed: int, width: int, height: int) -> None:
     assert differences(planes, expected) == (0, 0)
 
 
+@pytest.mark.parametrize("width", [34, 62, 90])
+def test_the_last_pixels_of_a_row_are_sampled_as_if_it_went_on(width: int) -> None:
+    """A row is sampled 32 pixels at a time, of which the last may lack some."""
+    image = UpsampledImage.of(smooth_planes(22, 400, 140))
+    wide, narrow = (Grid(Region(6, 8, columns, 380), 6) for columns in (128, width))
+    x, y = np.moveaxis(wide.nodes, -1, 0)
+    moved = np.stack([1.02 * x + 0.03 * y + 0.4, 0.99 * y - 0.02 * x + 1.7], axis=-1).astype(np.float32)
+    RegionMap(wide, np.full_like(moved, np.nan)).sample(image)  # what memory held before must not matter
+    planes = RegionMap(narrow, np.ascontiguousarray(moved[:, : narrow.nodes.shape[1]])).sample(image)
+    expected = RegionMap(wide, moved).sample(image)
+    assert np.array_equal(planes.luma, expected.luma[:, :width])
+    assert np.array_equal(planes.chroma, expected.chroma[:, : width // 2])
+
+
 @pytest.mark.parametrize(
     "lips_px", [(slice(6, 30), slice(10, 48)), (slice(0, 64), slice(0, 80)), (slice(62, 64), slice(0, 2))]
 )
