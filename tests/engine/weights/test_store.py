@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import os
 import pickle
@@ -44,8 +43,8 @@ def sized(part: Part, published: Path) -> Part:
     """The part as if the small files were the published ones."""
     path = published / part.file.path
     total = hashlib.sha256(path.read_bytes()).hexdigest() if part.file.sha256 else None
-    file = dataclasses.replace(part.file, num_bytes=path.stat().st_size, sha256=total)
-    return dataclasses.replace(part, file=file, other_files=())
+    file = part.file._replace(num_bytes=path.stat().st_size, sha256=total)
+    return part._replace(file=file, other_files=())
 
 
 def nothing(what: str, done: int, total: int) -> None:
@@ -173,7 +172,7 @@ def test_a_checkpoint_with_more_than_tensors_says_how_to_save_them_alone(models:
 @pytest.mark.parametrize("part", [UNET_15, UNET_10])
 def test_zeros_of_the_published_size_are_not_taken_for_weights(part: Part, models: Path, published: Path) -> None:
     own, path = sized(part, published), models / part.file.path
-    own = dataclasses.replace(own, file=dataclasses.replace(own.file, sha256=None))
+    own = own._replace(file=own.file._replace(sha256=None))
     path.write_bytes(bytes(path.stat().st_size))
     assert not is_likely_whole(own, path)
     status, _ = identify(own, path, lambda *progress: None)
@@ -182,8 +181,8 @@ def test_zeros_of_the_published_size_are_not_taken_for_weights(part: Part, model
 
 def test_only_a_file_that_was_downloaded_is_to_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = WeightStore(tmp_path)
-    file = dataclasses.replace(UNET_15.file, num_bytes=100)
-    part = dataclasses.replace(UNET_15, file=file)
+    file = UNET_15.file._replace(num_bytes=100)
+    part = UNET_15._replace(file=file)
     monkeypatch.setattr("musetalk_cli.engine.weights.store.WEIGHT_SETS", (registry.WeightSet("a-set", "A", (part,)),))
     path = store.models / file.path
     path.parent.mkdir(parents=True)
@@ -210,7 +209,7 @@ def test_a_file_that_was_saved_without_checksums_is_not_called_damaged(models: P
 
 def test_the_first_versions_file_under_the_seconds_name_is_found_out(models: Path, published: Path) -> None:
     other = sized(UNET_10, published)
-    pretended = dataclasses.replace(registry.WEIGHT_SETS[1], parts=(other,))
+    pretended = registry.WEIGHT_SETS[1]._replace(parts=(other,))
     shutil.copy(models / UNET_10.file.path, models / UNET_15.file.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "WEIGHT_SETS", (registry.WEIGHT_SETS[0], pretended))
