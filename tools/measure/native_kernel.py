@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -260,28 +260,31 @@ def render_table(speech: Path, sizes: list[int], num_runs: int) -> str:
         for workers in (2, 1):
             if workers == 1 and size != sizes[0]:
                 continue
-            options = ["--size", str(size), "--workers", str(workers)]
-            runs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
-            for _ in range(num_runs):
-                for is_native, done in runs.items():
-                    done.append(render_once(speech, options, is_native))
-            alone = [encode_alone_ms(speech, size) for _ in range(num_runs)]
-            cells = [size_name(size, workers)]
-            for done in runs.values():
-                cells += [f"{median(run['speed'] for run in done):.1f} ×", f"{cpu_of(done):.1f}"]
-            least = median(alone)
-            cells += [f"{least:.1f}", *(f"{cpu_of(done) / least:.1f}" for done in runs.values())]
-            rows.append(f"| {' | '.join(cells)} |")
+            rows.append(render_row(speech, size, workers, num_runs))
             print(rows[-1], flush=True)
     return "\n".join(rows)
 
 
+def render_row(speech: Path, size: int, workers: int, num_runs: int) -> str:
+    """Each round has all three, as the machine's speed changes; the last columns are ratios within a round."""
+    options = ["--size", str(size), "--workers", str(workers)]
+    runs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+    alone: list[float] = []
+    with encoding_alone(speech, size) as encode_ms:
+        for _ in range(num_runs):
+            for is_native, done in runs.items():
+                done.append(render_once(speech, options, is_native))
+            alone.append(encode_ms())
+    cells = [size_name(size, workers)]
+    for done in runs.values():
+        speed, cpu_ms = (median(run[name] for run in done) for name in ("speed", "cpu_ms"))
+        cells += [f"{speed:.1f} ×", f"{cpu_ms:.2f}"]
+    ratios = [median(run["cpu_ms"] / ms for run, ms in zip(done, alone, strict=True)) for done in runs.values()]
+    return f"| {' | '.join([*cells, f'{median(alone):.2f}', *(f'{ratio:.2f}' for ratio in ratios)])} |"
+
+
 def size_name(size: int, workers: int) -> str:
     return f"{size}²" + (", 1 worker" if workers == 1 else "")
-
-
-def cpu_of(runs: list[dict[str, float]]) -> float:
-    return median(run["cpu_ms"] for run in runs)
 
 
 def render_once(speech: Path, options: list[str], is_native: bool) -> dict[str, float]:
@@ -297,8 +300,9 @@ def render_once(speech: Path, options: list[str], is_native: bool) -> dict[str, 
     return {"speed": end["media_s"] / elapsed_s, "cpu_ms": 1000 * cpu_s / end["num_frames"]}
 
 
-def encode_alone_ms(speech: Path, size: int) -> float:
-    """CPU of ffmpeg for a frame and its audio, from files and into one, as ``render`` calls it."""
+@contextmanager
+def encoding_alone(speech: Path, size: int) -> Iterator[Callable[[], float]]:
+    """Measures the CPU of ffmpeg for a frame and its audio, ms, from files and into one, as ``render`` calls it."""
     ffmpeg = list_ffmpegs(is_local=True)[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -310,11 +314,15 @@ def encode_alone_ms(speech: Path, size: int) -> float:
         subprocess.run([*read, "-map", "0:a", "-f", "s16le", "-ac", "1", str(pcm)], check=True)
         chosen = ChosenAvatar(size, size, size, load=lambda: open_portrait(describe_portrait("nora")))
         command = build_ffmpeg_args(ffmpeg, encoder_settings(Config(), chosen, 1), str(pcm))
-        before_s = children_s()
-        with raw.open("rb") as frames, (folder / "out.mp4").open("wb") as output:
-            subprocess.run(command, stdin=frames, stdout=output, check=True)
         num_frames = raw.stat().st_size // (size * size * 3 // 2)
-        return 1000 * (children_s() - before_s) / num_frames
+
+        def encode_ms() -> float:
+            before_s = children_s()
+            with raw.open("rb") as frames, (folder / "out.mp4").open("wb") as output:
+                subprocess.run(command, stdin=frames, stdout=output, stderr=subprocess.DEVNULL, check=True)
+            return 1000 * (children_s() - before_s) / num_frames
+
+        yield encode_ms
 
 
 def children_s() -> float:

@@ -29,12 +29,15 @@
 
 enum { SUBPIXELS = 32, SUBPIXEL_BITS = 5, CACHE_LINE = 64 };
 
+/* Pixels of a row that are sampled at a time: a whole row of most faces, as each further run takes all rows once more. */
+enum { SPAN_PX = 1024 };
+
 /* Positions of a run of pixels in 1/32 samples, to be rounded down; and the same split for sampling. */
 typedef struct {
-    float x[RUN_PX], y[RUN_PX];
-    int32_t offset[RUN_PX]; /* of the upper left one of four samples */
+    float x[SPAN_PX], y[SPAN_PX];
+    int32_t offset[SPAN_PX]; /* of the upper left one of four samples */
     int32_t largest;        /* of all offsets */
-    int16_t across[RUN_PX], along[RUN_PX]; /* 0 … 32 */
+    int16_t across[SPAN_PX], along[SPAN_PX]; /* 0 … 32 */
 } Run;
 
 /* A plane to sample from, of luma or of chroma: pixels per sample, `step`, and bytes, which are as many. */
@@ -220,7 +223,7 @@ static inline int32_t sample_fours(const uint8_t *chroma, int32_t height, int32_
 /* Bilinear samples of a plane (height, width), for a run that has been split. */
 HOT static void sample_plane(const uint8_t *plane, int32_t height, int32_t width, const Run *restrict run,
                              int32_t count, uint8_t *restrict samples) {
-    uint16_t upper[RUN_PX], lower[RUN_PX]; /* pairs of neighbours */
+    uint16_t upper[SPAN_PX], lower[SPAN_PX]; /* pairs of neighbours */
     for (int32_t i = 0; i < count; i += CACHE_LINE / 2) {
         __builtin_prefetch(plane + run->offset[i] + 2 * width); /* what the row of pixels below will need */
         __builtin_prefetch(plane + run->offset[i] + 3 * width);
@@ -239,7 +242,7 @@ HOT static void sample_plane(const uint8_t *plane, int32_t height, int32_t width
 /* The same for chroma (height, width, 2). */
 HOT static void sample_chroma(const uint8_t *chroma, int32_t height, int32_t width, const Run *restrict run,
                               int32_t count, uint8_t *restrict samples) {
-    uint32_t upper[RUN_PX], lower[RUN_PX];
+    uint32_t upper[SPAN_PX], lower[SPAN_PX];
     const int32_t start = sample_fours(chroma, height, width, run, count, samples);
     for (int32_t i = start; i < count; i++) {
         const uint8_t *first = chroma + 2 * (ptrdiff_t)run->offset[i];

@@ -13,7 +13,7 @@
 /* Distances are in steps of 1/2048 sample: 16 bits hold 32 samples. */
 enum { STEP_BITS = 11, STEPS = 1 << STEP_BITS, STEPS_A_SUBPIXEL = STEPS / SUBPIXELS, REACH = 32 };
 enum { SHARE_BITS = 15, ONE_SHARE = 1 << SHARE_BITS };
-enum { BLOCK_PX = 32, MAX_BLOCKS = RUN_PX / BLOCK_PX };
+enum { BLOCK_PX = 32, MAX_BLOCKS = SPAN_PX / BLOCK_PX };
 #define FAR_STEPS 6.72e7f /* further than any plane is wide */
 
 /* A position p in pixels is that of the sample gain · p + bias, in 1/32 samples, to be rounded down. */
@@ -23,23 +23,23 @@ typedef struct {
 
 /* Distances at some nodes of a row, in steps; with room for sixteen more. */
 typedef struct {
-    float x[RUN_PX + 16], y[RUN_PX + 16];
+    float x[SPAN_PX + 16], y[SPAN_PX + 16];
 } NodeRow;
 
 /* The same at the columns of a run; with room for the rest of the cells at both ends, and of a block. */
-enum { MAX_CELL_PX = 128, ROW_PX = RUN_PX + 2 * MAX_CELL_PX + BLOCK_PX };
+enum { MAX_CELL_PX = 128, ROW_PX = SPAN_PX + 2 * MAX_CELL_PX + BLOCK_PX };
 typedef struct {
     int32_t x[ROW_PX], y[ROW_PX];
 } Row;
 
 /* How the `count` columns of a run from `start` on are interpolated: `cells` from the node `first` on, whose pixels begin
- * with the run's column -`before`. All cells have the same `shares`. For each column, its cell and share of the next
- * node. `scale`: samples per pixel of the plane. */
+ * with the run's column -`before`. All cells have the same `shares`. For each column, and up to a multiple of
+ * sixteen, its cell and share of the next node. `scale`: samples per pixel of the plane. */
 typedef struct {
     int32_t start, count, first, cells, before, px_per_cell, scale;
     float4 shares[MAX_CELL_PX / 4];
-    int32_t cell_of[RUN_PX];
-    float share_of[RUN_PX];
+    int32_t cell_of[SPAN_PX];
+    float share_of[SPAN_PX];
 } Columns;
 
 /* Distances of 32 pixels at one row of nodes, and what is added up to the next; in steps, from `column` and `row` samples
@@ -62,7 +62,7 @@ static void find_columns(Columns *columns, int32_t start, int32_t count, int32_t
     columns->scale = scale;
     for (int32_t i = 0; i < (px_per_cell + 3) / 4 * 4; i++) /* four are worked on at a time */
         columns->shares[i / 4][i % 4] = share_of_next(cell_start + i, px_per_cell, first);
-    for (int32_t i = 0, cell = 0, within = columns->before; i < RUN_PX; i++, within++) {
+    for (int32_t i = 0, cell = 0, within = columns->before; i < (count + 15) / 16 * 16; i++, within++) {
         if (within == px_per_cell) {
             within = 0;
             cell++;

@@ -107,7 +107,7 @@ static void split_near(Run *run, const Between *between, int32_t start, int32_t 
 static void sample_blocks(const SourcePlane *plane, const Between *between, int32_t first, int32_t stop,
                           uint8_t *samples) {
     Run run;
-    int32_t most = RUN_PX;
+    int32_t most = SPAN_PX;
     for (int32_t start = first; start < stop; start += most) {
 #if HAS_WINDOWS
         if (warp_takes_windows) {
@@ -242,8 +242,8 @@ EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_
         uint8_t *plane = step == 1 ? planes->luma : planes->chroma;
         ptrdiff_t stride = step == 1 ? planes->luma_stride : planes->chroma_stride;
         int32_t stop = (left + box_width) / step;
-        for (int32_t first = left / step; first < stop; first += RUN_PX)
-            sample_columns(&map, &source, step, first, min_i(RUN_PX, stop - first), top / step,
+        for (int32_t first = left / step; first < stop; first += SPAN_PX)
+            sample_columns(&map, &source, step, first, min_i(SPAN_PX, stop - first), top / step,
                            (top + box_height) / step, plane, stride);
     }
 }
@@ -260,9 +260,9 @@ EXPORT void blend_layer(const float *positions, const float *alpha, int32_t heig
     Map map = {NULL, 0, 2, positions, top, left, height, box_width};
     Source source = {source_luma, source_chroma, source_height, source_width, 0.0f, 0.0f};
     Run run;
-    uint8_t over[2 * RUN_PX];
-    for (int32_t first = 0; first < box_width; first += RUN_PX) {
-        int32_t count = min_i(RUN_PX, box_width - first);
+    uint8_t over[2 * SPAN_PX];
+    for (int32_t first = 0; first < box_width; first += SPAN_PX) {
+        int32_t count = min_i(SPAN_PX, box_width - first);
         for (int32_t row = 0; row < height; row++) {
             take_lips(&run, &map, top + row, left + first, count, 1, to_luma_samples(&source));
             split_positions(&run, count, 2 * source_height, 2 * source_width);
