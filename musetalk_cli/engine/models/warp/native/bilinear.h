@@ -46,6 +46,9 @@ typedef struct {
     int32_t height, width, step;
 } SourcePlane;
 
+/* Samples from one pixel of a row to the next: luma is upsampled to twice its size. */
+static inline int32_t samples_per_px(const SourcePlane *plane) { return 2 / plane->step; }
+
 /* Between two pairs of samples; 16 bits suffice. The second rounding is to 1/64 level. */
 static inline uint8_t blend_four(int16_t a, int16_t b, int16_t c, int16_t d, int16_t across, int16_t along) {
     int16_t top = (int16_t)(a * SUBPIXELS + (int16_t)((b - a) * across));

@@ -182,8 +182,7 @@ class NativeFace:
         top, left, height, width = extent_of(box)
         if min(top, left, height, width) < 0 or box[0].stop > rows or box[1].stop > columns:
             raise ValueError(f"no box of {nodes.shape}: {box}")
-        self._kept, self._region, self._nodes = (nodes, basis), region, (rows, columns)
-        self._has_eyes = eyes is not None and height > 0 and width > 0
+        self._kept, self._region = (nodes, basis), region
         self._grid = _FaceGrid(
             pointer(nodes, _FLOAT, (rows, columns, 2)),
             None if basis is None else pointer(basis, _FLOAT, (5, rows, columns)),

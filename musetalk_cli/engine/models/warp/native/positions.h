@@ -2,8 +2,8 @@
  *
  * Rows of nodes are interpolated to pixels, a run of columns at a time. A position is kept as its distance from the
  * sample that the pixel would show unmoved. Those of 32 neighbouring pixels, a block, are almost alike, so 16 bits hold
- * them, and each row of pixels between two rows of nodes is a multiplication and an addition away. All processors compute
- * the same whole numbers.
+ * them, and each row of pixels between two rows of nodes is a multiplication and an addition away. All processors
+ * compute the same whole numbers.
  */
 #ifndef WARP_POSITIONS_H
 #define WARP_POSITIONS_H
@@ -11,7 +11,7 @@
 #include "bilinear.h"
 
 /* Distances are in steps of 1/2048 sample: 16 bits hold 32 samples. */
-enum { STEP_BITS = 11, STEPS = 1 << STEP_BITS, STEPS_A_SUBPIXEL = STEPS / SUBPIXELS, REACH = 32 };
+enum { STEP_BITS = 11, STEPS = 1 << STEP_BITS, STEPS_PER_SUBPIXEL = STEPS / SUBPIXELS, REACH = 32 };
 enum { SHARE_BITS = 15, ONE_SHARE = 1 << SHARE_BITS };
 enum { BLOCK_PX = 32, MAX_BLOCKS = SPAN_PX / BLOCK_PX };
 #define FAR_STEPS 6.72e7f /* further than any plane is wide */
@@ -32,8 +32,8 @@ typedef struct {
     int32_t x[ROW_PX], y[ROW_PX];
 } Row;
 
-/* How the `count` columns of a run from `start` on are interpolated: `cells` from the node `first` on, whose pixels begin
- * with the run's column -`before`. All cells have the same `shares`. For each column, and up to a multiple of
+/* How the `count` columns of a run from `start` on are interpolated: `cells` from the node `first` on, whose pixels
+ * begin with the run's column -`before`. All cells have the same `shares`. For each column, and up to a multiple of
  * sixteen, its cell and share of the next node. `scale`: samples per pixel of the plane. */
 typedef struct {
     int32_t start, count, first, cells, before, px_per_cell, scale;
@@ -42,8 +42,8 @@ typedef struct {
     float share_of[SPAN_PX];
 } Columns;
 
-/* Distances of 32 pixels at one row of nodes, and what is added up to the next; in steps, from `column` and `row` samples
- * on. `low`, `high`: the least and the largest y at both rows of nodes. */
+/* Distances of 32 pixels at one row of nodes, and what is added up to the next; in steps, from `column` and `row`
+ * samples on. `low`, `high`: the least and the largest y at both rows of nodes. */
 typedef struct {
     uint16_t x[BLOCK_PX], y[BLOCK_PX];
     int16_t across[BLOCK_PX], down[BLOCK_PX];
@@ -85,8 +85,8 @@ HOT static void find_distances(NodeRow *restrict distances, const float *restric
     const float width = (float)(STEPS * columns->scale * columns->px_per_cell);
     nodes += 2 * columns->first;
     for (int32_t i = 0; i < columns->cells + 1; i++) {
-        const float x = (nodes[2 * i] * to.gain + to.bias_x) * STEPS_A_SUBPIXEL - (left + (float)i * width);
-        const float y = (nodes[2 * i + 1] * to.gain + to.bias_y) * STEPS_A_SUBPIXEL - top;
+        const float x = (nodes[2 * i] * to.gain + to.bias_x) * STEPS_PER_SUBPIXEL - (left + (float)i * width);
+        const float y = (nodes[2 * i + 1] * to.gain + to.bias_y) * STEPS_PER_SUBPIXEL - top;
         distances->x[i] = clamp_f(x + 0.5f, -FAR_STEPS, FAR_STEPS);
         distances->y[i] = clamp_f(y + 0.5f, -FAR_STEPS, FAR_STEPS);
     }
@@ -149,7 +149,8 @@ static int has_columns(const Block *block, const int32_t *above, const int32_t *
     const int32_t first = block->column + left, last = first + scale * (BLOCK_PX - 1) + REACH;
     if (first >= 0 && last < width) return 1;
     for (int32_t i = 0; i < BLOCK_PX; i++) {
-        const int32_t one = (above[i] >> STEP_BITS) + left + scale * i, other = (below[i] >> STEP_BITS) + left + scale * i;
+        const int32_t unmoved = left + scale * i;
+        const int32_t one = (above[i] >> STEP_BITS) + unmoved, other = (below[i] >> STEP_BITS) + unmoved;
         if (min_i(one, other) < 0 || max_i(one, other) >= width - 1) return 0;
     }
     return 1;
@@ -190,8 +191,8 @@ HOT static void split_block(Run *restrict run, const Block *restrict block, int1
         const uint16_t x = (uint16_t)(block->x[i] + part_of(block->across[i], share));
         const uint16_t y = (uint16_t)(block->y[i] + part_of(block->down[i], share));
         run->offset[at + i] = first + (y >> STEP_BITS) * width + (x >> STEP_BITS) + scale * i;
-        run->across[at + i] = (int16_t)(x / STEPS_A_SUBPIXEL % SUBPIXELS);
-        run->along[at + i] = (int16_t)(y / STEPS_A_SUBPIXEL % SUBPIXELS);
+        run->across[at + i] = (int16_t)(x / STEPS_PER_SUBPIXEL % SUBPIXELS);
+        run->along[at + i] = (int16_t)(y / STEPS_PER_SUBPIXEL % SUBPIXELS);
     }
 }
 #endif

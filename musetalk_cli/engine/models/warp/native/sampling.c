@@ -81,7 +81,7 @@ HOT static void split_apart(Run *restrict run, const Between *between, int32_t s
     const int32_t scale = between->columns->scale, i = between->columns->before + start;
     const int32_t *x = between->above->x + i, *next_x = between->below->x + i;
     const int32_t *y = between->above->y + i, *next_y = between->below->y + i;
-    const float share = (float)between->share / ONE_SHARE, subpixels = 1.0f / STEPS_A_SUBPIXEL;
+    const float share = (float)between->share / ONE_SHARE, subpixels = 1.0f / STEPS_PER_SUBPIXEL;
     const float left = (float)(SUBPIXELS * (between->column + scale * start)), top = (float)(SUBPIXELS * between->row);
     int32_t largest = run->largest;
     for (int32_t k = 0; k < BLOCK_PX; k++) {
@@ -200,9 +200,9 @@ static void expand_rows(Row *rows[2], const Map *map, int32_t node, int32_t expa
  * `step` 2 pixels wide. */
 static void sample_columns(const Map *map, const Source *source, int32_t step, int32_t first, int32_t count,
                            int32_t top, int32_t stop, uint8_t *values, ptrdiff_t stride) {
-    const int32_t px_per_cell = map->cell_px / step, scale = 2 / step;
     const ToSamples to = step == 1 ? to_luma_samples(source) : to_chroma_samples(source);
     const SourcePlane plane = plane_of(source, step);
+    const int32_t px_per_cell = map->cell_px / step, scale = samples_per_px(&plane);
     Columns columns;
     Row memory[2], *rows[2] = {&memory[0], &memory[1]};
     Block blocks[MAX_BLOCKS];

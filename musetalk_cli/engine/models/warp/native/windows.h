@@ -45,9 +45,10 @@ typedef struct {
 
 /* The columns that 32 pixels would show: every second sample of luma, every one of chroma. */
 INLINED __m512i unmoved_columns(int32_t step) {
-    const __m512i bytes = _mm512_cvtepu8_epi16(_mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
-                                                              18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
-    return step == 1 ? _mm512_add_epi16(bytes, bytes) : bytes;
+    const __m512i pixels = _mm512_cvtepu8_epi16(
+        _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+                         27, 28, 29, 30, 31));
+    return step == 1 ? _mm512_add_epi16(pixels, pixels) : pixels;
 }
 
 /* Positions between two rows of nodes: part_of for 32 pixels. */
@@ -110,7 +111,8 @@ INLINED __m512i blend_window(__m512i upper, __m512i lower, const Window *window)
 
 /* The order of pairs: the byte `left`, and the one `distance` bytes behind it. */
 INLINED __m512i pairs_at(__m512i left, int32_t distance) {
-    return _mm512_add_epi16(_mm512_or_si512(left, _mm512_slli_epi16(left, 8)), _mm512_set1_epi16((int16_t)(distance << 8)));
+    const __m512i apart = _mm512_set1_epi16((int16_t)(distance << 8));
+    return _mm512_add_epi16(_mm512_or_si512(left, _mm512_slli_epi16(left, 8)), apart);
 }
 
 INLINED void sample_luma_window(const Window *window, __mmask32 drawn, uint8_t *samples) {
@@ -131,16 +133,15 @@ INLINED void sample_chroma_window(const Window *window, __mmask32 drawn, uint8_t
     _mm512_mask_storeu_epi16(samples, drawn, _mm512_or_si512(blue, _mm512_slli_epi16(red, 8)));
 }
 
-/* Samples the pixels start … stop of a row, from the beginning of a block on, as long as windows hold them. Returns where
- * one does not. `first`: the sample that the row's first pixel would show if nothing moved. */
+/* Samples the pixels start … stop of a row, from the beginning of a block on, as long as windows hold them. Returns
+ * where one does not. `first`: the sample that the row's first pixel would show if nothing moved. */
 WINDOWED int32_t sample_windows(const SourcePlane *plane, const Block *blocks, int16_t share, ptrdiff_t first,
                                 int32_t start, int32_t stop, uint8_t *samples) {
     for (; start < stop; start += BLOCK_PX) {
         const Block *block = &blocks[start / BLOCK_PX];
         const __mmask32 drawn = UINT32_MAX >> (BLOCK_PX - min_i(stop - start, BLOCK_PX));
-        const int32_t scale = 3 - plane->step;
         Window window;
-        if (!block->is_near || !find_window(plane, block, share, first + scale * start, &window)) break;
+        if (!block->is_near || !find_window(plane, block, share, first + samples_per_px(plane) * start, &window)) break;
         if (plane->step == 1)
             sample_luma_window(&window, drawn, samples + start);
         else
