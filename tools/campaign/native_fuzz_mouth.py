@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.models.warp.native.face import NativeFace
 from musetalk_cli.engine.models.warp.native.interior import (
     InteriorColours,
     InteriorPose,
@@ -24,7 +25,9 @@ from musetalk_cli.engine.models.warp.native.points import (
     measure_mouth,
 )
 from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes, fade_at_outline
+from musetalk_cli.engine.models.warp.native.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
 from musetalk_cli.engine.types.colour import Planes
+from musetalk_cli.engine.types.messages import Region
 
 WILD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 2.0**31, -(2.0**31), 1e-38, 0.0], np.float32)
 WIDEST_PX = 1300
@@ -124,6 +127,38 @@ def fuzz_points(rng: Random) -> None:
     assert measure_anything(rng).positions.shape[1] == NUM_POINTS
 
 
+def fuzz_video(rng: Random) -> None:
+    """Frames of any landmarks, with a mouth anywhere on a grid of any size."""
+    cell_px = int(2 * rng.integers(1, 12))
+    region = [2 * side(rng, 2, 60) for _ in range(2)]  # height, width
+    grid = [-(-extent // cell_px) + 2 for extent in region]
+    left, top = (2 * int(rng.integers(0, 20)) for _ in range(2))
+    moved, lips_px = box_within(rng, grid, 2), [2 * number for number in box_within(rng, [e // 2 for e in region], 1)]
+    lips = [int(rng.integers(0, extent)) for extent in moved[2:]]
+    places = np.array([[top, left, *region, *moved, *lips, *moved[2:], *lips_px]], np.int32)
+    marks = values(rng, 2, 1, NUM_LANDMARKS, 2, scale=60.0)
+    mouths = VideoMouths(marks[0], marks[1], values(rng, 1, 7), places)
+    bounds = MouthBounds(0.05, (0.75, 0.03, 0.08), (-1.5, 1.5, -1.1, 2.0), (0.1, 0.3), values(rng, 16, 4))
+    teeth = rng.integers(0, 256, (20, 40, 4), dtype=np.uint8)
+    interior = NativeInterior(kernel(), (teeth, teeth), 60.0, InteriorColours(*values(rng, 3, 3)), None)
+    video = NativeVideo(kernel(), mouths, bounds, cell_px, interior, float(rng.uniform(1, 20)))
+    frame = video.prepare(0, rng.integers(0, 2, moved[2:], dtype=np.uint8))
+    size = (region[0] + top, region[1] + left)
+    shown = rng.integers(0, 256, (size[0] * 3 // 2, size[1]), dtype=np.uint8)
+    nodes = values(rng, *grid, 2, scale=100.0)
+    within = Region(left, top, region[1], region[0])
+    face = NativeFace(kernel(), nodes, cell_px, Region(0, 0, region[1], region[0]))
+    moves = [float(number) for number in rng.uniform(-1, 1, 7)]
+    planes = video.draw(face, frame, MouthMove(values(rng, 8).tolist(), *moves), shown, within)
+    assert planes.luma.shape == tuple(region)
+
+
+def box_within(rng: Random, extents: list[int], least: int) -> list[int]:
+    """Top, left, height, width."""
+    sizes = [int(rng.integers(least, extent + 1)) for extent in extents]
+    return [*(int(rng.integers(0, extent - size + 1)) for extent, size in zip(extents, sizes, strict=True)), *sizes]
+
+
 def measure_anything(rng: Random) -> MouthPoints:
     x, y, across, down, unit_px, left, top = values(rng, 7).tolist()
     axes = FrameAxes((x, y), (across, down), unit_px, (left, top))
@@ -144,4 +179,4 @@ def box_of(rng: Random, height: int, width: int) -> Planes:
     return Planes(luma[2 : 2 + height, 4 : 4 + width], chroma[1 : 1 + height // 2, 2 : 2 + width // 2])
 
 
-STAGES = (fuzz_skin, fuzz_interior, fuzz_splines, fuzz_points, fuzz_outline)
+STAGES = (fuzz_skin, fuzz_interior, fuzz_splines, fuzz_points, fuzz_outline, fuzz_video)

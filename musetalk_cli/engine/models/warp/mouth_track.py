@@ -38,8 +38,10 @@ ComplexArray = NDArray[np.complex128]
 class MouthTrack:
     """The poses of all frames of a video; immutable.
 
-    ``gaps`` float64 (n,): mean distance between the inner lips in every frame, mouth widths. ``opacity`` float32 (n,)
-    0..1: less than 1 where the mouth is open too far to be closed believably.
+    ``shown`` float32 (n, 131, 2): all landmarks of each frame, pixels; ``rest``: those of its head with the mouth at
+    rest. ``axes`` float64 (n, 5): the mouth's; origin, x axis, and the pixels of a mouth unit. ``gaps`` float64 (n,):
+    mean distance between the inner lips in every frame, mouth widths. ``opacity`` float32 (n,) 0..1: less than 1 where
+    the mouth is open too far to be closed believably.
     """
 
     def __init__(
@@ -76,38 +78,32 @@ class MouthTrack:
         self.opacity = np.ones(len(faces), np.float32)
         for shot in shots:
             self.opacity[shot] -= _too_far_open(self.gaps[shot], frame_rate)
-        self._shown = _as_points(points)
+        self.shown = _as_points(points)
         points[:, speech] = at_rest * similarity[:, None] + origin[:, None]
-        self._rest = _as_points(points)
+        self.rest = _as_points(points)
         corners = [speech.index(_offset("outer_upper_lip") + k) for k in (0, NUM_POINTS["outer_upper_lip"] - 1)]
-        self._middle = at_rest[:, corners].mean(axis=1) * similarity + origin
-        self._similarity = similarity
+        self.axes = _axes(at_rest[:, corners].mean(axis=1) * similarity + origin, similarity)
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self.shown)
 
     @property
     def unit_px(self) -> float:
         """Typical width of the mouth, pixels."""
-        return max(float(np.median(np.abs(self._similarity))), 1.0)
-
-    def axes(self, index: int) -> MouthAxes:
-        """The mouth's axes in one frame."""
-        middle, similarity = self._middle[index], self._similarity[index]
-        return MouthAxes(
-            np.array([middle.real, middle.imag], dtype=np.float32),
-            np.array([similarity.real, similarity.imag], dtype=np.float32) / np.float32(abs(similarity)),
-            max(float(abs(similarity)), 1.0),
-        )
-
-    def marks(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """All landmarks of one frame, and those of its head with the mouth at rest, float32 (131, 2) each."""
-        return self._shown[index], self._rest[index]
+        return float(np.median(self.axes[:, 4]))
 
     def pose(self, index: int) -> MouthPose:
         """The pose in one frame."""
-        shown, rest = (Landmarks.of_stacked(points) for points in self.marks(index))
-        return MouthPose(shown, rest, self.axes(index))
+        shown, rest = (Landmarks.of_stacked(points[index]) for points in (self.shown, self.rest))
+        (x, y, along_x, along_y, unit_px) = self.axes[index].tolist()
+        origin, x_axis = (np.array(each, np.float32) for each in ((x, y), (along_x, along_y)))
+        return MouthPose(shown, rest, MouthAxes(origin, x_axis, unit_px))
+
+
+def _axes(middle: ComplexArray, similarity: ComplexArray) -> NDArray[np.float64]:
+    length = np.maximum(np.abs(similarity), 1e-6)
+    along = _as_points(similarity) / length.astype(np.float32)[:, None]
+    return np.column_stack([_as_points(middle), along, np.maximum(length, 1.0)])
 
 
 def _head_similarity(

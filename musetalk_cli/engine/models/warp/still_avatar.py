@@ -16,7 +16,7 @@ from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import MouthInterior
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape, reach_px
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, clean_shape
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap
 from musetalk_cli.engine.models.warp.face.sampling import (
     Grid,
@@ -30,6 +30,7 @@ from musetalk_cli.engine.models.warp.idle.eye_states import NUM_EYE_STATES, EyeP
 from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadField, HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
+from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces, axes_row, reach_px
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.native.sampling import can_sample
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
@@ -68,14 +69,16 @@ class StillAvatarRenderer:
         self._image = UpsampledImage.of(planes)
         pose = MouthPose.of_still(face)
         head = HeadMotion(face, area) if has_idle_motion else None
-        mouth_px = reach_px(pose.axes)
+        mouth_px = reach_px(axes_row(pose.axes)[None])[0]
         self.region = region_around([mouth_px] if head is None else [mouth_px, head.bounds_px], size, area)
         self._grid = Grid(self.region, cell_px(pose.axes.unit_px))
         lips = self._grid.cells_touching(bounds_of(np.concatenate([face.outer_upper_lip, face.outer_lower_lip])))
         self._head = head.field_on(self._grid.nodes, lips) if head else None
         self._eyes = _open_eyes(avatar, shown.frames.image(), self._image, face, num_eye_states) if head else None
         self._eye_nodes = self._grid.cells_touching(self._eyes.bounds_px) if self._eyes else (slice(0), slice(0))
-        self._mouth = MouthWarp(pose, self._grid, MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)])))
+        boxes = MouthPlaces.on(self._grid, pose.axes).boxes(0)
+        interior = MouthInterior(pose.axes.unit_px, FaceLighting.of([(planes, face)]))
+        self._mouth = MouthWarp(pose, self._grid, boxes, interior)
         self._native = self._native_face()
 
     def _native_face(self) -> tuple[NativeFace, NativeImage] | None:

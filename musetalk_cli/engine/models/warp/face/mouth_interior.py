@@ -29,9 +29,9 @@ _LOWER_WIDTHS = (0.095, 0.095, 0.09, 0.07, 0.055, 0.05)
 _UPPER_LENGTHS = (0.0, -0.014, -0.004, -0.018, -0.024, -0.03)  # offset of the edge from the arch
 _LOWER_LENGTHS = (0.0, 0.002, -0.004, 0.008, 0.014, 0.02)
 _TEXTURE_SPAN = (-0.56, 0.56, -0.22, 0.22)  # x and y range of a row of teeth, mouth units
-_UPPER_EDGE = 0.030  # of the middle incisors, below the closed seam
-_SMILE_SHOWS = 0.75  # share of ``smile``: a smile bares the teeth about down to its lower lip
-_MAX_UPPER_EDGE = 0.085
+# Of the middle incisors' edge below the closed seam: its share of ``smile``, which bares the teeth about down to the
+# lower lip; and its least and most, mouth units.
+UPPER_EDGE = (0.75, 0.030, 0.085)
 _LOWER_EDGE = 0.028
 _TEETH_TRAVEL = 0.165  # travel of lower teeth and tongue at J = 1
 
@@ -63,7 +63,8 @@ class TeethPlacement:
     @cached_property
     def upper_edge(self) -> float:
         """Distance of the upper incisors' edge below the closed seam, mouth units."""
-        return float(np.clip(_SMILE_SHOWS * self.smile, _UPPER_EDGE, _MAX_UPPER_EDGE))
+        share, least, most = UPPER_EDGE
+        return float(np.clip(share * self.smile, least, most))
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS, GAP, gap_shares, wanted_gap
-from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
-from musetalk_cli.engine.models.warp.face.geometry import (
-    FloatArray,
-    MouthAxes,
-    share_between,
-    smoothstep,
-)
+from musetalk_cli.engine.models.warp.face.geometry import FloatArray, share_between, smoothstep
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer, half_box
-from musetalk_cli.engine.models.warp.face.sampling import PAD, Box, Grid, UpsampledImage
+from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances, SkinLayers
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.face import MouthMotion, NativeMouth
 
 CELL = 0.055  # of the displacement grid, mouth units
-_LIPS = (-0.62, 0.62, -0.26, 0.47)  # x and y range in which the layers are separated per pixel, mouth units
 
 # Depth of the rim where an image's lips are mixed with teeth and shadow, by the gap that the image shows. Landmarks do
 # not separate the two.
@@ -54,15 +47,22 @@ class MouthWarp:
 
     native: NativeMouth | None
 
-    def __init__(self, pose: MouthPose, grid: Grid, interior: MouthInterior) -> None:
-        """``pose`` in pixels of the image that ``grid`` covers."""
+    def __init__(self, pose: MouthPose, grid: Grid, boxes: tuple[Box, Box, Box], interior: MouthInterior) -> None:
+        """Prepare it.
+
+        Args:
+            pose: In pixels of the image that ``grid`` covers.
+            grid: Over the region that changes.
+            boxes: As of :class:`MouthPlaces`.
+            interior: The inside of the mouth.
+        """
         self._axes, self._grid, self._interior = pose.axes, grid, interior
         self._lip_closure = LipClosure.of(pose.face, pose.rest, pose.axes)
         self._teeth_placement = TeethPlacement(
             self._lip_closure.seam_middle, self._lip_closure.lower_lip_drop, pose.yaw
         )
         self.is_at_rest = pose.rest is pose.face and not self._lip_closure.own.own_gap
-        self._mouth_box, self._lips_box, self._lips_px = mouth_boxes(pose.axes, grid)
+        self._mouth_box, self._lips_box, self._lips_px = boxes
         self._rims = self._measure_rims(pose)
         self._layers = SkinLayers(pose, self._lip_closure, grid.nodes[self._mouth_box], grid.cell_px)
         self.native = self._native_mouth()
@@ -199,38 +199,10 @@ def cell_px(unit_px: float) -> int:
     return max(2, 2 * round(CELL * unit_px / 2))
 
 
-def reach_px(axes: MouthAxes) -> list[float]:
-    """Left, top, right, bottom of everything that a mouth moves, pixels."""
-    return _bounds_px(axes, REACH)
-
-
-def mouth_boxes(axes: MouthAxes, grid: Grid) -> tuple[Box, Box, Box]:
-    """Rows and columns of the nodes that a mouth moves; of those around its lips' box, within the former; and of the
-    region's pixels in it."""
-    moved = grid.cells_touching(reach_px(axes))
-    left, top, right, bottom = _bounds_px(axes, _LIPS)
-    margin = PAD * grid.cell_px
-    outer = grid.cells_touching([left - margin, top - margin, right + margin, bottom + margin])
-    return moved, (_within(outer[0], moved[0]), _within(outer[1], moved[1])), grid.pixels_of(outer)
-
-
 def rim_depths(own_gap: float, lips: tuple[float, float]) -> tuple[float, float]:
     """Depths of the upper and the lower rim of an open mouth's ``lips``, given their heights; all mouth units."""
     usual = float(np.interp(own_gap, *_RIM))
     return min(usual, _MAX_RIM_SHARE * lips[0]), min(usual, _MAX_RIM_SHARE * lips[1])
-
-
-def _bounds_px(axes: MouthAxes, span: tuple[float, float, float, float]) -> list[float]:
-    """Left, top, right, bottom of a span of mouth units; numbers, as numpy takes four times as long for so few."""
-    left, right, top, bottom = span
-    (x, y), (along_x, along_y) = axes.origin_px.tolist(), axes.x_axis.tolist()
-    along_x, along_y = along_x * axes.unit_px, along_y * axes.unit_px
-    bounds = []
-    for from_x, from_y, middle in ((along_x, -along_y, x), (along_y, along_x, y)):
-        across, down = (from_x * left, from_x * right), (from_y * top, from_y * bottom)
-        bounds.append((min(across) + min(down) + middle, max(across) + max(down) + middle))
-    (left_px, right_px), (top_px, bottom_px) = bounds
-    return [left_px, top_px, right_px, bottom_px]
 
 
 def _shade_lips(luma: ByteArray, upper: FloatArray, lower: FloatArray, inward: FloatArray, own_gap: float) -> None:
@@ -275,8 +247,3 @@ def _chain(outer: FloatArray, inner: FloatArray, corner: FloatArray) -> FloatArr
     affine[..., :2] = outer[:, :2] @ inner[..., :2]
     affine[..., 2] = (outer[:, :2] @ moved[..., None])[..., 0] + outer[:, 2]
     return affine
-
-
-def _within(inner: slice, outer: slice) -> slice:
-    """A span relative to the start of the span that contains it."""
-    return slice(inner.start - outer.start, inner.stop - outer.start)

@@ -5,7 +5,7 @@
 #endif
 
 /* Counts the changes of what Python calls: library.py has the same number, and takes no library with another. */
-#define WARP_ABI 16
+#define WARP_ABI 17
 
 int warp_takes_windows;
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_scratch = threading.local()
+
+
+def scratch(num_floats: int) -> int:
+    """Address of so many floats of this thread's memory, which the next call may return, too."""
+    if getattr(_scratch, "size", -1) < num_floats:
+        _scratch.memory = np.empty(num_floats, np.float32)
+        _scratch.size, _scratch.address = num_floats, address(_scratch.memory)
+    return int(_scratch.address)
 
 
 def pointer(array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> int:

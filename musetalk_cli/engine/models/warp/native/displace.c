@@ -8,32 +8,17 @@
  * lips does, and x and y of the rest. Their sums are planes (layer, part).
  */
 #include "splines.h"
+#include "video.h"
 
 /* What lies in one line of the cache is stored and loaded in one step. */
 #define LINED _Alignas(64)
 
-enum { PARTS = 4, PLANES = 2 * PARTS };
+enum { PARTS = NUM_PARTS, PLANES = 2 * PARTS };
 enum { BLOCK = 32, TOGETHER = 4 }; /* nodes, and points, that are worked on at a time */
 enum { TAPS = 6, MARGIN = 2 };     /* of the interpolation; every second nodes before the first one that is needed */
 /* Around a point: nodes whose sums are corrected, every second ones that this needs, and how long their rows are. */
 enum { PATCH = 15, REACH = 6, COARSE = 12, LANES = 16 };
 static const float INNER = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, OUTER = 3.0f / 256.0f;
-
-/* Splines of both layers: points (2, count, 2), of which the first num_shared are the same in both. solved (2, count + 3,
- * num_sides): coefficients of each side of the motion, and parts (num_sides, PARTS), to which part it belongs. */
-typedef struct {
-    const float *points, *solved, *parts;
-    int32_t num_shared, count, num_sides;
-} Splines;
-
-/* Nodes where they are evaluated, mouth units: the first one, and the steps to the next column and row. inside (rows,
- * columns): share, 0..255, of what fades out at the outline. reach: left, right, top and bottom of all motion, and the
- * distances from there between which it fades in. to_cells (2, 2): mouth units to cells, the steps between nodes. */
-typedef struct {
-    const uint8_t *inside;
-    int32_t rows, columns;
-    float first[2], across[2], down[2], reach[4], fade[2], to_cells[4];
-} SplineNodes;
 
 /* Parts of the scratch memory. Sums at every second node, PLANES of (coarse_rows, coarse_columns), and at all, PLANES of
  * (rows, stride), with LANES more at both ends of a row. */

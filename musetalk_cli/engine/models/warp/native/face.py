@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import threading
 from collections.abc import Sequence
 from ctypes import POINTER, addressof, byref, c_double, c_float, c_int32, c_size_t, c_void_p
 from dataclasses import dataclass
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import address, pointer, structure
+from musetalk_cli.engine.models.warp.native.arrays import address, pointer, scratch, structure
 from musetalk_cli.engine.models.warp.native.interior import NUM_POSE, NativeInterior
 from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES, NativeSkin, lip_rims
 from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX, Box, check_box, extent_of, source_of
@@ -50,8 +49,6 @@ _FRAME = struct.Struct("@2P2i")
 _AT_REST = (0.0,) * 10
 _NO_GAP = (0.0,) * 4
 _NO_MOTION = (0.0,) * (MAX_COMPONENTS + 5 + NUM_POSE)
-
-_scratch = threading.local()
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,12 @@ class FaceState:
 
 
 class NativeFace:
-    """Draws the faces of one grid; immutable and thread-safe."""
+    """Draws the faces of one grid; immutable and thread-safe.
+
+    ``grid``: as C takes it.
+    """
+
+    grid: ctypes.Structure
 
     def __init__(
         self,
@@ -183,7 +185,7 @@ class NativeFace:
         if min(top, left, height, width) < 0 or box[0].stop > rows or box[1].stop > columns:
             raise ValueError(f"no box of {nodes.shape}: {box}")
         self._kept, self._region = (nodes, basis), region
-        self._grid = _FaceGrid(
+        self.grid = _FaceGrid(
             pointer(nodes, _FLOAT, (rows, columns, 2)),
             None if basis is None else pointer(basis, _FLOAT, (5, rows, columns)),
             *(rows, columns, cell_px, region.height, region.width, region.left, region.top),
@@ -204,7 +206,7 @@ class NativeFace:
         planes = Planes(np.empty((height, width), np.uint8), np.empty((height // 2, width // 2, 2), np.uint8))
         memory, _ = self._memory([state])
         packed = _pack(state)
-        self._library.draw_face(byref(self._grid), packed, memory, address(planes.luma), address(planes.chroma))
+        self._library.draw_face(byref(self.grid), packed, memory, address(planes.luma), address(planes.chroma))
         return planes
 
     def draw_frames(self, states: Sequence[FaceState], shown: Sequence[ByteArray]) -> tuple[ByteArray, ...]:
@@ -215,7 +217,7 @@ class NativeFace:
         drawn = tuple(np.empty(image.shape, np.uint8) for image in shown)
         frames = b"".join(map(self._pack_frame, shown, drawn))
         packed = b"".join(map(_pack, states))
-        self._library.draw_frames(byref(self._grid), packed, frames, len(states), memory, chroma)
+        self._library.draw_frames(byref(self.grid), packed, frames, len(states), memory, chroma)
         return drawn
 
     def _pack_frame(self, shown: ByteArray, drawn: ByteArray) -> bytes:
@@ -233,12 +235,10 @@ class NativeFace:
         for mouth in mouths:
             check_box(mouth.lips_px, self._region.height, self._region.width)
         needed: Sequence[int | None] = [addressof(mouth.structure) for mouth in mouths]
-        size = max(self._library.face_scratch(byref(self._grid), mouth) for mouth in needed or [None])
+        size = max(self._library.face_scratch(byref(self.grid), mouth) for mouth in needed or [None])
         whole = size + -(-self._region.height * self._region.width // (2 * _FLOAT.itemsize))
-        if getattr(_scratch, "size", -1) < whole:
-            _scratch.memory = np.empty(whole, _FLOAT)
-            _scratch.size, _scratch.address = whole, address(_scratch.memory)
-        return int(_scratch.address), int(_scratch.address) + size * _FLOAT.itemsize
+        memory = scratch(whole)
+        return memory, memory + size * _FLOAT.itemsize
 
 
 def _pack(state: FaceState) -> bytes:

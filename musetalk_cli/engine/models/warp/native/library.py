@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ctypes
 
-ABI = 16
+ABI = 17
 """WARP_ABI of abi.c."""
 SWITCH = "MUSETALK_NATIVE"
 """Environment variable: ``0`` has numpy do the work."""

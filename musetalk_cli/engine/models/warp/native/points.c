@@ -1,14 +1,9 @@
 /* A mouth's landmarks and lines → the control points that move its skin, and their motion (control_points.py). The
  * amounts are those of control_points.py. */
-#include "contours.h"
+#include "video.h"
 
-/* Components of a mouth shape, in the order of COMPONENTS. */
-enum { GAP, JAW, ROUND, SPREAD, PRESS, DENTAL, PURSE, CLOSE, NUM_COMPONENTS };
-typedef struct {
-    Point of[NUM_COMPONENTS];
-} Motion;
-
-enum { LIP = 11, INNER = 21, NUM_OWN = INNER + LIP, NUM_SHARED = 64, NUM_POINTS = NUM_SHARED + NUM_OWN };
+enum { LIP = 11, INNER = 21, NUM_OWN = INNER + LIP };
+_Static_assert(NUM_POINTS == NUM_SHARED + NUM_OWN, "points of a layer");
 enum { JAW_LINE = 17, CHIN_LINE = 5, NOSE = 5, NUM_FIXED = 20 };
 
 /* A face's landmarks in their order, mouth units. */
@@ -257,20 +252,7 @@ static void place_points(const Face *face, const Face *rest, const Closure *lips
 
 /* ---- A frame's mouth --------------------------------------------------------------------------------------------- */
 
-enum { NUM_LANDMARKS = sizeof(Face) / sizeof(Point) };
-
-/* A mouth's axes in a frame, geometry.MouthAxes; corner: of the region in whose pixels the mouth is measured. */
-typedef struct {
-    float origin[2], x_axis[2], unit_px, corner[2];
-} FrameAxes;
-
-/* What a mouth is drawn with; mouth units. own, rest: lines of the lips that the frame shows, and of those at rest.
- * to_units (2, 3): from the region's pixels. first_x, step_x: of own. yaw: MouthPose.yaw. upper_lip, lower_lip: their
- * heights. seam: middle of the closed lips; drop: from there to the lower lip at rest. */
-typedef struct {
-    LipLines own, rest;
-    float to_units[6], first_x, step_x, middle, half_width, own_gap, yaw, upper_lip, lower_lip, seam[2], drop;
-} MouthMeasures;
+_Static_assert(NUM_LANDMARKS == sizeof(Face) / sizeof(Point), "landmarks of a face");
 
 /* MouthAxes.from_image. */
 static void find_units(const FrameAxes *axes, float to_units[6]) {

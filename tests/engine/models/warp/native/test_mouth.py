@@ -17,10 +17,11 @@ from musetalk_cli.engine.models.warp.face.geometry import smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
 from musetalk_cli.engine.models.warp.face.mouth_interior import Articulation, LipOpening, MouthInterior, TeethPlacement
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, cell_px, component_weights, reach_px
+from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, _shade_lips, cell_px, component_weights
 from musetalk_cli.engine.models.warp.face.sampling import Grid, region_around
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances
 from musetalk_cli.engine.models.warp.face.tint import Tint
+from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces, axes_row, reach_px
 from musetalk_cli.engine.models.warp.native.arrays import pointer, pointer_to_rows
 from musetalk_cli.engine.models.warp.native.mouth import LipPixels
 from musetalk_cli.engine.types.colour import Planes
@@ -71,9 +72,10 @@ def mouth_warp(gap: float, height_px: int) -> MouthWarp:
     """The mouth of a drawn person with this lip gap."""
     avatar = moving_avatar([gap] * 3).resized(height_px)
     pose = MouthPose.of_still(avatar.landmarks[1])
-    region = region_around([reach_px(pose.axes)], (avatar.width, avatar.height))
+    region = region_around([reach_px(axes_row(pose.axes)[None])[0]], (avatar.width, avatar.height))
     interior = MouthInterior(pose.axes.unit_px, FaceLighting(140, np.array([180, 120, 134], np.float32)))
-    return MouthWarp(pose, Grid(region, cell_px(pose.axes.unit_px)), interior)
+    grid = Grid(region, cell_px(pose.axes.unit_px))
+    return MouthWarp(pose, grid, MouthPlaces.on(grid, pose.axes).boxes(0), interior)
 
 
 def lips_size(warp: MouthWarp) -> tuple[int, int]:

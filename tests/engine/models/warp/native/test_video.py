@@ -1,0 +1,84 @@
+"""Frames of a video prepared and drawn in C: where mouths are, what is refused. test_whole_frames.py has the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from fixtures.drawn_video import moving_avatar, talking_avatar
+from fixtures.native_kernel import native_kernel
+from musetalk_cli.engine.avatar.avatar import Avatar
+from musetalk_cli.engine.avatar.visibility import Area
+from musetalk_cli.engine.models.warp.face.mouth_warp import cell_px
+from musetalk_cli.engine.models.warp.face.sampling import Grid
+from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces
+from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
+from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
+from musetalk_cli.engine.models.warp.video_faces import VideoFaces
+
+OPEN = np.array([1.0, 0.9, 0.0, 0.0, 0.0, 0.0], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def kernel() -> Iterator[None]:
+    with native_kernel():
+        yield
+
+
+def places_of(avatar: Avatar, area: Area | None = None) -> tuple[MouthTrack, MouthPlaces]:
+    track = MouthTrack(avatar.landmarks, 25.0)
+    return track, MouthPlaces.of(track.axes, (avatar.width, avatar.height), area, cell_px(track.unit_px))
+
+
+@pytest.mark.parametrize("area", [None, Area(31, 20, 270, 333)])
+def test_mouths_are_placed_together_as_each_alone(area: Area | None) -> None:
+    track, places = places_of(talking_avatar(12), area)
+    for index in range(12):
+        grid = Grid(places.region(index), places.cell_px)
+        alone = MouthPlaces.on(grid, track.pose(index).axes)
+        assert alone.boxes(0) == places.boxes(index)
+        moved, lips, lips_px = places.boxes(index)
+        rows, columns = grid.nodes.shape[:2]
+        assert moved[0].stop <= rows and moved[1].stop <= columns
+        assert lips[0].stop <= moved[0].stop - moved[0].start and lips[1].stop <= moved[1].stop - moved[1].start
+        region = places.region(index)
+        assert lips_px[0].stop <= region.height and lips_px[1].stop <= region.width
+        assert all(number % 2 == 0 for number in (*region, *places.lips_px[index].tolist()))
+        if area is not None:
+            assert region.left >= area.left and region.left + region.width <= area.right
+            assert region.top >= area.top and region.top + region.height <= area.bottom
+
+
+def native_faces(avatar: Avatar) -> VideoFaces:
+    faces = VideoAvatarRenderer(avatar)._native
+    assert faces is not None
+    return faces
+
+
+def test_a_frame_is_prepared_once_and_drawn_as_often_as_it_is_shown() -> None:
+    avatar = talking_avatar(3)
+    faces, image = native_faces(avatar), avatar.frames.read([1])[0]
+    first, second = (faces.draw(OPEN, 1, image) for _ in range(2))
+    assert np.array_equal(first.luma, second.luma) and np.array_equal(first.chroma, second.chroma)
+    assert faces._prepare.cache_info().misses == 1
+
+
+def test_what_is_not_of_the_frame_is_refused() -> None:
+    avatar = moving_avatar([0.3] * 3)
+    faces, image = native_faces(avatar), avatar.frames.read([1])[0]
+    with pytest.raises(ValueError, match="is not within"):
+        faces.draw(OPEN, 1, image[: image.shape[0] // 2])
+    with pytest.raises(ValueError, match="contiguous uint8"):
+        faces.draw(OPEN, 1, image[:, ::-1])
+    with pytest.raises(ValueError, match="contiguous uint8"):
+        faces._video.prepare(1, np.zeros((3, 3), np.uint8))
+
+
+def test_tiny_frames_are_left_to_numpy() -> None:
+    avatar = talking_avatar(3).resized(2)
+    faces = native_faces(avatar)
+    assert not faces.can_draw(1)
+    made = VideoAvatarRenderer(avatar).render(OPEN, 1, avatar.frames.read([1])[0])
+    assert made.planes is not None
