@@ -42,7 +42,8 @@ static size_t divide_scratch(const Splines *splines, const SplineNodes *nodes, f
         sums->row = sums->coarse + coarse;
         sums->fine = memory + start;
     }
-    return start + PLANES * (size_t)nodes->rows * (size_t)sums->stride;
+    const size_t fine = PLANES * (size_t)nodes->rows * (size_t)sums->stride;
+    return start + (fine > coarse ? fine : coarse); /* near the edges, few nodes need many more around them */
 }
 
 /* How many floats of memory displace_nodes needs. */
@@ -59,12 +60,10 @@ static float *plane_of(const SplineNodes *nodes, const Sums *sums, int32_t plane
  * 2,): of the components, whose x and y are two sides. */
 static void combine_sides(const Splines *splines, const float *solved, const float *weights, float *coefficients) {
     for (int32_t i = 0; i < splines->count + 3; i++, solved += splines->num_sides, coefficients += PARTS) {
-        float sums[PARTS] = {0};
-        for (int32_t k = 0; k < splines->num_sides; k++) {
-            const float share = solved[k] * weights[k / 2], *parts = splines->parts + PARTS * k;
-            for (int32_t part = 0; part < PARTS; part++) sums[part] += share * parts[part];
-        }
-        memcpy(coefficients, sums, sizeof sums);
+        float4 sums = {0};
+        for (int32_t k = 0; k < splines->num_sides; k++)
+            sums += solved[k] * weights[k / 2] * *(const float4 *)(splines->parts + PARTS * k);
+        *(float4 *)coefficients = sums;
     }
 }
 
@@ -75,12 +74,18 @@ typedef struct {
     LINED float x[BLOCK], y[BLOCK], sums[PLANES][BLOCK];
 } NodeBlock;
 
-/* Every second nodes from number `start` on, the last one repeated at the end. */
-static void place_nodes(const SplineNodes *nodes, const Sums *sums, int32_t start, NodeBlock *block) {
-    const int32_t last = sums->coarse_rows * sums->coarse_columns - 1;
+/* Of the rows or columns of every second nodes, those that come near what moves. */
+typedef struct {
+    int32_t first, count;
+} Range;
+
+/* Nodes from number `start` on of those rows and columns, the last one repeated at the end. */
+static void place_nodes(const SplineNodes *nodes, Range rows, Range columns, int32_t start, NodeBlock *block) {
+    const int32_t last = rows.count * columns.count - 1;
     for (int32_t j = 0; j < BLOCK; j++) {
-        const int32_t node = min_i(start + j, last), row = node / sums->coarse_columns;
-        const float down = (float)(2 * (row - MARGIN)), across = (float)(2 * (node % sums->coarse_columns - MARGIN));
+        const int32_t node = min_i(start + j, last), row = rows.first + node / columns.count;
+        const int32_t column = columns.first + node % columns.count;
+        const float down = (float)(2 * (row - MARGIN)), across = (float)(2 * (column - MARGIN));
         block->x[j] = nodes->first[0] + across * nodes->across[0] + down * nodes->down[0];
         block->y[j] = nodes->first[1] + across * nodes->across[1] + down * nodes->down[1];
     }
@@ -138,16 +143,74 @@ HOT static void evaluate_splines(const Splines *splines, const Sums *solved, Nod
     }
 }
 
+/* Whether a row of every second nodes comes within reach: its first node at x, y, and its last one `steps` away. */
+static int32_t is_near(const float *reach, float x, float y, const float *step, float steps) {
+    const float to_x = x + steps * step[0], to_y = y + steps * step[1];
+    return max_f(x, to_x) >= reach[0] && min_f(x, to_x) <= reach[1] && max_f(y, to_y) >= reach[2] &&
+           min_f(y, to_y) <= reach[3];
+}
+
+/* Which of `count` rows of `length` every second nodes are near; all where fewer than three are. along, across: steps
+ * from node to node of a row, and from row to row. */
+static Range find_near(const SplineNodes *nodes, const float *along, const float *across, int32_t count,
+                       int32_t length) {
+    Range near = {0, count};
+    const float back = -2.0f * MARGIN, steps = 2.0f * (float)(length - 1);
+    const float x = nodes->first[0] + back * along[0], y = nodes->first[1] + back * along[1];
+    int32_t first = -1, last = -1;
+    for (int32_t k = 0; k < count; k++) {
+        const float beside = 2.0f * (float)(k - MARGIN);
+        if (!is_near(nodes->reach, x + beside * across[0], y + beside * across[1], along, steps)) continue;
+        if (first < 0) first = k;
+        last = k;
+    }
+    if (first >= 0 && last - first >= 2) near = (Range){first, last - first + 1};
+    return near;
+}
+
+/* Continues values, `stride` apart, of which those in `near` are known, to all `count` as a parabola does: so far away
+ * nothing moves, and they count little in what is interpolated. */
+static void continue_values(float *values, ptrdiff_t stride, Range near, int32_t count) {
+    for (int32_t k = near.first - 1; k >= 0; k--) {
+        float *at = values + k * stride;
+        *at = 3.0f * (at[stride] - at[2 * stride]) + at[3 * stride];
+    }
+    for (int32_t k = near.first + near.count; k < count; k++) {
+        float *at = values + k * stride;
+        *at = 3.0f * (at[-stride] - at[-2 * stride]) + at[-3 * stride];
+    }
+}
+
+/* A plane of sums at the near nodes → all of it. */
+static void spread_plane(const float *sums, Range rows, Range columns, int32_t num_rows, int32_t num_columns,
+                         float *plane) {
+    for (int32_t k = 0; k < rows.count; k++) {
+        float *row = plane + (size_t)(rows.first + k) * (size_t)num_columns;
+        memcpy(row + columns.first, sums + (size_t)k * (size_t)columns.count, (size_t)columns.count * sizeof(float));
+        continue_values(row, 1, columns, num_columns);
+    }
+    if (rows.count == num_rows) return;
+    for (int32_t column = 0; column < num_columns; column++)
+        continue_values(plane + column, num_columns, rows, num_rows);
+}
+
+/* Sums at every second node; `fine` is memory here. */
 static void sum_coarse(const Splines *splines, const SplineNodes *nodes, const Sums *sums) {
-    const int32_t count = sums->coarse_rows * sums->coarse_columns;
+    const int32_t num_rows = sums->coarse_rows, num_columns = sums->coarse_columns;
+    const Range rows = find_near(nodes, nodes->across, nodes->down, num_rows, num_columns);
+    const Range columns = find_near(nodes, nodes->down, nodes->across, num_columns, num_rows);
+    const int32_t count = rows.count * columns.count;
     NodeBlock block;
     for (int32_t start = 0; start < count; start += BLOCK) {
         const size_t length = (size_t)min_i(BLOCK, count - start);
-        place_nodes(nodes, sums, start, &block);
+        place_nodes(nodes, rows, columns, start, &block);
         evaluate_splines(splines, sums, &block);
         for (int32_t plane = 0; plane < PLANES; plane++)
-            memcpy(sums->coarse + (size_t)plane * (size_t)count + start, block.sums[plane], length * sizeof(float));
+            memcpy(sums->fine + (size_t)plane * (size_t)count + start, block.sums[plane], length * sizeof(float));
     }
+    for (int32_t plane = 0; plane < PLANES; plane++)
+        spread_plane(sums->fine + (size_t)plane * (size_t)count, rows, columns, num_rows, num_columns,
+                     sums->coarse + (size_t)plane * (size_t)num_rows * (size_t)num_columns);
 }
 
 /* ---- The nodes between them -------------------------------------------------------------------------------------- */
