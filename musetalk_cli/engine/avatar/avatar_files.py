@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.avatar_schema import find_problem
 from musetalk_cli.engine.avatar.frame_store import StoredAlphas, StoredFrames
-from musetalk_cli.engine.avatar.frames import AvatarAlphas, AvatarFrames, FramesOnBackground, StillAlpha, StillFrames
+from musetalk_cli.engine.avatar.frames import (
+    AvatarAlphas,
+    AvatarFrames,
+    FramesOnBackground,
+    StillAlpha,
+    StillFrames,
+)
+from musetalk_cli.engine.avatar.kept_frames import keep_short
 from musetalk_cli.engine.avatar.visibility import Visibility
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.arrays import read_arrays as arrays_in
@@ -155,6 +162,8 @@ def open_avatar_folder(folder: Path, behind: Behind | None = on_white) -> Avatar
     if alphas is not None and behind is not None:
         frames, alphas = FramesOnBackground(frames, alphas, behind(*size)), None
     landmarks, rate = MeshLandmarks(points), record.frame_rate
+    if rate is not None:
+        frames = keep_short(frames)
     return Avatar(folder.name, frames, rate, landmarks, points=points, visibility=visibility, alphas=alphas)
 
 

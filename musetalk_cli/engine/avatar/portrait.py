@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 
 import musetalk_cli
-from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.eyelids import Eyelids
+from musetalk_cli.engine.avatar.avatar import Avatar, Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.types.colour import ByteArray

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.eyelids import Eyelids
+from musetalk_cli.engine.avatar.avatar import Avatar, Eyelids
 from musetalk_cli.engine.avatar.frames import resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.visibility import Area

@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
-from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.eyelids import Eyelids
+from musetalk_cli.engine.avatar.avatar import Avatar, Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes

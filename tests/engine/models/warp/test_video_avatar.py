@@ -32,7 +32,7 @@ TEETH = 200  # luma above which a pixel is of the drawn face's own bright mouth
 
 
 def shown(avatar: Avatar, face: VideoAvatarRenderer, index: int, mouth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    image = avatar.frames.read([index])[0]
+    image = avatar.frames.read([index])[0].copy()
     before = image.copy()
     made = face.render(mouth, index, image)
     assert np.array_equal(image, before), "the model wrote into the avatar's image"
