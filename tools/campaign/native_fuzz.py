@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
-from fixtures.native_kernel import numpy_alone, without_windows
+from fixtures.native_kernel import numpy_alone, without_avx2, without_windows
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
@@ -120,6 +120,8 @@ def fuzz_crop(rng: Random) -> None:
     assert np.array_equal(cropped.chroma, expected.chroma), "chroma is not numpy's"
     taken, whole = UpsampledImage.of_region(image, region), UpsampledImage.of(cropped)
     assert np.array_equal(taken.chroma, whole.chroma) and np.array_equal(taken.luma, whole.luma), "not what is cropped"
+    with without_avx2():
+        assert np.array_equal(whole.luma, UpsampledImage.of(cropped).luma), "AVX2 changes bytes"
     away = int(np.abs(whole.luma.astype(int) - doubled).max())
     assert away <= 1, f"upsampled luma is {away} levels away from numpy's"
 

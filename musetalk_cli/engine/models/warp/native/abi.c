@@ -7,7 +7,7 @@
 /* Counts the changes of what Python calls: library.py has the same number, and takes no library with another. */
 #define WARP_ABI 17
 
-int warp_takes_windows;
+int warp_takes_windows, warp_takes_avx2;
 
 /* WARP_ABI; 0 on a processor that lacks the instructions that this library was compiled for. */
 EXPORT int warp_abi(void);
@@ -39,7 +39,11 @@ static Processor find_processor(void) {
 
 int warp_abi(void) {
     const Processor found = find_processor();
+#if HAS_WINDOWS || defined(__AVX2__)
+    const int has_avx2 = (found.features & bit_AVX) && (found.saved & AVX_STATE) == AVX_STATE && (found.wide & bit_AVX2);
+#endif
 #if HAS_WINDOWS
+    warp_takes_avx2 = has_avx2;
     const unsigned windows = bit_AVX512F | bit_AVX512BW;
     warp_takes_windows = (found.saved & AVX512_STATE) == AVX512_STATE && (found.wide & windows) == windows &&
                          (found.wider & bit_AVX512VBMI) != 0;
@@ -48,7 +52,7 @@ int warp_abi(void) {
     if (!(found.features & bit_SSE4_2)) return 0;
 #endif
 #if defined(__AVX2__)
-    if (!(found.features & bit_AVX) || (found.saved & AVX_STATE) != AVX_STATE || !(found.wide & bit_AVX2)) return 0;
+    if (!has_avx2) return 0;
 #endif
     return WARP_ABI;
 }

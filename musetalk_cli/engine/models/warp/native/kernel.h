@@ -51,16 +51,16 @@
 #define HOT
 #endif
 
-/* Whether windows.h is compiled: old compilers do not know the instructions, and gcc does not align the stack for them on
- * Windows. */
+/* Whether windows.h, and the loops for AVX2 in half_samples.h, are compiled: old compilers do not know the instructions, and
+ * gcc does not align the stack for them on Windows. */
 #if defined(__x86_64__) && (defined(__clang__) || (__GNUC__ >= 8 && !defined(_WIN32)))
 #define HAS_WINDOWS 1
 #else
 #define HAS_WINDOWS 0
 #endif
 
-/* Whether this processor has what windows.h is written for: 0 until warp_abi has looked. */
-extern EXPORT int warp_takes_windows;
+/* Whether this processor has what they are written for: 0 until warp_abi has looked. */
+extern EXPORT int warp_takes_windows, warp_takes_avx2;
 
 /* Pixels that are worked on at a time. Rows are longer: a stage goes through them in runs of this length at most. */
 enum { RUN_PX = 512 };

@@ -168,19 +168,6 @@ def test_a_layer_is_blended_in() -> None:
     assert_alike(drawn, expected)
 
 
-@pytest.mark.parametrize("size", [(2, 2), (4, 6), (9, 7), (16, 1), (1, 16), (30, 1300), (70, 34)])
-def test_an_image_is_upsampled_as_by_opencv(size: tuple[int, int]) -> None:
-    whole = np.random.default_rng(12).integers(0, 256, (size[0], size[1] + 6), dtype=np.uint8)
-    for luma in (whole[:, : size[1]], whole[:, 3 : 3 + size[1]]):
-        planes = Planes(luma, np.zeros((size[0] // 2, size[1] // 2, 2), np.uint8))
-        with numpy_alone():
-            expected = UpsampledImage.of(planes).luma
-        drawn = UpsampledImage.of(planes).luma
-        assert drawn.shape == expected.shape
-        assert np.abs(drawn.astype(int) - expected).max() <= 1
-        assert np.array_equal(drawn[::2, ::2], luma)
-
-
 def test_a_region_is_cropped_as_by_opencv() -> None:
     image = np.random.default_rng(19).integers(0, 256, (30 * 3 // 2, 40), dtype=np.uint8)
     for region in (Region(0, 0, 40, 30), Region(6, 4, 2, 22), Region(38, 28, 2, 2)):
@@ -189,16 +176,6 @@ def test_a_region_is_cropped_as_by_opencv() -> None:
         drawn = crop_planes(image, region)
         assert np.array_equal(drawn.luma, expected.luma)
         assert np.array_equal(drawn.chroma, expected.chroma)
-
-
-def test_a_region_is_taken_as_it_is_cropped_and_upsampled() -> None:
-    image = np.random.default_rng(13).integers(0, 256, (60, 68), dtype=np.uint8)
-    for region in (Region(0, 0, 68, 40), Region(6, 12, 62, 28), Region(66, 38, 2, 2)):
-        whole, taken = UpsampledImage.of(crop_planes(image, region)), UpsampledImage.of_region(image, region)
-        assert np.array_equal(taken.luma, whole.luma) and np.array_equal(taken.chroma, whole.chroma)
-    for wrong in (Region(8, 0, 62, 40), Region(0, 2, 68, 40), Region(-2, 0, 4, 4), Region(1, 0, 4, 4)):
-        with pytest.raises(ValueError, match="no even region"):
-            UpsampledImage.of_region(image, wrong)
 
 
 def test_the_head_is_moved_as_by_numpy() -> None:
