@@ -103,7 +103,7 @@ def fuzz_interior(rng: Random) -> None:
 
 def fuzz_splines(rng: Random) -> None:
     """Any number of points, some of them in one place, and any number of nodes."""
-    num_shared, num_own, rows, columns = (int(rng.integers(1, most)) for most in (70, 40, 40, 60))
+    num_shared, num_own, rows, columns = (int(rng.integers(*ends)) for ends in ((3, 70), (0, 40), (1, 40), (1, 60)))
     x, y, cell_px = values(rng, 3).tolist()
     at = SplineNodes(
         *(

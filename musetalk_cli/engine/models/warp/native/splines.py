@@ -16,6 +16,7 @@ from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import FloatArray
 
 NUM_PARTS = 4
+MIN_SHARED = 3  # POLES of splines.c
 _FLOAT = np.dtype(np.float32)
 
 _Splines = structure(
@@ -31,13 +32,13 @@ _SplineNodes = structure(
 )
 _Numbers = c_float * 16
 _PARAMETERS: dict[str, list[Any]] = {
-    "solve_splines": [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p],
+    "solve_splines": [c_void_p, c_void_p, *[c_int32] * 3, c_void_p, c_void_p],
     "displace_nodes": [POINTER(_Splines), POINTER(_SplineNodes), *[c_void_p] * 3],
 }
 _FADING: dict[str, list[Any]] = {"fade_at_outline": [c_void_p, c_int32, c_int32, c_float, c_float, c_void_p, c_void_p]}
 _SIZES: dict[str, list[Any]] = {
     "outline_scratch": [c_int32, c_int32],
-    "splines_scratch": [c_int32, c_int32],
+    "splines_scratch": [c_int32] * 3,
     "displace_scratch": [POINTER(_Splines), POINTER(_SplineNodes)],
 }
 
@@ -73,16 +74,19 @@ class NativeSplines:
             parts: Which of the NUM_PARTS parts each side of the motion belongs to, float32 (k, 4). The parts are x and
                 y of what fades out at the face's outline, and x and y of the rest.
             nodes: Where the splines are evaluated.
-            num_shared: How many points are the same in both layers, the first ones.
+            num_shared: How many points are the same in both layers, and move the same way: the first ones, at least 3.
+
+        Raises:
+            ValueError: Other points than these are shared, or an array has another shape or type.
         """
         library = self._library = points.library
         declare(library, _PARAMETERS)
         declare(library, _SIZES, c_size_t)
         self._num_sides, count = len(parts), points.positions.shape[1]
-        if not 0 <= num_shared <= count:
+        if not MIN_SHARED <= num_shared <= count:
             raise ValueError(f"{num_shared} of {count} points cannot be shared")
         first = pointer(points.positions, _FLOAT, (2, count, 2))
-        self.solved = self._solve(points, first)
+        self.solved = self._solve(points, first, num_shared)
         self._kept, self._shape = (nodes, points.positions, parts), nodes.inside.shape
         self._nodes = _nodes_of(nodes)
         self._splines = _Splines(
@@ -91,13 +95,13 @@ class NativeSplines:
         )
         self._num_scratch = int(library.displace_scratch(byref(self._splines), byref(self._nodes)))
 
-    def _solve(self, points: MouthPoints, first: int) -> FloatArray:
+    def _solve(self, points: MouthPoints, first: int, num_shared: int) -> FloatArray:
         """Coefficients, float32 (2, n + 3, k): splines are sums, so are their coefficients."""
         count, sides = points.positions.shape[1], self._num_sides
-        memory = np.empty(int(self._library.splines_scratch(count, sides)), _FLOAT)
+        memory = np.empty(int(self._library.splines_scratch(num_shared, count, sides)), _FLOAT)
         solved = np.empty((2, count + 3, sides), _FLOAT)
         self._library.solve_splines(
-            *(first, pointer(points.motion, _FLOAT, (2, count, sides)), count, sides),
+            *(first, pointer(points.motion, _FLOAT, (2, count, sides)), num_shared, count, sides),
             *(address(memory), address(solved)),
         )
         return solved

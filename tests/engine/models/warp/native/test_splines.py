@@ -73,6 +73,83 @@ def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int, cel
         assert away.max() < MOST_UNITS and away.mean() < MEAN_UNITS
 
 
+def points_with(positions: NDArray[np.float32], motion: NDArray[np.float32]) -> MouthPoints:
+    native = library.load()
+    assert native is not None
+    measured = points_of(native, MouthPose.of_still(moving_avatar([0.1] * 3).landmarks[1]))
+    return measured._replace(positions=positions, motion=motion)
+
+
+def solve(positions: NDArray[np.float32], motion: NDArray[np.float32], num_shared: int) -> NDArray[np.float32]:
+    """Coefficients of splines, (2, n + 3, k)."""
+    at = SplineNodes((0.0, 0.0), 1.0, np.eye(2, 3, dtype=np.float32), REACH, FADE, np.full((2, 2), 255, np.uint8))
+    parts = np.ones((motion.shape[2], 4), np.float32)
+    return NativeSplines(points_with(positions, motion), parts, at, num_shared).solved
+
+
+def random_points(num_shared: int, num_own: int, num_sides: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Positions and motion of both layers, apart from each other, and in no order."""
+    random, count = np.random.default_rng(num_shared), num_shared + 2 * num_own
+    grid = np.stack(np.meshgrid(np.linspace(-1.5, 1.5, 12), np.linspace(-1, 2, 12)), 2).reshape(-1, 2)
+    places = random.permutation(grid)[:count] + random.uniform(-0.05, 0.05, (count, 2))
+    motion = random.uniform(-0.3, 0.3, (count, num_sides))
+    layers = [[*range(num_shared), *range(first, first + num_own)] for first in (num_shared, num_shared + num_own)]
+    return places[layers].astype(np.float32), motion[layers].astype(np.float32)
+
+
+def matrix_of(positions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the coefficients of one layer, (n + 3, k), are multiplied by to give its points' motion, and three zeros."""
+    points = positions.astype(np.float64)
+    squared = ((points[:, None] - points) ** 2).sum(2) + 1e-12
+    affine = np.column_stack([np.ones(len(points)), points])
+    kernel = squared * np.log(squared) + 1e-4 * np.eye(len(points))
+    return np.block([[kernel, affine], [affine.T, np.zeros((3, 3))]])
+
+
+@pytest.mark.parametrize(
+    "num_shared, num_own, num_sides",
+    [(3, 0, 1), (3, 1, 2), (4, 3, 7), (8, 8, 8), (9, 7, 17), (33, 0, 16), (20, 37, 10), (64, 32, 16)],
+)
+def test_splines_pass_through_the_motion(num_shared: int, num_own: int, num_sides: int) -> None:
+    positions, motion = random_points(num_shared, num_own, num_sides)
+    for solved, points, moved in zip(solve(positions, motion, num_shared), positions, motion, strict=True):
+        made = matrix_of(points) @ solved
+        assert np.abs(made[:-3] - moved).max() < 1e-3
+        assert np.abs(made[-3:]).max() < 1e-3
+
+
+def test_points_in_one_place_move_by_their_mean() -> None:
+    positions, motion = random_points(20, 8, 4)
+    positions[:, 4] = positions[:, 3]
+    positions[1, 25] = positions[1, 24]
+    for solved, points, moved in zip(solve(positions, motion, 20), positions, motion, strict=True):
+        made = matrix_of(points) @ solved - np.pad(1e-4 * solved[:-3], ((0, 3), (0, 0)))
+        assert np.abs(made[3:5] - moved[3:5].mean(0)).max() < 0.01
+    assert np.abs(made[24:26] - moved[24:26].mean(0)).max() < 0.01
+
+
+def test_a_layer_whose_points_are_nowhere_leaves_the_other_alone() -> None:
+    positions, motion = random_points(12, 6, 4)
+    whole = solve(positions, motion, 12)
+    positions[1, 15] = np.nan
+    solved = solve(positions, motion, 12)
+    assert np.array_equal(solved[0], whole[0])
+    assert not solved[1].any()
+
+
+@pytest.mark.parametrize("place", [np.nan, np.inf, 3e38])
+def test_shared_points_that_are_nowhere_move_nothing(place: float) -> None:
+    positions, motion = random_points(12, 6, 4)
+    positions[:, 5] = place
+    assert not solve(positions, motion, 12).any()
+
+
+def test_shared_points_on_one_line_move_nothing() -> None:
+    positions, motion = random_points(12, 6, 4)
+    positions[:, :12, 1] = 0.3 * positions[:, :12, 0] + 1
+    assert not solve(positions, motion, 12).any()
+
+
 @pytest.mark.parametrize("yaw", [0.0, 0.2, -0.5])
 @pytest.mark.parametrize("size, per_unit", [((56, 59), 25.0), ((82, 91), 37.0), ((2, 40), 18.0), ((30, 2), 2.0)])
 def test_motion_fades_out_at_the_outline(size: tuple[int, int], per_unit: float, yaw: float) -> None:
@@ -88,17 +165,19 @@ def test_motion_fades_out_at_the_outline(size: tuple[int, int], per_unit: float,
 
 
 def test_points_that_determine_nothing_move_nothing() -> None:
-    native, parts = library.load(), np.ones((4, 4), np.float32)
-    assert native is not None
+    parts = np.ones((4, 4), np.float32)
     at = SplineNodes((0.0, 0.0), 1.0, np.eye(2, 3), (-9, 9, -9, 9), (0, 1), np.full((4, 5), 255, np.uint8))
-    measured = points_of(native, MouthPose.of_still(moving_avatar([0.1] * 3).landmarks[1]))
-    points = measured._replace(positions=np.zeros((2, 4, 2), np.float32), motion=np.ones((2, 4, 4), np.float32))
-    splines = NativeSplines(points, parts, at, num_shared=1)
+    points = points_with(np.zeros((2, 4, 2), np.float32), np.ones((2, 4, 4), np.float32))
+    splines = NativeSplines(points, parts, at, num_shared=3)
     assert splines.solved.shape == (2, 7, 4) and not splines.solved.any()
     assert not splines.displace(np.ones(2, np.float32)).any()
     with pytest.raises(ValueError, match="float32 array"):
         splines.displace(np.ones(3, np.float32))
     with pytest.raises(ValueError, match="float32 array"):
-        NativeSplines(points, parts[:3], at, num_shared=1)
-    with pytest.raises(ValueError, match="cannot be shared"):
-        NativeSplines(points, parts, at, num_shared=5)
+        NativeSplines(points, parts[:3], at, num_shared=3)
+
+
+@pytest.mark.parametrize("num_shared", [2, 5])
+def test_poles_are_shared_points(num_shared: int) -> None:
+    with pytest.raises(ValueError, match=f"{num_shared} of 4 points cannot be shared"):
+        solve(np.zeros((2, 4, 2), np.float32), np.ones((2, 4, 4), np.float32), num_shared)
