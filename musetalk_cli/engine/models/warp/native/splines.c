@@ -17,7 +17,7 @@ typedef struct {
 } Block;
 
 static const float SOFTENING = 1e-4f; /* of the system: landmarks may coincide */
-static const float FAR = 2.2f;        /* log r² at three mouth units, the size of a face */
+static const float FAR_LOG = 2.2f;    /* log r² at three mouth units, the size of a face */
 static const float FLAT = 1e-5f;      /* a triangle, by its area ÷ the square of a side */
 
 /* Columns are those of the shared points, of the upper layer's own, of the lower layer's, and right sides: `shared`,
@@ -124,11 +124,11 @@ static void place_columns(const System *system, const float *points, int32_t cou
     }
 }
 
-/* kernel_at less r² FAR: its values across a face are smaller, so less is lost by rounding. r² has nothing that is not
+/* kernel_at less r² FAR_LOG: its values across a face are smaller, so less is lost by rounding. r² has nothing that is not
  * linear in one of the two points, so this changes no coefficient but those of the affine part (write_affine). */
 static inline float near_kernel_at(float dx, float dy) {
     const float squared = dx * dx + dy * dy + TINY;
-    return squared * (logarithm(squared) - FAR);
+    return squared * (logarithm(squared) - FAR_LOG);
 }
 
 /* The kernel between a pole and all points. */
@@ -317,7 +317,7 @@ HOT static void solve_layer(const System *system, int32_t layer) {
     }
 }
 
-/* The poles' coefficients, too, and at_poles: the affine part there, with the kernel less r² FAR; last, minus the sum of
+/* The poles' coefficients, too, and at_poles: the affine part there, with the kernel less r² FAR_LOG; last, minus the sum of
  * the squares of positions times coefficients (the row behind `half` has 0 for right sides). */
 HOT static void solve_poles(const System *system, int32_t layer) {
     const int32_t width = system->width, sides = system->sides, own = system->shared + layer * system->own;
@@ -336,14 +336,14 @@ HOT static void solve_poles(const System *system, int32_t layer) {
 }
 
 /* The affine part (3, num_sides). The coefficients of the kernel add up to 0, alone and times positions; so what they
- * make of r² FAR is the same everywhere. */
+ * make of r² FAR_LOG is the same everywhere. */
 static void write_affine(const System *system, float *coefficients) {
     const size_t sides = (size_t)system->sides, num_sides = (size_t)system->num_sides;
     const float *a = system->at_poles, *b = a + sides, *c = b + sides, *squares = c + sides;
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < num_sides; i++)
             *coefficients++ = system->affine[0][k] * a[i] + system->affine[1][k] * b[i] + system->affine[2][k] * c[i] +
-                              (k == 0 ? FAR * squares[i] : 0.0f);
+                              (k == 0 ? FAR_LOG * squares[i] : 0.0f);
 }
 
 /* ---- Both layers ------------------------------------------------------------------------------------------------- */
