@@ -124,8 +124,8 @@ static void place_columns(const System *system, const float *points, int32_t cou
     }
 }
 
-/* kernel_at less r² FAR_LOG: its values across a face are smaller, so less is lost by rounding. r² has nothing that is not
- * linear in one of the two points, so this changes no coefficient but those of the affine part (write_affine). */
+/* kernel_at less r² FAR_LOG: its values across a face are smaller, so less is lost by rounding. r² has nothing that is
+ * not linear in one of the two points, so this changes no coefficient but those of the affine part (write_affine). */
 static inline float near_kernel_at(float dx, float dy) {
     const float squared = dx * dx + dy * dy + TINY;
     return squared * (logarithm(squared) - FAR_LOG);
@@ -317,8 +317,8 @@ HOT static void solve_layer(const System *system, int32_t layer) {
     }
 }
 
-/* The poles' coefficients, too, and at_poles: the affine part there, with the kernel less r² FAR_LOG; last, minus the sum of
- * the squares of positions times coefficients (the row behind `half` has 0 for right sides). */
+/* The poles' coefficients, too, and at_poles: the affine part there, with the kernel less r² FAR_LOG; last, minus the sum
+ * of the squares of positions times coefficients (the row behind `half` has 0 for right sides). */
 HOT static void solve_poles(const System *system, int32_t layer) {
     const int32_t width = system->width, sides = system->sides, own = system->shared + layer * system->own;
     const float *linear = system->linear, *kernel = system->kernel, *motion = system->half + system->columns;
