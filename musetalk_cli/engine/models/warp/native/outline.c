@@ -1,6 +1,6 @@
 /* The mask of a face's outline → how far lips move the skin at grid nodes: less and less towards the outline, so that they
  * move neither hair nor background (displacement_fields.inside_face). */
-#include "kernel.h"
+#include "video.h"
 
 enum { MAX_RADIUS = 64, MAX_TAPS = 2 * MAX_RADIUS + 1, BLOCK = 16 };
 

@@ -8,6 +8,7 @@
  * layers share come next, once for both, and then each layer's own.
  */
 #include "splines.h"
+#include "video.h"
 
 /* Values lie in memory in whole GROUPs. ROWS of them are worked on together, in sums that stay in registers. */
 enum { POLES = 3, ROWS = 4, GROUP = 8 };

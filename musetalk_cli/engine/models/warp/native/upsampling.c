@@ -1,5 +1,6 @@
 /* An image → what is sampled from: its luma twice as large, and its chroma as pairs. */
 #include "half_samples.h"
+#include "video.h"
 
 /* Half-sample filter of HEVC (Rec. ITU-T H.265, section 8.5.3.3.3.1), of the sums of d and e, c and f, b and g, a and h:
  * 64 times the value between d and e. Of bytes, the result has 16 bits. */

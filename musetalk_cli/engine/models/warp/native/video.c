@@ -57,7 +57,7 @@ EXPORT size_t video_frame_size(const MouthPlace *place) {
 
 /* How many floats of memory prepare_frame needs. */
 EXPORT size_t prepare_scratch(const MouthPlace *place) {
-    const size_t splines = splines_scratch(NUM_POINTS, NUM_SIDES);
+    const size_t splines = splines_scratch(NUM_SHARED, NUM_POINTS, NUM_SIDES);
     const size_t outline = outline_scratch(place->moved.rows, place->moved.columns);
     return floats_of(sizeof(Preparation)) + (splines > outline ? splines : outline);
 }
@@ -148,8 +148,8 @@ EXPORT void prepare_frame(const VideoTrack *track, int32_t index, const uint8_t 
     set_nodes(track, frame);
     fade_at_outline(mask, frame->nodes.rows, frame->nodes.columns, axes->unit_px / (float)track->cell_px,
                     made->mouth.yaw, scratch, frame->inside);
-    solve_splines(frame->positions, (const float *)(const void *)made->motion, NUM_POINTS, NUM_SIDES, scratch,
-                  frame->solved);
+    solve_splines(frame->positions, (const float *)(const void *)made->motion, NUM_SHARED, NUM_POINTS, NUM_SIDES,
+                  scratch, frame->solved);
 }
 
 /* ---- Drawing ----------------------------------------------------------------------------------------------------- */

@@ -52,9 +52,9 @@ typedef struct {
 
 EXPORT void measure_mouth(const FrameAxes *axes, const Point *shown, const Point *rest, MouthMeasures *mouth,
                           Point *positions, Motion *motion);
-EXPORT size_t splines_scratch(int32_t count, int32_t num_sides);
-EXPORT void solve_splines(const float *points, const float *motion, int32_t count, int32_t num_sides, float *memory,
-                          float *coefficients);
+EXPORT size_t splines_scratch(int32_t num_shared, int32_t count, int32_t num_sides);
+EXPORT void solve_splines(const float *points, const float *motion, int32_t num_shared, int32_t count, int32_t num_sides,
+                          float *memory, float *coefficients);
 EXPORT size_t outline_scratch(int32_t rows, int32_t columns);
 EXPORT void fade_at_outline(const uint8_t *mask, int32_t rows, int32_t columns, float per_unit, float yaw,
                             float *memory, uint8_t *inside);
