@@ -7,6 +7,14 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
+from fixtures.native_points import (
+    NUM_LANDMARKS,
+    NUM_POINTS,
+    FrameAxes,
+    MouthPoints,
+    measure_mouth,
+)
+from fixtures.native_splines import NativeSplines, SplineNodes, fade_at_outline
 from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.native.face import NativeFace
 from musetalk_cli.engine.models.warp.native.interior import (
@@ -17,14 +25,6 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
-from musetalk_cli.engine.models.warp.native.points import (
-    NUM_LANDMARKS,
-    NUM_POINTS,
-    FrameAxes,
-    MouthPoints,
-    measure_mouth,
-)
-from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes, fade_at_outline
 from musetalk_cli.engine.models.warp.native.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region

@@ -7,13 +7,6 @@ typedef struct {
     LipPixels lips;
 } FaceScratch;
 
-/* The next `count` floats of the memory, of which `used` are taken; NULL where these are only counted. */
-static float *take(float *memory, size_t *used, size_t count) {
-    float *taken = memory == NULL ? NULL : memory + *used;
-    *used += count;
-    return taken;
-}
-
 /* Divides the memory; returns how many floats of it are used. */
 static size_t divide_scratch(const FaceGrid *grid, const FaceMouth *mouth, float *memory, FaceScratch *scratch) {
     size_t used = 0;

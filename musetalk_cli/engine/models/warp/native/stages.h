@@ -10,6 +10,13 @@ typedef struct {
     ptrdiff_t luma_stride, chroma_stride;
 } BoxPlanes;
 
+/* The next `count` floats of the memory, of which `used` are taken; NULL where these are only counted. */
+static inline float *take(float *memory, size_t *used, size_t count) {
+    float *taken = memory == NULL ? NULL : memory + *used;
+    *used += count;
+    return taken;
+}
+
 /* ---- frame.c ----------------------------------------------------------------------------------------------------- */
 
 /* A frame of the avatar, and a copy to be drawn: planar I420, uint8 (height · 3/2, width). */

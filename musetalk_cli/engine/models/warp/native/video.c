@@ -169,24 +169,20 @@ typedef struct {
 /* Divides the memory; returns how many floats of it are used. */
 static size_t divide_scratch(const FaceGrid *grid, const VideoFrame *frame, float *memory, VideoScratch *scratch) {
     const size_t pixels = (size_t)grid->height * (size_t)grid->width;
-    const size_t sizes[5] = {
-        face_scratch(grid, &frame->mouth),
-        displace_scratch(&frame->splines, &frame->nodes),
-        4 * (size_t)frame->nodes.rows * (size_t)frame->nodes.columns,
-        pixels,
-        floats_of(pixels / 2),
-    };
-    size_t starts[6] = {0};
-    for (int32_t k = 0; k < 5; k++) starts[k + 1] = starts[k] + sizes[k];
-    if (memory != NULL)
-        *scratch = (VideoScratch){memory + starts[0], memory + starts[1], memory + starts[2],
-                                  (uint8_t *)(memory + starts[3]), (uint8_t *)(memory + starts[4])};
-    return starts[5];
+    const size_t nodes = (size_t)frame->nodes.rows * (size_t)frame->nodes.columns;
+    size_t used = 0;
+    scratch->face = take(memory, &used, face_scratch(grid, &frame->mouth));
+    scratch->displace = take(memory, &used, displace_scratch(&frame->splines, &frame->nodes));
+    scratch->field = take(memory, &used, 4 * nodes);
+    scratch->luma = (uint8_t *)take(memory, &used, pixels); /* twice as high and wide */
+    scratch->chroma = (uint8_t *)take(memory, &used, floats_of(pixels / 2));
+    return used;
 }
 
 /* How many floats of memory draw_video_face needs. */
 EXPORT size_t video_scratch(const FaceGrid *grid, const VideoFrame *frame) {
-    return divide_scratch(grid, frame, NULL, NULL);
+    VideoScratch scratch;
+    return divide_scratch(grid, frame, NULL, &scratch);
 }
 
 /* Sets what the inside of the mouth does; TeethPlacement, and the affine map from the pixels of the lips' box. */

@@ -9,12 +9,7 @@ import pytest
 
 from fixtures.drawn_video import moving_avatar
 from fixtures.native_kernel import native_kernel
-from musetalk_cli.engine.models.warp.face.control_points import ControlPoints, lip_points, shared_points
-from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
-from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
-from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
-from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.points import (
+from fixtures.native_points import (
     NUM_COMPONENTS,
     NUM_LINE_POINTS,
     NUM_POINTS,
@@ -24,6 +19,11 @@ from musetalk_cli.engine.models.warp.native.points import (
     lip_lines,
     measure_mouth,
 )
+from musetalk_cli.engine.models.warp.face.control_points import ControlPoints, lip_points, shared_points
+from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, lip_heights
+from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
+from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
+from musetalk_cli.engine.models.warp.native import library
 
 UNITS = 2e-6  # rounding
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from fixtures.drawn_video import moving_avatar
 from fixtures.native_kernel import native_kernel
+from fixtures.native_points import FrameAxes, MouthPoints, measure_mouth
+from fixtures.native_splines import NativeSplines, SplineNodes, fade_at_outline
 from musetalk_cli.engine.models.warp.face.control_points import COMPONENTS
 from musetalk_cli.engine.models.warp.face.displacement_fields import (
     FADE,
@@ -24,8 +26,6 @@ from musetalk_cli.engine.models.warp.face.geometry import transform_points
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.points import FrameAxes, MouthPoints, measure_mouth
-from musetalk_cli.engine.models.warp.native.splines import NativeSplines, SplineNodes, fade_at_outline
 
 # Between every second node, splines are interpolated. For a mouth of 100 pixels, a tenth of one between wide open lips,
 # and less than a thousandth on average.
