@@ -16,6 +16,7 @@
 enum { PARTS = NUM_PARTS, PLANES = 2 * PARTS };
 enum { BLOCK = 32, TOGETHER = 4 }; /* nodes, and points, that are worked on at a time */
 enum { TAPS = 6, MARGIN = 2 };     /* of the interpolation; every second nodes before the first one that is needed */
+enum { LEAST_NEAR = 12 };          /* rows, and columns, from which others can be told: fewer are far apart */
 /* Around a point: nodes whose sums are corrected, every second ones that this needs, and how long their rows are. */
 enum { PATCH = 15, REACH = 6, COARSE = 12, LANES = 16 };
 static const float INNER = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, OUTER = 3.0f / 256.0f;
@@ -150,7 +151,7 @@ static int32_t is_near(const float *reach, float x, float y, const float *step, 
            min_f(y, to_y) <= reach[3];
 }
 
-/* Which of `count` rows of `length` every second nodes are near; all where fewer than three are. along, across: steps
+/* Which of `count` rows of `length` every second nodes are near; all where fewer than LEAST_NEAR are. along, across: steps
  * from node to node of a row, and from row to row. */
 static Range find_near(const SplineNodes *nodes, const float *along, const float *across, int32_t count,
                        int32_t length) {
@@ -164,7 +165,7 @@ static Range find_near(const SplineNodes *nodes, const float *along, const float
         if (first < 0) first = k;
         last = k;
     }
-    if (first >= 0 && last - first >= 2) near = (Range){first, last - first + 1};
+    if (first >= 0 && last - first + 1 >= LEAST_NEAR) near = (Range){first, last - first + 1};
     return near;
 }
 

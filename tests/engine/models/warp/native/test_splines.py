@@ -51,7 +51,7 @@ def points_of(native: ctypes.CDLL, pose: MouthPose) -> MouthPoints:
 
 @pytest.mark.parametrize("gap", [0.0, 0.4])
 @pytest.mark.parametrize(
-    "rows, columns, cell_px", [(56, 59, 4.0), (82, 91, 2.7), (1, 3, 4.0), (2, 1, 4.0), (9, 31, 4.0)]
+    "rows, columns, cell_px", [(56, 59, 4.0), (82, 91, 2.7), (1, 3, 4.0), (2, 1, 4.0), (9, 31, 4.0), (12, 16, 30.0)]
 )
 def test_the_weighted_sum_of_all_fields(gap: float, rows: int, columns: int, cell_px: float) -> None:
     pose = MouthPose.of_still(moving_avatar([gap] * 3).landmarks[1])
