@@ -90,6 +90,11 @@ def _boxes(axes: Numbers, extents: Integers, cell_px: int) -> tuple[Integers, In
         [cells_between(bounds[:, axis], bounds[:, 2 + axis], extents[:, axis], cell_px) for axis in (1, 0)]
         for bounds in (reach_px(axes), _bounds_px(axes, _LIPS) + margin)
     )
+    # Of a mouth of few cells, the margin reaches beyond what it moves.
+    outer = [
+        (np.clip(low, first, last), np.clip(high, first, last))
+        for (low, high), (first, last) in zip(outer, moved, strict=True)
+    ]
     inner = [(low - first, high - first) for (low, high), (first, _) in zip(outer, moved, strict=True)]
     pixels = [pixels_between(*span, extents[:, axis], cell_px) for span, axis in zip(outer, (1, 0), strict=True)]
     return _extents(*moved), _extents(*inner), _extents(*pixels)

@@ -130,8 +130,8 @@ def regions_around(
         first, last = 0, size[axis]
         if area is not None:
             near, far = (area.left, area.right) if axis == 0 else (area.top, area.bottom)
-            first = -(-near // 2) * 2
-            last = max(far // 2 * 2, first + 2)
+            first = min(-(-near // 2) * 2, size[axis] - 2)
+            last = min(max(far // 2 * 2, first + 2), size[axis])
         low, high = np.floor(bounds_px[:, axis] / 2) * 2, np.ceil(bounds_px[:, 2 + axis] / 2) * 2
         start = np.minimum(np.maximum(low, first), last - 2)
         regions[:, axis] = start

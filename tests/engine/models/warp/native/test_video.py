@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fixtures.drawn_video import moving_avatar, talking_avatar
-from fixtures.native_kernel import native_kernel
+from fixtures.native_kernel import native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.mouth_warp import cell_px
-from musetalk_cli.engine.models.warp.face.sampling import Grid
+from musetalk_cli.engine.models.warp.face.sampling import PAD, Grid
 from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
@@ -49,6 +49,35 @@ def test_mouths_are_placed_together_as_each_alone(area: Area | None) -> None:
         if area is not None:
             assert region.left >= area.left and region.left + region.width <= area.right
             assert region.top >= area.top and region.top + region.height <= area.bottom
+
+
+@pytest.mark.parametrize("area", [None, Area(0, 149, 120, 150), Area(119, 0, 120, 150), Area(61, 71, 62, 72)])
+def test_the_lips_are_within_what_moves_and_that_is_within_the_image(area: Area | None) -> None:
+    """Whatever the cells are: those of a video are as large as its typical mouth needs."""
+    random = np.random.default_rng(4)
+    angles, units_px = random.uniform(0, 2 * np.pi, 500), 10 ** random.uniform(0, 2.5, 500)
+    middles = random.uniform(-40, 190, (500, 2))
+    axes = np.column_stack([middles, np.cos(angles), np.sin(angles), units_px])
+    for cells_px in (2, 14, 60, 128):
+        places = MouthPlaces.of(axes, (120, 150), area, cells_px)
+        assert (places.regions[:, :2] >= 0).all() and (places.regions[:, 2:] >= 2).all()
+        assert (places.regions[:, :2] + places.regions[:, 2:] <= [120, 150]).all()
+        assert (places.lips[:, :2] >= 0).all() and (places.lips[:, 2:] >= 0).all()
+        assert (places.lips[:, :2] + places.lips[:, 2:] <= places.moved[:, 2:]).all()
+        needed = -(-places.lips_px[:, 2:] // cells_px) + 2 * PAD
+        assert (needed <= places.lips[:, 2:])[places.lips_px[:, 2:] > 0].all()
+
+
+@pytest.mark.parametrize("height_px", [4, 6, 12, 16, 20, 24, 32, 64])
+def test_small_heads_are_as_numpy_draws_them(height_px: int) -> None:
+    avatar = talking_avatar(4).resized(height_px)
+    faces = VideoAvatarRenderer(avatar)
+    with numpy_alone():
+        expected = VideoAvatarRenderer(avatar)
+    for index, image in enumerate(avatar.frames.read(range(4))):
+        own, other = (face.render(OPEN, index, image).planes for face in (faces, expected))
+        away = np.abs(own.luma.astype(int) - other.luma)
+        assert away.max() <= 2 and away.mean() < 0.3, (index, away.max(), away.mean())
 
 
 def native_faces(avatar: Avatar) -> VideoFaces:
