@@ -49,12 +49,13 @@ class KeptFrames:
         check_indices(indices, self.num_frames)
         if not self._has_room():
             return self.source.read(indices)
-        wanted = [index for index in dict.fromkeys(indices) if index not in self._kept]
+        kept = self._kept  # what was kept until another thread closes
+        wanted = [index for index in dict.fromkeys(indices) if index not in kept]
         images = dict(zip(wanted, self.source.read(wanted), strict=True))
         for image in images.values():
             image.flags.writeable = False
-        self._kept.update(images)
-        return [self._kept[index] for index in indices]
+        kept.update(images)
+        return [kept[index] for index in indices]
 
     def image(self, index: int = 0) -> ByteArray:
         return self.source.image(index)

@@ -96,6 +96,25 @@ def test_what_is_closed_or_forgotten_gives_its_room_back(budget: kept_frames._Bu
     assert budget.left == 2 * NUM_BYTES
 
 
+def test_what_is_closed_while_it_is_read_keeps_nothing(budget: kept_frames._Budget) -> None:
+    source, plain = Counted(), Counted()
+    frames = KeptFrames(source)
+    frames.read([0])
+    read = source.read
+
+    def read_and_close(indices: Sequence[int]) -> Images:
+        images = read(indices)
+        frames.close()
+        return images
+
+    source.read = read_and_close  # type: ignore[method-assign]
+    assert all(map(np.array_equal, frames.read([0, 1]), plain.read([0, 1])))
+    assert budget.left == 2 * NUM_BYTES
+    for index in (0, 1):
+        with pytest.raises(AvatarError):
+            frames.read([index])
+
+
 def test_long_clips_are_not_kept() -> None:
     long = Counted()
     long.num_frames = MAX_KEPT_BYTES // (16 * 24 * 3 // 2) + 1
