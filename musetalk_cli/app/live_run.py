@@ -18,6 +18,7 @@ from musetalk_cli.engine.runtime.stats import Snapshot, TargetHealth
 from musetalk_cli.errors import MuseTalkError, SessionError, SourceError
 from musetalk_cli.ui.console import choose_tell, own_stderr, say
 from musetalk_cli.ui.dashboard import Dashboard, describe_model
+from musetalk_cli.ui.figures import frames_text, size_text
 from musetalk_cli.ui.keys import Keys
 from musetalk_cli.ui.notices import Notices
 from musetalk_cli.ui.stream_view import open_stream_dashboard
@@ -138,12 +139,12 @@ def _obey(key: str, pipeline: Pipeline, dashboard: Dashboard) -> None:
 
 def describe_run(snapshot: Snapshot) -> str:
     """``1500 frames, 60.0 s, latency 2.61 s (p95 3.40), 0 held, 4.1 MB``"""
-    parts = [f"{snapshot.num_frames} frames", f"{snapshot.media_s:.1f} s"]
+    parts = [frames_text(snapshot.num_frames), f"{snapshot.media_s:.1f} s"]
     if live := snapshot.live:
         counts = live.counts
         parts.append(f"latency {live.latency.run_p50_s:.2f} s (p95 {live.latency.run_p95_s:.2f})")
         parts += [
-            f"{number} frames {word}"
+            f"{frames_text(number)} {word}"
             for number, word in (
                 (counts.num_held, "held"),
                 (counts.num_idle, "idle for lack of time"),
@@ -154,7 +155,7 @@ def describe_run(snapshot: Snapshot) -> str:
         parts += filter(None, map(_describe_loss, live.targets))
         if live.num_overruns:
             parts.append(f"{live.num_overruns} overruns of the microphone")
-    return ", ".join([*parts, f"{snapshot.num_bytes / 1e6:.1f} MB"]) + describe_model(snapshot)
+    return ", ".join([*parts, size_text(snapshot.num_bytes)]) + describe_model(snapshot)
 
 
 def _describe_loss(target: TargetHealth) -> str:
@@ -163,7 +164,7 @@ def _describe_loss(target: TargetHealth) -> str:
         is_stdout = target.name == "standard output"
         why = "nobody read standard output; is the program behind the pipe installed?"
         return why if is_stdout else f"{target.name} was never reached"
-    lost = f"{target.num_dropped} frames lost" if target.num_dropped else ""
+    lost = f"{frames_text(target.num_dropped)} lost" if target.num_dropped else ""
     again = f"restarted {target.num_restarts} ×" if target.num_restarts else ""
     said = " and ".join(filter(None, [lost, again]))
     return f"{target.name}: {said}" if said else ""

@@ -11,6 +11,7 @@ from musetalk_cli.app.settings.flags import library_settings, with_library_setti
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.commands.options import LIBRARY_OPTIONS, AvatarArgument
 from musetalk_cli.ui.console import say
+from musetalk_cli.ui.figures import size_text
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatars.listing import AvatarInfo
@@ -50,8 +51,8 @@ def _list(settings: Config, *, as_json: bool) -> None:
     say(f"prepared avatars are in {avatars_folder(settings.avatar_dir)}")
     cached = library.list_avatars(cache_folder() / "avatars")
     if cached:
-        size = sum(listed.num_bytes for listed in cached) / 1e6
-        say(f"{len(cached)} made on the fly, {size:.0f} MB, are in {cache_folder() / 'avatars'} and may be deleted")
+        size = size_text(sum(listed.num_bytes for listed in cached))
+        say(f"{len(cached)} made on the fly, {size}, are in {cache_folder() / 'avatars'} and may be deleted")
 
 
 @app.command()
@@ -93,7 +94,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """Aligned columns: name, kind, size, frames, models, disk; of a damaged avatar, its problem."""
     cells = [["NAME", "KIND", "SIZE", "FRAMES", "READY FOR", "DISK"]]
     for row in rows:
-        disk = f"{row['bytes'] / 1e6:.1f} MB" if "bytes" in row else ""
+        disk = size_text(row["bytes"]) if "bytes" in row else ""
         if "problem" in row:
             cells.append([row["name"], row["kind"], row["problem"], "", "", disk])
             continue

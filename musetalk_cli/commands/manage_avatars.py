@@ -15,6 +15,7 @@ from musetalk_cli.commands.common.completion import complete_prepared
 from musetalk_cli.commands.options import LIBRARY_OPTIONS, AvatarArgument
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.ui.console import say
+from musetalk_cli.ui.figures import size_text
 
 PreparedArgument = Annotated[
     str,
@@ -56,7 +57,7 @@ def remove(
     from musetalk_cli.engine.avatar.whole_folder import remove_folder
 
     folders = [find_prepared(name, avatars_folder(settings.avatar_dir)) for name in dict.fromkeys(names)]
-    listed = ", ".join(f"'{folder.name}' ({num_bytes_of(folder) / 1e6:.1f} MB)" for folder in folders)
+    listed = ", ".join(f"'{folder.name}' ({size_text(num_bytes_of(folder))})" for folder in folders)
     if not yes:
         if not (sys.stdin and sys.stdin.isatty()):
             raise AvatarError("nothing was removed: there is no terminal to ask on", hint="--yes removes unasked")

@@ -28,6 +28,7 @@ from musetalk_cli.commands.options import (
 )
 from musetalk_cli.commands.values.parsers import HeightParser, be_finite
 from musetalk_cli.ui.console import say
+from musetalk_cli.ui.figures import frames_text, size_text
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatars.preparation import PreparedAvatar
@@ -136,9 +137,9 @@ def _prepare(
 def describe_result(record: AvatarRecord, folder: Path, elapsed_s: float) -> str:
     """``500 frames of 1080 × 1920, 20.0 s at 25 fps, 98.0 MB in 12.1 s (41 frames/s) → …/talk``"""
     size = f"{record.width} × {record.height}"
-    num_mb = sum(int(file["bytes"]) for file in record.files.values()) / 1e6
+    disk = size_text(sum(int(file["bytes"]) for file in record.files.values()))
     if record.frame_rate is None:
-        return f"a still of {size}, {num_mb:.1f} MB in {elapsed_s:.1f} s → {folder}"
+        return f"a still of {size}, {disk} in {elapsed_s:.1f} s → {folder}"
     rate = float(record.frame_rate)
-    clip = f"{record.num_frames} frames of {size}, {record.num_frames / rate:.1f} s at {rate:g} fps"
-    return f"{clip}, {num_mb:.1f} MB in {elapsed_s:.1f} s ({record.num_frames / elapsed_s:.0f} frames/s) → {folder}"
+    clip = f"{frames_text(record.num_frames)} of {size}, {record.num_frames / rate:.1f} s at {rate:g} fps"
+    return f"{clip}, {disk} in {elapsed_s:.1f} s ({record.num_frames / elapsed_s:.0f} frames/s) → {folder}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.ui.console import OutputMode, output_mode, say
 from musetalk_cli.ui.dashboard import LiveDashboard, QuietDashboard, TimeLeft, describe_progress
+from musetalk_cli.ui.figures import frames_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,7 +120,7 @@ def describe_file(result: FileResult) -> str:
     if result.error:
         return f"{result.name}: error: {result.error}"
     pace = f"{result.media_s:.1f} s in {result.elapsed_s:.1f} s ({result.speed:.1f}× real time)"
-    return f"{result.name}: {result.num_frames} frames, {pace} → {result.output}"
+    return f"{result.name}: {frames_text(result.num_frames)}, {pace} → {result.output}"
 
 
 class Tally:
@@ -154,7 +155,7 @@ class Tally:
             return [f"nothing to do: {num_skipped} files were whole already"]
         lines = draw_table(self._first if num_files <= MAX_ROWS else self._failed)
         pace = f"{self._media_s:.1f} s in {elapsed_s:.1f} s ({self._media_s / max(elapsed_s, 1e-9):.1f}× real time)"
-        parts = [f"{self.num_done} of {num_total or num_files} files", f"{self._num_frames} frames", pace]
+        parts = [f"{self.num_done} of {num_total or num_files} files", frames_text(self._num_frames), pace]
         if self.num_failed:
             parts.append(f"{self.num_failed} failed")
         if num_skipped:

@@ -10,6 +10,7 @@ from musetalk_cli.engine.runtime.stats import LiveStats, Snapshot, TargetHealth
 from musetalk_cli.engine.runtime.usage import Usage, UsageMeter
 from musetalk_cli.ui.console import printable, say
 from musetalk_cli.ui.dashboard import Dashboard, LiveDashboard, PlainDashboard, open_dashboard
+from musetalk_cli.ui.figures import frames_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -176,9 +177,9 @@ def _target_row(target: TargetHealth) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("target   ", style="dim")
     text.append(f"{target.state:<9}", style=STATE_STYLES.get(target.state, "dim"))
-    text.append(f"{printable(target.name)}  {target.num_bytes / 1e6:.1f} MB")
+    text.append(f"{printable(target.name)}  {size_text(target.num_bytes)}")
     if target.num_dropped:
-        text.append(f" · {target.num_dropped} frames dropped", style="yellow")
+        text.append(f" · {frames_text(target.num_dropped)} dropped", style="yellow")
     if target.num_restarts:
         text.append(f" · restarted {target.num_restarts} ×", style="yellow")
     return text

@@ -21,6 +21,7 @@ from musetalk_cli.system import heap
 from musetalk_cli.system.folders import expand
 from musetalk_cli.system.names import find_name_problem
 from musetalk_cli.ui.console import say
+from musetalk_cli.ui.figures import frames_text
 from musetalk_cli.ui.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class _Dub:
                 count_cores(),
                 lambda done: self._display(Progress("dub", done, total)),
             )
-        return f"{total} frames, {num_changed} with a new mouth, {end_s - first_s:.1f} s"
+        return f"{frames_text(total)}, {num_changed} with a new mouth, {end_s - first_s:.1f} s"
 
     def _audio(self) -> DubAudio:
         from musetalk_cli.engine.audio.decoder import check_input

@@ -9,16 +9,17 @@ from typing import Any
 from musetalk_cli.engine.runtime.stats import Snapshot
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.ui.dashboard import describe_model
+from musetalk_cli.ui.figures import frames_text, size_text
 
 
 def describe_result(snapshot: Snapshot, places: Sequence[str]) -> str:
     """``1500 frames, 60.0 s in 11.4 s (5.3× real time), 4.1 MB → speech.mp4``, with a neural model's name."""
     if not places:
         return "nothing was kept: the first fragment was not finished"
-    size_mb = snapshot.num_bytes / 1e6
     pace = f"{snapshot.media_s:.1f} s in {snapshot.elapsed_s:.1f} s ({snapshot.speed:.1f}× real time)"
     where = ", ".join(places)
-    return f"{snapshot.num_frames} frames, {pace}, {size_mb:.1f} MB{describe_model(snapshot)} → {where}"
+    made = f"{frames_text(snapshot.num_frames)}, {pace}, {size_text(snapshot.num_bytes)}"
+    return f"{made}{describe_model(snapshot)} → {where}"
 
 
 def result_record(input_: str, snapshot: Snapshot, places: Sequence[str], exit_code: int) -> dict[str, Any]:
