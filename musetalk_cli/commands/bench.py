@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musetalk_cli.app.settings.flags import settings_of, with_settings
-from musetalk_cli.commands.common.completion import SWEEPS, complete_sweeps
+from musetalk_cli.commands.common.choices import SWEEPS, check_choice, complete_choice
 from musetalk_cli.commands.options import (
     MODEL_OPTIONS,
     VIDEO_OPTIONS,
     ConfigOption,
 )
 from musetalk_cli.commands.values.parsers import be_finite
-from musetalk_cli.hints import one_of, quote, suggest
+from musetalk_cli.hints import one_of
 from musetalk_cli.ui.console import choose_tell, say
-from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.benchmark.measurements.procedure import Result
-
-SWEEPS_TEXT = one_of(SWEEPS)
 
 
 @with_settings(**MODEL_OPTIONS, **VIDEO_OPTIONS)
@@ -44,7 +41,9 @@ def bench(
     sweep: Annotated[
         str | None,
         typer.Option(
-            "--sweep", help=f"Measure every value of one setting: {SWEEPS_TEXT}.", autocompletion=complete_sweeps
+            "--sweep",
+            help=f"Measure every value of one setting: {one_of(SWEEPS)}.",
+            autocompletion=complete_choice(SWEEPS),
         ),
     ] = None,
     sessions: Annotated[
@@ -62,8 +61,8 @@ def bench(
 ) -> None:
     """Measure how fast this machine makes video. It needs no input and no weights."""
     loaded = settings_of(context)
-    if sweep is not None and sweep not in SWEEPS:
-        raise UsageError(f"--sweep {quote(sweep)}: must be {SWEEPS_TEXT}", hint=suggest(sweep, SWEEPS))
+    if sweep is not None:
+        check_choice("--sweep", sweep, SWEEPS)
 
     from musetalk_cli.benchmark.measurements.procedure import run_benchmark
     from musetalk_cli.benchmark.report.plot import check_plot, write_plot

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from musetalk_cli.app.settings.flags import print_settings, settings_of, with_settings
+from musetalk_cli.commands.common.choices import FILLS, LENGTHS, check_choice, complete_choice
 from musetalk_cli.commands.options import (
     ConfigOption,
     ExpressionOption,
@@ -17,13 +18,13 @@ from musetalk_cli.commands.options import (
     ModelOption,
     PrintConfigOption,
 )
+from musetalk_cli.hints import quote, suggest
+from musetalk_cli.ui.usage_errors import UsageError
 
 if TYPE_CHECKING:
     from musetalk_cli.app.dubbing.run import FaceVoice
 
 SIDES = ("left", "right")
-LENGTHS = ("clip", "voice", "longest")
-FILLS = ("hold", "loop", "ping-pong")
 LEAST_DB, MOST_DB = -60.0, 12.0
 
 
@@ -42,10 +43,20 @@ def dub(
         typer.Option("-o", "--output", help="File to write: .mp4, .mov or .mkv. [default: CLIP's name + -dubbed.mp4]"),
     ] = None,
     length: Annotated[
-        str, typer.Option("--length", help="How long the output is: clip, voice, or longest of both.")
+        str,
+        typer.Option(
+            "--length",
+            help="How long the output is: clip, voice, or longest of both.",
+            autocompletion=complete_choice(LENGTHS),
+        ),
     ] = "clip",
     fill: Annotated[
-        str, typer.Option("--fill", help="What is shown behind CLIP's end: hold (the last frame), loop or ping-pong.")
+        str,
+        typer.Option(
+            "--fill",
+            help="What is shown behind CLIP's end: hold (the last frame), loop or ping-pong.",
+            autocompletion=complete_choice(FILLS),
+        ),
     ] = "hold",
     keep_sound: Annotated[
         str | None,
@@ -82,30 +93,26 @@ def dub(
     dub_clip(loaded.config, request)
 
 
-def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    """Raise BadParameter for what is none of the choices."""
-    if value not in choices:
-        raise typer.BadParameter(f"'{value}' is none of {', '.join(choices)}", param_hint=option)
-
-
 def parse_gain(text: str) -> float:
-    """``-18dB`` or ``-18`` as decibels. Raises BadParameter."""
+    """``-18dB`` or ``-18`` as decibels. Raises UsageError."""
     found = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:db)?\s*", text, re.IGNORECASE)
     if not found or not LEAST_DB <= float(found[1]) <= MOST_DB:
-        hint = f"'{text}' is no gain from {LEAST_DB:g} to {MOST_DB:g} dB, such as -18dB"
-        raise typer.BadParameter(hint, param_hint="--keep-sound")
+        raise UsageError(
+            f"--keep-sound {quote(text)}: must be a gain from {LEAST_DB:g} to {MOST_DB:g} dB", hint="such as -18dB"
+        )
     return float(found[1])
 
 
 def parse_faces(given: Sequence[str], voice: Path | None) -> list[FaceVoice]:
-    """Which face speaks what, from ``2``, ``left`` or ``left=a.wav``. Raises BadParameter."""
+    """Which face speaks what, from ``2``, ``left`` or ``left=a.wav``. Raises BadParameter or UsageError."""
     from musetalk_cli.app.dubbing.run import FaceVoice
 
     found = []
     for text in given:
         name, has_voice, path = text.partition("=")
         if name not in SIDES and not (name.isdecimal() and int(name) >= 1):
-            raise typer.BadParameter(f"'{name}' is no face: 1, 2 …, left or right", param_hint="--face")
+            hint = suggest(name, SIDES, "1 is the largest, 2 the next")
+            raise UsageError(f"--face {quote(text)}: must be left, right or a number from 1", hint=hint)
         if has_voice and (not path or voice is not None):
             hint = f"'{text}' names no file" if not path else f"{voice} and {path} are both given; name one of them"
             raise typer.BadParameter(hint, param_hint="--face")

@@ -8,12 +8,8 @@ from typing import Annotated
 import typer
 
 from musetalk_cli.app.settings.flags import print_settings, settings_of, with_settings
-from musetalk_cli.commands.common.completion import (
-    SAMPLE_FORMATS,
-    complete_devices,
-    complete_formats,
-    complete_microphones,
-)
+from musetalk_cli.commands.common.choices import SAMPLE_FORMATS, complete_choice
+from musetalk_cli.commands.common.completion import complete_devices, complete_microphones
 from musetalk_cli.commands.common.live_input import describe_input
 from musetalk_cli.commands.common.live_options import LIVE_OPTIONS
 from musetalk_cli.commands.options import (
@@ -64,7 +60,8 @@ def stream(
     input_: Annotated[str | None, typer.Option("-i", "--input", help="File, URL, or - for stdin.")] = None,
     demo: DemoOption = False,
     sample_format: Annotated[
-        str | None, typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.", autocompletion=complete_formats)
+        str | None,
+        typer.Option("--format", help=f"Raw PCM on stdin: {FORMATS}.", autocompletion=complete_choice(SAMPLE_FORMATS)),
     ] = None,
     rate: Annotated[
         int | None, typer.Option("--rate", help="Sample rate in Hz, of raw PCM [default: 24000] or the microphone.")

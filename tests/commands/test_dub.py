@@ -15,6 +15,7 @@ from fixtures.dub_clips import CASES
 from musetalk_cli.app.dubbing.run import FaceVoice
 from musetalk_cli.commands.dub import parse_faces, parse_gain
 from musetalk_cli.engine.avatar.preparation.face_models import FaceModels
+from musetalk_cli.ui.usage_errors import UsageError
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -38,10 +39,12 @@ def test_a_clip_speaks_its_own_audio_again(
         (["no.mp4"], "no.mp4 does not exist"),
         (["empty.mp4"], "empty.mp4 is empty"),
         (["still.mp4"], "still.mp4 is an image, and dub takes a video (musetalk render VOICE --avatar still.mp4)"),
-        (["a.mp4", "--length", "short"], "'short' is none of clip, voice, longest"),
-        (["a.mp4", "--keep-sound", "loud"], "no gain from -60 to 12 dB"),
+        (["a.mp4", "--length", "long"], "--length long: must be clip, voice or longest (did you mean 'longest'?)"),
+        (["a.mp4", "--fill", "pingpong"], "--fill pingpong: must be hold, loop or ping-pong (did you mean 'ping-pong'"),
+        (["a.mp4", "--keep-sound", "loud"], "--keep-sound loud: must be a gain from -60 to 12 dB (such as -18dB)"),
         (["a.mp4", "--keep-sound", "-18dB"], "there is no voice to mix it below"),
-        (["a.mp4", "--face", "top"], "'top' is no face"),
+        (["a.mp4", "--face", "top"], "--face top: must be left, right or a number from 1 (1 is the largest,"),
+        (["a.mp4", "--face", "lft=a.wav"], "must be left, right or a number from 1 (did you mean 'left'?)"),
     ],
 )
 def test_wrong_usage_is_one_line(run_cli: Run, tmp_path: Path, args: list[str], words: str) -> None:
@@ -57,7 +60,7 @@ def test_wrong_usage_is_one_line(run_cli: Run, tmp_path: Path, args: list[str], 
 def test_gains() -> None:
     assert [parse_gain(text) for text in ("-18dB", "-18", "+3 db", "0")] == [-18, -18, 3, 0]
     for text in ("", "x", "-80dB", "13"):
-        with pytest.raises(typer.BadParameter):
+        with pytest.raises(UsageError):
             parse_gain(text)
 
 
@@ -70,7 +73,7 @@ def test_faces_and_their_voices() -> None:
         FaceVoice("right", Path("b.wav")),
     ]
     for given, shared in ((["0"], None), (["left="], None), (["left=a.wav"], voice), (["1", "1"], None)):
-        with pytest.raises(typer.BadParameter):
+        with pytest.raises((typer.BadParameter, UsageError)):
             parse_faces(given, shared)
     with pytest.raises(typer.BadParameter, match="a voice each"):
         parse_faces(["left", "right"], voice)

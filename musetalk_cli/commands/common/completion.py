@@ -24,8 +24,6 @@ DEVICES = {
     "mps": "Apple",
     "cpu": "the processor",
 }
-SAMPLE_FORMATS = ("u8", "s16le", "s16be", "s24le", "s32le", "f32le", "f64le")
-SWEEPS = ("batch", "workers", "precision", "block", "size")
 
 Completions = list[tuple[str, str]]
 
@@ -76,16 +74,6 @@ def complete_microphones() -> Completions:
         return [(str(device.index), device.name) for device in list_devices()]
     except MuseTalkError:
         return []
-
-
-def complete_formats() -> list[str]:
-    """Formats of raw samples."""
-    return list(SAMPLE_FORMATS)
-
-
-def complete_sweeps() -> list[str]:
-    """Settings that ``bench --sweep`` goes through."""
-    return list(SWEEPS)
 
 
 def complete_setting(key: str) -> Callable[[], list[str]]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from musetalk_cli.commands.common.completion import SAMPLE_FORMATS
-from musetalk_cli.hints import one_of, quote, suggest
+from musetalk_cli.commands.common.choices import SAMPLE_FORMATS, check_choice
+from musetalk_cli.hints import quote
 from musetalk_cli.ui.corrections import explain_missing_input
 from musetalk_cli.ui.usage_errors import UsageError
 
@@ -68,10 +68,7 @@ def describe_input(
 
 
 def _check_format(name: str, input_: str | None) -> None:
-    if name not in SAMPLE_FORMATS:
-        raise UsageError(
-            f"--format {quote(name)}: must be {one_of(SAMPLE_FORMATS)}", hint=suggest(name, SAMPLE_FORMATS)
-        )
+    check_choice("--format", name, SAMPLE_FORMATS)
     if input_ != "-":
         hint = "leave it out: the format of a file or an address is recognised" if input_ else "it needs --input -"
         raise UsageError(f"--format {name}: is for raw samples on standard input", hint=hint)

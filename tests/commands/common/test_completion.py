@@ -56,6 +56,8 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("render", "--model", ""), list(MODELS)),
         (("render", "--precision", ""), list(get_args(Precision))),
         (("render", "--compat", ""), ["none", "upstream"]),
+        (("dub", "--length", ""), ["clip", "voice", "longest"]),
+        (("dub", "--fill", "p"), ["ping-pong"]),
         (("render", "--device", "c"), ["cuda", "cuda:0", "cpu"]),
         (("render", "--preset", ""), preset_names()),
         (("stream", "--encoder", ""), ["auto", "x264", "nvenc", "videotoolbox"]),
