@@ -45,6 +45,7 @@ def test_examples_are_commands_that_exist(line: str) -> None:
         name = f"{name} {words.pop(0)}"
     command = COMMANDS[name]
     command.make_context(name, words, resilient_parsing=True)  # raises for an option that there is not
+    assert words or getattr(command, "invoke_without_command", True), f"{name} alone only prints its help"
 
 
 def test_help_is_as_wide_as_the_terminal(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +97,7 @@ def test_the_list_of_commands_cuts_no_sentence(run_cli: Run) -> None:
         ("prepare-avatar", "INPUT is missing (see musetalk prepare-avatar --help)"),
         ("models import", "DIR is missing (see musetalk models import --help)"),
         ("render --fps", "--fps needs a value (frames per second, 5 to 60; see musetalk render --help)"),
+        ("render --fps 25.0.0 a", "--fps 25.0.0: must be a number (see musetalk render --help)"),
         ("bench --rounds 1000", "--rounds 1000: must be from 1 to 100 (see musetalk bench --help)"),
         ("stream --duration 0", "--duration 0: must be 0.1 or more (see musetalk stream --help)"),
         ("bench --seconds nan", "--seconds nan: must be a finite number (see musetalk bench --help)"),

@@ -44,6 +44,14 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= MAX_README_LINES
 
 
+def test_the_readme_has_the_streams_that_were_measured_last() -> None:
+    """Both say how many streams two cores hold at 512 × 512; ``tools.measure.machine_speed`` writes the other one."""
+    performance = (ROOT / "docs" / "performance.md").read_text()
+    bench = performance.partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
+    [measured] = re.findall(r"This machine holds (\d+) streams of 25 fps at 512 × 512", bench)
+    assert re.findall(r"(\d+) streams at 512 × 512", README) == [measured]
+
+
 def test_architecture_names_every_room_and_no_other() -> None:
     named = {row[0] for row in ROOM_ROW.findall(ARCHITECTURE)}
     missing = {room for room in named if not (ROOT / room).is_dir()}

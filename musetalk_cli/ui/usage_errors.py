@@ -59,7 +59,7 @@ def _explain_value(error: Any, see_help: str) -> UsageError:
     if found := re.fullmatch(r"'?(.*?)'? is not (?:a valid |in the range )?(.*)", text):
         value, what = found.groups()
         wanted = {"float": "a number", "integer": "a whole number", "int": "a whole number"}.get(what, what)
-        value = value.removesuffix(".0")
+        value = re.sub(r"^(-?\d+)\.0$", r"\1", value)  # a range quotes 0 as 0.0
         return UsageError(f"{name} {quote(value)}: must be {wanted}", hint=see_help)
     return UsageError(f"{name}: {text}" if name else text, hint=see_help)
 

@@ -142,7 +142,7 @@ musetalk models import ~/exp_out/unet-20000.pth --name mine
 # The name only; the files stay
 musetalk models forget mine
 # What is left
-musetalk models
+musetalk models list
 """,
     "musetalk models convert": """\
 # All that is installed, to half the size
