@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
@@ -83,7 +85,9 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
-    remuxer = Remuxer(ffmpeg, config.video.frame_rate)
+    # ffmpeg 5.1 takes a Matroska file's rate from how long the first frame lasts, whatever -r says.
+    of_files = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True) if _repacks(outputs) else ffmpeg
+    remuxer = Remuxer(of_files, config.video.frame_rate)
     targets: list[Target] = []
     places: set[str] = set()
     for output in outputs:
@@ -96,6 +100,13 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     if len(places) < len(outputs):
         raise SinkError("one output is named twice", hint="name each target once")
     return FanOut(targets, config.stream.on_sink_loss, tell, waits=not input_.is_microphone)
+
+
+def _repacks(outputs: Sequence[str]) -> bool:
+    """Whether some output is a file in another container than MP4."""
+    from musetalk_cli.engine.outputs.remuxed_file import FORMATS
+
+    return any(Path(output).suffix.lower() in FORMATS for output in outputs)
 
 
 def build_live_pipeline(

@@ -66,6 +66,12 @@ def test_without_pace_a_file_streams_as_it_is_rendered(run_cli: Run, speech: Pat
     assert np.array_equal(streamed, expected)
 
 
+def test_a_matroska_file_says_the_frame_rate(run_cli: Run, speech: Path, ffmpeg: str, tmp_path: Path) -> None:
+    done = run_cli("stream", "-i", speech, "--no-pace", "--size", "96", "-o", "talk.mkv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert ", 25 fps, " in describe(ffmpeg, tmp_path / "talk.mkv")
+
+
 def test_a_long_way_through_is_the_same_in_any_block(run_cli: Run, speech: Path, ffmpeg: str) -> None:
     calm = [run_cli("stream", "-i", speech, "--no-pace", "--size", "96", "--block", block) for block in ("0.2", "4")]
     first, second = (read_frames(ffmpeg, done.stdout, 96, 96).astype(int) for done in calm)

@@ -179,5 +179,7 @@ def _plays(path: Path, suffix: str) -> bool:
 def build_remux_args(remuxer: Remuxer, path: Path, suffix: str) -> list[str]:
     """ffmpeg's arguments: fragmented MP4 on stdin, repacked into the file, in the format that a suffix names."""
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+warning"]
-    source = ["-f", "mp4", "-i", "pipe:0", "-map", "0", "-c", "copy", "-r", str(remuxer.frame_rate)]
-    return [remuxer.ffmpeg, *quiet, "-y", *source, "-flush_packets", "1", *FORMATS[suffix.lower()], f"file:{path}"]
+    # Without the tags, which are MP4's own: brands, and the names of its handlers.
+    source = ["-f", "mp4", "-i", "pipe:0", "-map", "0", "-map_metadata", "-1", "-c", "copy"]
+    output = ["-r", str(remuxer.frame_rate), "-flush_packets", "1", *FORMATS[suffix.lower()], f"file:{path}"]
+    return [remuxer.ffmpeg, *quiet, "-y", *source, *output]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.media import describe
 from fixtures.streams import encode_numbers, encoder_settings
 from musetalk_cli.engine.outputs import remuxed_file
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
@@ -67,6 +69,19 @@ def test_a_child_that_wrote_nothing_leaves_no_file(
     assert sink.where is None
     assert names_in(tmp_path) == ([name] if is_replacing else [])
     assert not is_replacing or (tmp_path / name).read_bytes() == b"precious"
+
+
+def test_a_matroska_file_has_no_tags_of_mp4(ffmpeg: str, stream: list[InitSegment | Fragment], tmp_path: Path) -> None:
+    sink = open_sink(tmp_path / "talk.mkv", ffmpeg)
+    assert isinstance(stream[0], InitSegment)
+    sink.begin(stream[0])
+    for fragment in stream[1:]:
+        assert isinstance(fragment, Fragment)
+        sink.write(fragment)
+    sink.close(is_whole=True, is_final=True)
+    said = describe(ffmpeg, tmp_path / "talk.mkv")
+    assert "matroska" in said
+    assert not re.search(r"major_brand|compatible_brands|handler_name", said, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", NAMES)
