@@ -6,6 +6,7 @@ it is installed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -156,7 +157,9 @@ def _download(
                 with suppress(AvatarError):
                     _unpack(wheel, file, cache / file.name)
     except OSError as error:
-        raise AvatarError(f"the face models cannot be written to {cache}: {error}", hint=_by_hand()) from error
+        problem = (error.strerror or str(error)).lower()
+        hint = "free some space" if error.errno == errno.ENOSPC else _by_hand()
+        raise AvatarError(f"the face models cannot be written to {cache}: {problem}", hint=hint) from error
     say(f"the face models are in {cache}")
 
 
@@ -188,10 +191,12 @@ def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
             pip.wait()
             reaper.remove(pip.pid)
         log.seek(0)
-        reason = _reason(log.read())
+        said = log.read().strip()
     wheels = list(target.glob("*.whl"))
     if pip.returncode or not wheels:
-        raise AvatarError(f"the face models could not be downloaded: {reason}", hint=_by_hand())
+        if not said and shutil.disk_usage(folder).free < WHEEL_BYTES:  # the log is on the disk that is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise AvatarError(f"the face models could not be downloaded: {_reason(said)}", hint=_by_hand())
     if hash_file(wheels[0]) != WHEEL_SHA256:
         raise AvatarError(f"what was downloaded as {RELEASE} is not that: its sha256 differs", hint=_by_hand())
     return wheels[0]
@@ -200,7 +205,7 @@ def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
 def _reason(log: str) -> str:
     if "Retrying" in log:
         return "pip cannot reach its package index"
-    return (log.strip().splitlines() or ["pip gave no reason"])[-1].removeprefix("ERROR: ")
+    return (log.splitlines() or ["pip gave no reason"])[-1].removeprefix("ERROR: ")
 
 
 def _watch(pip: subprocess.Popen[bytes], folder: Path, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -174,6 +175,15 @@ def test_what_pip_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(AvatarError, match=told) as raised:
         find_face_models(None, tmp_path / "cache", lambda line: None)
     assert "'face_models'" in raised.value.hint
+
+
+def test_a_full_disk_is_told_though_pip_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_pip(monkeypatch, tmp_path, "import sys; sys.exit(2)")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    with pytest.raises(AvatarError, match=r"cannot be written to .*: no space left on device") as raised:
+        find_face_models(None, tmp_path / "cache", lambda line: None)
+    assert raised.value.hint == "free some space"
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_pip_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
