@@ -120,9 +120,10 @@ class RemuxTarget(Target):
             self.queue.skip_to_newest()
 
     def _drop_remains(self) -> None:
-        if self._destination.hls is not None:
+        if (folder := self._destination.hls) is not None:
             with contextlib.suppress(OSError):
-                self._destination.hls.drop_remains()
+                folder.drop_remains()
+                self._has_lived = folder.playlist.exists()
 
     def _fail(self, problem: str, back_off_s: float) -> None:
         is_news = not self.has_failed or self._state == "live"

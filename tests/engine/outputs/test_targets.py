@@ -568,6 +568,7 @@ def test_a_target_that_fails_at_the_very_end_is_reported(live_stream: bytes, tmp
         with nullcontext() if others else pytest.raises(SinkError, match="no space left"):
             fan_out.close(is_whole=True, is_final=True)
         assert told == [f"{destination.name}: its end is missing: no space left"]
+        assert fan_out.where == ("good" if others else None), "nothing that plays is in the folder"
 
 
 def test_an_address_without_a_server_is_an_error_in_words(live_stream: bytes, ffmpeg: str) -> None:
