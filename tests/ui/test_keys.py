@@ -70,6 +70,55 @@ def test_a_key_is_read_without_enter_and_the_terminal_is_left_as_it_was() -> Non
     assert (found, later) == ("m", "")
 
 
+STOPPED_AND_CONTINUED = """
+import termios, time
+from musetalk_cli.ui.keys import Keys
+
+keys = Keys()
+lines = termios.tcgetattr(0)
+lines[3] |= termios.ICANON | termios.ECHO
+termios.tcsetattr(0, termios.TCSANOW, lines)  # as a shell does when a job is stopped
+found = keys.read()
+print("ready", flush=True)
+until = time.monotonic() + 20
+while not found and time.monotonic() < until:
+    found = keys.read()
+print(found)
+"""
+
+IN_THE_BACKGROUND = """
+import os, signal
+from musetalk_cli.ui.keys import Keys
+
+print("ready", flush=True)
+job = os.fork()
+if not job:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a shell gives a job the terminal
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    keys = Keys()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    found = keys.read()
+    keys.close()
+    print(repr(found), flush=True)
+    os._exit(0)
+os.waitpid(job, os.WUNTRACED)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.tcsetpgrp(0, os.getpgrp())
+os.kill(job, signal.SIGCONT)
+print(os.WIFEXITED(os.waitpid(job, os.WUNTRACED)[1]), flush=True)
+"""
+
+
+def test_after_a_stop_keys_need_no_enter_either() -> None:
+    assert run_on_terminal(STOPPED_AND_CONTINUED, b"q") == "q\n"
+
+
+def test_a_job_in_the_background_leaves_the_terminal_alone() -> None:
+    assert run_on_terminal(IN_THE_BACKGROUND, b"m\n") == "''\nTrue\n"
+
+
 def test_without_a_terminal_there_are_no_keys() -> None:
     code = "from musetalk_cli.ui.keys import Keys; keys = Keys(); print(repr(keys.read())); keys.close()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, input="m")

@@ -25,6 +25,16 @@ def test_every_policy_counts() -> None:
     assert SlowMachine().describe(after(4.0, num_skipped=40))
 
 
+def test_a_run_that_was_stopped_is_not_too_slow() -> None:
+    slow = SlowMachine()
+    for tenth in range(200):
+        elapsed_s = tenth / 10 + (6 if tenth >= 40 else 0)  # Ctrl-Z after 4 s, and fg 6 s later
+        num_held = 150 if tenth >= 45 else 0
+        snapshot = after(elapsed_s + 0.1, num_held=num_held)._replace(elapsed_s=elapsed_s)
+        assert slow.describe(snapshot) is None
+    assert slow.describe(after(26.0, num_held=250)._replace(elapsed_s=26.0)), "it is too slow since"
+
+
 def test_a_short_overload_of_a_long_stream_and_a_file_are_not_told() -> None:
     assert SlowMachine().describe(after(60.0, num_held=40)) is None
     assert SlowMachine().describe(Snapshot(num_frames=100, media_s=4.0)) is None
