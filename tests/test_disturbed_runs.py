@@ -1,4 +1,4 @@
-"""Runs whose machine sets its clock, or is put to sleep, end as if nothing had been."""
+"""Runs whose machine sets its clock or sleeps end as if nothing had been; without their terminal they end properly."""
 
 from __future__ import annotations
 
@@ -66,6 +66,40 @@ def test_a_run_goes_on_after_a_sleep(command: tuple[str, ...], voice: str, tmp_p
         errors = child.communicate(timeout=50)[1]
     assert child.returncode == 0, errors.decode()
     assert_steady(packet_times(ffmpeg, tmp_path / "o.mp4", "v"))
+
+
+@pytest.mark.parametrize("command", [RENDER, STREAM])
+def test_a_terminal_that_is_closed_ends_a_run_properly(
+    command: tuple[str, ...], tone_wav: Callable[..., Path], tmp_path: Path, ffmpeg: str
+) -> None:
+    """The run is drawing on it, and what it draws then fails."""
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    ours, theirs = os.openpty()
+    line = [*command, str(tone_wav(60.0)), "-o", "o.mp4", "--size", "512", "--no-user-config"]
+    child = subprocess.Popen(
+        line,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"60.0 s" not in shown and b"latency" not in shown:
+            shown += os.read(ours, 65_536)
+        video = tmp_path / "o.mp4"
+        while not video.exists() or video.stat().st_size < 50_000:
+            time.sleep(0.02)
+    finally:
+        os.close(ours)
+        code = child.wait(30)
+    assert code == 128 + signal.SIGHUP
+    times_s = packet_times(ffmpeg, video, "v")
+    assert 1 < len(times_s) < 1500
 
 
 def assert_steady(times_s: list[float]) -> None:

@@ -68,6 +68,15 @@ def say(text: str) -> None:
             give_up_stderr()
 
 
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """For what draws on the terminal: where that has gone, a run ends by its signal, not by what nobody sees."""
+    try:
+        yield
+    except OSError:
+        give_up_stderr()
+
+
 def choose_tell(*, is_quiet: bool) -> Tell:
     """``say``, or what says nothing."""
     return say_nothing if is_quiet else say
@@ -107,12 +116,14 @@ def own_stderr() -> Iterator[None]:
     if shared is None or copy is None:
         yield
         return
-    with os.fdopen(copy, "w", encoding=shared.encoding, errors=shared.errors, buffering=1) as own:
-        sys.stderr = own
-        try:
-            yield
-        finally:
-            sys.stderr = shared
+    own = os.fdopen(copy, "w", encoding=shared.encoding, errors=shared.errors, buffering=1)
+    sys.stderr = own
+    try:
+        yield
+    finally:
+        sys.stderr = shared
+        with contextlib.suppress(OSError):  # what is left of a line that nobody took
+            own.close()
 
 
 def say_error(error: MuseTalkError) -> None:

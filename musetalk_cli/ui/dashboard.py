@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,7 +80,8 @@ class LiveDashboard:
         from rich.live import Live
 
         live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-        live.start()
+        with drawing():
+            live.start()
         return live
 
     def show(self, snapshot: Snapshot) -> None:
@@ -105,6 +106,10 @@ class LiveDashboard:
 
     def draw(self, view: RenderableType) -> None:
         """Show this in place of what was shown before."""
+        with drawing():
+            self._draw(view)
+
+    def _draw(self, view: RenderableType) -> None:
         self._clear_wrapped_rows()
         console = self._live.console
         self._num_columns = console.width  # before: it may change at any time
@@ -122,11 +127,13 @@ class LiveDashboard:
             self._num_columns, self._lengths = num_columns, ()
 
     def tell(self, text: str) -> None:
-        self._clear_wrapped_rows()
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with drawing():
+            self._clear_wrapped_rows()
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        self._live.stop()
+        with drawing():
+            self._live.stop()
 
 
 def open_dashboard(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from musetalk_cli.errors import ModelError
-from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -45,12 +45,14 @@ class TransferDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._progress is not None:
-            self._progress.stop()
+            with drawing():
+                self._progress.stop()
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._progress is not None:
-            self._progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
+            with drawing():
+                self._progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
         elif self._mode is not OutputMode.QUIET:
             say(text)
 

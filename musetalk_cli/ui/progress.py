@@ -6,7 +6,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from musetalk_cli.ui.console import Interval, OutputMode, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -42,20 +42,23 @@ class ProgressDisplay:
             self._started_at = time.perf_counter()
             self._interval.restart()
         if self._mode is OutputMode.TERMINAL:
-            self._draw(progress)
+            with drawing():
+                self._draw(progress)
         elif self._interval.is_due():
             say(describe(progress, time.perf_counter() - self._started_at))
 
     def tell(self, text: str) -> None:
         """One line that stays."""
         if self._task is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            with drawing():
+                self._bar.console.print(text, markup=False, highlight=False)
         elif self._mode is not OutputMode.QUIET:
             say(text)
 
     def close(self) -> None:
         if self._task is not None:
-            self._bar.stop()
+            with drawing():
+                self._bar.stop()
             self._task = None
 
     @cached_property

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from musetalk_cli import ending
 
+CLOSED = getattr(signal, "SIGHUP", None)
 # For threads that an abort has woken.
 LAST_S = 0.3
 # What still computes then, as a slow model does, is left to the end of the process.
@@ -113,6 +114,8 @@ class Interruption:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if not self._count:
             self._first, self._first_at = number, time.monotonic()
+        elif number == CLOSED:
+            return  # not meant: a shell passes on what the end of the terminal has sent already
         self._count += 1
 
     @property

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from musetalk_cli.app.running.interruption import RENDER, Interruption
+from musetalk_cli.app.running.interruption import RENDER, STREAM, Interruption
 from musetalk_cli.ending import SIGNALS
 
 
@@ -46,3 +46,19 @@ def test_a_signal_behind_the_end_changes_nothing() -> None:
         pass
     os.kill(os.getpid(), signal.SIGINT)  # would be a KeyboardInterrupt
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows closes no terminal so")
+def test_a_closed_terminal_is_told_twice_and_drops_nothing() -> None:
+    pipeline = Mock(is_complete=False)
+    interruption = Interruption(pipeline, Mock(), STREAM)
+    with interruption.watching():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            interruption.obey()
+        pipeline.stop.assert_called_once()
+        pipeline.abort.assert_not_called()
+        os.kill(os.getpid(), signal.SIGTERM)
+        interruption.obey()
+        pipeline.abort.assert_called_once()
+    assert interruption.exit_code == 129
