@@ -120,6 +120,9 @@ def test_a_image_given_to_render_is_prepared_once(
 def test_an_avatar_that_does_not_exist_is_reported_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
     assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
     assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))
+    (home / "face.jpg").touch()
+    typed = said(run_cli("render", "--demo", "--avatar", home / "fce.jpg"))
+    assert f"no file '{home / 'fce.jpg'}' (did you mean '{home / 'face.jpg'}'?)" in typed
     address = "https://example.org/face.jpg"
     for command in (("render", speech, "--avatar", address), ("prepare-avatar", address)):
         assert f"{address} is an address (download it first: curl -LO {address})" in said(run_cli(*command))

@@ -13,6 +13,7 @@ from typing import Any
 from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, is_avatar_folder, read_record
 from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.avatar.whole_folder import rename_folder
+from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import is_address, show_address
 from musetalk_cli.errors import AvatarError, MuseTalkError
 from musetalk_cli.hints import quote, suggest
@@ -92,7 +93,8 @@ def explain_unknown(wanted: str, library: Path, *, takes_files: bool = True) -> 
     if is_address(wanted):
         return explain_address(wanted)
     if takes_files and ("/" in wanted or Path(wanted).suffix):
-        return AvatarError(f"there is no avatar and no file '{wanted}'", hint="musetalk avatars lists the names")
+        hint = find_similar(Path(wanted)) or "musetalk avatars lists the names"
+        return AvatarError(f"there is no avatar and no file '{wanted}'", hint=hint)
     there_are = f"there are: {', '.join(names)}{'; or give an image or a video' if takes_files else ''}"
     return AvatarError(f"there is no avatar '{wanted}'", hint=suggest(wanted, names, there_are))
 

@@ -21,7 +21,7 @@ from musetalk_cli.engine.outputs.whole_file import (
 )
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import SinkError
-from musetalk_cli.hints import as_file, one_of, quote
+from musetalk_cli.hints import as_file, one_of, quote, suggest
 from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
 
@@ -32,6 +32,7 @@ STDOUT = "-"
 MP4_SUFFIXES = (".mp4", ".m4v")
 FILE_SUFFIXES = (*MP4_SUFFIXES, *FORMATS, ".webm")  # of a video in one file
 TIMEOUT_US = 5_000_000
+SCHEMES = ("rtmp", "rtmps", "udp", "srt")
 UDP_PACKET_BYTES = 1316  # seven transport packets, what fits into an Ethernet frame
 
 
@@ -61,10 +62,8 @@ def parse_destination(text: str, *, overwrite: bool) -> Destination | None:
         transport = ("-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-mpegts_flags", "+resend_headers")
         return Destination(show_address(text), url, transport)
     if scheme:
-        raise SinkError(
-            f"cannot stream to '{scheme}://'",
-            hint="supported are rtmp, rtmps, udp, srt, a file, a folder for HLS, and -",
-        )
+        supported = f"supported are {', '.join(SCHEMES)}, a file, a folder for HLS, and -"
+        raise SinkError(f"cannot stream to '{scheme}://'", hint=suggest(scheme, SCHEMES, supported))
     from musetalk_cli.engine.outputs.hls import find_hls_folder  # what makes files has none
 
     folder = find_hls_folder(text, overwrite=overwrite)

@@ -250,6 +250,12 @@ def test_addresses_that_cannot_work(text: str, words: str) -> None:
         parse_destination(text, overwrite=False)
 
 
+def test_a_scheme_that_was_mistyped_is_corrected() -> None:
+    with pytest.raises(SinkError) as caught:
+        parse_destination("rtpm://host/live/key", overwrite=False)
+    assert caught.value.hint == "did you mean 'rtmp'?"
+
+
 def test_addresses_that_can(tmp_path: Path) -> None:
     assert parse_destination("-", overwrite=False) is None
     assert parse_destination("talk.mp4", overwrite=False) is None
