@@ -14,23 +14,23 @@ UNKNOWN_FROM = 0x7FFF0000
 MOST_CHUNKS = 100
 
 
-def seconds_cut_off(path: str) -> float:
-    """Seconds of audio that the header counts beyond the end of the file; 0 where that cannot be told."""
+def length_before_cut(path: str) -> float | None:
+    """Seconds of audio that the header counts, of a file that ends before; None of any other."""
     with suppress(OSError, ValueError, struct.error), Path(path).open("rb") as file:
         if CHUNK.unpack(file.read(CHUNK.size))[0] == b"RIFF" and file.read(4) == b"WAVE":
-            return _count(file, Path(path).stat().st_size)
-    return 0.0
+            return _read_length(file, Path(path).stat().st_size)
+    return None
 
 
-def _count(file: BinaryIO, num_bytes: int) -> float:
+def _read_length(file: BinaryIO, num_bytes: int) -> float | None:
     byte_rate = 0
     for _ in range(MOST_CHUNKS):
         name, size = CHUNK.unpack(file.read(CHUNK.size))
         start = file.tell()
         if name == b"data":
-            num_lost = start + size - num_bytes if size < UNKNOWN_FROM else 0
-            return max(num_lost, 0) / byte_rate if byte_rate else 0.0
+            is_cut = num_bytes - start < size < UNKNOWN_FROM
+            return size / byte_rate if is_cut and byte_rate else None
         if name == b"fmt ":
             byte_rate = struct.unpack_from("<I", file.read(BYTE_RATE_AT + 4), BYTE_RATE_AT)[0]
         file.seek(start + size + size % 2)
-    return 0.0
+    return None
