@@ -257,6 +257,15 @@ def test_several_outputs_hold_the_same(run_cli: Run, speech: Path, tmp_path: Pat
         assert decode_quietly(ffmpeg, tmp_path / name) == expected
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_a_name_as_long_as_the_system_takes(run_cli: Run, speech: Path, tmp_path: Path, suffix: str) -> None:
+    name = "n" * 250 + suffix
+    for options in ((), ("--overwrite",)):
+        done = run_cli("render", speech, "--size", "64", "-o", name, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+        assert [path.name for path in tmp_path.iterdir() if path != speech] == [name]
+
+
 def decode_quietly(ffmpeg: str, video: Path) -> bytes:
     """All frames and all samples. Old ffmpegs guess another frame rate of a MKV, and complain of what they guessed."""
     kinds = (["-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo"], ["-map", "0:a", "-f", "s16le"])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musetalk_cli.engine.runtime.files import fit_name
 from musetalk_cli.engine.types.addresses import is_address, show_address
 from musetalk_cli.errors import MuseTalkError, SinkError, SourceError
 from musetalk_cli.installation import install_command
@@ -95,7 +96,7 @@ def upload(source: Path, name: str) -> None:
             system.put_file(str(source), path)
             return
         stem, dot, suffix = last.rpartition(".")
-        unfinished = f"{folder}/.{stem}.part1{dot}{suffix}"
+        unfinished = f"{folder}/.{fit_name(stem)}.part1{dot}{suffix}"
         system.makedirs(folder, exist_ok=True)
         system.put_file(str(source), unfinished)
         system.mv(unfinished, path)

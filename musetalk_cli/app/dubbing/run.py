@@ -290,7 +290,9 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def staged(output: Path) -> Iterator[Path]:
     """A hidden file beside ``output`` that takes its name when the block ends well, and is removed otherwise."""
-    path = output.with_name(f".{output.stem}.part{os.getpid()}{output.suffix}")
+    from musetalk_cli.engine.runtime.files import fit_name
+
+    path = output.with_name(f".{fit_name(output.stem)}.part{os.getpid()}{output.suffix}")
     ending.on_leaving(lambda: path.unlink(missing_ok=True))  # a signal may leave no time for the rest
     try:
         yield path

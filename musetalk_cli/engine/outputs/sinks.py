@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
+from musetalk_cli.engine.runtime.files import fit_name
 from musetalk_cli.engine.runtime.stage import Aborted
 from musetalk_cli.errors import SinkError
 from musetalk_cli.option_names import option
@@ -212,7 +213,7 @@ class FileSink:
         if self._old_mode is None and not self._is_staged:
             yield self._path
             return
-        stem = f".{self._path.stem}" if self._is_staged else self._path.stem
+        stem = f"{'.' if self._is_staged else ''}{fit_name(self._path.stem)}"
         for number in range(1, 1000):
             yield self._path.with_name(f"{stem}.part{number}{self._path.suffix}")
 
@@ -230,7 +231,7 @@ class FileSink:
 
 def find_unfinished(path: Path) -> list[Path]:
     """What a staged FileSink for ``path`` has left beside it in a process that was killed."""
-    pattern = re.compile(rf"\.{re.escape(path.stem)}\.part\d+{re.escape(path.suffix)}")
+    pattern = re.compile(rf"\.{re.escape(fit_name(path.stem))}\.part\d+{re.escape(path.suffix)}")
     try:
         return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
     except OSError:

@@ -15,6 +15,8 @@ from musetalk_cli.hints import find_nearest, quote
 from musetalk_cli.system.processes import is_alive
 
 CHUNK_BYTES = 1 << 22
+# File systems take names of 255 bytes. What stands around a shortened one has less than the rest.
+MOST_NAME_BYTES = 220
 
 _counter = itertools.count()
 
@@ -48,12 +50,19 @@ def replace_file(path: Path, *, is_synced: bool = False) -> Iterator[Path]:
 def staged_name(path: Path) -> Path:
     """A name beside ``path`` for what is not whole yet; ``remove_abandoned`` finds it."""
     # Process and counter: two processes, or two threads, may write the same file.
-    return path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}")
+    return path.with_name(f".{fit_name(path.name)}.{os.getpid()}-{next(_counter)}")
+
+
+def fit_name(name: str) -> str:
+    """A file's name, or as much of it as leaves room for what is put before and behind it."""
+    while len(os.fsencode(name)) > MOST_NAME_BYTES:
+        name = name[:-1]
+    return name
 
 
 def remove_abandoned(path: Path) -> None:
     """Remove what a killed process left beside ``path``: it may be gigabytes, and nothing else would find it."""
-    for staged in path.parent.glob(f".{escape(path.name)}.[0-9]*"):
+    for staged in path.parent.glob(f".{escape(fit_name(path.name))}.[0-9]*"):
         owner = staged.suffix[1:].split("-")[0]
         if not (owner.isdecimal() and is_alive(int(owner))):
             staged.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_cli.engine.runtime.exchange import exchange
-from musetalk_cli.engine.runtime.files import staged_name, sync_file
+from musetalk_cli.engine.runtime.files import fit_name, staged_name, sync_file
 from musetalk_cli.engine.weights.custom import find_custom, require_custom
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import get_weight_set
@@ -200,7 +200,7 @@ def _put_in_place(staged: Path, target: Path) -> None:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what killed exports left: gigabytes that nothing else would find."""
-    for staged in target.parent.glob(f".{escape(target.name)}.[0-9]*-[0-9]*"):
+    for staged in target.parent.glob(f".{escape(fit_name(target.name))}.[0-9]*-[0-9]*"):
         owner = staged.suffix[1:].split("-")[0]
         if owner.isdecimal() and not is_alive(int(owner)):
             shutil.rmtree(staged, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from musetalk_cli.engine.runtime.files import CHUNK_BYTES, hash_file, replace_file
+from musetalk_cli.engine.runtime.files import CHUNK_BYTES, fit_name, hash_file, replace_file
 
 
 @pytest.mark.parametrize("is_synced", [False, True])
@@ -49,6 +49,15 @@ def test_what_a_killed_process_left_is_removed_but_not_a_running_ones(tmp_path: 
     with replace_file(tmp_path / "a [1].npz") as staged:
         staged.touch()
     assert {path.name for path in tmp_path.iterdir()} == {"a [1].npz", at_work.name}
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "日"])
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path, letter: str) -> None:
+    path = tmp_path / f"{letter * (250 // len(letter.encode()))}.npz"
+    (tmp_path / f".{fit_name(path.name)}.999999999-0").touch()
+    with replace_file(path) as staged:
+        staged.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path], "what a killed process left is found, too"
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
