@@ -266,6 +266,15 @@ def test_a_name_as_long_as_the_system_takes(run_cli: Run, speech: Path, tmp_path
         assert [path.name for path in tmp_path.iterdir() if path != speech] == [name]
 
 
+def test_a_fifo_is_a_voice_that_is_opened_once(run_cli: Run, speech: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "voice.wav")
+    writer = threading.Thread(target=lambda: (tmp_path / "voice.wav").write_bytes(speech.read_bytes()), daemon=True)
+    writer.start()
+    done = run_cli("render", "voice.wav", "-o", "o.mp4", *SMALL, cwd=tmp_path)
+    writer.join()
+    assert (done.returncode, done.stderr[:10]) == (0, b"63 frames,")
+
+
 def decode_quietly(ffmpeg: str, video: Path) -> bytes:
     """All frames and all samples. Old ffmpegs guess another frame rate of a MKV, and complain of what they guessed."""
     kinds = (["-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo"], ["-map", "0:a", "-f", "s16le"])
@@ -699,6 +708,10 @@ def test_stdout_that_is_closed(run_cli: Run, speech: Path) -> None:
 def test_a_voice_through_a_file_descriptor(run_cli: Run, speech: Path, ffmpeg: str) -> None:
     for name in ("/dev/stdin", "/dev/fd/0"):
         done = run_cli("render", name, "-o", "-", *SMALL, input=speech.read_bytes())
+        assert done.returncode == 0, done.stderr.decode()
+        assert len(read_frames(ffmpeg, done.stdout, 128, 128)) == 63
+        with speech.open("rb") as file:  # ffmpeg's own standard input is another
+            done = run_cli("render", name, "-o", "-", *SMALL, stdin=file)
         assert done.returncode == 0, done.stderr.decode()
         assert len(read_frames(ffmpeg, done.stdout, 128, 128)) == 63
 

@@ -24,6 +24,7 @@ from musetalk_cli.hints import as_file
 from musetalk_cli.system.pipes import widen
 
 STDIN = "-"
+OWN_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 # A jump of the timestamps by less than this is inexact writing, not a gap.
 LEAST_GAP_S = 0.1
 # Timestamps that jump by hours are broken: no gap becomes more silence than this, nor do all of them together.
@@ -125,8 +126,10 @@ def _fill_gaps() -> str:
 
 def is_stream(location: str) -> bool:
     """Whether it is stdin, a named pipe or a device: something ffmpeg gets as an open file, since it may not be able to
-    open it by name (``/dev/fd/63`` is ours, not our child's)."""
-    return location == STDIN or (not is_address(location) and Path(location).exists() and not Path(location).is_file())
+    open it by name (``/dev/fd/63`` is ours, not our child's, whatever it leads to)."""
+    if location == STDIN or location.startswith(OWN_DESCRIPTORS):
+        return True
+    return not is_address(location) and Path(location).exists() and not Path(location).is_file()
 
 
 @contextmanager

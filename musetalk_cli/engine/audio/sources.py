@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, DecoderProcess
+from musetalk_cli.engine.audio.decoder import MAX_GAP_S, MAX_GAPS_S, DecoderProcess, is_stream
 from musetalk_cli.engine.audio.drops import Drops
 from musetalk_cli.engine.audio.wav_header import length_before_cut
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_errors
@@ -282,7 +282,7 @@ class Limited:
 def describe_losses(decoder: DecoderProcess, decoded_s: float) -> str:
     """What is missing in ``decoded_s`` seconds that a decoder made, in words; empty where nothing is known to be."""
     filled_s, errors = decoder.num_filled / AUDIO_RATE_HZ, find_errors(decoder.log)
-    is_file = not decoder.is_pipe and not is_address(decoder.location)
+    is_file = not is_stream(decoder.location) and not is_address(decoder.location)
     header_s = length_before_cut(decoder.location) if is_file else None
     lost_s = (header_s or _known_length(decoder.log) or decoded_s) - decoded_s
     parts = []
