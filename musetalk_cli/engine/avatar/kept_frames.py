@@ -44,6 +44,7 @@ class KeptFrames:
         self._kept: dict[int, ByteArray] = {}
         self._room: weakref.finalize[[int], KeptFrames] | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         check_indices(indices, self.num_frames)
@@ -63,13 +64,15 @@ class KeptFrames:
     def close(self) -> None:
         self.source.close()
         with self._lock:
-            self._kept = {}
+            self._is_closed, self._kept = True, {}
             if self._room is not None:
                 self._room()
                 self._room = None
 
     def _has_room(self) -> bool:
         with self._lock:
+            if self._is_closed:
+                return False
             if self._room is None:
                 num_bytes = self.num_frames * self.width * self.height * 3 // 2
                 if not budget.take(num_bytes):
