@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.drawn_video import moving_avatar, talking_avatar
-from fixtures.native_kernel import native_kernel, numpy_alone
+from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.mouth_warp import cell_px
@@ -77,7 +77,7 @@ def test_small_heads_are_as_numpy_draws_them(height_px: int) -> None:
     for index, image in enumerate(avatar.frames.read(range(4))):
         own, other = (face.render(OPEN, index, image).planes for face in (faces, expected))
         away = np.abs(own.luma.astype(int) - other.luma)
-        assert away.max() <= 2 and away.mean() < 0.3, (index, away.max(), away.mean())
+        assert away.max() <= (2 if IS_REMAP_EXACT else 6) and away.mean() < 0.3, (index, away.max(), away.mean())
 
 
 def native_faces(avatar: Avatar) -> VideoFaces:
