@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from fixtures.drawn_face import draw_face, shut_lids
 from fixtures.native_kernel import numpy_alone, without_avx2, without_windows
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.frames import StillFrames
+from musetalk_cli.engine.avatar.frames import StillFrames, resize_i420
 from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_layer
 from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
 from musetalk_cli.engine.models.warp.native.library import find
+from musetalk_cli.engine.models.warp.native.shrinking import MAX_TIMES
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import FloatArray, Region
@@ -59,6 +60,7 @@ def fuzz(seed: int, duration_s: float) -> int:
         fuzz_region,
         fuzz_layer,
         fuzz_crop,
+        fuzz_shrinking,
         fuzz_eye,
         fuzz_face,
         *STAGES,
@@ -124,6 +126,21 @@ def fuzz_crop(rng: Random) -> None:
         assert np.array_equal(whole.luma, UpsampledImage.of(cropped).luma), "AVX2 changes bytes"
     away = int(np.abs(whole.luma.astype(int) - doubled).max())
     assert away <= 1, f"upsampled luma is {away} levels away from numpy's"
+
+
+def fuzz_shrinking(rng: Random) -> None:
+    """A frame of any size made smaller, now and then a wide or a high one."""
+    size = 2 * rng.integers(1, rng.choice([20, 100, 400, 1100], 2))
+    least = np.maximum(-(-size // (2 * MAX_TIMES)), 1)
+    width, height = (size if rng.random() < 0.1 else 2 * rng.integers(least, size // 2 + 1)).tolist()
+    image = rng.integers(0, 256, (size[1] * 3 // 2, size[0]), dtype=np.uint8)
+    image = np.where(image < 128, 0, 255).astype(np.uint8) if rng.random() < 0.3 else image
+    drawn = resize_i420(image, width, height)
+    with without_avx2():
+        assert np.array_equal(drawn, resize_i420(image, width, height)), "AVX2 changes bytes"
+    with numpy_alone():
+        away = int(np.abs(drawn.astype(int) - resize_i420(image, width, height)).max())
+    assert away <= 1, f"a frame of {size.tolist()} made {[width, height]} is {away} levels away from OpenCV's"
 
 
 def fuzz_eye(rng: Random) -> None:

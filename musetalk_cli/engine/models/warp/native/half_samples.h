@@ -7,7 +7,7 @@
 #ifndef WARP_HALF_SAMPLES_H
 #define WARP_HALF_SAMPLES_H
 
-#include "kernel.h"
+#include "avx2.h"
 
 enum { TAPS = 8, REACH = 3 };            /* samples before the one at the left of, or above, a half sample */
 enum { BLOCK = 32 };                     /* samples that are worked on at a time: the bytes of a vector */
@@ -48,20 +48,6 @@ static inline void repeat_ends(Filtered *filtered, const Run *run) {
 }
 
 #if HAS_WINDOWS
-#include <immintrin.h>
-#define IN_AVX2 __attribute__((target("avx2"))) static
-#define INLINED_AVX2 __attribute__((target("avx2"), always_inline)) static inline
-
-/* One instruction; clang makes two of the usual load, for processors before AVX2. Sanitizers understand the usual one. */
-INLINED_AVX2 __m256i load(const void *from) {
-#if HAS_SANITIZER
-    return _mm256_loadu_si256((const __m256i *)from);
-#else
-    return _mm256_lddqu_si256((const __m256i *)from);
-#endif
-}
-INLINED_AVX2 void store(void *to, __m256i values) { _mm256_storeu_si256((__m256i *)to, values); }
-
 /* Two weights for each pair of samples, the first one's in the lower half. */
 INLINED_AVX2 __m256i weigh_bytes(int8_t first, int8_t second) {
     return _mm256_set1_epi16((int16_t)(second * 256 + (uint8_t)first));
@@ -91,12 +77,6 @@ INLINED_AVX2 __m256i filter_words(const int16_t *first) {
 /* The bytes of each half of a vector in another order. */
 INLINED_AVX2 __m256i reorder(__m256i bytes, __m128i order) {
     return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
-}
-
-/* Stores two vectors that were unpacked: the first halves of both belong before their second ones. */
-INLINED_AVX2 void store_unpacked(void *to, __m256i low, __m256i high) {
-    store(to, _mm256_permute2x128_si256(low, high, 0x20));
-    store((uint8_t *)to + BLOCK, _mm256_permute2x128_si256(low, high, 0x31));
 }
 
 /* filter_columns */
