@@ -9,7 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.shrinking import shrink_i420
+from musetalk_cli.engine.models.warp.native.shrinking import shrink_i420, shrink_plane
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, bgr_to_planes, planes_to_i420
 
 
@@ -98,11 +98,7 @@ class ResizedFrames:
 
 
 def resize_i420(image: ByteArray, width: int, height: int) -> ByteArray:
-    """Resize a planar I420 image, uint8 (h · 3/2, w), to an even width and height: each plane as :func:`resize_image`.
-
-    The native kernel shrinks it, where there is one: a sample in some hundreds, and more where OpenCV's is a matter of
-    chance, differs by a level.
-    """
+    """Resize a planar I420 image, uint8 (h · 3/2, w), to an even width and height; planes by :func:`resize_plane`."""
     shrunk = shrink_i420(image, width, height)
     if shrunk is not None:
         return shrunk
@@ -113,6 +109,16 @@ def resize_i420(image: ByteArray, width: int, height: int) -> ByteArray:
         *(resize_image(plane, width // 2, height // 2) for plane in chroma),
     ]
     return np.concatenate([plane.ravel() for plane in planes]).reshape(-1, width)
+
+
+def resize_plane(plane: ByteArray, width: int, height: int) -> ByteArray:
+    """Resize uint8 (h, w) as :func:`resize_image`.
+
+    The native kernel shrinks it, where there is one: a sample in some hundreds, and more where OpenCV's is a matter of
+    chance, differs by a level.
+    """
+    shrunk = shrink_plane(plane, width, height)
+    return resize_image(plane, width, height) if shrunk is None else shrunk
 
 
 def resize_image(image: ByteArray, width: int, height: int) -> ByteArray:
@@ -144,7 +150,7 @@ class ResizedAlphas:
         self._alphas, self._size = alphas, (width, height)
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
-        return [resize_image(alpha, *self._size) for alpha in self._alphas.read(indices)]
+        return [resize_plane(alpha, *self._size) for alpha in self._alphas.read(indices)]
 
     def close(self) -> None:
         self._alphas.close()

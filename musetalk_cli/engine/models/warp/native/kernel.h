@@ -51,8 +51,8 @@
 #define HOT
 #endif
 
-/* Whether windows.h, and the loops for AVX2 in half_samples.h, are compiled: old compilers do not know the instructions, and
- * gcc does not align the stack for them on Windows. */
+/* Whether windows.h and what uses avx2.h are compiled: old compilers do not know the instructions, and gcc does not align
+ * the stack for them on Windows. */
 #if defined(__x86_64__) && (defined(__clang__) || (__GNUC__ >= 8 && !defined(_WIN32)))
 #define HAS_WINDOWS 1
 #else

@@ -6,6 +6,7 @@ typedef struct {
     Shrinking luma, chroma;
 } FrameShrinking;
 
+EXPORT void shrink_plane(const uint8_t *plane, const Shrinking *how, uint8_t *shrunk);
 EXPORT void shrink_frame(const uint8_t *frame, const FrameShrinking *how, uint8_t *shrunk);
 
 /* The mean of the rows that a row of the shrunk plane covers, in 1/256 level; `width`: bytes from one to the next. */
@@ -81,7 +82,9 @@ static Run find_run(const Axis *axis, int32_t start) {
     return run;
 }
 
-static void shrink_plane(const uint8_t *plane, const Shrinking *how, uint8_t *shrunk) {
+/* Shrinks a plane uint8 (height, width) to another: both have the sizes in `how`. Each direction shrinks up to 16 times,
+ * or stays. */
+EXPORT void shrink_plane(const uint8_t *plane, const Shrinking *how, uint8_t *shrunk) {
     for (int32_t start = 0; start < how->columns.shrunk;) {
         const Job job = {.plane = plane, .shrunk = shrunk, .how = how, .run = find_run(&how->columns, start)};
         start = job.run.stop;
@@ -95,8 +98,7 @@ static void shrink_plane(const uint8_t *plane, const Shrinking *how, uint8_t *sh
     }
 }
 
-/* Shrinks a frame, planar I420 uint8 (height · 3/2, width), to another: both have the sizes in `how`. Each direction
- * shrinks up to 16 times, or stays. */
+/* The same for a frame, planar I420 uint8 (height · 3/2, width). */
 EXPORT void shrink_frame(const uint8_t *frame, const FrameShrinking *how, uint8_t *shrunk) {
     shrink_plane(frame, &how->luma, shrunk);
     frame += (size_t)how->luma.rows.size * (size_t)how->luma.columns.size;

@@ -22,7 +22,10 @@ _Axis = structure(
 )
 _Shrinking = structure("Shrinking", rows=_Axis, columns=_Axis, scale=_FLOAT, offset=_FLOAT)
 _FrameShrinking = structure("FrameShrinking", luma=_Shrinking, chroma=_Shrinking)
-_SIGNATURES: dict[str, list[Any]] = {"shrink_frame": [_POINTER, ctypes.POINTER(_FrameShrinking), _POINTER]}
+_SIGNATURES: dict[str, list[Any]] = {
+    "shrink_plane": [_POINTER, ctypes.POINTER(_Shrinking), _POINTER],
+    "shrink_frame": [_POINTER, ctypes.POINTER(_FrameShrinking), _POINTER],
+}
 
 
 class Size(NamedTuple):
@@ -35,24 +38,38 @@ class Size(NamedTuple):
 def shrink_i420(image: ByteArray, width: int, height: int) -> ByteArray | None:
     """Average the areas of a planar I420 image, uint8 (h · 3/2, w), so that it has this width and height.
 
-    None where that is left to OpenCV: there is no kernel, a number is odd, the width grows, the height does not shrink,
-    or one of them does by more than MAX_TIMES. ValueError where ``image`` is none.
+    None where that is left to OpenCV: there is no kernel, or see :func:`can_shrink`. ValueError where ``image`` is no
+    such image, or a side is odd.
     """
+    if (width | height) & 1:
+        raise ValueError(f"a frame has even sides, not {width} × {height}")
     size, wanted = Size(image.shape[1], image.shape[0] // 3 * 2), Size(width, height)
     library = load() if can_shrink(size, wanted) else None
     if library is None:
         return None
     declare(library, _SIGNATURES)
     shrunk = np.empty((height // 2 * 3, width), np.uint8)
-    first = pointer(image, np.uint8, (size.height // 2 * 3, size.width))
-    library.shrink_frame(first, _plan(size, wanted).how, address(shrunk))
+    first = pointer(image, np.uint8, (size.height // 2 * 3, size.width // 2 * 2))
+    library.shrink_frame(first, _plan_frame(size, wanted).how, address(shrunk))
+    return shrunk
+
+
+def shrink_plane(plane: ByteArray, width: int, height: int) -> ByteArray | None:
+    """The same for a plane, uint8 (h, w), of any size."""
+    size, wanted = Size(plane.shape[1], plane.shape[0]), Size(width, height)
+    library = load() if can_shrink(size, wanted) else None
+    if library is None:
+        return None
+    declare(library, _SIGNATURES)
+    shrunk = np.empty((height, width), np.uint8)
+    library.shrink_plane(pointer(plane, np.uint8, plane.shape), _plan_plane(size, wanted).how, address(shrunk))
     return shrunk
 
 
 def can_shrink(size: Size, wanted: Size) -> bool:
-    """Whether the kernel shrinks frames of one size to another."""
-    sides = (*size, *wanted)
-    if min(sides) < 2 or max(sides) > MAX_SIDE_PX or any(side % 2 for side in sides) or wanted.height >= size.height:
+    """Whether the kernel shrinks one size to another: the height is less, the width is no more, each by MAX_TIMES at
+    most."""
+    if min(wanted) < 1 or max(size) > MAX_SIDE_PX or wanted.height >= size.height:
         return False
     return all(to <= side <= MAX_TIMES * to for side, to in zip(size, wanted, strict=True))
 
@@ -76,18 +93,23 @@ class Averages(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a frame is shrunk; ``planes`` own what the structure points to."""
+    """How a plane or a frame is shrunk; ``owners`` keep what the structure points to."""
 
     how: ctypes.Structure
-    planes: tuple[Averages, Averages]
+    owners: tuple[object, ...]
 
 
 @lru_cache(maxsize=64)
-def _plan(size: Size, wanted: Size) -> _Plan:
-    luma = find_averages(size, wanted)
-    half = Size(size.width // 2, size.height // 2)
-    chroma = find_averages(half, Size(wanted.width // 2, wanted.height // 2))
-    return _Plan(_FrameShrinking(_structure(luma, size), _structure(chroma, half)), (luma, chroma))
+def _plan_plane(size: Size, wanted: Size) -> _Plan:
+    averages = find_averages(size, wanted)
+    return _Plan(_structure(averages, size), (averages,))
+
+
+@lru_cache(maxsize=64)
+def _plan_frame(size: Size, wanted: Size) -> _Plan:
+    luma = _plan_plane(size, wanted)
+    chroma = _plan_plane(*(Size(each.width // 2, each.height // 2) for each in (size, wanted)))
+    return _Plan(_FrameShrinking(luma.how, chroma.how), (luma, chroma))
 
 
 def _structure(averages: Averages, size: Size) -> ctypes.Structure:

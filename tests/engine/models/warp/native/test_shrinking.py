@@ -11,8 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.native_kernel import native_kernel, numpy_alone, without_avx2
-from musetalk_cli.engine.avatar.frames import resize_i420
-from musetalk_cli.engine.models.warp.native.shrinking import MAX_TIMES, Size, can_shrink, find_averages, shrink_i420
+from musetalk_cli.engine.avatar.frames import resize_i420, resize_image, resize_plane
+from musetalk_cli.engine.models.warp.native.shrinking import (
+    MAX_TIMES,
+    Size,
+    can_shrink,
+    find_averages,
+    shrink_i420,
+    shrink_plane,
+)
 from musetalk_cli.engine.types.colour import ByteArray
 
 
@@ -160,11 +167,32 @@ def test_what_grows_or_hardly_is_left_is_opencvs() -> None:
         assert np.array_equal(resize_i420(image, *wanted), expected)
 
 
+def test_a_plane_is_shrunk_as_in_a_frame_whatever_its_size() -> None:
+    image = next(images(78, 64))
+    for plane, shrunk in zip(planes_of(image), planes_of(shrink(image, Size(54, 34))), strict=True):
+        assert np.array_equal(resize_plane(plane, *shrunk.shape[::-1]), shrunk)
+    for height, width, wanted in [
+        (3, 1, (1, 2)),
+        (7, 41, (39, 5)),
+        (33, 33, (31, 15)),
+        (35, 35, (37, 33)),
+        (9, 9, (3, 9)),
+    ]:
+        plane = image[:height, :width].copy()
+        drawn = resize_plane(plane, *wanted)
+        assert drawn.shape == wanted[::-1]
+        assert np.abs(drawn.astype(int) - resize_image(plane, *wanted)).max() <= 1
+
+
 def test_arrays_that_do_not_fit_are_refused() -> None:
     image = next(images(64, 64))
     for wrong in (image[:, ::2], image.astype(np.float32), image[:-1], image[:-2]):
         with pytest.raises(ValueError, match="contiguous"):
             shrink_i420(wrong, 20, 20)
+        with pytest.raises(ValueError, match="contiguous"):
+            shrink_plane(wrong[:, ::2], 10, 20)
+    with pytest.raises(ValueError, match="even"):
+        shrink_i420(image, 20, 21)
     image.flags.writeable = False
     shrink(image, Size(20, 20))
 
