@@ -25,6 +25,7 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
+from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX
 from musetalk_cli.engine.models.warp.native.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region
@@ -129,7 +130,7 @@ def fuzz_points(rng: Random) -> None:
 
 def fuzz_video(rng: Random) -> None:
     """Frames of any landmarks, with a mouth anywhere on a grid of any size."""
-    cell_px = int(2 * rng.integers(1, 12))
+    cell_px = int(2 * rng.integers(1, 12 if rng.random() < 0.8 else MAX_CELL_PX // 2 + 1))
     region = [2 * side(rng, 2, 60) for _ in range(2)]  # height, width
     grid = [-(-extent // cell_px) + 2 for extent in region]
     left, top = (2 * int(rng.integers(0, 20)) for _ in range(2))

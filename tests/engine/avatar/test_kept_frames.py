@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,10 +87,11 @@ def test_where_there_is_no_room_frames_are_read_each_time(budget: kept_frames._B
 
 def test_what_is_closed_or_forgotten_gives_its_room_back(budget: kept_frames._Budget) -> None:
     frames = KeptFrames(Counted())
-    frames.read([0])
+    kept = weakref.ref(frames.read([0])[0])
+    assert kept() is not None
     frames.close()
     frames.close()
-    assert budget.left == 2 * NUM_BYTES
+    assert budget.left == 2 * NUM_BYTES and kept() is None
     forgotten = KeptFrames(Counted())
     forgotten.read([0])
     del forgotten
@@ -125,8 +128,10 @@ def test_long_clips_are_not_kept() -> None:
 def test_of_a_resized_clip_the_resized_frames_are_kept(budget: kept_frames._Budget) -> None:
     budget.left = MAX_KEPT_BYTES
     avatar = talking_avatar(4)
+    avatar = replace(avatar, frames=keep_short(avatar.frames))
     smaller = avatar.resized(200)
     first, second = (smaller.frames.read([1])[0] for _ in range(2))
     assert first is second
+    assert MAX_KEPT_BYTES - budget.left == 4 * smaller.width * smaller.height * 3 // 2
     resized = ResizedFrames(unkept(avatar.frames), smaller.width, smaller.height)
     assert np.array_equal(first, resized.read([1])[0])

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fixtures.drawn_video import moving_avatar, talking_avatar
 from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.visibility import Area
+from musetalk_cli.engine.models.warp.face.displacement_fields import REACH
 from musetalk_cli.engine.models.warp.face.mouth_warp import cell_px
 from musetalk_cli.engine.models.warp.face.sampling import PAD, Grid
 from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces
@@ -66,6 +68,33 @@ def test_the_lips_are_within_what_moves_and_that_is_within_the_image(area: Area 
         assert (places.lips[:, :2] + places.lips[:, 2:] <= places.moved[:, 2:]).all()
         needed = -(-places.lips_px[:, 2:] // cells_px) + 2 * PAD
         assert (needed <= places.lips[:, 2:])[places.lips_px[:, 2:] > 0].all()
+
+
+def test_what_moves_and_the_lips_lie_within_their_boxes_at_any_tilt() -> None:
+    angles = np.linspace(0, 2 * np.pi, 40)
+    axes = np.column_stack([np.full((40, 2), 500.3), np.cos(angles), np.sin(angles), np.full(40, 97.0)])
+    places = MouthPlaces.of(axes, (1000, 1000), None, 6)
+    x_axes = 97 * np.exp(1j * angles)[:, None]
+    for first, stop, reach, margin_px in (
+        (places.regions[:, :2], places.regions[:, :2] + places.regions[:, 2:], REACH, 0),
+        (*lips_in_image(places), (-0.6, 0.6, -0.25, 0.45), 6),
+    ):
+        left, right, top, bottom = reach
+        corners = (
+            500.3
+            + 500.3j
+            + x_axes * np.array([left + 1j * top, left + 1j * bottom, right + 1j * top, right + 1j * bottom])
+        )
+        lows = np.column_stack([corners.real.min(1), corners.imag.min(1)])
+        highs = np.column_stack([corners.real.max(1), corners.imag.max(1)])
+        assert (first <= lows).all() and (stop >= highs).all()
+        assert (first > lows - 20 - margin_px).all() and (stop < highs + 20 + margin_px).all()
+
+
+def lips_in_image(places: MouthPlaces) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The first pixels of the lips' boxes, and those behind the last, (n, 2) each; x before y."""
+    first = places.regions[:, :2] + places.lips_px[:, 1::-1]
+    return first, first + places.lips_px[:, 3:1:-1]
 
 
 @pytest.mark.parametrize("height_px", [4, 6, 12, 16, 20, 24, 32, 64])

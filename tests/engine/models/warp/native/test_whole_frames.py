@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fixtures.drawn_face import draw_face, shut_lids
-from fixtures.drawn_video import talking_avatar
+from fixtures.drawn_video import DrawnFrames, talking_avatar
 from fixtures.native_kernel import IS_REMAP_EXACT, native_kernel, numpy_alone
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.frames import StillFrames
@@ -55,6 +56,19 @@ def turned_heads() -> Avatar:
     return replace(avatar, landmarks=tuple(map(Landmarks.from_mapping, faces)))
 
 
+def fallen_heads(degrees: float) -> Avatar:
+    """Heads that lie on one side or the other."""
+    avatar = talking_avatar(NUM_FRAMES)
+    middle = (avatar.width / 2, avatar.height / 2)
+    turn = cv2.getRotationMatrix2D(middle, degrees, 0.8)
+    images = [cv2.warpAffine(avatar.frames.image(index), turn, (288, 320)) for index in range(NUM_FRAMES)]
+    faces = [
+        Landmarks.from_mapping({name: points @ turn[:, :2].T + turn[:, 2] for name, points in vars(face).items()})
+        for face in avatar.landmarks
+    ]
+    return replace(avatar, frames=DrawnFrames(images), landmarks=tuple(faces))
+
+
 def video_faces(avatar: Avatar) -> list[Face]:
     face = VideoAvatarRenderer(avatar)
     images = avatar.frames.read(range(NUM_FRAMES))
@@ -67,6 +81,8 @@ FACES: dict[str, Callable[[], list[Face]]] = {
     "open-mouth": lambda: still_faces(open_mouthed(), 512),
     "video": lambda: video_faces(talking_avatar()),
     "turned": lambda: video_faces(turned_heads()),
+    "fallen-left": lambda: video_faces(fallen_heads(70)),
+    "fallen-right": lambda: video_faces(fallen_heads(-140)),
 }
 
 
