@@ -125,6 +125,7 @@ class OpenAvatar:
         from here. An ffmpeg is left out."""
         import musetalk_cli.engine.session  # noqa: F401 - loaded for later
         from musetalk_cli.engine.audio.blocks import BlockCutter, split_block
+        from musetalk_cli.engine.avatar.kept_frames import KeptFrames
         from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ
         from musetalk_cli.engine.video.compositing import composite
 
@@ -143,6 +144,8 @@ class OpenAvatar:
                 encoder.encode(frames.images, batch.audio)
         if encoder:
             encoder.close()
+        if isinstance(self._shown.frames, KeptFrames):
+            self._shown.frames.read_all()
 
     @property
     def kind(self) -> str:

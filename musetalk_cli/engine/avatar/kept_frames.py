@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ MAX_KEPT_BYTES = 128_000_000
 
 
 class _Budget:
-    """Bytes that may be kept. Several threads may ask at once."""
+    """Bytes that may be kept in this process. Several threads may ask at once."""
 
     def __init__(self, num_bytes: int) -> None:
+        self.pid = os.getpid()
         self._lock = threading.Lock()
         self.left = num_bytes
 
@@ -36,7 +38,10 @@ budget = _Budget(MAX_KEPT_BYTES)
 
 
 class KeptFrames:
-    """The frames of ``source``. Each is read once and stays in memory, read-only, if there is room for all of them."""
+    """The frames of ``source``. Each is read once and stays in memory, read-only, if there is room for all of them.
+
+    A process that is forked keeps no more than those that had been read by then, which it shares.
+    """
 
     def __init__(self, source: AvatarFrames) -> None:
         self.source = source
@@ -48,15 +53,23 @@ class KeptFrames:
 
     def read(self, indices: Sequence[int]) -> list[ByteArray]:
         check_indices(indices, self.num_frames)
-        if not self._has_room():
-            return self.source.read(indices)
         kept = self._kept  # what was kept until another thread closes
+        if not self._has_room():
+            found = [kept.get(index) for index in indices]
+            others = iter(self.source.read([index for index, own in zip(indices, found, strict=True) if own is None]))
+            return [next(others) if own is None else own for own in found]
         wanted = [index for index in dict.fromkeys(indices) if index not in kept]
         images = dict(zip(wanted, self.source.read(wanted), strict=True))
         for image in images.values():
             image.flags.writeable = False
         kept.update(images)
         return [kept[index] for index in indices]
+
+    def read_all(self) -> None:
+        """Read all that can be kept, for processes that are forked from this one. Raises AvatarError."""
+        if self._has_room():
+            for index in range(self.num_frames):
+                self.read([index])
 
     def image(self, index: int = 0) -> ByteArray:
         return self.source.image(index)
@@ -70,6 +83,8 @@ class KeptFrames:
                 self._room = None
 
     def _has_room(self) -> bool:
+        if os.getpid() != budget.pid:
+            return False
         with self._lock:
             if self._is_closed:
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,32 @@ def test_what_is_closed_while_it_is_read_keeps_nothing(budget: kept_frames._Budg
         with pytest.raises(AvatarError):
             frames.read([index])
     assert budget.left == 2 * NUM_BYTES
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+def test_a_forked_process_shares_what_was_read_and_keeps_no_more(budget: kept_frames._Budget) -> None:
+    source, plain = Counted(), Counted()
+    frames, unread = KeptFrames(source), KeptFrames(Counted())
+    frames.read([0, 1])
+    child = os.fork()
+    if not child:
+        is_right = all(map(np.array_equal, frames.read([2, 1, 2]), plain.read([2, 1, 2])))
+        is_right &= source.num_reads == 4 and frames.read([2])[0].flags.writeable
+        unread.read([0])
+        os._exit(0 if is_right and budget.left == NUM_BYTES else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_all_frames_are_read_before_they_are_shared(budget: kept_frames._Budget) -> None:
+    source = Counted()
+    frames = KeptFrames(source)
+    frames.read_all()
+    frames.read_all()
+    assert source.num_reads == 8
+    budget.left = 0
+    late = Counted()
+    KeptFrames(late).read_all()
+    assert late.num_reads == 0
 
 
 def test_long_clips_are_not_kept() -> None:

@@ -140,3 +140,15 @@ def test_tiny_frames_are_left_to_numpy() -> None:
     assert not faces.can_draw(1)
     made = VideoAvatarRenderer(avatar).render(OPEN, 1, avatar.frames.read([1])[0])
     assert made.planes is not None
+
+
+@pytest.mark.skipif(not IS_REMAP_EXACT, reason="OpenCV's own sampling is a level or more away")
+@pytest.mark.parametrize("shape", [(0.25, 0.2, 0, 0, 1, 0), (0.15, 0, 0, 0.5, 0, 0), (0.3, 0.3, -0.9, 0.3, 0.5, 0)])
+def test_lips_of_an_open_mouth_that_press_or_touch_teeth(shape: tuple[float, ...]) -> None:
+    avatar = moving_avatar([0.3] * 3).resized(400)
+    image, mouth = avatar.frames.read([1])[0], np.array(shape, np.float32)
+    own = VideoAvatarRenderer(avatar).render(mouth, 1, image).planes
+    with numpy_alone():
+        expected = VideoAvatarRenderer(avatar).render(mouth, 1, image).planes
+    away = np.abs(own.luma.astype(int) - expected.luma)
+    assert away.max() <= 2 and away.mean() < 0.05
