@@ -37,8 +37,15 @@ def still() -> Avatar:
     return Avatar("still", StillFrames(image), None, (face,))
 
 
-def standing_clock() -> StreamClock:
-    return StreamClock(lambda: 0.0)
+class StandingClock(StreamClock):
+    """Stands at 0; until there is a voice so long before that nothing is due: silent frames would fill the session."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
+        self.has_voice = False
+
+    def read(self) -> float:
+        return super().read() if self.has_voice else -2 * AT_ONCE.lead_s
 
 
 def say(model: LipSyncModel, avatar: Avatar, voice: AudioArray) -> list[Frame]:
@@ -112,9 +119,11 @@ def test_a_sessions_batches_have_deadlines_until_they_are_interrupted() -> None:
 
     has_spoken, is_wanted = threading.Event(), list[bool]()
     started = time.monotonic()
-    with Session(Model(), fake_avatar(), AT_ONCE, clock=standing_clock()) as session:
+    clock = StandingClock()
+    with Session(Model(), fake_avatar(), AT_ONCE, clock=clock) as session:
         session.push(tone(2.0), 48_000)
         session.end_utterance()
+        clock.has_voice = True
         assert has_spoken.wait(30)
         session.clear()
         interrupted.set()
