@@ -89,7 +89,7 @@ class KeptFrames:
             if self._is_closed:
                 return False
             if self._room is None:
-                num_bytes = self.num_frames * self.width * self.height * 3 // 2
+                num_bytes = count_bytes(self)
                 if not budget.take(num_bytes):
                     return False
                 self._room = weakref.finalize(self, budget.give_back, num_bytes)
@@ -98,8 +98,12 @@ class KeptFrames:
 
 def keep_short(frames: AvatarFrames) -> AvatarFrames:
     """The same frames; if all of them take little memory, they are kept once they have been read."""
-    num_bytes = frames.num_frames * frames.width * frames.height * 3 // 2
-    return KeptFrames(frames) if num_bytes <= MAX_KEPT_BYTES else frames
+    return KeptFrames(frames) if count_bytes(frames) <= MAX_KEPT_BYTES else frames
+
+
+def count_bytes(frames: AvatarFrames) -> int:
+    """What all of the frames take in memory."""
+    return frames.num_frames * frames.width * frames.height * 3 // 2
 
 
 def unkept(frames: AvatarFrames) -> AvatarFrames:

@@ -115,12 +115,8 @@ class MouthWarp:
         self._draw_interior(planes, near, shape, weights, head_map)
         return planes, region_map
 
-    def motion(self, shape: FloatArray, head_map: FloatArray) -> MouthMotion:
-        """The same for :class:`NativeFace`; only with :attr:`native`."""
-        return self.motions(shape[None], head_map[None])[0]
-
     def motions(self, shapes: FloatArray, head_maps: FloatArray) -> list[MouthMotion]:
-        """:meth:`motion` of several: shapes (n, 6) and maps (n, 2, 3)."""
+        """The same for :class:`NativeFace`, of several: shapes (n, 6) and maps (n, 2, 3); only with :attr:`native`."""
         return [self._motion(*each) for each in zip(shapes, self._to_units(head_maps), strict=True)]
 
     def _motion(self, shape: FloatArray, to_units: FloatArray) -> MouthMotion:

@@ -100,20 +100,6 @@ static inline float exp_negative(float x) {
     return power * scale.value;
 }
 
-/* A bilinear sample of values (height, width, 4) at x, y, clamped to the edge. */
-static inline float4 sample_bilinear4(const float *values, int32_t height, int32_t width, float x, float y) {
-    x = clamp_f(x, 0.0f, (float)(width - 1));
-    y = clamp_f(y, 0.0f, (float)(height - 1));
-    int32_t column = (int32_t)x, row = (int32_t)y;
-    size_t right = 4 * (size_t)(column < width - 1), down = 4 * (size_t)width * (row < height - 1);
-    const float *first = values + 4 * ((size_t)row * (size_t)width + (size_t)column);
-    float4 a = *(const float4 *)first, b = *(const float4 *)(first + right);
-    float4 c = *(const float4 *)(first + down), d = *(const float4 *)(first + down + right);
-    float across = x - (float)column, along = y - (float)row;
-    float4 top = a + (b - a) * across, bottom = c + (d - c) * across;
-    return top + (bottom - top) * along;
-}
-
 /* Linear interpolation from a grid's nodes to pixels, as cv2.resize's INTER_LINEAR with half-pixel centres: pixel
  * `pixel` behind the outer cells (PAD of them, on every side) lies between node k and k + 1, at `share` of the way. */
 static inline int32_t node_before(int32_t pixel, int32_t px_per_cell) {

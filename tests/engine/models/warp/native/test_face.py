@@ -123,7 +123,7 @@ def test_a_small_image_and_fields_of_other_nodes_are_refused() -> None:
     with pytest.raises(ValueError, match="too small"):
         NativeImage(np.zeros((6, 80), np.uint8), np.zeros((1, 20, 2), np.uint8))
     large, small = still(340, 0.0), still(200, 0.0)
-    motion = small._mouth.motion(clean_shape(OPEN), np.eye(2, 3, dtype=np.float32))
+    (motion,) = small._mouth.motions(clean_shape(OPEN)[None], np.eye(2, 3, dtype=np.float32)[None])
     object.__setattr__(motion, "mouth", large._mouth.native)
     assert large._native is not None
     face, image = large._native
