@@ -63,7 +63,7 @@ class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]
         target = native.TARGETS[named] if named else native.this_computer()
         library = Path(self._scratch.name) / target.library
         self.app.display_info(native.build(library, root=root, target=target, may_download=True))
-        for path in sorted(library.parent.glob("_warp.*")):
+        for path in sorted(library.parent.glob("_native.*")):
             build_data["force_include"][str(path)] = (native.FOLDER / path.name).as_posix()
         build_data["pure_python"] = False
         platform = native.wheel_platform(library, target)

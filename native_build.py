@@ -1,6 +1,6 @@
-"""Compiles the native kernel, the C files of ``musetalk_cli/engine/models/warp/native``, as one shared library.
+"""Compiles the native kernel, the C files of the engine, as one shared library in ``musetalk_cli/engine/native``.
 
-    python native_build.py    # beside its sources, if they changed
+    python native_build.py    # in place, if its sources changed
 
 An editable installation and the tests do the same. Every C compiler will do: ``$CC``, else ``cc``, ``gcc`` or
 ``clang``, else the one in the package ``ziglang``, which an installation downloads where the computer has none. Without
@@ -24,7 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-FOLDER = Path("musetalk_cli/engine/models/warp/native")
+ENGINE = Path("musetalk_cli/engine")
+"""Where the sources are, and what their #includes start from."""
+FOLDER = ENGINE / "native"
+"""Where the library is."""
 LOCK = Path("requirements/lock.txt")
 MAX_DOWNLOAD_S = 180
 MAX_COMPILE_S = 300
@@ -53,7 +56,7 @@ class Target:
     @property
     def library(self) -> str:
         """The name of the file, as ``library.py`` looks for it."""
-        return "_warp" + {"darwin": ".dylib", "win32": ".dll"}.get(self.system, ".so")
+        return "_native" + {"darwin": ".dylib", "win32": ".dll"}.get(self.system, ".so")
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ TARGETS = {
 
 
 # The exit code is 1, after Python's own error, where it does not load, and 2 where this processor lacks what it needs.
-LOAD = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(sys.argv[1]).warp_abi() else 2)"
+LOAD = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(sys.argv[1]).native_abi() else 2)"
 
 
 class NoCompilerError(Exception):
@@ -99,7 +102,7 @@ def is_switched_off() -> bool:
 
 
 def sources(root: Path = ROOT) -> list[Path]:
-    return sorted((root / FOLDER).glob("*.c"))
+    return sorted((root / ENGINE).rglob("*.c"))
 
 
 def build(
@@ -246,19 +249,19 @@ def download_zig(folder: Path) -> None:
 
 def flags_for(target: Target, flags: tuple[str, ...]) -> list[str]:
     if target.system == "darwin":
-        return [*flags, f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_warp.dylib"]
+        return [*flags, f"-mmacosx-version-min={MACOS}", "-Wl,-install_name,@rpath/_native.dylib"]
     return [flag for flag in flags if flag != "-fPIC"] if target.system == "win32" else [*flags, "-lm"]
 
 
 def compile_with(command: list[str], output: Path, root: Path) -> str:
     """Run a compiler; returns what went wrong, empty if nothing did. No path of this computer gets into the library."""
-    names = [path.name for path in sources(root)]
+    names = [path.relative_to(root / ENGINE).as_posix() for path in sources(root)]
     environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(output.parent))}
     split = next((number for number, flag in enumerate(command) if flag.startswith("-l")), len(command))
-    arguments = [*command[:split], *names, *command[split:], "-o", str(output)]
+    arguments = [*command[:split], "-I.", *names, *command[split:], "-o", str(output)]
     try:
         done = subprocess.run(
-            arguments, cwd=root / FOLDER, env=environment, capture_output=True, timeout=MAX_COMPILE_S, check=False
+            arguments, cwd=root / ENGINE, env=environment, capture_output=True, timeout=MAX_COMPILE_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
@@ -309,11 +312,10 @@ def build_in_place(root: Path = ROOT, *, may_download: bool = False) -> str:
 
 def fingerprint(root: Path = ROOT) -> str:
     """Of the sources, and of how they are compiled."""
-    files = [*sorted((root / FOLDER).glob("*.h")), *sources(root), Path(__file__)]
     where = (sys.platform, platform.machine(), platform.libc_ver()[0], os.environ.get("CC"))
-    digest = hashlib.sha256(repr(where).encode())
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest = hashlib.sha256(repr(where).encode() + Path(__file__).read_bytes())
+    for path in [*sorted((root / ENGINE).rglob("*.h")), *sources(root)]:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "musetalk_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = sorted(PACKAGE.rglob("*.[ch]"))
+CODE = (".py", ".c", ".h")
 MAX_FILES_PER_ROOM = 13
 
 # Each room and what it may import besides itself; docs/architecture.md has a sentence on each.
@@ -34,8 +36,8 @@ ROOMS: dict[str, set[str]] = {
     "engine.outputs": {"engine.outputs.mp4", "engine.runtime", "engine.types"},
     "engine.live": {"engine.audio", "engine.outputs", "engine.runtime", "engine.types"},
     "engine.video": {"engine.outputs", "engine.outputs.mp4", "engine.runtime", "engine.types"},
-    # The nets, and what shrinks frames, are part of the one native library, which knows no model.
-    "engine.avatar": {"engine.models.warp.native", "engine.runtime", "engine.types"},
+    "engine.native": {"engine.types"},
+    "engine.avatar": {"engine.native", "engine.runtime", "engine.types"},
     "engine.avatar.inputs": {"engine.avatar", "engine.runtime", "engine.types"},
     "engine.avatar.preparation": {
         "engine.avatar",
@@ -46,20 +48,34 @@ ROOMS: dict[str, set[str]] = {
         "engine.runtime",
         "engine.types",
     },
-    "engine.avatar.preparation.nets": {"engine.avatar", "engine.models.warp.native", "engine.types"},
+    "engine.avatar.preparation.nets": {"engine.avatar", "engine.native", "engine.types"},
     "engine.avatar.preparation.checks": {"engine.avatar", "engine.types"},
     "engine.avatar.preparation.cutout": {"engine.avatar", "engine.avatar.inputs", "engine.runtime", "engine.types"},
     "engine.models": {"engine.types"},
     "engine.models.warp.audio": {"engine.types"},
-    "engine.models.warp.face": {"engine.avatar", "engine.types", "engine.models.warp.native"},
+    "engine.models.warp.native.pixels": {"engine.native", "engine.types"},
+    "engine.models.warp.native": {"engine.native", "engine.types", "engine.models.warp.native.pixels"},
+    "engine.models.warp.native.video": {
+        "engine.native",
+        "engine.types",
+        "engine.models.warp.native",
+        "engine.models.warp.native.pixels",
+    },
+    "engine.models.warp.face": {
+        "engine.avatar",
+        "engine.native",
+        "engine.types",
+        "engine.models.warp.native",
+        "engine.models.warp.native.pixels",
+    },
     "engine.models.warp.idle": {
         "engine.avatar",
         "engine.types",
         "engine.models.warp.face",
         "engine.models.warp.native",
+        "engine.models.warp.native.pixels",
     },
-    "engine.models.warp.native": {"engine.types"},
-    "engine.models.warp": {"engine.avatar", "engine.types", "engine.models", "engine.models.warp.*"},
+    "engine.models.warp": {"engine.avatar", "engine.native", "engine.types", "engine.models", "engine.models.warp.*"},
     "engine.models.musetalk.checkpoints": {"engine.models.musetalk.nets"},
     "engine.models.musetalk.nets": set(),
     "engine.models.musetalk.audio": {"engine.types", "engine.models.musetalk.nets"},
@@ -185,6 +201,11 @@ def imported_rooms(path: Path) -> set[str]:
     return found
 
 
+def included_rooms(source: Path) -> set[str]:
+    """Rooms of the engine of which a C file includes a header; all are named from the engine's folder on."""
+    return {room_of(PACKAGE / "engine" / name) for name in re.findall(r'^#include "(.+)"$', source.read_text(), re.M)}
+
+
 def is_allowed(room: str, other: str) -> bool:
     """Whether a room may import from another: named, or below a name with a star.
 
@@ -206,11 +227,19 @@ def test_imports_point_down(path: Path) -> None:
     assert above == set(), f"{named(path)} imports from {sorted(above)}"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=named)
+def test_includes_point_down(source: Path) -> None:
+    above = {other for other in included_rooms(source) if not is_allowed(room_of(source), other)}
+    assert above == set(), f"{named(source)} includes from {sorted(above)}"
+
+
 def test_no_room_imports_itself_through_another() -> None:
     arrows = {room: set[str]() for room in ROOMS}
     for path in MODULES:
         if path.name != "__init__.py":
             arrows[room_of(path)] |= imported_rooms(path) - {room_of(path)}
+    for source in SOURCES:
+        arrows[room_of(source)] |= included_rooms(source) - {room_of(source)}
     left = dict(arrows)
     while leaves := [room for room, others in left.items() if not others & set(left)]:
         for room in leaves:
@@ -220,7 +249,7 @@ def test_no_room_imports_itself_through_another() -> None:
 
 def test_every_room_is_small() -> None:
     for folder in sorted({path.parent for path in MODULES}):
-        count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        count = len([path for path in folder.iterdir() if path.suffix in CODE and path.name != "__init__.py"])
         assert count <= MAX_FILES_PER_ROOM, f"{named(folder)} holds {count} files"
 
 

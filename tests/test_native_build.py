@@ -14,7 +14,7 @@ from native_build import TARGETS, NoCompilerError, Target, build, build_in_place
 
 ROOT = Path(__file__).parent.parent
 NO_COMPILER = {"PATH": "", "CC": ""}
-KERNEL = '__attribute__((visibility("default"))) int warp_abi(void) { return 1; }\n'
+KERNEL = '__attribute__((visibility("default"))) int native_abi(void) { return 1; }\n'
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def built(root: Path, path: Path) -> bytes:
 
 
 def test_a_build_can_be_repeated(root: Path, tmp_path: Path) -> None:
-    first = built(root, tmp_path / "one" / "_warp.so")
-    assert built(root, tmp_path / "another folder" / "_warp.so") == first
+    first = built(root, tmp_path / "one" / "_native.so")
+    assert built(root, tmp_path / "another folder" / "_native.so") == first
     assert os.fsencode(tmp_path) not in first
 
 
@@ -62,7 +62,7 @@ def test_in_place_it_is_built_when_a_source_changed(root: Path) -> None:
 def test_what_does_not_compile_leaves_no_library(no_zig: None, root: Path) -> None:
     library = root / native_build.FOLDER / native_build.this_computer().library
     library.write_bytes(b"of older sources")
-    (root / native_build.FOLDER / "kernel.c").write_text("int warp_abi(void) { return }\n")
+    (root / native_build.FOLDER / "kernel.c").write_text("int native_abi(void) { return }\n")
     with pytest.raises(NoCompilerError) as raised:
         build_in_place(root)
     assert not library.exists()
@@ -88,7 +88,7 @@ def test_of_what_a_compiler_says_its_first_error_is_told(said: str, line: str) -
 
 def test_without_a_compiler_it_says_so(no_compiler: None, root: Path, tmp_path: Path) -> None:
     with pytest.raises(NoCompilerError, match="there is no C compiler"):
-        build(tmp_path / "_warp.so", root=root)
+        build(tmp_path / "_native.so", root=root)
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_the_compiler_of_the_environment_comes_first(
 ) -> None:
     monkeypatch.setattr(native_build, "load_once", lambda library: "")
     monkeypatch.setenv("CC", f"{fake_compiler} --an-option")
-    assert built(root, tmp_path / "_warp.so").startswith(f"{fake_compiler} --an-option ".encode())
+    assert built(root, tmp_path / "_native.so").startswith(f"{fake_compiler} --an-option ".encode())
 
 
 def test_a_compiler_for_another_computer_is_none(
@@ -163,10 +163,10 @@ def test_a_compiler_for_another_computer_is_none(
 ) -> None:
     built(root, tmp_path / "trial")
     monkeypatch.setenv("CC", str(fake_compiler))
-    assert str(fake_compiler) not in build(tmp_path / "_warp.so", root=root)
+    assert str(fake_compiler) not in build(tmp_path / "_native.so", root=root)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(NoCompilerError, match=rf"{fake_compiler}: what it compiled does not load here: OSError"):
-        build(tmp_path / "other" / "_warp.so", root=root)
+        build(tmp_path / "other" / "_native.so", root=root)
     assert not (tmp_path / "other").exists()
 
 
@@ -175,7 +175,7 @@ def test_a_compiler_for_another_computer_is_none(
     [
         (KERNEL.replace("1", "0"), "this processor lacks instructions"),
         (KERNEL.replace("return 1", "__builtin_trap(); return 1"), "does not load here: exit code"),
-        (KERNEL.replace("warp_abi", "another"), "does not load here: AttributeError"),
+        (KERNEL.replace("native_abi", "another"), "does not load here: AttributeError"),
     ],
 )
 def test_a_library_that_does_not_run_here_is_none(
@@ -184,7 +184,7 @@ def test_a_library_that_does_not_run_here_is_none(
     built(root, tmp_path / "trial")
     (root / native_build.FOLDER / "kernel.c").write_text(kernel)
     with pytest.raises(NoCompilerError, match=problem):
-        build(tmp_path / "_warp.so", root=root)
+        build(tmp_path / "_native.so", root=root)
 
 
 def test_only_what_is_for_this_computer_is_loaded(
@@ -195,7 +195,7 @@ def test_only_what_is_for_this_computer_is_loaded(
     for target in TARGETS.values():
         build(tmp_path / target.zig / target.library, root=root, target=target)
     with_sanitizers = (*native_build.FLAGS, "-fsanitize=address")
-    assert str(fake_compiler) in build(tmp_path / "_warp.so", root=root, flags=with_sanitizers)
+    assert str(fake_compiler) in build(tmp_path / "_native.so", root=root, flags=with_sanitizers)
 
 
 def test_zig_makes_another_library_for_avx2(
@@ -206,9 +206,9 @@ def test_zig_makes_another_library_for_avx2(
     build(tmp_path / "out" / target.library, root=root, target=target)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(target.libraries)
     flags = {name: (tmp_path / "out" / name).read_text().split() for name in target.libraries}
-    assert "-mcpu=x86_64_v2" in flags["_warp.so"]
-    assert "-mcpu=x86_64_v2+avx2" in flags["_warp.avx2.so"]
-    assert TARGETS["aarch64-linux-musl"].libraries == ("_warp.so",)
+    assert "-mcpu=x86_64_v2" in flags["_native.so"]
+    assert "-mcpu=x86_64_v2+avx2" in flags["_native.avx2.so"]
+    assert TARGETS["aarch64-linux-musl"].libraries == ("_native.so",)
 
 
 def test_zig_that_cannot_be_downloaded_is_no_compiler(
@@ -217,7 +217,7 @@ def test_zig_that_cannot_be_downloaded_is_no_compiler(
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(NoCompilerError, match="there is no C compiler"):
-        build(tmp_path / "_warp.so", root=root, may_download=True)
+        build(tmp_path / "_native.so", root=root, may_download=True)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 
 from fixtures.media import describe
 from musetalk_cli import __version__
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 
 pytest.importorskip("hatchling", reason="needs hatchling, which builds the wheel")
 
@@ -71,7 +71,7 @@ def test_it_ships_nothing_else(names: list[str], wheel: Path) -> None:
 
 
 def libraries(names: list[str]) -> list[str]:
-    return [name for name in names if Path(name).stem == "_warp"]
+    return [name for name in names if Path(name).stem == "_native"]
 
 
 def test_its_kernel_is_compiled_for_this_computer(wheel: Path, names: list[str]) -> None:

@@ -25,7 +25,7 @@ for name in ("torch", "diffusers", "transformers", "safetensors", "pipecat", "li
     sys.modules[name] = None  # they take long to load
 failed = []
 for found in pkgutil.walk_packages(musetalk_cli.__path__, "musetalk_cli."):
-    if found.name.endswith("._warp"):
+    if found.name.endswith("._native"):
         continue  # the native kernel, no module of Python's
     if found.name.endswith("__main__"):
         continue

@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from native_build import FOLDER, TARGETS, Target, this_computer, zig_target
+from native_build import FOLDER, TARGETS, Target, sources, this_computer, zig_target
 
 ROOT = Path(__file__).parents[2]
 # The bytes that say what a library is for, and where they are.
@@ -85,14 +85,14 @@ def check_library(path: Path, target: Target) -> str:
     missing = [name for name in exported if name.encode() not in content]
     assert missing == [], f"{path.name} lacks {missing}"
     if target.zig == zig_target(this_computer()):
-        assert ctypes.CDLL(str(path)).warp_abi() > 0 or "avx2" in path.name
+        assert ctypes.CDLL(str(path)).native_abi() > 0 or "avx2" in path.name
     return f"{len(exported)} functions in {len(content) / 1e3:.0f} kB"
 
 
 def functions() -> list[str]:
     """The names of what Python calls, as the sources mark them."""
-    sources = b"".join(path.read_bytes() for path in sorted((ROOT / FOLDER).glob("*.c")))
-    return sorted({name.decode() for name in EXPORT.findall(re.sub(rb"^HOT ", b"", sources, flags=re.MULTILINE))})
+    code = b"".join(path.read_bytes() for path in sources())
+    return sorted({name.decode() for name in EXPORT.findall(re.sub(rb"^HOT ", b"", code, flags=re.MULTILINE))})
 
 
 if __name__ == "__main__":

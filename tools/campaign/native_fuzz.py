@@ -26,9 +26,9 @@ from musetalk_cli.engine.models.warp.face.region_map import RegionMap, blend_lay
 from musetalk_cli.engine.models.warp.face.sampling import Box, Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.native.eyes import LINES, EyeDrawer
-from musetalk_cli.engine.models.warp.native.library import find
-from musetalk_cli.engine.models.warp.native.shrinking import MAX_TIMES
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.native.library import find
+from musetalk_cli.engine.native.shrinking import MAX_TIMES
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import FloatArray, Region
 from musetalk_cli.engine.video.compositing import write_face

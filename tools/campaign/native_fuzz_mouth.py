@@ -15,7 +15,6 @@ from fixtures.native_points import (
     measure_mouth,
 )
 from fixtures.native_splines import NativeSplines, SplineNodes, fade_at_outline
-from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.native.face import NativeFace
 from musetalk_cli.engine.models.warp.native.interior import (
     InteriorColours,
@@ -25,8 +24,9 @@ from musetalk_cli.engine.models.warp.native.interior import (
     pose_of,
 )
 from musetalk_cli.engine.models.warp.native.mouth import Contours, LipPixels, NativeSkin
-from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX
-from musetalk_cli.engine.models.warp.native.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
+from musetalk_cli.engine.models.warp.native.pixels.sampling import MAX_CELL_PX
+from musetalk_cli.engine.models.warp.native.video.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
+from musetalk_cli.engine.native import library
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region
 

@@ -27,10 +27,10 @@ FLAGS = (
     *SANITIZE,
     "-fno-sanitize-recover=all",
 )
-WARP_TESTS = "tests/engine/models/warp/native"
-TESTS = (WARP_TESTS, "tests/engine/avatar/preparation/nets")
+NATIVE_TESTS = "tests/engine/native"
+TESTS = (NATIVE_TESTS, "tests/engine/models/warp/native", "tests/engine/avatar/preparation/nets")
 LOAD = (
-    "from pathlib import Path; from musetalk_cli.engine.models.warp.native import library; "
+    "from pathlib import Path; from musetalk_cli.engine.native import library; "
     "library.PATH = library.AVX2_PATH = Path(PATH); "
 )
 PYTEST = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -60,7 +60,7 @@ def check(seed: int, duration_s: float, flags: tuple[str, ...]) -> int:
         library = Path(folder) / native_build.this_computer().library
         os.environ["CC"] = COMPILER
         native_build.build(library, flags=flags)
-        skipped = f"--ignore={WARP_TESTS}/test_library.py"  # starts compilers and other processes
+        skipped = f"--ignore={NATIVE_TESTS}/test_library.py"  # starts compilers and other processes
         options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=600", *TESTS, skipped)
         codes = [
             run("its tests", library, PYTEST, *options),

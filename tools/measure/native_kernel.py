@@ -37,9 +37,9 @@ from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
-from musetalk_cli.engine.models.warp.native import library
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
+from musetalk_cli.engine.native import library
 from musetalk_cli.engine.runtime.ffmpeg import list_ffmpegs
 from musetalk_cli.engine.video.encoder import build_ffmpeg_args
 from musetalk_cli.system.folders import cache_folder

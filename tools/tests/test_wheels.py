@@ -23,7 +23,7 @@ def wheel_of(path: Path, *, head: bytes = b"\x7fELF" + b"\0" * 14 + b"\xb7\x00",
 
 
 def test_all_functions_that_python_calls_are_found() -> None:
-    assert {"warp_abi", "sample_region", "move_nodes", "backward_map", "draw_interior"} <= set(functions())
+    assert {"native_abi", "sample_region", "move_nodes", "backward_map", "draw_interior"} <= set(functions())
 
 
 def test_a_library_that_has_them_is_good(tmp_path: Path) -> None:
@@ -37,6 +37,6 @@ def test_a_library_of_another_processor_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_library_without_a_function_is_refused(tmp_path: Path) -> None:
-    wheel = wheel_of(tmp_path / "old.whl", names=EXPORTED.replace(b"warp_abi", b""))
-    with pytest.raises(AssertionError, match=r"lacks \['warp_abi'\]"):
+    wheel = wheel_of(tmp_path / "old.whl", names=EXPORTED.replace(b"native_abi", b""))
+    with pytest.raises(AssertionError, match=r"lacks \['native_abi'\]"):
         check(wheel, TARGET)

@@ -63,7 +63,7 @@ def describe_machine(subject: Subject) -> MachineInfo:
 
 def _warp_kernel(subject: Subject) -> dict[str, str]:
     """What does the warp model's work: it decides on its speed."""
-    from musetalk_cli.engine.models.warp.native.library import load
+    from musetalk_cli.engine.native.library import load
 
     return {"warp": "native" if load() else "numpy"} if subject.model.name == "warp" else {}
 

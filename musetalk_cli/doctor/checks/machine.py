@@ -81,7 +81,7 @@ def _check_libraries() -> Finding:
 
 
 def _check_kernel() -> Finding:
-    from musetalk_cli.engine.models.warp.native.library import SWITCH, find
+    from musetalk_cli.engine.native.library import SWITCH, find
 
     found = find()
     if found.library is not None:

@@ -98,7 +98,7 @@ class ResizedFrames:
 
 def resize_i420(image: ByteArray, width: int, height: int) -> ByteArray:
     """Resize a planar I420 image, uint8 (h · 3/2, w), to an even width and height; planes by :func:`resize_plane`."""
-    from musetalk_cli.engine.models.warp.native.shrinking import shrink_i420  # what is not resized starts without
+    from musetalk_cli.engine.native.shrinking import shrink_i420  # what is not resized starts without
 
     shrunk = shrink_i420(image, width, height)
     if shrunk is not None:
@@ -118,7 +118,7 @@ def resize_plane(plane: ByteArray, width: int, height: int) -> ByteArray:
     The native kernel shrinks it, where there is one: a sample in some hundreds, and more where OpenCV's is a matter of
     chance, differs by a level.
     """
-    from musetalk_cli.engine.models.warp.native.shrinking import shrink_plane
+    from musetalk_cli.engine.native.shrinking import shrink_plane
 
     shrunk = shrink_plane(plane, width, height)
     return resize_image(plane, width, height) if shrunk is None else shrunk

@@ -12,7 +12,7 @@ from musetalk_cli.benchmark.measurements.peak_flops import FRAME_GFLOP, measure_
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.benchmark.workload.subject import open_subject
 from musetalk_cli.configuration.schema import Config
-from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.native.library import load
 from musetalk_cli.engine.runtime.usage import sum_gpu_mb
 
 

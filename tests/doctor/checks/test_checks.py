@@ -16,7 +16,7 @@ from musetalk_cli.configuration.schema import Config
 from musetalk_cli.doctor.checks import accelerators, ffmpeg, folders, machine, microphone, models, network, self_test
 from musetalk_cli.doctor.checks.finding import Finding, Setup
 from musetalk_cli.doctor.checks.programs import ask_python, run_program
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 
 SETUP = Setup(Config())
 

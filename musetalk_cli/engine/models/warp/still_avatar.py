@@ -30,8 +30,8 @@ from musetalk_cli.engine.models.warp.idle.eyelids import eyes_of, shut_eyes
 from musetalk_cli.engine.models.warp.idle.head_motion import HeadField, HeadMotion
 from musetalk_cli.engine.models.warp.idle.life import REST, LifeState
 from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces, axes_row, reach_px
-from musetalk_cli.engine.models.warp.native import library
-from musetalk_cli.engine.models.warp.native.sampling import can_sample
+from musetalk_cli.engine.models.warp.native.pixels.sampling import can_sample
+from musetalk_cli.engine.native import library
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes
 from musetalk_cli.engine.types.messages import Face, FloatArray, Region
 

@@ -18,7 +18,7 @@ from musetalk_cli.engine.models.warp.face.mouth_warp import MouthWarp, cell_px, 
 from musetalk_cli.engine.models.warp.face.sampling import Grid, UpsampledImage, crop_planes
 from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import Face, Region, unchanged_face
 

@@ -22,8 +22,8 @@ from musetalk_cli.engine.models.warp.mouth_places import Integers, MouthPlaces
 from musetalk_cli.engine.models.warp.mouth_track import MouthTrack
 from musetalk_cli.engine.models.warp.native.face import NativeFace
 from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES
-from musetalk_cli.engine.models.warp.native.sampling import can_sample_size
-from musetalk_cli.engine.models.warp.native.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
+from musetalk_cli.engine.models.warp.native.pixels.sampling import can_sample_size
+from musetalk_cli.engine.models.warp.native.video.video import MouthBounds, MouthMove, NativeVideo, VideoMouths
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import Region
 

@@ -14,8 +14,8 @@ import numpy as np
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.nets.steps import Layout, Map, lay_out
 from musetalk_cli.engine.avatar.preparation.nets.tflite import UnreadableNetError, read_graph
-from musetalk_cli.engine.models.warp.native.arrays import address, pointer
-from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.native.arrays import address, pointer
+from musetalk_cli.engine.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.option_names import option

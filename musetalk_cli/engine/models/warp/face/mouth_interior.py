@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, share_between, smoothstep
 from musetalk_cli.engine.models.warp.face.lighting import FaceLighting
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 from musetalk_cli.engine.types.colour import ByteArray, Planes, bgr_to_ycbcr
 
 if TYPE_CHECKING:

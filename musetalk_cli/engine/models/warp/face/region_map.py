@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.warp.face.sampling import (
     to_chroma_samples,
     to_luma_samples,
 )
-from musetalk_cli.engine.models.warp.native.sampling import Sampler, can_sample, sampler
+from musetalk_cli.engine.models.warp.native.pixels.sampling import Sampler, can_sample, sampler
 from musetalk_cli.engine.types.colour import Planes
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray
-from musetalk_cli.engine.models.warp.native.sampling import sampler
+from musetalk_cli.engine.models.warp.native.pixels.sampling import sampler
 from musetalk_cli.engine.types.colour import ByteArray, Planes, as_bytes
 from musetalk_cli.engine.types.messages import Region
 

@@ -19,7 +19,7 @@ from musetalk_cli.engine.models.warp.face.geometry import FloatArray, MouthAxes,
 from musetalk_cli.engine.models.warp.face.lip_contours import LipClosure, LipContours
 from musetalk_cli.engine.models.warp.face.mouth_pose import MouthPose
 from musetalk_cli.engine.models.warp.face.sampling import sample_bilinear
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.warp.native.mouth import NativeSkin

@@ -19,7 +19,7 @@ from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.warp.face.geometry import FloatArray, smoothstep
 from musetalk_cli.engine.models.warp.face.sampling import Box
 from musetalk_cli.engine.models.warp.idle.life import LifeState
-from musetalk_cli.engine.models.warp.native.sampling import sampler
+from musetalk_cli.engine.models.warp.native.pixels.sampling import sampler
 
 # In face heights (forehead to chin): up to where hair moves rigidly with the face, and from where nothing moves.
 _RIGID_ABOVE, _FIXED_ABOVE = 0.22, 0.60  # over the forehead

@@ -1,1 +1,1 @@
-"""The warp model's work on pixels in C. Where there is no library, numpy does the same."""
+"""A face in C, in one call. Where there is no library, numpy does the same."""

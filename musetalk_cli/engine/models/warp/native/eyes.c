@@ -1,5 +1,5 @@
 /* Lowering a lid over an eyeball, and turning the eyeball, on the samples of one plane; as _EyeGrid. */
-#include "kernel.h"
+#include "native/kernel.h"
 
 /* In half widths of the eye; as in eyelids.py and eye_states.py. */
 #define LASHES 0.15f

@@ -7,8 +7,8 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from musetalk_cli.engine.models.warp.native.arrays import declare, pointer
-from musetalk_cli.engine.models.warp.native.library import load
+from musetalk_cli.engine.native.arrays import declare, pointer
+from musetalk_cli.engine.native.library import load
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.messages import FloatArray
 

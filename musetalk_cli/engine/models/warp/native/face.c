@@ -1,5 +1,5 @@
 /* A whole face: the stages one after the other, so that Python calls C once for all frames of a batch (face.py). */
-#include "face.h"
+#include "models/warp/native/face.h"
 
 /* Where the parts of the scratch memory are: floats. */
 typedef struct {

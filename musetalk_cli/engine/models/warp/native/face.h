@@ -2,7 +2,7 @@
 #ifndef WARP_FACE_H
 #define WARP_FACE_H
 
-#include "stages.h"
+#include "models/warp/native/stages.h"
 
 /* The grid over a face's region, `height` by `width` pixels, whose first one is at `left` and `top` in the image. nodes
  * float32 (rows, columns, 2); basis float32 (5, rows, columns), as move_nodes takes it, or NULL where no head moves.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import address, pointer, scratch, structure
 from musetalk_cli.engine.models.warp.native.interior import NUM_POSE, NativeInterior
 from musetalk_cli.engine.models.warp.native.mouth import MIN_NODES, NativeSkin, lip_rims
-from musetalk_cli.engine.models.warp.native.sampling import MAX_CELL_PX, Box, check_box, extent_of, source_of
+from musetalk_cli.engine.models.warp.native.pixels.sampling import MAX_CELL_PX, Box, check_box, extent_of, source_of
+from musetalk_cli.engine.native.arrays import address, pointer, scratch, structure
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray, Region
 

@@ -1,5 +1,5 @@
 /* The frame around a face. */
-#include "stages.h"
+#include "models/warp/native/stages.h"
 
 /* A plane of a frame and a box of it, in samples; `first`: of the plane, in both frames. */
 typedef struct {

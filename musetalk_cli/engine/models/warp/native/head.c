@@ -1,5 +1,5 @@
 /* The head's motion on a grid of nodes, as HeadField. */
-#include "kernel.h"
+#include "native/kernel.h"
 
 /* Where in the image each node's content comes from.
  *

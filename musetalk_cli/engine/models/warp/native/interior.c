@@ -1,6 +1,6 @@
 /* Gap between the lips (height, width), jaw, width and tongue → cavity, tongue and teeth, drawn into a frame's planes
  * (mouth_interior.py, tint.py). */
-#include "stages.h"
+#include "models/warp/native/stages.h"
 
 static const float BLACK = 16.0f, NEUTRAL = 128.0f;
 static const float TEXTURE_LEFT = -0.56f, TEXTURE_TOP = -0.22f; /* of a row of teeth, mouth units */

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.models.warp.native.mouth import LipPixels
+from musetalk_cli.engine.native.arrays import declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.types.colour import ByteArray, Planes
 from musetalk_cli.engine.types.messages import FloatArray
 

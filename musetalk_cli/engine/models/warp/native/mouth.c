@@ -4,7 +4,7 @@
  * Distances are interleaved at the nodes, in the order of LayerDistances: upper, lower, softness, inward, and where the
  * image shows an open mouth, the two depths: `num_distances` is 4 or 6.
  */
-#include "stages.h"
+#include "models/warp/native/stages.h"
 
 enum { UPPER, LOWER, SOFTNESS, INWARD, UPPER_DEPTH, LOWER_DEPTH, MAX_DISTANCES };
 enum { INVERSE_STEPS = 3 };

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from musetalk_cli.engine.models.warp.native.arrays import declare, pointer, pointer_to_rows, structure
+from musetalk_cli.engine.native.arrays import declare, pointer, pointer_to_rows, structure
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import FloatArray
 

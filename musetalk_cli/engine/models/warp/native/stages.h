@@ -2,13 +2,7 @@
 #ifndef WARP_STAGES_H
 #define WARP_STAGES_H
 
-#include "kernel.h"
-
-/* The planes of a region, or of a box within it: first pixels, and the bytes from one row to the next. */
-typedef struct {
-    uint8_t *luma, *chroma;
-    ptrdiff_t luma_stride, chroma_stride;
-} BoxPlanes;
+#include "models/warp/native/pixels/region.h"
 
 /* The next `count` floats of the memory, of which `used` are taken; NULL where these are only counted. */
 static inline float *take(float *memory, size_t *used, size_t count) {
@@ -95,14 +89,6 @@ EXPORT void layer_distances(const float *mapped, const LipContours *lips, const 
 EXPORT void blend_layers(const float *mapped, const float *distances, int32_t cell_px, int32_t rows, int32_t columns,
                          int32_t num_distances, ptrdiff_t stride, float *positions);
 EXPORT void lip_pixels(const LipNodes *nodes, const LipRims *rims, const LipPixels *pixels);
-EXPORT void sample_region(const float *positions, int32_t columns, int32_t cell_px, const float *lips, int32_t
-                          lips_top, int32_t lips_left, int32_t lips_height, int32_t lips_width, const uint8_t
-                          *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
-                          float corner_x, float corner_y, const BoxPlanes *planes, int32_t top, int32_t left, int32_t
-                          box_height, int32_t box_width);
-EXPORT void blend_layer(const float *positions, const float *alpha, int32_t height, int32_t box_width, const uint8_t
-                        *source_luma, const uint8_t *source_chroma, int32_t source_height, int32_t source_width,
-                        const BoxPlanes *planes, int32_t top, int32_t left);
 EXPORT void shade_lips(uint8_t *luma, ptrdiff_t stride, const float *upper, const float *lower, const float *inward,
                        float unit_px, float own_gap, int32_t height, int32_t width);
 EXPORT void lip_coverage(const float *upper, const float *lower, const float *inward, float unit_px, float edge_px,

@@ -24,7 +24,7 @@ from musetalk_cli.engine.avatar.preparation.nets.tflite import (
     UnreadableNetError,
     read_graph,
 )
-from musetalk_cli.engine.models.warp.native import library
+from musetalk_cli.engine.native import library
 
 MESH = (("conv2d_31", "conv2d_21"), Range(1 / 255, 0.0), 192)
 DETECTOR = (("classificators", "regressors"), Range(1 / 127.5, -1.0), 128)

@@ -17,8 +17,8 @@ from musetalk_cli.engine.models.warp.face.mouth_warp import clean_shape
 from musetalk_cli.engine.models.warp.face.sampling import Grid
 from musetalk_cli.engine.models.warp.idle.life import LifeState
 from musetalk_cli.engine.models.warp.native.face import EyesOnGrid, FaceState, NativeFace, NativeImage
-from musetalk_cli.engine.models.warp.native.library import load
 from musetalk_cli.engine.models.warp.still_avatar import StillAvatarRenderer
+from musetalk_cli.engine.native.library import load
 from musetalk_cli.engine.types.colour import even_size
 from musetalk_cli.engine.types.messages import Region
 from musetalk_cli.engine.video.compositing import write_face

@@ -22,8 +22,8 @@ from musetalk_cli.engine.models.warp.face.sampling import Grid, region_around
 from musetalk_cli.engine.models.warp.face.skin_layers import LayerDistances
 from musetalk_cli.engine.models.warp.face.tint import Tint
 from musetalk_cli.engine.models.warp.mouth_places import MouthPlaces, axes_row, reach_px
-from musetalk_cli.engine.models.warp.native.arrays import pointer, pointer_to_rows
 from musetalk_cli.engine.models.warp.native.mouth import LipPixels
+from musetalk_cli.engine.native.arrays import pointer, pointer_to_rows
 from musetalk_cli.engine.types.colour import Planes
 
 Made = TypeVar("Made")
