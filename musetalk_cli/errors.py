@@ -10,9 +10,13 @@ ANOTHER_COPY = "put a whole copy of it in its place"
 
 
 class MuseTalkError(Exception):
-    """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next."""
+    """A failure to tell the user about: what went wrong, with what, and (``hint``) what to do next.
+
+    ``place``: where a settings file has set what is wrong; the message begins with it.
+    """
 
     exit_code = 1
+    place = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -117,7 +117,7 @@ ROOMS: dict[str, set[str]] = {
     "doctor.checks": {"app", "app.avatars", "app.settings", "configuration", "engine", "engine.*", "support"},
     "doctor": {"app.settings", "configuration", "doctor.checks", "support"},
     "ui": {"configuration", "engine", "engine.*"},
-    "app.settings": {"configuration", "engine.weights"},
+    "app.settings": {"configuration", "engine.*"},
     "app.avatars": {"app.settings", "configuration", "engine.*", "ui"},
     "app.running": {"ending", "engine", "engine.*", "ui"},
     "app": {"app.avatars", "app.running", "app.settings", "configuration", "ending", "engine", "engine.*", "ui"},

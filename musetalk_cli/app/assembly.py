@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from musetalk_cli.app.model_choice import choose_model, count_cores, open_musetalk
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.system.imports import load_apart
@@ -50,10 +50,9 @@ def build_file_pipeline(
         MuseTalkError: Something is wrong with the input, the model, the avatar or ffmpeg.
     """
     from musetalk_cli.engine.audio.decoder import DecoderProcess
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     is_local = not (isinstance(voice, str) and is_address(voice))
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=is_local)
+    ffmpeg = find_ffmpeg(config, tell, is_local=is_local)
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import build_model, encoder_settings, pipeline_settings
 from musetalk_cli.app.model_choice import choose_model
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_codec, find_ffmpeg
+from musetalk_cli.configuration.origins import blaming
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SinkError
 
@@ -82,11 +83,10 @@ def open_targets(config: Config, input_: LiveInput, outputs: list[str], *, overw
     from musetalk_cli.engine.outputs.remux import RemuxTarget
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.targets import LocalTarget
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    ffmpeg = find_ffmpeg(config, tell)
     # ffmpeg 5.1 takes a Matroska file's rate from how long the first frame lasts, whatever -r says.
-    of_files = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True) if _repacks(outputs) else ffmpeg
+    of_files = find_ffmpeg(config, tell, is_local=True) if _repacks(outputs) else ffmpeg
     remuxer = Remuxer(of_files, config.video.frame_rate)
     targets: list[Target] = []
     places: set[str] = set()
@@ -127,20 +127,18 @@ def build_live_pipeline(
     """
     from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
     from musetalk_cli.engine.pipeline import Pipeline
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess
-    from musetalk_cli.engine.video.encoder_choice import choose_codec
 
     refuse_official_script(config)
     if input_.sample_format and input_.rate_hz is None:
         tell(f"taking {input_.sample_format} at {DEFAULT_RATE_HZ} Hz; --rate names another rate")
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
+    ffmpeg = find_ffmpeg(config, tell)
     with ExitStack() as failing:
         source = _make_source(config, input_, ffmpeg, notify)
         failing.callback(source.close)
         name = choose_model(config, tell)
         chosen = choose_avatar(config, tell)
-        codec = choose_codec(ffmpeg, config.stream.encoder)
+        codec = find_codec(config, ffmpeg)
         if not (input_.is_microphone or input_.location == STDIN):
             source.open()  # only its first bytes say how many channels it has
         has_file = any(target.is_file for target in fan_out.targets)
@@ -264,9 +262,10 @@ def refuse_official_script(config: Config) -> None:
     """Raise ConfigError where settings ask for what only a whole file has."""
     if config.compat == "upstream":
         hint = "leave 'compat' out of the settings, or use musetalk render"
-        raise ConfigError(
-            "the official script uses up to 30 s of future audio, which a stream does not have", hint=hint
-        )
+        with blaming(config, "compat"):
+            raise ConfigError(
+                "the official script uses up to 30 s of future audio, which a stream does not have", hint=hint
+            )
 
 
 def live_encoder_settings(config: Config, chosen: ChosenAvatar, num_channels: int, codec: str) -> EncoderSettings:

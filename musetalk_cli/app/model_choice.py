@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.settings.folders import weight_store
+from musetalk_cli.configuration.origins import blaming, name_setting
 from musetalk_cli.configuration.schema import MODELS, Config
 from musetalk_cli.errors import ConfigError, ModelError
-from musetalk_cli.hints import one_of, quote, suggest
+from musetalk_cli.hints import one_of, suggest
 from musetalk_cli.option_names import option
 from musetalk_cli.system.folders import expand
 
@@ -36,15 +37,8 @@ def choose_model(config: Config, tell: Tell) -> str:
     Where nothing of MuseTalk is installed, that is warp without a word; otherwise ``tell`` is told why. Raises
     ConfigError for what only MuseTalk has, asked of warp, and ModelError when what was asked for is not installed.
     """
-    check_model_name(config.model)
+    check_model(config)
     wants_musetalk = config.random_weights or config.compat == "upstream"
-    if config.model == "warp" and wants_musetalk:
-        what, flag = (
-            ("random weights", "--random-weights") if config.random_weights else ("official script", "--compat")
-        )
-        raise ConfigError(
-            f"the warp model has no {what}", hint=f"leave {option(flag)} out, or choose {option('--model')}"
-        )
     name = BEST if config.model == "auto" and wants_musetalk else config.model
     if name == "auto":
         return _choose_automatically(config, tell)
@@ -53,16 +47,25 @@ def choose_model(config: Config, tell: Tell) -> str:
     return name
 
 
-def check_model_name(name: str) -> None:
-    """Raise ConfigError when there is no model of that name, neither ours nor imported."""
-    if name in MODELS:
+def check_model(config: Config) -> None:
+    """Raise ConfigError when no model has the name in the settings, neither ours nor imported, or it is warp and they
+    ask for what only MuseTalk has."""
+    if config.model == "warp" and (config.random_weights or config.compat == "upstream"):
+        what, flag = (
+            ("random weights", "--random-weights") if config.random_weights else ("official script", "--compat")
+        )
+        hint = f"leave {option(flag)} out, or choose {option('--model')}"
+        with blaming(config, "random_weights" if config.random_weights else "compat", "model"):
+            raise ConfigError(f"the warp model has no {what}", hint=hint)
+    if config.model in MODELS:
         return
     from musetalk_cli.engine.weights.custom import list_custom
 
     names = [*MODELS, *(each.name for each in list_custom(weight_store()))]
-    if name not in names:
-        hint = suggest(name, names, "musetalk models import DIR --name NAME brings your own")
-        raise ConfigError(f"{option('--model')} {quote(name)}: must be {one_of(names)}", hint=hint)
+    if config.model not in names:
+        hint = suggest(config.model, names, "musetalk models import DIR --name NAME brings your own")
+        with blaming(config, "model"):
+            raise ConfigError(f"{name_setting(config, 'model', '--model')}: must be {one_of(names)}", hint=hint)
 
 
 def _find_custom(name: str) -> CustomModel | None:
@@ -147,14 +150,19 @@ def _check_is_installed(config: Config, name: str) -> None:
             "" if has_all else f", then musetalk models download {name}, or musetalk models import DIR if you have them"
         )
         message = f"{name} needs {' and '.join(missing)}, not installed here{weights}"
-        raise ModelError(message, hint=f"{install_command('neural')}{step}")
+        with blaming(config, "model"):
+            raise ModelError(message, hint=f"{install_command('neural')}{step}")
     if not config.random_weights:
-        _find_weights(name)
+        with blaming(config, "model"):
+            _find_weights(name)
         _find_taesd(config)
     if config.device not in ("auto", "cpu"):
         from musetalk_cli.engine.models.musetalk.inference.devices import choose_precisions
 
-        choose_precisions(config.device, config.precision)
+        with blaming(config, "device"):
+            choose_precisions(config.device)
+        with blaming(config, "precision"):
+            choose_precisions(config.device, config.precision)
 
 
 def _find_weights(name: str) -> dict[str, Path]:
@@ -169,13 +177,18 @@ def _find_weights(name: str) -> dict[str, Path]:
 def _find_taesd(config: Config) -> dict[str, Path]:
     if config.performance.decoder == "full":
         return {}
-    path = config.performance.taesd_weights
-    if path is None:
-        raise ModelError(
-            "the decoder taesd needs its weights",
-            hint="set performance.taesd_weights to the path of the weights of its decoder",
-        )
-    return {"taesd": expand(path)}
+    given = config.performance.taesd_weights
+    if given is None:
+        hint = "set performance.taesd_weights to the path of the weights of its decoder"
+        with blaming(config, "performance.decoder"):
+            raise ModelError("the decoder taesd needs its weights", hint=hint)
+    path = expand(given)
+    if not path.is_file():
+        with blaming(config, "performance.taesd_weights"):
+            raise ModelError(
+                f"there are no weights {path}", hint="performance.taesd_weights names those of the decoder"
+            )
+    return {"taesd": path}
 
 
 def has_weights(name: str) -> bool:

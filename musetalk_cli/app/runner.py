@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from musetalk_cli.app.running.interruption import CLOSE_S, RENDER, Interruption, Patience
 from musetalk_cli.app.running.stats_file import StatsFile
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.system import heap
 
@@ -60,9 +60,8 @@ def render_file(
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.sink_group import list_places
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
+    ffmpeg = find_ffmpeg(config, tell, is_local=True)
     remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     input_ = voice if isinstance(voice, str) else None
     has_alpha = is_transparent(config)

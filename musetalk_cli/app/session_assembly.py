@@ -15,7 +15,7 @@ from musetalk_cli.app.assembly import build_model, encoder_settings
 from musetalk_cli.app.live_assembly import live_encoder_settings, refuse_official_script
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.app.settings.arguments import check_arguments
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_codec, find_ffmpeg
 from musetalk_cli.configuration.schema import BlockSeconds, LeadSeconds
 from musetalk_cli.engine.types.session import PixelFormat
 from musetalk_cli.errors import SessionError
@@ -200,12 +200,10 @@ def open_encoder(config: Config, chosen: ChosenAvatar, num_channels: int) -> Fra
         from musetalk_cli.engine.video.inprocess_encoder import InProcessEncoder
 
         return InProcessEncoder(encoder_settings(config, chosen, num_channels))
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.child_encoder import ChildEncoder
-    from musetalk_cli.engine.video.encoder_choice import choose_codec
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), say_nothing)
-    codec = choose_codec(ffmpeg, "x264" if config.stream.encoder == "auto" else config.stream.encoder)
+    ffmpeg = find_ffmpeg(config, say_nothing)
+    codec = find_codec(config, ffmpeg, for_auto="x264")
     settings = live_encoder_settings(config, chosen, num_channels, codec)
     return ChildEncoder(ffmpeg, settings._replace(has_index=False))
 

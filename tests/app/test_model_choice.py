@@ -191,6 +191,9 @@ def test_taesd_needs_to_be_told_where_its_weights_are(machine: Machine, tmp_path
         machine.choose(model="musetalk-1.5", performance=PerformanceConfig(decoder="taesd"))
     assert "performance.taesd_weights" in caught.value.hint
     told = PerformanceConfig(decoder="taesd", taesd_weights=str(tmp_path / "taesd.safetensors"))
+    with pytest.raises(ModelError, match="there are no weights"):
+        machine.choose(model="musetalk-1.5", performance=told)
+    (tmp_path / "taesd.safetensors").touch()
     assert machine.choose(model="musetalk-1.5", performance=told) == "musetalk-1.5"
     assert machine.choose(random_weights=True, performance=PerformanceConfig(decoder="taesd")) == "musetalk-1.5"
 

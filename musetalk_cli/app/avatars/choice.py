@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
+from musetalk_cli.configuration.origins import blaming
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.errors import AvatarError
 from musetalk_cli.option_names import option
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar import Avatar
-    from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.engine.types.messages import ByteArray, Tell
 
 # Where no size is asked for: a still has no detail that moves, and 768 rows of it are made faster than they are shown.
 STILL_HEIGHT_PX = 768
@@ -42,10 +44,11 @@ def choose_avatar(config: Config, tell: Tell | None = None) -> ChosenAvatar:
 
     if config.avatar in portrait_names():
         return _choose_portrait(config, tell)
-    folder = _find_folder(config, tell)
-    if tell:
-        _warn(config, folder, tell)
-    return _choose_prepared(config, folder)
+    with blaming(config, "avatar"):
+        folder = _find_folder(config, tell)
+        if tell:
+            _warn(config, folder, tell)
+        return _choose_prepared(config, folder)
 
 
 def _choose_portrait(config: Config, tell: Tell | None) -> ChosenAvatar:
@@ -60,16 +63,24 @@ def _choose_portrait(config: Config, tell: Tell | None) -> ChosenAvatar:
 
 def _choose_prepared(config: Config, folder: Path) -> ChosenAvatar:
     from musetalk_cli.app.avatars.preparation import background_of
-    from musetalk_cli.engine.avatar.avatar_files import has_alpha, open_avatar_folder, read_record
+    from musetalk_cli.engine.avatar.avatar_files import Behind, has_alpha, open_avatar_folder, read_record
 
     record = read_record(folder)
     is_whole = record.frame_rate is not None or config.compat == "upstream"
     own_px = record.height if is_whole else min(record.height, STILL_HEIGHT_PX)
     height_px = config.video.size or own_px
-    behind = background_of(config).pixels
-    layers = (lambda: open_avatar_folder(folder, None)) if has_alpha(record) else None
-    size = record.width, record.height
-    return ChosenAvatar(*size, height_px, lambda: open_avatar_folder(folder, behind), folder, layers)
+    background = background_of(config)
+
+    def behind(width: int, height: int) -> ByteArray:
+        with blaming(config, "background"):
+            return background.pixels(width, height)
+
+    def load(behind: Behind | None) -> Avatar:
+        with blaming(config, "avatar"):
+            return open_avatar_folder(folder, behind)
+
+    layers = (lambda: load(None)) if has_alpha(record) else None
+    return ChosenAvatar(record.width, record.height, height_px, lambda: load(behind), folder, layers)
 
 
 def _warn(config: Config, folder: Path, tell: Tell) -> None:
@@ -112,18 +123,25 @@ def is_transparent(config: Config) -> bool:
 
 def check_avatar(config: Config) -> None:
     """Raises AvatarError where nothing has the name of ``config.avatar``. Whether it can be prepared is not tried."""
-    from musetalk_cli.engine.avatar.library import explain_unknown
     from musetalk_cli.engine.avatar.portrait import portrait_names
 
     name, library = config.avatar, avatars_folder(config.avatar_dir)
     if name not in portrait_names() and not Path(name).exists() and not (library / name).exists():
-        raise explain_unknown(name, library)
+        with blaming(config, "avatar"):
+            raise _explain_unknown(config, library)
+
+
+def _explain_unknown(config: Config, library: Path) -> AvatarError:
+    """Raises AvatarError where the library cannot be read."""
+    from musetalk_cli.engine.avatar.library import explain_unknown
+
+    with blaming(config, "avatar_dir"):
+        return explain_unknown(config.avatar, library)
 
 
 def _find_folder(config: Config, tell: Tell | None) -> Path:
     """The folder of an avatar that is not built in; it is made when an image or a video was named."""
     from musetalk_cli.engine.avatar.avatar_files import is_avatar_folder
-    from musetalk_cli.engine.avatar.library import explain_unknown
 
     library, location = avatars_folder(config.avatar_dir), Path(config.avatar)
     if location.name == config.avatar and is_avatar_folder(library / location):
@@ -131,7 +149,7 @@ def _find_folder(config: Config, tell: Tell | None) -> Path:
     if is_avatar_folder(location):
         return location
     if not location.exists():
-        raise explain_unknown(config.avatar, library)
+        raise _explain_unknown(config, library)
     from musetalk_cli.app.avatars.preparation import prepare_cached
 
     return prepare_cached(config, location, tell)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.app.settings.folders import avatars_folder
+from musetalk_cli.configuration.origins import blaming
 from musetalk_cli.configuration.schema import Config
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def list_avatars(config: Config) -> list[AvatarInfo]:
 
     portraits = [describe_portrait(name) for name in portrait_names()]
     built_in = [AvatarInfo(each.name, "built in", each.width, each.height, models=("warp",)) for each in portraits]
-    return built_in + [describe_avatar(listed) for listed in library.list_avatars(avatars_folder(config.avatar_dir))]
+    with blaming(config, "avatar_dir"):
+        prepared = library.list_avatars(avatars_folder(config.avatar_dir))
+    return built_in + [describe_avatar(listed) for listed in prepared]
 
 
 def describe_avatar(listed: ListedAvatar) -> AvatarInfo:

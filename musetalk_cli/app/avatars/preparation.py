@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from musetalk_cli.app.avatars.result_lines import command_for, tell_result
 from musetalk_cli.app.settings.arguments import PreparationArguments
-from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, ffmpeg_records
+from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
+from musetalk_cli.app.settings.tools import find_face_nets, find_ffmpeg, find_person_net
+from musetalk_cli.configuration.origins import blaming
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.option_names import option
 from musetalk_cli.system import heap
-from musetalk_cli.system.folders import expand
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.avatar_files import AvatarRecord
@@ -48,7 +49,9 @@ def prepare_cached(config: Config, source: Path, tell: Tell | None) -> Path:
     display = ProgressDisplay(is_quiet=tell is say_nothing)
     try:
         sha256 = _hash(source, display)
-        folder = cache_folder() / "avatars" / cached_name(source, sha256, settings.as_parameters())
+        with blaming(config, "background"):
+            name = cached_name(source, sha256, settings.as_parameters())
+        folder = cache_folder() / "avatars" / name
         try:
             read_record(folder)
         except AvatarError:
@@ -107,6 +110,7 @@ def prepare_named(
     name = name_for(source) if arguments.name is None else arguments.name
     check_avatar_name(name)
     check_source(source)
+    _check_background(config)
     folder, settings = avatars_folder(config.avatar_dir) / name, _as_settings(config, arguments)
     sha256 = _hash(source, report)
     if folder.exists() and not force and _is_up_to_date(folder, name, sha256, settings, tell):
@@ -143,6 +147,12 @@ def background_of(config: Config) -> Background:
     from musetalk_cli.engine.avatar.preparation.cutout.background import Background
 
     return Background.parse(config.background)
+
+
+def _check_background(config: Config) -> None:
+    """Raises AvatarError where the image to be put behind the person cannot be read."""
+    with blaming(config, "background"):
+        background_of(config).pixels(1, 1)
 
 
 def _is_up_to_date(folder: Path, name: str, sha256: str, settings: PreparationSettings, tell: Tell) -> bool:
@@ -191,6 +201,7 @@ def _prepare(
 
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
 
+    _check_background(config)
     heap.begin_collecting()
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
     return prepare_avatar(
@@ -206,21 +217,15 @@ def _prepare(
 
 
 def _choose_tools(config: Config, tell: Tell) -> PreparationTools:
-    from musetalk_cli.engine.avatar.preparation.face_models import find_face_models, find_segmenter
     from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
     from musetalk_cli.engine.avatar.preparation.settings import PreparationTools
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
-
-    given = expand(config.face_models) if config.face_models else None
 
     def open_finder() -> FaceFinder:
-        return FaceFinder(find_face_models(given, cache_folder() / "face-models", tell))
+        return FaceFinder(find_face_nets(config, tell))
 
     def open_cutter() -> PersonCutter:
         from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
 
-        return PersonCutter(find_segmenter(given, cache_folder() / "face-models", tell))
+        return PersonCutter(find_person_net(config, tell))
 
-    return PreparationTools(
-        open_finder, open_cutter, choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
-    )
+    return PreparationTools(open_finder, open_cutter, find_ffmpeg(config, tell, is_local=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.assembly import alphas_of, build_model, encoder_settings, official_voice, pipeline_settings
 from musetalk_cli.app.model_choice import choose_model
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.configuration.schema import AudioConfig, Config, ServeConfig, SessionConfig, StreamConfig, VideoConfig
 from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.errors import MuseTalkError
@@ -139,11 +139,10 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
     from musetalk_cli.engine.avatar.frames import SharedFrames
     from musetalk_cli.engine.outputs.whole_file import WrittenBy
     from musetalk_cli.engine.pipeline import Pipeline, read_whole
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder import EncoderProcess
     from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
 
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=not is_address(voice))
+    ffmpeg = find_ffmpeg(config, tell, is_local=not is_address(voice))
     with ExitStack() as cleanup:
         opening = cleanup.enter_context(ExitStack())  # what a pipeline closes, once there is one
         decoder = DecoderProcess(voice, ffmpeg)

@@ -13,7 +13,7 @@ from musetalk_cli.app.batch.item import BatchItem, ItemResult, failed
 from musetalk_cli.app.batch.memory import give_back
 from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.running.interruption import CLOSE_S
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.errors import MuseTalkError, SinkError
 from musetalk_cli.system import heap
 
@@ -237,7 +237,6 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     from musetalk_cli.app.avatars.choice import is_transparent
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 
     config = item.config
     try:
@@ -245,7 +244,7 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SinkError(f"cannot make the folder {Path(item.output).parent}: {reason}") from None
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell, is_local=True)
+    ffmpeg = find_ffmpeg(config, tell, is_local=True)
     remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     has_alpha = is_transparent(config)
     return open_file_sink([item.output], overwrite=overwrite, remuxer=remuxer, is_staged=True, has_alpha=has_alpha)

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli import ending
-from musetalk_cli.app.model_choice import count_cores
-from musetalk_cli.app.settings.folders import cache_folder, ffmpeg_records
+from musetalk_cli.app.model_choice import check_model, count_cores
+from musetalk_cli.app.settings.folders import cache_folder
+from musetalk_cli.app.settings.tools import find_face_nets, find_ffmpeg
+from musetalk_cli.configuration.origins import blaming, name_setting
 from musetalk_cli.configuration.schema import Config, VideoConfig
 from musetalk_cli.errors import AvatarError, ConfigError, SinkError, SourceError
 from musetalk_cli.hints import as_file, quote
+from musetalk_cli.option_names import option
 from musetalk_cli.system import heap
-from musetalk_cli.system.folders import expand
 from musetalk_cli.system.names import find_name_problem
 from musetalk_cli.ui.console import say
 from musetalk_cli.ui.figures import frames_text
@@ -63,18 +65,19 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     """Dub a clip, and say what was made. Raises MuseTalkError."""
     import cv2
 
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
-
     started_at = time.perf_counter()
+    check_model(config)
     if config.model not in ("auto", "warp"):
-        raise ConfigError(f"dub has only the warp model, not {config.model}", hint="leave --model out")
+        with blaming(config, "model"):
+            name = name_setting(config, "model", "--model")
+            raise ConfigError(f"{name}: dub has only the warp model", hint=f"use {option('--model')} warp")
     check_output(request)
     check_clip(request)
     display = ProgressDisplay(is_quiet=request.is_quiet)
     heap.begin_collecting()
     cv2.setNumThreads(1)  # frames are computed beside each other
     try:
-        ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), display.tell)
+        ffmpeg = find_ffmpeg(config, display.tell)
         summary = _Dub(config, request, ffmpeg, display).run()
     except ending.SignalExit as end:  # before the video had its name
         display.tell("stopped: no video was made, and nothing was changed")
@@ -178,7 +181,6 @@ class _Dub:
     def _track(self, face: FaceChoice) -> TrackedClip:
         """The first pass, from the cache or made now."""
         from musetalk_cli.engine.avatar.inputs.sources import hash_source
-        from musetalk_cli.engine.avatar.preparation.face_models import find_face_models
         from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
         from musetalk_cli.engine.avatar.preparation.settings import Progress
         from musetalk_cli.engine.avatar.whole_folder import create_folder
@@ -188,8 +190,7 @@ class _Dub:
         sha256 = hash_source(path, lambda done, total: self._display(Progress("hash", done >> 20, total >> 20)))
         folder = cache_folder() / "dubs" / f"{path.stem[:40]}-{sha256[:16]}-{face or 'largest'}-{METHOD}"
         if (tracked := load_tracked(folder)) is None:
-            given = expand(self._config.face_models) if self._config.face_models else None
-            finder = FaceFinder(find_face_models(given, cache_folder() / "face-models", self._display.tell))
+            finder = FaceFinder(find_face_nets(self._config, self._display.tell))
             total = self._clip.num_expected
             with create_folder(folder, is_replacing=True) as made:
                 track_clip(

@@ -97,7 +97,7 @@ def load_settings(files: list[Path] | None, *, reads_user_file: bool = True, **f
     given = {
         KEY_OF_FLAG[name]: (f"--{name.replace('_', '-')}", value) for name, value in flags.items() if value is not None
     }
-    return load_config(choose_files(None, files or (), reads_user_file=reads_user_file), given)
+    return _remember(load_config(choose_files(None, files or (), reads_user_file=reads_user_file), given))
 
 
 def library_settings(context: typer.Context) -> Config:
@@ -123,7 +123,16 @@ def settings_of(context: typer.Context) -> LoadedConfig:
     }
     preset, reads_user_file = context.params["preset"], not context.params["no_user_config"]
     files = choose_files(preset, context.params["config"] or (), reads_user_file=reads_user_file)
-    return load_config(files, given)
+    return _remember(load_config(files, given))
+
+
+def _remember(loaded: LoadedConfig) -> LoadedConfig:
+    """For errors that are found later: which settings are a file's."""
+    from musetalk_cli.configuration.origins import remember_places
+
+    places = {key: origin for key, origin in loaded.origins.items() if origin != "default" and origin[:2] != "--"}
+    remember_places(loaded.config, places)
+    return loaded
 
 
 def print_settings(loaded: LoadedConfig) -> None:

@@ -12,7 +12,7 @@ from musetalk_cli.app.assembly import build_model, pipeline_settings
 from musetalk_cli.app.avatars.choice import choose_avatar
 from musetalk_cli.app.live_assembly import live_encoder_settings
 from musetalk_cli.app.model_choice import count_cores
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.benchmark.comparison.figures import LEAST_LIVE_SPEED, Comparison, Conditions, Row, Sample, make_row
 from musetalk_cli.benchmark.comparison.variants import LABELS, VARIANTS, Variant
 from musetalk_cli.benchmark.workload.speech import speech
@@ -87,7 +87,6 @@ def compare(config: Config, name: str, *, seconds: float, rounds: int, tell: Tel
 @contextmanager
 def _opened_runner(config: Config, name: str, tell: Tell) -> Iterator[tuple[ComparisonRunner, _Precision]]:
     from musetalk_cli.benchmark.comparison.runner import ComparisonRunner
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
     from musetalk_cli.engine.video.encoder_choice import CODECS
 
     chosen = choose_avatar(config)
@@ -97,7 +96,7 @@ def _opened_runner(config: Config, name: str, tell: Tell) -> Iterator[tuple[Comp
         model = build_model(config, name, chosen, avatar, tell)
         precision = _find_precision(config, name, chosen, avatar)
         runner = ComparisonRunner(
-            ffmpeg=choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell),
+            ffmpeg=find_ffmpeg(config, tell),
             model=model,
             full_model=precision.full_model,
             open_avatar=lambda: chosen.load().resized(chosen.height_px),

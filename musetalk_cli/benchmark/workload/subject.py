@@ -12,7 +12,7 @@ import numpy as np
 from musetalk_cli.app.assembly import build_model
 from musetalk_cli.app.avatars.choice import ChosenAvatar
 from musetalk_cli.app.live_assembly import live_encoder_settings, live_pipeline_settings
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_codec, find_ffmpeg
 from musetalk_cli.benchmark.workload.endpoints import PushSource, TimestampSink
 from musetalk_cli.benchmark.workload.figures import FrameSize
 from musetalk_cli.configuration.schema import Config
@@ -22,11 +22,9 @@ from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.pipeline import Pipeline, PipelineSettings, read_whole
-from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 from musetalk_cli.engine.types.colour import as_bytes
 from musetalk_cli.engine.types.messages import Tell
 from musetalk_cli.engine.video.encoder import EncoderProcess
-from musetalk_cli.engine.video.encoder_choice import choose_codec
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.models.musetalk.model import MuseTalkModel
@@ -78,8 +76,8 @@ class Subject:
 
 def open_subject(config: Config, name: str, size: FrameSize, tell: Tell) -> Subject:
     """Load the model called ``name``. Raises MuseTalkError."""
-    ffmpeg = choose_ffmpeg(config.ffmpeg, ffmpeg_records(), tell)
-    codec = choose_codec(ffmpeg, config.stream.encoder)
+    ffmpeg = find_ffmpeg(config, tell)
+    codec = find_codec(config, ffmpeg)
     avatar = draw_avatar(size)
     model = build_model(config, name, _choose(avatar, size), avatar, tell)
     return Subject(config, name, size, avatar, avatar.resized(size.height), model, ffmpeg, codec)

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from musetalk_cli.app.settings.folders import ffmpeg_records
+from musetalk_cli.app.settings.tools import find_ffmpeg
 from musetalk_cli.doctor.checks.finding import Finding, Setup, failure, ok, warning
 from musetalk_cli.doctor.checks.programs import Ended, run_program
 from musetalk_cli.engine.runtime.ffmpeg import find_error, is_bundled
-from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.support.hardware import list_nvidia_gpus
 
@@ -31,14 +30,14 @@ def check_ffmpeg(setup: Setup) -> list[Finding]:
     """The program that would be used, and everything of it that matters."""
     told: list[str] = []
     try:
-        program = choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), told.append)
+        program = find_ffmpeg(setup.config, told.append)
     except MuseTalkError as error:
         return [failure("ffmpeg", str(error), error.hint or INSTALL)]
     started = run_program([program, "-hide_banner", "-version"], START_S)
     if not started.is_good:
         return [failure("ffmpeg", f"{program}: {started.reason}", INSTALL)]
     findings = [ok("ffmpeg", f"{_version(started)}, {program}{_origin(program)}")]
-    if (local := choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), told.append, is_local=True)) != program:
+    if (local := find_ffmpeg(setup.config, told.append, is_local=True)) != program:
         version = _version(run_program([local, "-hide_banner", "-version"], START_S))
         findings.append(ok("ffmpeg for files", f"{version}, {local}{_origin(local)}"))
     # An ffmpeg on PATH that is not used, though it would be if it worked.

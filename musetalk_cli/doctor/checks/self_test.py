@@ -123,10 +123,9 @@ def _verify_audio(setup: Setup, video: Path) -> None:
 
 
 def _decode(setup: Setup, video: Path, *options: str) -> bytes:
-    from musetalk_cli.app.settings.folders import ffmpeg_records
-    from musetalk_cli.engine.runtime.ffmpeg_choice import choose_ffmpeg
+    from musetalk_cli.app.settings.tools import find_ffmpeg
 
-    program = choose_ffmpeg(setup.config.ffmpeg, ffmpeg_records(), lambda line: None)
+    program = find_ffmpeg(setup.config, lambda line: None)
     command = [program, "-v", "error", "-nostdin", "-i", str(video), *options, "pipe:1"]
     done = run_program(command, DECODE_S)
     if not done.is_good:

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from musetalk_cli.app.cluster.ray_cluster import LOCAL, Node, RayCluster
 from musetalk_cli.app.cluster.shared_files import config_with_absolute_paths, place_avatar
+from musetalk_cli.configuration.origins import blaming, list_places
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ServeError
 from musetalk_cli.serve.cluster.machines import MachinePool
@@ -25,7 +26,7 @@ from musetalk_cli.serve.front.connections import App
 from musetalk_cli.serve.front.logs import Log, log_libraries
 from musetalk_cli.serve.front.reasons import Refusal
 from musetalk_cli.serve.front.security import Guard, is_loopback
-from musetalk_cli.serve.front.server import Server, bind, make_guard, run_until_signal
+from musetalk_cli.serve.front.server import Server, make_guard, open_listener, run_until_signal
 from musetalk_cli.serve.front.state import Front, front_of, refuse
 from musetalk_cli.serve.offering import choose_offered
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
@@ -47,16 +48,17 @@ def run_cluster_server(config: Config, address: str, *, needs_no_token: bool = F
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
     log_libraries(log)
-    guard = make_guard(config.serve, needs_no_token=needs_no_token)
+    guard = make_guard(config, needs_no_token=needs_no_token)
     is_local = address == LOCAL
     if is_local and not is_loopback(config.serve.host):
         hint = "leave --host out, or give the address of a cluster"
-        raise ServeError("the sessions of --ray local are reached from this machine only", hint=hint)
+        with blaming(config, "serve.host"):
+            raise ServeError("the sessions of --ray local are reached from this machine only", hint=hint)
     if not is_local and guard.token is None and not needs_no_token:
         hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
         raise ServeError("the machines of a cluster are reached from others, so clients need a token", hint=hint)
     is_private = is_local and not (config.serve.token_file or config.serve.allow_origins)
-    with contextlib.closing(bind(config.serve.host, config.serve.port)) as listener:
+    with contextlib.closing(open_listener(config)) as listener:
         port = listener.getsockname()[1]
         settings = _settings_of_machines(config, guard, port, log, is_local=is_local, is_private=is_private)
         pool = MachinePool(RayCluster(address), settings, log.tell, config.serve.max_sessions_per_client)
@@ -78,6 +80,7 @@ def _settings_of_machines(
         found,
         num_spare=config.serve.workers,
         measures=config.serve.max_sessions is None,
+        places=list_places(),
     ).to_json()
     origins = (*guard.origins, *(f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", config.serve.host)))
 

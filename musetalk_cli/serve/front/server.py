@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
+from musetalk_cli.configuration.origins import blaming, list_places
 from musetalk_cli.configuration.schema import Config, ServeConfig
 from musetalk_cli.errors import ConfigError, ServeError
 from musetalk_cli.serve.front.admission import Admission
@@ -50,12 +51,17 @@ def run_server(config: Config, *, needs_no_token: bool = False) -> None:
     gc.enable()  # see __main__.py
     log = Log(config.serve.log_format)
     log_libraries(log)
-    guard = make_guard(config.serve, needs_no_token=needs_no_token)
+    guard = make_guard(config, needs_no_token=needs_no_token)
     is_private = is_loopback(config.serve.host) and not (config.serve.token_file or config.serve.allow_origins)
     avatars, found = choose_offered(config, log.tell, is_private=is_private)
-    with contextlib.closing(bind(config.serve.host, config.serve.port)) as listener:
+    with contextlib.closing(open_listener(config)) as listener:
         settings = WorkerSettings(
-            config, avatars, found, num_spare=config.serve.workers, measures=config.serve.max_sessions is None
+            config,
+            avatars,
+            found,
+            num_spare=config.serve.workers,
+            measures=config.serve.max_sessions is None,
+            places=list_places(),
         )
         asyncio.run(run_until_signal(Server(config.serve, guard, log), WorkerPool(settings, log.tell), listener))
 
@@ -68,15 +74,25 @@ async def run_until_signal(server: Server, pool: StartablePool, listener: socket
     await server.run(pool, listener, signals)
 
 
-def make_guard(config: ServeConfig, *, needs_no_token: bool) -> Guard:
+def make_guard(config: Config, *, needs_no_token: bool) -> Guard:
     """Who may come in, by the settings. Raises ConfigError."""
-    if needs_no_token and config.token_file:
-        raise ConfigError("--no-token and a token file exclude each other", hint="leave one of them out")
-    token = read_token(expand(config.token_file)) if config.token_file else None
-    if token is None and not needs_no_token and not is_loopback(config.host):
+    serve = config.serve
+    with blaming(config, "serve.token_file"):
+        if needs_no_token and serve.token_file:
+            raise ConfigError("--no-token and a token file exclude each other", hint="leave one of them out")
+        token = read_token(expand(serve.token_file)) if serve.token_file else None
+    if token is None and not needs_no_token and not is_loopback(serve.host):
         hint = "openssl rand -hex 32 > token, then --token-file token; or --no-token, to let everybody in"
-        raise ServeError(f"{config.host} is reached from other machines, so clients need a token", hint=hint)
-    return Guard(token, check_origins(config.allow_origins))
+        with blaming(config, "serve.host"):
+            raise ServeError(f"{serve.host} is reached from other machines, so clients need a token", hint=hint)
+    with blaming(config, "serve.allow_origins"):
+        return Guard(token, check_origins(serve.allow_origins))
+
+
+def open_listener(config: Config) -> socket.socket:
+    """A socket at the address of the settings. Raises ServeError."""
+    with blaming(config, "serve.port", "serve.host"):
+        return bind(config.serve.host, config.serve.port)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from musetalk_cli.app.model_choice import choose_model
 from musetalk_cli.app.session_assembly import OpenAvatar, open_avatar
+from musetalk_cli.configuration.origins import blaming
 from musetalk_cli.engine.outputs.fragments import InitSegment
 from musetalk_cli.errors import AvatarError, ConfigError
 from musetalk_cli.serve.protocol import CloseCode, Ready, Start
@@ -59,7 +60,8 @@ class Offer:
         try:
             for avatar in avatars:
                 try:
-                    self._add(replace(config, avatar=avatar), tell)
+                    with blaming(config, "avatar" if avatar == config.avatar else "serve.avatars"):
+                        self._add(replace(config, avatar=avatar), tell)
                 except AvatarError as error:
                     if avatar not in found:
                         raise

@@ -55,7 +55,7 @@ def check_ffmpeg(config: Config) -> list[Finding]:
 
 def test_an_ffmpeg_without_x264_fails_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = write_program(tmp_path / "ffmpeg", "case \"$*\" in *libx264*) echo 'Unknown encoder' >&2; exit 1;; esac")
-    monkeypatch.setattr(ffmpeg, "choose_ffmpeg", lambda *arguments, **options: str(program))
+    monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda *arguments, **options: str(program))
     found = named(check_ffmpeg(Config()), "encoders")
     assert (found.state, found.value) == ("failure", "libx264: Unknown encoder")
     assert found.next_step

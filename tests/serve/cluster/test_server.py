@@ -175,10 +175,10 @@ def test_a_cluster_needs_a_token(serve: dict[str, str], said: str) -> None:
 
 
 def test_a_token_or_everybody_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(host: str, port: int) -> None:
+    def refuse(config: Config) -> None:
         raise ServeError("that far")
 
-    monkeypatch.setattr(server, "bind", refuse)
+    monkeypatch.setattr(server, "open_listener", refuse)
     (tmp_path / "token").write_text(TOKEN)
     for config, options in (
         (config_with(token_file=str(tmp_path / "token")), {}),

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from fixtures.front_server import RunningFront, front_server
-from musetalk_cli.configuration.schema import ServeConfig
+from musetalk_cli.configuration.schema import Config, ServeConfig
 from musetalk_cli.errors import ConfigError, MuseTalkError
 from musetalk_cli.serve.front.security import check_origins, is_loopback, read_token
 from musetalk_cli.serve.front.server import make_guard
@@ -193,13 +193,15 @@ def test_a_token_file_must_hold_a_token(content: bytes, words: str, tmp_path: Pa
 def test_other_addresses_need_a_token_or_the_word_that_they_do_not(token_file: str) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "talk.example"):  # noqa: S104
         with pytest.raises(MuseTalkError, match="need a token"):
-            make_guard(ServeConfig(host=host), needs_no_token=False)
-        assert make_guard(ServeConfig(host=host), needs_no_token=True).token is None
-        assert make_guard(ServeConfig(host=host, token_file=token_file), needs_no_token=False).token == TOKEN
+            make_guard(Config(serve=ServeConfig(host=host)), needs_no_token=False)
+        assert make_guard(Config(serve=ServeConfig(host=host)), needs_no_token=True).token is None
+        assert (
+            make_guard(Config(serve=ServeConfig(host=host, token_file=token_file)), needs_no_token=False).token == TOKEN
+        )
     with pytest.raises(ConfigError, match="exclude"):
-        make_guard(ServeConfig(token_file=token_file), needs_no_token=True)
+        make_guard(Config(serve=ServeConfig(token_file=token_file)), needs_no_token=True)
     with pytest.raises(ConfigError, match="cannot read"):
-        make_guard(ServeConfig(token_file="/nowhere/token"), needs_no_token=False)  # noqa: S106
+        make_guard(Config(serve=ServeConfig(token_file="/nowhere/token")), needs_no_token=False)  # noqa: S106
     assert [host for host in ("127.0.0.1", "::1", "localhost", "127.1.2.3") if not is_loopback(host)] == []
 
 

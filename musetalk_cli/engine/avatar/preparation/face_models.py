@@ -107,7 +107,7 @@ def locate_face_models(given: Path | None, cache: Path) -> FaceModels | None:
     """
     named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named is not None:
-        return _take_named(named, option(OPTION) if given else VARIABLE)
+        return _take_named(named, "" if given else f"{VARIABLE}: ")
     return _installed(cache, in_mediapipe=False) or _installed(_mediapipe_folder(), in_mediapipe=True)
 
 
@@ -115,9 +115,9 @@ def _take_named(folder: Path, where: str) -> FaceModels:
     for file in (DETECTOR, MESH):
         path = folder / file.name
         if not path.is_file():
-            raise AvatarError(f"{where}: there is no {file.name} in {folder}", hint=_by_hand())
+            raise AvatarError(f"{where}there is no {file.name} in {folder}", hint=_by_hand())
         if not _is_it(path, file):
-            raise AvatarError(f"{where}: {path} is not the file of {RELEASE}: its sha256 differs", hint=_by_hand())
+            raise AvatarError(f"{where}{path} is not the file of {RELEASE}: its sha256 differs", hint=_by_hand())
     return FaceModels(folder / DETECTOR.name, folder / MESH.name)
 
 

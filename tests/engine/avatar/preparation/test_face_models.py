@@ -79,7 +79,7 @@ def test_the_environment_names_a_folder_too(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_named_folder_without_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(AvatarError, match=r"'face_models': there is no detector\.tflite") as raised:
+    with pytest.raises(AvatarError, match=r"^there is no detector\.tflite in ") as raised:
         find_face_models(tmp_path, tmp_path / "cache", pytest.fail)
     assert "detector.tflite and mesh.tflite" in raised.value.hint
 
