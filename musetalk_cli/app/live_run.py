@@ -48,11 +48,13 @@ def stream_live(config: Config, input_: LiveInput, options: StreamOptions, start
 
     ``started_at``: when the command began, by ``time.perf_counter()``.
     """
+    from musetalk_cli.app.input_check import input_first
     from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
 
     check_stdout(options.outputs, options.stats)
     notices, tell = Notices(), choose_tell(is_quiet=options.is_quiet)
-    fan_out = open_targets(config, input_, list(options.outputs), overwrite=options.overwrite, tell=notices.add)
+    with input_first(config, None if input_.sample_format else input_.location):
+        fan_out = open_targets(config, input_, list(options.outputs), overwrite=options.overwrite, tell=notices.add)
     stats_file = open_stats(options.stats, tell, overwrite=options.overwrite)
     with ExitStack() as cleanup:
         control = cleanup.enter_context(closing(Control(options.control_at))) if options.control_at else None

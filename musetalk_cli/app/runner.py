@@ -57,6 +57,7 @@ def render_file(
     """
     from musetalk_cli.app.assembly import build_file_pipeline
     from musetalk_cli.app.avatars.choice import is_transparent
+    from musetalk_cli.app.input_check import input_first
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.sink_group import list_places
@@ -65,7 +66,8 @@ def render_file(
     remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     input_ = voice if isinstance(voice, str) else None
     has_alpha = is_transparent(config)
-    sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_, has_alpha=has_alpha)
+    with input_first(config, input_):
+        sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_, has_alpha=has_alpha)
     pipeline = build_file_pipeline(config, voice, sink, started_at, tell)
     try:
         outcome = run(pipeline)

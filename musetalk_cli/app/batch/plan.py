@@ -12,12 +12,17 @@ from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
+from musetalk_cli.app.input_check import check_voice
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.outputs.sinks import find_unfinished
 from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import MuseTalkError, SinkError
 
 NO_FILE = -1  # the size of a folder, a pipe or a device
+
+
+class ExistsError(SinkError):
+    """An output that is there already."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Plan:
             return record is None or (not record.get("error") and record.get("bytes") == num_bytes)
         if not rules.overwrite:
             hint = "--overwrite replaces what exists, --resume leaves what is whole"
-            raise SinkError(f"{item.output} exists already", hint=hint)
+            raise ExistsError(f"{item.output} exists already", hint=hint)
         return False
 
 
@@ -102,12 +107,13 @@ def plan_all(items: Sequence[BatchItem], rules: Rules) -> tuple[list[BatchItem],
         except MuseTalkError as error:
             wrong.append((item, error))
     if wrong:
-        raise _describe_wrong(wrong)
+        raise _describe_wrong(wrong, rules)
     return to_do, done
 
 
-def _describe_wrong(wrong: Sequence[tuple[BatchItem, MuseTalkError]]) -> MuseTalkError:
+def _describe_wrong(wrong: Sequence[tuple[BatchItem, MuseTalkError]], rules: Rules) -> MuseTalkError:
     (first, error), *others = wrong
+    error = _find_first(first, error, rules)
     error.hint = "; ".join(filter(None, [error.hint, list_lines(item for item, _ in others)]))
     if first.origin and first.origin not in str(error):
         error.args = (f"{first.origin}: {error}",)
@@ -122,7 +128,19 @@ def plan_queue(items: Iterable[BatchItem], rules: Rules) -> Iterator[BatchItem]:
             if item.problem or not plan.is_done(item):
                 yield item
         except MuseTalkError as error:
-            yield replace(item, problem=f"{error} ({error.hint})" if error.hint else str(error))
+            first = _find_first(item, error, rules)
+            yield replace(item, problem=f"{first} ({first.hint})" if first.hint else str(first))
+
+
+def _find_first(item: BatchItem, error: MuseTalkError, rules: Rules) -> MuseTalkError:
+    """What to say of an item first: where its output exists, what is wrong with its voice, a file here."""
+    if not isinstance(error, ExistsError) or rules.takes_stored:
+        return error
+    try:
+        check_voice(item.config, item.voice)
+    except MuseTalkError as first:
+        return first
+    return error
 
 
 def remove_unfinished(items: Iterable[BatchItem]) -> None:

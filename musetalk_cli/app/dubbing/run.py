@@ -71,14 +71,14 @@ def dub_clip(config: Config, request: DubRequest) -> None:
         with blaming(config, "model"):
             name = name_setting(config, "model", "--model")
             raise ConfigError(f"{name}: dub has only the warp model", hint=f"use {option('--model')} warp")
-    check_output(request)
-    check_clip(request)
     display = ProgressDisplay(is_quiet=request.is_quiet)
     heap.begin_collecting()
     cv2.setNumThreads(1)  # frames are computed beside each other
     try:
         ffmpeg = find_ffmpeg(config, display.tell)
-        summary = _Dub(config, request, ffmpeg, display).run()
+        dub = _Dub(config, request, ffmpeg, display)
+        check_output(request)
+        summary = dub.run()
     except ending.SignalExit as end:  # before the video had its name
         display.tell("stopped: no video was made, and nothing was changed")
         end.is_told = True
@@ -101,7 +101,7 @@ def check_clip(request: DubRequest) -> None:
 
 
 def check_output(request: DubRequest) -> None:
-    """Raise SinkError where the output cannot be written, before anything is read."""
+    """Raise SinkError where the output cannot be written."""
     from musetalk_cli.engine.dub.muxing import CONTAINERS
 
     output = request.output
@@ -121,13 +121,15 @@ def check_output(request: DubRequest) -> None:
 
 
 class _Dub:
-    """One run."""
+    """One run. Making it looks at the inputs, and raises AvatarError or SourceError where they cannot be used."""
 
     def __init__(self, config: Config, request: DubRequest, ffmpeg: str, display: ProgressDisplay) -> None:
         from musetalk_cli.engine.dub.clip import open_clip
 
         self._config, self._request, self._ffmpeg, self._display = config, request, ffmpeg, display
+        check_clip(request)
         self._clip: Clip = open_clip(request.clip, ffmpeg)
+        self._audio: DubAudio = self._find_audio()
 
     def run(self) -> str:
         """Make the file. Returns a summary."""
@@ -136,7 +138,6 @@ class _Dub:
         from musetalk_cli.engine.dub.second_pass import dub_frames
 
         clip, request = self._clip, self._request
-        audio = self._audio()
         if any(depth in clip.pixel_format for depth in ("p10", "p12", "p16", "p010")):
             self._display.tell(f"{clip.path} has more than 8 bits a channel; the output has 8")
         tracked = [self._track(each.face) for each in request.faces]
@@ -144,7 +145,7 @@ class _Dub:
         speakers = self._read_voices(tracked, timeline)
         first_s, end_s = (float(timeline.ticks[at] / clip.timescale) for at in (0, -1))
         with staged(request.output) as path:
-            args = build_mux_args(self._ffmpeg, clip, audio, self._encoding(), first_s, end_s, path)
+            args = build_mux_args(self._ffmpeg, clip, self._audio, self._encoding(), first_s, end_s, path)
             total = len(timeline.sources)
             num_changed = dub_frames(
                 clip,
@@ -156,7 +157,7 @@ class _Dub:
             )
         return f"{frames_text(total)}, {num_changed} with a new mouth, {end_s - first_s:.1f} s"
 
-    def _audio(self) -> DubAudio:
+    def _find_audio(self) -> DubAudio:
         from musetalk_cli.engine.audio.decoder import check_input
         from musetalk_cli.engine.dub.clip import find_audio
         from musetalk_cli.engine.dub.muxing import DubAudio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +28,18 @@ def item(voice: str, output: Path | str) -> BatchItem:
         ([("a.mp4", "a.mp4")], "would be its own output"),
         ([("-", "a.mp4"), ("-", "b.mp4")], "standard input is named twice"),
         ([("a.wav", "a.gif")], "does not make .gif files"),
-        ([("a.wav", "old.mp4")], "old.mp4 exists already"),
+        ([("tone-0.2-1.wav", "old.mp4")], "old.mp4 exists already"),
     ],
 )
 def test_what_cannot_be_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[tuple[str, str]], words: str
+    tmp_path: Path,
+    tone_wav: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    items: list[tuple[str, str]],
+    words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    tone_wav(0.2)
     (tmp_path / "b").mkdir()
     (tmp_path / "old.mp4").touch()
     with pytest.raises(SinkError, match=words):

@@ -169,7 +169,7 @@ def test_a_face_that_speaks_the_clips_own_audio_is_heard(config: Config, tmp_pat
         request = DubRequest(clip.path, tuple(FaceVoice(None, each) for each in faces), tmp_path / "o.mp4")
         run = dubbing._Dub.__new__(dubbing._Dub)
         run._request, run._clip, run._ffmpeg = request, clip, "ffmpeg"
-        assert run._audio().kept_db == kept_db
+        assert run._find_audio().kept_db == kept_db
 
 
 def test_a_clip_without_a_face_is_refused(config: Config, ffmpeg: str, tmp_path: Path) -> None:
@@ -179,12 +179,15 @@ def test_a_clip_without_a_face_is_refused(config: Config, ffmpeg: str, tmp_path:
     assert not (tmp_path / "dubbed.mp4").exists()
 
 
-def test_what_cannot_be_written_is_said_first(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_said_before_frames_are_read(
+    ffmpeg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "old.mp4").touch()
-    clip = tmp_path / "clip.mp4"
-    for output, words in (("old.mp4", "exists already"), ("a.webm", "such files"), ("clip.mp4", "same file")):
+    clip = BY_NAME["film"].write(ffmpeg, tmp_path)
+    monkeypatch.setattr(dubbing._Dub, "run", lambda self: pytest.fail("it runs"))
+    for output, words in (("old.mp4", "exists already"), ("a.webm", "such files"), (clip.name, "same file")):
         with pytest.raises(SinkError, match=words):
-            dub(Config(), clip, output=output)
+            dub(Config(), clip, output=output, overwrite=output == clip.name)
     with pytest.raises(ConfigError, match="only the warp model"):
         dub(Config(model="musetalk-1.5"), clip)
 
