@@ -117,6 +117,19 @@ def test_a_image_given_to_render_is_prepared_once(
     assert done.returncode == 0, said(done)
 
 
+@pytest.mark.parametrize("background", ["keep", "white"])
+def test_what_cannot_be_read_is_not_said_to_be_prepared(
+    run_cli: Run, home: Path, speech: Path, tmp_path: Path, background: str
+) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "cut.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(500))
+    for name in ("text.jpg", "cut.mp4", speech):
+        done = run_cli("render", speech, "--avatar", name, "--background", background, "-o", "o.mp4", cwd=tmp_path)
+        assert done.returncode == 1
+        (line,) = said(done).splitlines()
+        assert "error" in line
+
+
 def test_an_avatar_that_does_not_exist_is_reported_with_the_nearest(run_cli: Run, home: Path, speech: Path) -> None:
     assert "did you mean 'nora'?" in said(run_cli("render", speech, "--avatar", "norah"))
     assert "no avatar and no file 'me/face.png'" in said(run_cli("render", speech, "--avatar", "me/face.png"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from musetalk_cli.engine.avatar.preparation.prepare import PreparationResult
     from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings, PreparationTools, Report
     from musetalk_cli.engine.types.messages import Tell
+    from musetalk_cli.ui.progress import ProgressDisplay
 
 # Opened around the step that completes a preparation: a program that a signal ends counts as done from there on.
 Completing: TypeAlias = Callable[[], AbstractContextManager[None]]
@@ -55,14 +57,29 @@ def prepare_cached(config: Config, source: Path, tell: Tell | None) -> Path:
         try:
             read_record(folder)
         except AvatarError:
-            display.tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
-            prepared = _prepare(config, source, folder, settings, sha256, display, display.tell)
-            tell_result(
-                prepared, folder, command_for(source, None), f"; {option('--avatar')} then takes its name", display.tell
-            )
+            _prepare_in_cache(config, source, folder, settings, sha256, display)
     finally:
         display.close()
     return folder
+
+
+def _prepare_in_cache(
+    config: Config,
+    source: Path,
+    folder: Path,
+    settings: PreparationSettings,
+    sha256: str,
+    display: ProgressDisplay,
+) -> None:
+    tell = display.tell
+
+    @cache
+    def announce() -> None:
+        tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
+
+    tools = _choose_tools(config, tell, announce)
+    prepared = _prepare(config, source, folder, settings, tools, sha256, display)
+    tell_result(prepared, folder, command_for(source, None), f"; {option('--avatar')} then takes its name", tell)
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,8 @@ def prepare_named(
         return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     if folder.exists():
         _check_is_avatar(folder)
-    prepared = _prepare(config, source, folder, settings, sha256, report, tell, completing)
+    tools = _choose_tools(config, tell)
+    prepared = _prepare(config, source, folder, settings, tools, sha256, report, completing)
     tell_result(prepared, folder, command_for(source, arguments.name), "", tell)
     return PreparedAvatar(name, folder, prepared.record, is_new=True)
 
@@ -192,9 +210,9 @@ def _prepare(
     source: Path,
     folder: Path,
     settings: PreparationSettings,
+    tools: PreparationTools,
     sha256: str,
     report: Report,
-    tell: Tell,
     completing: Completing = nullcontext,
 ) -> PreparationResult:
     import cv2
@@ -208,7 +226,7 @@ def _prepare(
         source,
         folder,
         settings,
-        _choose_tools(config, tell),
+        tools,
         source_sha256=sha256,
         is_replacing=True,
         report=report,
@@ -216,16 +234,19 @@ def _prepare(
     )
 
 
-def _choose_tools(config: Config, tell: Tell) -> PreparationTools:
+def _choose_tools(config: Config, tell: Tell, on_readable: Callable[[], object] = lambda: None) -> PreparationTools:
+    """``on_readable`` is called as soon as there is an image to search, and maybe again."""
     from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
     from musetalk_cli.engine.avatar.preparation.settings import PreparationTools
 
     def open_finder() -> FaceFinder:
+        on_readable()
         return FaceFinder(find_face_nets(config, tell))
 
     def open_cutter() -> PersonCutter:
         from musetalk_cli.engine.avatar.preparation.cutout.person_cutter import PersonCutter
 
+        on_readable()
         return PersonCutter(find_person_net(config, tell))
 
     return PreparationTools(open_finder, open_cutter, find_ffmpeg(config, tell, is_local=True))
