@@ -49,11 +49,11 @@ def main() -> None:
 
 def _refuse(error: Exception) -> NoReturn:
     """Name what the machine does not give already now, when nothing is loaded that names errors."""
-    from musetalk_cli.errors import MachineError, as_machine_error
+    from musetalk_cli.errors import MachineError, as_machine_error, system_words
 
     refusal = as_machine_error(error)
     if refusal is None and isinstance(error, OSError):
-        refusal = MachineError(f"the system reports: {(error.strerror or str(error)).lower()}", hint="start it again")
+        refusal = MachineError(f"the system reports: {system_words(error)}", hint="start it again")
     if refusal is None:
         raise error
     with contextlib.suppress(OSError):

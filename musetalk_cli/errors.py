@@ -102,6 +102,16 @@ _HINTS = {
 }
 
 
+def system_words(error: BaseException) -> str:
+    """What the system says of an error, within a sentence: ``no such file or directory``."""
+    return _within(getattr(error, "strerror", None) or str(error))
+
+
+def _within(words: str) -> str:
+    """Without the capital of a sentence; those of names and abbreviations stay."""
+    return words[:1].lower() + words[1:] if words[1:2].islower() or words[1:2] == " " else words
+
+
 def as_machine_error(error: BaseException) -> MachineError | None:
     """What an error that nobody expected says of the machine; None where it may be a bug of ours."""
     # Libraries in C whose allocation fails do not always say so; Python notices that they have failed.
@@ -119,11 +129,11 @@ def as_machine_error(error: BaseException) -> MachineError | None:
     if error.errno not in _HINTS:
         return None
     what = f": {error.filename}" if error.filename else ""
-    return MachineError(f"the system reports: {(error.strerror or '').lower()}{what}", hint=_HINTS[error.errno])
+    return MachineError(f"the system reports: {system_words(error)}{what}", hint=_HINTS[error.errno])
 
 
 def _as_system_words(text: str) -> MachineError | None:
     """For libraries that put what the system says into errors of their own."""
-    said = {os.strerror(number).lower(): hint for number, hint in _HINTS.items()}
-    found = next((words for words in said if text.lower().endswith(words)), None)
+    said = {_within(os.strerror(number)): hint for number, hint in _HINTS.items()}
+    found = next((words for words in said if text.lower().endswith(words.lower())), None)
     return MachineError(f"the system reports: {found}", hint=said[found]) if found else None

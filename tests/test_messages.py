@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,3 +89,50 @@ def test_a_path_that_no_system_takes_is_told_in_a_line(
     assert len(told.splitlines()) <= 2, told
     assert (done.returncode in (1, 2) and "error: " in told) or "warning: no more statistics" in told, told
     assert "internal error" not in told
+
+
+def bare_system_errors() -> Iterator[str]:
+    """Where what the system says of an error goes into a message by another way than ``errors.system_words``."""
+    kinds = {name for name, each in vars(builtins).items() if isinstance(each, type) and issubclass(each, OSError)}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE).as_posix()
+        if where == "errors.py" or where.endswith("native/library.py"):  # what a loader says begins with a path
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr == "strerror" and ast.unparse(node.value) != "os":
+                yield f"{where}:{node.lineno}"
+            if isinstance(node, ast.Constant) and node.value == "strerror":
+                yield f"{where}:{node.lineno}"
+            if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
+                caught = {each.id for each in ast.walk(node.type) if isinstance(each, ast.Name)}
+                shown = [each for each in ast.walk(node) if shows(each, node.name)] if caught & kinds else []
+                yield from (f"{where}:{each.lineno}" for each in shown)
+
+
+def shows(node: ast.AST, name: str) -> bool:
+    """Whether an expression is the text of the exception that is called ``name``."""
+    if isinstance(node, ast.FormattedValue):
+        return ast.unparse(node.value) == name and node.conversion == -1
+    return isinstance(node, ast.Call) and ast.unparse(node) == f"str({name})"
+
+
+def test_what_the_system_says_is_said_in_one_way() -> None:
+    """``cannot read x: no such file or directory``: not as a sentence of its own, and without ``[Errno 2]``."""
+    assert list(bare_system_errors()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "x"), "no such file or directory"),
+        (OSError(5, "I/O error"), "I/O error"),
+        (OSError(1, "RPC struct is bad"), "RPC struct is bad"),
+        (OSError(1, "A device is missing"), "a device is missing"),
+        (ValueError("Embedded null byte"), "embedded null byte"),
+        (OSError("cannot identify image file '/X/Y'"), "cannot identify image file '/X/Y'"),
+        (OSError(), ""),
+    ],
+)
+def test_the_systems_words_are_part_of_a_sentence(error: Exception, words: str) -> None:
+    assert errors.system_words(error) == words

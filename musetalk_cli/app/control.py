@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.errors import ConfigError, SessionError
+from musetalk_cli.errors import ConfigError, SessionError, system_words
 
 if TYPE_CHECKING:
     from musetalk_cli.engine.pipeline import Pipeline
@@ -199,7 +199,7 @@ def _open_socket(where: str) -> socket.socket:
     except (OSError, ValueError) as error:
         listener.close()
         hint = "give an open descriptor, a FIFO, or a path of at most 100 bytes that is free"
-        raise ConfigError(f"--control {where}: {getattr(error, 'strerror', None) or error}", hint=hint) from None
+        raise ConfigError(f"--control {where}: {system_words(error)}", hint=hint) from None
     finally:
         os.umask(mask)
     return listener

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from musetalk_cli.errors import ConfigError
+from musetalk_cli.errors import ConfigError, system_words
 
 MAX_BYTES = 256 * 1024  # configs/default.yaml, with all its comments, is 8 kB
 MAX_DEPTH = 20  # sections and lists inside each other; settings need three
@@ -120,7 +120,7 @@ def _read_bytes(path: Path, name: str) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         hint = "--no-user-config ignores the user configuration file" if error.errno == errno.EACCES else ""
-        raise ConfigError(f"cannot read the settings {name}: {error.strerror}", hint=hint) from None
+        raise ConfigError(f"cannot read the settings {name}: {system_words(error)}", hint=hint) from None
     if len(data) > MAX_BYTES:
         raise ConfigError(
             f"{name}: larger than {MAX_BYTES // 1024} KiB, so these are no settings", hint="name a YAML file"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.errors import MuseTalkError
+from musetalk_cli.errors import MuseTalkError, system_words
 from musetalk_cli.serve.output_lines import OutputLines
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
 
@@ -151,7 +151,7 @@ class WorkerPool:
                 env={**ENVIRONMENT, **os.environ},
             )
         except OSError as error:
-            raise WorkerError(f"cannot start the workers: {error}") from error
+            raise WorkerError(f"cannot start the workers: {system_words(error)}") from error
         ready = await self._introduce(self._host)
         self._is_ready.set()
         return ready

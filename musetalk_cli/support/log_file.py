@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from musetalk_cli.errors import system_words
 from musetalk_cli.support.redaction import find_secrets, redact
 from musetalk_cli.support.versions import describe_version, library_version
 from musetalk_cli.system.folders import expand
@@ -75,7 +76,7 @@ def choose_path() -> Path:
     try:
         return Path(tempfile.gettempdir()) / name
     except OSError as error:
-        raise LogError(f"there is no folder for temporary files: {error.strerror}") from None
+        raise LogError(f"there is no folder for temporary files: {system_words(error)}") from None
 
 
 def _open(path: Path, argv: list[str]) -> logging.Handler:
@@ -88,7 +89,7 @@ def _open(path: Path, argv: list[str]) -> logging.Handler:
             path.write_text(f"{FIRST_LINE}\n", encoding="utf-8")
         handler = LogHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise LogError(f"{path}: {error.strerror}") from None
+        raise LogError(f"{path}: {system_words(error)}") from None
     handler.setFormatter(RedactingFormatter(argv))
     return handler
 

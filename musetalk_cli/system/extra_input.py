@@ -85,7 +85,7 @@ class SocketInput:
         try:
             connection.sendall(data)
         except OSError as error:
-            raise BrokenPipeError(error.errno, str(error)) from error
+            raise BrokenPipeError(*error.args) from error
 
     def close(self) -> None:
         self._is_closed = True

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from musetalk_cli.errors import ConfigError
+from musetalk_cli.errors import ConfigError, system_words
 
 
 def data_folder() -> Path:
@@ -48,7 +48,9 @@ def temporary_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
     except OSError as error:
-        raise ConfigError(f"there is no home folder, and no room in {folder} ({error.strerror})", hint=hint) from None
+        raise ConfigError(
+            f"there is no home folder, and no room in {folder} ({system_words(error)})", hint=hint
+        ) from None
     is_own = getuid is None or (facts.st_uid == getuid() and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
     if not (is_own and stat.S_ISDIR(facts.st_mode)):
         raise ConfigError(f"there is no home folder, and {folder} is somebody else's", hint=hint)

@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from musetalk_cli.errors import MuseTalkError, SinkError, as_machine_error
+from musetalk_cli.errors import MuseTalkError, SinkError, as_machine_error, system_words
 
 # Of the system or of a path that the user named, wherever they arise.
 REASONS = {
@@ -55,7 +55,7 @@ def explain_system_error(error: OSError) -> MuseTalkError | None:
         return None
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-    return MuseTalkError(f"{shown}: {error.strerror}" if shown else f"the system refuses: {error.strerror}")
+    return MuseTalkError(f"{shown}: {system_words(error)}" if shown else f"the system refuses: {system_words(error)}")
 
 
 def _has_working_directory() -> bool:
@@ -68,4 +68,4 @@ def _has_working_directory() -> bool:
 
 def _give_up(error: OSError) -> SinkError:
     give_up_stdout()
-    return SinkError(f"cannot write to standard output: {error.strerror}")
+    return SinkError(f"cannot write to standard output: {system_words(error)}")

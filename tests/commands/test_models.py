@@ -252,8 +252,8 @@ def test_an_upstream_folder_is_used_in_place(models: Run, home: Path, published:
 def test_a_home_that_is_a_file_is_reported(models: Run, home: Path, published: Path) -> None:
     home.touch()
     assert states(models)["musetalk-1.5"] == "missing"
-    fails(models("download", "-y"), f"in {home / 'models'}", "Not a directory", "MUSETALK_HOME")
-    fails(models("import", published), "cannot write", "Not a directory")
+    fails(models("download", "-y"), f"in {home / 'models'}", "not a directory", "MUSETALK_HOME")
+    fails(models("import", published), "cannot write", "not a directory")
 
 
 def test_an_imported_folder_that_is_gone_is_named(models: Run, published: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_endless_file_is_refused() -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the settings .*: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot read the settings .*: is a directory"):
         load_config([tmp_path])
 
 

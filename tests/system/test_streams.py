@@ -74,7 +74,7 @@ def test_a_full_disk_is_told_on_stderr_and_endured_there(tmp_path: Path) -> None
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
         assert done.returncode == 1
-        assert done.stderr == b"musetalk: error: cannot write to standard output: No space left on device\n"
+        assert done.stderr == b"musetalk: error: cannot write to standard output: no space left on device\n"
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False)
         assert done.returncode == 0
         assert b"nora" in done.stdout

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.hints import quote
 from musetalk_cli.ui.progress import ProgressDisplay
 
@@ -79,7 +79,7 @@ def draw_preview(avatar: Avatar, folder: Path | None, path: Path, display: Progr
         with replace_file(path) as staged:
             staged.write_bytes(data)
     except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error
+        raise SinkError(f"cannot write {path}: {system_words(error)}", hint="choose another place") from error
 
 
 def choose_frames(opacity: Sequence[float]) -> list[int]:

@@ -13,7 +13,7 @@ from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.types.addresses import is_address
 from musetalk_cli.engine.types.messages import Tell
-from musetalk_cli.errors import SinkError, SourceError
+from musetalk_cli.errors import SinkError, SourceError, system_words
 
 # Files of a folder that are voices by their names; what is named itself may be called anything.
 _SUFFIXES = (
@@ -77,7 +77,7 @@ def _list_files(folder: Path) -> Iterator[str]:
     """All files below a folder whose names are not hidden, by name. Raises SourceError."""
 
     def refuse(error: OSError) -> None:
-        raise SourceError(f"cannot read the folder {error.filename}: {(error.strerror or str(error)).lower()}")
+        raise SourceError(f"cannot read the folder {error.filename}: {system_words(error)}")
 
     for above, below, names in os.walk(folder, onerror=refuse):
         below[:] = sorted(name for name in below if not name.startswith("."))

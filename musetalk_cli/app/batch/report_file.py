@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from musetalk_cli.app.batch.item import ItemResult
 from musetalk_cli.app.running.stats_file import is_stdout
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.system.locks import lock_file
 
 Records = Mapping[str, Mapping[str, Any]]  # the last line of each output
@@ -48,7 +48,7 @@ class ReportFile:
             raise SinkError(f"the report {path} is in use by another run", hint=hint) from None
         except OSError as error:
             self.close()
-            reason = (error.strerror or str(error)).lower()
+            reason = system_words(error)
             raise SinkError(f"cannot write the report {path}: {reason}", hint="name a file in a folder") from None
 
     def add(self, result: ItemResult) -> None:
@@ -59,7 +59,7 @@ class ReportFile:
             file.write(data)
             file.flush()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_words(error)
             raise SinkError(f"cannot write the report to {self._name}: {reason}") from None
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ def read_report(path: Path) -> Records:
     try:
         lines = path.read_bytes().splitlines() if path.exists() and not is_stdout(path) else []
     except OSError as error:
-        raise SinkError(f"cannot read the report {path}: {(error.strerror or str(error)).lower()}") from None
+        raise SinkError(f"cannot read the report {path}: {system_words(error)}") from None
     records = {}
     for line in lines:
         with contextlib.suppress(ValueError):

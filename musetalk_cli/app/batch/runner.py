@@ -14,7 +14,7 @@ from musetalk_cli.app.batch.memory import give_back
 from musetalk_cli.app.batch.open_avatars import OpenAvatars, open_pipeline
 from musetalk_cli.app.running.interruption import CLOSE_S
 from musetalk_cli.app.settings.tools import find_ffmpeg
-from musetalk_cli.errors import MuseTalkError, SinkError
+from musetalk_cli.errors import MuseTalkError, SinkError, system_words
 from musetalk_cli.system import heap
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def open_item_sink(item: BatchItem, *, overwrite: bool, tell: Tell) -> Sink:
     try:
         Path(item.output).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_words(error)
         raise SinkError(f"cannot make the folder {Path(item.output).parent}: {reason}") from None
     ffmpeg = find_ffmpeg(config, tell, is_local=True)
     remuxer = Remuxer(ffmpeg, config.video.frame_rate)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from musetalk_cli import ending
 from musetalk_cli.app.model_choice import count_cores
-from musetalk_cli.errors import ClusterError
+from musetalk_cli.errors import ClusterError, system_words
 from musetalk_cli.installation import install_command
 
 LOCAL = "local"
@@ -185,7 +185,7 @@ def _check_address(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"no Ray cluster at {address}: {str(error).lower()}", hint=_START) from None
+        raise ClusterError(f"no Ray cluster at {address}: {system_words(error)}", hint=_START) from None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from musetalk_cli.app.batch.storage import is_stored
 from musetalk_cli.app.settings.folders import avatars_folder
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.types.addresses import is_address
-from musetalk_cli.errors import ClusterError
+from musetalk_cli.errors import ClusterError, system_words
 
 
 class FolderMarker:
@@ -32,7 +32,7 @@ class FolderMarker:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
+                reason = system_words(error)
                 raise ClusterError(
                     f"cannot write to {self.folder}: {reason}", hint="choose another folder with -o"
                 ) from None

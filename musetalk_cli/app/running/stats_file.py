@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.system import pipes
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ class StatsFile:
         try:
             self._lines.write(line, LAST_S if is_last else 0)
         except OSError as error:
-            self._tell(
-                f"musetalk: warning: no more statistics in {self._name}: {(error.strerror or str(error)).lower()}"
-            )
+            self._tell(f"musetalk: warning: no more statistics in {self._name}: {system_words(error)}")
             self._is_given_up = True
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from musetalk_cli.benchmark.report.summary import count
 from musetalk_cli.benchmark.report.tables import short
 from musetalk_cli.benchmark.workload.plan import BenchRequest
 from musetalk_cli.engine.types.colour import ByteArray
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 
 # Drawn at twice the size and scaled down, which makes OpenCV's lines and letters smooth.
 SCALE = 2
@@ -61,7 +61,9 @@ def write_plot(path: Path, result: Result) -> None:
     try:
         path.write_bytes(data.tobytes() if done else b"")
     except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}", hint="choose another place with --plot") from error
+        raise SinkError(
+            f"cannot write {path}: {system_words(error)}", hint="choose another place with --plot"
+        ) from error
 
 
 def draw(result: Result) -> ByteArray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder, home_folder
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
+from musetalk_cli.errors import system_words
 
 LEAST_FREE_BYTES = 1_000_000_000
 ELSEWHERE = "set MUSETALK_HOME to a folder that you may write to"
@@ -32,7 +33,7 @@ def _check(name: str, find: Callable[[], Path], elsewhere: str) -> Finding:
         problem = _why_unwritable(existing)
         free_bytes = shutil.disk_usage(existing).free
     except (OSError, RuntimeError) as error:  # no HOME and no entry in passwd, a folder that was deleted
-        return warning(name, f"not usable: {getattr(error, 'strerror', None) or error}", elsewhere)
+        return warning(name, f"not usable: {system_words(error)}", elsewhere)
     value = f"{folder}{'' if existing == folder else ', made when needed'}, {free_bytes / 1e9:.1f} GB free"
     if problem:
         return warning(name, f"{value}, but {existing} is not writable: {problem}", elsewhere)
@@ -57,4 +58,4 @@ def _why_unwritable(folder: Path) -> str:
         with tempfile.TemporaryFile(dir=folder):
             return ""
     except OSError as error:
-        return error.strerror or str(error)
+        return system_words(error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import musetalk_cli
+from musetalk_cli.errors import system_words
 
 # A child finds the package where we found it, and nothing in the current folder.
 PATH_SETUP = f"import sys; sys.path[0] = {str(Path(musetalk_cli.__file__).parent.parent)!r}\n"
@@ -68,7 +69,7 @@ def _run(argv: Sequence[str], limit_s: float) -> Ended:
             cwd=None if _has_folder() else os.path.abspath(os.sep),  # noqa: PTH100 - the root, without asking where we are
         )
     except (OSError, ValueError) as error:
-        return Ended(None, b"", "", f"cannot start: {getattr(error, 'strerror', None) or error}")
+        return Ended(None, b"", "", f"cannot start: {system_words(error)}")
     with _lock:
         _running.add(child)
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from musetalk_cli.doctor.checks.finding import Finding, Setup, failure, ok
 from musetalk_cli.doctor.checks.programs import Ended, run_program, run_python
+from musetalk_cli.errors import system_words
 
 NAME = "render"
 VOICE_S = 0.5
@@ -41,7 +42,7 @@ def check_render(setup: Setup) -> list[Finding]:
     except Broken as broken:
         return [failure(NAME, broken.what, step)]
     except OSError as error:
-        return [failure(NAME, f"no temporary file can be written: {error.strerror or error}", "set TMPDIR")]
+        return [failure(NAME, f"no temporary file can be written: {system_words(error)}", "set TMPDIR")]
 
 
 def _render_and_verify(setup: Setup, folder: Path) -> str:

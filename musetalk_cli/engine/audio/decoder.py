@@ -19,7 +19,7 @@ from musetalk_cli.engine.types.addresses import hide_address, is_address, show_a
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
 from musetalk_cli.engine.types.formats import PIPE_WHITELIST, WHITELIST
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_image
-from musetalk_cli.errors import SourceError
+from musetalk_cli.errors import SourceError, system_words
 from musetalk_cli.hints import as_file
 from musetalk_cli.system.pipes import widen
 
@@ -168,7 +168,7 @@ def check_input(location: str) -> None:
         elif not path.exists():
             raise SourceError(f"{location} does not exist", hint=find_similar(path))
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceError(f"cannot read {location}: {getattr(error, 'strerror', None) or error}") from None
+        raise SourceError(f"cannot read {location}: {system_words(error)}") from None
 
 
 def _check_kind(path: Path) -> None:

@@ -34,7 +34,7 @@ from musetalk_cli.engine.avatar.visibility import Visibility
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.arrays import read_arrays as arrays_in
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 FORMAT = 1
 RECORD_FILE = "avatar.json"
@@ -127,7 +127,7 @@ def read_record(folder: Path) -> AvatarRecord:
     except UnicodeDecodeError as error:
         raise AvatarError(f"avatar '{folder.name}' is damaged: {RECORD_FILE} is not text", hint=_AGAIN) from error
     except OSError as error:
-        raise AvatarError(f"cannot read the avatar {folder}: {error.strerror}") from error
+        raise AvatarError(f"cannot read the avatar {folder}: {system_words(error)}") from error
 
 
 def has_alpha(record: AvatarRecord) -> bool:
@@ -199,7 +199,7 @@ def unpack_arrays(path: Path, data: bytes, hint: str) -> dict[str, NDArray[Any]]
     try:
         return arrays_in(io.BytesIO(data))
     except (OSError, ValueError) as error:
-        raise AvatarError(f"{path} is damaged: {error}", hint=hint) from error
+        raise AvatarError(f"{path} is damaged: {system_words(error)}", hint=hint) from error
 
 
 def _read_checked(path: Path, record: AvatarRecord) -> bytes:
@@ -210,7 +210,7 @@ def _read_checked(path: Path, record: AvatarRecord) -> bytes:
         # Of another length it is not read: it may be a device, or a pipe that nobody writes to.
         data = path.read_bytes() if path.stat().st_size == known["bytes"] and path.is_file() else b""
     except OSError as error:
-        raise AvatarError(f"cannot read {path}: {error.strerror}", hint=_AGAIN) from error
+        raise AvatarError(f"cannot read {path}: {system_words(error)}", hint=_AGAIN) from error
     if len(data) != known["bytes"] or hashlib.sha256(data).hexdigest() != known.get("sha256"):
         raise AvatarError(f"{path} is damaged: it is not what was written", hint=_AGAIN)
     return data

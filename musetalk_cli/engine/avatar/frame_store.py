@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import check_indices
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes, i420_to_bgr
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 # Chosen by measurement (docs/performance.md): 52 dB on clean video; grainy video costs twice the bytes.
 JPEG_QUALITY = 90
@@ -175,7 +175,7 @@ class StoredFrames:
                 raise AvatarError(f"{path} is damaged: it is not a file", hint="prepare it again")
             self._file = path.open("rb", buffering=0)
         except OSError as error:
-            raise AvatarError(f"cannot read {path}: {error.strerror}") from error
+            raise AvatarError(f"cannot read {path}: {system_words(error)}") from error
         size = os.fstat(self._file.fileno()).st_size
         if size != offsets[-1]:
             self._file.close()

@@ -15,7 +15,7 @@ from musetalk_cli.engine.avatar.portrait import portrait_names
 from musetalk_cli.engine.avatar.whole_folder import rename_folder
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import is_address, show_address
-from musetalk_cli.errors import AvatarError, MuseTalkError
+from musetalk_cli.errors import AvatarError, MuseTalkError, system_words
 from musetalk_cli.hints import quote, suggest
 from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
@@ -73,7 +73,7 @@ def list_avatars(library: Path) -> list[ListedAvatar]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise AvatarError(f"cannot read the avatars in {library}: {error.strerror}") from error
+        raise AvatarError(f"cannot read the avatars in {library}: {system_words(error)}") from error
     return [_read_listed(folder) for folder in folders]
 
 

@@ -14,7 +14,7 @@ from musetalk_cli.engine.avatar.avatar import Avatar, Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames
 from musetalk_cli.engine.avatar.landmarks import Landmarks
 from musetalk_cli.engine.types.colour import ByteArray
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.hints import suggest
 
 FORMAT = 1
@@ -64,7 +64,9 @@ def describe_portrait(name: str) -> PortraitDescription:
         width, height = (int(value) for value in record["size"])
         return PortraitDescription(name, width, height, landmarks, tuple(lids["box"]), tuple(lids["levels"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise AvatarError(f"portrait '{name}' is damaged: {error}", hint="install musetalk again") from error
+        raise AvatarError(
+            f"portrait '{name}' is damaged: {system_words(error)}", hint="install musetalk again"
+        ) from error
 
 
 def load_portrait(description: PortraitDescription) -> Portrait:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.runtime.files import sync_file
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
 from musetalk_cli.system.locks import lock_folder
 
@@ -43,7 +43,7 @@ def create_folder(
             with completing():
                 _put_in_place(part, target, is_replacing)
     except OSError as error:
-        raise AvatarError(f"cannot write the avatar {target}: {error.strerror or error}") from error
+        raise AvatarError(f"cannot write the avatar {target}: {system_words(error)}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -63,12 +63,10 @@ def remove_folder(target: Path) -> None:
             try:
                 shutil.rmtree(part)
             except OSError as error:
-                left = (
-                    f"the avatar {target.name} is gone, but files of it are left in {part}: {error.strerror or error}"
-                )
+                left = f"the avatar {target.name} is gone, but files of it are left in {part}: {system_words(error)}"
                 raise AvatarError(left, hint="remove that folder") from error
     except OSError as error:
-        raise AvatarError(f"cannot remove the avatar {target}: {error.strerror or error}") from error
+        raise AvatarError(f"cannot remove the avatar {target}: {system_words(error)}") from error
 
 
 def rename_folder(target: Path, renamed: Path) -> None:
@@ -80,7 +78,7 @@ def rename_folder(target: Path, renamed: Path) -> None:
             raise AvatarError(f"'{renamed.name}' exists already: {renamed}", hint="choose another name")
         target.rename(renamed)
     except OSError as error:
-        raise AvatarError(f"cannot rename the avatar {target}: {error.strerror or error}") from error
+        raise AvatarError(f"cannot rename the avatar {target}: {system_words(error)}") from error
 
 
 def _name_beside(target: Path, kind: str) -> Path:
@@ -95,7 +93,7 @@ def _make_part(part: Path, target: Path) -> None:
         part.mkdir()
     except OSError as error:
         hint = f"choose another folder with {option('--avatar-dir')} or MUSETALK_HOME"
-        raise AvatarError(f"cannot write avatars to {part.parent}: {error.strerror}", hint=hint) from error
+        raise AvatarError(f"cannot write avatars to {part.parent}: {system_words(error)}", hint=hint) from error
 
 
 def _put_in_place(part: Path, target: Path, is_replacing: bool) -> None:

@@ -22,7 +22,7 @@ from musetalk_cli.engine.dub.clip import TRACKED_HEIGHT_PX, Clip, ClipFrames
 from musetalk_cli.engine.types.arrays import read_arrays
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.planar_frame import PlanarFrame
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 # Raised when a clip would come out differently: what is cached is then made again.
 METHOD = 2
@@ -64,7 +64,9 @@ class TrackedClip:
             area, loaded = arrays["area"], {name: arrays[name] for name in ("points", "opacity", "is_cut")}
         except (OSError, ValueError, KeyError) as error:
             hint = f"remove {self.folder} and try again"
-            raise AvatarError(f"the cached first pass is damaged: {part.file_name}: {error}", hint=hint) from error
+            raise AvatarError(
+                f"the cached first pass is damaged: {part.file_name}: {system_words(error)}", hint=hint
+            ) from error
         return loaded["points"], Visibility.of_arrays(
             {**loaded, "area": area, "is_found": loaded["opacity"] > 0}, (int(area[2]), int(area[3])), 1.0
         )

@@ -20,7 +20,7 @@ from musetalk_cli.engine.outputs.whole_file import (
     open_image_sequence,
 )
 from musetalk_cli.engine.types.addresses import show_address
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.hints import as_file, one_of, quote, suggest
 from musetalk_cli.option_names import option
 from musetalk_cli.system.names import find_name_problem
@@ -132,7 +132,7 @@ def open_sink(
         return _open_path(destination, Path(destination).resolve(), overwrite, remuxer, is_staged, has_alpha)
     # A name too long, a loop of links, a folder without permission.
     except (OSError, RuntimeError, ValueError) as error:
-        raise SinkError(f"cannot write {destination}: {getattr(error, 'strerror', None) or error}") from None
+        raise SinkError(f"cannot write {destination}: {system_words(error)}") from None
 
 
 def _open_path(

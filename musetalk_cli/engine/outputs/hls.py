@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from musetalk_cli.engine.outputs.mp4.boxes import is_whole_file
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.hints import quote
 from musetalk_cli.option_names import option
 
@@ -148,7 +148,7 @@ class SegmentCheck:
                 return f"{self._folder.playlist.name} was cut short, as on a full disk"
             return self._folder.find_torn(new)
         except OSError as error:
-            return f"{error.filename or self._folder.playlist}: {error.strerror or error}"
+            return f"{error.filename or self._folder.playlist}: {system_words(error)}"
 
 
 def find_hls_folder(text: str, *, overwrite: bool) -> HlsFolder | None:

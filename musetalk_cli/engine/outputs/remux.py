@@ -17,7 +17,7 @@ from musetalk_cli.engine.outputs.hls import SegmentCheck
 from musetalk_cli.engine.outputs.targets import Target
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.types.addresses import hide_address
-from musetalk_cli.errors import EncoderError, SinkError
+from musetalk_cli.errors import EncoderError, SinkError, system_words
 from musetalk_cli.system import pipes
 
 # A child that takes nothing for this long is stuck on its network.
@@ -153,7 +153,7 @@ class RemuxTarget(Target):
         except (EncoderError, SinkError) as error:
             return str(error), None
         except OSError as error:
-            return f"{error.filename}: {error.strerror}", None
+            return f"{error.filename}: {system_words(error)}", None
         self._child, self._num_early_bytes = child, 0
         try:
             pipes.unblock(child.stdin)
@@ -164,7 +164,7 @@ class RemuxTarget(Target):
                 self._note_connection(child, 0)
             return problem, following
         except OSError as error:  # the system refuses what a pipe needs
-            return (error.strerror or str(error)).lower(), None
+            return system_words(error), None
         finally:
             self._child = None
             child.close()

@@ -16,7 +16,7 @@ from typing import Protocol
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.runtime.files import fit_name
 from musetalk_cli.engine.runtime.stage import Aborted
-from musetalk_cli.errors import SinkError
+from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.option_names import option
 from musetalk_cli.system import pipes
 
@@ -288,4 +288,4 @@ def as_sink_error(name: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         elsewhere = f"choose another place with {option('-o')}"
         hint = f"free some space, or {elsewhere}" if full else elsewhere
-        raise SinkError(f"cannot write {name}: {(error.strerror or str(error)).lower()}", hint=hint) from error
+        raise SinkError(f"cannot write {name}: {system_words(error)}", hint=hint) from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from musetalk_cli.engine.runtime.reaper import reaper
-from musetalk_cli.errors import EncoderError
+from musetalk_cli.errors import EncoderError, system_words
 from musetalk_cli.system.processes import own_group
 
 # ffmpeg describes its input in the first lines and a failure in the last; a file with much metadata has hundreds.
@@ -128,7 +128,7 @@ def run_watched(
 
 
 def cannot_start(ffmpeg: str, error: OSError) -> EncoderError:
-    return EncoderError(f"ffmpeg does not work: {ffmpeg} (cannot start: {error.strerror or error})")
+    return EncoderError(f"ffmpeg does not work: {ffmpeg} (cannot start: {system_words(error)})")
 
 
 class FfmpegProcess:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error, is_bundled, list_ffmpegs, run_watched
-from musetalk_cli.errors import EncoderError
+from musetalk_cli.errors import EncoderError, system_words
 
 if TYPE_CHECKING:  # it needs numpy, which is loaded while the decoder starts
     from musetalk_cli.engine.types.messages import Tell
@@ -122,7 +122,7 @@ def try_ffmpeg(ffmpeg: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"it did not end within {TRIAL_TIMEOUT_S:.0f} s"
     except OSError as error:
-        return error.strerror or str(error)
+        return system_words(error)
     if done.returncode == 0 and done.stdout[4:8] == b"ftyp":
         return None
     said = done.stderr.decode("utf-8", "replace").splitlines() or done.stdout[:200].decode("utf-8", "replace").split(

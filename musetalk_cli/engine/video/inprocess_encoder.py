@@ -30,7 +30,7 @@ from musetalk_cli.engine.outputs.mp4.h264 import build_configuration, to_length_
 from musetalk_cli.engine.types.audio import AAC_CODER
 from musetalk_cli.engine.types.messages import AUDIO_RATE_HZ, AudioArray, ByteArray
 from musetalk_cli.engine.video.encoder import EncoderSettings, video_options
-from musetalk_cli.errors import EncoderError
+from musetalk_cli.errors import EncoderError, system_words
 from musetalk_cli.installation import install_command
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class InProcessEncoder:
             self._video: VideoCodecContext | None = _open_video(av, settings)
             self._audio: AudioCodecContext | None = _open_audio(av, settings)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise EncoderError(f"cannot open the encoders in this process: {error}") from error
+            raise EncoderError(f"cannot open the encoders in this process: {system_words(error)}") from error
         self._settings = settings
         self._track = VideoTrack(
             settings.width, settings.height, settings.frame_rate, build_configuration(self._video.extradata or b"")
@@ -149,7 +149,7 @@ class InProcessEncoder:
         try:
             yield
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise EncoderError(f"encoding failed after {self._num_frames} frames: {error}") from error
+            raise EncoderError(f"encoding failed after {self._num_frames} frames: {system_words(error)}") from error
 
     def _push(self, audio: AudioArray) -> None:
         """Give PCM to AAC and keep the packets that it has finished."""

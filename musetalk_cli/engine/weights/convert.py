@@ -9,7 +9,7 @@ from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import Part
 from musetalk_cli.engine.weights.verification import SOURCE_KEY, CheckResult
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ModelError, system_words
 from musetalk_cli.installation import install_command
 
 # Rounding would move the masks' edges, and the file is small.
@@ -36,7 +36,7 @@ def convert(part: Part, source: Path, settings: Path | None, models: Path) -> Pa
                 shutil.copyfile(settings, target.parent / settings.name)
             shutil.copymode(source, staged)  # safetensors makes files that only their owner can read
     except OSError as error:
-        raise ModelError(f"cannot write {target}: {error.strerror or error}", hint="is the disk full?") from error
+        raise ModelError(f"cannot write {target}: {system_words(error)}", hint="is the disk full?") from error
     return target
 
 

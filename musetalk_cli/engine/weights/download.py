@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ModelError, system_words
 from musetalk_cli.installation import install_command
 from musetalk_cli.system.locks import lock_file
 
@@ -258,4 +258,4 @@ def _disk_error(error: OSError, file: WeightFile, models: Path) -> ModelError:
             f"no space left in {models} while downloading {file.path}",
             hint="make room and run this command again, it resumes the download",
         )
-    return ModelError(f"cannot write {file.path} in {models}: {error.strerror or error}", hint="set MUSETALK_HOME")
+    return ModelError(f"cannot write {file.path} in {models}: {system_words(error)}", hint="set MUSETALK_HOME")

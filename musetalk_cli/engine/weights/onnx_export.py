@@ -19,7 +19,7 @@ from musetalk_cli.engine.weights.custom import find_custom, require_custom
 from musetalk_cli.engine.weights.download import check_space
 from musetalk_cli.engine.weights.registry import get_weight_set
 from musetalk_cli.engine.weights.store import WeightStore
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ModelError, system_words
 from musetalk_cli.installation import install_command
 from musetalk_cli.system.processes import is_alive
 from musetalk_cli.system.small_files import read_small_json
@@ -172,14 +172,14 @@ def _new_folder(target: Path) -> Iterator[Path]:
         staged = staged_name(target)
         staged.mkdir()
     except OSError as error:
-        raise ModelError(f"cannot write {target}: {error.strerror or error}") from error
+        raise ModelError(f"cannot write {target}: {system_words(error)}") from error
     try:
         yield staged
         for path in staged.iterdir():
             sync_file(path)
         _put_in_place(staged, target)
     except OSError as error:
-        raise ModelError(f"cannot write {target}: {error.strerror or error}", hint="is the disk full?") from error
+        raise ModelError(f"cannot write {target}: {system_words(error)}", hint="is the disk full?") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 

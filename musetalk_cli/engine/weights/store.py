@@ -9,7 +9,7 @@ from typing import Any
 
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, PartKind, WeightSet
-from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
 from musetalk_cli.system.small_files import read_small_json
 
 IMPORTS = "imported.json"
@@ -43,7 +43,8 @@ class WeightStore:
             return {"folders": [], "models": {}}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
-                f"cannot read the list of imported folders, {path}: {error}", hint="delete it and import them again"
+                f"cannot read the list of imported folders, {path}: {system_words(error)}",
+                hint="delete it and import them again",
             ) from None
 
     def _write_imports(self, imports: dict[str, Any]) -> None:
@@ -116,4 +117,4 @@ def _write_text(path: Path, text: str) -> None:
         with replace_file(path) as staged:
             staged.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror}") from None
+        raise ModelError(f"cannot write {path}: {system_words(error)}") from None

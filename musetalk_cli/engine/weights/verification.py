@@ -22,7 +22,7 @@ from musetalk_cli.engine.weights.registry import (
     set_of,
 )
 from musetalk_cli.engine.weights.store import WeightStore
-from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
 from musetalk_cli.system.small_files import read_small_json
 
 READ_BYTES = 1 << 20
@@ -112,7 +112,7 @@ def check_settings(part: Part, settings: Path | None) -> None:
         read_small_json(settings)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{settings} does not hold the settings of the {part.title}: {error}",
+            f"{settings} does not hold the settings of the {part.title}: {system_words(error)}",
             hint=ANOTHER_COPY,
         ) from None
 

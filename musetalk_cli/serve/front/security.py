@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import HTTPConnection
 
-from musetalk_cli.errors import ConfigError
+from musetalk_cli.errors import ConfigError, system_words
 from musetalk_cli.serve.front.reasons import Refusal
 from musetalk_cli.system.small_files import read_small_file
 
@@ -102,7 +102,7 @@ def read_token(path: Path) -> str:
     try:
         text = read_small_file(path).decode("utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"cannot read the token file {path}: {error.strerror}", hint=hint) from None
+        raise ConfigError(f"cannot read the token file {path}: {system_words(error)}", hint=hint) from None
     except ValueError:
         raise ConfigError(f"the token file {path} is not text", hint=hint) from None
     if len(text) < MIN_TOKEN_CHARACTERS:

@@ -16,7 +16,7 @@ import uvicorn
 
 from musetalk_cli.configuration.origins import blaming, list_places
 from musetalk_cli.configuration.schema import Config, ServeConfig
-from musetalk_cli.errors import ConfigError, ServeError
+from musetalk_cli.errors import ConfigError, ServeError, system_words
 from musetalk_cli.serve.front.admission import Admission
 from musetalk_cli.serve.front.application import build_application
 from musetalk_cli.serve.front.connections import App, HttpConnection, WebSocketConnection
@@ -104,7 +104,7 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ServeError(f"cannot bind {host}: {error.strerror}", hint="choose another --host") from None
+        raise ServeError(f"cannot bind {host}: {system_words(error)}", hint="choose another --host") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -113,7 +113,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         hint = "another program has it; choose another --port" if error.errno == errno.EADDRINUSE else ""
-        raise ServeError(f"cannot bind {host}, port {port}: {error.strerror}", hint=hint) from None
+        raise ServeError(f"cannot bind {host}, port {port}: {system_words(error)}", hint=hint) from None
     listener.setblocking(False)
     return listener
 

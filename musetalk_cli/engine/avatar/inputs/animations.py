@@ -18,7 +18,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
 )
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
 
 # Browsers show images that give less than 20 ms for 100 ms: such files were made when none could be faster.
@@ -70,7 +70,7 @@ class AnimationFile:
                 except (OSError, ValueError, SyntaxError, EOFError) as error:
                     if size is None:
                         raise explain_damage(self._path, error) from error
-                    self.decode_error = str(error)
+                    self.decode_error = system_words(error)
                     return
                 size = size or (image.shape[1], image.shape[0])
                 image_s = float(animation.info.get("duration", 0) or 0) / 1000

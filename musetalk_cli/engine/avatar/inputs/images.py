@@ -22,7 +22,7 @@ from musetalk_cli.engine.avatar.inputs.file_kinds import FORMATS, MOVING, explai
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, looks_like_heif, looks_like_image
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,7 +69,7 @@ def open_image(path: Path) -> Iterator[Image]:
         refuse_known(path)
         head = read_head(path)
     except OSError as error:
-        raise AvatarError(f"cannot read {path}: {error.strerror}") from error
+        raise AvatarError(f"cannot read {path}: {system_words(error)}") from error
     if looks_like_heif(head):
         with suppress(ImportError):
             import pillow_heif  # type: ignore[import-not-found, unused-ignore]
@@ -162,7 +162,7 @@ def list_images(folder: Path) -> list[Path]:
         files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
         found = [path for path in files if looks_like_image(read_head(path))]
     except OSError as error:
-        raise AvatarError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+        raise AvatarError(f"cannot read {error.filename or folder}: {system_words(error)}") from error
     if not found:
         raise AvatarError(f"there is no image in the folder {folder}", hint=f"an image is {FORMATS}")
     return sorted(found, key=_natural_order)

@@ -23,7 +23,7 @@ from musetalk_cli.engine.avatar.library import explain_address
 from musetalk_cli.engine.runtime.files import find_similar, update_digest
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
 from musetalk_cli.engine.types.signatures import looks_like_image
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
 
 # Where the shapes of two images differ by more than this, they were not taken for one clip.
@@ -93,7 +93,7 @@ def is_still(source: Path) -> bool:
     try:
         return looks_like_image(read_head(source)) and not is_moving(source)
     except OSError as error:
-        raise AvatarError(f"cannot read {source}: {error.strerror}") from error
+        raise AvatarError(f"cannot read {source}: {system_words(error)}") from error
 
 
 def open_frames(source: Path, ffmpeg: str, clip: ClipSettings) -> FrameSource:
@@ -118,7 +118,7 @@ def check_source(source: Path) -> None:
             raise AvatarError(f"{source} is empty", hint="give another file")
         source.open("rb").close()
     except (OSError, ValueError) as error:
-        raise AvatarError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from error
+        raise AvatarError(f"cannot read {source}: {system_words(error)}") from error
 
 
 def hash_source(source: Path, report: Callable[[int, int], None]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.runtime.files import hash_file, replace_file
 from musetalk_cli.engine.runtime.reaper import reaper
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
 from musetalk_cli.system.locks import lock_folder
 
@@ -157,7 +157,7 @@ def _download(
                 with suppress(AvatarError):
                     _unpack(wheel, file, cache / file.name)
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
+        problem = system_words(error)
         hint = "free some space" if error.errno == errno.ENOSPC else _by_hand()
         raise AvatarError(f"the face models cannot be written to {cache}: {problem}", hint=hint) from error
     say(f"the face models are in {cache}")

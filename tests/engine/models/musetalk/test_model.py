@@ -138,7 +138,7 @@ def test_latents_that_cannot_be_cached_are_used_all_the_same(
     told: list[str] = []
     made = avatar_latents(face.avatar, face.parts, encoder, AvatarCache(folder, told.append), VAE)
     assert len(made) == 2
-    assert "No space left" in told[-1]
+    assert "no space left" in told[-1]
 
 
 def test_parts_of_another_avatar_are_refused(face: AvatarFace) -> None:

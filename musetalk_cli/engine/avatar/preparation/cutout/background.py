@@ -13,7 +13,7 @@ from musetalk_cli.engine.avatar.inputs.clip import WHITE
 from musetalk_cli.engine.avatar.inputs.images import read_image
 from musetalk_cli.engine.runtime.files import hash_file
 from musetalk_cli.engine.types.colour import ByteArray, as_bytes
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 TRANSPARENT = "transparent"
 
@@ -49,7 +49,7 @@ class Background:
         try:
             return {"background": f"cut out on an image, {hash_file(self.image)[:16]}"}
         except OSError as error:
-            raise AvatarError(f"cannot read the background {self.image}: {error.strerror}") from error
+            raise AvatarError(f"cannot read the background {self.image}: {system_words(error)}") from error
 
     def pixels(self, width: int, height: int) -> ByteArray:
         """It as uint8 BGR (height, width, 3); an image fills the frame, and what is beyond its shape is cut off on both

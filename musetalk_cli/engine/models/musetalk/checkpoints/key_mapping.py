@@ -13,7 +13,7 @@ from torch import Tensor
 from musetalk_cli.engine.models.musetalk.nets.unet import UNetConfig
 from musetalk_cli.engine.models.musetalk.nets.vae import VaeConfig
 from musetalk_cli.engine.models.musetalk.nets.whisper import WhisperConfig
-from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
 from musetalk_cli.system.small_files import read_small_json
 
 StateDict = Mapping[str, Tensor]
@@ -136,7 +136,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = read_small_json(path)
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+        raise ModelError(f"cannot read {path}: {system_words(error)}") from None
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}", hint=ANOTHER_COPY) from None
     if not isinstance(values, dict):

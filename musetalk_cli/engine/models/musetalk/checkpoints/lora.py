@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from musetalk_cli.engine.models.musetalk.checkpoints.weight_files import read_state_dict
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ModelError, system_words
 
 StateDict = Mapping[str, Tensor]
 
@@ -86,7 +86,9 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
     try:
         values = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{beside} is not JSON: {error}", hint="put a whole copy of it in its place") from None
+        raise ModelError(
+            f"{beside} is not JSON: {system_words(error)}", hint="put a whole copy of it in its place"
+        ) from None
     unsupported = [key for key in ("use_dora", "rank_pattern", "alpha_pattern") if values.get(key)]
     if unsupported:
         raise ModelError(f"{beside} asks for {', '.join(unsupported)}, which is not known here", hint="merge it first")

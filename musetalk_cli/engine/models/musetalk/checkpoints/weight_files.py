@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from musetalk_cli.errors import ANOTHER_COPY, ModelError
+from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
 from musetalk_cli.installation import install_command
 from musetalk_cli.option_names import option
 
@@ -113,7 +113,7 @@ def _check_is_weights(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+        raise ModelError(f"cannot read {path}: {system_words(error)}") from None
     if size == 0:
         raise ModelError(f"{path} is empty", hint=ANOTHER_COPY)
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
@@ -131,7 +131,9 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        raise ModelError(f"{path} is cut short or damaged ({_size(path)}): {error}", hint=ANOTHER_COPY) from None
+        raise ModelError(
+            f"{path} is cut short or damaged ({_size(path)}): {system_words(error)}", hint=ANOTHER_COPY
+        ) from None
 
 
 def _read_pickle(path: Path) -> Any:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from musetalk_cli.engine.avatar.avatar_files import unpack_arrays
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.types.messages import Tell
-from musetalk_cli.errors import AvatarError
+from musetalk_cli.errors import AvatarError, system_words
 
 # Kinds of cached files, as their names begin.
 FACE_PARTS, PARSING, LATENTS = "face-parts", "parsing", "latents"
@@ -67,7 +67,7 @@ class AvatarCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.tell(f"{path} cannot be read and is made again: {error.strerror}")
+            self.tell(f"{path} cannot be read and is made again: {system_words(error)}")
             return None
         except AvatarError as error:
             self.tell(f"{error}; it is made again")
@@ -85,7 +85,7 @@ class AvatarCache:
             with replace_file(_path(self.folder, kind, key)) as staged, staged.open("wb") as file:
                 np.savez(file, **arrays)
         except OSError as error:
-            self.tell(f"{kind} of avatar '{self.folder.name}' is not cached: {error.strerror or error}")
+            self.tell(f"{kind} of avatar '{self.folder.name}' is not cached: {system_words(error)}")
 
 
 def make_key(settings: Mapping[str, Any], *content: str | NDArray[Any]) -> str:

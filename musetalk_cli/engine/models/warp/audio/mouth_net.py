@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.types.arrays import read_arrays
-from musetalk_cli.errors import ModelError
+from musetalk_cli.errors import ModelError, system_words
 
 FloatArray = NDArray[np.float32]
 
@@ -86,7 +86,9 @@ def load_net(file: str | Path | IO[bytes]) -> MouthNet:
     try:
         return net_from_arrays(read_arrays(file))
     except (OSError, KeyError, ValueError) as error:
-        raise ModelError(f"the mouth net's weights cannot be read: {error}", hint="install musetalk again") from error
+        raise ModelError(
+            f"the mouth net's weights cannot be read: {system_words(error)}", hint="install musetalk again"
+        ) from error
 
 
 def net_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> MouthNet:

@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_only_costs_the_caching(
     tmp_path.chmod(0o500)
     cache.store("kind", KEY, ARRAYS)
     tmp_path.chmod(0o700)
-    assert told == [f"kind of avatar '{tmp_path.name}' is not cached: Permission denied"]
+    assert told == [f"kind of avatar '{tmp_path.name}' is not cached: permission denied"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_cached_is_used_all_the_same(parse, tmp_path: Path, monke
     (tmp_path / "weights").write_bytes(b"one")
     told: list[str] = []
     assert len(parse(SkinParser(), tmp_path / "weights", BOXES, told)) == 3
-    assert told[-1] == "parsing of avatar 'anna' is not cached: No space left on device"
+    assert told[-1] == "parsing of avatar 'anna' is not cached: no space left on device"
 
 
 def test_masks_follow_what_was_parsed_and_landmarks_where_that_is_nothing() -> None:
