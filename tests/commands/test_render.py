@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.media import describe, read_audio, read_frames
+from fixtures.media import describe, packet_times, read_audio, read_frames
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "128")
@@ -583,6 +583,42 @@ def test_an_encoder_that_looks_ahead_gets_its_images(
     done = run_cli("render", tone_wav(15.0), *options, "-o", "-")
     assert done.returncode == 0, done.stderr.decode()
     assert len(read_frames(ffmpeg, done.stdout, 64, 64)) == round(15 * float(fps))
+
+
+@pytest.mark.parametrize("choice", ["bundled", "ffmpeg"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_frames_that_are_coded_in_another_order_keep_their_times(
+    run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str, suffix: str, choice: str
+) -> None:
+    """Frame n is n / 25 s behind the first sample, and the audio has no gap behind the packet that AAC begins with.
+
+    An ffmpeg of version 5 repacks no time below zero: that packet is at 0 then, and the frames as much later.
+    """
+    (tmp_path / "my.yaml").write_text(f"ffmpeg: {choice}")
+    video = tmp_path / f"talk{suffix}"
+    options = ("--preset", "quality", "--size", "64", "--config", tmp_path / "my.yaml", "-q")
+    done = run_cli("render", speech, *options, "-o", video)
+    assert done.returncode == 0, done.stderr.decode()
+    shown = sorted(packet_times(ffmpeg, video, "v"))
+    heard = packet_times(ffmpeg, video, "a")
+    assert np.allclose(shown, heard[0] + 1024 / 48000 + np.arange(len(shown)) / 25, atol=0.0011)
+    assert np.allclose(np.diff(heard), 1024 / 48000, atol=0.0011)
+    assert -1024 / 48000 - 0.001 < heard[0] < 0.001
+    if suffix == ".mp4":
+        assert shown[0] == 0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_such_a_file_plays_where_it_is_cut_off(
+    run_cli: Run, speech: Path, tmp_path: Path, ffmpeg: str, suffix: str
+) -> None:
+    video, cut = tmp_path / f"talk{suffix}", tmp_path / f"cut{suffix}"
+    assert run_cli("render", speech, "--preset", "quality", "--size", "64", "-q", "-o", video).returncode == 0
+    data = video.read_bytes()
+    cut.write_bytes(data[: data.rindex(b"moof") - 9])  # in what was last in the fragment before, audio
+    whole, rest = read_frames(ffmpeg, video, 64, 64), read_frames(ffmpeg, cut, 64, 64)
+    assert 0 < len(rest) < len(whole)
+    assert np.array_equal(rest, whole[: len(rest)])
 
 
 def test_an_interrupted_video_does_not_replace_an_older_one(long_wav: Path, tmp_path: Path, ffmpeg: str) -> None:

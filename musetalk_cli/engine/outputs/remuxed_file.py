@@ -20,9 +20,10 @@ from musetalk_cli.errors import SinkError
 from musetalk_cli.option_names import option
 from musetalk_cli.system import pipes
 
-# ffmpeg's options for what holds H.264 and AAC, by the file's suffix. A MOV in fragments plays after any ending.
+# ffmpeg's options for what holds H.264 and AAC, by the file's suffix. A MOV in fragments plays after any ending; its
+# header waits for the first of them, as it says where times below zero begin.
 FORMATS: dict[str, tuple[str, ...]] = {
-    ".mov": ("-f", "mov", "-movflags", "frag_keyframe+empty_moov+default_base_moof"),
+    ".mov": ("-f", "mov", "-movflags", "frag_keyframe+delay_moov+default_base_moof"),
     ".mkv": ("-f", "matroska"),
 }
 # What stands before the first frames: an mdat box, a Cluster. Headers are far shorter than what is searched.

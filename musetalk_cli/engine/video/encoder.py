@@ -67,6 +67,11 @@ class EncoderSettings(NamedTuple):
     has_index: bool = True
     num_threads: int | None = None
 
+    @property
+    def reorders_frames(self) -> bool:
+        """Whether some frames are coded behind later ones (B-frames)."""
+        return self.codec == "libx264" and self.preset != "ultrafast" and self.tune != "zerolatency"
+
 
 def build_ffmpeg_args(ffmpeg: str, settings: EncoderSettings, audio_url: str) -> list[str]:
     """The command line: I420 frames on stdin, 16-bit PCM from ``audio_url``, fragmented MP4 on stdout."""
@@ -140,7 +145,11 @@ def _audio_options(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _container_options(settings: EncoderSettings) -> dict[str, Any]:
-    flags = "frag_keyframe+empty_moov+default_base_moof" + ("" if settings.has_index else "+skip_trailer")
+    # The times of frames that are coded in another order begin below zero, which only an edit list says; ffmpeg writes
+    # one where the header may wait for the first fragment. Without it the video begins two frames late, and the audio
+    # has a gap behind its first packet. No frame of a live stream may wait; its readers know no edit list.
+    header = "delay_moov" if settings.reorders_frames and settings.fragment_s is None else "empty_moov"
+    flags = f"frag_keyframe+{header}+default_base_moof" + ("" if settings.has_index else "+skip_trailer")
     options = {"f": "mp4", "movflags": flags, "flush_packets": 1}
     # Half a frame, so that every frame ends a fragment; frag_every_frame writes double times with AAC (measured).
     fragments = {"frag_duration": round(settings.fragment_s * 1e6)} if settings.fragment_s else {}

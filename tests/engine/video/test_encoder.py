@@ -4,6 +4,7 @@ import threading
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_one_fragmented_mp4_for_players_everywhere() -> None:
     assert (options["-acodec"], options["-ar"], options["-b:a"]) == ("aac", "48000", "128k")
     assert options["-aac_coder"] == "fast"
     assert (options["-crf"], options["-g"]) == ("23", "30")
+
+
+@pytest.mark.parametrize(
+    ("changes", "header"),
+    [
+        ({"preset": "medium", "tune": "none"}, "delay_moov"),
+        ({"preset": "slow", "tune": "film"}, "delay_moov"),
+        ({"preset": "medium"}, "empty_moov"),
+        ({"tune": "none"}, "empty_moov"),
+        ({"preset": "medium", "tune": "none", "codec": "h264_nvenc"}, "empty_moov"),
+        ({"preset": "medium", "tune": "none", "fragment_s": 0.02}, "empty_moov"),
+    ],
+)
+def test_the_header_waits_only_where_a_file_has_b_frames(changes: dict[str, Any], header: str) -> None:
+    assert header in options_of(SETTINGS._replace(**changes))["-movflags"].split("+")
 
 
 def test_a_bitrate_replaces_the_quality() -> None:
