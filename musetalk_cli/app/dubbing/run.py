@@ -251,7 +251,7 @@ class _Dub:
         end_s = float(timeline.ticks[-1] / self._clip.timescale)
         speakers = []
         for each, clip in zip(self._request.faces, tracked, strict=True):
-            with self._open_voice(each.voice or self._clip.path) as source:
+            with self._open_voice(each.voice) as source:
                 speech = read_speech(
                     source,
                     times_s,
@@ -266,12 +266,14 @@ class _Dub:
         return speakers
 
     @contextlib.contextmanager
-    def _open_voice(self, voice: Path) -> Iterator[_Source]:
+    def _open_voice(self, voice: Path | None) -> Iterator[_Source]:
+        """A voice; None is the clip's own audio."""
         from musetalk_cli.engine.audio.decoder import DecoderProcess
         from musetalk_cli.engine.audio.sources import FileSource
 
         with ExitStack() as cleanup:
-            decoder = DecoderProcess(str(voice), self._ffmpeg)
+            beside = self._clip.index if voice is None and self._clip.is_loose else None
+            decoder = DecoderProcess(str(voice or self._clip.path), self._ffmpeg, beside=beside)
             source = cleanup.enter_context(closing(FileSource(decoder, self._display.tell)))
             source.open()
             yield source

@@ -17,7 +17,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.runtime.files import find_similar
 from musetalk_cli.engine.types.addresses import hide_address, is_address, show_address
 from musetalk_cli.engine.types.audio import AUDIO_RATE_HZ
-from musetalk_cli.engine.types.formats import PIPE_WHITELIST, WHITELIST
+from musetalk_cli.engine.types.formats import PIPE_WHITELIST, WHITELIST, build_companion
 from musetalk_cli.engine.types.signatures import HEAD_BYTES, is_encrypted, looks_like_image
 from musetalk_cli.errors import SourceError, system_words
 from musetalk_cli.hints import as_file
@@ -41,12 +41,12 @@ _READ = re.compile(r"Statistics: (\d+) bytes read")
 class DecoderProcess(FfmpegProcess):
     """Decodes a file, a URL or standard input (``-``) to WAV on ``stdout``; it starts at once, to be ready early.
 
-    ``is_live``: see ``build_decoder_args``. ``num_filled``: samples of silence that were put in where timestamps say
-    that audio is missing, so far. ``num_read_bytes``: of the input, None as long as it is not closed. Raises
-    SourceError when the input cannot even be opened.
+    ``is_live``, ``beside``: see ``build_decoder_args``. ``num_filled``: samples of silence that were put in where
+    timestamps say that audio is missing, so far. ``num_read_bytes``: of the input, None as long as it is not closed.
+    Raises SourceError when the input cannot even be opened.
     """
 
-    def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False) -> None:
+    def __init__(self, location: str, ffmpeg: str, *, is_live: bool = False, beside: int | None = None) -> None:
         self.name = "standard input" if location == STDIN else show_address(location)
         self.location = location  # as it was given
         self.is_pipe = location == STDIN
@@ -55,7 +55,7 @@ class DecoderProcess(FfmpegProcess):
         self.num_read_bytes: int | None = None
         check_input(location)
         with open_stdin(location) as stdin:
-            super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live), stdin=stdin)
+            super().__init__(build_decoder_args(ffmpeg, location, is_live=is_live, beside=beside), stdin=stdin)
         widen(self.stdout)
 
     @property
@@ -74,12 +74,13 @@ class DecoderProcess(FfmpegProcess):
         return False
 
 
-def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> list[str]:
+def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False, beside: int | None = None) -> list[str]:
     """ffmpeg's arguments that turn the default audio track into 48 kHz 16-bit PCM, mono or stereo as it is.
 
     Where timestamps say that audio is missing, silence takes its place. ``is_live``: every packet is handed on at once,
     a lost web server is called again, and standard input becomes stereo whatever it is, so that a stream can begin
     before its first bytes are there; only a file's gaps are filled, since those of others have passed in real time.
+    ``beside``: a track of the file that the audio keeps its distance from; see ``build_companion``.
     """
     url = "pipe:0" if is_stream(location) else location if is_address(location) else f"file:{location}"
     layouts = "stereo" if is_live and location == STDIN else "mono|stereo"
@@ -98,7 +99,8 @@ def build_decoder_args(ffmpeg: str, location: str, *, is_live: bool = False) -> 
     # Tags would be in the WAV's header, before the samples.
     bare = ["-vn", "-sn", "-dn", "-map_metadata", "-1", "-fflags", "+bitexact"]
     output = ["-af", filters, *bare, *at_once, "-f", "wav", "pipe:1"]
-    return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output]
+    companion = [] if beside is None else build_companion(beside)
+    return [ffmpeg, *quiet, *patient, *allowed, "-i", url, *output, *companion]
 
 
 def build_whole_args(ffmpeg: str, path: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +24,21 @@ from musetalk_cli.engine.avatar.inputs.tracks import (
     choose_audio,
     choose_video,
     describe_file,
+    find_containers,
     find_duration,
 )
 from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
 from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
-from musetalk_cli.engine.types.formats import WHITELIST
+from musetalk_cli.engine.types.formats import WHITELIST, build_companion
 from musetalk_cli.errors import AvatarError
 from musetalk_cli.system.pipes import widen
 
 DEFAULT_RATE = Fraction(25)
 DEFAULT_TIMESCALE = 90_000
+# Containers of which ffmpeg counts the times from the first of the tracks that it reads, not from the file's first.
+LOOSE_CONTAINERS = frozenset({"mpeg", "mpegts", "ogg"})
 # Of the frames in which a face is followed: more pixels make it slower and no more exact.
 TRACKED_HEIGHT_PX = 720
 
@@ -59,7 +63,8 @@ class AudioTrack:
 class Clip:
     """A file's video: track ``index``, nominal ``frame_rate``, ticks a second (``timescale``), pixel aspect, colours.
 
-    ``width`` and ``height`` are those of its upright frames, even.
+    ``width`` and ``height`` are those of its upright frames, even. ``is_loose``: a track that ffmpeg reads alone begins
+    at 0, wherever it stands in the file; see ``build_companion``.
     """
 
     path: Path
@@ -73,6 +78,7 @@ class Clip:
     colours: ColourTags = NO_TAGS
     audio: AudioTrack = AudioTrack()
     num_expected: int | None = None
+    is_loose: bool = False
 
 
 def open_clip(path: Path, ffmpeg: str) -> Clip:
@@ -80,7 +86,8 @@ def open_clip(path: Path, ffmpeg: str) -> Clip:
     if not path.is_file():
         raise AvatarError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     log = read_log(path, ffmpeg)
-    clip = replace(_read_video(path, choose_video(log)), audio=_find_audio(log))
+    is_loose = bool(LOOSE_CONTAINERS & set(find_containers(log)))
+    clip = replace(_read_video(path, choose_video(log)), audio=_find_audio(log), is_loose=is_loose)
     if (duration_s := find_duration(log)) is not None:
         clip = replace(clip, num_expected=max(1, round(duration_s * clip.frame_rate)))
     with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
@@ -94,8 +101,7 @@ def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
 
 def _find_audio(log: list[str]) -> AudioTrack:
     track = choose_audio(log)
-    is_matroska = any("Input #0, matroska" in line for line in log)
-    return AudioTrack(track.index, track.codec, is_matroska) if track else AudioTrack()
+    return AudioTrack(track.index, track.codec, "matroska" in find_containers(log)) if track else AudioTrack()
 
 
 def _read_video(path: Path, track: Track | None) -> Clip:
@@ -110,7 +116,7 @@ def _read_video(path: Path, track: Track | None) -> Clip:
         pixels.width,
         pixels.height,
         exact_rate(shown) if 1 <= shown <= 240 else DEFAULT_RATE,
-        round(_number(_TIMESCALE.search(track.about)) or DEFAULT_TIMESCALE),
+        whole_timescale(_number(_TIMESCALE.search(track.about)) or DEFAULT_TIMESCALE),
         pixels.format,
         f"{aspect[1]}/{aspect[2]}" if aspect and int(aspect[1]) and int(aspect[2]) else "1/1",
         # As YUV, an RGB clip has another matrix than its file says.
@@ -125,15 +131,33 @@ def exact_rate(rate: float) -> Fraction:
     return ntsc if exact.denominator > 1 and abs(rate - ntsc) < 0.006 else exact
 
 
+def whole_timescale(ticks_a_second: float) -> int:
+    """A timescale that divides a container's: an AVI's of 29.97 ticks a second is 30000, 1001 of them for each."""
+    return exact_rate(ticks_a_second).numerator
+
+
 def _number(found: re.Match[str] | None) -> float | None:
     return float(found[1]) * (1000 if found[2] else 1) if found else None
+
+
+class Skip(NamedTuple):
+    """What is left out in front: ffmpeg seeks to ``seek_s``, and behind that place skips ``skip_s`` and
+    ``num_frames``."""
+
+    seek_s: float = 0.0
+    skip_s: float = 0.0
+    num_frames: int = 0
+
+
+NOTHING = Skip()
 
 
 class ClipFrames:
     """Every frame of a clip, none left out and none repeated: planar I420, uint8 (height · 3/2, width); iterate once.
 
-    ``width`` and ``height`` are of these frames. After the last, ``ticks`` are the timestamps of those that were read,
-    int64 (n,), in the clip's timescale, from the file's start on, and ``decode_error`` says why a damaged clip ended.
+    ``width`` and ``height`` are of these frames. ``ticks`` are the timestamps of those that were decoded so far, int64
+    (n,), in the clip's timescale, from the file's start or from ``seek_s`` on. After the last, ``decode_error`` says
+    why a damaged clip ended.
     """
 
     def __init__(
@@ -142,7 +166,7 @@ class ClipFrames:
         ffmpeg: str,
         *,
         height_px: int | None = None,
-        start_s: float = 0.0,
+        skip: Skip = NOTHING,
         num_frames: int | None = None,
     ) -> None:
         """Start ffmpeg.
@@ -151,7 +175,7 @@ class ClipFrames:
             clip: what is decoded.
             ffmpeg: path of the executable.
             height_px: frames are scaled down to this height; None leaves them as they are.
-            start_s: the first frame is the first that is not earlier.
+            skip: what is left out in front.
             num_frames: how many are decoded; None for all.
 
         Raises:
@@ -163,7 +187,7 @@ class ClipFrames:
         self.decode_error = ""
         try:
             self._process = FfmpegProcess(
-                build_args(clip, ffmpeg, self._times, height_px, start_s, num_frames), stdin=subprocess.DEVNULL
+                build_args(clip, ffmpeg, self._times, height_px, skip, num_frames), stdin=subprocess.DEVNULL
             )
         except BaseException:
             self._folder.cleanup()
@@ -208,7 +232,7 @@ class ClipFrames:
 
 
 def build_args(
-    clip: Clip, ffmpeg: str, times: Path, height_px: int | None, start_s: float, num_frames: int | None
+    clip: Clip, ffmpeg: str, times: Path, height_px: int | None, skip: Skip, num_frames: int | None
 ) -> list[str]:
     """ffmpeg's arguments: each frame of the clip's video once, upright, as Y4M on stdout; its timestamps to a file.
 
@@ -217,18 +241,21 @@ def build_args(
         ffmpeg: path of the executable.
         times: the file for timestamps.
         height_px: as for ClipFrames.
-        start_s: as for ClipFrames.
+        skip: as for ClipFrames.
         num_frames: as for ClipFrames.
     """
-    start = ["-ss", f"{start_s:.6f}"] if start_s > 0 else []
+    start = ["-ss", f"{skip.seek_s:.6f}"] if skip.seek_s > 0 else []
     count = [] if num_frames is None else ["-frames:v", str(num_frames)]
-    mark = "metadata=mode=add:key=frame:value=1,metadata=mode=print:file=" + quote_in_filter(times)
+    # The place of the first frame is asked for before the last has come: hence direct.
+    mark = "metadata=mode=add:key=frame:value=1,metadata=mode=print:direct=1:file=" + quote_in_filter(times)
     # Only an odd row or column changes; full range stays full range.
     layout = "yuvj420p" if clip.colours.range == "pc" else "yuv420p"
-    parts = [mark, "crop='2*trunc(iw/2)':'2*trunc(ih/2)':0:0"]
+    parts = [f"select='gte(t,{skip.skip_s:.6f})*gte(n,{skip.num_frames})'"] if any(skip[1:]) else []
+    parts += [f"settb=1/{clip.timescale}", mark, "crop='2*trunc(iw/2)':'2*trunc(ih/2)':0:0"]
     if height_px is not None:
         parts.append(f"scale=w='2*max(1,round(iw*min(1,{height_px}/ih)/2))':h='2*round(min(ih,{height_px})/2)'")
     parts.append(f"format={layout}")
     source = ["-max_pixels", str(MAX_PIXELS), *start, *WHITELIST, "-i", f"file:{clip.path}", "-map", f"0:{clip.index}"]
     output = ["-fps_mode", "passthrough", *count, "-f", "yuv4mpegpipe", "-strict", "-1", "pipe:1"]
-    return [ffmpeg, *QUIET, *source, "-vf", ",".join(parts), *output]
+    companion = build_companion(clip.audio.index) if clip.is_loose and clip.audio.codec else []
+    return [ffmpeg, *QUIET, *source, "-vf", ",".join(parts), *output, *companion]

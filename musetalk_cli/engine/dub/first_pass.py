@@ -25,7 +25,7 @@ from musetalk_cli.engine.types.planar_frame import PlanarFrame
 from musetalk_cli.errors import AvatarError, system_words
 
 # Raised when a clip would come out differently: what is cached is then made again.
-METHOD = 2
+METHOD = 3
 # Frames whose faces are smoothed together, in seconds: 200 kB each.
 PART_S = 60.0
 INDEX_FILE, TIMES_FILE = "index.json", "times.npy"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from musetalk_cli.engine.dub.clip import AudioTrack, Clip
 from musetalk_cli.engine.types.audio import AAC_CODER
-from musetalk_cli.engine.types.formats import WHITELIST
+from musetalk_cli.engine.types.formats import WHITELIST, build_companion
 
 AUDIO_RATE_HZ = 48_000
 # Audio that each container takes as it is.
@@ -84,7 +84,13 @@ def build_mux_args(
         f"{end_s:.6f}",
         *CONTAINERS[suffix],
         f"file:{output}",
+        *_companion(clip, audio),
     ]
+
+
+def _companion(clip: Clip, audio: DubAudio) -> list[str]:
+    is_heard = bool(clip.audio.codec) and (not audio.voices or audio.kept_db is not None)
+    return build_companion(clip.index, len(audio.voices) + 1) if clip.is_loose and is_heard else []
 
 
 def _tags(clip: Clip) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
-from musetalk_cli.engine.dub.clip import Clip, ClipFrames
+from musetalk_cli.engine.dub.clip import Clip
 from musetalk_cli.engine.dub.first_pass import Part, TrackedClip
 from musetalk_cli.engine.dub.raw_matroska import frame_header, header
+from musetalk_cli.engine.dub.seeking import read_from
 from musetalk_cli.engine.dub.speech import Speech
 from musetalk_cli.engine.dub.timeline import DubTimeline
 from musetalk_cli.engine.models.warp.video_avatar import VideoAvatarRenderer
@@ -25,7 +26,7 @@ from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess, describe_status
 from musetalk_cli.engine.types.colour import ByteArray, i420_to_bgr
 from musetalk_cli.engine.types.messages import Face
 from musetalk_cli.engine.video.compositing import write_face
-from musetalk_cli.errors import AvatarError, EncoderError
+from musetalk_cli.errors import EncoderError
 from musetalk_cli.system.pipes import widen, write_all
 
 # A ping-pong goes back in steps that are decoded forward and held in memory.
@@ -108,30 +109,6 @@ class _PartFrames:
 
     def close(self) -> None:
         """Nothing stays open."""
-
-
-def read_from(clip: Clip, ticks: NDArray[np.int64], first: int, num_frames: int, ffmpeg: str) -> Iterator[ByteArray]:
-    """Frames of a clip from the one numbered ``first`` on.
-
-    Args:
-        clip: the clip.
-        ticks: its timestamps.
-        first: the first frame.
-        num_frames: how many.
-        ffmpeg: path of the executable.
-
-    Raises:
-        AvatarError: it has fewer.
-    """
-    # Half a frame before it: timestamps are rounded.
-    start_s = (ticks[first] + ticks[first - 1]) / 2 / clip.timescale if first else 0.0
-    with closing(ClipFrames(clip, ffmpeg, start_s=start_s, num_frames=num_frames)) as frames:
-        count = 0
-        for image in frames:
-            count += 1
-            yield image
-        if count < num_frames:
-            raise AvatarError(f"{clip.path} has {count} frames where it had {num_frames}", hint=frames.decode_error)
 
 
 def read_timeline(

@@ -40,6 +40,12 @@ WHITELIST = _allow(",".join((_CONTAINERS, _AUDIO, _VIDEO, _IMAGES)))
 PIPE_WHITELIST = _allow(",".join(name for name in WHITELIST[1].split(",") if name not in _HEADERLESS))
 
 
+def build_companion(track: int, source: int = 0) -> list[str]:
+    """ffmpeg's arguments for a second output, of one packet that goes nowhere: with it, the tracks of the other output
+    keep their distance from this one of input ``source``, as they do in a player."""
+    return ["-map", f"{source}:{track}", "-c", "copy", "-frames", "1", "-f", "null", "-"]
+
+
 def find_playlist(log: Sequence[str]) -> str | None:
     """The kind of playlist that ffmpeg was not allowed to open, from what it wrote."""
     refused = [line for line in log if "not on whitelist" in line]

@@ -212,3 +212,14 @@ def test_a_signal_that_leaves_no_time_leaves_no_file(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
         path.touch()
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_track_that_begins_late_in_a_transport_stream_stays_late(config: Config, ffmpeg: str, tmp_path: Path) -> None:
+    whole = BY_NAME["fifty"].write(ffmpeg, tmp_path)
+    source = tmp_path / "late.ts"
+    late = ["-i", str(whole), "-itsoffset", "0.5", "-i", str(whole), "-map", "1:v", "-map", "0:a", "-c", "copy"]
+    subprocess.run([ffmpeg, "-v", "error", *late, str(source)], check=True)
+    dubbed = dub(config, source)
+    assert packet_times(ffmpeg, dubbed, "v:0")[0] - packet_times(ffmpeg, dubbed, "a:0")[0] == pytest.approx(
+        packet_times(ffmpeg, source, "v:0")[0] - packet_times(ffmpeg, source, "a:0")[0], abs=0.03
+    )

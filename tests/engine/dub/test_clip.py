@@ -22,7 +22,8 @@ from musetalk_cli.engine.dub.clip import (
 )
 from musetalk_cli.engine.dub.muxing import DubAudio, DubEncoding, build_mux_args
 from musetalk_cli.engine.dub.raw_matroska import frame_header, header
-from musetalk_cli.engine.dub.second_pass import read_from, read_timeline
+from musetalk_cli.engine.dub.second_pass import read_timeline
+from musetalk_cli.engine.dub.seeking import read_from
 from musetalk_cli.engine.dub.timeline import plan_timeline
 from musetalk_cli.errors import AvatarError
 

@@ -18,6 +18,7 @@ _TRACK = re.compile(r"Stream #0:(\d+).*?: (Video|Audio): (\w+)(.*)")
 _PIXELS = re.compile(r", (\w+)(?:\(([^()]*(?:\([^()]*\))?[^()]*)\))?, (\d+)x(\d+)")
 _COLOUR = re.compile(r"bt|smpte|gamma|fcc|ycgco|gbr|rgb")
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_CONTAINERS = re.compile(r"Input #0, (\S+), from ")
 _CHANNELS = re.compile(r"(\d+) channels")
 _LAYOUTS = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 
@@ -111,6 +112,11 @@ def choose_audio(log: Iterable[str]) -> Track | None:
     the one of most channels, and the first of several."""
     tracks = [track for track in read_tracks(log) if not track.is_video]
     return max(tracks, key=lambda track: (track.is_default, track.num_channels), default=None)
+
+
+def find_containers(log: Iterable[str]) -> list[str]:
+    """ffmpeg's names of the file's container; empty where it is none."""
+    return next((found[1].split(",") for found in map(_CONTAINERS.search, log) if found), [])
 
 
 def find_duration(log: Iterable[str]) -> float | None:
