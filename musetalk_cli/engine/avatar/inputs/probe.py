@@ -9,7 +9,7 @@ from pathlib import Path
 from musetalk_cli.engine.avatar.inputs.file_kinds import explain_heif, refuse_known
 from musetalk_cli.engine.avatar.inputs.hdr import ORDINARY, Colours, colours_of
 from musetalk_cli.engine.avatar.inputs.images import MAX_PIXELS, read_head
-from musetalk_cli.engine.avatar.inputs.tracks import Pixels, choose_video, describe_file, find_duration
+from musetalk_cli.engine.avatar.inputs.tracks import Pixels, choose_video, describe_file, find_containers, find_duration
 from musetalk_cli.engine.runtime.ffmpeg import describe_status, find_error
 from musetalk_cli.engine.runtime.ffmpeg_choice import explain_failure
 from musetalk_cli.engine.types.formats import find_playlist
@@ -19,6 +19,8 @@ from musetalk_cli.hints import as_file
 
 # Untagged video of this height and above is BT.709 in practice, below it BT.601, which is also what ffmpeg assumes.
 HD_HEIGHT_PX = 720
+# Transport and program streams.
+NO_INDEX = frozenset({"mpegts", "mpeg"})
 WANTED = "an avatar is made from an image or a video of a face"
 
 _BT601 = ("bt470bg", "smpte170m")
@@ -38,7 +40,7 @@ class VideoTrack:
     fields. ``is_untagged_hd``: nothing says which matrix its colours have, and it is too large for BT.601.
     ``plain_space``: of planes of 8 bits whose matrix or range is not the avatar's, what the filter ``colorspace`` calls
     both: ("smpte170m", "tv"), by its tags or its size; else None. ``is_bt709``: planes as avatars have them: 4:2:0, 8
-    bits, limited range, BT.709's matrix.
+    bits, limited range, BT.709's matrix. ``has_no_index``: a seek may end behind the wanted place.
     """
 
     index: int
@@ -50,6 +52,7 @@ class VideoTrack:
     plain_space: tuple[str, str] | None = None
     is_bt709: bool = False
     colours: Colours = ORDINARY
+    has_no_index: bool = False
 
 
 def probe(path: Path, ffmpeg: str) -> VideoTrack:
@@ -110,6 +113,7 @@ def read_track(log: list[str]) -> VideoTrack:
         find_duration(log),
         decoder=_ALPHA_DECODERS.get(track.codec, "") if is_matted else "",
         has_alpha=is_matted,
+        has_no_index=not NO_INDEX.isdisjoint(find_containers(log)),
     )
     return _with_pixels(found, track.pixels) if track.pixels else found
 

@@ -24,6 +24,9 @@ from musetalk_cli.system.pipes import widen
 # To BT.709 of limited range, exact to a rounding; ffmpeg's scaler takes six times as long and darkens by a level.
 TO_BT709 = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange={}:all=bt709:range=tv:format=yuv420p"
 
+# So much before the first wanted frame a file without an index is decoded: its keyframes are rarely further apart.
+LEAD_S = 15.0
+
 
 class VideoFile:
     """A video's frames as planar I420, uint8 (height · 3/2, width), BT.709, limited range; iterate once, then close.
@@ -112,7 +115,8 @@ def build_frames_args(
         track: which track, and what its frames are.
         cube: a file that ``hdr.write_cube`` made for the track's colours; None where these are ordinary.
     """
-    start = ["-ss", f"{clip.start_s:.6f}"] if clip.start_s else []
+    seek_s = clip.start_s - _lead_s(clip, track)
+    start = ["-ss", f"{seek_s:.6f}"] if seek_s else []
     decoder = ["-c:v", track.decoder] if track.decoder else []
     source = ["-max_pixels", str(MAX_PIXELS), *start, *decoder, *WHITELIST]
     source += ["-i", f"file:{path}"]
@@ -130,7 +134,9 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
     resize = f"scale={size}:flags=bicubic+accurate_rnd"
     scale = resize + matrix
     bt709 = "out_color_matrix=bt709:out_range=tv"
-    parts = ["bwdif=mode=send_frame:deint=interlaced"] if track.may_interlace else []
+    lead_s = _lead_s(clip, track)
+    parts = [f"trim=start={lead_s:.6f},setpts=PTS-{lead_s:.6f}/TB"] if lead_s else []
+    parts += ["bwdif=mode=send_frame:deint=interlaced"] if track.may_interlace else []
     parts += [f"fps={clip.frame_rate}", "crop='max(2,2*trunc(iw/2))':'max(2,2*trunc(ih/2))':0:0"]
     if track.has_alpha:
         red, green, blue = clip.background
@@ -149,6 +155,10 @@ def _filters(clip: ClipSettings, track: VideoTrack, cube: Path | None) -> str:
     else:
         parts.append(f"{scale}:{bt709}")
     return ",".join([*parts, "setsar=1", "format=yuv420p"])
+
+
+def _lead_s(clip: ClipSettings, track: VideoTrack) -> float:
+    return min(clip.start_s, LEAD_S) if track.has_no_index else 0.0
 
 
 def quote_in_filter(path: Path) -> str:

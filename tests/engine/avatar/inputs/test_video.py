@@ -101,6 +101,15 @@ def test_start_and_length(tmp_path: Path, ffmpeg: str) -> None:
     assert numbers(frames) == [10, 11, 12, 13, 14]
 
 
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mpg"])
+def test_a_stream_without_an_index_starts_where_it_shall(tmp_path: Path, ffmpeg: str, name: str) -> None:
+    codec = "libx264" if name.endswith(".ts") else "mpeg2video"
+    options = ["-c:v", codec, "-q:v", "2", "-g", "1000", "-bf", "2", "-pix_fmt", "yuv420p"]
+    path = write_clip(ffmpeg, tmp_path / name, numbered(25), "25", *options)
+    frames = read_all(path, ffmpeg, ClipSettings(Fraction(25), start_s=0.4, max_seconds=0.2))
+    assert numbers(frames) == [10, 11, 12, 13, 14]
+
+
 def test_a_start_behind_the_end_is_reported(tmp_path: Path, ffmpeg: str) -> None:
     path = write_clip(ffmpeg, tmp_path / "clip.mp4", numbered(5))
     with pytest.raises(AvatarError, match="no frame after 9 s"):
