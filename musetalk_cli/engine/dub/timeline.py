@@ -48,12 +48,12 @@ def plan_timeline(
         ticks: int64 (n,), when each frame of the clip begins.
         last_ticks: how long its last frame is shown.
         voice_ticks: how long the voice lasts; None for that of the clip.
-        length: which of the two the output is as long as.
+        length: which of the two the output is as long as; the clip's first frame is shown in any case.
         fill: what is shown behind the clip's end.
     """
     count, end = len(ticks), int(ticks[-1]) + last_ticks
     wanted = end if voice_ticks is None or length == "clip" else voice_ticks
-    wanted = max(wanted, end) if length == "longest" else wanted
+    wanted = max(wanted, end if length == "longest" else int(ticks[0]) + last_ticks)
     if wanted <= end:
         shown = count if wanted == end else max(1, int(np.searchsorted(ticks, wanted)))
         return DubTimeline(
