@@ -17,7 +17,7 @@ from musetalk_cli.errors import MuseTalkError, StageError, as_machine_error
 from musetalk_cli.option_names import naming_options
 from musetalk_cli.ui.console import say, say_error
 from musetalk_cli.ui.help import HelpCommand, HelpGroup
-from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout
+from musetalk_cli.ui.stdout import explain_system_error, flush_stdout, give_up_stdout, is_stdout_left
 from musetalk_cli.ui.usage_errors import CommandError, as_usage_error
 
 PROGRAM = "musetalk"  # in messages, however it was started
@@ -115,6 +115,7 @@ class _Command(HelpCommand):
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n ended by signal n."""
     asked: dict[str, Any] = {}
+    code = 0
     try:
         if os.environ.get("MUSETALK_LOG"):
             start_log_named(os.environ["MUSETALK_LOG"])
@@ -134,9 +135,10 @@ def run() -> None:
             raise
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output (a pager, head) has gone; there is nobody left to tell.
+        # Who has seen enough of it has not failed, nor have we.
+        is_left = is_stdout_left()
         give_up_stdout()
-        sys.exit(1)
+        sys.exit(code if is_left else 1)
     except Exception as error:
         if ending.is_by_signal(0):  # a library that it interrupted may tell of it as an error of its own
             _say_stopped(asked)
@@ -190,6 +192,10 @@ def _call(asked: dict[str, Any]) -> int:
         if isinstance(error, BrokenPipeError) or (problem := explain_system_error(error)) is None:
             raise
         raise problem from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer ends with 1 for it
+            raise end.__context__ from None
+        raise
     return result if isinstance(result, int) else 0
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
 from typing import Any
@@ -57,6 +60,17 @@ def test_help_is_as_wide_as_the_terminal(run_cli: Run, monkeypatch: pytest.Monke
     assert widths[60] <= 60
     assert 70 < widths[80] <= 80
     assert 120 < widths[160] <= 160
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, nothing tells")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["avatars", "list", "--json"]])
+def test_a_reader_who_has_seen_enough_is_no_failure(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "musetalk_cli", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_help_is_80_columns_wide_in_a_pipe(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,15 @@ def wait_writable(fd: int, limit_s: float) -> bool:
     return not CAN_WAIT or bool(select.select([], [fd], [], limit_s)[1])
 
 
+def has_lost_reader(fd: int) -> bool:
+    """Whether a pipe's reader has gone; where nothing can tell, it has not."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(fd, 0)  # what is reported in any case: errors
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def write_some(fd: int, data: memoryview) -> memoryview:
     """Write what there is room for; the rest. Raises BrokenPipeError when the reader has gone, and OSError."""
     try:

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from musetalk_cli.errors import MuseTalkError, SinkError, as_machine_error, system_words
+from musetalk_cli.system.pipes import has_lost_reader
 
 # Of the system or of a path that the user named, wherever they arise.
 REASONS = {
@@ -33,6 +34,13 @@ def flush_stdout() -> None:
         raise
     except OSError as error:
         raise _give_up(error) from None
+
+
+def is_stdout_left() -> bool:
+    """Whether whoever read our output (a pager, head) has gone."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return has_lost_reader(sys.stdout.fileno())
+    return False
 
 
 def give_up_stdout() -> None:
