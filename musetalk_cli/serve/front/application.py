@@ -51,6 +51,7 @@ def build_application(front: Front, sessions: Sequence[BaseRoute] = ()) -> App:
         Route("/metrics", answers.metrics, methods=GET),
         Route("/", answers.page, methods=GET),
         Route("/{file}", answers.page, methods=GET),
+        WebSocketRoute("/{path:path}", _no_session),
     ]
     inner = Starlette(routes=routes, exception_handlers={HTTPException: _explain})
     inner.router.redirect_slashes = False
@@ -142,6 +143,11 @@ async def _session(socket: WebSocket) -> None:
         front.log("session closed", number=number, reason=ended.reason, seconds=seconds, message=said)
         front.metrics.closed.labels(ended.reason).inc()
     return None
+
+
+async def _no_session(socket: WebSocket) -> None:
+    refusal = Refusal(404, "not_found", "there are no sessions here", hint="they begin at /v1/session")
+    await refuse(front_of(socket), refusal, socket.scope, socket.receive, socket.send)
 
 
 async def _converse(front: Front, socket: WebSocket, conversation: Conversation) -> Ended:

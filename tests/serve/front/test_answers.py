@@ -8,6 +8,8 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from fixtures.fake_workers import JPEG
 from fixtures.front_server import RunningFront, front_server
@@ -100,6 +102,18 @@ def test_who_asks_for_a_session_without_a_websocket_is_told_how_to_open_one() ->
             assert error["hint"] == "GET / is a page that opens one"
             assert (await front.get("/v1/session", "POST"))[0] == 405
             assert (await front.get("/healthz"))[0] == 200
+
+    asyncio.run(run())
+
+
+def test_a_websocket_elsewhere_is_told_where_sessions_begin() -> None:
+    async def run() -> None:
+        async with front_server() as front:
+            address = front.address.replace("/v1/session", "/v1/sessions")
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(address, proxy=None).__aenter__()
+            answer = refused.value.response
+            assert (answer.status_code, json.loads(answer.body)["error"]["hint"]) == (404, "they begin at /v1/session")
 
     asyncio.run(run())
 
