@@ -266,5 +266,9 @@ def _as_source(voice: str | Path | NDArray[Any], rate_hz: int | None) -> str | A
     from musetalk_cli.engine.audio.voice_input import ArraySource
 
     if rate_hz is None:
+        import numpy as np
+
+        if not isinstance(voice, np.ndarray):
+            raise SourceError(f"the voice must be a path, a URL or samples, not {type(voice).__name__}")
         raise SourceError("samples need rate_hz, their rate in Hz")
     return ArraySource(voice, rate_hz)

@@ -108,6 +108,11 @@ def test_misuse_is_said(tmp_path: Path, options: dict, error: type[Exception], m
     assert list(tmp_path.glob("*.mp4")) == []
 
 
+def test_what_is_no_voice_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="must be a path, a URL or samples, not bytes"):
+        musetalk.render(b"RIFF", tmp_path / "x.mp4")  # type: ignore[arg-type]
+
+
 NAN = float("nan")
 
 

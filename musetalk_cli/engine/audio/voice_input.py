@@ -86,7 +86,7 @@ def check_samples(samples: NDArray[Any], rate_hz: int) -> NDArray[Any]:
         or not isinstance(rate_hz, (int, np.integer))
         or not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ
     ):
-        raise SessionError(f"the rate must be {LEAST_RATE_HZ} to {MOST_RATE_HZ} Hz, not {rate_hz}")
+        raise SessionError(f"the rate must be a whole number, {LEAST_RATE_HZ} to {MOST_RATE_HZ} Hz, not {rate_hz}")
     if samples.dtype == np.float32 and not np.isfinite(samples).all():
         raise SessionError("samples must be finite, but some are NaN or infinite")
     return samples[:, None] if samples.ndim == 1 else samples

@@ -83,7 +83,7 @@ def test_a_rate_may_change_within_an_utterance() -> None:
         (np.zeros(4, np.int16), 3_999, "4000 to 384000 Hz, not 3999"),
         (np.zeros(4, np.int16), 384_001, "not 384001"),
         (np.zeros(4, np.int16), True, "not True"),
-        (np.zeros(4, np.int16), 48_000.0, "not 48000.0"),
+        (np.zeros(4, np.int16), 48_000.0, "a whole number, 4000 to 384000 Hz, not 48000.0"),
         (np.array([0, np.nan], np.float32), 48_000, "NaN"),
         (np.array([0, np.inf], np.float32), 48_000, "infinite"),
     ],
