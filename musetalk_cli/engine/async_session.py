@@ -33,6 +33,7 @@ class AsyncSession:
             ThreadPoolExecutor(1, thread_name_prefix=f"musetalk-{name}") for name in ("taking", "pushing", "calling")
         )
         self._next: asyncio.Future[Item | None] | None = None
+        self._is_closed = False
 
     @property
     def session(self) -> Session:
@@ -63,8 +64,8 @@ class AsyncSession:
         """See ``Session.close``; ends its threads, too."""
         if self._session is not None:
             await self._call(self._calling, self._session.close)
-        for executor in (self._taking, self._pushing, self._calling):
-            executor.shutdown(wait=False, cancel_futures=True)
+            self._is_closed = True
+        self._end_threads()
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self
@@ -72,6 +73,8 @@ class AsyncSession:
     async def __anext__(self) -> Item:
         """The next frame, fragment or event. One whose wait was cancelled comes at the next call."""
         if self._next is None:
+            if self._is_closed:
+                raise StopAsyncIteration
             self._next = asyncio.get_running_loop().run_in_executor(self._taking, next, self.session, None)
         waiting = self._next
         item = await asyncio.shield(waiting)
@@ -85,10 +88,8 @@ class AsyncSession:
         try:
             self._session = await asyncio.shield(opening)
         except BaseException:
-            if not opening.done():  # cancelled: it is closed when it has been opened
-                opening.add_done_callback(_close_unwanted)
-            for executor in (self._taking, self._pushing, self._calling):
-                executor.shutdown(wait=False)
+            opening.add_done_callback(_close_unwanted)  # cancelled: it may have been opened at this moment
+            self._end_threads()
             raise
         return self
 
@@ -97,7 +98,14 @@ class AsyncSession:
     ) -> None:
         await self.close()
 
+    def _end_threads(self) -> None:
+        """Once they have done what waits for them: of a closed session, none of it takes long."""
+        for executor in (self._taking, self._pushing, self._calling):
+            executor.shutdown(wait=False)
+
     async def _call(self, executor: Executor, function: Callable[[], T]) -> T:
+        if self._is_closed:
+            return function()  # which waits for nothing any more
         return await asyncio.get_running_loop().run_in_executor(executor, function)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -133,3 +135,63 @@ def test_opening_does_not_block_the_loop_and_errors_come_through() -> None:
 def test_it_is_opened_by_async_with() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         open_session().session  # noqa: B018
+
+
+def test_a_closed_session_says_so_as_the_one_that_it_wraps() -> None:
+    async def main() -> None:
+        async with open_session() as session:
+            await session.close()
+            await session.close()
+            with pytest.raises(SessionError, match="closed"):
+                await session.push(tone(0.1), 48_000)
+            with pytest.raises(SessionError, match="closed"):
+                await session.clear()
+            await session.end_utterance()
+            await session.finish()
+            assert [item async for item in session] == []
+
+    asyncio.run(main())
+
+
+def test_a_push_whose_turn_comes_after_the_close_is_told_of_it() -> None:
+    """Were it cancelled, its task would take that for its own end, and say nothing."""
+
+    async def main() -> object:
+        may_go_on = threading.Event()
+        session = await open_session().__aenter__()
+        session._pushing.submit(may_go_on.wait, 5)  # as an earlier push that waits
+        pushing = asyncio.ensure_future(session.push(tone(0.1), 48_000))
+        await asyncio.sleep(0)
+        await session.close()
+        may_go_on.set()
+        return (await asyncio.gather(pushing, return_exceptions=True))[0]
+
+    assert isinstance(asyncio.run(main()), SessionError)
+
+
+def test_an_opening_that_is_cancelled_as_it_ends_leaves_no_session() -> None:
+    async def main(num_steps: int) -> Session:
+        opened: list[Session] = []
+        may_open = threading.Event()
+
+        def open_it() -> Session:
+            may_open.wait(5)
+            opened.append(Session(FakeModel(), fake_avatar(), SessionSettings()))
+            return opened[0]
+
+        session = AsyncSession(open_it)
+        opening = asyncio.ensure_future(session.__aenter__())
+        await asyncio.sleep(0.01)
+        may_open.set()
+        time.sleep(0.05)  # the loop stands still meanwhile
+        for _ in range(num_steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await opening).close()
+        await asyncio.sleep(0.1)
+        return opened[0]
+
+    for num_steps in range(8):
+        with pytest.raises(SessionError):
+            asyncio.run(main(num_steps)).push(tone(0.1), 48_000)
