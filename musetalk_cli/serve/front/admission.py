@@ -59,11 +59,15 @@ class Admission:
 
 
 def client_of(address: str) -> str | None:
-    """Whom an address belongs to: itself, or its /64 network of IPv6; None on this machine, which is not bounded."""
+    """Whom an address belongs to: itself, or its /64 network of IPv6; None on this machine, which is not bounded.
+
+    A socket of both has IPv4 within IPv6, ``::ffff:192.0.2.1``: all of that is one /64 network.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
         return None
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)

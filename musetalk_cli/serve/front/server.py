@@ -240,7 +240,7 @@ def _uvicorn_settings(application: App) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
-        forwarded_allow_ips=["127.0.0.1", "::1"],
+        forwarded_allow_ips=["127.0.0.1", "::1", "::ffff:127.0.0.1"],  # the last at a socket of IPv6 and IPv4
         server_header=False,
         timeout_graceful_shutdown=2,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from socket import has_dualstack_ipv6
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -69,6 +70,23 @@ def test_a_network_of_ipv6_is_one_client_and_this_machine_none() -> None:
     assert client_of("127.0.0.1") is client_of("::1") is None
     assert client_of("192.0.2.1") == "192.0.2.1"
     assert client_of("unknown") == "unknown"
+
+
+def test_a_client_of_ipv4_is_the_same_at_a_socket_of_both() -> None:
+    assert client_of("::ffff:192.0.2.1") == client_of("192.0.2.1") != client_of("::ffff:192.0.2.2")
+    assert client_of("::ffff:127.0.0.1") is None
+
+
+@pytest.mark.skipif(not has_dualstack_ipv6(), reason="needs IPv6")
+def test_a_proxy_on_this_machine_names_clients_at_a_socket_of_both_too() -> None:
+    async def run() -> None:
+        async with front_server(host="::", max_sessions_per_client=1) as front:
+            async with front.session(headers={"X-Forwarded-For": "198.51.100.7"}):
+                assert (await refusal_of(front, headers={"X-Forwarded-For": "198.51.100.7"}))[0] == 429
+                async with front.session(headers={"X-Forwarded-For": "198.51.100.8"}), front.session(), front.session():
+                    pass
+
+    asyncio.run(run())
 
 
 def test_seats_are_given_back() -> None:
