@@ -63,4 +63,6 @@ class WorkerPool(Generic[Work, Result]):
         """Drop what has not begun, and wait for what has, no longer than ``timeout_s``; whether it has ended."""
         self._is_closed = True
         self._executor.shutdown(wait=timeout_s is None, cancel_futures=True)
-        return not wait(list(self._unfinished), timeout_s).not_done
+        # One that is dropped while it is being submitted is still among them, and nobody would tell of its end.
+        begun = [future for future in list(self._unfinished) if not future.cancelled()]
+        return not wait(begun, timeout_s).not_done

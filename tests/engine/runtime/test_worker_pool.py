@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -67,6 +69,35 @@ def test_closing_drops_what_has_not_begun_and_waits_for_what_has() -> None:
     may_end.set()
     closer.join(10)
     assert made == [0]
+
+
+def test_closing_does_not_wait_for_what_is_dropped_while_it_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end, is_queued, may_go_on = (threading.Event() for _ in range(4))
+
+    def make(number: int) -> None:
+        begun.set()
+        may_end.wait(10)
+
+    def pause(future: Future[None], callback: Callable[[Future[None]], None]) -> None:
+        is_queued.set()
+        may_go_on.wait(10)
+        add_done_callback(future, callback)
+
+    pool: WorkerPool[int, None] = WorkerPool(make, 1, RunState())
+    pool.submit(0)
+    assert begun.wait(10)
+    add_done_callback = Future.add_done_callback
+    monkeypatch.setattr(Future, "add_done_callback", pause)
+    submitter = threading.Thread(target=pool.submit, args=(1,))
+    submitter.start()
+    assert is_queued.wait(10)
+    may_end.set()
+    closer = threading.Thread(target=pool.close, daemon=True)
+    closer.start()
+    closer.join(5)
+    may_go_on.set()
+    submitter.join(10)
+    assert not closer.is_alive()
 
 
 def test_a_thread_that_the_system_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
