@@ -166,7 +166,8 @@ class Conversation:
                 self._push(message)
             else:
                 self._tell_worker(KINDS[type(message)])
-            await worker.drain()
+            with suppress(OSError):  # it has ended, which ``_read_worker`` tells
+                await worker.drain()
 
     def _push(self, pcm: bytes) -> None:
         if len(pcm) % self._sample_bytes:

@@ -80,11 +80,11 @@ def test_a_client_of_ipv4_is_the_same_at_a_socket_of_both() -> None:
 @pytest.mark.skipif(not has_dualstack_ipv6(), reason="needs IPv6")
 def test_a_proxy_on_this_machine_names_clients_at_a_socket_of_both_too() -> None:
     async def run() -> None:
-        async with front_server(host="::", max_sessions_per_client=1) as front:
-            async with front.session(headers={"X-Forwarded-For": "198.51.100.7"}):
-                assert (await refusal_of(front, headers={"X-Forwarded-For": "198.51.100.7"}))[0] == 429
-                async with front.session(headers={"X-Forwarded-For": "198.51.100.8"}), front.session(), front.session():
-                    pass
+        mine, anothers = {"X-Forwarded-For": "198.51.100.7"}, {"X-Forwarded-For": "198.51.100.8"}
+        async with front_server(host="::", max_sessions_per_client=1) as front, front.session(headers=mine):
+            assert (await refusal_of(front, headers=mine))[0] == 429
+            async with front.session(headers=anothers), front.session(), front.session():
+                pass
 
     asyncio.run(run())
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from fixtures.fake_workers import FakePool
@@ -196,6 +198,22 @@ def test_a_worker_that_fails_ends_its_session_with_a_reason(fault: str, code: in
             front.pool.fault = ""
             async with front.session() as socket:
                 await read_json(socket, "stats")
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_dies_while_voice_waits_for_it_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    async def push(socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await socket.send(bytes(MAX_MESSAGE_BYTES))
+
+    async def run() -> None:
+        async with front_server(FakePool(fault="stuck", interval_s=0.2)) as front, front.session() as socket:
+            pushing = asyncio.create_task(push(socket))
+            assert "process ended unexpectedly" in (await read_json(socket, "error"))["message"]
+            assert "bug" not in caplog.text
+            await pushing
 
     asyncio.run(run())
 
