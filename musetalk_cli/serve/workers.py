@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
 MAX_LINE_BYTES = 64 << 20  # of the host's one line, with all thumbnails
+MAX_SHOWN = 100  # bytes of a line that is not that
 MAX_SOCKET_PATH = 100  # bytes; systems allow 104 to 108
 START_S = 300.0  # weights are loaded, graphs recorded
 CONNECT_S = 3.0  # a host that is being started again is waited for
@@ -165,9 +166,12 @@ class WorkerPool:
             line = await asyncio.wait_for(host.stdout.readline(), START_S)
         except asyncio.TimeoutError:
             raise WorkerError(f"the workers were not ready within {START_S:.0f} s") from None
-        if not line:
+        if not line.endswith(b"\n"):  # it may have been killed inside its line
             raise WorkerError(f"the workers ended before they were ready ({await _describe_end(host)})")
-        values = json.loads(line)
+        try:
+            values = json.loads(line)
+        except ValueError:
+            raise WorkerError(f"the workers' first line is not what they hold, but {line[:MAX_SHOWN]!r}") from None
         if "error" in values:
             raise WorkerError(values["error"], hint=values["hint"])
         return WorkersReady.from_json(line)

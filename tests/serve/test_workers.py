@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -257,6 +258,29 @@ def test_a_host_that_dies_at_its_start_is_an_error(monkeypatch: pytest.MonkeyPat
     pool = Pool()
     with pytest.raises(WorkerError, match=r"ended before they were ready \(exit code 0\)"):
         pool.start()
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("does", "problem"),
+    [
+        ("printf '{\"avatars\": [{'", r"ended before they were ready \(exit code 0\)"),
+        ("echo loading", r"first line is not what they hold, but b'loading"),
+    ],
+)
+def test_a_host_that_does_not_say_what_it_holds_is_started_again(
+    does: str, problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "host"
+    program.write_text(f"#!/bin/sh\nread line\n{does}\n")
+    program.chmod(0o700)
+    pool = Pool().start()
+    with monkeypatch.context() as broken:
+        broken.setattr("musetalk_cli.serve.workers.sys.executable", str(program))
+        os.kill(pool.pool.host_pid, signal.SIGKILL)
+        pool.wait_until(lambda: len(pool.lines) > 1)
+    assert re.search(problem, pool.lines[1])
+    pool.wait_until(lambda: pool.pool.is_ready)
     pool.close()
 
 
