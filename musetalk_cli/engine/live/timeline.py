@@ -339,6 +339,8 @@ class Timeline:
         return self._is_finished or self._is_cancelled
 
     def _has_room(self) -> bool:
+        if len(self._waiting) >= MAX_UTTERANCES and self._waiting[-1].is_ended:
+            return False
         return sum(each.num_waiting for each in self._waiting) < self._settings.max_queued_s * AUDIO_RATE_HZ
 
     def _audio_at(self, frame: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.fakes import tone
 from fixtures.timeline_model import run_lives
-from musetalk_cli.engine.live.timeline import Timeline, TimelineSettings
+from musetalk_cli.engine.live.timeline import MAX_UTTERANCES, Timeline, TimelineSettings
 
 LIVES, NUM_GROUPS = 600, 4
 
@@ -46,3 +46,19 @@ def test_who_waits_for_room_goes_on_when_a_block_is_planned() -> None:
     pusher.join(10)
     assert not pusher.is_alive()
     timeline.cancel()
+
+
+def test_no_more_than_so_many_utterances_wait_however_short() -> None:
+    settings = TimelineSettings(Fraction(25), num_channels=1, block_s=0.4, before_s=0.2, after_s=0.1)
+    timeline = Timeline(settings, lambda frame: 1.0)
+    for _ in range(MAX_UTTERANCES):
+        timeline.push(tone(0.001))
+        timeline.end_utterance()
+    pusher = threading.Thread(target=timeline.push, args=(tone(0.001),))
+    pusher.start()
+    pusher.join(0.1)
+    assert pusher.is_alive(), "there is no room"
+    timeline.poll()
+    pusher.join(10)
+    assert not pusher.is_alive()
+    assert timeline.last_utterance == MAX_UTTERANCES
