@@ -194,8 +194,8 @@ class ForkingHost:
         if self._taken in ready_fds:
             data = os.read(self._taken, 4096)
             pids = {int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)}
+            self._busy |= pids & self._spare  # one whose end was seen first is none of them any more
             self._spare -= pids
-            self._busy |= pids
 
     def _reap(self) -> bool:
         """Forget children that have ended; whether one had taken no connection."""
