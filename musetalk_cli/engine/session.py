@@ -126,6 +126,7 @@ class Session:
         Raises:
             SessionError: for whatever is no audio, or after ``finish`` or ``close``.
             QueueFullError: where there is no room and ``waits`` is False; nothing was added then.
+            MuseTalkError: whatever broke the session.
         """
         self.push_unless_cleared(samples, rate_hz, self.num_clears, waits=waits)
 
@@ -139,10 +140,9 @@ class Session:
             waits: as for ``push``.
 
         Raises:
-            SessionError: as ``push``.
-            QueueFullError: as ``push``.
+            MuseTalkError: as ``push``.
         """
-        with self._pushing:
+        with self._pushing, self._explained():
             self._timeline.check_open()
             epoch = self._forget_interrupted()
             if epoch != num_clears:
@@ -156,7 +156,7 @@ class Session:
 
     def end_utterance(self) -> None:
         """The voice ends here: its last frames need not wait for what follows. Nothing where nobody speaks."""
-        with self._pushing:
+        with self._pushing, self._explained():
             epoch = self._forget_interrupted()
             rest = self._input.finish()
             if len(rest):
@@ -255,6 +255,16 @@ class Session:
             self._input_epoch = epoch
             self._input.finish()
         return epoch
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Where a session that broke takes no more voice, raise what broke it."""
+        try:
+            yield
+        except SessionError:
+            if self._pipeline.error and not self._is_closed:
+                raise self._pipeline.error from None
+            raise
 
     def _check_end(self) -> None:
         if not self._output.is_ended:

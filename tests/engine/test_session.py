@@ -17,8 +17,9 @@ from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.fragments import Fragment, InitSegment
 from musetalk_cli.engine.session import Session, SessionSettings
+from musetalk_cli.engine.types.messages import FaceBatch, FeatureBatch
 from musetalk_cli.engine.types.session import Frame, Interruption, Late, UtteranceFinished, UtteranceStarted
-from musetalk_cli.errors import EncoderError, QueueFullError, SessionError
+from musetalk_cli.errors import EncoderError, QueueFullError, SessionError, StageError
 
 RATE = Fraction(25)
 FAST = SessionSettings(block_s=0.2, late_after_s=1e9)
@@ -345,6 +346,33 @@ def test_a_model_that_breaks_ends_the_iteration_with_its_error(open_session: Ope
     session.push(tone(5.0), 48_000)
     with pytest.raises(Exception, match="cannot make frame 40"):
         take(session, 60)
+
+
+def test_who_pushes_is_told_what_broke_the_session(open_session: Open) -> None:
+    class BrokenModel(FakeModel):
+        def make_faces(self, batch: FeatureBatch) -> FaceBatch:
+            raise ValueError("cannot make any")
+
+    session = open_session(SessionSettings(max_queued_s=0.5), BrokenModel())
+    errors: list[Exception] = []
+
+    def push() -> None:
+        try:
+            session.push(tone(20.0), 48_000)
+        except Exception as error:
+            errors.append(error)
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    with pytest.raises(StageError, match="cannot make any"):
+        take_until(session, UtteranceFinished)
+    pusher.join(10)
+    assert [type(each) for each in errors] == [StageError]
+    with pytest.raises(StageError, match="cannot make any"):
+        session.push(tone(0.1), 48_000)
+    session.close()
+    with pytest.raises(SessionError, match="closed"):
+        session.push(tone(0.1), 48_000)
 
 
 def test_a_model_that_is_too_slow_holds_frames_and_says_so(open_session: Open) -> None:
