@@ -28,7 +28,7 @@ READ_BYTES = AUDIO_RATE_HZ * 4  # at most a second of stereo at once, so that a 
 RIFF_BYTES, CHUNK_BYTES = 12, 8  # the headers of a WAV file and of its chunks
 # Lengths that files give are rounded, and padding counts in some: less than this is none.
 LEAST_LOSS_S = 0.3
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_DURATION = re.compile(r"^(?:\[info\])? *Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 KINDS = "wav, mp3, flac, ogg, m4a, or a video with audio"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 HEAD_BYTES = 512  # of a file, enough to tell what it is
@@ -11,6 +13,7 @@ _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"G
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # ISO/IEC 23001-7 (Common Encryption), and what Apple's and Audible's shops sold.
 _ENCRYPTED_ENTRIES = (b"encv", b"enca", b"drms", b"drmi", b"aavd")
+_MAX_ENTRIES = 16  # of a track
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -49,8 +52,18 @@ def is_encrypted(path: Path) -> bool:
             if kind == b"moov":
                 file.seek(length - len(header), 1)
                 index = file.read(min(size - length if size else MAX_INDEX_BYTES, MAX_INDEX_BYTES))
-                return any(entry in index for entry in _ENCRYPTED_ENTRIES)
+                return any(entry in _ENCRYPTED_ENTRIES for entry in _sample_entries(index))
             if not size:
                 return False
             file.seek(size - len(header), 1)
     return False
+
+
+def _sample_entries(index: bytes) -> Iterator[bytes]:
+    """What each track of an MP4's index holds, as its table of entries says (ISO/IEC 14496-12, 8.5.2): titles may have
+    the same letters."""
+    for table in re.finditer(b"stsd\0\0\0\0", index):
+        at = table.end() + 4
+        for _ in range(min(int.from_bytes(index[table.end() : at], "big"), _MAX_ENTRIES)):
+            yield index[at + 4 : at + 8]
+            at += max(8, int.from_bytes(index[at : at + 4], "big"))

@@ -246,6 +246,13 @@ def test_what_is_lost_without_timestamps_is_told(
     assert suffix == "aac" or " of the 4.0 s that it should have are missing" in told[0]
 
 
+def test_a_length_that_a_comment_names_is_not_the_files(
+    ffmpeg: str, tone_wav: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = _encode(ffmpeg, tone_wav(1.0), tmp_path / "a.m4a", "-metadata", "comment=Duration: 01:00:00.00")
+    assert _with_told_losses(path, ffmpeg)[1] == []
+
+
 def damage(path: Path) -> None:
     """Overwrite a tenth of a file with zeros, in its middle."""
     data = bytearray(path.read_bytes())

@@ -28,7 +28,9 @@ _PLAIN = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 _HAS_ALPHA = re.compile(r"yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|pal8")
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ENCRYPTED = re.compile(r"encrypt|activation_bytes|decryption key|\b(?:drm[is]|enc[av])\b", re.IGNORECASE)
-_DOLBY_VISION_5 = re.compile(r"DOVI configuration record.*profile: 5\b")
+_DOLBY_VISION_5 = re.compile(r"^\[info\] +DOVI configuration record.*profile: 5\b")
+# What ffmpeg says itself, or of a track. All else repeats the file: its title, its comments.
+_SAID = re.compile(r"\[[^\]]+ @ |\[(?:warning|error|fatal|panic)\]|\[info\] +Stream #")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def read_log(path: Path, ffmpeg: str) -> list[str]:
     if status < 0:
         raise AvatarError(f"{path} cannot be read: ffmpeg {describe_status(status)}")
     _check_input(path, log)
-    if any("Invalid image size" in line or "Image size" in line for line in log):
+    if any("Invalid image size" in line or "Image size" in line for line in _said_of(path, log)):
         raise AvatarError(f"{path} has frames of more than {MAX_PIXELS // 1_000_000} million pixels")
     if any(_DOLBY_VISION_5.search(line) for line in log):
         raise AvatarError(
@@ -84,8 +86,7 @@ def read_log(path: Path, ffmpeg: str) -> list[str]:
 
 def _check_input(path: Path, log: list[str]) -> None:
     """Raise AvatarError, with what helps, for what is no video at all."""
-    is_encrypted = any(_ENCRYPTED.search(line) for line in log)
-    if is_encrypted:
+    if any(_ENCRYPTED.search(line) for line in _said_of(path, log)):
         raise AvatarError(f"{path} is encrypted", hint="give a copy without copy protection (DRM)")
     # ffmpeg would draw a text file's letters.
     if not any("Input #0" in line and "Input #0, tty" not in line for line in log):
@@ -100,6 +101,11 @@ def _check_input(path: Path, log: list[str]) -> None:
         is_audio = any(": Audio:" in line for line in log)
         hint = f"it holds audio: musetalk render {as_file(path)} --avatar FACE; {WANTED}" if is_audio else WANTED
         raise AvatarError(f"{path} has no video track", hint=hint)
+
+
+def _said_of(path: Path, log: list[str]) -> list[str]:
+    """What ffmpeg says of a file, without the words that are the file's own, or its name."""
+    return [line.replace(str(path), "") for line in log if _SAID.match(line)]
 
 
 def read_track(log: list[str]) -> VideoTrack:

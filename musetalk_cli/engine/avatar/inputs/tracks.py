@@ -17,8 +17,8 @@ _TRACK = re.compile(r"Stream #0:(\d+).*?: (Video|Audio): (\w+)(.*)")
 # "yuv420p10le(tv, bt2020nc/bt2020/smpte2084, top first)", of which each part may be missing.
 _PIXELS = re.compile(r", (\w+)(?:\(([^()]*(?:\([^()]*\))?[^()]*)\))?, (\d+)x(\d+)")
 _COLOUR = re.compile(r"bt|smpte|gamma|fcc|ycgco|gbr|rgb")
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_CONTAINERS = re.compile(r"Input #0, (\S+), from ")
+_DURATION = re.compile(r"^(?:\[info\])? *Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_CONTAINERS = re.compile(r"^(?:\[info\])? *Input #0, (\S+), from ")
 _CHANNELS = re.compile(r"(\d+) channels")
 _LAYOUTS = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 

@@ -89,6 +89,11 @@ def test_what_is_encrypted_is_refused(tmp_path: Path, ffmpeg: str, tone_wav: Cal
     with pytest.raises(AvatarError, match="encrypted"):
         read(path, ffmpeg)
     assert not is_encrypted(tone_wav(0.1))
+    titled = tmp_path / "song.m4a"
+    subprocess.run(
+        [ffmpeg, "-v", "error", "-i", str(tone_wav(0.5)), "-metadata", "title=Me encanta", str(titled)], check=True
+    )
+    assert not is_encrypted(titled)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +156,22 @@ def test_a_playlist_is_no_video_and_opens_no_other_file(ffmpeg: str, tmp_path: P
     for call in (probe, lambda path, program: VideoFile(path, program, ClipSettings(Fraction(25)))):
         with pytest.raises(AvatarError, match=rf"{name} is (not a video but a playlist|neither)"):
             call(tmp_path / name, ffmpeg)
+
+
+@pytest.mark.parametrize(
+    "comment", ["about encryption", "Image size 6000x4000", "DOVI configuration record: profile: 5", "Me encanta"]
+)
+def test_what_a_file_says_of_itself_is_no_fault_of_it(tmp_path: Path, ffmpeg: str, comment: str) -> None:
+    path = tmp_path / "encrypted" / "encv talk.mp4"
+    path.parent.mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x64:d=0.2", "-metadata", f"comment={comment}; Duration: 01:00:00.00"]
+    subprocess.run([ffmpeg, "-v", "error", *source, str(path)], check=True)
+    assert probe(path, ffmpeg).duration_s == pytest.approx(0.2)
+
+
+def test_a_damaged_video_in_a_folder_of_that_name_is_not_called_encrypted(tmp_path: Path, ffmpeg: str) -> None:
+    path = tmp_path / "encrypted" / "talk.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(400))
+    with pytest.raises(AvatarError, match="neither an image nor a video"):
+        probe(path, ffmpeg)
