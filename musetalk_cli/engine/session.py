@@ -9,7 +9,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Any
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.audio.voice_input import VoiceInput
 from musetalk_cli.engine.avatar.avatar import Avatar
-from musetalk_cli.engine.avatar.frames import SharedFrames
 from musetalk_cli.engine.live.clock import StreamClock
 from musetalk_cli.engine.live.overload import Overload, OverloadPolicy
 from musetalk_cli.engine.live.session_hooks import SessionHooks
@@ -103,9 +102,8 @@ class Session:
         self._is_closed = False
         self._on_close: deque[Callable[[], None]] = deque()
         stages = PipelineSettings(settings.block_s, 2, settings.batch_size, settings.num_workers, rate)
-        shared = replace(avatar, frames=SharedFrames(avatar.frames))
         self._pipeline = Pipeline(
-            VoiceFeed(self._timeline), model, shared, queue, NullSink(), stages, time.perf_counter(), hooks
+            VoiceFeed(self._timeline), model, avatar.shared(), queue, NullSink(), stages, time.perf_counter(), hooks
         )
         if encoder:
             taking = self._taking  # a lost session is closed without it

@@ -16,6 +16,7 @@ import pytest
 
 from fixtures.fakes import tone
 from fixtures.media import read_frames, write_wav
+from fixtures.prepared_avatars import make_transparent, write_avatar
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = ("--size", "64")
@@ -52,6 +53,17 @@ def test_a_batch_makes_what_single_commands_make(run_cli: Run, voices: Path, tmp
         assert np.array_equal(read_frames(ffmpeg, output, 64, 64), read_frames(ffmpeg, alone, 64, 64))
         record = records[f"out/v{number}.mp4"]
         assert (record["frames"], record["bytes"]) == (round(15 + 5 * number), output.stat().st_size)
+
+
+def test_files_of_a_batch_share_a_transparent_avatar(run_cli: Run, voices: Path, tmp_path: Path) -> None:
+    make_transparent(write_avatar(tmp_path / "anna"))
+    names = [f"v{number}.wav" for number in range(4)]
+    lines = ["voice,output", *(f"voices/{name},{name}.webm" for name in names)]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    args = ("--manifest", "list.csv", "--avatar", "./anna", "--jobs", "1", *SMALL)
+    done = run_cli("render", *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert all((tmp_path / f"{name}.webm").stat().st_size for name in names)
 
 
 def test_a_manifest_sets_avatar_output_and_size(run_cli: Run, voices: Path, tmp_path: Path, ffmpeg: str) -> None:

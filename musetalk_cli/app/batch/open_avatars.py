@@ -136,7 +136,6 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
     """
     from musetalk_cli.engine.audio.decoder import DecoderProcess
     from musetalk_cli.engine.audio.sources import FileSource
-    from musetalk_cli.engine.avatar.frames import SharedFrames
     from musetalk_cli.engine.outputs.whole_file import WrittenBy
     from musetalk_cli.engine.pipeline import Pipeline, read_whole
     from musetalk_cli.engine.video.encoder import EncoderProcess
@@ -159,9 +158,8 @@ def open_pipeline(config: Config, voice: str, sink: Sink, avatars: OpenAvatars, 
             process = encoder = EncoderProcess(ffmpeg, encoding)
             opening.callback(process.close)
         model, settings = opened.model.clone(), pipeline_settings(config, opened.name)
-        shown = replace(opened.shown, frames=SharedFrames(opened.shown.frames))
         feed = read_whole(source, model, settings, voice=official_voice(config, voice, ffmpeg, tell))
-        pipeline = Pipeline(feed, model, shown, encoder, sink, settings, 0.0)
+        pipeline = Pipeline(feed, model, opened.shown.shared(), encoder, sink, settings, 0.0)
         opening.pop_all()
         cleanup.callback(pipeline.close)
         yield pipeline

@@ -15,6 +15,8 @@ from musetalk_cli.engine.avatar.frames import (
     AvatarFrames,
     ResizedAlphas,
     ResizedFrames,
+    SharedAlphas,
+    SharedFrames,
     StillFrames,
     resize_image,
 )
@@ -108,6 +110,11 @@ class Avatar:
         if (width, height) not in self._resized:
             self._resized[width, height] = self._resize(width, height)
         return self._resized[width, height]
+
+    def shared(self) -> Avatar:
+        """The same avatar for one of several who use it: closing it closes nothing."""
+        alphas = None if self.alphas is None else SharedAlphas(self.alphas)
+        return replace(self, frames=SharedFrames(self.frames), alphas=alphas)
 
     def close(self) -> None:
         """Release its frames."""

@@ -193,6 +193,16 @@ def put_on(image: ByteArray, alpha: ByteArray, behind: ByteArray) -> ByteArray:
     return as_bytes((image * share + behind * (255 - share) + 127) // 255)
 
 
+class SharedAlphas:
+    """An avatar's alphas for one of several who use them: it does not close them."""
+
+    def __init__(self, alphas: AvatarAlphas) -> None:
+        self.read = alphas.read
+
+    def close(self) -> None:
+        pass
+
+
 class SharedFrames:
     """An avatar's frames for one of several sessions: it does not close what others use."""
 

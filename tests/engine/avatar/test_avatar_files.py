@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from fixtures.clips import moved_portrait
-from fixtures.prepared_avatars import NUM_FRAMES, SIDE, rewrite_record, write_avatar
+from fixtures.prepared_avatars import NUM_FRAMES, SIDE, half_alpha, make_transparent, rewrite_record, write_avatar
 from musetalk_cli.engine.avatar import whole_folder
 from musetalk_cli.engine.avatar.avatar_files import (
     ALPHA_FILE,
@@ -35,14 +35,12 @@ from musetalk_cli.engine.avatar.avatar_files import (
     open_avatar_folder,
     read_record,
 )
-from musetalk_cli.engine.avatar.frame_store import AlphaStoreWriter, encode_alpha
 from musetalk_cli.engine.avatar.inputs.images import encode_png
 from musetalk_cli.engine.avatar.library import cached_name, changes_since, check_avatar_name, list_avatars
 from musetalk_cli.engine.avatar.preparation.cutout.background import Background
 from musetalk_cli.engine.avatar.preparation.settings import PreparationSettings
 from musetalk_cli.engine.avatar.whole_folder import create_folder
 from musetalk_cli.engine.runtime.exchange import exchange
-from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 
@@ -150,28 +148,6 @@ def test_a_damaged_alpha_is_noticed(tmp_path: Path, num_frames: int) -> None:
             avatar.frames.read(range(num_frames))
         finally:
             avatar.close()
-
-
-def half_alpha(frame: int) -> ByteArray:
-    """The left half shows, the rest does not, with an edge that differs from frame to frame."""
-    alpha = np.zeros((SIDE, SIDE), np.uint8)
-    alpha[:, : SIDE // 2] = 255
-    alpha[:, SIDE // 2 : SIDE // 2 + 10] = 40 + frame
-    return alpha
-
-
-def make_transparent(folder: Path, num_frames: int) -> None:
-    alphas = [half_alpha(frame) for frame in range(num_frames)]
-    if num_frames == 1:
-        (folder / ALPHA_FILE).write_bytes(encode_alpha(alphas[0]))
-    else:
-        with AlphaStoreWriter(folder / ALPHAS_FILE) as writer:
-            for alpha in alphas:
-                writer.write(alpha)
-        arrays = dict(np.load(folder / FACES_FILE))
-        index = {"alpha_offsets": writer.offsets, "alpha_checksums": writer.checksums}
-        np.savez(folder / FACES_FILE, **arrays, **index)
-    rewrite_record(folder, num_frames)
 
 
 def cut(path: Path) -> None:
