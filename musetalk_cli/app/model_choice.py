@@ -65,7 +65,7 @@ def check_model(config: Config) -> None:
     if config.model not in names:
         hint = suggest(config.model, names, "musetalk models import DIR --name NAME brings your own")
         with blaming(config, "model"):
-            raise ConfigError(f"{name_setting(config, 'model', '--model')}: must be {one_of(names)}", hint=hint)
+            raise ConfigError(f"{name_setting(config, 'model')}: must be {one_of(names)}", hint=hint)
 
 
 def _find_custom(name: str) -> CustomModel | None:

@@ -1,4 +1,4 @@
-"""Where files have set the settings of a command, for what only a later check finds wrong with one of them."""
+"""Where the settings of a command were set, for what only a later check finds wrong with one of them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.configuration.validation import as_typed, shorten
 from musetalk_cli.errors import MuseTalkError
-from musetalk_cli.option_names import option
 
-_places: dict[str, tuple[Any, str]] = {}  # by dotted key: the value that a file gave, and its NAME:LINE:COLUMN
-
-
-def remember_places(config: Config, places: Mapping[str, str]) -> None:
-    """From now on, these keys of this process's settings were set at these places, and no others were."""
-    _places.clear()
-    _places.update({key: (_value_of(config, key), place) for key, place in places.items()})
+_origins: dict[str, tuple[Any, str]] = {}  # by dotted key: the value, and an option or a file's NAME:LINE:COLUMN
 
 
-def list_places() -> dict[str, str]:
+def remember_origins(config: Config, origins: Mapping[str, str]) -> None:
+    """From now on, these options and files have set these keys of this process's settings, and nothing the others."""
+    _origins.clear()
+    _origins.update({key: (_value_of(config, key), origin) for key, origin in origins.items()})
+
+
+def list_origins() -> dict[str, str]:
     """What was remembered, for another process."""
-    return {key: place for key, (_, place) in _places.items()}
+    return {key: origin for key, (_, origin) in _origins.items()}
 
 
 def place_of(config: Config, key: str) -> str:
-    """Where a file has set this value; empty where an option, a manifest or nobody has."""
-    value, place = _places.get(key, (None, ""))
-    return place if _value_of(config, key) == value else ""
+    """Where a file has set this value; empty where an option, a manifest, a program or nobody has."""
+    origin = _origin_of(config, key)
+    return "" if origin.startswith("--") else origin
 
 
-def name_setting(config: Config, key: str, flag: str) -> str:
-    """A value in front of what is wrong with it, below ``blaming``: ``--model wrap``; in a file, 'model' is 'wrap'."""
-    value = _value_of(config, key)
-    return f"'{key}' is {shorten(value)}" if place_of(config, key) else f"{option(flag)} {as_typed(value)}"
+def name_setting(config: Config, key: str) -> str:
+    """A value in front of what is wrong with it, below ``blaming``: ``--model wrap``, or ``'model' is 'wrap'`` where no
+    option has set it."""
+    value, origin = _value_of(config, key), _origin_of(config, key)
+    return f"{origin} {as_typed(value)}" if origin.startswith("--") else f"'{key}' is {shorten(value)}"
 
 
 @contextmanager
@@ -48,6 +48,11 @@ def blaming(config: Config, *keys: str) -> Iterator[None]:
             error.place = place
             error.args = (f"{place}: {error}", *error.args[1:])
         raise
+
+
+def _origin_of(config: Config, key: str) -> str:
+    value, origin = _origins.get(key, (None, ""))
+    return origin if _value_of(config, key) == value else ""
 
 
 def _value_of(config: Config, key: str) -> Any:

@@ -70,7 +70,7 @@ class WorkerSettings:
     The first is what a session gets that names none. ``found``: those that nobody named. ``num_spare`` processes wait
     for a session. ``shares_process``: all sessions in one process, None where the model or the system asks for it.
     ``measures``: say how many sessions this machine holds. ``socket``: the path at which the host takes connections.
-    ``places``: where files have set ``config``, by dotted key.
+    ``origins``: which options and files have set ``config``, by dotted key.
     """
 
     config: Config
@@ -80,7 +80,7 @@ class WorkerSettings:
     shares_process: bool | None = None
     measures: bool = True
     socket: str = ""
-    places: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "config": asdict(self.config)})

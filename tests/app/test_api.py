@@ -202,7 +202,7 @@ def test_a_preparation_reports_its_steps_and_what_to_know(
         ({"size": 97}, "size: 'video.size' is 97: must be even"),
         ({"fps": -1}, "fps: 'video.fps' is -1"),
         ({"avatar": 5}, "avatar: 'avatar' is 5"),
-        ({"model": "wrap"}, "'model' wrap: must be auto, warp, musetalk-1.5 or musetalk-1.0"),
+        ({"model": "wrap"}, "'model' is 'wrap': must be auto, warp, musetalk-1.5 or musetalk-1.0"),
         ({"block_s": NAN}, "'block_s' is nan: .*finite"),
         ({"block_s": 0.05}, "'block_s' is 0.05: must be a multiple"),
         ({"block_s": 0}, "'block_s' is 0"),

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from musetalk_cli.configuration.loading import load_config
-from musetalk_cli.configuration.origins import blaming, list_places, name_setting, place_of, remember_places
+from musetalk_cli.configuration.origins import blaming, list_origins, name_setting, place_of, remember_origins
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import AvatarError, ConfigError
-from musetalk_cli.option_names import naming_options
 
 RENDER = ("render", "tone-0.2-1.wav", "-o", "o.mp4")
 STREAM = ("stream", "--input", "tone-0.2-1.wav", "--no-pace", "-o", "o.mp4")
@@ -30,11 +29,11 @@ def remembering(folder: Path, text: str) -> Iterator[Config]:
     path = folder / "my.yaml"
     path.write_text(text)
     loaded = load_config([path])
-    remember_places(loaded.config, {key: origin for key, origin in loaded.origins.items() if origin != "default"})
+    remember_origins(loaded.config, {key: origin for key, origin in loaded.origins.items() if origin != "default"})
     try:
         yield loaded.config
     finally:
-        remember_places(Config(), {})
+        remember_origins(Config(), {})
 
 
 @pytest.mark.parametrize(
@@ -103,15 +102,30 @@ def test_an_option_keeps_its_name_whatever_the_file_says(run_cli: Callable[..., 
 
 def test_a_setting_that_is_not_the_files_has_no_place(tmp_path: Path) -> None:
     """As in a manifest, whose lines have settings of their own."""
-    with remembering(tmp_path, "model: wrap\nvideo: {fps: 30}") as config, naming_options():
+    with remembering(tmp_path, "model: wrap\nvideo: {fps: 30}") as config:
         other = replace(config, model="wrp")
         assert place_of(config, "model") == f"{tmp_path / 'my.yaml'}:1:8"
         assert place_of(config, "video.fps") == f"{tmp_path / 'my.yaml'}:2:14"
         assert (place_of(other, "model"), place_of(config, "avatar")) == ("", "")
-        assert name_setting(config, "model", "--model") == "'model' is 'wrap'"
-        assert name_setting(other, "model", "--model") == "--model wrp"
-        assert list_places() == {"model": place_of(config, "model"), "video.fps": place_of(config, "video.fps")}
+        assert name_setting(config, "model") == "'model' is 'wrap'"
+        assert name_setting(other, "model") == "'model' is 'wrp'"
+        assert list_origins() == {"model": place_of(config, "model"), "video.fps": place_of(config, "video.fps")}
+        remember_origins(other, {"model": "--model"})
+        assert (place_of(other, "model"), name_setting(other, "model")) == ("", "--model wrp")
     assert place_of(config, "model") == ""
+
+
+def test_a_manifest_line_is_named(run_cli: Callable[..., Any], tone_wav: Callable[..., Path], tmp_path: Path) -> None:
+    tone_wav(0.2).rename(tmp_path / "v.wav")
+    (tmp_path / "my.yaml").write_text("model: wrap")
+    for lines, words in (
+        ("voice,model\nv.wav,wrp\n", "error: list.csv:2: 'model' is 'wrp': must be auto, "),
+        ("voice\nv.wav\n", f"error: list.csv:2: my.yaml:1:8: {WRAP}"),
+    ):
+        (tmp_path / "list.csv").write_text(lines)
+        done = run_cli("render", "--manifest", "list.csv", "--config", "my.yaml", "-o", "out", cwd=tmp_path)
+        assert words in done.stderr.decode()
+        assert not (tmp_path / "out").exists()
 
 
 def test_the_innermost_setting_is_blamed_once(tmp_path: Path) -> None:

@@ -36,11 +36,16 @@ class Pool:
     """A pool with a loop of its own, which runs while something is awaited."""
 
     def __init__(
-        self, config: Config = CONFIG, *, shares_process: bool | None = None, avatars: tuple[str, ...] = ("nora",)
+        self,
+        config: Config = CONFIG,
+        *,
+        shares_process: bool | None = None,
+        avatars: tuple[str, ...] = ("nora",),
+        origins: dict[str, str] | None = None,
     ) -> None:
         self.lines: list[str] = []
         self.loop = asyncio.new_event_loop()
-        settings = WorkerSettings(config, avatars, shares_process=shares_process, measures=False)
+        settings = WorkerSettings(config, avatars, shares_process=shares_process, measures=False, origins=origins or {})
         self.pool = self.run(self._make(settings))
         self.ready = None
 
@@ -247,7 +252,7 @@ def test_a_host_that_cannot_start_says_why(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_who_starts_a_server_reads_what_could_be_typed() -> None:
-    pool = Pool(replace(CONFIG, model="wrap"))
+    pool = Pool(replace(CONFIG, model="wrap"), origins={"model": "--model"})
     with pytest.raises(WorkerError, match=r"^--model wrap: must be auto, warp"):
         pool.start()
     pool.close()

@@ -13,6 +13,7 @@ from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
 from musetalk_cli.app.input_check import check_voice
+from musetalk_cli.app.model_choice import check_model
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.outputs.sinks import find_unfinished
 from musetalk_cli.engine.types.addresses import show_address
@@ -46,6 +47,7 @@ class Plan:
         self._taken: dict[str, str] = {}  # the outputs so far, by their real paths, and of which voice they are
         self._has_stdin = False
         self._avatars: set[str] = set()  # that are there
+        self._models: set[str] = set()
         self._stored_sizes = StoredSizes()
 
     def is_done(self, item: BatchItem) -> bool:
@@ -70,6 +72,9 @@ class Plan:
         if item.config.avatar not in self._avatars and not self._rules.takes_stored:  # a cluster's machines have theirs
             check_avatar(item.config)
             self._avatars.add(item.config.avatar)
+        if item.config.model not in self._models and not self._rules.takes_stored:
+            check_model(item.config)
+            self._models.add(item.config.model)
         return self._is_whole(item, path)
 
     def _is_whole(self, item: BatchItem, path: str) -> bool:

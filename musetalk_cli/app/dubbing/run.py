@@ -69,7 +69,7 @@ def dub_clip(config: Config, request: DubRequest) -> None:
     check_model(config)
     if config.model not in ("auto", "warp"):
         with blaming(config, "model"):
-            name = name_setting(config, "model", "--model")
+            name = name_setting(config, "model")
             raise ConfigError(f"{name}: dub has only the warp model", hint=f"use {option('--model')} warp")
     display = ProgressDisplay(is_quiet=request.is_quiet)
     heap.begin_collecting()

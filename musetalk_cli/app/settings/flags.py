@@ -127,11 +127,10 @@ def settings_of(context: typer.Context) -> LoadedConfig:
 
 
 def _remember(loaded: LoadedConfig) -> LoadedConfig:
-    """For errors that are found later: which settings are a file's."""
-    from musetalk_cli.configuration.origins import remember_places
+    """For what is found wrong with them later."""
+    from musetalk_cli.configuration.origins import remember_origins
 
-    places = {key: origin for key, origin in loaded.origins.items() if origin != "default" and origin[:2] != "--"}
-    remember_places(loaded.config, places)
+    remember_origins(loaded.config, {key: origin for key, origin in loaded.origins.items() if origin != "default"})
     return loaded
 
 

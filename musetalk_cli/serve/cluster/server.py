@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 
 from musetalk_cli.app.cluster.ray_cluster import LOCAL, Node, RayCluster
 from musetalk_cli.app.cluster.shared_files import config_with_absolute_paths, place_avatar
-from musetalk_cli.configuration.origins import blaming, list_places
+from musetalk_cli.configuration.origins import blaming, list_origins
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ServeError
 from musetalk_cli.serve.cluster.machines import MachinePool
@@ -80,7 +80,7 @@ def _settings_of_machines(
         found,
         num_spare=config.serve.workers,
         measures=config.serve.max_sessions is None,
-        places=list_places(),
+        origins=list_origins(),
     ).to_json()
     origins = (*guard.origins, *(f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", config.serve.host)))
 

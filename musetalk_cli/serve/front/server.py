@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
-from musetalk_cli.configuration.origins import blaming, list_places
+from musetalk_cli.configuration.origins import blaming, list_origins
 from musetalk_cli.configuration.schema import Config, ServeConfig
 from musetalk_cli.errors import ConfigError, ServeError, system_words
 from musetalk_cli.serve.front.admission import Admission
@@ -61,7 +61,7 @@ def run_server(config: Config, *, needs_no_token: bool = False) -> None:
             found,
             num_spare=config.serve.workers,
             measures=config.serve.max_sessions is None,
-            places=list_places(),
+            origins=list_origins(),
         )
         asyncio.run(run_until_signal(Server(config.serve, guard, log), WorkerPool(settings, log.tell), listener))
 

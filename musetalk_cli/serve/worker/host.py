@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetalk_cli.configuration.origins import remember_places
+from musetalk_cli.configuration.origins import remember_origins
 from musetalk_cli.errors import MuseTalkError
 from musetalk_cli.option_names import naming_options
 from musetalk_cli.serve.wire import WorkerSettings, WorkersReady
@@ -47,7 +47,7 @@ def main() -> int:
     _start_log()
     try:
         settings = WorkerSettings.from_json(sys.stdin.buffer.readline())
-        remember_places(settings.config, settings.places)
+        remember_origins(settings.config, settings.origins)
         _start_and_serve(settings)
     except MuseTalkError as error:
         _say(json.dumps({"error": str(error), "hint": error.hint}))
