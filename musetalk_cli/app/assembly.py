@@ -15,6 +15,7 @@ from musetalk_cli.system.imports import load_apart
 
 if TYPE_CHECKING:
     from musetalk_cli.app.avatars.choice import ChosenAvatar
+    from musetalk_cli.app.avatars.loading import LoadingAvatar
     from musetalk_cli.engine.audio.sources import AudioSource
     from musetalk_cli.engine.avatar.avatar import Avatar
     from musetalk_cli.engine.models.base import LipSyncModel
@@ -49,30 +50,18 @@ def build_file_pipeline(
     Raises:
         MuseTalkError: Something is wrong with the input, the model, the avatar or ffmpeg.
     """
-    from musetalk_cli.engine.audio.decoder import DecoderProcess
-
     is_local = not (isinstance(voice, str) and is_address(voice))
     ffmpeg = find_ffmpeg(config, tell, is_local=is_local)
     with ExitStack() as failing:
         # Both ffmpegs start in processes of their own: the decoder while we load what we need and the encoder, which
         # has to know how many channels are decoded, while the avatar is made ready.
-        decoder = DecoderProcess(voice, ffmpeg) if isinstance(voice, str) else None
-        failing.callback(decoder.close if decoder else voice.close)  # type: ignore[union-attr]
-        load_apart("numpy")
-
+        source = _start_source(voice, ffmpeg, tell, failing)
         from musetalk_cli.app.avatars.choice import choose_avatar, tell_opaque
-        from musetalk_cli.app.avatars.loading import LoadingAvatar
-        from musetalk_cli.engine.audio.sources import FileSource
         from musetalk_cli.engine.outputs.whole_file import WrittenBy
 
-        source: AudioSource = FileSource(decoder, tell) if decoder else cast("AudioSource", voice)
         name = choose_model(config, tell)
         chosen = choose_avatar(config, tell)
-        # Its image is decoded and resized beside what follows, which is Python.
-        keeps_alpha = isinstance(sink, WrittenBy)
-        loading = LoadingAvatar((keeps_alpha and chosen.load_layers) or chosen.load, chosen.height_px)
-        failing.callback(loading.close)
-
+        loading = _begin_loading(chosen, failing, keeps_alpha=isinstance(sink, WrittenBy))
         from musetalk_cli.engine.pipeline import Pipeline, read_whole
         from musetalk_cli.engine.video.encoder import EncoderProcess
         from musetalk_cli.engine.video.whole_file_encoder import WholeFileOutput
@@ -97,6 +86,32 @@ def build_file_pipeline(
         pipeline = Pipeline(feed, model, shown, encoder, sink, settings, started_at)
         failing.pop_all()
         return pipeline
+
+
+def _start_source(voice: str | AudioSource, ffmpeg: str, tell: Tell, failing: ExitStack) -> AudioSource:
+    """What the pipeline reads; ``failing`` closes it. A file's decoder runs while numpy is loaded. Raises
+    SourceError."""
+    if not isinstance(voice, str):
+        failing.callback(voice.close)
+        load_apart("numpy")
+        return voice
+    from musetalk_cli.engine.audio.decoder import DecoderProcess
+
+    decoder = DecoderProcess(voice, ffmpeg)
+    failing.callback(decoder.close)
+    load_apart("numpy")
+    from musetalk_cli.engine.audio.sources import FileSource
+
+    return FileSource(decoder, tell)
+
+
+def _begin_loading(chosen: ChosenAvatar, failing: ExitStack, *, keeps_alpha: bool) -> LoadingAvatar:
+    """The avatar, which ``failing`` releases: its image is decoded and resized beside what follows, which is Python."""
+    from musetalk_cli.app.avatars.loading import LoadingAvatar
+
+    loading = LoadingAvatar((keeps_alpha and chosen.load_layers) or chosen.load, chosen.height_px)
+    failing.callback(loading.close)
+    return loading
 
 
 def alphas_of(config: Config, model: LipSyncModel, avatar: Avatar, height_px: int) -> ReadAlphas | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -20,6 +19,7 @@ from musetalk_cli.engine.audio.sources import AudioSource
 from musetalk_cli.engine.avatar.avatar import Avatar
 from musetalk_cli.engine.avatar.cycle import avatar_frame, cycle_index, double_turn_index
 from musetalk_cli.engine.live.hooks import RunHooks
+from musetalk_cli.engine.live.left_batches import LeftBatches
 from musetalk_cli.engine.models.base import LipSyncModel
 from musetalk_cli.engine.outputs.sinks import Sink
 from musetalk_cli.engine.runtime.stage import Channel, RunState, Stage
@@ -44,8 +44,6 @@ from musetalk_cli.engine.video.output import FrameOutput, ignore_left
 from musetalk_cli.errors import SessionError
 
 CLOSE_S = 0.12  # an interrupted mouth closes in this time
-# Batches that have left and are remembered: more than a session's queue holds.
-NUM_REMEMBERED = 64
 STAGES = ("decode", "features", "avatar", "model", "composite", "encode")
 
 
@@ -131,7 +129,7 @@ class Pipeline:
         self._turn = threading.Lock()  # held while it is decided whether frames leave, or are dropped
         self._next_frame = self._next_sample = 0  # of the output: the first that have not left
         self._last_image: ByteArray | None = None
-        self._left: deque[FrameBatch] = deque(maxlen=NUM_REMEMBERED)
+        self._left = LeftBatches()
         self._state = RunState()
         self._timers = {name: StageTimer() for name in STAGES}
         on_left = feed.hand_out if isinstance(feed, Interruptible) else ignore_left
@@ -375,7 +373,7 @@ class Pipeline:
         with self._turn:
             if not self._feed.is_current(batch.cue.epoch):
                 return False
-            self._left.append(replace(batch, images=(), audio=batch.audio[:0]))
+            self._left.add(batch)
             self._next_frame = batch.frames.stop
             self._next_sample = batch.cue.audio_start + len(batch.audio)
         if batch.images:
@@ -389,13 +387,8 @@ class Pipeline:
         return FrameBatch(images, batch.audio, batch.frames, batch.cue)
 
     def _close_mouth(self, frame: int) -> FloatArray | None:
-        """Features of a mouth that closes from how the output's ``frame`` has it; None where it is shut. What comes
-        behind it is forgotten."""
-        while self._left and self._left[-1].frames.start > frame:
-            self._left.pop()
-        shown = self._left[-1] if self._left else None
-        if shown is None or shown.cue.features is None or not len(shown.frames):
+        """Features of a mouth that closes from how the output's ``frame`` has it; None where it is shut."""
+        features = self._left.features_at(frame)
+        if features is None:
             return None
-        row = min(frame, shown.frames.stop - 1) - shown.frames.start
-        num_frames = max(1, ceil(CLOSE_S * self._settings.frame_rate))
-        return self._model.close_mouth(shown.cue.features[row], num_frames)
+        return self._model.close_mouth(features, max(1, ceil(CLOSE_S * self._settings.frame_rate)))
