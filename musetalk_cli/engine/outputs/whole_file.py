@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -66,16 +68,22 @@ class WholeFileSink(FileSink):
 
 
 class ImageSequenceSink:
-    """Numbered images, ``talk-%05d.png``, the first of them number 1. They have their names at once, and stay."""
+    """Numbered images, ``talk-%05d.png``, the first of them number 1. They have their names at once, and stay.
 
-    def __init__(self, destination: str, path: Path) -> None:
+    ``older``: images that have such names. Each stays until a new one takes its name; what an earlier run has made
+    beyond the last goes when all are made.
+    """
+
+    def __init__(self, destination: str, path: Path, older: Iterable[Path] = ()) -> None:
         self.name, self.suffix = destination, path.suffix.lower()
         self.where: str | None = None
         self.num_bytes = 0
         self._path = path
+        self._older = {image: _stamp(image) for image in older}
 
     def create(self) -> str:
-        return str(self._path)
+        folder = str(self._path.parent).replace("%", "%%")  # of the whole pattern, ffmpeg reads a number's place
+        return str(Path(folder) / self._path.name)
 
     def begin(self, init_segment: InitSegment) -> None:
         """Nothing comes here."""
@@ -87,9 +95,25 @@ class ImageSequenceSink:
         """Nothing waits."""
 
     def close(self, *, is_whole: bool, is_final: bool) -> None:
-        images = find_images(self._path) if self.where is None else []
-        self.num_bytes = sum(path.stat().st_size for path in images) or self.num_bytes
-        self.where = self.where or (self.name if images and is_whole else None)
+        if self.where is not None:
+            return
+        with as_sink_error(self.name):
+            images = find_images(self._path)
+            left = {image for image, stamp in self._older.items() if image in images and _stamp(image) == stamp}
+            made = [image for image in images if image not in left]
+            self.num_bytes = sum(image.stat().st_size for image in made) or self.num_bytes
+            self.where = self.name if made else None
+            if made and is_final:
+                self._remove(left)
+
+    def _remove(self, left: set[Path]) -> None:
+        """Of the images that are left, those that an earlier run has numbered; others' have gaps before them."""
+        for number in itertools.count(1):
+            image = self._path.with_name(self._path.name % number)
+            if image not in self._older:
+                break
+            if image in left:
+                image.unlink(missing_ok=True)
 
 
 def open_image_sequence(destination: str, path: Path, *, overwrite: bool) -> ImageSequenceSink:
@@ -102,13 +126,19 @@ def open_image_sequence(destination: str, path: Path, *, overwrite: bool) -> Ima
         raise SinkError(
             f"{images[0]} exists already", hint=f"give another name with {option('-o')}, or {option('--overwrite')}"
         )
-    for image in images:
-        image.unlink()
-    return ImageSequenceSink(destination, path)
+    return ImageSequenceSink(destination, path, images)
 
 
 def find_images(path: Path) -> list[Path]:
-    """The images that a pattern names, those of an earlier run included."""
+    """All images that a pattern may name, those of an earlier run included."""
     before, _, after = _NUMBER.split(path.name)
-    pattern = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-    return sorted(each for each in path.parent.iterdir() if pattern.fullmatch(each.name))
+    pattern = re.compile(re.escape(before) + r"(\d+)" + re.escape(after), re.ASCII)
+    found = ((each, pattern.fullmatch(each.name)) for each in path.parent.iterdir())
+    # A number of more or fewer digits is that of another image: holiday-2024.png is none of holiday-%05d.png.
+    return sorted(each for each, match in found if match and path.name % int(match[1]) == each.name)
+
+
+def _stamp(image: Path) -> tuple[int, int]:
+    """What tells an image from one that takes its name."""
+    status = image.stat()
+    return status.st_ino, status.st_mtime_ns

@@ -16,6 +16,7 @@ from musetalk_cli.engine.types.messages import ByteArray, FrameBatch
 from musetalk_cli.engine.video.encoder import BT709, Encoder, EncoderProcess, EncoderSettings, raw_inputs
 from musetalk_cli.engine.video.output import OnLeft, ignore_left
 
+SILENT_SUFFIX = ".png"  # a format without audio
 # Gives the alpha, uint8 (height, width), of each frame of a batch.
 ReadAlphas = Callable[[FrameBatch], list[ByteArray]]
 
@@ -59,6 +60,15 @@ class _FileEncoder(Encoder):
         super().close()
         self._file.close(is_whole=False, is_final=False)  # of a run that never began
 
+    def _write_audio(self) -> None:
+        if self._file.suffix != SILENT_SUFFIX:
+            return super()._write_audio()
+        # A second output that took it would wait for ever where the images cannot be written.
+        self._process.audio.close()
+        for _ in self._audio:
+            pass
+        return None
+
     def _inputs(self, batch: FrameBatch) -> Iterator[ByteArray]:
         if self._read_alphas is None:
             yield from batch.images
@@ -89,12 +99,8 @@ def build_file_args(
     pixels = "yuva420p" if has_alpha else "yuv420p"
     video, audio = raw_inputs(settings, audio_url, pixels)
     options = _FORMATS[suffix](settings, pixels)
-    if suffix == ".png":
-        images = builder.output(video, f"file:{path}", **options)
-        # ffmpeg reads the audio only where it is used.
-        output = builder.merge_outputs(images, builder.output(audio, "pipe:1", f="null"))
-    else:
-        output = builder.output(video, audio, f"file:{path}", **options)
+    inputs = (video,) if suffix == SILENT_SUFFIX else (video, audio)
+    output = builder.output(*inputs, f"file:{path}", **options)
     quiet = output.global_args("-hide_banner", "-loglevel", "level+warning", "-nostats", "-y")
     return list(builder.compile(quiet, cmd=ffmpeg))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,5 +103,32 @@ def test_numbered_images(tmp_path: Path) -> None:
     assert (sink.where, sink.num_bytes) == (str(pattern), 15)
     with pytest.raises(SinkError, match=r"talk-001\.png exists already"):
         open_whole(pattern)
-    open_whole(pattern, overwrite=True)
-    assert [file.name for file in tmp_path.iterdir()] == ["talk-x.png"]
+
+
+def test_older_images_stay_until_new_ones_are_there(tmp_path: Path) -> None:
+    pattern = tmp_path / "talk-%03d.png"
+    names, others = [f"talk-{number:03}.png" for number in (1, 2, 3)], ["talk-0004.png", "talk-2024.png", "talk-24.png"]
+    for name in (*names, *others):
+        (tmp_path / name).write_text("old")
+    failing = open_whole(pattern, overwrite=True)
+    failing.close(is_whole=False, is_final=False)
+    assert failing.where is None
+    assert {file.read_text() for file in tmp_path.iterdir()} == {"old"}
+    assert len(list(tmp_path.iterdir())) == 6
+
+    for name in names:
+        os.utime(tmp_path / name, ns=(0, 0))
+    sink = open_whole(pattern, overwrite=True)
+    for name in names[:2]:
+        (tmp_path / name).write_text("image")
+    sink.close(is_whole=True, is_final=True)
+    assert (sink.where, sink.num_bytes) == (str(pattern), 10)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*names[:2], *others])
+
+
+def test_a_folder_may_have_a_percent_sign(tmp_path: Path) -> None:
+    folder = tmp_path / "100 %d"
+    folder.mkdir()
+    sink = open_whole(folder / "talk-%d.png")
+    assert isinstance(sink, ImageSequenceSink)
+    assert sink.create() == str(tmp_path / "100 %%d" / "talk-%d.png")

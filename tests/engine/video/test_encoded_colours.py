@@ -57,3 +57,10 @@ def test_colours_are_those_of_the_frames(ffmpeg: str, suffix: str, tmp_path: Pat
     assert told is not None
     assert "bt709" in told[0]
     assert "unknown" not in told[0]
+
+
+def test_images_are_ffmpegs_only_output(ffmpeg: str) -> None:
+    """One that took the audio would wait for ever where the images cannot be written."""
+    args = build_file_args(ffmpeg, SETTINGS, "pipe:9", path="x-%d.png", suffix=".png", has_alpha=False)
+    assert args.count("-f") == 2  # of the frames, and of the images
+    assert "pipe:9" not in args
