@@ -140,6 +140,8 @@ class _Dub:
         clip, request = self._clip, self._request
         if any(depth in clip.pixel_format for depth in ("p10", "p12", "p16", "p010")):
             self._display.tell(f"{clip.path} has more than 8 bits a channel; the output has 8")
+        if clip.left_out:
+            self._display.tell(f"{clip.path} also holds {', '.join(clip.left_out)}: not in the output")
         tracked = [self._track(each.face) for each in request.faces]
         timeline = self._plan(tracked[0])
         speakers = self._read_voices(tracked, timeline)

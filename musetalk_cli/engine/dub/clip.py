@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from musetalk_cli.engine.avatar.inputs.tracks import (
     describe_file,
     find_containers,
     find_duration,
+    read_tracks,
 )
 from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
 from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
@@ -46,6 +47,8 @@ _ASPECT = re.compile(r"SAR (\d+):(\d+)")
 _RATE = re.compile(r"([\d.]+)(k?) fps")
 _BASE_RATE = re.compile(r"([\d.]+)(k?) tbr")
 _TIMESCALE = re.compile(r"([\d.]+)(k?) tbn")
+_SUBTITLES = re.compile(r"Stream #0:\d+.*?: Subtitle: ")
+_TIMECODE = re.compile(r" timecode *: \d\d:\d\d:", re.IGNORECASE)
 _FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
 
 
@@ -64,7 +67,8 @@ class Clip:
     """A file's video: track ``index``, nominal ``frame_rate``, ticks a second (``timescale``), pixel aspect, colours.
 
     ``width`` and ``height`` are those of its upright frames, even. ``is_loose``: a track that ffmpeg reads alone begins
-    at 0, wherever it stands in the file; see ``build_companion``.
+    at 0, wherever it stands in the file; see ``build_companion``. ``left_out``: what the file holds besides, and a dub
+    does not.
     """
 
     path: Path
@@ -79,6 +83,7 @@ class Clip:
     audio: AudioTrack = AudioTrack()
     num_expected: int | None = None
     is_loose: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 def open_clip(path: Path, ffmpeg: str) -> Clip:
@@ -87,7 +92,8 @@ def open_clip(path: Path, ffmpeg: str) -> Clip:
         raise AvatarError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     log = read_log(path, ffmpeg)
     is_loose = bool(LOOSE_CONTAINERS & set(find_containers(log)))
-    clip = replace(_read_video(path, choose_video(log)), audio=_find_audio(log), is_loose=is_loose)
+    clip = _read_video(path, choose_video(log))
+    clip = replace(clip, audio=_find_audio(log), is_loose=is_loose, left_out=find_left_out(log))
     if (duration_s := find_duration(log)) is not None:
         clip = replace(clip, num_expected=max(1, round(duration_s * clip.frame_rate)))
     with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
@@ -102,6 +108,18 @@ def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
 def _find_audio(log: list[str]) -> AudioTrack:
     track = choose_audio(log)
     return AudioTrack(track.index, track.codec, "matroska" in find_containers(log)) if track else AudioTrack()
+
+
+def find_left_out(log: Sequence[str]) -> tuple[str, ...]:
+    """What of a file with a video a dub leaves out, in words."""
+    tracks = read_tracks(log)
+    found = {
+        "subtitles": any(_SUBTITLES.search(line) for line in log),
+        "a timecode": any(_TIMECODE.search(line) for line in log),
+        "further audio tracks": sum(not track.is_video for track in tracks) > 1,
+        "further video tracks": sum(track.is_video and not track.is_attached_image for track in tracks) > 1,
+    }
+    return tuple(name for name, is_there in found.items() if is_there)
 
 
 def _read_video(path: Path, track: Track | None) -> Clip:

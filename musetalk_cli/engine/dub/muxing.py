@@ -28,6 +28,9 @@ CONTAINERS = {
     ".mkv": ("-f", "matroska"),
 }
 
+# Tags of a file that would be untrue in another: an MP4's brands, and a timecode, for which ffmpeg wants a frame rate.
+DROPPED_TAGS = ("major_brand", "minor_version", "compatible_brands", "timecode")
+
 # Transfer characteristics that ffmpeg's filters call otherwise than its messages.
 _FILTER_NAMES = {"gamma22": "bt470m", "gamma28": "bt470bg", "bt1361": "bt1361e"}
 
@@ -80,12 +83,19 @@ def build_mux_args(
         *sources,
         *video,
         *heard,
+        *_keep_tags(len(audio.voices) + 1),
         "-t",
         f"{end_s:.6f}",
         *CONTAINERS[suffix],
         f"file:{output}",
         *_companion(clip, audio),
     ]
+
+
+def _keep_tags(own: int) -> list[str]:
+    """The tags and chapters of input ``own``."""
+    dropped = [part for name in DROPPED_TAGS for part in ("-metadata", f"{name}=")]
+    return ["-map_metadata", str(own), "-map_chapters", str(own), *dropped]
 
 
 def _companion(clip: Clip, audio: DubAudio) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from fixtures.clips import moved_portrait, write_clip
-from fixtures.media import packet_times
+from fixtures.media import describe, packet_times
 from musetalk_cli.engine.avatar.inputs.tracks import ColourTags, choose_audio
 from musetalk_cli.engine.dub.clip import (
     AudioTrack,
@@ -147,6 +148,34 @@ def test_audio_is_copied_where_nothing_is_mixed() -> None:
     assert "amix=inputs=2" in mixed
     assert "-map 1:3 -c:a copy" in audio_args(DubAudio((voice,), -18.0), "")
     assert "amix=inputs=2" in audio_args(DubAudio((voice, wav)), "aac")
+
+
+def test_tags_and_chapters_are_the_clips_and_the_rest_is_told(ffmpeg: str, clip_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:00,200\nHello\n")
+    chapter = ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n"
+    (tmp_path / "c.txt").write_text(chapter)
+    films = [tmp_path / "film.mp4", tmp_path / "other.mp4"]
+    for film, title in zip(films, ("A film", "Other"), strict=True):
+        inputs = [part for name in (clip_file, "s.srt", "c.txt") for part in ("-i", str(tmp_path / name))]
+        inputs += ["-f", "lavfi", "-i", "sine=d=0.5", "-f", "lavfi", "-i", "sine=d=0.5"]
+        maps = [part for number in (0, 1, 3, 4) for part in ("-map", str(number))]
+        kept = ["-map_metadata", "2", "-map_chapters", "2", "-metadata", f"title={title}"]
+        codecs = ["-c:v", "copy", "-c:s", "mov_text", "-timecode", "01:00:00:00"]
+        subprocess.run([ffmpeg, "-v", "error", *inputs, *maps, *kept, *codecs, str(film)], check=True)
+    clip = open_clip(films[0], ffmpeg)
+    assert clip.left_out == ("subtitles", "a timecode", "further audio tracks")
+    assert open_clip(clip_file, ffmpeg).left_out == ()
+    voices = ((films[1], find_audio(films[1], ffmpeg)),)
+    for name, brands in (("out.mp4", True), ("out.mkv", False)):
+        output = tmp_path / name
+        args = build_mux_args(ffmpeg, clip, DubAudio(voices), DubEncoding("ultrafast", 10, 128), 0.0, 0.08, output)
+        image = np.full((96, 64), 30, np.uint8)
+        frames = b"".join(frame_header(image, time_us) + image.tobytes() for time_us in (0, 40_000))
+        subprocess.run(args, input=header(64, 64) + frames, check=True)
+        log = describe(ffmpeg, output)
+        assert re.search(r"title +: A film\n", log)
+        assert log.count("Chapter #") == 1
+        assert ("compatible_brands" in log.lower()) == brands
 
 
 def test_the_track_that_is_heard_is_the_one_that_ffmpeg_decodes(tmp_path: Path, ffmpeg: str) -> None:
