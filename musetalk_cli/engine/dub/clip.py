@@ -29,7 +29,7 @@ from musetalk_cli.engine.avatar.inputs.tracks import (
     read_tracks,
 )
 from musetalk_cli.engine.avatar.inputs.video import quote_in_filter
-from musetalk_cli.engine.avatar.inputs.y4m import read_frame, read_header, size_in
+from musetalk_cli.engine.avatar.inputs.y4m import fields_in, read_frame, read_header, size_in
 from musetalk_cli.engine.runtime.ffmpeg import FfmpegProcess
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.engine.types.formats import WHITELIST, build_companion
@@ -68,7 +68,7 @@ class Clip:
 
     ``width`` and ``height`` are those of its upright frames, even. ``is_loose``: a track that ffmpeg reads alone begins
     at 0, wherever it stands in the file; see ``build_companion``. ``left_out``: what the file holds besides, and a dub
-    does not.
+    does not. ``fields``: their order where each frame has two, see ``fields_in``.
     """
 
     path: Path
@@ -84,6 +84,7 @@ class Clip:
     num_expected: int | None = None
     is_loose: bool = False
     left_out: tuple[str, ...] = ()
+    fields: str = ""
 
 
 def open_clip(path: Path, ffmpeg: str) -> Clip:
@@ -97,7 +98,7 @@ def open_clip(path: Path, ffmpeg: str) -> Clip:
     if (duration_s := find_duration(log)) is not None:
         clip = replace(clip, num_expected=max(1, round(duration_s * clip.frame_rate)))
     with ClipFrames(clip, ffmpeg, num_frames=1) as frames:  # upright, and without an odd row
-        return replace(clip, width=frames.width, height=frames.height)
+        return replace(clip, width=frames.width, height=frames.height, fields=frames.fields)
 
 
 def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
@@ -173,9 +174,9 @@ NOTHING = Skip()
 class ClipFrames:
     """Every frame of a clip, none left out and none repeated: planar I420, uint8 (height · 3/2, width); iterate once.
 
-    ``width`` and ``height`` are of these frames. ``ticks`` are the timestamps of those that were decoded so far, int64
-    (n,), in the clip's timescale, from the file's start or from ``seek_s`` on. After the last, ``decode_error`` says
-    why a damaged clip ended.
+    ``width``, ``height`` and ``fields`` are of these frames. ``ticks`` are the timestamps of those that were decoded so
+    far, int64 (n,), in the clip's timescale, from the file's start or from ``seek_s`` on. After the last,
+    ``decode_error`` says why a damaged clip ended.
     """
 
     def __init__(
@@ -212,7 +213,9 @@ class ClipFrames:
             raise
         try:
             widen(self._process.stdout)
-            self.width, self.height = self._read_size()
+            header = self._read_header()
+            self.width, self.height = size_in(header) or (0, 0)
+            self.fields = fields_in(header)
         except BaseException:
             self.close()
             raise
@@ -238,15 +241,14 @@ class ClipFrames:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read_size(self) -> tuple[int, int]:
+    def _read_header(self) -> bytes:
         header = read_header(self._process.stdout)
         if not header.endswith(b"\n"):
             self._process.wait()
             raise AvatarError(f"{self._clip.path} cannot be decoded: {self._process.error or 'it holds no frame'}")
-        size = size_in(header)
-        if size is None:
+        if size_in(header) is None:
             raise AvatarError(f"{self._clip.path}: ffmpeg decoded no frames")
-        return size
+        return header
 
 
 def build_args(
@@ -272,6 +274,8 @@ def build_args(
     parts += [f"settb=1/{clip.timescale}", mark, "crop='2*trunc(iw/2)':'2*trunc(ih/2)':0:0"]
     if height_px is not None:
         parts.append(f"scale=w='2*max(1,round(iw*min(1,{height_px}/ih)/2))':h='2*round(min(ih,{height_px})/2)'")
+    if clip.fields and not clip.pixel_format.startswith(("yuv420", "yuvj420")):
+        parts.append("scale=interl=1")  # each field keeps its own colours
     parts.append(f"format={layout}")
     source = ["-max_pixels", str(MAX_PIXELS), *start, *WHITELIST, "-i", f"file:{clip.path}", "-map", f"0:{clip.index}"]
     output = ["-fps_mode", "passthrough", *count, "-f", "yuv4mpegpipe", "-strict", "-1", "pipe:1"]

@@ -107,6 +107,7 @@ def _tags(clip: Clip) -> str:
     """Filters that say what the pixels are, and change none."""
     colours = clip.colours
     names = {
+        "field_mode": clip.fields,
         "range": colours.range,
         "colorspace": colours.matrix,
         "color_primaries": colours.primaries,
@@ -128,7 +129,8 @@ def _video(clip: Clip, encoding: DubEncoding, suffix: str) -> list[str]:
     timescale = [] if suffix == ".mkv" else ["-video_track_timescale", str(clip.timescale)]
     # The last frame would last no time, and players would leave it out; all others end where the next begins.
     lasting = ["-bsf:v", "setts=pts=PTS:dts=DTS:duration=if(N\\,DTS-PREV_INDTS\\,0)"]
-    quality = ["-c:v", "libx264", "-preset", encoding.preset, "-crf", str(encoding.crf)]
+    fields = ["-flags", "+ilme+ildct"] if clip.fields else []
+    quality = ["-c:v", "libx264", *fields, "-preset", encoding.preset, "-crf", str(encoding.crf)]
     return ["-fps_mode", "passthrough", *quality, *tags, *timescale, *lasting]
 
 

@@ -126,6 +126,22 @@ def test_ffmpeg_gets_frames_with_any_timestamps(ffmpeg: str, tmp_path: Path, tim
     assert shown == pytest.approx([time_us / 1e6 for time_us in times_us], abs=0.5 / 24000 + 1e-6)
 
 
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_fields_stay_fields(order: str, ffmpeg: str, tmp_path: Path) -> None:
+    path, output = tmp_path / "fields.mpg", tmp_path / "out.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=50:d=0.4", "-vf", f"interlace=scan={order},format=yuv422p"]
+    codec = ["-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct"]
+    subprocess.run([ffmpeg, "-v", "error", *source, *codec, str(path)], check=True)
+    clip = open_clip(path, ffmpeg)
+    assert clip.fields == order
+    with ClipFrames(clip, ffmpeg) as frames:
+        data = header(64, 64)
+        data += b"".join(frame_header(image, 40_000 * n) + image.tobytes() for n, image in enumerate(frames))
+    args = build_mux_args(ffmpeg, clip, DubAudio(), DubEncoding("ultrafast", 10, 128), 0.0, 0.4, output)
+    subprocess.run(args, input=data, check=True)
+    assert open_clip(output, ffmpeg).fields == order
+
+
 def audio_args(audio: DubAudio, codec: str, output: str = "o.mp4") -> str:
     clip = Clip(Path("c.mp4"), 0, 64, 64, audio=AudioTrack(1, codec))
     return " ".join(build_mux_args("ffmpeg", clip, audio, DubEncoding("fast", 14, 192), 0.0, 9.0, Path(output)))

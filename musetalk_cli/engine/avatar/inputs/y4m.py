@@ -11,6 +11,7 @@ from musetalk_cli.engine.types.colour import ByteArray
 
 _FRAME = b"FRAME\n"
 _SIZE = re.compile(rb"YUV4MPEG2 .*?W(\d+) H(\d+) ")
+_FIELDS = {b" It ": "tff", b" Ib ": "bff"}
 
 
 def read_header(stream: IO[bytes]) -> bytes:
@@ -25,6 +26,11 @@ def size_in(header: bytes) -> tuple[int, int] | None:
     """Width and height in pixels; None where this is no header."""
     found = _SIZE.match(header)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def fields_in(header: bytes) -> str:
+    """The order of the two fields in each frame, as ffmpeg's filters call it: tff, bff; empty where there are none."""
+    return next((name for mark, name in _FIELDS.items() if mark in header), "")
 
 
 def read_frame(stream: IO[bytes], width: int, height: int) -> ByteArray | None:
