@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +101,7 @@ class Control:
             waiting = [self._wake_read, *self._peers]
             if self._listener and len(self._peers) < MAX_PEERS:
                 waiting.append(self._listener.fileno())
-            ready = select.select(waiting, [], [])[0]
+            ready = _wait_for(waiting)
             if self._wake_read in ready:
                 return
             for fd in ready:
@@ -171,6 +172,14 @@ class Control:
         else:
             with contextlib.suppress(OSError):
                 os.close(peer.fd)
+
+
+def _wait_for(fds: Sequence[int]) -> list[int]:
+    """Those that can be read, or have ended. ``select`` takes none from 1024 on, as a program with many may pass."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll()]
 
 
 def interrupt(pipeline: Pipeline, tell: Tell) -> float:
