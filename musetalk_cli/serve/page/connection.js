@@ -185,7 +185,7 @@ export class Connection {
     if (wasOpen && performance.now() - openedAt > STEADY_AFTER_MS) this.#numTries = 0;
     const error = this.#lastError;
     const reason = wasOpen ? explainClose(code, error) : await this.#explainUnopened();
-    if (!this.#isWanted || this.#socket) return;
+    if (!this.#isWanted || this.#socket || this.#isPlacing) return;
     this.#wait(reason);
   }
 

@@ -16,10 +16,14 @@ OPEN = """
     const ownFetch = window.ownFetch ??= window.fetch;
     const told = (window.told = []);
     window.fetch = async (address, options) => {
+      if (window.explaining && String(address).endsWith("/v1/status")) {
+        told.push("asked why");
+        await window.explaining;
+      }
       if (!String(address).endsWith("/v1/place")) return ownFetch(address, options);
       told.push(`asked ${options.method}`);
       if (window.answering) await window.answering;
-      return new Response(JSON.stringify(args[0]), { status: args[1] ?? 200 });
+      return new Response(JSON.stringify(window.place ?? args[0]), { status: args[1] ?? 200 });
     };
     const on = {
       connecting() {}, message({ type }) { told.push(type); }, media() {},
@@ -70,6 +74,19 @@ def test_it_can_be_ended_while_it_asks(tab: Tab, server: ServeProcess) -> None:
     tab.wait("told.length === 1")
     tab.run("connection.close(); answer(); await answering; await new Promise((resolve) => setTimeout(resolve))")
     assert tab.run("return [told.length, connection.isOpen]") == [1, False]
+
+
+def test_a_click_while_it_asks_why_the_last_try_failed_opens_one_session(tab: Tab, server: ServeProcess) -> None:
+    """With two, the first would be let go without an end, and hold its place on the server."""
+    tab.run("window.explaining = new Promise((resolve) => { window.explain = resolve; })")
+    tab.run(OPEN, {"session": f"ws://127.0.0.1:{free_port()}/v1/session"})
+    tab.wait("told.includes('asked why')")
+    tab.run("window.answering = new Promise((resolve) => { window.answer = resolve; })")
+    tab.run("window.place = args[0]", {"session": server.url.replace("http", "ws") + "/v1/session"})
+    tab.run("connection.retry()")
+    tab.run("explain(); await explaining; await ownFetch('/v1/status'); await ownFetch('/v1/status'); answer()")
+    tab.wait("told.includes('ready')")
+    assert tab.run("return told.filter((each) => each.startsWith('lost'))") == []
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "ended: This server asks for a token."), (503, "lost: ")])
