@@ -111,7 +111,11 @@ class Session:
         self._end_if_lost = weakref.finalize(self, _end_lost_session, self._pipeline, self._timeline, self._on_close)
         self._end_if_lost.atexit = False  # its threads are daemons
         clock.start()
-        self._pipeline.start()
+        try:
+            self._pipeline.start()
+        except BaseException:  # no more threads, and so none that could end it later
+            self.close()
+            raise
 
     def push(self, samples: NDArray[Any], rate_hz: int, *, waits: bool = True) -> None:
         """Add voice. It belongs to the utterance that was not ended yet, or begins a new one.

@@ -432,6 +432,20 @@ def test_a_lost_session_closes_its_encoder() -> None:
     assert encoder.is_closed
 
 
+def test_a_session_that_does_not_get_its_threads_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, encoder = threading.Thread.start, StalledEncoder()
+
+    def refuse_most(thread: threading.Thread) -> None:
+        if thread.name != "musetalk-source":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as refusing, pytest.raises(RuntimeError, match="new thread"):
+        refusing.setattr(threading.Thread, "start", refuse_most)
+        Session(FakeModel(), fake_avatar(), FAST, encoder)
+    assert encoder.is_closed
+
+
 def test_sessions_share_a_model_and_an_avatar() -> None:
     model, avatar = FakeModel(), fake_avatar(frames := FakeFrames())
     sessions = [Session(model, avatar, FAST) for _ in range(5)]

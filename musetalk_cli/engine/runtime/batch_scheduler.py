@@ -50,15 +50,16 @@ class BatchScheduler(Generic[Item, Result]):
         """Queue the items of one call, and return a future for each.
 
         A future is cancelled when its deadline's ``is_wanted`` says False before the item is run; the caller may
-        cancel it, too. Raises ModelError after ``close``.
+        cancel it, too. Raises ModelError after ``close``, RuntimeError where the system starts no thread.
         """
         with self._changed:
             if self._is_closed:
                 raise _closed()
-            futures = self._queue.add(caller, items, deadline, self._now())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="musetalk-batches", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="musetalk-batches", daemon=True)
+                thread.start()  # it waits for us; where it cannot be started, the next call tries again
+                self._thread = thread
+            futures = self._queue.add(caller, items, deadline, self._now())
             self._changed.notify_all()
         return futures
 

@@ -161,3 +161,18 @@ def test_the_thread_ends_when_there_is_nothing_to_do_and_comes_back(make: Make) 
             if thread.name == "musetalk-batches":
                 thread.join(WAIT_S)
         assert scheduler._thread is None
+
+
+def test_a_thread_that_the_system_does_not_start_fails_one_call_only(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    device = Device()
+    scheduler = make(device)
+    with monkeypatch.context() as refusing, pytest.raises(RuntimeError, match="new thread"):
+        refusing.setattr(threading.Thread, "start", refuse)
+        scheduler.submit("a", [1])
+    assert scheduler.submit("a", [2])[0].result(WAIT_S) == 4
+    assert device.batches == [[2]]
