@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
@@ -57,6 +58,8 @@ class SessionOutput:
             self._ready.append(encoder.init_segment)
         self._is_encoded = encoder is None
         self._speaking: int | None = None
+        self._telling = threading.Lock()  # of an utterance that begins, or is interrupted
+        self._last_interrupted = -1
         self._wants_keyframe = False
         self._num_held, self._num_filled = 0, 0
 
@@ -82,7 +85,9 @@ class SessionOutput:
     def interrupt(self, spoken: Sequence[Spoken]) -> list[UtteranceFinished]:
         """Note that these utterances were interrupted, and have the next fragment begin anew."""
         finished = [UtteranceFinished(each.utterance, self._time_s(each.num_frames), True) for each in spoken]
-        self._ready.extend(finished)
+        with self._telling:
+            self._ready.extend(finished)
+            self._last_interrupted = max((self._last_interrupted, *(each.utterance for each in finished)))
         self._wants_keyframe = True
         return finished
 
@@ -93,13 +98,19 @@ class SessionOutput:
     def _prepare(self, frame: QueuedFrame) -> None:
         """Get a frame ready, with the events around it."""
         if frame.utterance is not None and frame.utterance != self._speaking:
-            self._ready.append(UtteranceStarted(frame.utterance, self._time_s(frame.number)))
+            self._tell_begin(frame.utterance, frame.number)
         self._speaking = frame.utterance
         self._ready.extend(self._encode(self._encoder, frame) if self._encoder else [self._as_frame(frame)])
         for spoken in self._timeline.hand_out(frame.number + 1):
             self._ready.append(UtteranceFinished(spoken.utterance, self._time_s(spoken.num_frames), False))
         if late := self._find_late():
             self._ready.append(late)
+
+    def _tell_begin(self, utterance: int, frame: int) -> None:
+        """Unless it was interrupted while its first frame came here: then its end has been told, and is the last."""
+        with self._telling:
+            if utterance > self._last_interrupted:
+                self._ready.append(UtteranceStarted(utterance, self._time_s(frame)))
 
     def _encode(self, encoder: FragmentEncoder, frame: QueuedFrame) -> Sequence[InitSegment | Fragment]:
         keyframe, self._wants_keyframe = self._wants_keyframe, False
