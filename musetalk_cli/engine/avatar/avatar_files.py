@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.avatar import Avatar, MeshLandmarks
 from musetalk_cli.engine.avatar.avatar_schema import find_problem
-from musetalk_cli.engine.avatar.frame_store import StoredAlphas, StoredFrames
+from musetalk_cli.engine.avatar.frame_store import PNG_HEAD, StoredAlphas, StoredFrames, read_image_size
 from musetalk_cli.engine.avatar.frames import (
     AvatarAlphas,
     AvatarFrames,
@@ -46,6 +46,8 @@ OLD_IMAGE_FILE = "picture.png"  # the same in avatars of earlier versions
 ALPHAS_FILE, ALPHA_FILE = "alphas.pngs", "alpha.png"
 LISTING_FILE = "faces.png"
 MAX_RECORD_BYTES = 1 << 20  # avatar.json is some kilobytes; what is longer is something else
+
+LEAST_FACE_PX = 4  # none that is smaller can be followed
 
 Behind = Callable[[int, int], ByteArray]
 
@@ -144,21 +146,21 @@ def open_avatar_folder(folder: Path, behind: Behind | None = on_white) -> Avatar
     record = read_record(folder)
     arrays = read_arrays(folder, record, FACES_FILE)
     try:
-        points, size = arrays["points"], (record.width, record.height)
-        if points.dtype != np.float32 or not np.isfinite(points).all() or points.shape != (record.num_frames, 468, 2):
-            raise ValueError("points")
+        points, size = _check_points(arrays["points"], record), (record.width, record.height)
         visibility = Visibility.of_arrays(arrays, size, None if record.frame_rate is None else float(record.frame_rate))
         frames: AvatarFrames
         if record.frame_rate is None:
             frames = _read_still(folder, record)
         else:
             frames = StoredFrames(folder / FRAMES_FILE, *size, *_check_index(arrays, record.num_frames))
-        alphas = _open_alphas(folder, record, arrays) if has_alpha(record) else None
+        with _closed_by_errors(frames):
+            alphas = _open_alphas(folder, record, arrays) if has_alpha(record) else None
+            if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
+                raise AvatarError(
+                    f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN
+                )
     except (KeyError, ValueError) as error:
         raise AvatarError(f"avatar '{folder.name}' is damaged: {FACES_FILE} does not fit", hint=_AGAIN) from error
-    if frames.num_frames != record.num_frames or (frames.width, frames.height) != size:
-        frames.close()
-        raise AvatarError(f"avatar '{folder.name}' is damaged: its images do not fit {RECORD_FILE}", hint=_AGAIN)
     if alphas is not None and behind is not None:
         frames, alphas = FramesOnBackground(frames, alphas, behind(*size)), None
     landmarks, rate = MeshLandmarks(points), record.frame_rate
@@ -167,12 +169,34 @@ def open_avatar_folder(folder: Path, behind: Behind | None = on_white) -> Avatar
     return Avatar(folder.name, frames, rate, landmarks, points=points, visibility=visibility, alphas=alphas)
 
 
+@contextmanager
+def _closed_by_errors(frames: AvatarFrames) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        frames.close()
+        raise
+
+
 def _open_alphas(folder: Path, record: AvatarRecord, arrays: Mapping[str, NDArray[Any]]) -> AvatarAlphas:
     """How much each frame covers. Raises AvatarError, KeyError or ValueError."""
     if record.frame_rate is None:
         return StillAlpha(_read_image(folder / ALPHA_FILE, record, cv2.IMREAD_GRAYSCALE))
     index = {name: arrays[f"alpha_{name}"] for name in ("offsets", "checksums")}
     return StoredAlphas(folder / ALPHAS_FILE, record.width, record.height, *_check_index(index, record.num_frames))
+
+
+def _check_points(points: NDArray[Any], record: AvatarRecord) -> NDArray[np.float32]:
+    """Raises ValueError for faces that no image of this size can have: work and memory grow with a face."""
+    if points.dtype != np.float32 or points.shape != (record.num_frames, 468, 2):
+        raise ValueError("points")
+    low, high, side = points.min(axis=1), points.max(axis=1), max(record.width, record.height)
+    if not ((low >= -side) & (high <= 2 * side) & (high - low >= LEAST_FACE_PX)).all():  # nor where it is not a number
+        raise ValueError("points")
+    middle = (low + high) / 2
+    if record.frame_rate is None and not ((middle >= 0) & (middle < (record.width, record.height))).all():
+        raise ValueError("points")
+    return points
 
 
 def _check_index(arrays: Mapping[str, NDArray[Any]], num_frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -223,8 +247,8 @@ def _read_still(folder: Path, record: AvatarRecord) -> StillFrames:
 
 def _read_image(path: Path, record: AvatarRecord, kind: int) -> ByteArray:
     data = _read_checked(path, record)
-    # The size stands in the PNG's first chunk; an image of another size is not decoded.
-    if struct.unpack_from(">II", data.ljust(24, b"\0"), 16) != (record.width, record.height):
+    # An image of another size is not decoded: it might want gigabytes.
+    if not data.startswith(PNG_HEAD) or read_image_size(data) != (record.height, record.width):
         raise AvatarError(f"{path} is not the image that {RECORD_FILE} describes", hint=_AGAIN)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)
     if image is None:

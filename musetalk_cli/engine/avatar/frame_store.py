@@ -137,11 +137,16 @@ def read_image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def read_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG's frame header gives (ITU-T T.81, B.2.2); None when there is none."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    """Rows and columns that a JPEG's frame header gives (ITU-T T.81, B.2.2); None when there is none.
+
+    Nor is there where a decoder might read on at another place, and find another header: at markers without a length.
+    """
+    at = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF and 0xC0 <= data[at + 1] < 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if 0xD0 <= marker <= 0xD9 or length < 2:
+            return None
+        if marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
         at += 2 + length
     return None

@@ -78,7 +78,10 @@ class Visibility(NamedTuple):
             raise ValueError("opacity")
         if is_cut.shape != (count,) or is_cut.dtype != np.bool_:
             raise ValueError("is_cut")
-        area = Area(*map(int, arrays["area"])) if "area" in arrays else Area.whole(*size)
+        edges = arrays.get("area", np.array(Area.whole(*size)))
+        if edges.shape != (4,) or edges.dtype.kind not in "iu":
+            raise ValueError("area")
+        area = Area(*map(int, edges))
         if not (0 <= area.left < area.right <= size[0] and 0 <= area.top < area.bottom <= size[1]):
             raise ValueError("area")
         return cls(opacity, is_cut, area)

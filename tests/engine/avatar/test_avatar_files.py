@@ -17,6 +17,7 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -224,6 +225,54 @@ def test_arrays_that_do_not_fit_are_refused(folder: Path, arrays: dict[str, np.n
         np.savez(folder / FACES_FILE, **{**dict(whole), **arrays})
     rewrite_record(folder)
     with pytest.raises(AvatarError, match="damaged"):
+        open_avatar_folder(folder)
+
+
+@pytest.mark.parametrize("num_frames", [1, NUM_FRAMES])
+@pytest.mark.parametrize("harm", [lambda p: p * 1e4, lambda p: p * np.nan, lambda p: p * 0, lambda p: p - 3 * SIDE])
+def test_a_face_that_no_image_has_is_refused(
+    tmp_path: Path, num_frames: int, harm: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    folder = write_avatar(tmp_path / "anna", num_frames)
+    change_arrays(folder, num_frames, lambda arrays: {**arrays, "points": harm(arrays["points"]).astype(np.float32)})
+    with pytest.raises(AvatarError, match=rf"damaged: {FACES_FILE} does not fit"):
+        open_avatar_folder(folder)
+
+
+def change_arrays(
+    folder: Path, num_frames: int, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+) -> None:
+    """Change what is in an avatar's file of faces, and say in its record that it is so."""
+    with np.load(folder / FACES_FILE) as arrays:
+        changed = change(dict(arrays))
+    np.savez(folder / FACES_FILE, **changed)
+    rewrite_record(folder, num_frames)
+
+
+def test_frames_are_closed_where_alphas_do_not_fit(folder: Path) -> None:
+    make_transparent(folder)
+    change_arrays(folder, NUM_FRAMES, lambda arrays: {**arrays, "alpha_offsets": arrays["alpha_offsets"][:-1]})
+    with pytest.raises(AvatarError, match="damaged"):  # and no warning of a file that stays open
+        open_avatar_folder(folder)
+
+
+@pytest.mark.parametrize("name", [IMAGE_FILE, ALPHA_FILE])
+def test_an_image_of_another_format_is_not_decoded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size might stand elsewhere than where a PNG has it, and be gigabytes."""
+    folder = write_avatar(tmp_path / "still", num_frames=1)
+    make_transparent(folder, 1)
+    data = bytearray((folder / name).read_bytes())
+    data[:2] = b"BM"
+    (folder / name).write_bytes(data)
+    rewrite_record(folder, 1)
+    decode = cv2.imdecode
+
+    def decode_png(data: np.ndarray, kind: int) -> np.ndarray:
+        assert data[:2].tobytes() != b"BM"
+        return decode(data, kind)
+
+    monkeypatch.setattr("cv2.imdecode", decode_png)
+    with pytest.raises(AvatarError, match="not the image"):
         open_avatar_folder(folder)
 
 

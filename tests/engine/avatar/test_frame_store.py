@@ -12,8 +12,10 @@ from fixtures.prepared_avatars import write_frames
 from musetalk_cli.engine.avatar.frame_store import (
     FrameStoreWriter,
     StoredFrames,
+    encode_frame,
     i420_to_sheet,
     read_image_size,
+    read_jpeg_size,
     sheet_to_i420,
 )
 from musetalk_cli.engine.avatar.portrait import describe_portrait, load_portrait
@@ -64,6 +66,22 @@ def test_a_png_of_another_size_is_not_decoded(tmp_path: Path, images: list[ByteA
         stored.read([0])
     stored.close()
     assert read_image_size(b"\x89PNG\r\n\x1a\n" + bytes(8)) is None
+
+
+def hide_header(data: bytes, marker: bytes) -> bytes:
+    """A JPEG whose header stands behind a marker without a length; who takes the next bytes for one finds another."""
+    at = data.index(b"\xff\xc0")
+    hidden = data[:at] + marker + data[at:]
+    beyond = at + 2 + int.from_bytes(hidden[at + 2 : at + 4], "big")
+    return hidden.ljust(beyond, b"\0") + data[at : at + 19]
+
+
+@pytest.mark.parametrize("marker", [b"\xff", b"\xff\x01", b"\xff\xd0"])
+def test_a_jpegs_size_is_that_which_a_decoder_finds(images: list[ByteArray], marker: bytes) -> None:
+    data = encode_frame(images[0])
+    assert read_jpeg_size(data) == images[0].shape
+    assert read_jpeg_size(hide_header(data, marker)) is None
+    assert read_jpeg_size(b"BM" + data[2:]) is None
 
 
 def test_any_order_gives_the_same_bytes(stored: StoredFrames) -> None:

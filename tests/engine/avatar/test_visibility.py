@@ -126,6 +126,9 @@ def test_frames_without_a_face_in_avatars_of_earlier_versions_are_left_alone() -
         {"is_found": np.zeros(2, bool)},
         {"area": np.array([0, 0, 65, 64], np.int32)},
         {"area": np.array([9, 0, 9, 64], np.int32)},
+        {"area": np.array([0, 0, 9, 9, 9], np.int32)},
+        {"area": np.array([0, 0, np.inf, 9])},
+        {"area": np.array(9)},
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(others: dict[str, np.ndarray]) -> None:
