@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.avatar import scale_points
 from musetalk_cli.engine.avatar.landmarks import FloatArray
 from musetalk_cli.engine.avatar.preparation.faces import FaceFinder
 from musetalk_cli.engine.avatar.preparation.following import FaceChoice
@@ -117,7 +118,7 @@ def track_clip(clip: Clip, ffmpeg: str, finder: FaceFinder, face: FaceChoice, fo
                 shown = visibility.scaled(factors).as_arrays()
                 np.savez(
                     folder / part.file_name,
-                    points=points * factors,
+                    points=scale_points(points, factors),
                     opacity=shown["opacity"],
                     is_cut=shown["is_cut"],
                     area=shown["area"],
