@@ -62,7 +62,8 @@ class RemuxedFileSink(FileSink):
             self._child = self._start()
             self._send(self._init_segment)
         self._send(fragment.data)
-        self._show()
+        with as_sink_error(self.name):
+            self._show()
 
     def cancel(self) -> None:
         self._is_cancelled = True
