@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 
 from musetalk_cli.engine.outputs.mp4.boxes import is_whole_file
@@ -74,7 +73,7 @@ class HlsFolder:
         A playlist that lists nothing, as after a full disk, would have it count from 0 again, which players refuse.
         """
         listed = self.list_segments() or []
-        left = list(self._folder.glob(f"{escape(self.playlist.stem)}.[0-9]*.m4s*"))
+        left = [path for path in self.list_own() if path.name.endswith((".m4s", ".m4s.tmp"))]
         numbers = [int(path.name.removeprefix(f"{self.playlist.stem}.").partition(".")[0]) for path in left]
         for path in left:
             if path.name not in listed:

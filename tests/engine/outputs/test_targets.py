@@ -452,10 +452,14 @@ def test_overwriting_a_stream_leaves_its_neighbours_alone(tmp_path: Path) -> Non
     """Only what ffmpeg's writer of HLS calls after this playlist is removed."""
     own = ["day[1].00000.m4s", "day[1].00099.m4s"]
     others = ["other.m3u8", "other.00000.m4s", "day1.00000.m4s", "day[1].mine.m4s", "day[1].init.m4s", "day.00000.m4s"]
+    others += ["day[1].2024-backup.m4s", "day[1].3.final.m4s"]
     for name in (*own, *others):
         (tmp_path / name).touch()
     folder = HlsFolder(tmp_path / "day[1].m3u8")
     folder.playlist.touch()
+    assert folder.tidy() == ("-start_number", "100")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "day[1].m3u8"}
+    (tmp_path / own[0]).touch()
     folder.clear()
     assert {path.name for path in tmp_path.iterdir()} == {*others}
 
