@@ -121,7 +121,7 @@ def _value(title: str, cell: str) -> Any:
 
     try:
         value = yaml.safe_load(cell)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # the 40th of a month, a number of thousands of digits
         return cell
     return value if isinstance(value, bool | int | float) else cell
 
