@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -67,6 +68,15 @@ def test_quiet_hides_a_preparation_on_the_fly(
     done = run_cli(*command, speech, "--avatar", photo, "-o", "quiet.mp4", "-q", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "quiet.mp4").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf8_is_recorded_as_far_as_it_is_text(run_cli: Run, home: Path, photo: Path) -> None:
+    odd = photo.with_name(os.fsdecode(b"caf\xe9.png"))
+    photo.rename(odd)
+    done = run_cli("prepare-avatar", odd, "--name", "anna")
+    assert done.returncode == 0, said(done)
+    assert read_record(home / "avatars" / "anna").source_name == "caf\N{REPLACEMENT CHARACTER}.png"
 
 
 def test_a_video_becomes_an_avatar_that_render_uses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -90,7 +91,7 @@ def prepare_avatar(
             height=clip.size[1],
             num_frames=len(points),
             frame_rate=clip.frame_rate,
-            source_name=source.name,
+            source_name=os.fsencode(source.name).decode("utf-8", "replace"),
             source_sha256=source_sha256,
             parameters=settings.as_parameters(),
             num_missing=int((~clip.track.is_found).sum()),
