@@ -133,6 +133,17 @@ def test_a_killed_batch_goes_on(run_cli: Run, voices: Path, tmp_path: Path, ffmp
     assert sorted(record["output"] for record in records) == [f"out/v{number}.mp4" for number in (0, 1, 2, 3, 9)]
 
 
+@pytest.mark.parametrize("folder", ["voices", "voices/videos"])
+def test_a_folder_of_voices_may_have_the_videos_in_it(run_cli: Run, voices: Path, tmp_path: Path, folder: str) -> None:
+    args = ("render", "voices", "-o", folder, *SMALL)
+    assert run_cli(*args, cwd=tmp_path).returncode == 0
+    (tmp_path / folder / "v2.mp4").unlink()
+    done = run_cli(*args, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr.decode().splitlines()[-1].endswith("3 were whole already")
+    assert sorted(path.name for path in voices.rglob("*.mp4")) == [f"v{number}.mp4" for number in range(4)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_batch_and_leaves_nothing_half(tmp_path: Path, number: signal.Signals) -> None:
     for name in ("a", "b"):

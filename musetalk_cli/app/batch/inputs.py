@@ -8,7 +8,7 @@ from pathlib import Path
 
 from musetalk_cli.app.batch.item import BatchItem
 from musetalk_cli.app.batch.names import STDIN, video_name
-from musetalk_cli.app.batch.storage import is_stored, join, list_files
+from musetalk_cli.app.batch.storage import identify, is_stored, join, list_files
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.types.addresses import is_address
@@ -59,6 +59,22 @@ def list_items(
     for name in inputs:
         for voice, below in _voices(name, tell, takes_stored=takes_stored):
             yield BatchItem(voice, join(folder, str(below / video_name(voice))), config)
+
+
+def leave_out_made(items: Sequence[BatchItem], *, resumes: bool) -> list[BatchItem]:
+    """Without what others of them make: a folder of voices may hold the videos, too.
+
+    What would replace itself stays, to be refused, unless the batch ``resumes`` and replaces nothing.
+    """
+    makers: dict[str, list[BatchItem]] = {}
+    for item in items:
+        makers.setdefault(identify(item.output), []).append(item)
+
+    def is_made(item: BatchItem) -> bool:
+        found = makers.get(identify(item.voice), [])
+        return any(maker is not item for maker in found) and (resumes or item not in found)
+
+    return [item for item in items if item.voice == STDIN or not is_made(item)]
 
 
 def _voices(name: str, tell: Tell, *, takes_stored: bool) -> Iterator[tuple[str, Path]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from musetalk_cli.app.batch.inputs import find_folder, list_items
+from musetalk_cli.app.batch.inputs import find_folder, leave_out_made, list_items
 from musetalk_cli.app.batch.item import BatchItem, ItemResult
 from musetalk_cli.app.batch.manifest import read_manifest, read_queue
 from musetalk_cli.app.batch.names import STDIN
@@ -106,7 +106,7 @@ def _plan(config: Config, request: BatchRequest, folder: str) -> _Work:
         return _Work(plan_queue(read_queue(folder, config), rules))
     given = read_manifest(request.manifest, folder, config) if request.manifest else None
     listed = list_items(request.inputs, folder, config, tell, takes_stored=request.takes_stored)
-    to_do, skipped = plan_all(given or list(listed), rules)
+    to_do, skipped = plan_all(given or leave_out_made(list(listed), resumes=request.resumes), rules)
     if request.resumes:
         remove_unfinished(to_do)
     return _Work(to_do, len(to_do), len(skipped))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from musetalk_cli.app.batch.inputs import find_folder, list_items
+from musetalk_cli.app.batch.inputs import find_folder, leave_out_made, list_items
 from musetalk_cli.app.batch.names import video_name
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SinkError, SourceError
@@ -82,3 +82,23 @@ def test_an_item_can_be_sent_to_another_process(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (item,) = list_items([str(tmp_path)], str(tmp_path), Config(), print)
     assert pickle.loads(pickle.dumps(item)) == item  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("folder", ["talks", "talks/videos"])
+def test_what_a_batch_has_made_is_no_voice_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "talks/a.wav", "talks/b.wav", "talks/film.mp4", f"{folder}/a.mp4", f"{folder}/videos/a.mp4")
+    items = list(list_items(["talks"], folder, Config(), lambda text: None))
+    left = [item.voice for item in leave_out_made(items, resumes=True)]
+    assert left == ["talks/a.wav", "talks/b.wav", "talks/film.mp4"] + (
+        ["talks/videos/a.mp4"] if folder == "talks" else []
+    )
+
+
+def test_a_voice_that_would_be_replaced_by_another_is_still_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "talks/a.mp4", "talks/a.wav")
+    items = list(list_items(["talks"], "talks", Config(), lambda text: None))
+    assert leave_out_made(items, resumes=False) == items
