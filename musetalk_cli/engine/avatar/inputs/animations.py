@@ -15,6 +15,7 @@ from musetalk_cli.engine.avatar.inputs.images import (
     open_image,
     read_head,
     shrink_image,
+    telling_damage,
 )
 from musetalk_cli.engine.avatar.inputs.pixels import to_bgr
 from musetalk_cli.engine.types.colour import ByteArray, bgr_to_planes, planes_to_i420
@@ -59,15 +60,14 @@ class AnimationFile:
         head, size = read_head(self._path, COLOUR_BYTES), None
         height_px = min(self._clip.height_px or MAX_HEIGHT_PX, MAX_HEIGHT_PX)
         with open_image(self._path) as animation:
-            try:
+            with telling_damage(self._path):
                 check_image(self._path, animation)
-            except (OSError, ValueError, SyntaxError, EOFError) as error:
-                raise explain_damage(self._path, error) from error
-            for index in range(getattr(animation, "n_frames", 1)):
+                num_images = getattr(animation, "n_frames", 1)
+            for index in range(num_images):
                 try:
                     animation.seek(index)
                     image = shrink_image(to_bgr(animation, head, self._clip.background), height_px)
-                except (OSError, ValueError, SyntaxError, EOFError) as error:
+                except Exception as error:  # as telling_damage has it
                     if size is None:
                         raise explain_damage(self._path, error) from error
                     self.decode_error = system_words(error)

@@ -49,12 +49,9 @@ def read_image(path: Path, background: tuple[int, int, int] = WHITE) -> ByteArra
     It is scaled down to fit into MAX_WIDTH_PX × MAX_HEIGHT_PX. Raises AvatarError when it cannot be read or decoded, or
     has too many pixels, or a side has less than MIN_SIDE_PX.
     """
-    with open_image(path) as image:
-        try:
-            factor = check_image(path, image)
-            pixels = to_bgr(image, read_head(path, COLOUR_BYTES), background, max(1, int(1 / factor)))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise explain_damage(path, error) from error
+    with open_image(path) as image, telling_damage(path):
+        factor = check_image(path, image)
+        pixels = to_bgr(image, read_head(path, COLOUR_BYTES), background, max(1, int(1 / factor)))
     return shrink_image(pixels, MAX_HEIGHT_PX)
 
 
@@ -81,7 +78,7 @@ def open_image(path: Path) -> Iterator[Image]:
         with _without_pillow_limit(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = PIL.Image.open(file, formats=[name for name in _READABLE if _is_known(name)])
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # as below
         file.close()
         if looks_like_heif(head) and not _is_known("HEIF"):
             raise explain_heif(path) from error
@@ -118,6 +115,17 @@ def check_image(path: Path, image: Image) -> float:
     return factor * width / image.size[0]
 
 
+@contextmanager
+def telling_damage(path: Path) -> Iterator[None]:
+    """Turn what a damaged image makes of Pillow into an AvatarError."""
+    try:
+        yield
+    except AvatarError:
+        raise
+    except Exception as error:  # its readers raise whatever their lines run into: IndexError, TypeError, struct.error
+        raise explain_damage(path, error) from error
+
+
 def explain_damage(path: Path, error: Exception) -> AvatarError:
     """What to say of an image that begins as one, and cannot be decoded to its end."""
     reason = str(error).strip() or type(error).__name__
@@ -128,11 +136,8 @@ def is_moving(path: Path) -> bool:
     """Whether a file of an image format is a video: an animation of several images. Raises AvatarError."""
     if not looks_like_image(read_head(path)):
         return False
-    with open_image(path) as image:
-        try:
-            return image.format in MOVING and getattr(image, "n_frames", 1) > 1
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise explain_damage(path, error) from error
+    with open_image(path) as image, telling_damage(path):
+        return image.format in MOVING and getattr(image, "n_frames", 1) > 1
 
 
 def shrink_image(image: ByteArray, height_px: int) -> ByteArray:

@@ -63,10 +63,10 @@ def colours_of_file(image: Image, head: bytes) -> Colours:
     if nclx:  # as pillow-heif gives it
         return colours_of_codes(int(nclx["color_primaries"]), int(nclx["transfer_characteristics"]))
     at = head.find(b"colrnclx") + 4 if image.format == "AVIF" else -1
-    if at > 4:
+    if 4 < at <= len(head) - 8:
         return colours_of_codes(*struct.unpack_from(">HH", head, at + 4))
     at = head.find(b"cICP") if image.format == "PNG" else -1
-    return colours_of_codes(head[at + 4], head[at + 5]) if at > 0 else Colours()
+    return colours_of_codes(head[at + 4], head[at + 5]) if 0 < at <= len(head) - 6 else Colours()
 
 
 def _with_orientation(image: Image, reduced: Image) -> Image:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +17,7 @@ from PIL import Image
 
 from musetalk_cli.engine.audio.decoder import check_input
 from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
+from musetalk_cli.engine.avatar.inputs.images import COLOUR_BYTES
 from musetalk_cli.engine.avatar.inputs.probe import probe
 from musetalk_cli.engine.avatar.inputs.sources import is_still, open_frames, read_still
 from musetalk_cli.engine.avatar.inputs.video import VideoFile
@@ -175,3 +179,34 @@ def test_a_damaged_video_in_a_folder_of_that_name_is_not_called_encrypted(tmp_pa
     path.write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(400))
     with pytest.raises(AvatarError, match="neither an image nor a video"):
         probe(path, ffmpeg)
+
+
+def without_pixels(data: bytes) -> bytes:
+    """An AVIF whose coded image is nothing but zeros."""
+    at = data.index(b"mdat") + 4
+    return data[:at].ljust(len(data), b"\0")
+
+
+def with_a_late_mark(data: bytes) -> bytes:
+    """A PNG whose text holds the name of its chunk of colours, where what is read of the file ends."""
+    at = data.index(b"IDAT") - 4
+    chunk = b"tEXt" + b"x" * (COLOUR_BYTES - 4 - at - 8) + b"cICP"
+    return data[:at] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:]
+
+
+def test_a_damaged_image_is_no_bug_of_ours(tmp_path: Path, ffmpeg: str) -> None:
+    Image.init()
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow has no AVIF")
+    path, whole = tmp_path / "face.avif", io.BytesIO()
+    Image.effect_noise((80, 80), 60).save(whole, "AVIF")
+    path.write_bytes(without_pixels(whole.getvalue()))
+    with pytest.raises(AvatarError, match="cannot be decoded"):
+        read(path, ffmpeg)
+
+
+def test_a_mark_of_colours_that_is_cut_off_is_none(tmp_path: Path) -> None:
+    path, whole = tmp_path / "face.png", io.BytesIO()
+    Image.new("L", (80, 80), 90).save(whole, "PNG")
+    path.write_bytes(with_a_late_mark(whole.getvalue()))
+    assert (read_still(path, None) == 90).all()
