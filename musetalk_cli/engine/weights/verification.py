@@ -26,6 +26,7 @@ from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
 from musetalk_cli.system.small_files import read_small_json
 
 READ_BYTES = 1 << 20
+MAX_HEADER_BYTES = 100_000_000  # of safetensors, as its own reader has it
 PICKLE_HEAD = b"\x80\x02"  # of files from before PyTorch 1.6
 
 Status = Literal["official", "converted", "unofficial", "custom", "damaged", "missing"]
@@ -147,10 +148,17 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < path.stat().st_size else {}
-    except (OSError, ValueError, struct.error):
+            header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else {}
+    except (OSError, ValueError, struct.error, RecursionError):
         return {}
     return header if isinstance(header, dict) else {}
+
+
+def _end_of(entry: object) -> int | None:
+    """Where a tensor of a safetensors file ends, as the header says; None where it says nothing of the kind."""
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    is_span = isinstance(offsets, list) and len(offsets) == 2 and all(isinstance(each, int) for each in offsets)
+    return offsets[1] if is_span else None
 
 
 def is_likely_whole(part: Part, path: Path) -> bool:
@@ -160,8 +168,9 @@ def is_likely_whole(part: Part, path: Path) -> bool:
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
             head = file.read(8)
-        ends = [entry["data_offsets"][1] for name, entry in read_header(path).items() if name != "__metadata__"]
-        return bool(ends) and size == 8 + struct.unpack("<Q", head)[0] + max(ends)
+        ends = [_end_of(entry) for name, entry in read_header(path).items() if name != "__metadata__"]
+        known = [end for end in ends if end is not None]
+        return 0 < len(known) == len(ends) and size == 8 + struct.unpack("<Q", head)[0] + max(known)
     # An archive that was cut short has lost its table of contents; for others the size is all that tells.
     is_archive = zipfile.is_zipfile(path)
     return size > 0 and (is_archive or (_is_pytorch_file(path) and is_likely_published(part, path)))
