@@ -157,8 +157,9 @@ def read_header(path: Path) -> dict[str, Any]:
 def _end_of(entry: object) -> int | None:
     """Where a tensor of a safetensors file ends, as the header says; None where it says nothing of the kind."""
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-    is_span = isinstance(offsets, list) and len(offsets) == 2 and all(isinstance(each, int) for each in offsets)
-    return offsets[1] if is_span else None
+    if not isinstance(offsets, list) or len(offsets) != 2 or not isinstance(offsets[1], int):
+        return None
+    return offsets[1]
 
 
 def is_likely_whole(part: Part, path: Path) -> bool:
