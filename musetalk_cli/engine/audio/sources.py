@@ -72,7 +72,7 @@ class FileSource:
         self._tell = tell
         self.num_channels = 2 if decoder.is_always_stereo else 1
         self._duration_s: float | None = None
-        self._is_stopped = False
+        self._is_open = self._is_stopped = False
         self._num_bytes = 0
         self._pending = b""
         self._drops = Drops()
@@ -115,6 +115,7 @@ class FileSource:
             raise self._explain_unknown()
         self._pending = first
         self.num_channels = num_channels
+        self._is_open = True
 
     def _read_header(self) -> int:
         """The number of channels; the next byte is that of the first sample. 0 where the decoder ends before."""
@@ -153,7 +154,8 @@ class FileSource:
         """What was decoded of standard input is dropped; a file or a URL goes on where it was read to."""
         if self._decoder.is_pipe:
             with self._drops.dropping():
-                self._waiting.take_waiting(2 * self.num_channels)
+                if self._is_open:  # else what waits is the header
+                    self._waiting.take_waiting(2 * self.num_channels)
 
     def stop(self) -> None:
         self._is_stopped = True

@@ -6,14 +6,17 @@ import io
 import os
 import sys
 import threading
+import wave
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from musetalk_cli.engine.audio.drops import Droppable, Drops
 from musetalk_cli.engine.audio.raw_pcm import RawSource
+from musetalk_cli.engine.audio.sources import RIFF_BYTES, FileSource
 from musetalk_cli.system.reading import read_waiting
 
 
@@ -92,3 +95,36 @@ def test_raw_samples_stay_whole_across_a_drop(pipe: tuple[int, int], monkeypatch
     finally:
         source.close()
         sys.stdin.close()
+
+
+def test_a_drop_while_the_header_is_read_leaves_it_whole(pipe: tuple[int, int]) -> None:
+    with os.fdopen(os.dup(pipe[0]), "rb", buffering=0) as stdout:
+
+        def read(num_bytes: int) -> bytes:
+            if num_bytes == RIFF_BYTES:
+                source.drop()
+            return stdout.read(num_bytes)
+
+        decoder = SimpleNamespace(
+            is_pipe=True, is_always_stereo=True, log=[], close=lambda: None, stdout=SimpleNamespace(read=read)
+        )
+        decoder.stdout.fileno = stdout.fileno
+        source = FileSource(decoder)  # type: ignore[arg-type]
+        os.write(pipe[1], wav_bytes(np.full((100, 2), 9_000, np.int16)))
+        source.open()
+        assert source.num_channels == 2
+        assert source.read() is not None
+        assert source.is_stale, "its first sample, which was said before"
+        later = source.read()
+        assert later is not None
+        assert not source.is_stale
+        assert set(np.unique(later)) == {9_000}
+        source.close()
+
+
+def wav_bytes(samples: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((samples.shape[1], 2, 48_000, 0, "NONE", ""))
+        wav.writeframes(samples.tobytes())
+    return file.getvalue()
