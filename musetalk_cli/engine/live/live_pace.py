@@ -84,7 +84,7 @@ class LivePace(RunHooks):
         while is_current() and not self._has_open_gates:
             self._woken.clear()
             wait_s = self._budget.release_wait_s(self._time_s(frames.start)) if len(frames) else 0.0
-            if not wait_s or not is_current():
+            if not wait_s or not is_current() or self._has_open_gates:
                 return
             self._woken.wait(wait_s)
 

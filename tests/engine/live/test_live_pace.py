@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from fractions import Fraction
 
@@ -147,3 +148,19 @@ def test_the_latency_of_each_step_adds_up() -> None:
     assert figures.now_p50_s == pytest.approx(0.98 + 0.162, abs=0.03), "half a block, and the rest"
     assert figures.now_p95_s == pytest.approx(1.88 + 0.162, abs=0.05)
     assert figures.run_p50_s == pytest.approx(figures.now_p50_s, abs=0.03)
+
+
+def test_gates_that_open_as_a_frame_begins_to_wait_let_it_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OpenedEvent(threading.Event):
+        def clear(self) -> None:
+            pace.open_gates()
+            super().clear()
+
+    budget = PacingBudget(StreamClock(lambda: 0.0), PacingSettings(0.0, 0.0, 1.0, 1.0, can_run_ahead=True))
+    pace = LivePace(budget, Overload("hold", 0.5), Fraction(25))
+    monkeypatch.setattr(pace, "_woken", OpenedEvent())
+    waiter = threading.Thread(target=pace.wait_for_turn, args=(range(1), lambda: True), daemon=True)
+    budget.release_wait_s(-1000.0)  # the first frame: this one is due much later
+    waiter.start()
+    waiter.join(10)
+    assert not waiter.is_alive()
