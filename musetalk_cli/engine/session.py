@@ -161,8 +161,8 @@ class Session:
         with self._pushing, self._explained():
             epoch = self._forget_interrupted()
             rest = self._input.finish()
-            if len(rest):
-                self._timeline.push(rest, epoch)
+            if len(rest):  # the end of a voice that stayed away, and so has ended, is no other utterance
+                self._timeline.push(rest, epoch, begins=False)
             self._timeline.end_utterance()
 
     def clear(self) -> Interruption:

@@ -216,6 +216,15 @@ def test_a_voice_that_stays_away_ends_by_itself(open_session: Open) -> None:
     assert any(isinstance(item, Late) for item in items) or items[-1].position_s >= 0.28  # type: ignore[attr-defined]
 
 
+def test_the_end_of_a_voice_that_has_ended_by_itself_is_no_other_utterance(open_session: Open) -> None:
+    session = open_session()
+    session.push(tone(0.1), 16_000)  # whose last samples wait for what follows
+    take_until(session, UtteranceFinished)
+    session.finish()
+    assert session.last_utterance == 0
+    assert not any(isinstance(item, UtteranceStarted) for item in session)
+
+
 def test_stereo_and_other_rates_are_converted(open_session: Open) -> None:
     session = open_session(SessionSettings(block_s=0.2, num_channels=2, late_after_s=1e9))
     times = np.arange(16_000) / 16_000

@@ -80,17 +80,17 @@ class Timeline:
         self._is_finished = self._is_cancelled = False
         self._limit = math.inf if settings.num_frames is None else settings.num_frames
 
-    def push(self, audio: AudioArray, epoch: int | None = None) -> bool:
+    def push(self, audio: AudioArray, epoch: int | None = None, *, begins: bool = True) -> bool:
         """Add voice, int16 (n, channels) at 48 kHz, waiting while too much of it waits for its turn.
 
-        Returns False, with nothing added, where the voice has been interrupted since ``epoch``. Raises SessionError
-        after ``finish`` or ``cancel``.
+        Returns False, with nothing added, where the voice has been interrupted since ``epoch``, or has ended and this
+        ``begins`` no other utterance. Raises SessionError after ``finish`` or ``cancel``.
         """
         with self._changed:
             epoch = self._epoch if epoch is None else epoch
             self._changed.wait_for(lambda: self._has_room() or self._is_over() or epoch != self._epoch)
             self._check_open()
-            if epoch != self._epoch:
+            if epoch != self._epoch or not (begins or self._is_open()):
                 return False
             self._open_utterance().push(audio)
             self._changed.notify_all()
@@ -322,7 +322,7 @@ class Timeline:
         return True
 
     def _open_utterance(self) -> Utterance:
-        if not self._waiting or self._waiting[-1].is_ended:
+        if not self._is_open():
             own = self._settings
             cutter = BlockCutter(
                 own.block_s, own.before_s, own.after_s, own.frame_rate, leads=own.leads, low_pass=own.low_pass
@@ -330,6 +330,10 @@ class Timeline:
             self._waiting.append(Utterance(self._num_utterances, own.num_channels, cutter))
             self._num_utterances += 1
         return self._waiting[-1]
+
+    def _is_open(self) -> bool:
+        """Whether the utterance that was pushed to last goes on."""
+        return bool(self._waiting) and not self._waiting[-1].is_ended
 
     def _check_open(self) -> None:
         if self._is_over():
@@ -339,7 +343,7 @@ class Timeline:
         return self._is_finished or self._is_cancelled
 
     def _has_room(self) -> bool:
-        if len(self._waiting) >= MAX_UTTERANCES and self._waiting[-1].is_ended:
+        if len(self._waiting) >= MAX_UTTERANCES and not self._is_open():
             return False
         return sum(each.num_waiting for each in self._waiting) < self._settings.max_queued_s * AUDIO_RATE_HZ
 
