@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +47,23 @@ def lock_folder(folder: Path, *, waits: bool) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def new_locked_folder(make: Callable[[], Path]) -> Iterator[Path]:
+    """A folder that ``make`` makes, held alone.
+
+    Before it is held, another process may take it for remains, and remove it: then another is made. Raises OSError.
+    """
+    with contextlib.ExitStack() as held:
+        while True:
+            folder = make()
+            with contextlib.suppress(FileNotFoundError):
+                held.enter_context(lock_folder(folder, waits=True))
+                if folder.exists():
+                    break
+            held.close()
+        yield folder
 
 
 @contextlib.contextmanager

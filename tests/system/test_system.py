@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from musetalk_cli.engine.runtime.ffmpeg import describe_status
 from musetalk_cli.system import pipes
-from musetalk_cli.system.locks import lock_file, lock_folder
+from musetalk_cli.system.locks import lock_file, lock_folder, new_locked_folder
 from musetalk_cli.system.names import find_name_problem
 from musetalk_cli.system.processes import is_alive, own_group
 
@@ -41,6 +43,32 @@ def test_what_one_holds_another_does_not_get(tmp_path: Path) -> None:
     with lock_folder(tmp_path, waits=True), pytest.raises(BlockingIOError), lock_folder(tmp_path, waits=False):
         pass
     with lock_folder(tmp_path, waits=False):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folder")
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_new_folder_that_is_removed_before_it_is_held_is_made_again(tmp_path: Path, is_held: bool) -> None:
+    """By another process that takes it for remains, and may hold it meanwhile."""
+    made: list[Path] = []
+    remover = ExitStack()
+
+    def make() -> Path:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(folder)
+        if len(made) == 1 and is_held:
+            remover.enter_context(lock_folder(folder, waits=False))
+            threading.Timer(0.1, lambda: (folder.rmdir(), remover.close())).start()
+        elif len(made) == 1:
+            folder.rmdir()
+        return folder
+
+    with new_locked_folder(make) as folder:
+        assert folder == made[1]
+        with pytest.raises(BlockingIOError), lock_folder(folder, waits=False):
+            pass
+    with lock_folder(folder, waits=False):
         pass
 
 

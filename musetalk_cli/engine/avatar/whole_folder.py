@@ -16,7 +16,7 @@ from musetalk_cli.engine.runtime.exchange import exchange
 from musetalk_cli.engine.runtime.files import sync_file
 from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
-from musetalk_cli.system.locks import lock_folder
+from musetalk_cli.system.locks import lock_folder, new_locked_folder
 
 _PART, _OLD = ".part-", ".old-"
 
@@ -33,10 +33,15 @@ def create_folder(
     """
     if target.is_symlink():
         target = target.resolve()  # the link stays
-    part = _name_beside(target, _PART)
+    parts: list[Path] = []  # known before they are there
+
+    def make() -> Path:
+        parts.append(_name_beside(target, _PART))
+        _make_part(parts[-1], target)
+        return parts[-1]
+
     try:
-        _make_part(part, target)
-        with lock_folder(part, waits=True):
+        with new_locked_folder(make) as part:
             yield part
             for path in part.iterdir():
                 sync_file(path)
@@ -45,7 +50,8 @@ def create_folder(
     except OSError as error:
         raise AvatarError(f"cannot write the avatar {target}: {system_words(error)}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for each in parts:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def remove_folder(target: Path) -> None:

@@ -24,7 +24,7 @@ from musetalk_cli.engine.runtime.files import hash_file, replace_file
 from musetalk_cli.engine.runtime.reaper import reaper
 from musetalk_cli.errors import AvatarError, system_words
 from musetalk_cli.option_names import option
-from musetalk_cli.system.locks import lock_folder
+from musetalk_cli.system.locks import lock_folder, new_locked_folder
 
 VARIABLE = "MUSETALK_FACE_MODELS"
 OPTION = "--face-models"
@@ -170,8 +170,11 @@ def _download_folder(cache: Path) -> Iterator[Path]:
     for remains in cache.glob(f"{DOWNLOADING}*"):
         with suppress(OSError), lock_folder(remains, waits=False):
             shutil.rmtree(remains, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=DOWNLOADING, dir=cache) as name, lock_folder(Path(name), waits=True):
-        yield Path(name)
+    with new_locked_folder(lambda: Path(tempfile.mkdtemp(prefix=DOWNLOADING, dir=cache))) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _download_wheel(folder: Path, say: Callable[[str], None]) -> Path:
