@@ -55,11 +55,12 @@ _FRAME_TIME = re.compile(rb"pts:\s*(-?\d+)")
 @dataclass(frozen=True)
 class AudioTrack:
     """One of a file's audio tracks: ffmpeg's ``index`` of it and name of its ``codec``, empty where there is none.
-    ``is_matroska``: its timestamps are those of a Matroska file."""
+    ``is_matroska``: its timestamps are those of a Matroska file. ``is_mono``: it has one channel."""
 
     index: int = 0
     codec: str = ""
     is_matroska: bool = False
+    is_mono: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,10 @@ def find_audio(path: Path, ffmpeg: str) -> AudioTrack:
 
 def _find_audio(log: list[str]) -> AudioTrack:
     track = choose_audio(log)
-    return AudioTrack(track.index, track.codec, "matroska" in find_containers(log)) if track else AudioTrack()
+    if track is None:
+        return AudioTrack()
+    is_mono = re.search(r", (mono|1 channels)(,|$)", track.about) is not None
+    return AudioTrack(track.index, track.codec, "matroska" in find_containers(log), is_mono)
 
 
 def find_left_out(log: Sequence[str]) -> tuple[str, ...]:

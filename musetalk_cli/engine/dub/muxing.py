@@ -158,13 +158,18 @@ def _is_copied(track: AudioTrack, suffix: str) -> bool:
 
 def _mix(voices: Sequence[AudioTrack], own: AudioTrack, kept_db: float | None) -> str:
     """A filter graph of all voices, and of the clip's own audio where it is kept."""
-    same = f"aresample={AUDIO_RATE_HZ},aformat=channel_layouts=stereo"
-    parts = [f"[{number}:{track.index}]{same}[a{number}]" for number, track in enumerate(voices, 1)]
+    parts = [f"[{number}:{track.index}]{_stereo(track)}[a{number}]" for number, track in enumerate(voices, 1)]
     if kept_db is not None:
         number = len(voices) + 1
-        parts.append(f"[{number}:{own.index}]volume={kept_db:g}dB,{same}[a{number}]")
+        parts.append(f"[{number}:{own.index}]volume={kept_db:g}dB,{_stereo(own)}[a{number}]")
     inputs = "".join(f"[a{number}]" for number in range(1, len(parts) + 1))
     return ";".join([*parts, f"{inputs}amix=inputs={len(parts)}:duration=longest:normalize=0[mix]"])
+
+
+def _stereo(track: AudioTrack) -> str:
+    """As loud as it was: ffmpeg by itself makes of one channel two that are 3 dB softer."""
+    spread = "pan=stereo|c0=c0|c1=c0," if track.is_mono else ""
+    return f"aresample={AUDIO_RATE_HZ},{spread}aformat=channel_layouts=stereo"
 
 
 def fits(output: Path) -> bool:

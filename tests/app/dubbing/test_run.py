@@ -223,3 +223,12 @@ def test_a_track_that_begins_late_in_a_transport_stream_stays_late(config: Confi
     assert packet_times(ffmpeg, dubbed, "v:0")[0] - packet_times(ffmpeg, dubbed, "a:0")[0] == pytest.approx(
         packet_times(ffmpeg, source, "v:0")[0] - packet_times(ffmpeg, source, "a:0")[0], abs=0.03
     )
+
+
+def test_a_voice_is_as_loud_where_the_clips_audio_is_mixed_below(config: Config, ffmpeg: str, tmp_path: Path) -> None:
+    clip = BY_NAME["fifty"].write(ffmpeg, tmp_path)
+    samples = speech_samples(2.0)[: int(0.6 * RATE_HZ)]
+    voice = write_wav(tmp_path / "voice.wav", samples)
+    mixed = read_audio(ffmpeg, dub(config, clip, FaceVoice(None, voice), output="mixed.mkv", kept_db=-60.0), 2)
+    powers = [np.square(each[: len(samples)].astype(np.float64)).mean(axis=0) for each in (samples, mixed)]
+    assert powers[1] == pytest.approx(powers[0][[0, 0]], rel=0.05)

@@ -159,7 +159,7 @@ def test_audio_is_copied_where_nothing_is_mixed() -> None:
     assert "-map 1:3 -c:a copy" in audio_args(DubAudio((voice,)), "aac")
     assert "-map 1:0 -c:a aac" in audio_args(DubAudio((wav,)), "aac")
     mixed = audio_args(DubAudio((voice,), -18.0), "aac")
-    assert "[1:3]aresample" in mixed
+    assert "[1:3]aresample=48000,aformat" in mixed
     assert "[2:1]volume=-18dB" in mixed
     assert "amix=inputs=2" in mixed
     assert "-map 1:3 -c:a copy" in audio_args(DubAudio((voice,), -18.0), "")
@@ -203,7 +203,7 @@ def test_the_track_that_is_heard_is_the_one_that_ffmpeg_decodes(tmp_path: Path, 
         subprocess.run([ffmpeg, "-v", "error", "-y", *tones, "-t", "0.1", *tracks, str(path)], check=True)
         taken = subprocess.run([ffmpeg, "-i", str(path), "-f", "null", "-"], capture_output=True, text=True).stderr
         assert f"Stream #0:{index} -> #0:0" in taken
-        assert find_audio(path, ffmpeg) == AudioTrack(index, "pcm_s16le", is_matroska=True)
+        assert find_audio(path, ffmpeg) == AudioTrack(index, "pcm_s16le", is_matroska=True, is_mono=index == 2)
     log = ["Stream #0:0(und): Audio: aac (LC), 48000 Hz, 7 channels", "Stream #0:4: Audio: ac3, 48000 Hz, 5.1(side)"]
     assert (track := choose_audio(log)) and (track.index, track.codec, track.num_channels) == (0, "aac", 7)
     assert choose_audio(["Stream #0:0: Video: h264"]) is None
