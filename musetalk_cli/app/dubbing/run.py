@@ -147,7 +147,9 @@ class _Dub:
         speakers = self._read_voices(tracked, timeline)
         first_s, end_s = (float(timeline.ticks[at] / clip.timescale) for at in (0, -1))
         with staged(request.output) as path:
-            args = build_mux_args(self._ffmpeg, clip, self._audio, self._encoding(), first_s, end_s, path)
+            args = build_mux_args(
+                self._ffmpeg, clip, self._audio, self._encoding(), first_s, end_s, request.output, path
+            )
             total = len(timeline.sources)
             num_changed = dub_frames(
                 clip,
@@ -296,9 +298,10 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def staged(output: Path) -> Iterator[Path]:
     """A hidden file beside ``output`` that takes its name when the block ends well, and is removed otherwise."""
-    from musetalk_cli.engine.runtime.files import fit_name
+    from musetalk_cli.engine.runtime.files import remove_abandoned, staged_name
 
-    path = output.with_name(f".{fit_name(output.stem)}.part{os.getpid()}{output.suffix}")
+    remove_abandoned(output)
+    path = staged_name(output)
     ending.on_leaving(lambda: path.unlink(missing_ok=True))  # a signal may leave no time for the rest
     try:
         yield path

@@ -54,7 +54,14 @@ class DubAudio:
 
 
 def build_mux_args(
-    ffmpeg: str, clip: Clip, audio: DubAudio, encoding: DubEncoding, first_s: float, end_s: float, output: Path
+    ffmpeg: str,
+    clip: Clip,
+    audio: DubAudio,
+    encoding: DubEncoding,
+    first_s: float,
+    end_s: float,
+    output: Path,
+    written: Path | None = None,
 ) -> list[str]:
     """Matroska frames on stdin → the file.
 
@@ -66,6 +73,7 @@ def build_mux_args(
         first_s: when the first frame is shown.
         end_s: when the last frame ends; audio goes no further.
         output: the file; its suffix names the container.
+        written: the name under which it is written; None for its own.
     """
     quiet = ["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]
     at_once = ["-probesize", "32", "-analyzeduration", "0", "-fpsprobesize", "0"]
@@ -87,7 +95,7 @@ def build_mux_args(
         "-t",
         f"{end_s:.6f}",
         *CONTAINERS[suffix],
-        f"file:{output}",
+        f"file:{written or output}",
         *_companion(clip, audio),
     ]
 

@@ -204,6 +204,15 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    output = tmp_path / "a.mp4"
+    left = tmp_path / ".a.mp4.999999999-0"
+    left.touch()
+    with dubbing.staged(output) as path:
+        path.touch()
+    assert list(tmp_path.iterdir()) == [output]
+
+
 def test_a_signal_that_leaves_no_time_leaves_no_file(tmp_path: Path) -> None:
     output = tmp_path / "a.mp4"
     with dubbing.staged(output) as path:
