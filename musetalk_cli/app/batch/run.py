@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -129,10 +130,8 @@ def _prepare_avatars(items: Iterable[BatchItem], request: BatchRequest) -> None:
     for item in items:
         config = item.config
         if (key := (config.avatar, config.video.fps)) not in seen and Path(config.avatar).is_file():
-            try:
+            with contextlib.suppress(MuseTalkError):
                 choose_avatar(config, choose_tell(is_quiet=request.is_quiet))
-            except MuseTalkError:
-                continue
         seen.add(key)
 
 
