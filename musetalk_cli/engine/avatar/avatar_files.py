@@ -144,6 +144,16 @@ def open_avatar_folder(folder: Path, behind: Behind | None = on_white) -> Avatar
     Raises AvatarError when a file is missing, has another length or checksum than avatar.json says, or does not fit.
     """
     record = read_record(folder)
+    while True:
+        try:
+            return _open_as(record, folder, behind)
+        except AvatarError:  # of files that do not fit, since the folder was replaced after its record had been read?
+            before, record = record, read_record(folder)
+            if record == before:
+                raise
+
+
+def _open_as(record: AvatarRecord, folder: Path, behind: Behind | None) -> Avatar:
     arrays = read_arrays(folder, record, FACES_FILE)
     try:
         points, size = _check_points(arrays["points"], record), (record.width, record.height)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,7 @@ import pytest
 
 from fixtures.clips import moved_portrait
 from fixtures.prepared_avatars import NUM_FRAMES, SIDE, half_alpha, make_transparent, rewrite_record, write_avatar
-from musetalk_cli.engine.avatar import whole_folder
+from musetalk_cli.engine.avatar import avatar_files, whole_folder
 from musetalk_cli.engine.avatar.avatar_files import (
     ALPHA_FILE,
     ALPHAS_FILE,
@@ -249,6 +251,26 @@ def change_arrays(
     rewrite_record(folder, num_frames)
 
 
+@pytest.mark.parametrize("name", [FACES_FILE, FRAMES_FILE])
+def test_an_avatar_that_is_replaced_while_it_is_opened_is_the_new_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """After its record was read, or after that and its faces."""
+    newer, read = write_avatar(folder.parent / "newer", NUM_FRAMES + 2), avatar_files.read_arrays
+
+    def replace_and_read(*args: Any) -> dict[str, Any]:
+        found = read(*args) if name == FRAMES_FILE else {}
+        if newer.exists():
+            shutil.rmtree(folder)
+            newer.rename(folder)
+        return found or read(*args)
+
+    monkeypatch.setattr(avatar_files, "read_arrays", replace_and_read)
+    avatar = open_avatar_folder(folder)
+    assert avatar.frames.num_frames == len(avatar.landmarks) == NUM_FRAMES + 2
+    avatar.close()
+
+
 def test_frames_are_closed_where_alphas_do_not_fit(folder: Path) -> None:
     make_transparent(folder)
     change_arrays(folder, NUM_FRAMES, lambda arrays: {**arrays, "alpha_offsets": arrays["alpha_offsets"][:-1]})
@@ -399,7 +421,7 @@ def test_a_folder_whose_making_is_interrupted_is_gone(tmp_path: Path, monkeypatc
 # Kills itself with its second rename, as a power cut between the two would; the first argument is the avatar.
 REPLACE_AND_DIE = """
 import os, pathlib, signal, sys
-from musetalk_cli.engine.avatar import whole_folder
+from musetalk_cli.engine.avatar import avatar_files, whole_folder
 
 def refuse(one, other):
     raise OSError("not on this file system")
