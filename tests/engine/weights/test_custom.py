@@ -112,7 +112,7 @@ def test_a_model_is_kept_described_as_custom_chosen_and_forgotten(
     assert model_choice.choose_model(Config(model="mine"), nothing_said) == "mine"
     settings = model_choice._settings(Config(model="mine"), "mine")
     assert (settings.version, settings.custom_name, settings.mask.mode) == ("1.5", "mine", "jaw")
-    with pytest.raises(ConfigError, match=r"'model' mime: must be .*musetalk-1.0 or mine") as caught:
+    with pytest.raises(ConfigError, match=r"'model' is 'mime': must be .*musetalk-1.0 or mine") as caught:
         model_choice.choose_model(Config(model="mime"), nothing_said)
     assert caught.value.hint == "did you mean 'mine'?"
     store.keep_custom("mine", None)
