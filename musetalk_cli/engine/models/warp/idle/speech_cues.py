@@ -1,7 +1,7 @@
 """Samples float32 (n,) at 16 kHz and frame times (frames,) → what a voice makes a head do: nods, raised brows, blinks.
 
 A nod goes with what is louder than the speech around it, raised brows with a voice that rises, a blink with the end of
-a phrase. All of it follows the voice by some tenths of a second, as people's heads do, and looks 20 ms ahead.
+a phrase. All of it follows the voice by some tenths of a second, as people's heads do, and looks 40 ms ahead.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def speech_cues(samples: FloatArray, start_s: float, times_s: NDArray[np.float64
     if not len(times_s):
         return np.zeros((0, NUM_CUES), np.float32)
     first = int(np.floor((times_s[0] - MEMORY_S) / STEP_S + 1e-6))
-    last = int(np.floor(times_s[-1] / STEP_S + 1e-6)) + 1
+    # A frame that begins behind the middle of its step lies between that and the next one.
+    last = int(np.floor(times_s[-1] / STEP_S + 1e-6)) + 2
     steps = _cut(samples, round(start_s / STEP_S), first, last)
     level_db = 10 * np.log10((steps**2).mean(axis=1) + 1e-10)
     if level_db.max() < _LEVELS_DB[0]:

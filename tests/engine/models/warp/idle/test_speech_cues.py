@@ -60,14 +60,15 @@ def test_the_end_of_a_phrase_is_blinked_at() -> None:
     assert set(np.round(blinked)) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("block_s", [0.2, 1.0])
-def test_blocks_give_what_the_whole_gives(block_s: float) -> None:
+@pytest.mark.parametrize(("block_s", "frame_rate"), [(0.2, 25), (1.0, 25), (1.0, 24), (1.0, 15), (1.001, 30000 / 1001)])
+def test_blocks_give_what_the_whole_gives(block_s: float, frame_rate: float) -> None:
     voice = _voice(*_syllables()) + np.random.default_rng(0).normal(0, 0.002, 8 * RATE_HZ).astype(np.float32)
-    whole = speech_cues(voice, 0.0, TIMES_S, 5)
+    all_s = np.arange(0, 8, 1 / frame_rate)
+    whole = speech_cues(voice, 0.0, all_s, 5)
     parts = []
     for start_s in np.arange(0, 8, block_s):
-        times = TIMES_S[(start_s - 1e-6 < TIMES_S) & (start_s + block_s - 1e-6 > TIMES_S)]
-        first_s = round(max(start_s - 4.0, 0.0), 2)
+        times = all_s[(start_s - 1e-6 < all_s) & (start_s + block_s - 1e-6 > all_s)]
+        first_s = round(np.floor(max(start_s - 4.0, 0.0) / 0.02) * 0.02, 2)
         end = int((start_s + block_s + 0.1) * RATE_HZ)
         parts.append(speech_cues(voice[round(first_s * RATE_HZ) : end], first_s, times, 5))
     assert np.abs(np.concatenate(parts) - whole).max() < 1e-4
