@@ -165,6 +165,38 @@ def test_a_lora_of_another_model_is_refused(tmp_path: Path, store: WeightStore) 
     assert "is not a LoRA (a)" in result.note
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"lora_B": torch.ones(16, 3)}, "cannot be multiplied"),
+        ({"lora_B": torch.ones(16)}, "cannot be multiplied"),
+        ({"lora_A": torch.ones(0, 16), "lora_B": torch.ones(16, 0)}, "cannot be multiplied"),
+        ({"lora_A": torch.full((2, 16), torch.nan)}, "by values that are not finite"),
+        ({"alpha": torch.ones(3)}, r"is not a LoRA \(.*alpha\)"),
+    ],
+)
+def test_a_damaged_lora_is_refused(
+    damage: dict[str, torch.Tensor], words: str, published: Path, tmp_path: Path
+) -> None:
+    tensors = {"lora_A": torch.ones(2, 16), "lora_B": torch.ones(16, 2), **damage}
+    ends = {name: "" if name == "alpha" else ".weight" for name in tensors}
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({f"unet.{QUERY}.{name}{ends[name]}": tensor for name, tensor in tensors.items()}, path)
+    with pytest.raises(ModelError, match=words):
+        merge_lora(read_state_dict(published / UNET), path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [("[]", "holds no settings"), ('{"lora_alpha": "2"}', "'lora_alpha' is '2'"), ('{"lora_alpha": null}', "is None")],
+)
+def test_damaged_settings_of_a_lora_are_refused(settings: str, words: str, published: Path, tmp_path: Path) -> None:
+    folder = write_lora(tmp_path / "lora", scale=None, style="peft")
+    (folder / "adapter_config.json").write_text(settings)
+    with pytest.raises(ModelError, match=words):
+        merge_lora(read_state_dict(published / UNET), folder / "adapter_model.safetensors")
+
+
 @pytest.mark.parametrize("name", ["warp", "auto", "musetalk-1.5", "face-parsing", "a b", "", "../x"])
 def test_names_that_are_taken_or_no_names_are_refused(name: str, trained: Path, store: WeightStore) -> None:
     with pytest.raises(ModelError, match="a model cannot be called"):
