@@ -15,6 +15,7 @@ from fixtures.drawn_face import draw_face, shut_lids
 from musetalk_cli.engine.avatar.avatar import Avatar, Eyelids
 from musetalk_cli.engine.avatar.frames import StillFrames, resize_image
 from musetalk_cli.engine.avatar.landmarks import Landmarks
+from musetalk_cli.engine.avatar.portrait import describe_portrait, open_portrait
 from musetalk_cli.engine.models.warp.face.geometry import MouthAxes
 from musetalk_cli.engine.models.warp.idle.idle_motion import life_at
 from musetalk_cli.engine.models.warp.idle.life import LifeState
@@ -190,6 +191,14 @@ def test_shapes_out_of_range_are_clipped() -> None:
 def test_a_tiny_face_speaks_too() -> None:
     face = _face(64)
     assert np.abs(_frame(face, OPEN).luma.astype(int) - face.base.luma).max() > 20
+
+
+@pytest.mark.parametrize("height_px", range(24, 48, 4))
+def test_a_tiny_mouth_stays_the_same_where_its_head_begins_to_move(height_px: int) -> None:
+    """At 32 pixels, its lips lie in one row of nodes."""
+    face = StillAvatarRenderer(open_portrait(describe_portrait("nora")), height_px=height_px, has_idle_motion=True)
+    still, moved = (face.render(_shape(*OPEN), life).planes for life in (LifeState(), LifeState(yaw=1e-6)))
+    assert np.abs(still.luma.astype(int) - moved.luma).max() <= 2
 
 
 def test_tilted_face_opens_along_its_own_axis() -> None:

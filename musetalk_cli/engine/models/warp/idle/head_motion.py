@@ -132,8 +132,9 @@ class HeadField:
         near = nodes[mouth].reshape(-1, 2).astype(np.float64)
         self._middle = near.mean(axis=0)
         inverse = np.linalg.pinv(np.column_stack([near - self._middle, np.ones(len(near))]))
-        # What is nearest to the nodes around the lips is linear in how they move: it is fitted to each part once.
-        self._fit_at_rest = inverse @ near
+        # What is nearest to the nodes around the lips is linear in how they move: it is fitted to each part once. How they
+        # move, and not where to: those of a tiny mouth may lie in one row, which says nothing of what is beside it.
+        self._at_rest = np.vstack([np.eye(2), self._middle])
         self._fit = inverse @ self._basis[mouth].reshape(-1, 5)
 
     @property
@@ -166,7 +167,7 @@ class HeadField:
         """The 2×3 affine maps that are nearest to the positions around the lips, (n, 2, 3), of heads moved by
         ``matrices``, as from :meth:`matrix_of`."""
         moves = np.array(matrices).reshape(-1, 2, 5).transpose(0, 2, 1)
-        fitted = (self._fit_at_rest + self._fit @ moves).transpose(0, 2, 1)
+        fitted = (self._at_rest + self._fit @ moves).transpose(0, 2, 1)
         affine = np.empty((len(matrices), 2, 3), np.float32)
         affine[..., :2], affine[..., 2] = fitted[..., :2], fitted[..., 2] - fitted[..., :2] @ self._middle
         return affine
