@@ -92,8 +92,12 @@ def _folder() -> Path:
 
 
 def _read_image(file_name: str) -> ByteArray:
-    data = np.frombuffer(_folder().joinpath(file_name).read_bytes(), dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    try:
+        data = _folder().joinpath(file_name).read_bytes()
+    except OSError as error:
+        problem = f"{file_name} cannot be read: {system_words(error)}"
+        raise AvatarError(problem, hint="install musetalk again") from error
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise AvatarError(f"{file_name} is not an image", hint="install musetalk again")
     return np.asarray(image, dtype=np.uint8)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar import portrait as portraits
 from musetalk_cli.engine.avatar.landmarks import FloatArray, Landmarks
 from musetalk_cli.engine.avatar.portrait import Portrait, describe_portrait, load_portrait, portrait_names
+from musetalk_cli.errors import AvatarError
 
 FOLDER = Path(str(files("musetalk_cli"))) / "assets" / "portraits"
 IMAGE_PX = 1024
@@ -50,6 +52,19 @@ def test_files_have_the_stated_sizes(portrait: Portrait) -> None:
     assert portrait.image.shape == (IMAGE_PX, IMAGE_PX, 3)
     assert (FOLDER / f"{portrait.name}.png").stat().st_size <= MAX_PNG_BYTES
     assert (FOLDER / f"{portrait.name}-lids.png").stat().st_size <= MAX_PNG_BYTES
+
+
+@pytest.mark.parametrize("data", [None, b"", b"no image"])
+def test_images_that_are_gone_or_damaged_are_told(
+    data: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = describe_portrait("nora")
+    monkeypatch.setattr(portraits, "_folder", lambda: tmp_path)
+    if data is not None:
+        (tmp_path / "nora.png").write_bytes(data)
+    with pytest.raises(AvatarError, match=r"nora\.png") as caught:
+        load_portrait(description)
+    assert caught.value.hint == "install musetalk again"
 
 
 def test_no_large_area_is_clipped(portrait: Portrait) -> None:

@@ -132,8 +132,8 @@ class HeadField:
         near = nodes[mouth].reshape(-1, 2).astype(np.float64)
         self._middle = near.mean(axis=0)
         inverse = np.linalg.pinv(np.column_stack([near - self._middle, np.ones(len(near))]))
-        # What is nearest to the nodes around the lips is linear in how they move: it is fitted to each part once. How they
-        # move, and not where to: those of a tiny mouth may lie in one row, which says nothing of what is beside it.
+        # What is nearest to the nodes around the lips is linear in how they move: it is fitted to each part once. How
+        # they move, and not where to: those of a tiny mouth may lie in one row, which says nothing of what is beside.
         self._at_rest = np.vstack([np.eye(2), self._middle])
         self._fit = inverse @ self._basis[mouth].reshape(-1, 5)
 
