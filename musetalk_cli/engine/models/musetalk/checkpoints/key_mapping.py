@@ -85,28 +85,47 @@ def read_unet_config(path: Path) -> UNetConfig:
     """``musetalk.json`` as diffusers wrote it. Raises ModelError."""
     values = _read_json(path)
     kinds = _get(values, "down_block_types", list, path)
+    dims, num_groups = _read_dims(values, path)
+    num_heads = _count(values, "attention_head_dim", path)
+    if len(kinds) != len(dims) or any(dim % num_heads for dim in dims):
+        raise ModelError(
+            f"{path}: 'block_out_channels' {list(dims)} do not fit 'down_block_types' or 'attention_head_dim'",
+            hint=ANOTHER_COPY,
+        )
     return UNetConfig(
-        in_channels=_get(values, "in_channels", int, path),
-        out_channels=_get(values, "out_channels", int, path),
-        dims=tuple(_get(values, "block_out_channels", list, path)),
+        in_channels=_count(values, "in_channels", path),
+        out_channels=_count(values, "out_channels", path),
+        dims=dims,
         has_audio=tuple(kind == "CrossAttnDownBlock2D" for kind in kinds),
-        num_resnets=_get(values, "layers_per_block", int, path),
-        num_heads=_get(values, "attention_head_dim", int, path),
-        audio_dim=_get(values, "cross_attention_dim", int, path),
-        num_groups=_get(values, "norm_num_groups", int, path),
+        num_resnets=_count(values, "layers_per_block", path),
+        num_heads=num_heads,
+        audio_dim=_count(values, "cross_attention_dim", path),
+        num_groups=num_groups,
     )
 
 
 def read_vae_config(path: Path) -> VaeConfig:
     """The VAE's ``config.json``. Raises ModelError."""
     values = _read_json(path)
+    dims, num_groups = _read_dims(values, path)
     return VaeConfig(
-        dims=tuple(_get(values, "block_out_channels", list, path)),
-        num_resnets=_get(values, "layers_per_block", int, path),
-        latent_channels=_get(values, "latent_channels", int, path),
-        num_groups=_get(values, "norm_num_groups", int, path),
+        dims=dims,
+        num_resnets=_count(values, "layers_per_block", path),
+        latent_channels=_count(values, "latent_channels", path),
+        num_groups=num_groups,
         scale=_read_scale(values, path),
     )
+
+
+def _read_dims(values: dict[str, Any], path: Path) -> tuple[tuple[int, ...], int]:
+    """The channels of each level, and the groups that a norm divides them into."""
+    dims, num_groups = _get(values, "block_out_channels", list, path), _count(values, "norm_num_groups", path)
+    if not dims or not all(_is_count(dim) and dim % num_groups == 0 for dim in dims):
+        raise ModelError(
+            f"{path}: 'block_out_channels' is {dims!r}, must be multiples of 'norm_num_groups', {num_groups}",
+            hint=ANOTHER_COPY,
+        )
+    return tuple(dims), num_groups
 
 
 def _read_scale(values: dict[str, Any], path: Path) -> float:
@@ -122,13 +141,19 @@ def _read_scale(values: dict[str, Any], path: Path) -> float:
 def read_whisper_config(path: Path) -> WhisperConfig:
     """Whisper's ``config.json`` in transformers' layout. Raises ModelError."""
     values = _read_json(path)
+    dim, num_heads = _count(values, "d_model", path), _count(values, "encoder_attention_heads", path)
+    if dim % num_heads:
+        raise ModelError(
+            f"{path}: 'd_model' is {dim}, must be a multiple of 'encoder_attention_heads', {num_heads}",
+            hint=ANOTHER_COPY,
+        )
     return WhisperConfig(
-        num_mels=_get(values, "num_mel_bins", int, path),
-        num_steps=_get(values, "max_source_positions", int, path),
-        dim=_get(values, "d_model", int, path),
-        num_layers=_get(values, "encoder_layers", int, path),
-        num_heads=_get(values, "encoder_attention_heads", int, path),
-        hidden_dim=_get(values, "encoder_ffn_dim", int, path),
+        num_mels=_count(values, "num_mel_bins", path),
+        num_steps=_count(values, "max_source_positions", path),
+        dim=dim,
+        num_layers=_count(values, "encoder_layers", path),
+        num_heads=num_heads,
+        hidden_dim=_count(values, "encoder_ffn_dim", path),
     )
 
 
@@ -149,3 +174,14 @@ def _get(values: dict[str, Any], key: str, kind: type[Value], path: Path) -> Val
     if not isinstance(value, kind):
         raise ModelError(f"{path}: '{key}' is {value!r}, must be of type {kind.__name__}", hint=ANOTHER_COPY)
     return value
+
+
+def _count(values: dict[str, Any], key: str, path: Path) -> int:
+    value = _get(values, key, int, path)
+    if not _is_count(value):
+        raise ModelError(f"{path}: '{key}' is {value!r}, must be a whole number above 0", hint=ANOTHER_COPY)
+    return value
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
