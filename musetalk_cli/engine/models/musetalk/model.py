@@ -184,11 +184,12 @@ class MuseTalkModel:
 
     def _placing(self, avatar: Avatar, parts: FaceParts, height_px: int) -> Callable[[int], Placing]:
         boxes = _boxes_in_frames(parts, avatar, height_px)
-        frames = avatar.resized(height_px).frames
+        shown = avatar.resized(height_px)
         if self._upstream:
-            return UpstreamPlacements(frames, boxes, self._upstream)
+            return UpstreamPlacements(shown.frames, boxes, self._upstream)
         masks = parts.masks if self._masks is None else self._masks
-        return Placements(boxes, masks, frames if self._has_detail else None)
+        area = None if shown.visibility is None else shown.visibility.area
+        return Placements(boxes, masks, shown.frames if self._has_detail else None, area=area)
 
 
 def _extractor(

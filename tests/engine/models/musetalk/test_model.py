@@ -361,3 +361,24 @@ def test_frames_without_a_face_are_neither_generated_nor_changed(folder: Path) -
         assert not faces[1].mask.any()
         assert features.all(), "the caller's features were changed"
     avatar.close()
+
+
+def test_bars_are_left_as_they_are(folder: Path) -> None:
+    """Of a face that reaches to a bar, the mask would."""
+    avatar = open_avatar_folder(folder)
+    bottom = int(avatar.landmarks[0].oval[:, 1].max()) // 4 * 4
+    area = Area(0, 0, avatar.width, bottom)
+    visibility = Visibility(np.ones(2, np.float32), np.array([True, False]), area)
+    partly = dataclasses.replace(avatar, visibility=visibility)
+    parts, images = face_parts(partly), tuple(avatar.frames.read([0, 1]))
+    model, half = small_model(partly, FPS, avatar.height, has_gate=False), avatar.height // 2
+    clones = (
+        model.clone(),
+        model.clone_for(partly, parts, half),
+        model.clone_with(partly, parts, model._latents, half),
+    )
+    for each, last in zip((model, *clones), (bottom, bottom, bottom // 2, bottom // 2), strict=True):
+        features = np.ones((2, each.num_features), np.float32)
+        faces = each.make_faces(FeatureBatch(features, range(2), np.zeros((0, 1), np.int16), (0, 1), images)).faces
+        assert all(face.region != NO_REGION and face.region.top + face.region.height <= last for face in faces)
+    avatar.close()

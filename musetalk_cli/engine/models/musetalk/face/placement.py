@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musetalk_cli.engine.avatar.frames import AvatarFrames
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.musetalk.face.blend import Box, crop_face, resize_face
 from musetalk_cli.engine.models.musetalk.face.detail import FaceDetail, is_enlarged
 from musetalk_cli.engine.types.colour import Planes, as_bytes, bgr_to_planes
@@ -38,11 +39,19 @@ class Placements:
     """Avatar frames, each ready to take faces; several threads may ask.
 
     ``boxes`` int32 (n, 4), left, top, right, bottom in pixels of the frames that are shown. ``frames``: these, whose
-    detail faces get that are shown larger than they are generated; None adds none.
+    detail faces get that are shown larger than they are generated; None adds none. ``area``: nothing outside it is
+    changed; None for the whole frame.
     """
 
-    def __init__(self, boxes: NDArray[np.int32], masks: Masks, frames: AvatarFrames | None = None) -> None:
-        self._boxes, self._masks, self._frames = boxes, masks, frames
+    def __init__(
+        self,
+        boxes: NDArray[np.int32],
+        masks: Masks,
+        frames: AvatarFrames | None = None,
+        *,
+        area: Area | None = None,
+    ) -> None:
+        self._boxes, self._masks, self._frames, self._area = boxes, masks, frames, area
         self._place = lru_cache(num_cached(boxes, has_detail=frames is not None))(self._make)
 
     def __call__(self, index: int) -> Placement:
@@ -50,7 +59,7 @@ class Placements:
 
     def _make(self, index: int) -> Placement:
         box = Box(*map(int, self._boxes[index]))
-        placement = Placement(box, self._masks[index])
+        placement = Placement(box, self._masks[index], self._area)
         if self._frames is not None and is_enlarged(box) and placement.region is not NO_REGION:
             image = self._frames.image(index)
             placement.detail = FaceDetail(image, box, placement.region, crop_face(image, box))
@@ -68,14 +77,17 @@ class Placement:
     """One avatar frame, ready to take faces.
 
     ``region`` is the smallest rectangle of whole chroma samples that holds all of the box where the mask is not zero.
-    ``mask`` uint8 of any size is stretched over the box, which lies inside the frame. ``detail`` is added to the faces.
+    ``mask`` uint8 of any size is stretched over the box, which lies inside the frame; outside ``area`` it is zero.
+    ``detail`` is added to the faces.
     """
 
     detail: FaceDetail | None = None
 
-    def __init__(self, box: Box, mask: ByteArray) -> None:
+    def __init__(self, box: Box, mask: ByteArray, area: Area | None = None) -> None:
         self._box = box
         stretched = as_bytes(cv2.resize(mask, (box.width, box.height), interpolation=cv2.INTER_LINEAR))
+        if area is not None:
+            stretched = _within(stretched, box, area)
         rows, columns = (np.flatnonzero(stretched.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             self.region, self._mask = NO_REGION, np.zeros((2, 2), np.uint8)
@@ -104,6 +116,18 @@ class Placement:
         inside = image[max(0, top) : min(box.height, bottom), max(0, left) : min(box.width, right)]
         over = (max(0, -top), max(0, bottom - box.height), max(0, -left), max(0, right - box.width))
         return as_bytes(cv2.copyMakeBorder(inside, *over, border)) if any(over) else inside
+
+
+def _within(mask: ByteArray, box: Box, area: Area) -> ByteArray:
+    """A box's mask, zero where a chroma sample is not wholly within an area."""
+    first, last = (area.left, area.top), (area.right, area.bottom)
+    columns, rows = (
+        slice(max(-(-low // 2) * 2 - start, 0), max(high // 2 * 2 - start, 0))
+        for low, high, start in zip(first, last, (box.left, box.top), strict=True)
+    )
+    inside = np.zeros_like(mask)
+    inside[rows, columns] = mask[rows, columns]
+    return inside
 
 
 def even_region(box: Box) -> Region:

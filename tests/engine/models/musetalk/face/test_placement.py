@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.visibility import Area
 from musetalk_cli.engine.models.musetalk.face.blend import Box
 from musetalk_cli.engine.models.musetalk.face.placement import Placement
 from musetalk_cli.engine.types.colour import bgr_to_planes
 from musetalk_cli.engine.types.messages import Region, unchanged_face
+from musetalk_cli.engine.video.compositing import write_face
 
 FULL = np.full((64, 64), 255, np.uint8)
 
@@ -65,3 +67,26 @@ def test_an_empty_mask_places_nothing() -> None:
     placed = Placement(Box(100, 50, 228, 178), np.zeros((64, 64), np.uint8)).place(np.zeros((256, 256, 3), np.uint8))
     assert placed.region == unchanged_face().region == Region(0, 0, 2, 2)
     assert not placed.mask.any()
+
+
+@pytest.mark.parametrize("area", [Area(0, 0, 200, 120), Area(31, 41, 97, 121), Area(40, 0, 200, 200), Area(0, 0, 8, 8)])
+@pytest.mark.parametrize("box", [Box(10, 20, 110, 140), Box(11, 21, 110, 139)])
+def test_nothing_of_a_bar_is_changed(area: Area, box: Box) -> None:
+    """Of luma nothing outside the area, of chroma no sample that reaches beyond it."""
+    image = np.full((300, 200), 16, np.uint8)
+    image[200:] = 128
+    before = image.copy()
+    write_face(image, Placement(box, FULL, area).place(np.full((256, 256, 3), (40, 90, 200), np.uint8)))
+    changed = np.argwhere(image[:200] != before[:200])
+    halves = np.argwhere((image[200:] != before[200:]).reshape(2, 100, 100).any(axis=0))
+    is_apart = area.right <= box.left
+    assert (len(changed) == 0) == (len(halves) == 0) == is_apart
+    for points in (changed, halves * 2, halves * 2 + 1):
+        assert ((points >= (area.top, area.left)) & (points < (area.bottom, area.right))).all()
+
+
+def test_an_area_of_the_whole_frame_is_as_none() -> None:
+    box, face = Box(11, 21, 110, 140), np.full((256, 256, 3), 90, np.uint8)
+    own, other = (Placement(box, FULL, area).place(face) for area in (None, Area.whole(200, 200)))
+    assert own.region == other.region
+    np.testing.assert_array_equal(own.mask, other.mask)
