@@ -96,7 +96,12 @@ class MuseTalkModel:
         )
         placing = self._placing(avatar, parts, height_px)
         self._face_batches = FaceBatchGenerator(
-            self._generator, latents, placing, replicas=others, has_half_rate=has_half_rate
+            self._generator,
+            latents,
+            placing,
+            replicas=others,
+            has_half_rate=has_half_rate,
+            shots=_shots(avatar),
         )
 
     @property
@@ -152,7 +157,8 @@ class MuseTalkModel:
         other._feature_extractor = self._feature_extractor.clone()
         other._latents, other._masks, other._upstream = latents, masks, None
         other._opacity = avatar.opacity
-        other._face_batches = self._face_batches.clone_with(latents, other._placing(avatar, parts, height_px))
+        placing = other._placing(avatar, parts, height_px)
+        other._face_batches = self._face_batches.clone_with(latents, placing, _shots(avatar))
         return other
 
     def clone_for(self, avatar: Avatar, parts: FaceParts, height_px: int) -> MuseTalkModel:
@@ -198,6 +204,11 @@ def _extractor(
     # Today's official script runs version 1.0 with the Whisper of 1.5, which it was not trained with.
     encoder = WhisperFeatureEncoder(nets.whisper, is_version_1_0=nets.version == "1.0" and not follows_upstream)
     return AudioFeatureExtractor(encoder, frame_rate, gate, follows_upstream=follows_upstream)
+
+
+def _shots(avatar: Avatar) -> list[int] | None:
+    """The shot of every frame; None where cuts are not known."""
+    return None if avatar.visibility is None else np.cumsum(avatar.visibility.is_cut).tolist()
 
 
 def _check(avatar: Avatar, parts: FaceParts, latents: Tensor) -> None:

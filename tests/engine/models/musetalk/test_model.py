@@ -382,3 +382,19 @@ def test_bars_are_left_as_they_are(folder: Path) -> None:
         faces = each.make_faces(FeatureBatch(features, range(2), np.zeros((0, 1), np.int16), (0, 1), images)).faces
         assert all(face.region != NO_REGION and face.region.top + face.region.height <= last for face in faces)
     avatar.close()
+
+
+def test_at_half_rate_no_face_is_the_mean_of_two_shots(folder: Path) -> None:
+    avatar = open_avatar_folder(folder)
+    area = Area.whole(avatar.width, avatar.height)
+    cut = dataclasses.replace(avatar, visibility=Visibility(np.ones(2, np.float32), np.array([True, True]), area))
+    parts, frames = face_parts(cut), (0, 0, 1, 1)
+    every, model = (small_model(cut, FPS, avatar.height, has_gate=False, has_half_rate=half) for half in (False, True))
+    features = np.random.default_rng(1).normal(0, 1, (4, model.num_features)).astype(np.float32)
+    features[:, -1] = 1
+    batch = FeatureBatch(features, range(4), np.zeros((0, 1), np.int16), frames, tuple(avatar.frames.read(frames)))
+    wanted = every.make_faces(batch).faces
+    for each in (model, model.clone(), model.clone_with(cut, parts, model._latents, avatar.height)):
+        for mine, alone in zip(each.make_faces(batch).faces, wanted, strict=True):
+            assert np.abs(mine.planes.luma.astype(int) - alone.planes.luma).max() <= 1
+    avatar.close()

@@ -29,6 +29,7 @@ class FaceBatchGenerator:
         *,
         replicas: Sequence[FaceGenerator] = (),
         has_half_rate: bool = False,
+        shots: Sequence[int] | None = None,
     ) -> None:
         """Build a prefix cache on every device.
 
@@ -39,10 +40,11 @@ class FaceBatchGenerator:
             replicas: generators on further devices; batches go to all of them in turn.
             has_half_rate: of consecutive speaking frames every second face is the mean of its neighbours and is not
                 generated.
+            shots: the shot of every avatar frame, whose faces have nothing in common with another's; None for one.
         """
         self._devices = [(each, each.build_prefix_cache(latents)) for each in (generator, *replicas)]
         self._turns = cycle(self._devices)
-        self._has_half_rate = has_half_rate
+        self._has_half_rate, self._shots = has_half_rate, shots
         self._placing = placing
         self._shares_batches = False
         self._caller = object()
@@ -58,7 +60,8 @@ class FaceBatchGenerator:
         """
         weights = features[:, -1]
         speaking = [int(row) for row in np.flatnonzero(weights > 0)]
-        generated = choose_generated(speaking) if self._has_half_rate else speaking
+        shots = None if self._shots is None else [self._shots[frame] for frame in avatar_frames]
+        generated = choose_generated(speaking, shots) if self._has_half_rate else speaking
         faces = [unchanged_face()] * len(features)
         audio = np.ascontiguousarray(features[generated, :-1])
         try:
@@ -83,11 +86,14 @@ class FaceBatchGenerator:
         other._shares_batches, other._caller = True, object()
         return other
 
-    def clone_with(self, latents: torch.Tensor, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
-        """The same generators for another avatar, whose ``latents`` and ``placing`` are as in the constructor."""
+    def clone_with(
+        self, latents: torch.Tensor, placing: Callable[[int], Placing], shots: Sequence[int] | None = None
+    ) -> FaceBatchGenerator:
+        """The same generators for another avatar, whose ``latents``, ``placing`` and ``shots`` are as in the
+        constructor."""
         generators = [generator for generator, _ in self._devices]
         return FaceBatchGenerator(
-            generators[0], latents, placing, replicas=generators[1:], has_half_rate=self._has_half_rate
+            generators[0], latents, placing, replicas=generators[1:], has_half_rate=self._has_half_rate, shots=shots
         )
 
     def clone_for(self, placing: Callable[[int], Placing]) -> FaceBatchGenerator:
@@ -116,11 +122,18 @@ def expected_sizes(batch_size: int, *, has_half_rate: bool) -> tuple[int, ...]:
     return tuple(sorted({len(choose_generated(range(length))) for length in lengths}))
 
 
-def choose_generated(rows: Sequence[int]) -> list[int]:
-    """Of ascending ``rows`` those that cannot be averaged: every second one of a run, and its last."""
+def choose_generated(rows: Sequence[int], shots: Sequence[int] | None = None) -> list[int]:
+    """Of ascending ``rows`` those that cannot be averaged: every second one of a run, and its last.
+
+    ``shots``: of every row; a run ends with its shot.
+    """
+
+    def follows(row: int, other: int | None) -> bool:
+        return other == row + 1 and (shots is None or shots[row] == shots[other])
+
     generated: list[int] = []
     for row, following in zip_longest(rows, rows[1:]):
-        is_between = bool(generated) and generated[-1] == row - 1 and following == row + 1
+        is_between = bool(generated) and follows(generated[-1], row) and follows(row, following)
         generated += [] if is_between else [row]
     return generated
 

@@ -188,6 +188,36 @@ def test_at_half_rate_every_second_of_a_run_is_generated(rows: list[int], genera
     assert choose_generated(rows) == generated
 
 
+@pytest.mark.parametrize(
+    ("shots", "generated"),
+    [
+        ([0, 0, 0, 0, 0], [0, 2, 4]),
+        ([0, 1, 1, 1, 1], [0, 1, 3, 4]),
+        ([0, 0, 1, 1, 1], [0, 1, 2, 4]),
+        ([0, 1, 0, 1, 0], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_no_face_is_the_mean_of_two_shots(shots: list[int], generated: list[int]) -> None:
+    assert choose_generated(range(5), shots) == generated
+
+
+def test_the_shots_of_the_avatars_frames_count(nets: Nets, features: np.ndarray) -> None:
+    frames, rows = [0, 1, 2, 2, 1, 0, 0], weighed(features, [1.0] * 7)
+    generators = {
+        half: FaceBatchGenerator(
+            FaceGenerator(nets),
+            LATENTS,
+            Placements(BOXES[[0, 0, 1]], MASKS[[0, 0, 1]]),
+            has_half_rate=half,
+            shots=shots,
+        )
+        for half, shots in ((True, [0, 1, 2]), (False, None))
+    }
+    every = [generator.generate(rows, frames) for generator in generators.values()]
+    for mine, wanted in zip(*every, strict=True):
+        assert differ(mine.planes.luma, wanted.planes.luma) <= 1
+
+
 def test_at_half_rate_faces_between_are_the_mean_of_their_neighbours(nets: Nets, features: np.ndarray) -> None:
     batch = weighed(features, [1, 1, 1, 0, 1, 1, 0.5])
     frames = [0] * 7
