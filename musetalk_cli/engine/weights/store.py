@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.weights.registry import WEIGHT_SETS, Part, PartKind, WeightSet
 from musetalk_cli.errors import ANOTHER_COPY, ModelError, system_words
+from musetalk_cli.system.locks import lock_folder
 from musetalk_cli.system.small_files import read_small_json
 
 IMPORTS = "imported.json"
@@ -47,24 +49,38 @@ class WeightStore:
                 hint="delete it and import them again",
             ) from None
 
-    def _write_imports(self, imports: dict[str, Any]) -> None:
-        kept = {key: value for key, value in imports.items() if value or key == "folders"}
-        _write_text(self.models / IMPORTS, json.dumps(kept, indent=2) + "\n")
+    @contextmanager
+    def _changed_imports(self) -> Iterator[dict[str, Any]]:
+        """The list, to be changed; it is written afterwards. Nobody else changes it meanwhile.
+
+        Raises ModelError when it is damaged or cannot be written.
+        """
+        path = self.models / IMPORTS
+        try:
+            self.models.mkdir(parents=True, exist_ok=True)
+            with lock_folder(self.models, waits=True):
+                imports = self._read_imports()
+                yield imports
+                kept = {key: value for key, value in imports.items() if value or key == "folders"}
+                with replace_file(path) as staged:
+                    staged.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ModelError(f"cannot write {path}: {system_words(error)}") from None
 
     def keep_custom(self, name: str, record: dict[str, Any] | None) -> None:
         """Keep a custom model under a name, or, without a record, forget it. Raises ModelError when the list cannot be
         written."""
-        imports = self._read_imports()
-        imports["models"].pop(name, None)
-        if record is not None:
-            imports["models"][name] = record
-        self._write_imports(imports)
+        with self._changed_imports() as imports:
+            imports["models"].pop(name, None)
+            if record is not None:
+                imports["models"][name] = record
 
     def refer_to(self, folder: Path) -> None:
         """Import an upstream ``models`` folder in place. Raises ModelError when the list cannot be written."""
-        imports = self._read_imports()
-        if str(folder) not in imports["folders"]:
-            self._write_imports({**imports, "folders": [*imports["folders"], str(folder)]})
+        if folder in self.imported():
+            return
+        with self._changed_imports() as imports:
+            imports["folders"] = list(dict.fromkeys([*imports["folders"], str(folder)]))
 
     def find(self, part: Part) -> Path | None:
         """The file to use for a part; our folder has priority over imported ones."""
@@ -109,12 +125,3 @@ def find_in(folders: Sequence[Path], part: Part) -> Path | None:
     """The first of a part's paths that exists in one of ``folders``, earlier folders first."""
     paths = (folder / path for folder in folders for path in part.paths)
     return next((path for path in paths if path.is_file()), None)
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replace_file(path) as staged:
-            staged.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {system_words(error)}") from None
