@@ -111,7 +111,12 @@ ROOMS: dict[str, set[str]] = {
         "engine.types",
         "engine.video",
     },
-    "engine.weights": {"engine.runtime", "engine.models.musetalk.nets", "engine.models.musetalk.checkpoints"},
+    "engine.weights": {
+        "engine.runtime",
+        "engine.types",
+        "engine.models.musetalk.nets",
+        "engine.models.musetalk.checkpoints",
+    },
     "engine": {"engine.*"},
     "support": {"engine.types"},
     "doctor.checks": {"app", "app.avatars", "app.settings", "configuration", "engine", "engine.*", "support"},

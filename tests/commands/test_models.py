@@ -92,6 +92,16 @@ def fails(done: subprocess.CompletedProcess[str], *wanted: str) -> None:
     assert [word for word in wanted if word not in last] == [], last
 
 
+def test_a_password_in_the_mirrors_address_is_not_shown(models: Run, hub: Hub, environment: dict[str, str]) -> None:
+    named = hub.url.replace("://", "://bob:hunter22@")
+    for endpoint in (f"{named}/nothing", "http://bob:hunter22@127.0.0.1:9"):
+        done = models("download", "face-parsing", "--yes", env={**environment, "HF_ENDPOINT": endpoint})
+        assert done.returncode == 1
+        assert "127.0.0.1" in done.stderr
+        assert "bob" not in done.stderr
+        assert "hunter22" not in done.stderr
+
+
 def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 

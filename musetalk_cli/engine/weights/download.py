@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from musetalk_cli.engine.runtime.files import hash_file
+from musetalk_cli.engine.types.addresses import hide_address, show_address
 from musetalk_cli.engine.weights.registry import WeightFile
 from musetalk_cli.engine.weights.store import STAGING
 from musetalk_cli.errors import ModelError, system_words
@@ -151,7 +152,8 @@ def _query_hub(file: WeightFile) -> RemoteFile:
         metadata = hub.get_hf_file_metadata(url, token=False)
         if metadata.size is not None and metadata.size != file.num_bytes:
             raise ModelError(
-                f"{url} has {metadata.size:,} bytes, but {file.name} has {file.num_bytes:,}: it is not that file",
+                f"{show_address(url)} has {metadata.size:,} bytes, but {file.name} has {file.num_bytes:,}: "
+                "it is not that file",
                 hint=_mirror_hint(),
             )
         etag = metadata.etag or ""
@@ -237,18 +239,21 @@ def _translate_errors(file: WeightFile, url: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        for address in (url, os.environ.get("HF_ENDPOINT", "")):
+            reason = hide_address(reason, address) if address else reason
         raise ModelError(
             f"cannot download {file.path} from {_host(url)}: {reason}", hint=f"{resumable}; {_mirror_hint()}"
         ) from error
 
 
 def _host(url: str) -> str:
-    return "/".join(url.split("/")[:3])
+    return "/".join(show_address(url).split("/")[:3])
 
 
 def _mirror_hint() -> str:
     endpoint = os.environ.get("HF_ENDPOINT")
-    mirror = f"is HF_ENDPOINT={endpoint} right?" if endpoint else "HF_ENDPOINT=https://… chooses a mirror;"
+    named = f"is HF_ENDPOINT={show_address(endpoint)} right?" if endpoint else ""
+    mirror = named or "HF_ENDPOINT=https://… chooses a mirror;"
     return f"{mirror} musetalk models import DIR takes files that you already have"
 
 
