@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from musetalk_cli.doctor.checks.finding import Finding, Setup, ok, warning
@@ -61,7 +62,7 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
         return warning(name, f"{where} is no web address", step)
     started_at = time.monotonic()
     try:
-        with urllib.request.urlopen(build_request(url), timeout=LIMIT_S):  # noqa: S310 - the scheme was checked
+        with urllib.request.build_opener(PasswordAtHome).open(build_request(url), timeout=LIMIT_S):
             pass
     except urllib.error.HTTPError as error:
         if error.code in (401, 407) or error.code >= 500:
@@ -69,6 +70,18 @@ def _try(name: str, url: str, where: str, use: str) -> Finding:
     except (OSError, ValueError) as error:
         return warning(name, f"{where} does not answer: {explain(error)}", step)
     return ok(name, f"{where} answers, in {time.monotonic() - started_at:.1f} s")
+
+
+class PasswordAtHome(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, without the password where they lead to another host or out of TLS."""
+
+    def redirect_request(self, req: urllib.request.Request, *details: Any) -> urllib.request.Request | None:
+        followed = super().redirect_request(req, *details)
+        if followed is not None:
+            before, after = urlsplit(req.full_url), urlsplit(followed.full_url)
+            if before.netloc != after.netloc or (before.scheme, after.scheme) == ("https", "http"):
+                followed.remove_header("Authorization")
+        return followed
 
 
 def build_request(url: str) -> urllib.request.Request:

@@ -180,6 +180,22 @@ def test_a_password_of_an_address_becomes_a_header() -> None:
     assert not network.build_request("https://index.example/").has_header("Authorization")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_kept"),
+    [
+        ("https://u:p@index.example/a", "https://index.example/b", True),
+        ("http://u:p@index.example/a", "https://index.example/a", True),
+        ("https://u:p@index.example/a", "http://index.example/a", False),
+        ("https://u:p@index.example/a", "https://other.example/a", False),
+        ("https://u:p@index.example/a", "https://index.example:8443/a", False),
+    ],
+)
+def test_a_redirect_takes_no_password_elsewhere(before: str, after: str, is_kept: bool) -> None:
+    followed = network.PasswordAtHome().redirect_request(network.build_request(before), None, 302, "", {}, after)
+    assert followed is not None
+    assert followed.has_header("Authorization") == is_kept
+
+
 def test_a_video_of_something_else_fails_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = self_test.run_python
 
