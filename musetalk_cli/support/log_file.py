@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from musetalk_cli.engine.types.addresses import hide_secrets
 from musetalk_cli.errors import system_words
 from musetalk_cli.support.redaction import find_secrets, redact
 from musetalk_cli.support.versions import describe_version, library_version
@@ -57,7 +58,8 @@ def start_log(name: str, argv: list[str]) -> Path:
     log.info("musetalk %s, Python %s, %s", describe_version(), sys.version.split()[0], sys.platform)
     log.info("libraries: %s", ", ".join(f"{name} {found}" for name in LIBRARIES if (found := library_version(name))))
     log.info("variables: %s", ", ".join(sorted(name for name in os.environ if name.startswith("MUSETALK_"))))
-    log.info("command: %s", shlex.join(argv))
+    # Hidden before it is quoted, which would change it.
+    log.info("command: %s", shlex.join(hide_secrets(word, find_secrets([word])) for word in argv))
     return path
 
 

@@ -15,8 +15,9 @@ from musetalk_cli.engine.types.addresses import HIDDEN, hide_secrets, show_addre
 # An address, up to a blank or a quote.
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _NAMED = re.compile(
-    r"\b(authorization|proxy-authorization|cookie)(\s*[=:]\s*)([^\r\n'\"]+)"
-    r"|\b(passphrase|password|passwd|token|secret|api[-_]?key|streamid|playpath|pubuser|pubpasswd)(\s*[=:]\s*|\s+)"
+    r"\b(authorization|proxy-authorization|cookie)(['\"]?\s*[=:]\s*['\"]?)([^\r\n'\"]+)"
+    r"|\b(passphrase|password|passwd|token|secret|api[-_]?key|streamid|playpath|pubuser|pubpasswd)"
+    r"(['\"]?\s*[=:]\s*['\"]?|\s+)"
     r"([^\s'\",&]+)",
     re.IGNORECASE,
 )
@@ -35,8 +36,12 @@ def mask_secrets(text: str) -> str:
 
 
 def find_secrets(texts: Iterable[str]) -> set[str]:
-    """What ``mask_secrets`` takes out of addresses, to be recognised where it stands alone, as in ffmpeg's messages."""
-    found = (addresses.find_secrets(address) for text in texts for address in _ADDRESS.findall(text))
+    """What ``mask_secrets`` takes out of addresses, to be recognised where it stands alone, as in ffmpeg's messages.
+
+    Args:
+        texts: words of a command, in which an address goes on to the end: blanks and quotes may be in a password.
+    """
+    found = (addresses.find_secrets(text[match.start() :]) for text in texts for match in _ADDRESS.finditer(text))
     return set().union(*found)
 
 
@@ -49,11 +54,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """
     text = mask_secrets(hide_secrets(text, secrets))
     for folder in _home_folders():
-        text = re.sub(rf"{re.escape(folder)}(?=[/\\\s:'\",]|$)", "~", text)
+        text = re.sub(rf"{re.escape(folder)}(?![\w-])", "~", text)
     text = _USER_FOLDER.sub("~", text)
     user, hosts = _user_name(), _host_names()
     if user:
-        text = re.sub(rf"(?<=[/\\]){re.escape(user)}(?=[/\\\s:'\",]|$)", "USER", text)
+        text = re.sub(rf"(?<=[/\\]){re.escape(user)}(?![\w.-])", "USER", text)
     for host in hosts:
         text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "HOST", text)
     return text

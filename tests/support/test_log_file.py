@@ -59,6 +59,12 @@ def test_keys_are_not_in_the_log(log_of: Callable[..., str], tone_wav: Callable[
     assert "s3cr3ts3cr3t" not in log
 
 
+def test_a_secret_with_blanks_and_quotes_is_not_in_the_log(log_of: Callable[..., str]) -> None:
+    log = log_of("render", "missing.wav", "-o", "srt://127.0.0.1:9?passphrase=it's my s3cr3t")
+    assert "command: " in log
+    assert "s3cr3t" not in log
+
+
 @pytest.mark.parametrize("place", ["before", "behind"])
 def test_verbose_chooses_a_file_and_says_so(run_cli: Run, tmp_path: Path, place: str) -> None:
     words = ("-v", "avatars") if place == "before" else ("avatars", "--verbose")

@@ -32,6 +32,8 @@ def alice(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Authorization: Bearer abc.def", "Authorization: …"),
         ("-passphrase hunter2hunter2 -y", "-passphrase … -y"),
         ("HF token=hf_abcdef", "HF token=…"),
+        ('{"token": "hf_abcdef", "n": 1}', '{"token": "…", "n": 1}'),
+        ("{'Authorization': 'Bearer abc.def'}", "{'Authorization': '…'}"),
         ("nothing to hide, /usr/bin/ffmpeg -i file:a.wav", "nothing to hide, /usr/bin/ffmpeg -i file:a.wav"),
         ("the secret is out", "the secret is out"),
     ],
@@ -46,12 +48,21 @@ def test_a_key_is_recognised_where_it_stands_alone() -> None:
     assert redact("publish live_12_AbC denied (tok3n99)", secrets) == "publish … denied (…)"
 
 
+@pytest.mark.parametrize("secret", ["my long secret", "it's a secret", 'so "called"', "a<b>c"])
+def test_blanks_and_quotes_end_no_secret_of_a_command(secret: str) -> None:
+    words = ["musetalk", "-o", f"srt://h:9000?mode=caller&passphrase={secret}", f"--output=rtmp://h/live/{secret}"]
+    assert secret in find_secrets(words)
+    assert redact(f"refused: {secret}", find_secrets(words)) == "refused: …"
+
+
 @pytest.mark.usefixtures("alice")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("/srv/people/alice/talk.mp4", "~/talk.mp4"),
         ("file '/srv/people/alice': gone", "file '~': gone"),
+        ("(see /srv/people/alice) [/srv/people/alice]; </srv/people/alice>", "(see ~) [~]; <~>"),
+        ("(/mnt/alice)", "(/mnt/USER)"),
         ("/srv/people/alice2/talk.mp4", "/srv/people/alice2/talk.mp4"),
         ("/home/bob/x.wav and /Users/carol/y.wav", "~/x.wav and ~/y.wav"),
         ("C:\\Users\\Dora\\talk.wav", "~\\talk.wav"),
