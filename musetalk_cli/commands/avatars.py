@@ -10,7 +10,7 @@ import typer
 from musetalk_cli.app.settings.flags import library_settings, with_library_settings
 from musetalk_cli.app.settings.folders import avatars_folder, cache_folder
 from musetalk_cli.commands.options import LIBRARY_OPTIONS, AvatarArgument
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import printable, say
 from musetalk_cli.ui.figures import size_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _list(settings: Config, *, as_json: bool) -> None:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     for line in table(rows):
-        typer.echo(line)
+        typer.echo(printable(line))
     say(f"prepared avatars are in {avatars_folder(settings.avatar_dir)}")
     cached = library.list_avatars(cache_folder() / "avatars")
     if cached:
@@ -72,7 +72,7 @@ def show(context: typer.Context, name: AvatarArgument, as_json: JsonOption = Fal
         return
     for key, value in row.items():
         if value not in (None, [], ""):
-            typer.echo(f"{key:<9} {', '.join(value) if isinstance(value, list) else value}")
+            typer.echo(printable(f"{key:<9} {', '.join(value) if isinstance(value, list) else value}"))
 
 
 def describe(info: AvatarInfo) -> dict[str, Any]:

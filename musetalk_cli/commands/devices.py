@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from musetalk_cli.errors import SourceError
-from musetalk_cli.ui.console import say
+from musetalk_cli.ui.console import printable, say
 
 
 def devices(
@@ -27,6 +27,7 @@ def devices(
     for device in found if not as_json else ():
         mark = "*" if device.is_default else " "
         channels = "mono" if device.num_channels == 1 else f"{device.num_channels} channels"
-        typer.echo(f"{mark} {device.index:>3}  {device.name:<{width}}  {device.rate_hz} Hz  {channels}  {device.host}")
+        facts = f"{device.index:>3}  {device.name:<{width}}  {device.rate_hz} Hz  {channels}  {device.host}"
+        typer.echo(printable(f"{mark} {facts}"))
     if not as_json and (server := find_audio_server()):
         say(f"{server} has its own list: pactl list short sources; PULSE_SOURCE=NAME musetalk stream --mic takes one")

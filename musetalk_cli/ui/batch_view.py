@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.ui.console import OutputMode, output_mode, say
+from musetalk_cli.ui.console import OutputMode, output_mode, printable, say
 from musetalk_cli.ui.dashboard import LiveDashboard, QuietDashboard, TimeLeft, describe_progress
 from musetalk_cli.ui.figures import frames_text
 
@@ -100,7 +100,8 @@ def draw_progress(progress: BatchProgress, left_s: Mapping[str, float | None]) -
     head.add_row(ProgressBar(total=progress.num_total or None, completed=done), describe_batch(progress))
     rows = Table.grid(padding=(0, 2))
     for name, snapshot in progress.running:
-        rows.add_row(Text(shorten_name(name)), Text(describe_progress(snapshot, left_s.get(name)), style="dim"))
+        progress_text = describe_progress(snapshot, left_s.get(name))
+        rows.add_row(Text(shorten_name(printable(name))), Text(progress_text, style="dim"))
     return Group(head, rows)
 
 

@@ -56,11 +56,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in _INVISIBLE else ascii(char)[1:-1] for char in line)
 
 
+def note_line(text: str) -> str:
+    """A line as people may be shown it, however it is drawn; whatever takes every line has it now."""
+    line = printable(text)
+    for tell in also_told:
+        tell(line)
+    return line
+
+
 def say(text: str) -> None:
     """Write one line to stderr, if it is open: with it closed, print() would put the line into the video."""
-    text = printable(text)
-    for tell in also_told:
-        tell(text)
+    text = note_line(text)
     if sys.stderr is not None:
         try:
             print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints

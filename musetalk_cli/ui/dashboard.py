@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from musetalk_cli.engine.runtime.stats import Snapshot
-from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, note_line, output_mode, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -129,7 +129,7 @@ class LiveDashboard:
     def tell(self, text: str) -> None:
         with drawing():
             self._clear_wrapped_rows()
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(note_line(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         with drawing():

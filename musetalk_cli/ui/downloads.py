@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from musetalk_cli.errors import ModelError
-from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, note_line, output_mode, printable, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -52,7 +52,7 @@ class TransferDisplay:
         """A line that stays."""
         if self._progress is not None:
             with drawing():
-                self._progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
+                self._progress.console.print(note_line(text), highlight=False, soft_wrap=True, markup=False)
         elif self._mode is not OutputMode.QUIET:
             say(text)
 
@@ -90,12 +90,13 @@ def list_weights(described: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rest = f", {size_text(one['download_bytes'])} to download" if one["download_bytes"] else ""
         yield f"{one['name']:<14}{one['state']:<10}{size_text(one['num_bytes'])}{rest}   {one['title']}"
         for part in one["parts"]:
-            yield f"  {part['title']:<14}{part['state']:<10}{part['path'] or part['wanted']}"
+            yield printable(f"  {part['title']:<14}{part['state']:<10}{part['path'] or part['wanted']}")
 
 
 def report_results(results: Sequence[CheckResult], store: WeightStore, *, is_quiet: bool) -> None:
     """A line for each file on stdout; raise ModelError for the first that no model can use."""
     for result in results if not is_quiet else ():
-        typer.echo(f"{result.part.title:<13}{result.status:<11}{result.path or ''}\n{'':<13}{result.note}")
+        typer.echo(printable(f"{result.part.title:<13}{result.status:<11}{result.path or ''}"))
+        typer.echo(printable(f"{'':<13}{result.note}"))
     for bad in (result for result in results if not result.is_good):
         raise ModelError(bad.note, hint=store.next_step(bad.note, bad.hint))

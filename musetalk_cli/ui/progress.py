@@ -6,7 +6,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from musetalk_cli.ui.console import Interval, OutputMode, drawing, output_mode, say
+from musetalk_cli.ui.console import Interval, OutputMode, drawing, note_line, output_mode, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -51,7 +51,7 @@ class ProgressDisplay:
         """One line that stays."""
         if self._task is not None:
             with drawing():
-                self._bar.console.print(text, markup=False, highlight=False)
+                self._bar.console.print(note_line(text), markup=False, highlight=False)
         elif self._mode is not OutputMode.QUIET:
             say(text)
 

@@ -2,10 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
 import pytest
 
-from musetalk_cli.ui.console import own_stderr, printable, say
+from musetalk_cli.engine.avatar.preparation.settings import Progress
+from musetalk_cli.ui.console import OutputMode, own_stderr, printable, say
+from musetalk_cli.ui.dashboard import LiveDashboard
+from musetalk_cli.ui.downloads import TransferDisplay
+from musetalk_cli.ui.progress import ProgressDisplay
 
 
 @pytest.mark.parametrize(
@@ -39,3 +46,24 @@ def test_without_a_descriptor_to_spare_it_is_told_all_the_same(
     with own_stderr():
         say("told")
     assert capsys.readouterr().err == "told\n"
+
+
+@pytest.mark.parametrize(
+    "open_display",
+    [LiveDashboard, lambda: ProgressDisplay(is_quiet=False), lambda: TransferDisplay(is_quiet=False)],
+    ids=["dashboard", "progress", "transfer"],
+)
+def test_a_display_that_is_drawn_shows_a_line_as_any_other(
+    open_display: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("musetalk_cli.ui.progress.output_mode", lambda is_quiet: OutputMode.TERMINAL)
+    monkeypatch.setattr("musetalk_cli.ui.downloads.output_mode", lambda is_quiet: OutputMode.TERMINAL)
+    logged: list[str] = []
+    monkeypatch.setattr("musetalk_cli.ui.console.also_told", [logged.append])
+    display = open_display()
+    with closing(display) if hasattr(display, "close") else display:
+        if isinstance(display, ProgressDisplay):
+            display(Progress("hash", 1, 2))
+        (display.say if isinstance(display, TransferDisplay) else display.tell)("\x1b]0;x\x07 gnp.\u202eexe")
+    assert "\\x1b]0;x\\x07 gnp.\\u202eexe" in capsys.readouterr().err
+    assert logged == ["\\x1b]0;x\\x07 gnp.\\u202eexe"]
