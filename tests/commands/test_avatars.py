@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from fixtures.prepared_avatars import SIDE, write_avatar
+from musetalk_cli.app.avatars.listing import list_avatars as describe_all
+from musetalk_cli.configuration.schema import Config
 from musetalk_cli.engine.avatar import whole_folder
-from musetalk_cli.engine.avatar.avatar_files import open_avatar_folder
+from musetalk_cli.engine.avatar.avatar_files import AvatarRecord, open_avatar_folder, read_record
 from musetalk_cli.engine.avatar.library import list_avatars, rename_avatar
 from musetalk_cli.engine.avatar.whole_folder import remove_folder
 from musetalk_cli.errors import AvatarError
@@ -44,6 +46,26 @@ def test_show_says_what_is_known(run_cli: Run, library: Path) -> None:
     assert lines["folder"] == str(library / "anna")
     shown = json.loads(run_cli("avatars", "show", "nora", "--json").stdout)
     assert (shown["name"], shown["kind"]) == ("nora", "built in")
+
+
+def test_an_avatar_that_is_removed_meanwhile_ends_no_list(
+    library: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def read_and_remove(folder: Path) -> AvatarRecord:
+        record = read_record(folder)
+        remove_folder(folder)
+        return record
+
+    monkeypatch.setattr("musetalk_cli.engine.avatar.library.read_record", read_and_remove)
+    assert [(info.name, info.num_bytes) for info in describe_all(Config())[2:]] == [("anna", 0), ("bob", 0)]
+
+
+def test_a_name_does_nothing_to_a_terminal(run_cli: Run, library: Path) -> None:
+    (library / "anna").rename(library / "an\x1b]0;x\x07na")
+    for arguments in (("avatars",), ("avatars", "show", "an\x1b]0;x\x07na")):
+        done = run_cli(*arguments)
+        assert b"an\\x1b]0;x\\x07na" in done.stdout
+        assert b"\x1b" not in done.stdout
 
 
 def test_options_may_stand_in_front_and_behind(run_cli: Run, library: Path, tmp_path: Path) -> None:

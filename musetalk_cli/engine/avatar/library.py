@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +64,14 @@ class ListedAvatar:
 
 
 def num_bytes_of(folder: Path) -> int:
-    """What the files of an avatar take on disk."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    """What the files of an avatar take on disk; nothing of what somebody else removes meanwhile."""
+    num_bytes = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                facts = path.stat()
+                num_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    return num_bytes
 
 
 def list_avatars(library: Path) -> list[ListedAvatar]:
