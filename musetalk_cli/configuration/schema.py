@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from musetalk_cli.hints import suggest
+from musetalk_cli.system.names import can_be_path
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -92,6 +93,8 @@ def _be_even(pixels: int) -> int:
 def _be_something(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
+    if not can_be_path(text):
+        raise ValueError("must be text that a name can have")
     return text
 
 
@@ -114,7 +117,7 @@ def _be_a_background(text: str) -> str:
     found = _COLOURS.get(text.lower(), text.lower())
     if found in _BACKGROUNDS or re.fullmatch("#[0-9a-f]{6}", found):
         return found
-    if text.lower().endswith(_IMAGES):
+    if text.lower().endswith(_IMAGES) and can_be_path(text):
         return text
     names = [*_BACKGROUNDS, *(name for name in _COLOURS if name != "gray")]
     hint = suggest(text, names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from musetalk_cli.errors import ConfigError, system_words
 MAX_BYTES = 256 * 1024  # configs/default.yaml, with all its comments, is 8 kB
 MAX_DEPTH = 20  # sections and lists inside each other; settings need three
 MAP_TAG = "tag:yaml.org,2002:map"
+INT_TAG = "tag:yaml.org,2002:int"
+OCTAL = re.compile(r"[-+]?0([0-7_]*[1-7][0-7_]*)")  # of YAML 1.1; nobody means it
 # What PyYAML raises besides its own errors for a value that its tag or its looks promise: a date without digits,
 # 5000 digits.
 BAD_VALUE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
@@ -89,6 +92,9 @@ def _collect(loader: _Loader, node: yaml.MappingNode, file: SettingsFile, prefix
 
 
 def _construct(loader: _Loader, node: yaml.Node) -> Any:
+    if node.tag == INT_TAG and (found := OCTAL.fullmatch(node.value)):
+        problem = f"{node.value} would be {int(found[1], 8)}, as a number that begins with 0 has eight digits"
+        raise yaml.MarkedYAMLError(problem=f"{problem}; write it without", problem_mark=node.start_mark)
     try:
         return loader.construct_object(node, deep=True)
     except BAD_VALUE as error:

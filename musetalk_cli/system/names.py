@@ -1,7 +1,8 @@
-"""Names of files that a system keeps for itself."""
+"""Names of files that a system keeps for itself, and those that it cannot be given."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -21,3 +22,11 @@ def find_name_problem(name: str, platform: str = sys.platform) -> str | None:
     if found := _FORBIDDEN.search(name):
         return f"Windows allows no {found[0]!r} in a name"
     return "Windows drops a dot or a space at the end of a name" if name.endswith((".", " ")) else None
+
+
+def can_be_path(text: str) -> bool:
+    """Whether the system can be asked for a path: a zero ends it, and half a character cannot be encoded."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

@@ -16,6 +16,7 @@ from musetalk_cli.app.batch.storage import join
 from musetalk_cli.configuration.loading import override
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import ConfigError, SourceError, system_words
+from musetalk_cli.system.names import can_be_path
 
 
 def read_manifest(name: str, folder: str, config: Config) -> list[BatchItem]:
@@ -76,6 +77,8 @@ def _item(row: Row, folder: str, config: Config) -> BatchItem:
     for key in (VOICE, OUTPUT):
         if not isinstance(given.get(key, ""), str):
             raise ConfigError(f"{row.place_of(key)}: '{key}' must be text")
+        if not can_be_path(given.get(key, "")):
+            raise ConfigError(f"{row.place_of(key)}: '{key}' must be text that a name can have")
     voice = given.pop(VOICE, "")
     if not voice or voice == STDIN:
         raise ConfigError(f"{row.place_of(VOICE)}: '{VOICE}' must name a file or an address")

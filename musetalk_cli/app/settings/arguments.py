@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from musetalk_cli.configuration.schema import Range
 from musetalk_cli.configuration.validation import check_section
 from musetalk_cli.errors import ConfigError
+from musetalk_cli.system.names import can_be_path
 
 START_S = Range(0)
 MAX_SECONDS = Range(0.04)
@@ -42,6 +43,6 @@ def check_arguments(kind: type[Arguments], **values: Any) -> Arguments:
 def check_path(name: str, value: object) -> str:
     """A path or URL, given as text or as a path. Raises ConfigError that names the argument."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or not path or not can_be_path(path):
         raise ConfigError(f"'{name}' is {value!r:.60}: must be a path")
     return path

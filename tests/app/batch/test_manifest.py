@@ -67,6 +67,8 @@ def test_json_lines_have_nested_or_dotted_settings() -> None:
         ('{"voice": "a.wav", "video": {"size": 97}}', "list:1:30: 'video.size' is 97: must be even", ""),
         ('{"voice": "a.wav", "sise": 96}', "list:1:20: unknown key 'sise'", "did you mean 'size'?"),
         ('{"voice": 7}', "list:1:2: 'voice' must be text", ""),
+        ('{"voice": "\\u0000"}', "list:1:2: 'voice' must be text that a name can have", ""),
+        ('{"voice": "a.wav", "output": "\\ud800.mp4"}', "list:1:20: 'output' must be text that a name can have", ""),
         ('{"voice": "a.wav", "serve.avatars": [1]}', "list:1:20: 'serve.avatars' must be one value", ""),
         ('{"voice": "a"}\n[1]', "list:2: must be an object", ""),
     ],
