@@ -1,8 +1,9 @@
-"""Looks at a voice where something else is wrong, too: an input that cannot be used is told before its output."""
+"""Looks at what is read before anything is written: it is not to be lost, and what is wrong with it is told first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def input_first(config: Config, voice: str | None) -> Iterator[None]:
         if voice is not None:
             check_voice(config, voice)
         raise
+
+
+def check_not_replaced(config: Config, voice: str | None, outputs: Iterable[str]) -> None:
+    """Raise SinkError where an output would replace what it is made of: the voice, the avatar or its background.
+
+    ``voice``: a path, an address or -; None for what is no file.
+    """
+    places = {os.path.realpath(output): output for output in outputs}
+    for what, name in (("input", voice), ("avatar", config.avatar), ("background", config.background)):
+        if name and (output := places.get(os.path.realpath(name))) and Path(output).is_file():
+            raise SinkError(f"{what} and output are the same file: {output}", hint="choose another name")
 
 
 def check_voice(config: Config, voice: str) -> None:

@@ -48,10 +48,11 @@ def stream_live(config: Config, input_: LiveInput, options: StreamOptions, start
 
     ``started_at``: when the command began, by ``time.perf_counter()``.
     """
-    from musetalk_cli.app.input_check import input_first
+    from musetalk_cli.app.input_check import check_not_replaced, input_first
     from musetalk_cli.app.live_assembly import build_live_pipeline, open_targets
 
     check_stdout(options.outputs, options.stats)
+    check_not_replaced(config, input_.location, options.outputs)
     notices, tell = Notices(), choose_tell(is_quiet=options.is_quiet)
     with input_first(config, None if input_.sample_format else input_.location):
         fan_out = open_targets(config, input_, list(options.outputs), overwrite=options.overwrite, tell=notices.add)

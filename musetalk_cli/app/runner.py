@@ -57,7 +57,7 @@ def render_file(
     """
     from musetalk_cli.app.assembly import build_file_pipeline
     from musetalk_cli.app.avatars.choice import is_transparent
-    from musetalk_cli.app.input_check import input_first
+    from musetalk_cli.app.input_check import check_not_replaced, input_first
     from musetalk_cli.engine.outputs.destinations import open_file_sink
     from musetalk_cli.engine.outputs.remuxed_file import Remuxer
     from musetalk_cli.engine.outputs.sink_group import list_places
@@ -65,6 +65,7 @@ def render_file(
     ffmpeg = find_ffmpeg(config, tell, is_local=True)
     remuxer = Remuxer(ffmpeg, config.video.frame_rate)
     input_ = voice if isinstance(voice, str) else None
+    check_not_replaced(config, input_, outputs)
     has_alpha = is_transparent(config)
     with input_first(config, input_):
         sink = open_file_sink(outputs, overwrite=overwrite, remuxer=remuxer, input_=input_, has_alpha=has_alpha)

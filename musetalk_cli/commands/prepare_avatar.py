@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ from musetalk_cli.commands.options import (
     LosslessOption,
 )
 from musetalk_cli.commands.values.parsers import HeightParser, be_finite
+from musetalk_cli.errors import SinkError
 from musetalk_cli.ui.console import say
 from musetalk_cli.ui.figures import frames_text, size_text
 
@@ -117,6 +119,8 @@ def _prepare(
     from musetalk_cli.ui.progress import ProgressDisplay
 
     if preview is not None:
+        if os.path.realpath(preview) in map(os.path.realpath, source.iterdir() if source.is_dir() else [source]):
+            raise SinkError(f"input and preview are the same file: {preview}", hint="choose another name")
         check_preview(preview, is_replacing=force, hint="name another file with --preview, or --force")
     display = ProgressDisplay(is_quiet=is_quiet)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+import musetalk_cli
+from musetalk_cli.errors import SinkError
 
 IMAGE = "me.jpg is an image and has no audio"
 EXISTS = "exists already"
@@ -61,3 +65,35 @@ def test_a_line_of_a_queue_says_likewise(run_cli: Callable[..., Any], folder: Pa
     lines = done.stderr.decode().splitlines()
     assert IMAGE in lines[0]
     assert f"v.mp4 {EXISTS}" in lines[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "render v.wav --avatar face.mp4 -o face.mp4",
+        "stream -i v.wav --avatar face.mp4 -o ./face.mp4 --no-pace",
+        "render v.wav -o out.mp4 --avatar me.jpg --stats me.jpg",
+        "render v.wav two.wav --report two.wav",
+        "prepare-avatar me.jpg --preview me.jpg",
+        "prepare-avatar face.png --preview ./face.png",
+        "prepare-avatar faces --preview faces/face.png",
+    ],
+)
+def test_what_is_read_is_never_replaced(folder: Path, run_cli: Callable[..., Any], words: str) -> None:
+    (folder / "faces").mkdir()
+    (folder / "two.wav").write_bytes((folder / "v.wav").read_bytes())
+    for name in ("face.mp4", "face.png", "faces/face.png"):
+        (folder / name).write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = run_cli(*words.split(), "--force" if "prepare" in words else "--overwrite", cwd=folder)
+    assert done.returncode == 1
+    assert re.search(b"are the same file|holds no statistics|is no report", done.stderr), done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_program_does_not_replace_what_it_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "talk.mp4").write_bytes((folder / "v.wav").read_bytes())
+    with pytest.raises(SinkError, match="input and output are the same file"):
+        musetalk_cli.render("talk.mp4", "talk.mp4", overwrite=True)
+    assert (folder / "talk.mp4").read_bytes() == (folder / "v.wav").read_bytes()

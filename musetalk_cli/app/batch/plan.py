@@ -12,7 +12,7 @@ from musetalk_cli.app.batch.item import BatchItem, list_lines
 from musetalk_cli.app.batch.names import STDIN
 from musetalk_cli.app.batch.report_file import Records
 from musetalk_cli.app.batch.storage import StoredSizes, identify, is_stored
-from musetalk_cli.app.input_check import check_voice
+from musetalk_cli.app.input_check import check_not_replaced, check_voice
 from musetalk_cli.app.model_choice import check_model
 from musetalk_cli.engine.outputs.destinations import FILE_SUFFIXES
 from musetalk_cli.engine.outputs.sinks import find_unfinished
@@ -63,7 +63,9 @@ class Plan:
         self._taken[path] = name
         if item.voice != STDIN and path == identify(item.voice):
             raise SinkError(f"{item.voice} would be its own output", hint="choose another folder with -o")
-        if is_stored(path) and not self._rules.takes_stored:
+        if not is_stored(path):
+            check_not_replaced(item.config, None, [item.output])
+        elif not self._rules.takes_stored:
             raise SinkError(f"cannot write to {show_address(path)}", hint="with --ray, files may be in stores")
         suffix = Path(path).suffix.lower()
         if suffix not in FILE_SUFFIXES:
@@ -111,9 +113,22 @@ def plan_all(items: Sequence[BatchItem], rules: Rules) -> tuple[list[BatchItem],
             (done if plan.is_done(item) else to_do).append(item)
         except MuseTalkError as error:
             wrong.append((item, error))
+    wrong += _find_lost_voices(items, to_do)
     if wrong:
         raise _describe_wrong(wrong, rules)
     return to_do, done
+
+
+def _find_lost_voices(
+    items: Iterable[BatchItem], to_do: Iterable[BatchItem]
+) -> Iterator[tuple[BatchItem, MuseTalkError]]:
+    """Those of ``to_do`` that would replace the voice of another item."""
+    voices = {identify(item.voice) for item in items}
+    for item in to_do:
+        path = identify(item.output)
+        if path in voices and not is_stored(path) and _size_of(Path(path)) is not None:
+            error = SinkError(f"{item.output} is a voice and would be replaced", hint="choose another name")
+            yield item, error
 
 
 def _describe_wrong(wrong: Sequence[tuple[BatchItem, MuseTalkError]], rules: Rules) -> MuseTalkError:

@@ -15,14 +15,15 @@ from musetalk_cli.app.running.stats_file import is_stdout
 from musetalk_cli.errors import SinkError, system_words
 from musetalk_cli.system.locks import lock_file
 
+FIRST_KEY = b'{"input": '  # that a report begins with
 Records = Mapping[str, Mapping[str, Any]]  # the last line of each output
 
 
 class ReportFile:
     """Lines that are on the disk when an item counts as done.
 
-    An older report goes on with ``resumes``, is replaced with ``overwrite``, and is refused otherwise. One process at a
-    time writes a report. Raises SinkError.
+    An older report goes on with ``resumes``, is replaced with ``overwrite``, and is refused otherwise. Any other file
+    is. One process at a time writes a report. Raises SinkError.
     """
 
     def __init__(self, path: Path, *, resumes: bool, overwrite: bool) -> None:
@@ -35,6 +36,7 @@ class ReportFile:
             hint = "name another file with --report, go on with --resume, or --overwrite"
             raise SinkError(f"{path} exists already", hint=hint)
         try:
+            _check_is_report(path)
             self._file = path.open("ab")
             self._lock.enter_context(lock_file(self._file))
             if not resumes:
@@ -84,6 +86,15 @@ def read_report(path: Path) -> Records:
             if isinstance(record, dict) and isinstance(record.get("output"), str):
                 records[record["output"]] = record
     return records
+
+
+def _check_is_report(path: Path) -> None:
+    """Raise SinkError for a file that is something else, such as a voice or a manifest, and would be lost."""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(len(FIRST_KEY))
+        if not FIRST_KEY.startswith(head):
+            raise SinkError(f"{path} exists and is no report", hint="name another file with --report")
 
 
 def _ends_line(path: Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATS_INTERVAL_S = 1.0
 LAST_S = 0.3  # how long a reader may let the last line wait
+FIRST_KEY = b'{"event": '  # that statistics begin with
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1")
 
 
@@ -60,7 +61,7 @@ class StatsFile:
     """One JSON line a second, what the run takes of the machine included, and a last one marked ``"event": "end"``. The
     file is created with the first line.
 
-    Raises SinkError when it cannot be, or exists and may not be replaced.
+    Raises SinkError when it cannot be, or exists and may not be replaced, as what holds no statistics never may.
     """
 
     def __init__(self, path: Path, tell: Tell, *, overwrite: bool) -> None:
@@ -99,6 +100,17 @@ def _check(path: Path, overwrite: bool) -> None:
         raise SinkError(f"{path} exists already", hint="name another file with --stats, or --overwrite")
     if not path.parent.is_dir() or path.is_dir():
         raise SinkError(f"cannot write the statistics {path}", hint="name a file in a folder that is there")
+    if path.is_file() and not _is_stats(path):
+        raise SinkError(f"{path} exists and holds no statistics", hint="name another file with --stats")
+
+
+def _is_stats(path: Path) -> bool:
+    """Whether a file holds statistics or nothing; an avatar or settings would be lost."""
+    try:
+        with path.open("rb") as file:
+            return FIRST_KEY.startswith(file.read(len(FIRST_KEY)))
+    except OSError:  # writing it fails with a reason
+        return True
 
 
 class _Lines:

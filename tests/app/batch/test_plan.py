@@ -21,6 +21,20 @@ def item(voice: str, output: Path | str) -> BatchItem:
     return BatchItem(voice, str(output), Config())
 
 
+def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "me.mp4"):
+        Path(name).write_bytes(b"mine")
+    anew = replace(NEW, overwrite=True)
+    with pytest.raises(SinkError, match=r"me.mp4 is a voice and would be replaced"):
+        plan_all([item("a.wav", "me.mp4"), item("me.mp4", "b.mp4")], anew)
+    own = replace(item("a.wav", "me.mp4"), config=Config(avatar="./me.mp4"))
+    with pytest.raises(SinkError, match=r"avatar and output are the same file: me.mp4"):
+        plan_all([own], anew)
+    (queued,) = plan_queue([own], anew)
+    assert "avatar and output are the same file" in queued.problem
+
+
 @pytest.mark.parametrize(
     ("items", "words"),
     [
@@ -93,7 +107,7 @@ def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
 
 def test_a_report_goes_on_behind_a_line_that_broke_off(tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
-    report.write_bytes(b'{"output": "a.mp4"}\n{"outp')
+    report.write_bytes(b'{"input": "a.wav", "output": "a.mp4"}\n{"inp')
     with pytest.raises(SinkError, match="exists already"):
         ReportFile(report, resumes=False, overwrite=False)
     file = ReportFile(report, resumes=True, overwrite=False)

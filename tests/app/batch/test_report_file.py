@@ -11,6 +11,8 @@ from musetalk_cli.app.batch.report_file import ReportFile, read_report
 from musetalk_cli.configuration.schema import Config
 from musetalk_cli.errors import SinkError
 
+OLD = '{"input": "old.wav", "output": "old.mp4"}\n'
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -18,19 +20,28 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_an_older_report_is_replaced_only_if_that_is_asked_for(path: Path) -> None:
-    path.write_text('{"output": "old.mp4"}\n')
+    path.write_text(OLD)
     with pytest.raises(SinkError, match="exists already"):
         ReportFile(path, resumes=False, overwrite=False)
-    assert path.read_text() == '{"output": "old.mp4"}\n'
+    assert path.read_text() == OLD
     ReportFile(path, resumes=False, overwrite=True).close()
     assert path.read_text() == ""
 
 
-@pytest.mark.parametrize(("before", "after"), [("", ""), ("{}\n", "{}\n"), ("{}\n{", "{}\n{\n"), ("{", "{\n")])
+@pytest.mark.parametrize(("before", "after"), [("", ""), (OLD, OLD), (f"{OLD}{{", f"{OLD}{{\n"), ("{", "{\n")])
 def test_a_line_that_broke_off_is_ended(path: Path, before: str, after: str) -> None:
     path.write_text(before)
     ReportFile(path, resumes=True, overwrite=False).close()
     assert path.read_text() == after
+
+
+@pytest.mark.parametrize("before", [b"RIFF\0\0", b'{"voice": "a.wav"}\n', b"voice,output\n", b"{}", b"\n"])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_file_that_is_no_report_is_left_as_it_is(path: Path, before: bytes, resumes: bool) -> None:
+    path.write_bytes(before)
+    with pytest.raises(SinkError, match="is no report"):
+        ReportFile(path, resumes=resumes, overwrite=not resumes)
+    assert path.read_bytes() == before
 
 
 def test_a_line_is_there_as_soon_as_an_item_is_done(path: Path) -> None:
