@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musetalk_cli.ui.console import printable
+
 if TYPE_CHECKING:
     from musetalk_cli.doctor.checkup import GroupedFinding
 
@@ -57,9 +59,8 @@ def _print(each: GroupedFinding, *, is_first: bool, is_new: bool) -> None:
 
     if is_new:
         _echo("")
-    lines = layout(
-        each.finding, min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns), is_ascii=_is_ascii()
-    )
+    width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
+    lines = [printable(line) for line in layout(each.finding, width, is_ascii=_is_ascii())]
     if _has_colour():
         lines[0] = typer.style(lines[0][0], fg=COLOURS[each.finding.state], bold=True) + lines[0][1:]
     for line in lines:

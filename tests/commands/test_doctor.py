@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from musetalk_cli.commands.doctor import _print
+from musetalk_cli.doctor.checks.finding import warning
+from musetalk_cli.doctor.checkup import GroupedFinding
 from musetalk_cli.doctor.page import describe_json
 
 ROOT = Path(__file__).parents[2]
@@ -77,3 +80,9 @@ def test_the_exit_code_says_that_render_does_not_work(broken: dict[str, str], tm
     assert states["ffmpeg"] == states["render"] == "failure"
     assert len(states) == len(record["findings"]), "a name stands for one thing"
     assert all(found["next_step"] for found in record["findings"] if found["state"] not in ("ok", "absent"))
+
+
+def test_a_finding_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    found = warning("own avatars", "1, damaged: a\x1b]0;x\x07", "prepare them again")
+    _print(GroupedFinding("models", found), is_first=True, is_new=False)
+    assert "damaged: a\\x1b]0;x\\x07" in capsys.readouterr().out

@@ -130,12 +130,21 @@ def prepare_named(
     _check_background(config)
     folder, settings = avatars_folder(config.avatar_dir) / name, _as_settings(config, arguments)
     sha256 = _hash(source, report)
-    if folder.exists() and not force and _is_up_to_date(folder, name, sha256, settings, tell):
+    is_there = folder.exists()
+    if is_there and not force and _is_up_to_date(folder, name, sha256, settings, tell):
         return PreparedAvatar(name, folder, read_record(folder), is_new=False)
-    if folder.exists():
+    if is_there:
         _check_is_avatar(folder)
     tools = _choose_tools(config, tell)
-    prepared = _prepare(config, source, folder, settings, tools, sha256, report, completing)
+    try:
+        prepared = _prepare(
+            config, source, folder, settings, tools, sha256, report, completing, is_replacing=force or is_there
+        )
+    except AvatarError:
+        # Somebody else may have made one of that name meanwhile: it is this one, or it stays.
+        if force or is_there or not folder.exists() or not _is_up_to_date(folder, name, sha256, settings, tell):
+            raise
+        return PreparedAvatar(name, folder, read_record(folder), is_new=False)
     tell_result(prepared, folder, command_for(source, arguments.name), "", tell)
     return PreparedAvatar(name, folder, prepared.record, is_new=True)
 
@@ -214,6 +223,8 @@ def _prepare(
     sha256: str,
     report: Report,
     completing: Completing = nullcontext,
+    *,
+    is_replacing: bool = True,
 ) -> PreparationResult:
     import cv2
 
@@ -228,7 +239,7 @@ def _prepare(
         settings,
         tools,
         source_sha256=sha256,
-        is_replacing=True,
+        is_replacing=is_replacing,
         report=report,
         completing=completing,
     )

@@ -37,10 +37,10 @@ def complete_avatars(context: typer.Context) -> Completions:
 def complete_prepared(context: typer.Context) -> Completions:
     """Prepared avatars, in the folder that was named on the line so far."""
     above = context.parent.params if context.parent is not None else {}
-    folder = avatars_folder(context.params.get("avatar_dir") or above.get("avatar_dir"))
     try:
+        folder = avatars_folder(context.params.get("avatar_dir") or above.get("avatar_dir"))
         names = sorted(path.parent.name for path in folder.glob("[!.]*/avatar.json"))
-    except OSError:
+    except (OSError, MuseTalkError):  # who completes a line is told nothing
         return []
     return [(_as_typed(name), "prepared") for name in names]
 
@@ -51,7 +51,10 @@ def complete_models() -> list[str]:
     from musetalk_cli.configuration.schema import MODELS
     from musetalk_cli.engine.weights.custom import list_custom
 
-    return [*MODELS, *(each.name for each in list_custom(weight_store()))]
+    try:
+        return [*MODELS, *(each.name for each in list_custom(weight_store()))]
+    except MuseTalkError:
+        return list(MODELS)
 
 
 def complete_weights() -> Completions:

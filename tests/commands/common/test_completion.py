@@ -42,6 +42,15 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "avatars"
 
 
+def test_what_is_damaged_is_told_nobody_who_completes_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "imported.json").write_text("{")
+    assert complete("render", "--model", "") == list(MODELS)
+    monkeypatch.setenv("MUSETALK_HOME", "~nobody-of-that-name/musetalk")
+    assert complete("render", "--avatar", "") == sorted(portrait_names())
+    assert complete("render", "--model", "") == list(MODELS)
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
