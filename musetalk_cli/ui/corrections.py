@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -74,7 +75,7 @@ class Line(NamedTuple):
 
         A line that holds a secret is not repeated; then what is to be changed is said.
         """
-        if any(show_address(word) != word for word in self.words):
+        if any(_as_shown(word) != word for word in self.words):
             return f"write {words[0]} instead" if words and words[0].startswith("-") else "leave the option's name out"
         return show([*self.words[:index], *words, *self.words[index + 1 :]])
 
@@ -84,7 +85,13 @@ class Line(NamedTuple):
 
 def show(words: Sequence[str]) -> str:
     """``musetalk`` and the words, quoted; what is secret in an address is left out."""
-    return join(["musetalk", *map(show_address, words)])
+    return join(["musetalk", *map(_as_shown, words)])
+
+
+def _as_shown(word: str) -> str:
+    """An address, or one that is joined to its option, without what is secret in it; other words as they are."""
+    joined = re.fullmatch(r"(--[\w-]+=|-[A-Za-z])(.+)", word, re.DOTALL)
+    return joined[1] + show_address(joined[2]) if joined else show_address(word)
 
 
 def read_line(words: Sequence[str], root: Any) -> Line:
@@ -166,7 +173,7 @@ def explain_missing_input(command: str, examples: Sequence[str], words: Sequence
     behind = given.index(command) + 1
     words = ["--input", "-"] if command == "stream" else ["-"]
     message = "there is no input, and standard input is read only when asked to"
-    if any(show_address(word) != word for word in given):
+    if any(_as_shown(word) != word for word in given):
         return message, f"add {' '.join(words)}"
     return message, show([*given[:behind], *words, *given[behind:]])
 

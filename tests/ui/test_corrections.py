@@ -105,8 +105,11 @@ def test_a_video_that_exists_is_the_face(tmp_path: Path) -> None:
     assert hint_for("stream --demo face.mp4") == "musetalk stream --demo --avatar face.mp4"
 
 
-def test_a_stream_key_is_not_repeated() -> None:
-    hint = hint_for("stream hello.wav -o rtmp://host/live/secret-key")
+@pytest.mark.parametrize("option", ["-o ", "-o", "--output=", "--output "])
+@pytest.mark.parametrize("line", ["stream hello.wav {}", "stream --audio hello.wav {}"])
+def test_a_stream_key_is_not_repeated(line: str, option: str) -> None:
+    hint = hint_for(line.format(f"{option}rtmp://host/live/secret-key"))
+    assert hint
     assert "secret" not in hint
     assert hint == "write --input instead" or "--input" in hint
 

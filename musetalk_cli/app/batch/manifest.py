@@ -15,6 +15,7 @@ from musetalk_cli.app.batch.names import STDIN, video_name
 from musetalk_cli.app.batch.storage import join
 from musetalk_cli.configuration.loading import override
 from musetalk_cli.configuration.schema import Config
+from musetalk_cli.engine.types.addresses import show_address
 from musetalk_cli.errors import ConfigError, SourceError, system_words
 from musetalk_cli.system.names import can_be_path
 
@@ -35,7 +36,7 @@ def read_manifest(name: str, folder: str, config: Config) -> list[BatchItem]:
         with Path(name).open(encoding="utf-8-sig", newline="") as file:
             items = list(_read(bounded_lines(file, name), name, folder, config))
     except OSError as error:
-        raise SourceError(f"cannot read the manifest {name}: {system_words(error)}") from None
+        raise SourceError(f"cannot read the manifest {show_address(name)}: {system_words(error)}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{name} is not text in UTF-8", hint="save it as CSV UTF-8, or as JSON lines") from None
     wrong = [item for item in items if item.problem]
