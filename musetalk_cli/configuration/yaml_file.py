@@ -93,8 +93,8 @@ def _collect(loader: _Loader, node: yaml.MappingNode, file: SettingsFile, prefix
 
 def _construct(loader: _Loader, node: yaml.Node) -> Any:
     if node.tag == INT_TAG and (found := OCTAL.fullmatch(node.value)):
-        problem = f"{node.value} would be {int(found[1], 8)}, as a number that begins with 0 has eight digits"
-        raise yaml.MarkedYAMLError(problem=f"{problem}; write it without", problem_mark=node.start_mark)
+        problem = f"{node.value} would be {int(found[1].replace('_', ''), 8)}, as a number that begins with 0 is octal"
+        raise yaml.MarkedYAMLError(problem=f"{problem}; leave the 0 out, or quote text", problem_mark=node.start_mark)
     try:
         return loader.construct_object(node, deep=True)
     except BAD_VALUE as error:

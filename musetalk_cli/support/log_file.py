@@ -83,6 +83,8 @@ def choose_path() -> Path:
 
 def _open(path: Path, argv: list[str]) -> logging.Handler:
     try:
+        if path.is_fifo():  # opened as below, it waits for a reader
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
         if path.exists() and path.stat().st_size:
             with path.open("rb") as file:
                 if file.read(len(FIRST_LINE)) != FIRST_LINE.encode():
