@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from musetalk_cli.engine.types.addresses import is_address
+from musetalk_cli.engine.types.addresses import HIDDEN, show_address
 
 STDIN = "-"
 
 
 def video_name(voice: str) -> str:
-    """``speech.mp4`` for ``talks/speech.wav``."""
+    """``speech.mp4`` for ``talks/speech.wav``; of an address without what is secret in it."""
     if voice == STDIN:
         return "stdin.mp4"
-    name = voice.split("?")[0] if is_address(voice) else voice
-    return f"{Path(name).stem or 'render'}.mp4"
+    stem = Path(show_address(voice)).stem
+    return f"{'render' if stem in ('', HIDDEN) else stem}.mp4"

@@ -15,6 +15,7 @@ from musetalk_cli.benchmark.measurements.stages import STAGES
 from musetalk_cli.benchmark.report.summary import count
 from musetalk_cli.benchmark.report.tables import short
 from musetalk_cli.benchmark.workload.plan import BenchRequest
+from musetalk_cli.engine.runtime.files import replace_file
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import SinkError, system_words
 
@@ -59,7 +60,8 @@ def write_plot(path: Path, result: Result) -> None:
     """Draw what was measured into a PNG. Raises SinkError."""
     done, data = cv2.imencode(".png", draw(result))
     try:
-        path.write_bytes(data.tobytes() if done else b"")
+        with replace_file(path) as staged:
+            staged.write_bytes(data.tobytes() if done else b"")
     except OSError as error:
         raise SinkError(
             f"cannot write {path}: {system_words(error)}", hint="choose another place with --plot"

@@ -78,6 +78,18 @@ def test_names_of_videos() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://bob:secret@radio.example", "radio.mp4"),
+        ("https://bob:secret@radio.example/talk.mp3?key=secret", "talk.mp4"),
+        ("rtmp://host/live/secret", "render.mp4"),
+    ],
+)
+def test_no_secret_of_an_address_is_in_the_name_of_its_video(address: str, name: str) -> None:
+    assert video_name(address) == name
+
+
 def test_an_item_can_be_sent_to_another_process(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (item,) = list_items([str(tmp_path)], str(tmp_path), Config(), print)
