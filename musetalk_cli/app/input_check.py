@@ -33,7 +33,8 @@ def check_not_replaced(config: Config, voice: str | None, outputs: Iterable[str]
     """
     places = {os.path.realpath(output): output for output in outputs}
     for what, name in (("input", voice), ("avatar", config.avatar), ("background", config.background)):
-        if name and (output := places.get(os.path.realpath(name))) and Path(output).is_file():
+        # Names of what is no file may be too long for one, and be given where there is no working directory.
+        if name and os.path.isfile(name) and (output := places.get(os.path.realpath(name))):  # noqa: PTH113
             raise SinkError(f"{what} and output are the same file: {output}", hint="choose another name")
 
 
