@@ -100,7 +100,7 @@ def export_onnx(
     nets = onnx_nets(load_nets(files, Precision(torch.device("cpu"), torch.float32)))
     num_bytes = sum(tensor.nbytes for net in nets for tensor in net.net.state_dict().values())
     check_space(target.parent, num_bytes + GRAPH_BYTES * len(nets) * len(sizes), "the export")
-    with _new_folder(target) as folder:
+    with _new_folder(target, is_replacing=is_replacing) as folder:
         exported: list[ExportedGraph] = []
         while nets:  # each net is released behind its graphs
             exported += _export_net(nets.pop(0), folder, sizes, tell)
@@ -163,8 +163,11 @@ def _check_target(target: Path, *, is_replacing: bool) -> None:
 
 
 @contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` to be filled; after the block it is ``target``, after an exception it is gone."""
+def _new_folder(target: Path, *, is_replacing: bool) -> Iterator[Path]:
+    """A folder beside ``target`` to be filled; after the block it is ``target``, after an exception it is gone.
+
+    Raises ModelError as ``_check_target``, too: an export takes minutes, in which others may write there.
+    """
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +180,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
         yield staged
         for path in staged.iterdir():
             sync_file(path)
+        _check_target(target, is_replacing=is_replacing)
         _put_in_place(staged, target)
     except OSError as error:
         raise ModelError(f"cannot write {target}: {system_words(error)}", hint="is the disk full?") from error
