@@ -85,6 +85,17 @@ def final_step() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def further_step() -> Iterator[None]:
+    """For what follows the final step and is not needed: a signal ends it, also one that came during that step."""
+    global _is_settled
+    was_settled, _is_settled = _is_settled, False
+    if _first:
+        raise SignalExit(128 + _first)
+    yield
+    _is_settled = was_settled
+
+
 def is_settled() -> bool:
     """Whether a signal changes nothing any more."""
     return _is_settled

@@ -53,6 +53,25 @@ def run():
 cli.run = run
 start.main()
 """
+# A signal comes during the last step that is needed, or during what follows it.
+FURTHER = """
+import os, signal, sys, threading
+from musetalk_cli import __main__ as start, cli, ending
+def run():
+    with ending.final_step():
+        if sys.argv[1] == "during":
+            os.kill(os.getpid(), signal.SIGTERM)
+    print("done", flush=True)
+    try:
+        with ending.further_step():
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+    except ending.SignalExit:
+        print("stopped", flush=True)
+        raise
+cli.run = run
+start.main()
+"""
 
 
 def end(code: str, number: signal.Signals, *args: str) -> tuple[int, str, str]:
@@ -112,6 +131,12 @@ def test_a_signal_that_a_library_turns_into_its_own_error_is_no_bug_of_ours() ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"stopped\n")
+
+
+@pytest.mark.parametrize("moment", ["during", "behind"])
+def test_a_signal_ends_what_is_not_needed_of_a_command_that_is_complete(moment: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FURTHER, moment], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, b"done\nstopped\n")
 
 
 # A command in which a signal comes; it may tell of it itself, or a library may.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +27,6 @@ from musetalk_cli.commands.options import (
     LosslessOption,
 )
 from musetalk_cli.commands.values.parsers import HeightParser, be_finite
-from musetalk_cli.errors import SinkError
 from musetalk_cli.ui.console import say
 from musetalk_cli.ui.figures import frames_text, size_text
 
@@ -119,18 +117,21 @@ def _prepare(
     from musetalk_cli.ui.progress import ProgressDisplay
 
     if preview is not None:
-        if os.path.realpath(preview) in map(os.path.realpath, source.iterdir() if source.is_dir() else [source]):
-            raise SinkError(f"input and preview are the same file: {preview}", hint="choose another name")
-        check_preview(preview, is_replacing=force, hint="name another file with --preview, or --force")
+        check_preview(preview, source, is_replacing=force, hint="name another file with --preview, or --force")
     display = ProgressDisplay(is_quiet=is_quiet)
+    prepared = None
     try:
         prepared = prepare_named(
             config, source, arguments, force=force, report=display, tell=display.tell, completing=ending.final_step
         )
         if preview is not None:
-            write_preview(prepared.folder, preview, display)
-    except ending.SignalExit as end:  # before the avatar had its name
-        display.tell("stopped: no avatar was made, and nothing was changed")
+            with ending.further_step():
+                write_preview(prepared.folder, preview, display)
+    except ending.SignalExit as end:
+        nothing = "no avatar was made, and nothing was changed"
+        display.tell(
+            f"stopped: {f'the avatar is there, its preview is not: {prepared.folder}' if prepared else nothing}"
+        )
         end.is_told = True
         raise
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +21,14 @@ NUM_ROWS = 4  # frames of a video that are shown, spread evenly over those with 
 OPENINGS = (0.0, 0.5, 1.0)  # lip gap and jaw of the three mouths
 
 
-def check_preview(path: Path, *, is_replacing: bool, hint: str) -> None:
-    """Raise SinkError before any work is done when a preview could not be written. ``hint``: how to replace a file."""
+def check_preview(path: Path, source: Path | None = None, *, is_replacing: bool, hint: str) -> None:
+    """Raise SinkError before any work is done when a preview could not be written.
+
+    ``source``: what the avatar is made of, which it must not replace. ``hint``: how to replace a file.
+    """
+    inputs = [] if source is None else source.iterdir() if source.is_dir() else [source]
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise SinkError(f"input and preview are the same file: {path}", hint="choose another name")
     if path.suffix.lower() != ".png":
         raise SinkError(f"cannot draw {path}: only PNG files", hint="give a name that ends in .png")
     if path.exists() and not (is_replacing and path.is_file()):
