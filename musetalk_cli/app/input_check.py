@@ -31,11 +31,15 @@ def check_not_replaced(config: Config, voice: str | None, outputs: Iterable[str]
 
     ``voice``: a path, an address or -; None for what is no file.
     """
-    places = {os.path.realpath(output): output for output in outputs}
+    places = {os.path.realpath(output): output for output in outputs if _is_file(output)}
     for what, name in (("input", voice), ("avatar", config.avatar), ("background", config.background)):
-        # Names of what is no file may be too long for one, and be given where there is no working directory.
-        if name and os.path.isfile(name) and (output := places.get(os.path.realpath(name))):  # noqa: PTH113
+        if places and name and _is_file(name) and (output := places.get(os.path.realpath(name))):
             raise SinkError(f"{what} and output are the same file: {output}", hint="choose another name")
+
+
+def _is_file(name: str) -> bool:
+    """Whether a file is there; an address may be longer than a path can be, and the working directory gone."""
+    return os.path.isfile(name)  # noqa: PTH113 - Path's raises for such
 
 
 def check_voice(config: Config, voice: str) -> None:
