@@ -33,7 +33,7 @@ def check_not_replaced(config: Config, voice: str | None, outputs: Iterable[str]
     """
     places = {os.path.realpath(output): output for output in outputs if _is_file(output)}
     for what, name in (("input", voice), ("avatar", config.avatar), ("background", config.background)):
-        if places and name and _is_file(name) and (output := places.get(os.path.realpath(name))):
+        if name and _is_file(name) and (output := places.get(os.path.realpath(name))):
             raise SinkError(f"{what} and output are the same file: {output}", hint="choose another name")
 
 
