@@ -77,6 +77,7 @@ def _prepare_in_cache(
     def announce() -> None:
         tell(f"preparing {source} as an avatar; it is cached in {folder.parent}")
 
+    _check_background(config)
     tools = _choose_tools(config, tell, announce)
     prepared = _prepare(config, source, folder, settings, tools, sha256, display)
     tell_result(prepared, folder, command_for(source, None), f"; {option('--avatar')} then takes its name", tell)
@@ -230,7 +231,6 @@ def _prepare(
 
     from musetalk_cli.engine.avatar.preparation.prepare import prepare_avatar
 
-    _check_background(config)
     heap.begin_collecting()
     cv2.setNumThreads(1)  # decoding, following and storing run beside each other; that keeps two cores busy
     return prepare_avatar(

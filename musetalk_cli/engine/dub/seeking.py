@@ -8,13 +8,14 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
+from musetalk_cli.engine.avatar.inputs.video import LEAD_S
 from musetalk_cli.engine.dub.clip import Clip, ClipFrames, Skip
 from musetalk_cli.engine.types.colour import ByteArray
 from musetalk_cli.errors import AvatarError
 
 # MPEG streams have no index, so a seek may end behind the wanted frame, or behind the last keyframe; one into an MP4
 # with many B-frames, too. Then more is decoded: from so many seconds before it on, then from the beginning.
-LEADS_S = (0.0, 15.0)
+LEADS_S = (0.0, LEAD_S)
 # By how much of a frame's distance to the one before a seek is early. Not half of it: where a tick lasts as long as a
 # frame, ffmpeg rounds the times behind a seek to whole frames.
 MARGIN = 0.4

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.native_kernel import native_kernel, numpy_alone, without_avx2
+from fixtures.native_kernel import INSTRUCTIONS, native_kernel_with, numpy_alone
 from musetalk_cli.engine.avatar.frames import resize_i420, resize_image, resize_plane
 from musetalk_cli.engine.native.shrinking import (
     MAX_TIMES,
@@ -23,14 +23,10 @@ from musetalk_cli.engine.native.shrinking import (
 from musetalk_cli.engine.types.colour import ByteArray
 
 
-@pytest.fixture(autouse=True, params=["AVX2", "without"])
+@pytest.fixture(autouse=True, params=INSTRUCTIONS)
 def kernel(request: pytest.FixtureRequest) -> Iterator[None]:
-    with native_kernel():
-        if request.param == "without":
-            with without_avx2():
-                yield
-        else:
-            yield
+    with native_kernel_with(request.param):
+        yield
 
 
 def shares(size: int, shrunk: int) -> NDArray[np.float64]:

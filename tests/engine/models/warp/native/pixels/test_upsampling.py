@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.native_kernel import native_kernel, numpy_alone, without_avx2
+from fixtures.native_kernel import INSTRUCTIONS, native_kernel_with, numpy_alone
 from musetalk_cli.engine.models.warp.face.sampling import UpsampledImage, crop_planes
 from musetalk_cli.engine.types.colour import Planes
 from musetalk_cli.engine.types.messages import Region
 
 
-@pytest.fixture(autouse=True, params=["AVX2", "without"])
+@pytest.fixture(autouse=True, params=INSTRUCTIONS)
 def kernel(request: pytest.FixtureRequest) -> Iterator[None]:
-    with native_kernel():
-        if request.param == "without":
-            with without_avx2():
-                yield
-        else:
-            yield
+    with native_kernel_with(request.param):
+        yield
 
 
 def half_samples(rows: NDArray[np.integer]) -> NDArray[np.int64]:
