@@ -67,6 +67,8 @@ class AnimationFile:
                 try:
                     animation.seek(index)
                     image = shrink_image(to_bgr(animation, head, self._clip.background), height_px)
+                except MemoryError:
+                    raise
                 except Exception as error:  # as telling_damage has it
                     if size is None:
                         raise explain_damage(self._path, error) from error

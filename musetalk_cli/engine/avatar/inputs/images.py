@@ -117,10 +117,10 @@ def check_image(path: Path, image: Image) -> float:
 
 @contextmanager
 def telling_damage(path: Path) -> Iterator[None]:
-    """Turn what a damaged image makes of Pillow into an AvatarError."""
+    """Turn what a damaged image makes of Pillow into an AvatarError. A lack of memory is none of its damage."""
     try:
         yield
-    except AvatarError:
+    except (AvatarError, MemoryError):
         raise
     except Exception as error:  # its readers raise whatever their lines run into: IndexError, TypeError, struct.error
         raise explain_damage(path, error) from error

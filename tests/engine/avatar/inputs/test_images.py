@@ -6,12 +6,16 @@ import struct
 import subprocess
 import sys
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from musetalk_cli.engine.avatar.inputs import animations, images
+from musetalk_cli.engine.avatar.inputs.animations import AnimationFile
+from musetalk_cli.engine.avatar.inputs.clip import ClipSettings
 from musetalk_cli.engine.avatar.inputs.images import list_images, read_image
 from musetalk_cli.engine.types.signatures import looks_like_image
 from musetalk_cli.errors import AvatarError
@@ -125,3 +129,17 @@ def test_a_folder_is_read_in_the_order_people_mean(tmp_path: Path) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AvatarError, match="no image in the folder"):
         list_images(tmp_path)
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(*given: object) -> None:
+        raise MemoryError
+
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((96, 96, 3), 90, np.uint8))
+    for room in (images, animations):
+        monkeypatch.setattr(room, "to_bgr", lack)
+    with pytest.raises(MemoryError):
+        read_image(path)
+    with pytest.raises(MemoryError):
+        list(AnimationFile(path, ClipSettings(Fraction(25))))
